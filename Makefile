@@ -1,0 +1,45 @@
+# The two commands of the README are `make demo` and `make test`; `make` alone lists the rest.
+# Written for GNU make 3.81 and a POSIX sh, as macOS has them.
+
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+ARGS =
+
+.PHONY: help demo status test lint lock bench clean-data env env-dev
+
+help: ## this list
+	@echo 'tillwatch: an operations console and alert notifier over an Iceberg lakehouse'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'More words for a command go in ARGS: make demo ARGS="--rate 50", make test ARGS="-k alerts"'
+
+demo: env ## everything on this machine, with simulated shoppers; Ctrl-C ends it
+	@exec $(BIN)/tillwatch demo $(ARGS)
+
+test: env-dev ## the whole test suite
+	@exec $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+lint: env-dev ## ruff, mypy --strict and the import rules; changes nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+status: env ## is it running, how old is the data: one screen of text
+	@exec $(BIN)/tillwatch status $(ARGS)
+
+bench: env-dev ## the figures of the README's performance table, measured here
+	@exec $(BIN)/python -m bench $(ARGS)
+
+lock: env-dev ## choose versions anew: writes requirements/*.lock and measures the download
+	@exec sh deploy/lock $(ARGS)
+
+clean-data: ## remove the data directory (not while the demo runs)
+	@if [ -x $(BIN)/tillwatch ]; then exec $(BIN)/tillwatch clean-data; else rm -rf .tillwatch; fi
+
+env:
+	@sh deploy/bootstrap default
+
+env-dev:
+	@sh deploy/bootstrap dev

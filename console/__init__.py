@@ -1,0 +1,1 @@
+"""The ops console: live charts, drill-down, and what they rest on."""

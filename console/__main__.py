@@ -1,0 +1,76 @@
+"""`python -m console`: the ops console in the browser."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from console.settings import ConsoleSettings
+from lakehouse.settings import DremioSettings, Shared, claim_port, exit_on_user_error
+
+HERE = Path(__file__).resolve().parent
+
+cli = typer.Typer(add_completion=False)
+
+
+def serve_arguments(
+    port: int, settings: ConsoleSettings, setup: Path = HERE / "setup.py", plugins: Sequence[str] = ()
+) -> list[str]:
+    """The command line of `panel serve`.
+
+    A file app builds pages on the event loop (a callable one races). Panel takes plugins with `--server fastapi` only:
+    that is its asgi server with FastAPI's routes in front, on the same uvicorn.
+    """
+    arguments = [
+        "serve",
+        str(HERE / "app.py"),
+        *("--server", "fastapi"),
+        *("--port", str(port)),
+        *("--address", settings.address),
+        *("--setup", str(setup)),
+        "--liveness",
+        "--warm",
+        *("--static-dirs", f"look={HERE / 'static'}"),
+        *("--unused-session-lifetime", "60000"),
+        *("--check-unused-sessions", "5000"),
+        *("--keep-alive", "10000"),
+        *("--log-level", "warning"),
+    ]
+    for origin in (f"localhost:{port}", f"127.0.0.1:{port}", *settings.allowed_origins):
+        arguments += ["--allow-websocket-origin", origin]
+    return [*arguments, "--plugins", "console.plugins"] + [word for name in plugins for word in ("--plugins", name)]
+
+
+def serve(setup: Path = HERE / "setup.py", plugins: Sequence[str] = ()) -> None:
+    """Serve until a signal. Raises UserError for a wrong setting or a busy port."""
+    settings = ConsoleSettings.load()
+    DremioSettings.load()
+    port = Shared.load().port("console")
+    claim_port(port, host=settings.address)
+    os.chdir(HERE.parent)
+    print(f"console: http://localhost:{port}/", flush=True)
+    from panel.command import main
+
+    # Panel's command reads the process's own arguments in places.
+    sys.argv = ["panel", *serve_arguments(port, settings, setup, plugins)]
+    main()
+
+
+@cli.command()
+def run(
+    port_offset: Annotated[int | None, typer.Option(help="Added to port 5006; as TILLWATCH_PORT_OFFSET.")] = None,
+) -> None:
+    """Show the live shop in the browser, on port 5006."""
+    with exit_on_user_error():
+        if port_offset is not None:
+            os.environ["TILLWATCH_PORT_OFFSET"] = str(port_offset)
+        serve()
+
+
+if __name__ == "__main__":
+    sys.exit(cli(prog_name="python -m console"))

@@ -1,0 +1,109 @@
+"""Questions of one session's choice: asked beside the poller, kept for all sessions that choose alike."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from console.feed.hub import Viewer
+from console.feed.snapshot import Asks
+from console.metrics import POLL_FAILURES, STATEMENTS
+from lakehouse.dremio import DremioError
+
+logger = logging.getLogger(__name__)
+
+KEPT_ANSWERS = 64
+KEPT_BYTES = 48 * 2**20
+
+
+@dataclass(frozen=True)
+class Want:
+    """A question at a commit with its values; equal wants share one answer."""
+
+    question: str
+    commit: str
+    binds: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Got:
+    """An answer, or in `error` why there is none."""
+
+    table: pa.Table | None
+    error: str | None = None
+
+
+def want(question: str, commit: str, **binds: Any) -> Want:
+    """A Want whose lists became tuples, so that it can be compared and kept."""
+    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in binds.items()}
+    return Want(question, commit, tuple(sorted(frozen.items())))
+
+
+class Asker:
+    """Answers wants from memory, else asks in a thread of its own and wakes who wanted it. Nothing here blocks."""
+
+    def __init__(self, dremio: Asks, *, threads: int = 2) -> None:
+        self._dremio = dremio
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="asker")
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Want, Got] = OrderedDict()
+        self._waiting: dict[Want, weakref.WeakSet[Viewer]] = {}
+
+    def get(self, wanted: Want, viewer: Viewer) -> Got | None:
+        """The answer, or None while it is being asked: then `viewer` is woken when it is there."""
+        with self._lock:
+            if wanted in self._kept:
+                self._kept.move_to_end(wanted)
+                return self._kept[wanted]
+            if wanted in self._waiting:
+                self._waiting[wanted].add(viewer)
+                return None
+            self._waiting[wanted] = weakref.WeakSet([viewer])
+        self._threads.submit(self._ask, wanted)
+        return None
+
+    def forget_failed(self, wanted: Want) -> None:
+        """Ask it again the next time, if it got no answer."""
+        with self._lock:
+            got = self._kept.get(wanted)
+            if got is not None and got.error:
+                del self._kept[wanted]
+
+    def _ask(self, wanted: Want) -> None:
+        with self._lock:
+            # Its viewer may have brushed on, or gone, before its turn came.
+            if not self._waiting.get(wanted):
+                self._waiting.pop(wanted, None)
+                return
+        STATEMENTS.inc()
+        try:
+            got = Got(self._dremio.ask(wanted.question, commit=wanted.commit, **dict(wanted.binds)))
+        except DremioError as error:
+            POLL_FAILURES.inc()
+            logger.warning("%s failed: %s", wanted.question, error)
+            got = Got(None, str(error))
+        except Exception as error:
+            logger.exception("%s failed", wanted.question)
+            got = Got(None, f"The console failed to read the answer ({type(error).__name__}); see its log.")
+        with self._lock:
+            self._kept[wanted] = got
+            self._trim()
+            viewers = list(self._waiting.pop(wanted, ()))
+        for viewer in viewers:
+            viewer.wake()
+
+    def _trim(self) -> None:
+        size = sum(got.table.nbytes for got in self._kept.values() if got.table is not None)
+        while len(self._kept) > KEPT_ANSWERS or (size > KEPT_BYTES and len(self._kept) > 1):
+            _, dropped = self._kept.popitem(last=False)
+            size -= dropped.table.nbytes if dropped.table is not None else 0
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)

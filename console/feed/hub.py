@@ -1,0 +1,80 @@
+"""Where sessions learn that there is something new. A wake carries no data: each view takes what it lacks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+from console.feed.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+
+class Viewer(Protocol):
+    """A session, as the hub sees it. `watches` is its tab, or None while nobody can see it."""
+
+    @property
+    def watches(self) -> str | None: ...
+
+    def wake(self) -> None:
+        """Take what is new, soon; called from any thread, returns at once."""
+
+
+class Hub:
+    """Holds the newest snapshot, and the viewers by weak reference: a session lives and dies with its document."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._viewers: weakref.WeakSet[Viewer] = weakref.WeakSet()
+        self._snapshot = Snapshot()
+        self.wakes = 0
+        self.on_demand: Callable[[], None] = lambda: None
+        """Called when a viewer came or went to another tab: the poller should not wait for its next turn."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    @property
+    def viewers(self) -> int:
+        """Open sessions, also those that nobody looks at just now."""
+        with self._lock:
+            return len(self._viewers)
+
+    def watched(self) -> frozenset[str]:
+        """The tabs that somebody looks at."""
+        with self._lock:
+            viewers = list(self._viewers)
+        return frozenset(tab for viewer in viewers if (tab := viewer.watches))
+
+    def join(self, viewer: Viewer) -> None:
+        with self._lock:
+            self._viewers.add(viewer)
+        self.on_demand()
+
+    def leave(self, viewer: Viewer) -> None:
+        with self._lock:
+            self._viewers.discard(viewer)
+
+    def publish(self, snapshot: Snapshot, *, wake: bool = True) -> None:
+        """Put a snapshot in place; with `wake`, tell every viewer that somebody looks at."""
+        self._snapshot = snapshot
+        if wake:
+            self.wake()
+
+    def wake(self) -> None:
+        with self._lock:
+            viewers = list(self._viewers)
+        for viewer in viewers:
+            if viewer.watches is None:
+                continue
+            self.wakes += 1
+            try:
+                viewer.wake()
+            except Exception:
+                # One broken or half-closed session must not keep the news from the others.
+                logger.exception("a session could not be woken and is dropped")
+                self.leave(viewer)

@@ -1,0 +1,104 @@
+"""The last sixty minutes of every KPI, as the charts and sparklines want them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from console.feed.questions import MINUTES_SHOWN, whole_minute
+from console.feed.snapshot import Snapshot
+from console.url import SEVERITIES
+
+MINUTE = timedelta(minutes=1)
+
+type Series = tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Minutes:
+    """Sixty minutes up to the open one, which is the last. None is a gap: nobody knows; 0 is a minute without rows.
+
+    `starts` are the minutes' starts, UTC. Revenue in the shop's currency, `users` distinct users over the five minutes
+    that end with the minute (the open one has none yet), conversion and error_rate as parts of 1.
+    """
+
+    starts: tuple[datetime, ...]
+    orders: Series
+    revenue: Series
+    clicks: Series
+    users: Series
+    errors: Mapping[str, Series]
+    conversion: Series
+
+    @property
+    def average(self) -> Series:
+        """Revenue per order; a gap where there was no order."""
+        return tuple(_ratio(amount, count) for amount, count in zip(self.revenue, self.orders, strict=True))
+
+    @property
+    def error_rate(self) -> Series:
+        """ERROR and FATAL errors per click; a gap where there was no click."""
+        bad = zip(self.errors["ERROR"], self.errors["FATAL"], strict=True)
+        return tuple(
+            None if error is None or fatal is None else _ratio(error + fatal, clicks)
+            for (error, fatal), clicks in zip(bad, self.clicks, strict=True)
+        )
+
+
+def minutes_of(snapshot: Snapshot) -> Minutes | None:
+    """The Minutes of a snapshot, or None before its first answer."""
+    answer = snapshot.answers.get("minutes")
+    if answer is None:
+        return None
+    as_of = answer.as_of
+    last = whole_minute(as_of)
+    starts = tuple(last - MINUTE * back for back in range(MINUTES_SHOWN - 1, -1, -1))
+    counts: dict[tuple[str, str], dict[datetime, float]] = {}
+    amounts: dict[datetime, float] = {}
+    for row in answer.table.to_pylist():
+        start = row["moment"] - MINUTE if row["series"] == "users" else row["moment"]
+        counts.setdefault((row["series"], row["part"]), {})[start] = float(row["n"])
+        if row["series"] == "orders":
+            amounts[start] = float(row["amount"])
+
+    def filled(found: Mapping[datetime, float], first_event: datetime | None, until: datetime) -> Series:
+        """A minute without rows is zero once the topic has begun and before `until`, else a gap."""
+
+        def value(start: datetime) -> float | None:
+            if start in found:
+                return found[start]
+            begun = first_event is not None and start >= whole_minute(first_event)
+            return 0.0 if begun and start < until else None
+
+        return tuple(value(start) for start in starts)
+
+    first = snapshot.first_events
+    first_order, first_click = first.get("first_order_at"), first.get("first_click_at")
+    return Minutes(
+        starts=starts,
+        orders=filled(counts.get(("orders", ""), {}), first_order, as_of),
+        revenue=filled(amounts, first_order, as_of),
+        clicks=filled(counts.get(("clicks", ""), {}), first_click, as_of),
+        users=filled(counts.get(("users", ""), {}), first_click, last),
+        errors={
+            severity: filled(counts.get(("errors", severity), {}), first.get("first_error_at"), as_of)
+            for severity in SEVERITIES
+        },
+        conversion=_conversion(snapshot, starts),
+    )
+
+
+def _conversion(snapshot: Snapshot, starts: tuple[datetime, ...]) -> Series:
+    answer = snapshot.answers.get("conversion_minutes")
+    table: pa.Table | None = answer.table if answer else None
+    rows: list[dict[str, Any]] = table.to_pylist() if table is not None else []
+    found = {row["moment"]: _ratio(float(row["buyers"]), float(row["users"])) for row in rows}
+    return tuple(found.get(start) for start in starts)
+
+
+def _ratio(part: float | None, whole: float | None) -> float | None:
+    return part / whole if part is not None and whole else None

@@ -1,0 +1,171 @@
+"""One thread a process that looks whether main moved, and asks what the open tabs need when it did."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import pyarrow as pa
+
+from console.feed.hub import Hub
+from console.feed.questions import FEEDS, ask_frame
+from console.feed.snapshot import Answer, Asks, Snapshot, now_utc
+from console.metrics import POLL_FAILURES, POLL_SECONDS, STATEMENTS
+from lakehouse.dremio import NOTHING_PUBLISHED, DremioError, Timeout, Unavailable
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 5.0
+"""Sessions hear from the console at least this often, so that a browser can tell a quiet shop from a dead console."""
+
+LONGEST_PAUSE_S = 5.0
+"""The most that a failing Dremio makes the poller wait between two tries."""
+
+
+class Poller:
+    """Asks Dremio and gives snapshots to the hub. It never raises: a failure keeps the last good answers."""
+
+    def __init__(
+        self,
+        dremio: Asks,
+        hub: Hub,
+        *,
+        refresh_s: float,
+        idle_refresh_s: float,
+        counted_statuses: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = now_utc,
+    ) -> None:
+        self._dremio = dremio
+        self._hub = hub
+        self._refresh_s = refresh_s
+        self._idle_refresh_s = max(idle_refresh_s, refresh_s)
+        self._counted = tuple(counted_statuses)
+        self._clock = clock
+        self._now = now
+        self._asked: frozenset[str] = frozenset()
+        self._beat_at = float("-inf")
+        self._failures = 0
+        self._nudge = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        hub.on_demand = self._nudge.set
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._nudge.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    @property
+    def period_s(self) -> float:
+        """Seconds until the next look is due: longer while nobody watches, and while Dremio fails."""
+        if not self._hub.watched():
+            return self._idle_refresh_s
+        if self._failures:
+            pause = min(self._refresh_s * 2 ** min(self._failures - 1, 10), max(LONGEST_PAUSE_S, self._refresh_s))
+            return pause * random.uniform(0.8, 1.0)
+        return self._refresh_s
+
+    def _run(self) -> None:
+        due = self._clock()
+        while not self._stopping.is_set():
+            self.poll()
+            period = self.period_s
+            now = self._clock()
+            # The next due time counts from the last one, not from now, so that looks do not drift; missed ones are skipped.
+            due = due + period if due + period > now else now + period
+            if self._nudge.wait(max(0.0, due - now)):
+                self._nudge.clear()
+                due = self._clock()
+
+    def poll(self) -> None:
+        """One look: a statement when main stands still, and the open tabs' questions when it moved."""
+        started = self._clock()
+        before = self._hub.snapshot
+        try:
+            self._look(before, started)
+            self._failures = 0
+        except DremioError as error:
+            self._fail(before, str(error))
+        except Exception as error:
+            # Whatever it is must not end the only thread that keeps the screens alive.
+            logger.exception("the poll failed")
+            self._fail(before, f"The console failed to read the answer ({type(error).__name__}); see its log.")
+        POLL_SECONDS.observe(self._clock() - started)
+
+    def _look(self, before: Snapshot, started: float) -> None:
+        STATEMENTS.inc()
+        head = self._dremio.head()
+        watched = self._hub.watched()
+        if head == NOTHING_PUBLISHED:
+            self._hand_over(replace(before, error=None, polled_at=self._now()), news=before.error is not None)
+            return
+        if head == before.commit and watched <= self._asked and not before.failed:
+            self._hand_over(replace(before, error=None, polled_at=self._now()), news=before.error is not None)
+            return
+        self._hand_over(self._ask_all(head, watched, before, started), news=True)
+        self._asked = watched
+
+    def _ask_all(self, commit: str, watched: frozenset[str], before: Snapshot, started: float) -> Snapshot:
+        STATEMENTS.inc()
+        position = self._dremio.ask("as_of", commit=commit).to_pylist()[0]
+        as_of: datetime | None = position["as_of"]
+        if as_of is None:
+            return replace(before, version=before.version + 1, commit=commit, error=None, polled_at=self._now())
+        answers = dict(before.answers)
+        failed: dict[str, str] = {}
+
+        def ask(question: str, /, **binds: Any) -> pa.Table | None:
+            STATEMENTS.inc()
+            try:
+                table = self._dremio.ask(question, commit=commit, **binds)
+            except (Unavailable, Timeout):
+                raise  # the others would fail alike, each after its own wait
+            except DremioError as error:
+                POLL_FAILURES.inc()
+                failed[question] = str(error)
+                logger.warning("%s failed at %s: %s", question, commit, error)
+                return None
+            answers[question] = Answer(table, commit, as_of)
+            return table
+
+        ask_frame(ask, as_of, before.answers, self._counted)
+        for tab, questions in FEEDS.items():
+            if tab in watched:
+                questions(ask, as_of, before.answers, self._counted)
+        return Snapshot(
+            version=before.version + 1,
+            commit=commit,
+            as_of=as_of,
+            first_events=MappingProxyType({name: value for name, value in position.items() if name != "as_of"}),
+            answers=MappingProxyType(answers),
+            failed=MappingProxyType(failed),
+            polled_at=self._now(),
+            asked_s=self._clock() - started,
+        )
+
+    def _fail(self, before: Snapshot, reason: str) -> None:
+        self._failures += 1
+        POLL_FAILURES.inc()
+        if before.error != reason:
+            logger.warning("poll failed: %s", reason)
+        self._hand_over(replace(before, version=before.version + 1, error=reason), news=before.error != reason)
+
+    def _hand_over(self, snapshot: Snapshot, *, news: bool) -> None:
+        now = self._clock()
+        wake = news or now - self._beat_at >= BEAT_S
+        if wake:
+            self._beat_at = now
+        self._hub.publish(snapshot, wake=wake)

@@ -1,0 +1,59 @@
+"""What was asked at one commit: frozen, shared by all sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+
+class Asks(Protocol):
+    """As much of lakehouse.dremio.Dremio as the console needs."""
+
+    def head(self) -> str: ...
+
+    def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table: ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question's answer, and the commit and time it is of."""
+
+    table: pa.Table
+    commit: str
+    as_of: datetime
+
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The newest state of the feed.
+
+    `commit` and `as_of` are those of the last whole poll (None before the first publish). `answers` holds the last good
+    answer of every question asked; one that failed at `commit` keeps its older commit and stands in `failed` with the
+    reason. `error` says why the last poll got no answer at all. Times are UTC; `polled_at` is the last good poll.
+    """
+
+    version: int = 0
+    commit: str | None = None
+    as_of: datetime | None = None
+    first_events: Mapping[str, datetime | None] = field(default_factory=lambda: _NOTHING)
+    answers: Mapping[str, Answer] = field(default_factory=lambda: _NOTHING)
+    failed: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    error: str | None = None
+    polled_at: datetime | None = None
+    asked_s: float = 0.0
+
+    def age_s(self, now: datetime) -> float | None:
+        """Age of the data in seconds: now - as_of; None before the first publish."""
+        return None if self.as_of is None else max(0.0, (now - self.as_of).total_seconds())
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)

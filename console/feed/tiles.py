@@ -1,0 +1,237 @@
+"""The six KPI tiles: what they say, and whether it is good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from console.feed.minutes import Minutes, Series
+
+THIN = " "
+"""Narrow no-break space: groups digits, and stands between a number and its unit."""
+
+State = Literal["ok", "watch", "bad", "none"]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile. `value` is None where there is none; `why` then says why. `exact` is shown on hover, `change` names
+    the difference to the five minutes before, `good` says whether it is for the better (None: neither)."""
+
+    key: str
+    name: str
+    value: Decimal | float | int | None
+    text: str
+    exact: str
+    change: str
+    good: bool | None
+    state: State
+    word: str
+    why: str
+    newest: datetime | None
+    spark: Series
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From which error rate on the tile says watch and bad (errors per click, parts of 1)."""
+
+    watch: float = 0.02
+    bad: float = 0.05
+
+
+def short(number: float | Decimal, decimals: int | None = None) -> str:
+    """At most four significant digits, grouped thinly: 412, 30.12, 1 204, 12.41 k, 2.5 M."""
+    value = float(number)
+    sign, value = ("−" if value < 0 else ""), abs(value)
+    for limit, scale, suffix in ((999_950, 1e6, "M"), (9_999.5, 1e3, "k")):
+        if value >= limit:
+            value /= scale
+            if value >= 9_999.5:  # beyond any shop; say it whole
+                return f"{sign}{_grouped(value, 0)}{THIN}{suffix}"
+            return f"{sign}{_grouped(value, _places(value))}{THIN}{suffix}"
+    return f"{sign}{_grouped(value, _places(value) if decimals is None else min(decimals, _places(value)))}"
+
+
+def exactly(number: float | Decimal | int) -> str:
+    """All digits, grouped thinly."""
+    if isinstance(number, int):
+        return _grouped(number, 0)
+    if isinstance(number, Decimal):
+        places = max(0, -int(number.as_tuple().exponent))
+        return f"{number:,.{places}f}".replace(",", THIN)
+    return f"{number:,.6g}".replace(",", THIN)
+
+
+def _places(value: float) -> int:
+    digits = len(str(int(round(value, 3))))
+    return max(0, 4 - digits)
+
+
+def _grouped(value: float, places: int) -> str:
+    return f"{value:,.{places}f}".replace(",", THIN)
+
+
+def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str, limits: Limits) -> list[Tile]:
+    """The tiles from the one row of `tiles`, which has nulls where there was nothing."""
+    at = {name: value if value is not None else 0 for name, value in figures.items() if not name.startswith("newest")}
+    orders, orders_before = int(at["orders"]), int(at["orders_before"])
+    revenue, revenue_before = Decimal(at["revenue"]), Decimal(at["revenue_before"])
+    users, users_before = int(at["users"]), int(at["users_before"])
+    clicks, clicks_before = int(at["clicks"]), int(at["clicks_before"])
+    newest_order, newest_click = figures.get("newest_order"), figures.get("newest_click")
+    newest_error = figures.get("newest_error")
+    none: Series = ()
+
+    def money(value: float | Decimal) -> str:
+        return f"{currency}{short(value, 2)}"
+
+    def percent(value: float | Decimal) -> str:
+        return f"{short(float(value) * 100, 2)}{THIN}%"
+
+    return [
+        _volume(
+            "revenue", "Revenue 5 min", revenue, revenue_before, money(revenue), f"{currency}{exactly(revenue)}",
+            orders + orders_before, newest_order, minutes.revenue if minutes else none,
+        ),
+        _volume(
+            "orders", "Orders 5 min", orders, orders_before, short(orders, 0), exactly(orders),
+            orders + orders_before, newest_order, minutes.orders if minutes else none,
+        ),
+        _average(orders, orders_before, revenue, revenue_before, money, currency, newest_order,
+                 minutes.average if minutes else none),
+        _volume(
+            "users", "Active users", users, users_before, short(users, 0), exactly(users),
+            users + users_before, newest_click, minutes.users if minutes else none,
+        ),
+        _conversion(int(at["buyers"]), users, int(at["buyers_before"]), users_before, percent,
+                    _newest(newest_order, newest_click), minutes.conversion if minutes else none),
+        _error_rate(int(at["errors"]), clicks, int(at["errors_before"]), clicks_before, percent, limits,
+                    _newest(newest_error, newest_click), minutes.error_rate if minutes else none),
+    ]  # fmt: skip
+
+
+def _newest(*moments: datetime | None) -> datetime | None:
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def _volume(
+    key: str,
+    name: str,
+    value: Decimal | int,
+    before: Decimal | int,
+    text: str,
+    exact: str,
+    events: int,
+    newest: datetime | None,
+    spark: Series,
+) -> Tile:
+    """More is better. Below twenty events in ten minutes a change says little, and the tile stays calm."""
+    change, good, ratio = _change(float(value), float(before))
+    state, word = _fall(ratio) if events >= 20 else ("ok", "steady")
+    return Tile(key, name, value, text, exact, change, good, state, word, "", newest, spark)
+
+
+def _average(
+    orders: int,
+    orders_before: int,
+    revenue: Decimal,
+    revenue_before: Decimal,
+    money: Callable[[Decimal], str],
+    currency: str,
+    newest: datetime | None,
+    spark: Series,
+) -> Tile:
+    if not orders:
+        return _none("average", "Average order", "no order in 5 min", newest, spark)
+    value = revenue / orders
+    if not orders_before:
+        change, good, ratio = "n/a", None, None
+    else:
+        change, good, ratio = _change(float(value), float(revenue_before / orders_before))
+    state, word = _fall(ratio) if orders + orders_before >= 20 else ("ok", "steady")
+    exact = f"{currency}{exactly(value.quantize(Decimal('0.0001')))}"
+    return Tile("average", "Average order", value, money(value), exact, change, good, state, word, "", newest, spark)
+
+
+def _conversion(
+    buyers: int,
+    users: int,
+    buyers_before: int,
+    users_before: int,
+    percent: Callable[[float], str],
+    newest: datetime | None,
+    spark: Series,
+) -> Tile:
+    if not users:
+        return _none("conversion", "Conversion", "nobody clicked in 5 min", newest, spark)
+    value = buyers / users
+    change, good = _points(value, buyers_before / users_before if users_before else None, more_is_better=True)
+    before = buyers_before / users_before if users_before else 0.0
+    ratio = value / before if before else None
+    state, word = _fall(ratio) if buyers + buyers_before >= 20 else ("ok", "steady")
+    exact = f"{exactly(buyers)} of {exactly(users)} users = {value * 100:.4f}{THIN}%"
+    return Tile("conversion", "Conversion", value, percent(value), exact, change, good, state, word, "", newest, spark)
+
+
+def _error_rate(
+    errors: int,
+    clicks: int,
+    errors_before: int,
+    clicks_before: int,
+    percent: Callable[[float], str],
+    limits: Limits,
+    newest: datetime | None,
+    spark: Series,
+) -> Tile:
+    if not clicks:
+        return _none("error_rate", "Error rate", "no click in 5 min", newest, spark)
+    value = errors / clicks
+    before = errors_before / clicks_before if clicks_before else None
+    change, good = _points(value, before, more_is_better=False)
+    if before and value / before >= 3:
+        change = f"×{short(value / before, 1)}"
+    state: State = "bad" if value >= limits.bad else "watch" if value >= limits.watch else "ok"
+    word = {"bad": "high", "watch": "raised", "ok": "low", "none": ""}[state]
+    exact = f"{exactly(errors)} errors in {exactly(clicks)} clicks = {value * 100:.4f}{THIN}%"
+    return Tile("error_rate", "Error rate", value, percent(value), exact, change, good, state, word, "", newest, spark)
+
+
+def _none(key: str, name: str, why: str, newest: datetime | None, spark: Series) -> Tile:
+    return Tile(key, name, None, "n/a", why, "", None, "none", "", why, newest, spark)
+
+
+def _change(value: float, before: float) -> tuple[str, bool | None, float | None]:
+    """The change in per cent, whether more is what it is, and the ratio; `n/a` without a base."""
+    if not before:
+        return "n/a", None, None
+    ratio = value / before
+    percent = round((ratio - 1) * 100)
+    if percent >= 1000:
+        return f"×{short(ratio, 0)}", True, ratio
+    sign = "+" if percent > 0 else "−" if percent < 0 else ""
+    return f"{sign}{abs(percent)}{THIN}%", None if percent == 0 else percent > 0, ratio
+
+
+def _points(value: float, before: float | None, *, more_is_better: bool) -> tuple[str, bool | None]:
+    """The change of a share in points."""
+    if before is None:
+        return "n/a", None
+    points = round((value - before) * 100, 1)
+    sign = "+" if points > 0 else "−" if points < 0 else ""
+    good = None if points == 0 else (points > 0) == more_is_better
+    return f"{sign}{abs(points):g}{THIN}pt", good
+
+
+def _fall(ratio: float | None) -> tuple[State, str]:
+    """A figure that should not fall."""
+    if ratio is None:
+        return "ok", "steady"
+    if ratio <= 0.4:
+        return "bad", "fell sharply"
+    if ratio <= 0.7:
+        return "watch", "falling"
+    return "ok", "rising" if ratio >= 1.3 else "steady"

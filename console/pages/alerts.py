@@ -1,0 +1,107 @@
+"""Alerts: incidents of a range, and from each the rows behind it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from console.feed.asker import Want, want
+from console.feed.incidents import incidents_of
+from console.feed.pins import Pin
+from console.feed.questions import INCIDENT_SPAN, INCIDENTS_SHOWN
+from console.feed.tiles import exactly
+from console.pages.drill import DrillTab, Found
+from console.pages.parts import Parts, error_row, incident_row, iso_ms, link
+from console.url import Span, View
+
+AROUND = timedelta(minutes=1)
+ROWS_BEHIND = 100
+
+
+class AlertsTab(DrillTab):
+    """Incidents that an alert row touched in the range. `live` and the short ranges show a day: alerts are rare."""
+
+    tab = "alerts"
+
+    def chart_places(self) -> tuple[str, ...]:
+        return ()
+
+    def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
+        since = span[0] if view.span else min(span[0], span[1] - INCIDENT_SPAN)
+        # An alert of the newest minute may bear a time past as_of: the moment judged.
+        until = span[1] if view.span else span[1] + timedelta(minutes=5)
+        asked = {"incidents": want("incidents", pin.commit, since=since, until=until, most=INCIDENTS_SHOWN)}
+        chosen = self._chosen(view)
+        if chosen is not None:
+            begin, end = chosen["starts_at"] - AROUND, (chosen["resolved_at"] or pin.as_of) + AROUND
+            ranges: dict[str, Any] = {"since": begin, "until": end, "most": ROWS_BEHIND}
+            asked["alerts"] = want("incident_alerts", pin.commit, incident_id=chosen["incident_id"], **ranges)
+            if chosen["service_name"] and chosen["severity"]:
+                asked["errors"] = want(
+                    "incident_errors",
+                    pin.commit,
+                    service_name=chosen["service_name"],
+                    severity=chosen["severity"],
+                    **ranges,
+                )
+        return asked
+
+    def _chosen(self, view: View) -> dict[str, Any] | None:
+        if not view.incident or self.found is None:
+            return None
+        return next((row for row in self.found.tables["incidents"] if row["incident_id"] == view.incident), None)
+
+    def found_parts(self, found: Found) -> dict[str, Parts]:
+        found_incidents = incidents_of(found.tables["incidents"], self.session.max_age)
+        open_count = sum(1 for incident in found_incidents if incident.state == "open")
+        count = len(found_incidents)
+        words = f"{exactly(count)} {'incident' if count == 1 else 'incidents'}, {exactly(open_count)} open"
+        if count == INCIDENTS_SHOWN:
+            words = f"the last {exactly(count)} incidents, {exactly(open_count)} open among them"
+        parts: dict[str, Parts] = {
+            "list.incident_rows": {
+                "rows": [
+                    incident_row(incident) | {"chosen": incident.incident_id == found.view.incident}
+                    for incident in found_incidents
+                ],
+                "produced_at": iso_ms(max((incident.touched_at for incident in found_incidents), default=None)),
+                "words": words,
+                "empty": "Nothing fired in this range. An incident opens when a service reports a FATAL error "
+                "or a rule breaks.",
+            },
+            "behind": {"shown": False},
+        }
+        chosen = next((one for one in found_incidents if one.incident_id == found.view.incident), None)
+        if chosen is not None:
+            end = chosen.resolved_at or found.pin.as_of
+            parts["behind"] = {
+                "shown": True,
+                "incident": incident_row(chosen),
+                "errors_link": f"?tab=errors&{link(chosen.starts_at - AROUND, end + AROUND)}"
+                + (f"&service={chosen.service_name}" if chosen.service_name else ""),
+            }
+            parts["list.behind_alerts"] = {
+                "rows": [
+                    {
+                        "key": row["alert_id"],
+                        "at": iso_ms(row["alert_timestamp"]),
+                        "produced_at": iso_ms(row["received_at"]),
+                        "status": row["status"],
+                        "severity": row["severity"],
+                        "value": row["metric_value"],
+                        "description": row["description"][:300],
+                    }
+                    for row in found.tables.get("alerts", [])
+                ],
+                "empty": "No alert row of this incident lies in the kept data.",
+            }
+            parts["list.behind_errors"] = {
+                "rows": [error_row(row) for row in found.tables.get("errors", [])],
+                "empty": "No error row of this service and severity lies in its time.",
+            }
+        elif found.view.incident:
+            parts["behind"] = {"shown": False, "words": "The incident of this link is not in the range: widen it."}
+        return parts
+
+    def draw_charts(self, found: Found) -> None:
+        return None

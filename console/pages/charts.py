@@ -1,0 +1,210 @@
+"""The drill-down's charts in HoloViews: built when a tab is opened, dropped when it is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import holoviews as hv
+import pandas as pd
+import panel as pn
+from bokeh.models import BoxSelectTool, CustomJSHover, CustomJSTickFormatter, HoverTool, NumeralTickFormatter
+from bokeh.themes import Theme
+from holoviews import streams
+
+from console.url import Span
+
+hv.extension("bokeh")
+
+# The step that SQL truncates to, and how many of them make a bar.
+STEPS: tuple[tuple[timedelta, str, timedelta], ...] = (
+    (timedelta(hours=2), "MINUTE", timedelta(minutes=1)),
+    (timedelta(hours=26), "MINUTE", timedelta(minutes=10)),
+    (timedelta(days=15), "HOUR", timedelta(hours=1)),
+)
+LONGEST_STEP = ("DAY", timedelta(days=1))
+
+
+def step_of(span: Span) -> tuple[str, timedelta]:
+    """DATE_TRUNC's unit for a range, and the width of a bar: at most 160 bars up to fifteen days, then days."""
+    length = span[1] - span[0]
+    for limit, unit, width in STEPS:
+        if length <= limit:
+            return unit, width
+    return LONGEST_STEP
+
+
+@dataclass(frozen=True)
+class TimeBars:
+    """Stacked bars on a time axis. `counts` maps (start of a bar, part) to its height; parts stack in their order.
+
+    A bar that reaches past `until` is not full yet and is drawn pale.
+    """
+
+    counts: Mapping[tuple[datetime, str], float]
+    parts: Mapping[str, str]
+    width: timedelta
+    span: Span
+    brush: Span | None
+    unit: str
+
+    def frame(self) -> pd.DataFrame:
+        """One row a rectangle: start, bottom, end, top, part, n, color, alpha. Times naive UTC, as Bokeh wants them."""
+        rows = []
+        starts = sorted({start for start, _ in self.counts})
+        for start in starts:
+            top = 0.0
+            for part, color in self.parts.items():
+                count = self.counts.get((start, part), 0.0)
+                if count:
+                    end = start + self.width * 0.9
+                    open_ = start + self.width > self.span[1]
+                    rows.append((_naive(start), top, _naive(end), top + count, part, count, color, 0.45 if open_ else 1.0))
+                    top += count
+        return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "part", "n", "color", "alpha"])
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Horizontal bars, the first on top: (name, value, color, chosen). With nothing chosen, all stand out."""
+
+    rows: Sequence[tuple[str, float, str, bool]]
+    unit: str
+
+
+class TimeChart:
+    """Bars over time that can be brushed: `on_brush` gets the times, or None when the brush is wiped away."""
+
+    def __init__(self, bars: TimeBars, theme: Theme, on_brush: Callable[[Span | None], None]) -> None:
+        self._pipe = streams.Pipe(data=bars)
+        drawn = hv.DynamicMap(_draw_bars, streams=[self._pipe])
+        span = hv.DynamicMap(_draw_brush, streams=[self._pipe])
+        self._bounds = streams.BoundsX(source=drawn, boundsx=None)
+        self._bounds.add_subscriber(lambda boundsx: on_brush(_span(boundsx)))
+        self._range = bars.span
+        self.pane = _pane((span * drawn).opts(hv.opts.Overlay(responsive=True, hooks=[_tidy])), theme)
+
+    def send(self, bars: TimeBars) -> None:
+        self._pipe.send(bars)
+
+
+class RankingChart:
+    """Horizontal bars; `on_tap` gets the name that was clicked."""
+
+    def __init__(self, ranking: Ranking, theme: Theme, on_tap: Callable[[str], None]) -> None:
+        self._ranking = ranking
+        self._pipe = streams.Pipe(data=ranking)
+        drawn = hv.DynamicMap(_draw_ranking, streams=[self._pipe])
+        self._taps = streams.Selection1D(source=drawn, index=[])
+        self._taps.add_subscriber(self._tapped)
+        self._on_tap = on_tap
+        self.pane = _pane(drawn, theme)
+
+    def send(self, ranking: Ranking) -> None:
+        self._ranking = ranking
+        self._pipe.send(ranking)
+
+    def _tapped(self, index: list[int]) -> None:
+        rows = list(reversed(self._ranking.rows))
+        if len(index) == 1 and index[0] < len(rows):
+            self._on_tap(rows[index[0]][0])
+
+
+def _pane(drawn: Any, theme: Theme) -> pn.pane.HoloViews:
+    return pn.pane.HoloViews(drawn, theme=theme, sizing_mode="stretch_both", linked_axes=False)
+
+
+def _draw_bars(data: TimeBars) -> hv.Rectangles:
+    # Each tool is made anew: a model belongs to one document.
+    hover = HoverTool(
+        tooltips=[("from", "@start{custom}"), ("", "@part"), (data.unit, "@n{0,0}")],
+        formatters={"@start": CustomJSHover(code="return window.tillwatch.clock(value, true)")},
+    )
+    return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["part", "n", "color", "alpha"]).opts(
+        color="color",
+        alpha="alpha",
+        line_width=0,
+        # What a selection leaves out is said by the brush's own mark.
+        nonselection_alpha=1,
+        tools=[hover, BoxSelectTool(dimensions="width")],
+        active_tools=["box_select"],
+        default_tools=[],
+        toolbar=None,
+        xlabel="",
+        ylabel="",
+        xlim=tuple(map(_naive, data.span)),
+        ylim=(0, _top(data)),
+        framewise=True,
+    )
+
+
+def _draw_brush(data: TimeBars) -> hv.VSpans:
+    marks = [tuple(map(_naive, data.brush))] if data.brush else []
+    return hv.VSpans(marks).opts(color="#9fabb8", alpha=0.25, line_width=0)
+
+
+def _draw_ranking(data: Ranking) -> hv.Bars:
+    any_chosen = any(chosen for *_, chosen in data.rows)
+    frame = pd.DataFrame(
+        [
+            (name, value, color, 1.0 if chosen or not any_chosen else 0.35)
+            for name, value, color, chosen in reversed(data.rows)
+        ],
+        columns=["name", "value", "color", "alpha"],
+    )
+    hover = HoverTool(tooltips=[("", "@name"), (data.unit, "@value{0,0.[00]}")])
+    return hv.Bars(frame, "name", ["value", "color", "alpha"]).opts(
+        invert_axes=True,
+        color="color",
+        alpha="alpha",
+        nonselection_alpha=1,
+        line_width=0,
+        bar_width=0.7,
+        tools=[hover, "tap"],
+        default_tools=[],
+        toolbar=None,
+        xlabel="",
+        ylabel="",
+        responsive=True,
+        framewise=True,
+        hooks=[_tidy_ranking],
+    )
+
+
+def _tidy(plot: Any, _element: Any) -> None:
+    figure = plot.state
+    code = "return window.tillwatch.moment(tick, ticks[ticks.length - 1] - ticks[0])"
+    if not isinstance(figure.xaxis[0].formatter, CustomJSTickFormatter):
+        figure.xaxis[0].formatter = CustomJSTickFormatter(code=code)
+        figure.yaxis[0].formatter = NumeralTickFormatter(format="0[.]0a")
+        figure.yaxis[0].ticker.desired_num_ticks = 4
+        figure.xgrid.grid_line_color = None
+        figure.min_border_left = 48
+
+
+def _tidy_ranking(plot: Any, _element: Any) -> None:
+    figure = plot.state
+    figure.ygrid.grid_line_color = None
+    figure.xaxis[0].formatter = NumeralTickFormatter(format="0[.]0a")
+    figure.xaxis[0].ticker.desired_num_ticks = 4
+    figure.x_range.start = 0
+
+
+def _top(data: TimeBars) -> float:
+    tops: dict[datetime, float] = {}
+    for (start, _), count in data.counts.items():
+        tops[start] = tops.get(start, 0.0) + count
+    return max(tops.values(), default=1.0) * 1.08 or 1.0
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _span(bounds: tuple[Any, Any] | None) -> Span | None:
+    if bounds is None:
+        return None
+    since, until = (pd.Timestamp(bound).to_pydatetime().replace(tzinfo=UTC) for bound in bounds)
+    return (since, until) if since < until else None

@@ -1,0 +1,44 @@
+"""Endpoints beside the page: /readyz and /metrics. /liveness is Panel's own."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from console.feed.snapshot import now_utc
+from console.metrics import AGE_SECONDS, REGISTRY, SESSIONS, WAKES
+from console.running import running
+
+ROUTER = APIRouter()
+
+MISSED_LOOKS = 3
+
+
+@ROUTER.get("/readyz")
+async def readyz() -> JSONResponse:
+    """200 while the poller gets answers; 503 when it never did, or missed three looks in a row."""
+    parts = running()
+    snapshot = parts.hub.snapshot
+    period = parts.settings.refresh_s if parts.hub.watched() else parts.settings.idle_refresh_s
+    age = None if snapshot.polled_at is None else (now_utc() - snapshot.polled_at).total_seconds()
+    ready = age is not None and age <= MISSED_LOOKS * period + 1.0
+    body = {
+        "ready": ready,
+        "polled_s_ago": None if age is None else round(age, 3),
+        "commit": snapshot.commit,
+        "as_of": None if snapshot.as_of is None else snapshot.as_of.isoformat(),
+        "error": snapshot.error if snapshot.polled_at or snapshot.error else "not polled yet",
+    }
+    return JSONResponse(body, 200 if ready else 503)
+
+
+@ROUTER.get("/metrics")
+async def metrics() -> Response:
+    """Prometheus text; the list of names is console/metrics.py."""
+    hub = running().hub
+    age = hub.snapshot.age_s(now_utc())
+    AGE_SECONDS.set(float("nan") if age is None else age)
+    SESSIONS.set(hub.viewers)
+    WAKES.set(hub.wakes)
+    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,140 @@
+"""Which commits there are, and where each table's metadata lies at each of them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One publish. `published_at` in us since the epoch; `tables` maps a table's name to its metadata location."""
+
+    id: str
+    published_at: int
+    tables: Mapping[str, str]
+
+
+class Commits(Protocol):
+    """The history of the branch main, newest publish last. None: no such commit, or nothing published yet.
+
+    Every method may be called from any thread, and costs well under a millisecond (`holding` excepted).
+    """
+
+    def head(self) -> Commit | None: ...
+
+    def by_id(self, commit_id: str) -> Commit | None: ...
+
+    def by_tag(self, tag: str) -> Commit | None: ...
+
+    def at(self, time_us: int) -> Commit | None:
+        """The commit in force at that time."""
+
+    def tags(self) -> list[tuple[str, str]]:
+        """Tag and commit id, oldest first."""
+
+    def metadata_locations(self, table: str) -> list[str]:
+        """Every metadata location of a table that a kept commit names, newest first."""
+
+
+_COLUMNS = "SELECT commit_id, published_at, tables FROM publications"
+_KEPT_IN_MEMORY = 64
+
+
+class SqliteCommits:
+    """The `publications` of catalog.db, read only. A missing file or table means that nothing is published yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[str, Commit] = OrderedDict()
+
+    def head(self) -> Commit | None:
+        return self._one("SELECT commit_id FROM publications ORDER BY sequence DESC LIMIT 1")
+
+    def by_id(self, commit_id: str) -> Commit | None:
+        return self._one("SELECT commit_id FROM publications WHERE commit_id = ?", commit_id)
+
+    def by_tag(self, tag: str) -> Commit | None:
+        return self._one("SELECT commit_id FROM publications WHERE tag = ? ORDER BY sequence DESC LIMIT 1", tag)
+
+    def at(self, time_us: int) -> Commit | None:
+        return self._one(
+            "SELECT commit_id FROM publications WHERE published_at <= ? ORDER BY sequence DESC LIMIT 1", time_us
+        )
+
+    def tags(self) -> list[tuple[str, str]]:
+        return [
+            (str(tag), str(commit))
+            for tag, commit in self._rows(
+                "SELECT tag, commit_id FROM publications WHERE tag IS NOT NULL ORDER BY sequence"
+            )
+        ]
+
+    def metadata_locations(self, table: str) -> list[str]:
+        rows = self._rows(
+            "SELECT json_extract(tables, '$.' || ?) FROM publications ORDER BY sequence DESC", f'"{table}"'
+        )
+        return list(dict.fromkeys(str(row[0]) for row in rows if row[0]))
+
+    def _one(self, query: str, *values: object) -> Commit | None:
+        """The commit whose id the query gives. Its row is asked each time, since thinning may have taken it."""
+        rows = self._rows(query, *values)
+        if not rows:
+            return None
+        commit_id = str(rows[0][0])
+        with self._lock:
+            known = self._seen.get(commit_id)
+            if known is not None:
+                self._seen.move_to_end(commit_id)
+                return known
+        rows = self._rows(f"{_COLUMNS} WHERE commit_id = ?", commit_id)
+        if not rows:
+            return None
+        commit = Commit(commit_id, int(rows[0][1]), json.loads(rows[0][2]))
+        with self._lock:
+            self._seen[commit_id] = commit
+            while len(self._seen) > _KEPT_IN_MEMORY:
+                self._seen.popitem(last=False)
+        return commit
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        connection = self._connection()
+        if connection is None:
+            return []
+        try:
+            return connection.execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return []
+            self._local.connection = None
+            raise
+
+    def _connection(self) -> sqlite3.Connection | None:
+        """This thread's connection; a new one when catalog.db was replaced, none while it is missing."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            self._local.connection = None
+            with self._lock:
+                self._seen.clear()
+            return None
+        file = (status.st_dev, status.st_ino)
+        held = getattr(self._local, "connection", None)
+        if held is not None and self._local.file == file:
+            return held  # type: ignore[no-any-return]  # threading.local is untyped
+        uri = f"{self._path.absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None)
+        connection.execute("PRAGMA query_only = 1")
+        self._local.connection = connection
+        self._local.file = file
+        with self._lock:
+            self._seen.clear()
+        return connection

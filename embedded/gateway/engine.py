@@ -1,0 +1,211 @@
+"""DuckDB, as the gateway runs it: in memory, offline, in UTC; it reads below the data directory and nothing else."""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from embedded.gateway.dialect import place_of_name
+from embedded.gateway.errors import Kind, Refusal, validation
+
+MAX_BATCH_ROWS = 4095
+"""Dremio's exec.batch.records.max."""
+
+_WATCH_S = 0.1
+
+
+class Engine:
+    """Runs DuckDB's SQL, many statements at once, each with a deadline and cancelled when its client is gone."""
+
+    def __init__(self, readable: Path, spill: Path, threads: int, memory_limit_mb: int, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._database = duckdb.connect(
+            config={
+                "threads": threads,
+                "memory_limit": f"{memory_limit_mb}MB",
+                "temp_directory": str(spill),
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+            }
+        )
+        for name in ("avro", "iceberg"):
+            self._database.execute(f"LOAD '{_extension(name)}'")
+        for setting in (
+            "TimeZone = 'UTC'",
+            # Data files never change.
+            "parquet_metadata_cache = true",
+            "validate_external_file_cache = 'NO_VALIDATION'",
+            f"allowed_directories = ['{_quoted(str(readable))}/', 'file://{_quoted(str(readable))}/']",
+            "enable_external_access = false",
+            "lock_configuration = true",
+        ):
+            self._database.execute(f"SET GLOBAL {setting}")
+        self._idle: queue.LifoQueue[duckdb.DuckDBPyConnection] = queue.LifoQueue()
+        self._watch = _Watch()
+
+    def describe(self, sql: str, original: str) -> list[tuple[str, str]]:
+        """Name and DuckDB type of each column of the answer. Raises Refusal, in Dremio's words, for what cannot be."""
+        cursor = self._take()
+        try:
+            return [(str(row[0]), str(row[1])) for row in cursor.execute(f"DESCRIBE {sql}").fetchall()]
+        except duckdb.Error as error:
+            raise _planning_refusal(error, original) from None
+        finally:
+            self._idle.put(cursor)
+
+    def run(self, sql: str, gone: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
+        """The answer in batches of at most MAX_BATCH_ROWS rows; none when it is empty.
+
+        The statement has run when the first batch comes. `gone` says that nobody waits any more.
+        """
+        cursor = self._take()
+        watched = self._watch.add(cursor, gone, self._timeout_s)
+        try:
+            reader = cursor.execute(sql).to_arrow_reader(MAX_BATCH_ROWS)
+            yield from reader
+        except (duckdb.Error, pa.ArrowException) as error:
+            raise _running_refusal(error, watched.reason, self._timeout_s) from None
+        finally:
+            # An interrupt meant for this statement must not reach the next one on this cursor.
+            if self._watch.remove(watched):
+                cursor.close()
+            else:
+                self._idle.put(cursor)
+
+    def close(self) -> None:
+        """Interrupt what runs, and end."""
+        self._watch.close()
+
+    def _take(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            return self._database.cursor()
+
+
+class _Watched:
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, gone: Callable[[], bool], deadline: float) -> None:
+        self.cursor = cursor
+        self.gone = gone
+        self.deadline = deadline
+        self.reason: str | None = None
+
+
+class _Watch:
+    """One thread that looks after running statements, and sleeps while there is none."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[_Watched] = set()
+        self._some = threading.Event()
+        self._closed = False
+        threading.Thread(target=self._look, name="statement watch", daemon=True).start()
+
+    def add(self, cursor: duckdb.DuckDBPyConnection, gone: Callable[[], bool], timeout_s: float) -> _Watched:
+        watched = _Watched(cursor, gone, time.monotonic() + timeout_s)
+        with self._lock:
+            if self._closed:
+                raise Refusal(Kind.UNAVAILABLE, "The server is shutting down.")
+            self._running.add(watched)
+        if not self._some.is_set():
+            self._some.set()
+        return watched
+
+    def remove(self, watched: _Watched) -> bool:
+        """Forget a statement that ended; whether it was interrupted."""
+        with self._lock:
+            self._running.discard(watched)
+            return watched.reason is not None
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for watched in self._running:
+                watched.reason = "the server is shutting down"
+                watched.cursor.interrupt()
+
+    def _look(self) -> None:
+        while True:
+            self._some.wait()
+            time.sleep(_WATCH_S)
+            now = time.monotonic()
+            with self._lock:
+                for watched in self._running:
+                    if now > watched.deadline:
+                        watched.reason = "timeout"
+                    elif watched.gone():
+                        watched.reason = "the client is gone"
+                    if watched.reason:
+                        watched.cursor.interrupt()
+                if not self._running:
+                    self._some.clear()
+
+
+def _extension(name: str) -> Path:
+    spec = find_spec(f"duckdb_extension_{name}")
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"duckdb-extension-{name} is not installed")
+    path = Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+    if not path.exists():
+        raise RuntimeError(f"{path} is missing: duckdb and duckdb-extension-{name} must have the same version")
+    return path
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+# ---- DuckDB's errors in Dremio's words ------------------------------------------------------------------------------
+
+
+def _planning_refusal(error: duckdb.Error, sql: str) -> Refusal:
+    text = str(error)
+    line = _first_line(text)
+    if match := re.search(r'Referenced column "([^"]+)" not found|does not have a column named "([^"]+)"', text):
+        name = match[1] or match[2]
+        return validation(f"Column '{name}' not found in any table", *place_of_name(name, sql))
+    if match := re.search(r'Referenced table "([^"]+)" not found', text):
+        return validation(f"Table '{match[1]}' not found", *place_of_name(match[1], sql))
+    if match := re.search(r'Ambiguous reference to column name "([^"]+)"', text):
+        return validation(f"Column '{match[1]}' is ambiguous", *place_of_name(match[1], sql))
+    if match := re.search(r'column "([^"]+)" must appear in the GROUP BY clause', text):
+        return validation(f"Expression '{match[1]}' is not being grouped", *place_of_name(match[1], sql))
+    if match := re.search(r"Function with name \"?(\w+)\"? does not exist", text):
+        name = match[1].upper()
+        return validation(f"No match found for function signature {name}(<arguments>)", *place_of_name(name, sql))
+    if match := re.search(r"argument types '(\w+)\((.*)\)'", text):
+        name = match[1].upper()
+        types = ", ".join(f"<{item.strip()}>" for item in match[2].split(","))
+        return validation(
+            f"Cannot apply '{name}' to arguments of type '{name}({types})'", *place_of_name(name, sql)
+        )
+    if isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException):
+        return validation(line)
+    return _running_refusal(error, None, 0)
+
+
+def _running_refusal(error: Exception, reason: str | None, timeout_s: float) -> Refusal:
+    line = _first_line(str(error))
+    if reason == "timeout":
+        return Refusal(Kind.CANCELLED, f"Query was cancelled because it exceeded the runtime limit of {timeout_s:g} s")
+    if isinstance(error, duckdb.InterruptException):
+        return Refusal(Kind.CANCELLED, f"Query cancelled: {reason or 'interrupted'}")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return Refusal(Kind.UNAVAILABLE, "RESOURCE ERROR: Query was cancelled because it exceeded the memory limits")
+    if isinstance(error, duckdb.IOException):
+        return Refusal(Kind.INTERNAL, f"DATA_READ ERROR: {line}")
+    if isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException | duckdb.OutOfRangeException):
+        return Refusal(Kind.INTERNAL, f"FUNCTION ERROR: {line}")
+    return Refusal(Kind.INTERNAL, f"SYSTEM ERROR: {line}")
+
+
+def _first_line(text: str) -> str:
+    return re.sub(r"^[A-Z][\w ]* Error: ", "", text.partition("\n")[0]).strip()

@@ -1,0 +1,54 @@
+"""What Dremio says when it refuses, by kind; server.py gives each kind its gRPC status."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+
+class Kind(Enum):
+    """Dremio's error types, as far as the gateway has them. PARSE and VALIDATION carry position and statement."""
+
+    PARSE = auto()
+    VALIDATION = auto()
+    PERMISSION = auto()
+    UNAUTHENTICATED = auto()
+    UNAVAILABLE = auto()
+    INTERNAL = auto()
+    CANCELLED = auto()
+    UNIMPLEMENTED = auto()
+
+
+class Refusal(Exception):
+    """A statement that gets no answer; the reason stands in it at the offset `start`, `length` characters long."""
+
+    def __init__(self, kind: Kind, message: str, start: int | None = None, length: int = 1) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.start = start
+        self.length = length
+
+    def text(self, sql: str) -> str:
+        """The message as Dremio sends it: PARSE and VALIDATION add four lines of position and the statement."""
+        message = str(self)
+        if self.kind not in (Kind.PARSE, Kind.VALIDATION):
+            return message
+        start = self.start or 0
+        before = sql[:start]
+        line = before.count("\n") + 1
+        column = start - (before.rfind("\n") + 1) + 1
+        return (
+            f"{message}\nstartLine {line}\nstartColumn {column}\n"
+            f"endLine {line}\nendColumn {column + max(self.length, 1) - 1}\nSQL Query {sql}"
+        )
+
+
+def validation(message: str, start: int | None = None, length: int = 1) -> Refusal:
+    return Refusal(Kind.VALIDATION, message, start, length)
+
+
+def object_not_found(path: list[str], start: int | None = None, length: int = 1) -> Refusal:
+    """Dremio's sentence for a table, view or folder that is not there."""
+    within = f" within '{'.'.join(path[:-1])}'" if len(path) > 1 else ""
+    return validation(
+        f"Object '{path[-1]}' not found{within}. Please check that it exists in the selected context.", start, length
+    )

@@ -1,0 +1,289 @@
+"""A statement from its text to its rows: plan it (schema and ticket, nothing runs), then run the ticket.
+
+Each statement sees one commit: the head of main is resolved once, when it is planned, and stands in the ticket. So the
+schema and the rows agree, and the ticket may be run again.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from embedded.gateway import commands, wire
+from embedded.gateway.commits import Commit, Commits
+from embedded.gateway.dialect import At, Bound, Dialect, Relation, Statement, time_us, words_of
+from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
+from embedded.gateway.errors import Kind, Refusal, object_not_found, validation
+from embedded.gateway.snapshots import Column, Snapshot, Snapshots
+from lakehouse.dremio import NOTHING_PUBLISHED
+from lakehouse.tables import CATALOG, SCHEMA, TABLES
+
+_EMPTY = Commit(NOTHING_PUBLISHED, 0, {})
+_PLANS_KEPT = 512
+
+
+@dataclass(frozen=True)
+class Planned:
+    schema: pa.Schema
+    ticket: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Rows, with the schema of the wire. `batches` yields nothing for an empty answer."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A relation, resolved: a table's snapshot, or rows of INFORMATION_SCHEMA as SQL."""
+
+    snapshot: Snapshot | None
+    sql: str = ""
+
+
+class Statements:
+    """Plans and runs statements. May be used from many threads."""
+
+    def __init__(self, commits: Commits, engine: Engine) -> None:
+        self._commits = commits
+        self._engine = engine
+        self._snapshots = Snapshots()
+        self._dialect = Dialect()
+        self._lock = threading.Lock()
+        self._schemas: OrderedDict[tuple[str, ...], pa.Schema] = OrderedDict()
+
+    def plan(self, sql: str, context: tuple[str, ...]) -> Planned:
+        """Schema and ticket of a statement; `context` is the session's schema. Raises Refusal."""
+        words = words_of(sql)
+        head = self._commits.head() or _EMPTY
+        ticket = {"sql": sql, "context": context, "head": head.id}
+        if not commands.is_query(words):
+            table = commands.answer(words, context, self._commits, head, self.columns)
+            return Planned(table.schema, json.dumps(ticket).encode())
+        statement = self._dialect.prepare(sql, words)
+        found = [self._resolve(relation, statement.ats, context, head) for relation in statement.shape.relations]
+        ticket["commits"] = [commit.id for commit, _ in found]
+        schema = self._schema(statement, [source for _, source in found], sql)
+        return Planned(schema, json.dumps(ticket).encode())
+
+    def run(self, ticket: bytes, gone: Callable[[], bool]) -> Answer:
+        """The rows of a planned statement, at the commits it was planned for. Raises Refusal."""
+        try:
+            content = json.loads(ticket)
+            sql, context, head_id = str(content["sql"]), tuple(content["context"]), str(content["head"])
+            commit_ids = content.get("commits")
+        except (ValueError, TypeError, KeyError):
+            raise Refusal(Kind.INTERNAL, "The ticket is not one of this server: plan the statement again.") from None
+        words = words_of(sql)
+        if commit_ids is None:
+            table = commands.answer(words, context, self._commits, self._by_id(head_id, 0), self.columns)
+            return Answer(table.schema, iter(table.to_batches(MAX_BATCH_ROWS)))
+        statement = self._dialect.prepare(sql, words)
+        pairs = zip(statement.shape.relations, commit_ids, strict=True)
+        sources = [
+            self._source(relation, statement.ats, context, self._by_id(commit_id, 0)) for relation, commit_id in pairs
+        ]
+        schema = self._schema(statement, sources, sql)
+        relations = [
+            _relation_sql(source, relation.bounds, statement.times)
+            for source, relation in zip(sources, statement.shape.relations, strict=True)
+        ]
+        batches = self._engine.run(statement.shape.filled(relations, statement.times), gone)
+        return Answer(schema, (wire.cast(batch, schema) for batch in batches))
+
+    def columns(self, table: str, commit: Commit) -> tuple[Column, ...] | None:
+        """The columns of a table at a commit; None when it is not there."""
+        location = commit.tables.get(table)
+        return None if location is None else self._snapshots.at(location).columns
+
+    # ---- which table, at which commit -------------------------------------------------------------------------------
+
+    def _resolve(
+        self, relation: Relation, ats: tuple[At, ...], context: tuple[str, ...], head: Commit
+    ) -> tuple[Commit, _Source]:
+        at = None if relation.at is None else ats[relation.at]
+        commit = head if at is None else self._commit_at(at, head)
+        return commit, self._source(relation, ats, context, commit)
+
+    def _commit_at(self, at: At, head: Commit) -> Commit:
+        found: Commit | None = head
+        match at.kind:
+            case "BRANCH":
+                found = head if at.value == "main" else None
+            case "TAG":
+                found = self._commits.by_tag(at.value)
+            case "COMMIT":
+                found = self._by_id(at.value, at.start)
+            case "REF":
+                found = head if at.value == "main" else self._commits.by_tag(at.value) or self._commits.by_id(at.value)
+            case "TIMESTAMP":
+                found = self._commits.at(time_us(at.value))
+                if found is None:
+                    raise validation(f"No commit of branch main was in force at '{at.value}'", at.start)
+        if found is None:
+            name = {"REF": "Reference"}.get(at.kind, at.kind.capitalize())
+            raise validation(f"{name} '{at.value}' not found in source {CATALOG}", at.start)
+        return found
+
+    def _by_id(self, commit_id: str, start: int) -> Commit:
+        if commit_id == NOTHING_PUBLISHED:
+            return _EMPTY
+        found = self._commits.by_id(commit_id)
+        if found is None:
+            raise validation(
+                f"Commit '{commit_id}' not found in source {CATALOG}: it never was, or is kept no longer", start
+            )
+        return found
+
+    def _source(self, relation: Relation, ats: tuple[At, ...], context: tuple[str, ...], commit: Commit) -> _Source:
+        path = commands.full_path(relation.path, context)
+        if len(path) == 2 and path[0].upper() == "INFORMATION_SCHEMA":
+            return _Source(None, commands.information(path[1].upper(), commit, self.columns))
+        name = commands.table_name(path)
+        location = commit.tables.get(name) if name else None
+        if location is None:
+            raise object_not_found(list(path))
+        at = None if relation.at is None else ats[relation.at]
+        if at is None or at.kind != "SNAPSHOT":
+            return _Source(self._snapshots.at(location))
+        assert name is not None
+        return _Source(self._past(name, location, at))
+
+    def _past(self, table: str, location: str, at: At) -> Snapshot:
+        """A table's snapshot by its id: the live metadata lists the last few, past ones stand in their own metadata."""
+        try:
+            wanted = int(at.value)
+        except ValueError:
+            raise validation(f"'{at.value}' is no snapshot id", at.start) from None
+        for candidate in (location, *self._commits.metadata_locations(table)):
+            if self._snapshots.holds(candidate, wanted):
+                return self._snapshots.at(candidate, wanted)
+        raise validation(f"Snapshot '{at.value}' not found for table {CATALOG}.{SCHEMA}.{table}", at.start)
+
+    # ---- schema -----------------------------------------------------------------------------------------------------
+
+    def _schema(self, statement: Statement, sources: list[_Source], sql: str) -> pa.Schema:
+        """The answer's schema, remembered by shape and by the schemas of its tables."""
+        keys = [source.snapshot.schema_key if source.snapshot else "" for source in sources]
+        key = (statement.shape.sql, *keys)
+        with self._lock:
+            known = self._schemas.get(key)
+            if known is not None:
+                self._schemas.move_to_end(key)
+                return known
+        relations = [source.sql or _empty_sql(source.snapshot.columns) for source in sources if source.snapshot or source.sql]
+        schema = wire.schema_of(self._engine.describe(statement.shape.filled(relations, statement.times), sql))
+        with self._lock:
+            self._schemas[key] = schema
+            while len(self._schemas) > _PLANS_KEPT:
+                self._schemas.popitem(last=False)
+        return schema
+
+
+# ---- a relation as DuckDB reads it ----------------------------------------------------------------------------------
+
+_DUCKDB = {
+    "string": "VARCHAR",
+    "int": "INTEGER",
+    "long": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "binary": "BLOB",
+    "date": "DATE",
+    "time": "TIME",
+    "timestamp": "TIMESTAMP",
+    "timestamptz": "TIMESTAMP",
+    "uuid": "UUID",
+}
+
+
+def _duckdb_type(column: Column) -> str:
+    return _DUCKDB.get(column.type) or column.type.upper()
+
+
+def _empty_sql(columns: tuple[Column, ...]) -> str:
+    items = ", ".join(f"CAST(NULL AS {_duckdb_type(column)}) AS {_name(column.name)}" for column in columns)
+    return f"(SELECT {items} WHERE false)"
+
+
+def _relation_sql(source: _Source, bounds: tuple[Bound, ...], times: tuple[str, ...]) -> str:
+    """A table expression: only the files that may hold a row inside the bounds, and of them only the rows inside.
+
+    Dremio cuts times to milliseconds when it reads; so does this, without a time zone calendar, which costs DuckDB
+    more than reading does.
+    """
+    snapshot = source.snapshot
+    if snapshot is None:
+        return source.sql
+    ranges = _ranges(snapshot, bounds, times)
+    items = ", ".join(_read(column) for column in snapshot.columns)
+    if snapshot.files is None:
+        past = f", snapshot_from_id = {snapshot.snapshot_id}" if snapshot.snapshot_id is not None else ""
+        return f"(SELECT {items} FROM iceberg_scan({_text(snapshot.metadata_location)}{past}){_where(ranges, snapshot)})"
+    files = snapshot.files_in(ranges)
+    if not files:
+        return _empty_sql(snapshot.columns)
+    paths = ", ".join(_text(file.path) for file in files)
+    return f"(SELECT {items} FROM read_parquet([{paths}], hive_partitioning = false){_where(ranges, snapshot)})"
+
+
+def _read(column: Column) -> str:
+    name = _name(column.name)
+    if column.type in ("timestamptz", "timestamp"):
+        return f"make_timestamp_ms(epoch_ms({name})) AS {name}"
+    return name
+
+
+def _ranges(
+    snapshot: Snapshot, bounds: tuple[Bound, ...], times: tuple[str, ...]
+) -> dict[str, tuple[int | None, int | None]]:
+    """By column: from (included) and to (excluded), us since the epoch. A little wide: the statement's own WHERE stays."""
+    ranges: dict[str, tuple[int | None, int | None]] = {}
+    names = {column.name.lower(): column.name for column in snapshot.columns if column.type in ("timestamptz", "timestamp")}
+    for bound in bounds:
+        name = names.get(bound.column)
+        if name is None:
+            continue
+        low, high = ranges.get(name, (None, None))
+        moment = time_us(times[bound.time])
+        if bound.op in (">", ">=", "="):
+            low = moment if low is None else max(low, moment)
+        if bound.op in ("<", "<=", "="):
+            # Cut to milliseconds, .123999 is .123 too.
+            end = moment if bound.op == "<" else moment + 1000
+            high = end if high is None else min(high, end)
+        ranges[name] = (low, high)
+    return ranges
+
+
+def _where(ranges: dict[str, tuple[int | None, int | None]], snapshot: Snapshot) -> str:
+    zoned = {column.name for column in snapshot.columns if column.type == "timestamptz"}
+    conditions: list[str] = []
+    for name, (low, high) in ranges.items():
+        for op, moment in ((">=", low), ("<", high)):
+            if moment is not None:
+                time = f"make_timestamp({moment}::BIGINT)"
+                # A constant of the column's own type, so that it is compared with the statistics in the files.
+                constant = f"CAST({time} AS TIMESTAMPTZ)" if name in zoned else time
+                conditions.append(f"{_name(name)} {op} {constant}")
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+__all__ = ["TABLES", "Answer", "Planned", "Statements"]

@@ -1,0 +1,49 @@
+"""`python -m embedded.sandbox`: the page and Slack's API on 5008, SMTP on 5010, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+import uvicorn
+
+from embedded.sandbox.app import Protocol, SandboxSettings, create_app
+from embedded.sandbox.store import Store
+from lakehouse.settings import Shared, claim_port, exit_on_user_error, open_data_dir
+
+logger = logging.getLogger("sandbox")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m embedded.sandbox",
+        description="Stand-in for Slack and a mail server: shows what arrived, and breaks on demand.",
+    )
+    parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # aiosmtpd tells each command of each session.
+    logging.getLogger("mail.log").setLevel(logging.WARNING)
+    with exit_on_user_error():
+        shared = Shared.load()
+        settings = SandboxSettings.load()
+        claim_port(shared.port("sandbox"))
+        claim_port(shared.port("smtp"))
+        data_dir = open_data_dir(shared.data_dir, "embedded")
+        store = Store(data_dir / "sandbox.db", settings.keep_messages)
+    logger.info("http://localhost:%d shows what arrived; mail on port %d", shared.port("sandbox"), shared.port("smtp"))
+    uvicorn.run(
+        create_app(store, shared.port("smtp")),
+        host="127.0.0.1",
+        port=shared.port("sandbox"),
+        http=Protocol,
+        loop="asyncio",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    store.close()
+
+
+if __name__ == "__main__":
+    main()

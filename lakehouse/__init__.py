@@ -1,0 +1,1 @@
+"""The contract of topics and tables, and the way to the data. Imports no other part."""

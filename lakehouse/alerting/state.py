@@ -1,0 +1,58 @@
+"""Where each rule stands between two evaluations, as the table rule_state keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+# The row that holds judged_to of a minute rule; an entity is a JSON list and cannot meet it.
+CLOCK = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleState:
+    """One rule and entity that is pending or firing, or the rule's clock.
+
+    A clock has judged_to and, for a no-data rule, newest_received_at of its topic (to the minute, so that it changes
+    once a minute). An entity is firing while it has an incident_id; newest_received_at is that of its newest alert.
+    """
+
+    rule: str
+    entity: str
+    judged_to: datetime | None = None
+    pending_since: datetime | None = None
+    inside_since: datetime | None = None
+    incident_id: str | None = None
+    starts_at: datetime | None = None
+    newest_received_at: datetime | None = None
+    severity: str | None = None
+    service_name: str | None = None
+
+
+type State = Mapping[tuple[str, str], RuleState]
+"""(rule, entity) -> where it stands. Entities that are resolved and idle are not in it."""
+
+
+def entity_text(entity: tuple[str, ...]) -> str:
+    """The entity as rule_state names it: a JSON list."""
+    return json.dumps(entity, ensure_ascii=False, separators=(",", ":"))
+
+
+def state_rows(state: State, updated_at: datetime) -> list[dict[str, Any]]:
+    """All rows of rule_state."""
+    return [asdict(row) | {"updated_at": updated_at} for row in state.values()]
+
+
+def state_from_rows(rows: Iterable[Mapping[str, Any]]) -> State:
+    """The state that rows of rule_state hold; times without a zone are UTC."""
+    states = (RuleState(**{name: _utc(value) for name, value in row.items() if name != "updated_at"}) for row in rows)
+    return {(state.rule, state.entity): state for state in states}
+
+
+def _utc(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return value

@@ -1,0 +1,469 @@
+"""The one way to the data: a client of Dremio's Arrow Flight port, or of the gateway in its place.
+
+    dremio = Dremio(DremioSettings.load())
+    commit = dremio.head()
+    table = dremio.ask("orders_per_minute", commit=commit, start=start, end=end)
+
+It logs in at the first call, keeps token and session cookie, and may be used from many threads at once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+from pyarrow import flight
+
+from lakehouse.settings import DremioSettings
+from lakehouse.tables import CATALOG, TABLES, full_name
+
+QUESTIONS = Path(__file__).with_name("questions")
+
+NOTHING_PUBLISHED = "2e1cfa82b035c26cbbbdae632cea070514eb8b773f616aaeaf668e2f0be8f10d"
+"""What `head()` answers before the first publish: the hash Nessie gives a branch without commits."""
+
+TOKEN_LIFE_S = 30 * 3600
+"""Dremio's token.expiration.min is 1800 min; a token is renewed at 80 % of it."""
+
+MAX_ROWS = 1_000_000
+MAX_BYTES = 256 * 2**20
+
+
+class DremioError(Exception):
+    """A question got no answer; the message is one sentence."""
+
+
+class AuthError(DremioError):
+    """User or password were refused."""
+
+
+class QueryError(DremioError):
+    """Dremio cannot run this statement, now or later. `line` and `column` (from 1) say where, when it tells."""
+
+    def __init__(self, message: str, sql: str = "", line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message)
+        self.sql = sql
+        self.line = line
+        self.column = column
+
+
+class NotFound(QueryError):
+    """A table (or a branch, commit or snapshot) is not there, or not yet."""
+
+
+class Unavailable(DremioError):
+    """Nobody answers at the address, or the server cannot take the question now."""
+
+
+class Timeout(DremioError):
+    """No answer within the time given."""
+
+
+class Cancelled(DremioError):
+    """The server gave up the question while it ran."""
+
+
+class ProtocolError(DremioError):
+    """The answer is not what was agreed: schema, size, or a server that is no Dremio."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How the connection is: `degraded` answers, but its last statement failed; `down` does not answer or let us in."""
+
+    status: Literal["up", "degraded", "down"]
+    last_ok: datetime | None = None
+    latency_s: float | None = None
+    last_error: str | None = None
+
+
+# ---- values and templates -------------------------------------------------------------------------------------------
+
+type Value = str | int | float | bool | Decimal | datetime | date | list[Value] | tuple[Value, ...] | None
+
+
+def literal(value: Value) -> str:
+    """A value as Dremio writes it: the only way a value gets into SQL.
+
+    A datetime must know its zone; it is written in UTC and cut to milliseconds. A list becomes `a, b` for IN; an empty
+    one matches nothing (so it has no place under NOT IN). None is NULL as text.
+    """
+    match value:
+        case None:
+            return "CAST(NULL AS VARCHAR)"
+        case bool():
+            return "TRUE" if value else "FALSE"
+        case int():
+            # In brackets, for `a -:b` with a negative b would begin a comment.
+            return str(value) if value >= 0 else f"({value})"
+        case Decimal():
+            if not value.is_finite():
+                raise ValueError(f"{value} has no place in SQL")
+            return f"{value:f}" if value >= 0 else f"({value:f})"
+        case float():
+            if not math.isfinite(value):
+                raise ValueError(f"{value} has no place in SQL")
+            return f"CAST({value!r} AS DOUBLE)"
+        case str():
+            if "\0" in value:
+                raise ValueError("a text with a zero character has no place in SQL")
+            return "'" + value.replace("'", "''") + "'"
+        case datetime():
+            if value.tzinfo is None:
+                raise ValueError(f"{value} has no time zone; give it in UTC")
+            return f"TIMESTAMP '{value.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'milliseconds')}'"
+        case date():
+            return f"DATE '{value.isoformat()}'"
+        case list() | tuple():
+            return ", ".join(map(literal, value)) or "CAST(NULL AS VARCHAR)"
+    raise TypeError(f"a value of type {type(value).__name__} has no place in SQL")
+
+
+_TOKEN = re.compile(
+    r"""(?P<comment>--[^\n]*\n?|/\*.*?\*/)
+      | (?P<quoted>'(?:[^']|'')*'|"(?:[^"]|"")*")
+      | \{(?P<table>\w+)\}
+      | (?<![:\w]):(?P<bind>[A-Za-z_]\w*)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@cache
+def question_sql(question: str) -> str:
+    """The text of lakehouse/questions/<question>.sql, as written."""
+    path = QUESTIONS / f"{question}.sql"
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        raise ProtocolError(f"There is no question '{question}': {path.name} is not in {QUESTIONS}.") from None
+
+
+def fill(template: str, commit: str | None, binds: Mapping[str, Value], name: str = "the statement") -> str:
+    """SQL from a template: {table} becomes the table's path (AT the commit, if one is given), :name a literal.
+
+    Comments are dropped. Raises QueryError naming an unknown table, and a bind that is missing, unused or no value.
+    """
+    at = ""
+    if commit is not None:
+        if not re.fullmatch(r"[0-9A-Za-z]{1,64}", commit):
+            raise QueryError(f"'{commit}' is no commit id; expected hex digits.", template)
+        at = f' AT COMMIT "{commit}"'
+    unused = set(binds)
+
+    def replace(match: re.Match[str]) -> str:
+        if match["comment"]:
+            return "\n" if match["comment"].endswith("\n") else " "
+        if table := match["table"]:
+            if table not in TABLES:
+                raise QueryError(f"{name} asks for the table '{table}', which the contract does not have.", template)
+            return full_name(TABLES[table]) + at
+        if bind := match["bind"]:
+            if bind not in binds:
+                raise QueryError(f"{name} needs a value for ':{bind}', and none was given.", template)
+            unused.discard(bind)
+            try:
+                return literal(binds[bind])
+            except (TypeError, ValueError) as error:
+                raise QueryError(f"The value of ':{bind}' in {name} cannot be used: {error}.", template) from None
+        return match[0]
+
+    text = _TOKEN.sub(replace, template)
+    if unused:
+        raise QueryError(f"{name} has no place for ':{min(unused)}'.", template)
+    return text.strip().removesuffix(";")
+
+
+# Pages and daemons poll; grpc's own backoff grows to two minutes, which a screen should not wait after a restart.
+# No keepalive: Dremio punishes pings under 120 s, and closes idle connections itself.
+_CHANNEL = [
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+]
+
+# ---- the client -----------------------------------------------------------------------------------------------------
+
+
+class Dremio:
+    """A client of one Flight port. Every method raises DremioError, and nothing else, when there is no answer.
+
+    `plan_timeout` and `fetch_timeout` of the settings bound the two calls that a question makes; with the one retry
+    after a lost connection or session, a question ends within twice their sum.
+    """
+
+    def __init__(
+        self,
+        settings: DremioSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_rows: int = MAX_ROWS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._plan_s = settings.plan_timeout.total_seconds()
+        self._fetch_s = settings.fetch_timeout.total_seconds()
+        self._cookies = _Cookies()
+        self._login = threading.Lock()
+        self._token: tuple[bytes, bytes] | None = None
+        self._token_at = 0.0
+        self._state = State("down")
+        self._client: flight.FlightClient | None = None
+        self._closed = False
+
+    @property
+    def state(self) -> State:
+        """The outcome of the newest statement."""
+        return self._state
+
+    def head(self) -> str:
+        """Commit id of the branch main: it moves with every publish. NOTHING_PUBLISHED before the first."""
+        rows = self.sql(f"SHOW BRANCHES IN {CATALOG}").to_pylist()
+        for row in rows:
+            if row.get("refName") == "main" and row.get("commitHash"):
+                return str(row["commitHash"])
+        raise self._noted(ProtocolError(f"SHOW BRANCHES IN {CATALOG} names no commit of the branch main."))
+
+    def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table:
+        """The answer to lakehouse/questions/<question>.sql, at one commit (None: at the head of main).
+
+        Timestamps are timestamp[ms, UTC]. At most MAX_ROWS rows.
+        """
+        return self.sql(fill(question_sql(question), commit, binds, name=f"{question}.sql"))
+
+    def sql(self, text: str) -> pa.Table:
+        """The answer to one statement in Dremio's SQL."""
+        started = self._clock()
+        try:
+            table = self._answer(text)
+        except DremioError as error:
+            raise self._noted(error) from None
+        self._state = State("up", datetime.now(UTC), self._clock() - started)
+        return table
+
+    def close(self) -> None:
+        self._closed = True
+        with self._login:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _noted(self, error: DremioError) -> DremioError:
+        down = isinstance(error, Unavailable | AuthError)
+        self._state = State("down" if down else "degraded", self._state.last_ok, None, str(error))
+        return error
+
+    def _answer(self, text: str) -> pa.Table:
+        for last in (False, True):
+            token: tuple[bytes, bytes] | None = None
+            try:
+                token = self._bearer()
+                return self._run(text, token)
+            except flight.FlightUnauthenticatedError as error:
+                # An expired token and a session that a restarted Dremio forgot look alike: begin anew, once.
+                self._forget(token)
+                if last or token is None:
+                    raise self._refused(error) from None
+            except flight.FlightUnavailableError as error:
+                # Dremio closes connections that were idle for 30 s: the first call after a pause may find it closed.
+                if last:
+                    raise Unavailable(f"No Dremio answers at {self._settings.uri}: {sentence(error)}") from None
+            except flight.FlightTimedOutError:
+                raise Timeout(
+                    f"Dremio at {self._settings.uri} gave no answer within "
+                    f"{self._plan_s:g} s for planning and {self._fetch_s:g} s for reading."
+                ) from None
+            except flight.FlightCancelledError as error:
+                raise Cancelled(f"Dremio gave up the statement: {sentence(error)}") from None
+            except KeyboardInterrupt:
+                # pyarrow turns a stream that the server cancelled into this; Ctrl-C reaches the main thread only.
+                if threading.current_thread() is threading.main_thread():
+                    raise
+                raise Cancelled("Dremio gave up the statement while it was read.") from None
+            except pa.ArrowNotImplementedError as error:
+                raise ProtocolError(f"{self._settings.uri} cannot do this: {sentence(error)}") from None
+            except (pa.ArrowInvalid, flight.FlightUnauthorizedError, flight.FlightInternalError) as error:
+                raise _query_error(error, text) from None
+            except (pa.ArrowException, OSError) as error:
+                raise ProtocolError(f"{self._settings.uri} does not speak as Dremio does: {sentence(error)}") from None
+        raise AssertionError("unreachable")
+
+    def _run(self, text: str, token: tuple[bytes, bytes]) -> pa.Table:
+        client = self._connection()
+        planning = flight.FlightCallOptions(timeout=self._plan_s, headers=[token])
+        info = client.get_flight_info(flight.FlightDescriptor.for_command(text.encode()), planning)
+        if not info.endpoints:
+            raise ProtocolError("Dremio planned the statement, but named no place to read its answer.")
+        fetching = flight.FlightCallOptions(timeout=self._fetch_s, headers=[token])
+        reader = client.do_get(info.endpoints[0].ticket, fetching)
+        schema = reader.schema.remove_metadata()
+        planned = [(field.name, field.type) for field in info.schema]
+        if planned != [(field.name, field.type) for field in schema]:
+            reader.cancel()
+            raise ProtocolError("The answer's columns are not the ones that Dremio planned.")
+        batches: list[pa.RecordBatch] = []
+        rows = size = 0
+        while True:
+            try:
+                chunk = reader.read_chunk()
+            except StopIteration:
+                break
+            if chunk.data is None:
+                continue
+            rows += chunk.data.num_rows
+            size += chunk.data.nbytes
+            if rows > self._max_rows or size > self._max_bytes:
+                reader.cancel()
+                raise ProtocolError(
+                    f"The answer is larger than {self._max_rows:,} rows or {self._max_bytes >> 20} MB: ask for less."
+                )
+            batches.append(chunk.data)
+        return _in_utc(pa.Table.from_batches(batches, schema=reader.schema))
+
+    def _connection(self) -> flight.FlightClient:
+        client = self._client
+        if client is None:
+            with self._login:
+                if self._closed:
+                    raise Unavailable("The connection to Dremio was closed here.")
+                if self._client is None:
+                    self._client = flight.FlightClient(
+                        self._settings.uri, middleware=[self._cookies], generic_options=_CHANNEL
+                    )
+                client = self._client
+        return client
+
+    def _bearer(self) -> tuple[bytes, bytes]:
+        client = self._connection()
+        with self._login:
+            if self._token is None or self._clock() - self._token_at > 0.8 * TOKEN_LIFE_S:
+                self._cookies.clear()
+                try:
+                    header, value = client.authenticate_basic_token(
+                        self._settings.user,
+                        self._settings.password.get_secret_value(),
+                        flight.FlightCallOptions(timeout=self._plan_s),
+                    )
+                except flight.FlightInternalError as error:
+                    # What the handshake says where nobody listens: "Could not finish writing before closing".
+                    raise flight.FlightUnavailableError(str(error)) from None
+                if not value:
+                    raise ProtocolError(f"{self._settings.uri} took the password, but gave no token.")
+                self._token = (header, value)
+                self._token_at = self._clock()
+            return self._token
+
+    def _forget(self, token: tuple[bytes, bytes] | None) -> None:
+        with self._login:
+            # Another thread may have logged in meanwhile; its token is good.
+            if self._token == token:
+                self._token = None
+                self._cookies.clear()
+
+    def _refused(self, error: Exception) -> AuthError:
+        reason = sentence(error)
+        told = f" ({reason.rstrip('.')})" if reason else ""
+        return AuthError(
+            f"Dremio at {self._settings.uri} does not let user '{self._settings.user}' in{told}: "
+            "check dremio.user and dremio.password."
+        )
+
+
+class _Cookies(flight.ClientMiddlewareFactory):  # type: ignore[misc]  # pyarrow.flight has no types
+    """The cookies of one client: sent with each call, replaced and removed as the server says."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jar: dict[str, str] = {}
+
+    def start_call(self, _info: flight.CallInfo) -> _CookieCall:
+        return _CookieCall(self)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._jar.clear()
+
+    def header(self) -> str:
+        with self._lock:
+            return "; ".join(f"{name}={value}" for name, value in self._jar.items())
+
+    def take(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            try:
+                parsed = SimpleCookie(line)
+            except CookieError:
+                continue
+            with self._lock:
+                for name, morsel in parsed.items():
+                    if morsel["max-age"] in ("0", 0) or not morsel.value:
+                        self._jar.pop(name, None)
+                    else:
+                        self._jar[name] = morsel.value
+
+
+class _CookieCall(flight.ClientMiddleware):  # type: ignore[misc]  # pyarrow.flight has no types
+    def __init__(self, cookies: _Cookies) -> None:
+        self._cookies = cookies
+
+    def sending_headers(self) -> dict[str, str]:
+        header = self._cookies.header()
+        return {"cookie": header} if header else {}
+
+    def received_headers(self, headers: Mapping[str, list[str]]) -> None:
+        for name, values in headers.items():
+            if name.lower() == "set-cookie":
+                self._cookies.take(values)
+
+
+# ---- answers --------------------------------------------------------------------------------------------------------
+
+
+def _in_utc(table: pa.Table) -> pa.Table:
+    """Dremio's timestamp[ms] has no zone and means UTC: say so."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is None:
+            utc = pa.timestamp(field.type.unit, "UTC")
+            table = table.set_column(index, pa.field(field.name, utc), table.column(index).cast(utc))
+    return table.replace_schema_metadata(None)
+
+
+def sentence(error: BaseException) -> str:
+    """The first line of an error's text, without what pyarrow and grpc add to it."""
+    text = str(error)
+    for tail in (". Detail:", "gRPC client debug context:"):
+        text = text.partition(tail)[0]
+    text = re.sub(r"^Flight returned \w+ error, with message: ", "", text)
+    first = text.strip().partition("\n")[0].strip()
+    return first if not first or first.endswith((".", "!", "?")) else f"{first}."
+
+
+def _query_error(error: Exception, sql: str) -> QueryError:
+    text = str(error)
+
+    def number(name: str) -> int | None:
+        match = re.search(rf"^{name} (\d+)$", text, re.MULTILINE)
+        return int(match[1]) if match else None
+
+    message = sentence(error) or "Dremio refused the statement without a reason."
+    missing = re.match(r"Object '.*' not found|.*(commit|branch|tag|snapshot)\b.*\bnot found", message, re.IGNORECASE)
+    kind = NotFound if missing else QueryError
+    return kind(message, sql, number("startLine"), number("startColumn"))

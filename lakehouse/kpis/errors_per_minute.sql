@@ -1,0 +1,9 @@
+-- Errors of each minute by service and severity.
+SELECT
+  DATE_TRUNC('minute', error_ts) AS window_start,
+  DATE_TRUNC('minute', error_ts) + INTERVAL '1' MINUTE AS window_end,
+  service_name,
+  severity,
+  COUNT(*) AS error_count
+FROM errors_processed
+GROUP BY DATE_TRUNC('minute', error_ts), service_name, severity

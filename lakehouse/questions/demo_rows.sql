@@ -1,0 +1,7 @@
+-- Rows of the tables that people ask for first: one row, counts.
+SELECT
+  (SELECT COUNT(*) FROM {orders_processed}) AS orders,
+  (SELECT COUNT(*) FROM {clicks_processed}) AS clicks,
+  (SELECT COUNT(*) FROM {errors_processed}) AS errors,
+  (SELECT COUNT(*) FROM {alerts}) AS alerts,
+  (SELECT COUNT(*) FROM {dead_letters}) AS dead_letters

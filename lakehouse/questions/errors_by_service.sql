@@ -1,0 +1,5 @@
+-- Errors (count) of [:since, :until) by service and severity, with the newest produced_at.
+SELECT service_name, severity, COUNT(*) AS n, MAX(produced_at) AS newest
+FROM {errors_processed}
+WHERE error_ts >= :since AND error_ts < :until
+GROUP BY service_name, severity

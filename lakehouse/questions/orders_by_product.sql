@@ -1,0 +1,7 @@
+-- The :most products with the highest revenue (the shop's currency) in [:since, :until), with their orders (count).
+SELECT product_id, COUNT(*) AS n, SUM(order_total) AS amount
+FROM {orders_processed}
+WHERE order_ts >= :since AND order_ts < :until AND status IN (:statuses)
+GROUP BY product_id
+ORDER BY amount DESC, product_id
+LIMIT :most

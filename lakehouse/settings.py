@@ -1,0 +1,355 @@
+"""Settings: config/tillwatch.yaml < TILLWATCH_* environment < *_FILE secrets; frozen; loud errors.
+
+A part declares its own class with its section's name. The whole file is looked at on every load, so that a misspelt
+section or key stops the start of any part, and not only of the one that would have read it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+import psutil
+import yaml
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[1]
+PREFIX = "TILLWATCH_"
+SECTIONS = (
+    "dremio",
+    "orders",
+    "alerts",
+    "rules",
+    "ingest",
+    "retention",
+    "gateway",
+    "console",
+    "lite",
+    "notifier",
+    "sandbox",
+    "producers",
+    "demo",
+)
+PORTS = {
+    "console": 5006,
+    "notifier": 5007,
+    "sandbox": 5008,
+    "ingest": 5009,
+    "smtp": 5010,
+    "lite": 8501,
+    "gateway": 32010,
+}
+# Read from the environment by others than a settings class.
+_OTHER_ENVIRONMENT = {"TILLWATCH_CONFIG"}
+
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)\s*")
+_UNITS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
+
+
+class UserError(Exception):
+    """Something a user can mend; the message is one sentence: what, where, what would do."""
+
+
+@contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Print a UserError's sentence on stderr and exit with 2, without a traceback."""
+    try:
+        yield
+    except UserError as error:
+        print(f"tillwatch: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def parse_duration(value: object) -> object:
+    """A timedelta from "15 d", "10 min", "0.5 s" or "250 ms"; other values are left to the validator."""
+    if not isinstance(value, str):
+        if isinstance(value, timedelta):
+            return value
+        raise ValueError("expected a number with a unit, like '30 s', '15 min', '1 h' or '15 d'")
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise ValueError("expected a number with a unit, like '30 s', '15 min', '1 h' or '15 d'")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+def _off_or_duration(value: object) -> object:
+    # YAML reads a bare `off` as False.
+    if value is None or value is False or (isinstance(value, str) and value.strip().lower() == "off"):
+        return None
+    return parse_duration(value)
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+OptionalDuration = Annotated[timedelta | None, BeforeValidator(_off_or_duration)]
+
+
+def config_path() -> Path:
+    """The settings file: TILLWATCH_CONFIG, else config/tillwatch.yaml of the project."""
+    return Path(os.environ.get("TILLWATCH_CONFIG") or ROOT / "config" / "tillwatch.yaml")
+
+
+@cache
+def _read_yaml(path: Path, _changed: int) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"The settings file {path} cannot be read: {reason}. Mend it or set TILLWATCH_CONFIG."
+        ) from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"The settings file {path} holds no `section:` lines. Compare it with config/tillwatch.yaml.")
+    top = {*SECTIONS, *Shared.model_fields}
+    for key, value in content.items():
+        if key not in top:
+            raise UserError(f"Unknown setting '{key}' in {path}; known are {', '.join(sorted(top))}.")
+        if key in SECTIONS and value is not None and not isinstance(value, dict):
+            raise UserError(
+                f"Section '{key}' in {path} has the value '{value}'; expected `name: value` lines below it."
+            )
+    return content
+
+
+class _YamlSource(PydanticBaseSettingsSource):
+    """The part of the settings file that belongs to one class."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        path = config_path()
+        if not path.exists():
+            if "TILLWATCH_CONFIG" in os.environ:
+                raise UserError(f"TILLWATCH_CONFIG names {path}, which does not exist. Correct it or unset it.")
+            return {}
+        content = _read_yaml(path, path.stat().st_mtime_ns)
+        section = self.settings_cls.section  # type: ignore[attr-defined]  # the sources are typed for BaseSettings
+        if section is None:
+            return {name: value for name, value in content.items() if name not in SECTIONS}
+        return dict(content.get(section) or {})
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """TILLWATCH_SECTION_NAME_FILE: the value is what the named file holds, without its last line end."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        prefix = self.config.get("env_prefix", "")
+        for name in self.settings_cls.model_fields:
+            variable = f"{prefix}{name}_FILE".upper()
+            path = os.environ.get(variable)
+            if path:
+                try:
+                    values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+                except OSError as error:
+                    reason = error.strerror
+                    raise UserError(f"{variable} names {path}, which cannot be read: {reason}.") from None
+        return values
+
+
+class Section(BaseSettings):
+    """Base of every settings class; `load()` reads it once, whole, and raises UserError in one sentence."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, validate_default=True)
+    section: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, section: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.section = section
+        if section is not None:
+            if section not in SECTIONS:
+                raise TypeError(f"section {section!r} is not listed in lakehouse.settings.SECTIONS")
+            cls.model_config["env_prefix"] = f"{PREFIX}{section}_".upper()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _FileSource(settings_cls), env_settings, _YamlSource(settings_cls)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """The settings of this section; `overrides` win over every other source.
+
+        Raises UserError naming key, value and what would do.
+        """
+        _refuse_unknown_environment(cls)
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise UserError(_sentence(cls, error)) from None
+        except Exception as error:
+            # pydantic-settings wraps what a source raises.
+            cause = error.__cause__ or error
+            if isinstance(cause, UserError):
+                raise cause from None
+            if type(error).__name__ == "SettingsError":
+                raise UserError(f"A setting of section '{cls.section}' cannot be read: {error}.") from None
+            raise
+
+
+def _refuse_unknown_environment(cls: type[Section]) -> None:
+    """Refuse TILLWATCH_ variables that no setting answers to: of this section, or of no section at all."""
+    prefix = str(cls.model_config.get("env_prefix"))
+    own = {f"{prefix}{name}".upper() for name in cls.model_fields}
+    shared = {f"{PREFIX}{name}".upper() for name in Shared.model_fields}
+    known = own | shared | {f"{name}_FILE" for name in own | shared} | _OTHER_ENVIRONMENT
+    sections = tuple(f"{PREFIX}{section}_".upper() for section in SECTIONS)
+    for variable in os.environ:
+        if not variable.startswith(PREFIX) or variable in known:
+            continue
+        if cls.section is not None and variable.startswith(prefix):
+            names = ", ".join(sorted(own))
+            raise UserError(f"Unknown setting {variable} in the environment; section '{cls.section}' has {names}.")
+        if not variable.startswith(sections):
+            raise UserError(
+                f"Unknown setting {variable} in the environment; names are {PREFIX}SECTION_NAME "
+                "as listed in config/tillwatch.yaml."
+            )
+
+
+def _sentence(cls: type[Section], error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][:1])
+    key = f"{cls.section}.{name}" if cls.section else name
+    variable = f"{cls.model_config.get('env_prefix')}{name}".upper()
+    if first["type"] == "missing":
+        return f"Setting '{key}' is missing; set it in {config_path()} or as {variable}."
+    if first["type"] == "extra_forbidden":
+        return f"Unknown setting '{key}' in {config_path()}; known are {', '.join(sorted(cls.model_fields))}."
+    field = cls.model_fields.get(name)
+    secret = field is not None and "SecretStr" in str(field.annotation)
+    value = "(secret)" if secret else first["input"]
+    reason = first["msg"].removeprefix("Value error, ")
+    reason = reason[:1].lower() + reason[1:]
+    return f"Setting '{key}' has the value '{value}': {reason}; set it in {config_path()} or as {variable}."
+
+
+class Shared(Section):
+    """What all parts share."""
+
+    data_dir: Path = Field(Path(".tillwatch"), description="where all data of this installation sits")
+    port_offset: int = Field(0, ge=0, le=20000, description="added to every port, to run a second one beside the first")
+    max_event_age: OptionalDuration = Field(
+        timedelta(days=15), description="older events are rejected as STALE_TIME; off for history"
+    )
+
+    def port(self, name: str) -> int:
+        """The port of a part: its base plus port_offset."""
+        return PORTS[name] + self.port_offset
+
+
+class DremioSettings(Section, section="dremio"):
+    """How to reach Dremio, or the gateway in its place."""
+
+    uri: str = Field("", description="grpc://HOST:PORT or grpc+tls://HOST:PORT; empty: the gateway on this machine")
+    user: str = Field("dremio", description="user name")
+    password: SecretStr = Field(SecretStr("dremio123"), description="password; better given as *_FILE")
+    plan_timeout: Duration = Field(timedelta(seconds=5), description="for planning one question")
+    fetch_timeout: Duration = Field(timedelta(seconds=15), description="for reading its answer")
+
+    @field_validator("uri")
+    @classmethod
+    def _uri(cls, value: str) -> str:
+        if not value:
+            return f"grpc://localhost:{Shared.load().port('gateway')}"
+        if not re.fullmatch(r"grpc(\+tcp|\+tls)?://[^/:]+:\d+", value):
+            raise ValueError("expected grpc://HOST:PORT or grpc+tls://HOST:PORT")
+        return value
+
+
+class OrdersSettings(Section, section="orders"):
+    """What counts as an order."""
+
+    counted_statuses: tuple[str, ...] = Field(
+        ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED"),
+        description="orders with these statuses count in KPIs, tiles and conversion",
+    )
+
+    @field_validator("counted_statuses")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
+        unknown = [status for status in value if status not in known]
+        if unknown or not value:
+            raise ValueError(f"expected one or more of {', '.join(known)}")
+        return value
+
+
+class AlertsSettings(Section, section="alerts"):
+    """When an alert is too old to wake somebody."""
+
+    max_age: Duration = Field(
+        timedelta(hours=1), description="an event older than this when received is listed, not sent"
+    )
+
+
+class RulesSettings(Section, section="rules"):
+    """How rules judge."""
+
+    max_lookback: Duration = Field(timedelta(minutes=15), description="minutes that ended longer ago are not judged")
+
+
+def claim_port(port: int, setting: str = "TILLWATCH_PORT_OFFSET", host: str = "127.0.0.1") -> None:
+    """Check that a port is free. Raises UserError naming the port, the process that holds it and `setting`."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do it: a port in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise UserError(f"Port {port} is held by {_holder(port)}; end it or change {setting}.") from None
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                if connection.pid is None:
+                    break
+                process = psutil.Process(connection.pid)
+                return f"process {connection.pid} ({process.name()})"
+    except psutil.Error:
+        pass  # macOS tells the holder to root only
+    return "another process"
+
+
+def open_data_dir(path: Path, profile: str) -> Path:
+    """Create the data directory, or open it; it remembers its profile. Raises UserError for another profile's."""
+    note = path / "profile"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if note.exists():
+            held = note.read_text(encoding="utf-8").strip()
+        else:
+            held = profile
+            note.write_text(f"{profile}\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"The data directory {path} cannot be used: {error.strerror}. Free it or set TILLWATCH_DATA_DIR."
+        ) from None
+    if held != profile:
+        raise UserError(
+            f"The data directory {path} belongs to the profile '{held}', not '{profile}'; "
+            "set TILLWATCH_DATA_DIR to another directory."
+        )
+    return path

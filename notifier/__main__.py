@@ -1,0 +1,100 @@
+"""`python -m notifier`: tells people what breaks, until SIGTERM or Ctrl-C; its API is on 5007."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import threading
+from types import FrameType
+
+import uvicorn
+
+from lakehouse.dremio import Dremio
+from lakehouse.settings import (
+    AlertsSettings,
+    DremioSettings,
+    Shared,
+    UserError,
+    claim_port,
+    exit_on_user_error,
+)
+from notifier.api import create_app
+from notifier.daemon import Daemon, make_channels
+from notifier.ledger import Ledger
+from notifier.settings import NotifierSettings
+
+logger = logging.getLogger("notifier")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m notifier", description="Tells people on Slack and by email when something breaks."
+    )
+    parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # It warns each second while a look for commits hangs; metrics and health tell that.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with exit_on_user_error():
+        code = _run()
+    logging.shutdown()
+    # A thread that hangs in a call must not keep the process; all that matters is in the ledger.
+    os._exit(code)
+
+
+def _run() -> int:
+    shared = Shared.load()
+    settings = NotifierSettings.load()
+    settings.check()
+    routes = settings.load_routes()
+    max_age = AlertsSettings.load().max_age
+    dremio_settings = DremioSettings.load()
+    port = shared.port("notifier")
+    claim_port(port, host=settings.host)
+    try:
+        shared.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The data directory {shared.data_dir} cannot be used: {error.strerror}; set TILLWATCH_DATA_DIR."
+        ) from None
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    ledger = Ledger(shared.data_dir / "ledger.db")
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    daemon = Daemon(settings, max_age, Dremio(dremio_settings), ledger, make_channels(settings), routes)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(daemon),
+            host=settings.host,
+            port=port,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
+    daemon.start()
+    threading.Thread(target=server.run, name="api", daemon=True).start()
+    logger.info("running; http://localhost:%d/-/ready says how it is", port)
+    healthy = True
+    while healthy and not stop.wait(1.0):
+        healthy = daemon.watch()
+    server.should_exit = True
+    daemon.stop()
+    ledger.close()
+    logger.info("done")
+    return 0 if healthy else 1
+
+
+if __name__ == "__main__":
+    main()

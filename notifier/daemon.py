@@ -1,0 +1,217 @@
+"""The running notifier: a timer that polls, a thread for each channel that sends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    JobEvent,
+)
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from lakehouse.dremio import DremioError
+from notifier.channels import Channel
+from notifier.channels.email import Email
+from notifier.channels.slack import Slack
+from notifier.cursor import Reader
+from notifier.health import EXIT_AFTER_S, Health
+from notifier.ledger import Ledger
+from notifier.metrics import Metrics
+from notifier.pipeline import Limits, Planner, Sender, wall_ms
+from notifier.policy import Target
+from notifier.render import Style
+from notifier.settings import NotifierSettings, Route
+
+logger = logging.getLogger("notifier")
+
+STOP_S = 8.0
+"""How long a stop waits for the message in hand; the process is gone within 10 s."""
+PRUNE_EVERY_S = 3600.0
+_TIMER_EVENTS = {EVENT_JOB_ERROR: "error", EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "max_instances"}
+
+
+def make_channels(settings: NotifierSettings) -> list[Channel]:
+    """The channels that are set up."""
+    channels: list[Channel] = []
+    if settings.slack_on:
+        channels.append(
+            Slack(
+                settings.slack_token.get_secret_value(),
+                settings.slack_channel,
+                base_url=settings.slack_base_url,
+                timeout_s=settings.slack_timeout_s,
+                settle_s=settings.settle.total_seconds(),
+                per_s=settings.slack_per_s,
+            )
+        )
+    if settings.email_on:
+        channels.append(
+            Email(
+                settings.smtp_host,
+                settings.smtp_port,
+                settings.email_from,
+                settings.email_to,
+                security=settings.smtp_security,
+                user=settings.smtp_user,
+                password=settings.smtp_password.get_secret_value(),
+                timeout_s=settings.smtp_timeout_s,
+            )
+        )
+    return channels
+
+
+def targets(routes: Sequence[Route], channels: Sequence[Channel]) -> dict[str, list[Target]]:
+    """Where alerts of each severity go: every destination of every routed channel that is set up, once."""
+    found: dict[str, list[Target]] = {}
+    for route in routes:
+        for severity in route.severity:
+            held = found.setdefault(severity, [])
+            for channel in channels:
+                if channel.name in route.channels:
+                    new = (Target(channel.name, destination) for destination in channel.destinations)
+                    held.extend(target for target in new if target not in held)
+    return found
+
+
+class Daemon:
+    """Wires the parts; `start`, then `watch` now and then, then `stop`."""
+
+    def __init__(
+        self,
+        settings: NotifierSettings,
+        max_age: timedelta,
+        reader: Reader,
+        ledger: Ledger,
+        channels: Sequence[Channel],
+        routes: Sequence[Route],
+    ) -> None:
+        self.ledger = ledger
+        self.metrics = Metrics(channel.name for channel in channels)
+        self.health = Health(settings.poll_s)
+        style = Style(settings.console_url, ZoneInfo(settings.timezone))
+        limits = Limits(settings.gather, settings.give_up, settings.unreadable)
+        self.senders = {channel.name: Sender(channel, ledger, self.metrics, style, limits) for channel in channels}
+        self.targets = targets(routes, channels)
+        self._settings = settings
+        self._planner = Planner(
+            reader,
+            ledger,
+            self.metrics,
+            self.targets,
+            max_age=max_age,
+            gather=settings.gather,
+            overlap=settings.overlap,
+            sweep_every=settings.sweep_every,
+            wake=self._wake,
+        )
+        self._threads: list[threading.Thread] = []
+        self._pruned_at: float | None = None
+        self._timer = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(1)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone=UTC,
+        )
+        self._timer.add_listener(self._count, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+
+    def start(self) -> None:
+        """Settle what a former run left, then poll and send."""
+        settle_ms = int(max((sender.channel.settle_s for sender in self.senders.values()), default=0) * 1000)
+        left = self.ledger.interrupt("The notifier ended before the answer.", wall_ms(), settle_ms)
+        if left:
+            logger.warning("%d messages were in hand when the notifier ended; looking them up", left)
+        if not any(self.targets.values()):
+            logger.warning(
+                "no channel is set up: alerts are listed and nobody is told; "
+                "set notifier.slack_token or notifier.smtp_host"
+            )
+        for name, sender in self.senders.items():
+            thread = threading.Thread(target=sender.run, name=f"send-{name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        # APScheduler would begin one whole period after the start.
+        self._timer.add_job(
+            self.cycle, "interval", seconds=self._settings.poll_s, id="poll", next_run_time=datetime.now(UTC)
+        )
+        self._timer.start()
+
+    def cycle(self) -> None:
+        """One look for commits. Raises nothing: an error is logged, counted and shown."""
+        self.health.began()
+        error: str | None = None
+        try:
+            self._planner.poll()
+            self._prune()
+        except DremioError as caught:
+            error = str(caught)
+            self.metrics.polls.labels("failed").inc()
+        except Exception as caught:
+            error = f"Unexpected error: {caught}."
+            self.metrics.polls.labels("failed").inc()
+            self.metrics.errors.inc()
+            logger.exception("a look for commits failed; trying on")
+        self.health.ended(error)
+
+    def watch(self) -> bool:
+        """False when the timer is beyond help: the process should end and be started again."""
+        stalled_s = self.health.stalled_s()
+        if stalled_s > EXIT_AFTER_S - 60:
+            logger.critical("no look for commits has ended for %.0f s; ending", self.health.age_s())
+            return False
+        if stalled_s > 0 and self._timer.get_job("poll"):
+            # A clock that was set back would leave the timer waiting for as long as the step.
+            self._timer.modify_job("poll", next_run_time=datetime.now(UTC))
+        return True
+
+    def stop(self) -> None:
+        """Begin nothing new, wait for the messages in hand; what is still in hand then becomes unknown."""
+        deadline = time.monotonic() + STOP_S
+        if self._timer.running:
+            self._timer.pause()
+        for sender in self.senders.values():
+            sender.stop()
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        settle_ms = int(max((sender.channel.settle_s for sender in self.senders.values()), default=0) * 1000)
+        left = self.ledger.interrupt("The notifier was ended before the answer.", wall_ms(), settle_ms)
+        if left:
+            logger.warning("%d messages are in hand without an answer; the next start looks them up", left)
+
+    def readiness(self) -> dict[str, str | None]:
+        """What is wrong, by part; None where all is well."""
+        parts = {"data": self.health.data_error}
+        parts.update({name: sender.access for name, sender in self.senders.items()})
+        return parts
+
+    def refresh_metrics(self) -> None:
+        """Set the gauges that are read, not counted."""
+        counts = self.ledger.counts()
+        for name in self.senders:
+            states = ("planned", "sending", "unknown", "retry")
+            self.metrics.open.labels(name).set(sum(counts.get((name, state), 0) for state in states))
+        self.metrics.data_up.set(self.health.data_error is None)
+        self.metrics.cycle_age.set(self.health.age_s())
+
+    def _prune(self) -> None:
+        now = time.monotonic()
+        if self._pruned_at is None or now - self._pruned_at >= PRUNE_EVERY_S:
+            self._pruned_at = now
+            keep_ms = int(self._settings.keep.total_seconds() * 1000)
+            forgotten = self.ledger.prune(wall_ms() - keep_ms)
+            if forgotten:
+                logger.info("%d alerts older than notifier.keep are forgotten", forgotten)
+
+    def _wake(self, channel: str) -> None:
+        if channel in self.senders:
+            self.senders[channel].wake()
+
+    def _count(self, event: JobEvent) -> None:
+        self.metrics.timer.labels(_TIMER_EVENTS.get(event.code, "error")).inc()

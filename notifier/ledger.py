@@ -1,0 +1,632 @@
+"""The ledger: which alerts were seen, and every delivery with its state. SQLite in WAL mode, synced at each commit.
+
+All times are milliseconds since the epoch. May be used from many threads; every change is one transaction.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from lakehouse.settings import UserError
+from notifier.policy import OPEN, Alert, Draft, Kind, Muted, State, Target, Thread
+
+HEAD = "0001"
+"""Newest revision in migrations/versions."""
+
+_metadata = sa.MetaData()
+_alerts = sa.Table(
+    "alerts",
+    _metadata,
+    sa.Column("alert_id", sa.Text, primary_key=True),
+    *(
+        sa.Column(name, sa.Text)
+        for name in (
+            "incident_id",
+            "alert_type",
+            "rule",
+            "severity",
+            "status",
+            "service_name",
+            "description",
+            "summary",
+            "runbook_url",
+            "commit_id",
+        )
+    ),
+    *(sa.Column(name, sa.Float) for name in ("metric_value", "threshold")),
+    *(sa.Column(name, sa.Integer) for name in ("alert_ms", "received_ms", "ingested_ms", "starts_ms", "seen_ms")),
+)
+_deliveries = sa.Table(
+    "deliveries",
+    _metadata,
+    sa.Column("delivery_key", sa.Text, primary_key=True),
+    *(
+        sa.Column(name, sa.Text)
+        for name in (
+            "channel",
+            "destination",
+            "incident_id",
+            "kind",
+            "state",
+            "reason",
+            "alert_id",
+            "receipt",
+            "error",
+        )
+    ),
+    *(
+        sa.Column(name, sa.Integer)
+        for name in (
+            "sequence",
+            "alert_count",
+            "planned_ms",
+            "not_before_ms",
+            "attempts",
+            "first_attempt_ms",
+            "attempt_ms",
+            "unreadable_since_ms",
+            "sent_ms",
+            "updated_ms",
+        )
+    ),
+    sa.Column("possible_repeat", sa.Boolean),
+)
+_cursor = sa.Table(
+    "cursor",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("ingested_ms", sa.Integer),
+    sa.Column("mute_before_ms", sa.Integer),
+)
+_parked = sa.Table(
+    "parked",
+    _metadata,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("until_ms", sa.Integer),
+    sa.Column("reason", sa.Text),
+)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far alerts are planned. `mute_before` is set once, with the first alerts of an empty ledger."""
+
+    ingested_ms: int | None = None
+    mute_before_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One row of the ledger."""
+
+    delivery_key: str
+    channel: str
+    destination: str
+    incident_id: str
+    kind: Kind
+    sequence: int
+    state: State
+    reason: str | None
+    alert_id: str
+    alert_count: int
+    planned_ms: int
+    not_before_ms: int
+    attempts: int
+    first_attempt_ms: int | None
+    attempt_ms: int | None
+    unreadable_since_ms: int | None
+    possible_repeat: bool
+    sent_ms: int | None
+    receipt: str | None
+    error: str | None
+    updated_ms: int
+
+
+@dataclass(frozen=True)
+class Incident:
+    """What the ledger knows of an incident: alerts seen (FIRING rows), and how it stands."""
+
+    incident_id: str
+    rule: str
+    severity: str
+    service_name: str | None
+    status: str
+    alerts: int
+    starts_ms: int
+    newest_ms: int
+    resolved_ms: int | None
+    description: str
+
+
+class Ledger:
+    """Opens the file, brings its tables up to date, and holds a lock on it until `close`.
+
+    Raises UserError when the file cannot be used, is a newer tillwatch's, or another notifier has it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = _locked(path)
+        self._engine = sa.create_engine(
+            f"sqlite:///{path}", connect_args={"timeout": 10, "check_same_thread": False}, max_overflow=40
+        )
+        sa.event.listen(self._engine, "connect", _on_connect)
+        sa.event.listen(self._engine, "begin", _on_begin)
+        try:
+            self._migrate()
+        except sa.exc.DatabaseError as error:
+            self.close()
+            raise UserError(f"The ledger {path} cannot be used: {error.orig}; free it or restore it.") from None
+
+    def close(self) -> None:
+        self._engine.dispose()
+        self._lock.close()
+
+    # ---- planning
+
+    def cursor(self) -> Cursor:
+        with self._read() as db:
+            row = db.execute(sa.select(_cursor)).first()
+        return Cursor(row.ingested_ms, row.mute_before_ms) if row else Cursor()
+
+    def known(self, alert_ids: Sequence[str]) -> set[str]:
+        """Those of these alerts that were planned before."""
+        found: set[str] = set()
+        with self._read() as db:
+            for start in range(0, len(alert_ids), 500):
+                chunk = alert_ids[start : start + 500]
+                found.update(db.scalars(sa.select(_alerts.c.alert_id).where(_alerts.c.alert_id.in_(chunk))))
+        return found
+
+    def plan(
+        self,
+        alerts: Sequence[Alert],
+        decide: Callable[[Mapping[tuple[str, Target], Thread]], list[Draft]],
+        cursor: Cursor,
+        now_ms: int,
+    ) -> list[Draft]:
+        """Record alerts, insert the deliveries that `decide` makes of them and move the cursor: one transaction."""
+        with self._write() as db:
+            drafts = decide(_threads(db, {alert.incident_id for alert in alerts}))
+            if alerts:
+                db.execute(sqlite_insert(_alerts).on_conflict_do_nothing(), [_row(a, now_ms) for a in alerts])
+            new = [_planned(draft, now_ms) for draft in drafts if not draft.added]
+            if new:
+                db.execute(sa.insert(_deliveries), new)
+            for draft in drafts:
+                if draft.added:
+                    db.execute(
+                        sa.update(_deliveries)
+                        .where(_deliveries.c.delivery_key == draft.key)
+                        .values(
+                            alert_count=_deliveries.c.alert_count + draft.alert_count,
+                            alert_id=draft.alert_id,
+                            updated_ms=now_ms,
+                        )
+                    )
+            db.execute(sqlite_insert(_cursor).on_conflict_do_nothing(), {"id": 1})
+            db.execute(sa.update(_cursor).values(ingested_ms=cursor.ingested_ms, mute_before_ms=cursor.mute_before_ms))
+        return drafts
+
+    # ---- sending
+
+    def due(self, channel: str, now_ms: int, horizon_ms: int) -> Delivery | None:
+        """The next delivery of a channel to work on: first messages before later ones, then the longest planned.
+
+        One waits for every earlier open one of its incident and destination. A time beyond `horizon_ms` from now can
+        only come from a clock that was set back: it counts as due.
+        """
+        d, earlier = _deliveries, _deliveries.alias()
+        blocked = sa.exists().where(
+            earlier.c.incident_id == d.c.incident_id,
+            earlier.c.channel == d.c.channel,
+            earlier.c.destination == d.c.destination,
+            earlier.c.sequence < d.c.sequence,
+            _is_open(earlier),
+        )
+        query = (
+            sa.select(d)
+            .where(
+                d.c.channel == channel,
+                _is_open(d),
+                d.c.state != State.SENDING,
+                sa.or_(d.c.not_before_ms <= now_ms, d.c.not_before_ms > now_ms + horizon_ms),
+                ~blocked,
+            )
+            .order_by(d.c.kind != Kind.FIRST, d.c.planned_ms, d.c.sequence)
+            .limit(1)
+        )
+        with self._read() as db:
+            row = db.execute(query).first()
+        return _delivery(row) if row else None
+
+    def next_ms(self, channel: str, now_ms: int) -> int | None:
+        """When the next delivery of a channel that is not due yet comes due."""
+        query = sa.select(sa.func.min(_deliveries.c.not_before_ms)).where(
+            _deliveries.c.channel == channel, _is_open(_deliveries), _deliveries.c.not_before_ms > now_ms
+        )
+        with self._read() as db:
+            due: int | None = db.scalar(query)
+        return due
+
+    def begin(self, key: str, now_ms: int) -> Delivery | None:
+        """Mark a delivery as `sending` and return it as it is now; None when it is not to be sent any more."""
+        d = _deliveries
+        with self._write() as db:
+            changed = db.execute(
+                sa.update(d)
+                .where(d.c.delivery_key == key, d.c.state.in_((State.PLANNED, State.RETRY)))
+                .values(
+                    state=State.SENDING,
+                    attempts=d.c.attempts + 1,
+                    attempt_ms=now_ms,
+                    first_attempt_ms=sa.func.coalesce(d.c.first_attempt_ms, now_ms),
+                    updated_ms=now_ms,
+                )
+            ).rowcount
+            row = db.execute(sa.select(d).where(d.c.delivery_key == key)).one()
+        return _delivery(row) if changed else None
+
+    def sent(self, delivery: Delivery, receipt: str, now_ms: int, gather_ms: int) -> None:
+        """Record the receipt; what waits of the same incident and destination waits from now."""
+        d = _deliveries
+        with self._write() as db:
+            _set(db, delivery.delivery_key, now_ms, state=State.SENT, receipt=receipt, sent_ms=now_ms, error=None)
+            db.execute(
+                sa.update(d)
+                .where(
+                    d.c.incident_id == delivery.incident_id,
+                    d.c.channel == delivery.channel,
+                    d.c.destination == delivery.destination,
+                    d.c.kind == Kind.MORE,
+                    d.c.state == State.PLANNED,
+                )
+                .values(not_before_ms=now_ms + gather_ms)
+            )
+
+    def retry(self, key: str, not_before_ms: int, error: str, now_ms: int, *, possible_repeat: bool = False) -> None:
+        """Slack or the mail server did not take it: send it again, not before a time."""
+        values: dict[str, Any] = {"possible_repeat": True} if possible_repeat else {}
+        with self._write() as db:
+            _set(
+                db,
+                key,
+                now_ms,
+                state=State.RETRY,
+                not_before_ms=not_before_ms,
+                error=error,
+                unreadable_since_ms=None,
+                **values,
+            )
+
+    def unknown(
+        self, key: str, not_before_ms: int, error: str, now_ms: int, unreadable_since_ms: int | None = None
+    ) -> None:
+        """Nobody knows whether it was taken: look it up, not before a time."""
+        with self._write() as db:
+            _set(
+                db,
+                key,
+                now_ms,
+                state=State.UNKNOWN,
+                not_before_ms=not_before_ms,
+                error=error,
+                unreadable_since_ms=unreadable_since_ms,
+            )
+
+    def dead(self, key: str, reason: str, error: str, now_ms: int) -> None:
+        """It will not be sent."""
+        with self._write() as db:
+            _set(db, key, now_ms, state=State.DEAD, reason=reason, error=error)
+
+    def mute(self, key: str, reason: Muted, now_ms: int) -> None:
+        with self._write() as db:
+            _set(db, key, now_ms, state=State.MUTED, reason=reason)
+
+    def interrupt(self, error: str, now_ms: int, settle_ms: int) -> int:
+        """Make every `sending` delivery `unknown`, as its outcome was never recorded; how many."""
+        d = _deliveries
+        with self._write() as db:
+            return db.execute(
+                sa.update(d)
+                .where(d.c.state == State.SENDING)
+                .values(
+                    state=State.UNKNOWN,
+                    not_before_ms=sa.func.min(d.c.attempt_ms, now_ms) + settle_ms,
+                    error=error,
+                    updated_ms=now_ms,
+                )
+            ).rowcount
+
+    def root(self, delivery: Delivery) -> str | None:
+        """Receipt of the first message sent of a delivery's incident to its destination: the thread's beginning."""
+        d = _deliveries
+        query = (
+            sa.select(d.c.receipt)
+            .where(
+                d.c.incident_id == delivery.incident_id,
+                d.c.channel == delivery.channel,
+                d.c.destination == delivery.destination,
+                d.c.state == State.SENT,
+                d.c.sequence < delivery.sequence,
+            )
+            .order_by(d.c.sequence)
+            .limit(1)
+        )
+        with self._read() as db:
+            return db.scalar(query)
+
+    def alert(self, alert_id: str) -> Alert:
+        with self._read() as db:
+            row = db.execute(sa.select(_alerts).where(_alerts.c.alert_id == alert_id)).one()
+        return _alert(row)
+
+    def firing_count(self, incident_id: str) -> int:
+        """FIRING rows of an incident seen so far."""
+        query = sa.select(sa.func.count()).where(_alerts.c.incident_id == incident_id, _alerts.c.status == "FIRING")
+        with self._read() as db:
+            return db.scalar(query) or 0
+
+    def park(self, channel: str, until_ms: int, reason: str) -> None:
+        """Leave a channel alone until a time, over restarts too."""
+        insert = sqlite_insert(_parked).values(channel=channel, until_ms=until_ms, reason=reason)
+        with self._write() as db:
+            db.execute(insert.on_conflict_do_update(set_={"until_ms": until_ms, "reason": reason}))
+
+    def parked(self, channel: str) -> int:
+        with self._read() as db:
+            return db.scalar(sa.select(_parked.c.until_ms).where(_parked.c.channel == channel)) or 0
+
+    # ---- reading
+
+    def deliveries(
+        self, state: State | None = None, incident_id: str | None = None, limit: int = 100
+    ) -> list[Delivery]:
+        """Newest planned first."""
+        query = sa.select(_deliveries).order_by(_deliveries.c.planned_ms.desc(), _deliveries.c.sequence.desc())
+        if state:
+            query = query.where(_deliveries.c.state == state)
+        if incident_id:
+            query = query.where(_deliveries.c.incident_id == incident_id)
+        with self._read() as db:
+            return [_delivery(row) for row in db.execute(query.limit(limit))]
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Number of deliveries by channel and state."""
+        d = _deliveries
+        query = sa.select(d.c.channel, d.c.state, sa.func.count()).group_by(d.c.channel, d.c.state)
+        with self._read() as db:
+            return {(channel, state): count for channel, state, count in db.execute(query)}
+
+    def incidents(self, limit: int = 100) -> list[Incident]:
+        """Newest alert first."""
+        a = _alerts
+        firing = a.c.status == "FIRING"
+        newest = sa.func.max(a.c.alert_ms)
+        query = (
+            sa.select(
+                a.c.incident_id,
+                sa.func.min(a.c.rule).label("rule"),
+                sa.func.min(a.c.severity).label("severity"),
+                sa.func.min(a.c.service_name).label("service_name"),
+                sa.func.sum(sa.case((firing, 1), else_=0)).label("alerts"),
+                sa.func.min(a.c.starts_ms).label("starts_ms"),
+                newest.label("newest_ms"),
+                sa.func.max(sa.case((a.c.status == "RESOLVED", a.c.alert_ms))).label("resolved_ms"),
+                # SQLite takes a bare column from the row that holds the max().
+                a.c.description,
+            )
+            .group_by(a.c.incident_id)
+            .order_by(newest.desc())
+            .limit(limit)
+        )
+        with self._read() as db:
+            rows = db.execute(query).mappings().all()
+        return [Incident(status="FIRING" if row["resolved_ms"] is None else "RESOLVED", **row) for row in rows]
+
+    def prune(self, before_ms: int) -> int:
+        """Forget incidents without an alert or a delivery since a time, and nothing open; how many alerts."""
+        a, d = _alerts, _deliveries
+        with self._write() as db:
+            recent = sa.select(a.c.incident_id).where(a.c.seen_ms >= before_ms)
+            alive = sa.select(d.c.incident_id).where(sa.or_(_is_open(d), d.c.updated_ms >= before_ms))
+            forgotten = db.execute(
+                sa.delete(a).where(a.c.incident_id.not_in(recent), a.c.incident_id.not_in(alive))
+            ).rowcount
+            db.execute(sa.delete(d).where(d.c.incident_id.not_in(sa.select(a.c.incident_id))))
+        return forgotten
+
+    # ---- inside
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with self._engine.begin() as db:
+            yield db
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+            yield db
+
+    def _migrate(self) -> None:
+        with self._read() as db:
+            tables = sa.inspect(db).get_table_names()
+            held = (
+                db.scalar(sa.text("SELECT version_num FROM alembic_version")) if "alembic_version" in tables else None
+            )
+        if held == HEAD:
+            return
+        # Imported here: it costs 8 MB, and only a new or an older ledger needs it.
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        with self._write() as db:
+            config.attributes["connection"] = db
+            try:
+                command.upgrade(config, "head")
+            except CommandError:
+                raise UserError(
+                    f"The ledger {self._path} was written by another version of tillwatch (revision {held}); "
+                    "run that version, or move the file away."
+                ) from None
+
+
+def _locked(path: Path) -> IO[str]:
+    lock = path.with_suffix(".lock")
+    try:
+        held = lock.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"The ledger {path} cannot be used: {error.strerror}; set TILLWATCH_DATA_DIR.") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        held.seek(0)
+        holder = held.read().strip() or "unknown"
+        held.close()
+        raise UserError(
+            f"The ledger {path} is held by another notifier (process {holder}); end it or set TILLWATCH_DATA_DIR."
+        ) from None
+    held.truncate(0)
+    held.write(f"{os.getpid()}\n")
+    held.flush()
+    return held
+
+
+def _on_connect(connection: Any, _record: Any) -> None:
+    # Transactions are begun by _on_begin, not by the driver.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _on_begin(connection: sa.Connection) -> None:
+    # Take the write lock first: a transaction that reads before it writes could not get it later.
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _is_open(table: sa.FromClause) -> sa.ColumnElement[bool]:
+    # Literals, not binds: SQLite uses the partial index only when it can see them.
+    return table.c.state.in_([sa.literal_column(f"'{state}'") for state in OPEN])
+
+
+def _set(db: sa.Connection, key: str, now_ms: int, **values: Any) -> None:
+    db.execute(sa.update(_deliveries).where(_deliveries.c.delivery_key == key).values(updated_ms=now_ms, **values))
+
+
+def _threads(db: sa.Connection, incident_ids: Iterable[str]) -> dict[tuple[str, Target], Thread]:
+    rows: dict[tuple[str, Target], list[Any]] = {}
+    ids = list(incident_ids)
+    d = _deliveries
+    for start in range(0, len(ids), 500):
+        query = sa.select(d).where(d.c.incident_id.in_(ids[start : start + 500])).order_by(d.c.sequence)
+        for row in db.execute(query):
+            rows.setdefault((row.incident_id, Target(row.channel, row.destination)), []).append(row)
+    return {key: _thread(group) for key, group in rows.items()}
+
+
+def _thread(rows: Sequence[Any]) -> Thread:
+    live = [row for row in rows if row.state in OPEN or row.state == State.SENT]
+    return Thread(
+        sequence=rows[-1].sequence,
+        told=bool(live),
+        resolved=any(row.kind == Kind.RESOLVED for row in live),
+        newest_ms=max((row.sent_ms or row.not_before_ms for row in live), default=None),
+        waiting=next((row.delivery_key for row in rows if row.kind == Kind.MORE and row.state == State.PLANNED), None),
+        muted={row.reason: row.delivery_key for row in rows if row.state == State.MUTED and row.kind == Kind.FIRST},
+    )
+
+
+def _planned(draft: Draft, now_ms: int) -> dict[str, Any]:
+    return {
+        "delivery_key": draft.key,
+        "channel": draft.target.channel,
+        "destination": draft.target.destination,
+        "incident_id": draft.incident_id,
+        "kind": draft.kind,
+        "sequence": draft.sequence,
+        "state": State.MUTED if draft.muted else State.PLANNED,
+        "reason": draft.muted,
+        "alert_id": draft.alert_id,
+        "alert_count": draft.alert_count,
+        "planned_ms": now_ms,
+        "not_before_ms": draft.not_before_ms,
+        "attempts": 0,
+        "possible_repeat": False,
+        "updated_ms": now_ms,
+    }
+
+
+def _delivery(row: Any) -> Delivery:
+    values = dict(row._mapping)
+    return Delivery(**values | {"kind": Kind(values["kind"]), "state": State(values["state"])})
+
+
+def _row(alert: Alert, now_ms: int) -> dict[str, Any]:
+    return {
+        "alert_id": alert.alert_id,
+        "incident_id": alert.incident_id,
+        "alert_type": alert.alert_type,
+        "rule": alert.rule,
+        "severity": alert.severity,
+        "status": alert.status,
+        "service_name": alert.service_name,
+        "description": alert.description,
+        "summary": alert.summary,
+        "runbook_url": alert.runbook_url,
+        "metric_value": alert.metric_value,
+        "threshold": alert.threshold,
+        "alert_ms": to_ms(alert.alert_timestamp),
+        "received_ms": to_ms(alert.received_at),
+        "ingested_ms": to_ms(alert.ingested_at),
+        "starts_ms": to_ms(alert.starts_at),
+        "commit_id": alert.commit,
+        "seen_ms": now_ms,
+    }
+
+
+def _alert(row: Any) -> Alert:
+    return Alert(
+        alert_id=row.alert_id,
+        incident_id=row.incident_id,
+        alert_type=row.alert_type,
+        rule=row.rule,
+        severity=row.severity,
+        status=row.status,
+        description=row.description,
+        alert_timestamp=from_ms(row.alert_ms),
+        received_at=from_ms(row.received_ms),
+        ingested_at=from_ms(row.ingested_ms),
+        starts_at=from_ms(row.starts_ms),
+        commit=row.commit_id,
+        service_name=row.service_name,
+        summary=row.summary,
+        runbook_url=row.runbook_url,
+        metric_value=row.metric_value,
+        threshold=row.threshold,
+    )
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since the epoch, cut, as readers get them."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // _MS
+
+
+def from_ms(ms: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + ms * _MS
+
+
+_MS = timedelta(milliseconds=1)

@@ -1,0 +1,413 @@
+"""Plan, then send: one planner that reads alerts into the ledger, and a sender for each channel that empties it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from notifier import cursor as cursors
+from notifier.channels import Absent, Channel, Dead, Outcome, Retry, Sent, Unknown, Unreadable
+from notifier.cursor import Reader
+from notifier.ledger import Cursor, Delivery, Ledger, from_ms, to_ms
+from notifier.metrics import Metrics
+from notifier.policy import Alert, Draft, Kind, Muted, State, Target, in_order, plan
+from notifier.render import Message, Style, message
+
+logger = logging.getLogger("notifier")
+
+BATCH = 2000
+"""Alerts planned in one transaction."""
+SWEEP_BACK = timedelta(days=1)
+UNEXPLAINED_TRIES = 3
+BACKOFF_CAP_S = 60.0
+LOOK_AGAIN_S = 5.0
+HORIZON_MS = 600_000
+"""No wait is longer; see Ledger.due."""
+BURST = 5
+
+type Clock = Callable[[], int]
+
+
+def wall_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Planner:
+    """Turns new rows of the table alerts into deliveries. `poll` is called by one thread."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        ledger: Ledger,
+        metrics: Metrics,
+        targets: Mapping[str, Sequence[Target]],
+        *,
+        max_age: timedelta,
+        gather: timedelta,
+        overlap: timedelta,
+        sweep_every: timedelta,
+        wake: Callable[[str], None] = lambda channel: None,
+        clock: Clock = wall_ms,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reader = reader
+        self._ledger = ledger
+        self._metrics = metrics
+        self._targets = targets
+        self._max_age = max_age
+        self._gather = gather
+        self._overlap = overlap
+        self._sweep_every_s = sweep_every.total_seconds()
+        self._wake = wake
+        self._clock = clock
+        self._monotonic = monotonic
+        self._head: str | None = None
+        self._swept_at: float | None = None
+
+    def poll(self) -> int:
+        """Plan what was published since the last look; how many alerts. Raises DremioError when nobody answers.
+
+        1. Ask for the head commit: nothing more when it has not moved.
+        2. Read what was published since the cursor, less an overlap (now and then a day), at that commit.
+        3. Leave out what the ledger has.
+        4. Plan the rest in order, each batch and its cursor in one transaction, and wake the senders.
+        """
+        head = self._reader.head()
+        if head == self._head or not cursors.something_published(head):
+            self._metrics.polls.labels("unchanged").inc()
+            return 0
+        held = self._ledger.cursor()
+        sweep = self._swept_at is None or self._monotonic() - self._swept_at >= self._sweep_every_s
+        since = None
+        if held.ingested_ms is not None:
+            since = from_ms(held.ingested_ms) - (SWEEP_BACK if sweep else self._overlap)
+        alerts = self._new(cursors.rows_since(self._reader, head, since), head)
+        if alerts:
+            self._plan(alerts, held, head)
+        self._head = head
+        if sweep:
+            self._swept_at = self._monotonic()
+        self._metrics.polls.labels("planned" if alerts else "nothing_new").inc()
+        return len(alerts)
+
+    def _new(self, rows: pa.Table, commit: str) -> list[Alert]:
+        ids = rows["alert_id"].to_pylist()
+        known = self._ledger.known([alert_id for alert_id in ids if alert_id])
+        fresh: dict[str, Alert] = {}
+        for row in _rows_but(rows, ids, known):
+            alert = cursors.to_alert(row, commit)
+            if alert is None:
+                self._metrics.bad_rows.inc()
+                logger.warning("a row of alerts lacks an id or a time and is passed over: %s", row)
+            else:
+                fresh.setdefault(alert.alert_id, alert)
+        return in_order(fresh.values())
+
+    def _plan(self, alerts: list[Alert], held: Cursor, commit: str) -> None:
+        mute_before_ms = held.mute_before_ms
+        if mute_before_ms is None:
+            mute_before_ms = to_ms(cursors.mute_before(self._reader, commit, alerts[-1].ingested_at))
+        ingested_ms = held.ingested_ms or 0
+        for start in range(0, len(alerts), BATCH):
+            batch = alerts[start : start + BATCH]
+            ingested_ms = max(ingested_ms, to_ms(batch[-1].ingested_at))
+            now_ms = self._clock()
+            drafts = self._ledger.plan(
+                batch,
+                lambda threads, batch=batch, now_ms=now_ms: plan(  # type: ignore[misc]
+                    batch,
+                    self._targets,
+                    threads,
+                    now_ms,
+                    max_age=self._max_age,
+                    gather=self._gather,
+                    mute_before=from_ms(mute_before_ms),
+                ),
+                Cursor(ingested_ms, mute_before_ms),
+                now_ms,
+            )
+            self._told(batch, drafts, commit)
+
+    def _told(self, batch: Sequence[Alert], drafts: Sequence[Draft], commit: str) -> None:
+        for alert in batch:
+            self._metrics.alerts.labels(alert.status).inc()
+        for draft in drafts:
+            if draft.muted and not draft.added:
+                self._metrics.muted.labels(draft.muted).inc()
+        for channel in {draft.target.channel for draft in drafts}:
+            self._wake(channel)
+        logger.info("%d alerts at commit %.12s: %d deliveries planned", len(batch), commit, len(drafts))
+
+
+def _rows_but(rows: pa.Table, ids: Sequence[str], known: set[str]) -> Iterator[dict[str, Any]]:
+    """Rows whose alert_id is not known. In slices: a mask would be made through pandas, and cost 20 MB."""
+    start = 0
+    for is_known, run in groupby(ids, known.__contains__):
+        length = len(list(run))
+        if not is_known:
+            yield from rows.slice(start, length).to_pylist()
+        start += length
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Waits of a sender."""
+
+    gather: timedelta = timedelta(minutes=1)
+    give_up: timedelta = timedelta(days=1)
+    unreadable: timedelta = timedelta(minutes=2)
+
+
+class Sender:
+    """Empties the ledger of one channel. `step` does one delivery; `run` does them until stopped."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        ledger: Ledger,
+        metrics: Metrics,
+        style: Style,
+        limits: Limits,
+        *,
+        clock: Clock = wall_ms,
+        monotonic: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.channel = channel
+        self.access: str | None = "not asked yet"
+        self._ledger = ledger
+        self._metrics = metrics
+        self._style = style
+        self._limits = limits
+        self._clock = clock
+        self._monotonic = monotonic
+        self._chance = chance
+        self._bucket = _Bucket(channel.per_s, monotonic)
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._check_at = 0.0
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the delivery in hand."""
+        self._stop.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Send what is due, then sleep until something is planned or comes due."""
+        while not self._stop.is_set():
+            try:
+                self._check()
+                wait_s = self.step()
+            except Exception:
+                # One bad delivery, or a full disk, must not end the daemon.
+                self._metrics.errors.inc()
+                logger.exception("%s: unexpected error; going on in a second", self.channel.name)
+                wait_s = 1.0
+            if wait_s > 0:
+                self._wake.wait(wait_s)
+                self._wake.clear()
+
+    def step(self) -> float:
+        """Work on the next delivery; how many seconds to wait before the next step (0: none)."""
+        name = self.channel.name
+        now = self._clock()
+        parked_ms = self._ledger.parked(name) - now
+        parked = 0 < parked_ms <= HORIZON_MS
+        self._metrics.parked.labels(name).set(parked)
+        if parked:
+            return parked_ms / 1000
+        pause = self._bucket.pause_s()
+        if pause > 0:
+            return pause
+        delivery = self._ledger.due(name, now, HORIZON_MS)
+        if delivery is None:
+            due = self._ledger.next_ms(name, now)
+            # A minute at most: whoever sets the clock does not wake us.
+            return 60.0 if due is None else min(60.0, max(0.01, (due - now) / 1000))
+        if delivery.state is State.UNKNOWN:
+            self._settle(delivery)
+        else:
+            self._send(delivery)
+        return 0.0
+
+    def _send(self, planned: Delivery) -> None:
+        now = self._clock()
+        key = planned.delivery_key
+        if planned.kind is Kind.RESOLVED and self._ledger.root(planned) is None:
+            self._ledger.mute(key, Muted.NOT_TOLD, now)
+            self._metrics.muted.labels(Muted.NOT_TOLD).inc()
+            return
+        delivery = self._ledger.begin(key, now)
+        if delivery is None:
+            return
+        alert = self._ledger.alert(delivery.alert_id)
+        started = self._monotonic()
+        try:
+            note = self._message(delivery, alert)
+        except Exception as error:
+            logger.exception("%.12s cannot be written as a message", key)
+            outcome: Outcome = Retry(f"It cannot be written as a message: {error}.", unexplained=True)
+        else:
+            self._bucket.take()
+            try:
+                outcome = self.channel.send(delivery.destination, note)
+            except Exception as error:
+                logger.exception("%.12s to %s: unexpected error", key, self.channel.name)
+                outcome = Unknown(f"Unexpected error: {error}.")
+        seconds = self._monotonic() - started
+        self._keep_trying(lambda: self._record(delivery, alert, outcome))
+        self.access = None if isinstance(outcome, Sent) else outcome.error
+        word = type(outcome).__name__.lower()
+        detail = "" if isinstance(outcome, Sent) else f": {outcome.error}"
+        level = logging.ERROR if isinstance(outcome, Dead) else logging.INFO
+        logger.log(level, "%.12s to %s: %s in %.2f s%s", key, self.channel.name, word, seconds, detail)
+
+    def _message(self, delivery: Delivery, alert: Alert) -> Message:
+        return message(
+            alert,
+            kind=delivery.kind,
+            delivery_key=delivery.delivery_key,
+            count=delivery.alert_count,
+            total=self._ledger.firing_count(delivery.incident_id),
+            planned_at=from_ms(delivery.planned_ms),
+            style=self._style,
+            root=self._ledger.root(delivery),
+            possible_repeat=delivery.possible_repeat,
+        )
+
+    def _record(self, delivery: Delivery, alert: Alert, outcome: Outcome) -> None:
+        """Write down how an attempt ended."""
+        name, key, now = self.channel.name, delivery.delivery_key, self._clock()
+        match outcome:
+            case Sent(receipt):
+                self._ledger.sent(delivery, receipt, now, self._ms(self._limits.gather))
+                if delivery.kind is Kind.FIRST:
+                    self._metrics.latency.labels(name).observe(max(0, now - to_ms(alert.ingested_at)) / 1000)
+            case Unknown(error):
+                settle_ms = int(self.channel.settle_s * 1000)
+                self._ledger.unknown(key, now + settle_ms, error, now)
+            case Dead(error):
+                self._dead(delivery, "refused", error, now)
+            case Retry(error, after_s, unexplained):
+                if unexplained and delivery.attempts >= UNEXPLAINED_TRIES:
+                    self._dead(delivery, "unexplained", error, now)
+                elif now - (delivery.first_attempt_ms or now) > self._ms(self._limits.give_up):
+                    self._dead(delivery, "gave_up", error, now)
+                else:
+                    wait_ms = int(1000 * (self._backoff_s(delivery.attempts) if after_s is None else after_s))
+                    self._ledger.retry(key, now + wait_ms, error, now)
+                    if after_s is not None:
+                        self._ledger.park(name, now + wait_ms, error)
+        self._metrics.attempts.labels(name, _STATES[type(outcome)]).inc()
+
+    def _dead(self, delivery: Delivery, reason: str, error: str, now: int) -> None:
+        self._ledger.dead(delivery.delivery_key, reason, error, now)
+        self._metrics.dead.labels(self.channel.name, reason).inc()
+
+    def _settle(self, delivery: Delivery) -> None:
+        """Was it taken? Found -> sent, absent -> again, unreadable for long -> again and marked."""
+        name, key = self.channel.name, delivery.delivery_key
+        since = delivery.first_attempt_ms or delivery.planned_ms
+        try:
+            finding = self.channel.find(delivery.destination, key, self._ledger.root(delivery), since)
+        except Exception as error:
+            logger.exception("%.12s to %s: unexpected error", key, name)
+            finding = Unreadable(f"Unexpected error: {error}.")
+        now = self._clock()
+        match finding:
+            case Sent(receipt):
+                self._keep_trying(lambda: self._ledger.sent(delivery, receipt, now, self._ms(self._limits.gather)))
+                self._metrics.settled.labels(name).inc()
+                logger.info("%.12s to %s: had been taken", key, name)
+            case Absent():
+                if now - since > self._ms(self._limits.give_up):
+                    self._dead(delivery, "gave_up", delivery.error or "no answer", now)
+                    return
+                wait_s = self._backoff_s(delivery.attempts) if delivery.attempts > 1 else 0.0
+                self._ledger.retry(key, now + int(wait_s * 1000), delivery.error or "no answer", now)
+                self._metrics.resent.labels(name).inc()
+                logger.info("%.12s to %s: no trace of it, sending again", key, name)
+            case Unreadable():
+                self._unreadable(delivery, finding.error, finding.after_s, now)
+
+    def _unreadable(self, delivery: Delivery, error: str, after_s: float | None, now: int) -> None:
+        name, key = self.channel.name, delivery.delivery_key
+        unreadable_since = delivery.unreadable_since_ms or now
+        if now - unreadable_since >= self._ms(self._limits.unreadable):
+            self._ledger.retry(key, now, error, now, possible_repeat=True)
+            self._metrics.repeats.labels(name).inc()
+            logger.warning("%.12s to %s: %s Sending again as a possible repeat.", key, name, error)
+            return
+        wait_s = min(LOOK_AGAIN_S, self._limits.unreadable.total_seconds() / 4) if after_s is None else after_s
+        self._ledger.unknown(key, now + int(wait_s * 1000), error, now, unreadable_since)
+        if after_s is not None:
+            self._ledger.park(name, now + int(after_s * 1000), error)
+
+    def _keep_trying(self, record: Callable[[], None]) -> None:
+        """What the other side has done must be written down, however long the disk is full."""
+        while True:
+            try:
+                record()
+                return
+            except sa.exc.OperationalError as error:
+                self._metrics.errors.inc()
+                logger.error("%s: the ledger cannot be written: %s; trying again", self.channel.name, error.orig)
+                if self._stop.wait(1.0):
+                    raise
+
+    def _check(self) -> None:
+        """Ask now and then whether the other side lets us in, until it does."""
+        if self.access is None or self._monotonic() < self._check_at:
+            return
+        answer = self.channel.check()
+        self._check_at = self._monotonic() + BACKOFF_CAP_S
+        if answer != self.access:
+            logger.log(logging.WARNING if answer else logging.INFO, "%s: %s", self.channel.name, answer or "ready")
+        self.access = answer
+
+    def _backoff_s(self, attempts: int) -> float:
+        """1 s, doubled with each attempt, at most a minute; full jitter, but never at once."""
+        return max(0.2, min(BACKOFF_CAP_S, 2.0 ** min(attempts - 1, 10)) * self._chance())
+
+    @staticmethod
+    def _ms(span: timedelta) -> int:
+        return int(span.total_seconds() * 1000)
+
+
+_STATES: dict[type, State] = {Sent: State.SENT, Retry: State.RETRY, Unknown: State.UNKNOWN, Dead: State.DEAD}
+
+
+class _Bucket:
+    """So many messages a second for long, and a burst of five."""
+
+    def __init__(self, per_s: float | None, monotonic: Callable[[], float]) -> None:
+        self._per_s = per_s
+        self._monotonic = monotonic
+        self._tokens = float(BURST)
+        self._at = monotonic()
+
+    def pause_s(self) -> float:
+        """Seconds until one may be taken."""
+        if self._per_s is None:
+            return 0.0
+        now = self._monotonic()
+        self._tokens = min(BURST, self._tokens + (now - self._at) * self._per_s)
+        self._at = now
+        return 0.0 if self._tokens >= 1 else (1 - self._tokens) / self._per_s
+
+    def take(self) -> None:
+        self._tokens -= 1

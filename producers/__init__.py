@@ -1,0 +1,1 @@
+"""Where events come from: simulated shoppers, and real data from files."""

@@ -1,0 +1,149 @@
+"""The cast: a shop whose clock the test turns, and the pipeline that reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedded.ingest import Ingest, Parts
+from embedded.log import EventLog
+from embedded.settings import IngestSettings, RetentionSettings
+from lakehouse.alerting import load_rules
+from lakehouse.settings import ROOT, AlertsSettings, OrdersSettings, RulesSettings
+from lakehouse.sinks import EventLogSink
+
+NOON = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A test sees the defaults, whatever the environment of the person who runs it says."""
+    for name in list(os.environ):
+        if name.startswith("TILLWATCH_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TILLWATCH_DATA_DIR", str(tmp_path / "data"))
+
+
+class Shop:
+    """An event log, an ingest and a clock. Events are sent with `order`, `click`, `error` or `message`."""
+
+    def __init__(self, data_dir: Path, **settings: Any) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir = data_dir
+        self.now = NOON
+        self._number = 0
+        self.max_event_age: timedelta | None = timedelta(days=15)
+        self.retention = RetentionSettings.load(**settings.pop("retention", {}))
+        self.ingest_settings = IngestSettings.load(**settings)
+        self.sink = EventLogSink(data_dir / "events.db", now=lambda: self.now.timestamp())
+        self.log = EventLog(data_dir / "events.db")
+        self._ingest: Ingest | None = None
+
+    @property
+    def ingest(self) -> Ingest:
+        if self._ingest is None:
+            parts = Parts(
+                self.ingest_settings,
+                self.retention,
+                OrdersSettings.load(),
+                AlertsSettings.load(),
+                RulesSettings.load(),
+                load_rules(ROOT / "config" / "alerts.yaml"),
+                self.max_event_age,
+            )
+            self._ingest = Ingest(self.data_dir, self.log, parts, clock=lambda: self.now)
+        return self._ingest
+
+    def restart(self) -> None:
+        """Throw away all that ingest holds in memory."""
+        if self._ingest is not None:
+            self._ingest.close()
+        self._ingest = None
+
+    def close(self) -> None:
+        self.restart()
+        self.sink.close()
+        self.log.close()
+
+    def message(self, topic: str, value: bytes | None) -> None:
+        self.sink.send(topic, None, value)
+        self.sink.flush()
+
+    def send(self, topic: str, fields: dict[str, Any]) -> None:
+        self.message(topic, json.dumps(fields).encode())
+
+    def order(self, at: datetime | None = None, **fields: Any) -> None:
+        self._number += 1
+        when = (at or self.now).isoformat()
+        self.send(
+            "orders_topic",
+            {
+                "order_id": f"o-{self._number}",
+                "user_id": "ada",
+                "product_id": "book",
+                "quantity": 2,
+                "price": 10.5,
+                "status": "CREATED",
+                "order_time": when,
+                "produced_at": when,
+                **fields,
+            },
+        )
+
+    def click(self, at: datetime | None = None, **fields: Any) -> None:
+        self._number += 1
+        when = (at or self.now).isoformat()
+        self.send(
+            "clicks_topic",
+            {
+                "click_id": f"c-{self._number}",
+                "user_id": "ada",
+                "url": "/page/cart?step=1",
+                "device_type": "mobile",
+                "click_time": when,
+                "produced_at": when,
+                **fields,
+            },
+        )
+
+    def error(self, at: datetime | None = None, **fields: Any) -> None:
+        self._number += 1
+        when = (at or self.now).isoformat()
+        self.send(
+            "errors_topic",
+            {
+                "error_id": f"e-{self._number}",
+                "service_name": "payments",
+                "error_message": "card service timed out",
+                "severity": "ERROR",
+                "error_time": when,
+                "produced_at": when,
+                **fields,
+            },
+        )
+
+    def pass_time(self, span: timedelta) -> None:
+        self.now += span
+
+    def publish(self) -> None:
+        """Ingest all that is in the log."""
+        while self.ingest.publish():
+            pass
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Rows of a table as published, by the columns' names."""
+        found: list[dict[str, Any]] = self.ingest.catalog.rows(table).to_pylist()
+        return found
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    opened = Shop(tmp_path / "shop")
+    yield opened
+    opened.close()

@@ -1,0 +1,158 @@
+"""A wrong alerts.yaml is refused at start, in one sentence that names file, rule, key and value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from lakehouse.alerting import load_rules
+from lakehouse.settings import ROOT, UserError
+
+EVENT = {
+    "name": "fatal_error",
+    "kind": "event",
+    "severity": "FATAL",
+    "where": "{severity: [FATAL]}",
+    "by": "[service_name]",
+    "resolve_after": "5 min",
+    "description": '"{service_name} - {error_message}"',
+    "owner": "platform",
+    "summary": "A fatal error",
+    "runbook_url": "https://runbooks.example.com/fatal",
+}
+THRESHOLD = {
+    "name": "many_errors",
+    "kind": "threshold",
+    "severity": "ERROR",
+    "table": "errors_per_minute",
+    "column": "error_count",
+    "aggregate": "sum",
+    "where": "{severity: [ERROR]}",
+    "by": "[service_name]",
+    "above": "30",
+    "for": "2 min",
+    "keep_firing_for": "5 min",
+    "description": '"{service_name} {value} {threshold} {for}"',
+    "owner": "platform",
+    "summary": "Many errors",
+    "runbook_url": "https://runbooks.example.com/errors",
+}
+NO_DATA = {
+    "name": "no_orders",
+    "kind": "no_data",
+    "severity": "ERROR",
+    "topic": "orders_topic",
+    "for": "5 min",
+    "keep_firing_for": "2 min",
+    "description": '"{topic} {value}"',
+    "owner": "shop",
+    "summary": "No orders",
+    "runbook_url": "https://runbooks.example.com/orders",
+}
+
+
+def write(path: Path, *rules: Mapping[str, str | None]) -> Path:
+    lines = ["rules:"]
+    for rule in rules:
+        given = [f"{key}: {value}" for key, value in rule.items() if value is not None]
+        lines += [
+            f"  {'-' if first else ' '} {line}" for first, line in zip([True] + [False] * 99, given, strict=False)
+        ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_the_rules_that_come_with_the_product_load() -> None:
+    rules = load_rules(ROOT / "config" / "alerts.yaml")
+    assert [rule.alert_type for rule in rules] == ["FATAL_ERROR", "MANY_ERRORS", "NO_ORDERS", "NO_CLICKS"]
+    assert [rule.name for rule in rules if rule.severity == "FATAL"] == ["fatal_error"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "key", "value", "said"),
+    [
+        (EVENT, "owner", None, "lacks the key 'owner'; add it"),
+        (EVENT, "owner", "''", "key 'owner' has the value ''"),
+        (EVENT, "kind", None, "lacks the key 'kind'; add it with one of event, threshold, no_data"),
+        (EVENT, "kind", "magic", "key 'kind' has the value 'magic'; expected one of event, threshold, no_data"),
+        (EVENT, "kind", "[event]", "key 'kind' has the value '['event']'"),
+        (EVENT, "sevrity", "FATAL", "unknown key 'sevrity' with the value 'FATAL'; known are name, severity"),
+        (EVENT, "severity", "DEADLY", "key 'severity' has the value 'DEADLY'"),
+        (EVENT, "resolve_after", "soon", "key 'resolve_after' has the value 'soon'; expected a number with a unit"),
+        (EVENT, "resolve_after", "0 s", "key 'resolve_after' has the value '0 s'; expected more than '0 s'"),
+        (EVENT, "resolve_after", "5", "key 'resolve_after' has the value '5'"),
+        (EVENT, "where", "{host: [a]}", "key 'where' has the value 'host'; expected fields of an error"),
+        (EVENT, "where", "{severity: FATAL}", "key 'where.severity' has the value 'FATAL'"),
+        (EVENT, "where", "{severity: []}", "key 'where.severity' has the value '[]'"),
+        (EVENT, "by", "[host]", "key 'by' has the value 'host'"),
+        (EVENT, "description", '"{host}"', "key 'description' has the value '{host}'; expected no other names"),
+        (EVENT, "description", '"{severity.real}"', "key 'description' has the value '{severity.real}'"),
+        (EVENT, "description", '"{severity"', "key 'description' has the value '{severity'"),
+        (EVENT, "name", "Fatal Error", "key 'name' has the value 'Fatal Error'"),
+        (EVENT, "runbook_url", "wiki", "key 'runbook_url' has the value 'wiki'; expected an address"),
+        (THRESHOLD, "for", None, "lacks the key 'for'; add it"),
+        (THRESHOLD, "for", "90 s", "key 'for' has the value '90 s'; expected whole minutes"),
+        (THRESHOLD, "keep_firing_for", "0 min", "key 'keep_firing_for' has the value '0 min'; expected whole minutes"),
+        (THRESHOLD, "for_", "2 min", "unknown key 'for_'"),
+        (THRESHOLD, "table", "orders", "key 'table' has the value 'orders'; expected one of orders_revenue_per_minute"),
+        (THRESHOLD, "column", "severity", "key 'column' has the value 'severity'; expected a number in errors_per"),
+        (THRESHOLD, "by", "[page]", "key 'by' has the value 'page'; expected a text column of errors_per_minute"),
+        (THRESHOLD, "aggregate", "avg", "key 'aggregate' has the value 'avg'"),
+        (THRESHOLD, "above", None, "key 'above' has the value 'nothing'; expected a number for one of above and below"),
+        (THRESHOLD, "below", "3", "key 'above' has the value '30, beside below 3'; expected a number for one of"),
+        (THRESHOLD, "above", "'30'", "key 'above' has the value '30'"),
+        (THRESHOLD, "above", "true", "key 'above' has the value 'True'"),
+        (THRESHOLD, "above", ".nan", "key 'above' has the value 'nan'"),
+        (THRESHOLD, "above", "-1", "key 'above' has the value '-1.0'; expected 0 or more"),
+        (NO_DATA, "topic", "payments_topic", "key 'topic' has the value 'payments_topic'"),
+        (NO_DATA, "by", "[]", "unknown key 'by'"),
+    ],
+)
+def test_a_wrong_rule(tmp_path: Path, rule: dict[str, str], key: str, value: str | None, said: str) -> None:
+    path = write(tmp_path / "alerts.yaml", {**rule, key: value})
+    with pytest.raises(UserError) as refused:
+        load_rules(path)
+    sentence = str(refused.value)
+    named = "rule 'Fatal Error'" if key == "name" else f"rule '{rule['name']}'"
+    assert said in sentence
+    assert sentence.startswith(f"{path}: {named}")
+    assert "\n" not in sentence
+
+
+def test_below_by_service_is_refused_since_a_silent_service_has_no_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "alerts.yaml", {**THRESHOLD, "above": None, "below": "3"})
+    with pytest.raises(UserError, match=r"key 'by' has the value 'service_name'; expected \[\] in a rule with below"):
+        load_rules(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "must hold one list under `rules:`"),
+        ("rules: 3", "must hold one list under `rules:`"),
+        ("rules: []\nroutes: []", "must hold one list under `rules:`"),
+        ("rules: [fatal]", "rule 1 has the value 'fatal'; expected `key: value` lines"),
+        ("rules:\n  - {kind: event}", "rule 1 lacks the key 'name'; add it"),
+        ("rules: [", "are not YAML"),
+        ("rules:\n  - {name: a, name: b}", "key 'name' stands twice in the mapping at line 2"),
+    ],
+)
+def test_a_file_that_holds_no_rules(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "alerts.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as refused:
+        load_rules(path)
+    assert said in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+def test_two_rules_of_one_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="key 'name' has the value 'no_orders' in two rules"):
+        load_rules(write(tmp_path / "alerts.yaml", NO_DATA, NO_DATA))
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read: No such file or directory"):
+        load_rules(tmp_path / "alerts.yaml")

@@ -1,0 +1,316 @@
+"""`tillwatch demo` and `tillwatch status`: what is filled in, who runs, how it ends."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from lakehouse.settings import Shared, UserError
+from tillwatch import demo, fill, status, supervisor
+from tillwatch.demo import DemoSettings
+from tillwatch.parts import PARTS
+
+NOON = datetime(2026, 3, 4, 12, 20, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Shared:
+    return Shared.load(data_dir=tmp_path / "data", port_offset=15000 + os.getpid() % 1000)
+
+
+# ---- the past that is filled in
+
+
+def test_a_new_screen_gets_the_last_hour_first_then_yesterday_and_a_week_ago() -> None:
+    shopped: list[tuple[fill.Span, bool]] = []
+    settings = DemoSettings.load(fill_pause=timedelta(0), fill_piece=timedelta(minutes=30))
+
+    demo.fill_past(settings, NOON, None, lambda span, back: shopped.append((span, back)), quiet, threading.Event())
+
+    assert shopped[0] == ((NOON - fill.HOUR, NOON), False)
+    assert all(in_background for _, in_background in shopped[1:])
+    assert fill.joined(span for span, _ in shopped[1:3]) == [(NOON - DAY - fill.HOUR, NOON - DAY)]
+    assert fill.joined(span for span, _ in shopped[3:]) == [(NOON - 7 * DAY - fill.HOUR, NOON - 7 * DAY)]
+
+
+def test_a_second_start_fills_only_hours_without_any_row() -> None:
+    shopped: list[fill.Span] = []
+    eleven = datetime(2026, 3, 4, 11, tzinfo=UTC)
+    has_rows = {eleven, eleven - DAY, eleven - DAY + fill.HOUR}
+
+    demo.fill_past(
+        DemoSettings.load(fill_pause=timedelta(0), fill_piece=timedelta(hours=1)),
+        NOON,
+        lambda start, end: {hour for hour in has_rows if start - fill.HOUR < hour < end},
+        lambda span, _: shopped.append(span),
+        quiet,
+        threading.Event(),
+    )
+
+    assert shopped == [
+        (datetime(2026, 3, 4, 12, tzinfo=UTC), NOON),
+        (NOON - 7 * DAY - fill.HOUR, NOON - 7 * DAY),
+    ]
+
+
+def test_filling_stops_when_the_demo_ends() -> None:
+    ending = threading.Event()
+    shopped: list[fill.Span] = []
+
+    def shop(span: fill.Span, _: bool) -> None:
+        shopped.append(span)
+        ending.set()
+
+    demo.fill_past(DemoSettings.load(), NOON, None, shop, quiet, ending)
+    assert len(shopped) == 1
+
+
+def test_pieces_of_a_span_leave_no_gap() -> None:
+    span = (NOON, NOON + timedelta(minutes=47))
+    pieces = fill.pieces(span, timedelta(minutes=10))
+    assert len(pieces) == 5
+    assert fill.joined(pieces) == [span]
+
+
+# ---- who runs
+
+
+def test_the_supervisor_runs_every_part(shared: Shared) -> None:
+    text = supervisor.configuration(shared.data_dir, demo.programs(DemoSettings.load(), shared))
+    config = configparser.RawConfigParser(comment_prefixes=(";",))
+    config.read_string(text)
+    named = {part.name for part in PARTS}
+    assert set(config["group:tillwatch"]["programs"].split(",")) == named
+    for name in named:
+        program = config[f"program:{name}"]
+        assert program["autorestart"] == "true"
+        assert program["killasgroup"] == "true"
+        assert shlex.split(program["command"])[0] == sys.executable
+        assert program["stdout_logfile_maxbytes"] == "2MB"
+
+
+def test_a_data_directory_may_have_any_name(tmp_path: Path) -> None:
+    odd = tmp_path / "100% of o'brien's data"
+    program = supervisor.Program("lister", ["ls", str(odd)], {"WHERE": str(odd)})
+    config = configparser.RawConfigParser()
+    config.read_string(supervisor.configuration(odd, [program]))
+    assert shlex.split(config["program:lister"]["command"].replace("%%", "%")) == ["ls", str(odd)]
+
+
+def test_a_deep_data_directory_keeps_its_socket_short() -> None:
+    assert len(str(supervisor.socket_path(Path("/" + "deep/" * 40)))) <= 100
+
+
+def test_without_lite_the_small_page_is_not_started(shared: Shared) -> None:
+    assert "lite" not in {program.name for program in demo.programs(DemoSettings.load(lite=False), shared)}
+
+
+def test_the_notifier_is_wired_to_the_sandbox(shared: Shared) -> None:
+    notifier = next(program for program in demo.programs(DemoSettings.load(), shared) if program.name == "notifier")
+    assert notifier.environment["TILLWATCH_NOTIFIER_SLACK_BASE_URL"].endswith(f":{shared.port('sandbox')}/api/")
+    assert notifier.environment["TILLWATCH_NOTIFIER_SMTP_PORT"] == str(shared.port("smtp"))
+
+
+def test_a_shell_set_up_for_production_stays_out_of_the_demo(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TILLWATCH_DREMIO_URI", "grpc+tls://dremio.example:32010")
+    monkeypatch.setenv("TILLWATCH_NOTIFIER_SLACK_TOKEN_FILE", "/run/secrets/slack")
+    parts = demo.programs(DemoSettings.load(), shared)
+    environment = demo.demo_environment(shared, shared.data_dir, parts)
+    assert environment["TILLWATCH_DREMIO_URI"] == f"grpc://localhost:{shared.port('gateway')}"
+    assert "TILLWATCH_NOTIFIER_SLACK_TOKEN_FILE" not in environment
+
+
+# ---- one demo a data directory
+
+
+def test_a_second_demo_on_the_same_data_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with demo.only_demo(tmp_path), pytest.raises(UserError) as refused, demo.only_demo(tmp_path):
+        pass
+    assert f"A demo already runs on {tmp_path} (process {os.getpid()}): end it with Ctrl-C" in str(refused.value)
+    with demo.only_demo(tmp_path):
+        pass
+
+
+def test_data_is_not_removed_while_the_demo_runs(shared: Shared) -> None:
+    shared.data_dir.mkdir()
+    (shared.data_dir / "profile").write_text("embedded\n")
+    with demo.only_demo(shared.data_dir), pytest.raises(UserError, match="A demo already runs"):
+        demo.remove_data(shared)
+    assert demo.remove_data(shared).startswith("Removed ")
+    assert not shared.data_dir.exists()
+    assert "nothing to remove" in demo.remove_data(shared)
+
+
+def test_a_folder_that_is_no_data_directory_is_never_removed(shared: Shared) -> None:
+    shared.data_dir.mkdir()
+    (shared.data_dir / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="is no data directory of tillwatch"):
+        demo.remove_data(shared)
+    assert (shared.data_dir / "thesis.txt").exists()
+
+
+def test_a_busy_port_is_refused_before_anything_starts(shared: Shared) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", shared.port("notifier")))
+        other.listen()
+        with pytest.raises(UserError, match=rf"Port {shared.port('notifier')} is held by"):
+            demo.run(DemoSettings.load(), shared)
+    assert not (shared.data_dir / "run" / "supervisord.conf").exists()
+
+
+# ---- the supervisor, for real, with small programs in the place of parts
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """supervisord with one program that stays, one that ends at once, and one with a child of its own."""
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    quitter = [sys.executable, "-c", "raise SystemExit('the key is missing')"]
+    parent = ["sh", "-c", "sleep 600 & sleep 600; true"]
+    programs = [
+        supervisor.Program("sleeper", sleeper),
+        supervisor.Program("quitter", quitter),
+        supervisor.Program("parent", parent),
+    ]
+    with demo.only_demo(tmp_path) as lock:
+        environment = {**os.environ, demo.MARK: str(tmp_path)}
+        child = supervisor.start(tmp_path, programs, environment, lock)
+        yield child, tmp_path
+        if child.stdin is not None:
+            child.stdin.close()
+        child.kill()
+        child.wait()
+        demo.end_leftovers(tmp_path)
+
+
+def states(data_dir: Path) -> dict[str, supervisor.Process]:
+    try:
+        with closing(supervisor.Control(data_dir)) as control:
+            return {process.name: process for process in control.processes()}
+    except OSError:
+        return {}
+
+
+def until(what: object, seconds: float = 15) -> None:
+    assert callable(what)
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "did not come about in time"
+        time.sleep(0.05)
+
+
+def running(data_dir: Path) -> list[int]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(demo.MARK) == str(data_dir) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def test_a_part_that_is_killed_is_started_again(supervised: tuple[subprocess.Popen[bytes], Path]) -> None:
+    _, data_dir = supervised
+    until(lambda: states(data_dir).get("sleeper", supervisor.Process("", "", 0, 0)).state == "RUNNING")
+    first = states(data_dir)["sleeper"].pid
+
+    os.kill(first, signal.SIGKILL)
+
+    until(lambda: states(data_dir)["sleeper"].pid not in (0, first))
+    assert states(data_dir)["quitter"].state in ("BACKOFF", "STARTING", "FATAL")
+
+
+def test_nothing_is_left_when_the_demo_is_killed(supervised: tuple[subprocess.Popen[bytes], Path]) -> None:
+    child, data_dir = supervised
+    until(lambda: len(running(data_dir)) >= 4)
+    assert child.stdin is not None
+
+    child.stdin.close()  # all that a kill -9 of the demo, or the end of its terminal, does here
+
+    until(lambda: not running(data_dir), 10)
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(supervised: tuple[subprocess.Popen[bytes], Path]) -> None:
+    child, data_dir = supervised
+    until(lambda: len(running(data_dir)) >= 4)
+
+    child.kill()
+    child.wait()
+
+    assert demo.end_leftovers(data_dir) >= 3
+    until(lambda: not running(data_dir), 5)
+
+
+# ---- status
+
+
+def test_status_is_one_screen_within_two_seconds_when_nothing_runs(shared: Shared) -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "tillwatch", "status"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={
+            **os.environ,
+            "TILLWATCH_DATA_DIR": str(shared.data_dir),
+            "TILLWATCH_PORT_OFFSET": str(shared.port_offset),
+        },
+    )
+    seconds = time.monotonic() - began
+    assert done.returncode == 1, done.stderr
+    for part in PARTS:
+        assert re.search(rf"^{part.name} +(down|unknown)", done.stdout, re.MULTILINE), done.stdout
+    assert f"nobody answers at grpc://localhost:{shared.port('gateway')}" in done.stdout
+    assert len(done.stdout.splitlines()) <= 24
+    assert seconds <= 2 if os.environ.get("CI") is None else seconds <= 4
+
+
+def test_a_part_that_hangs_does_not_hold_status_up(shared: Shared) -> None:
+    with socket.socket() as stuck:
+        stuck.bind(("127.0.0.1", shared.port("console")))
+        stuck.listen()
+        began = time.monotonic()
+        screen = Console(record=True, width=100, file=open(os.devnull, "w"))  # noqa: SIM115
+        assert not status.show(shared, screen)
+        assert time.monotonic() - began < 2
+    assert re.search(r"^console +hangs", screen.export_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("data", "log_ends", "told"),
+    [
+        (None, {}, "not known: no answer within"),
+        (TimeoutError("Dremio gave no answer"), {}, "not known: Dremio gave no answer"),
+        (status.Data("c0ffee" * 6, None, {}, {}), {}, "nothing is published yet"),
+        (status.Data("c0ffee" * 6, NOON, {}, {"orders": 1234}), {}, "1.5 s old · all up to 12:20:00 UTC is in"),
+        (status.Data("c0ffee" * 6, NOON, {"a": 90, "b": 5}, {}), {"a": 100, "b": 5}, "10 events of the log"),
+        (status.Data("c0ffee" * 6, NOON, {}, {"orders": 1234}), {}, "orders 1,234"),
+    ],
+)
+def test_status_says_how_old_the_data_is(data: object, log_ends: dict[str, int], told: str) -> None:
+    assert data is None or isinstance(data, status.Data | TimeoutError)
+    lines = status.data_lines(data, log_ends, NOON + timedelta(seconds=1.5))
+    assert told in re.sub(r"\[/?\w*\]", "", "\n".join(lines))

@@ -1,0 +1,443 @@
+"""`tillwatch demo`: everything on this machine, one terminal, one data directory.
+
+The demo process itself only watches. supervisord, its child, starts and restarts the parts, in any order, for each
+waits for what it needs. The past is filled in by shoppers that run beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import urllib.request
+import xmlrpc.client
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+from pydantic import Field
+
+from lakehouse.dremio import Dremio, DremioError
+from lakehouse.events import TOPICS
+from lakehouse.settings import (
+    DremioSettings,
+    Duration,
+    OptionalDuration,
+    Section,
+    Shared,
+    UserError,
+    claim_port,
+    open_data_dir,
+)
+from tillwatch import fill, supervisor
+from tillwatch.parts import BY_NAME
+
+INCIDENT_AT_S = 60
+INCIDENT_S = 90
+READY_WITHIN_S = 60
+END_WITHIN_S = 8
+
+# Everything the demo starts carries its data directory in this variable, so that what a kill -9 left can be found.
+# Without the prefix of a setting, for unknown settings are refused.
+MARK = "_TILLWATCH_DEMO"
+
+
+class DemoSettings(Section, section="demo"):
+    """How much the demo does."""
+
+    rate: float = Field(20, gt=0, le=5000, description="simulated events/s, the day's mean")
+    fill_rate: float = Field(0, ge=0, le=5000, description="the same for the past that is filled in; 0: as rate")
+    fill: bool = Field(True, description="fill in the last hour, and the same hour of yesterday and of a week ago")
+    fill_piece: Duration = Field(timedelta(minutes=10), description="the older past is written in pieces this long")
+    fill_pause: Duration = Field(
+        timedelta(seconds=2), description="pause between them, so that live events come through"
+    )
+    lite: bool = Field(True, description="start the small page too")
+    incident: bool = Field(True, description="let payments fail 60 s after the start, for 90 s")
+    run_for: OptionalDuration = Field(None, description="end by itself after so long; off: until Ctrl-C")
+
+
+def say(text: str = "") -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone, which must not keep us from ending in order
+        print(text, flush=True)
+
+
+def note(text: str) -> None:
+    say(f"  {datetime.now().astimezone():%H:%M:%S}  {text}")
+
+
+def run(settings: DemoSettings, shared: Shared) -> int:
+    """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code."""
+    data_dir = open_data_dir(shared.data_dir, "embedded").resolve()
+    with only_demo(data_dir) as lock:
+        end_leftovers(data_dir)
+        for name in (
+            "gateway",
+            "console",
+            "ingest",
+            "sandbox",
+            "smtp",
+            "notifier",
+            *(["lite"] if settings.lite else []),
+        ):
+            claim_port(shared.port(name))
+        return _Demo(settings, shared, data_dir, lock).run()
+
+
+@contextlib.contextmanager
+def only_demo(data_dir: Path) -> Iterator[int]:
+    """Hold the demo's lock on a data directory: its file descriptor. Raises UserError naming who else holds it."""
+    (data_dir / "run").mkdir(exist_ok=True)
+    with (data_dir / "run" / "demo.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(
+                f"A demo already runs on {data_dir} (process {lock.read().strip() or 'unknown'}): end it with Ctrl-C "
+                "in its terminal, or set TILLWATCH_DATA_DIR and TILLWATCH_PORT_OFFSET to run another beside it."
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield lock.fileno()
+        lock.truncate(0)
+
+
+def remove_data(shared: Shared) -> str:
+    """Remove the data directory; the sentence to show. Raises UserError while a demo runs on it, or if it is none."""
+    data_dir = shared.data_dir.resolve()
+    if not data_dir.exists():
+        return f"There is no data directory {data_dir}: nothing to remove."
+    if not (data_dir / "profile").exists():
+        raise UserError(f"{data_dir} is no data directory of tillwatch, so it stays; correct TILLWATCH_DATA_DIR.")
+    with only_demo(data_dir):
+        end_leftovers(data_dir)
+        shutil.rmtree(data_dir)
+    return f"Removed {data_dir}."
+
+
+def end_leftovers(data_dir: Path) -> int:
+    """Kill what an earlier demo on this data directory left behind; how many processes that were."""
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARK) == str(data_dir):
+                left.append(process)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=2)
+    return len(left)
+
+
+def programs(settings: DemoSettings, shared: Shared) -> list[supervisor.Program]:
+    """What supervisord runs. Sandbox and notifier are wired to each other here, for only the demo knows both."""
+    shoppers = ["shoppers", "--rate", f"{settings.rate:g}"]
+    if settings.incident:
+        shoppers += ["--incident", f"payments@{INCIDENT_AT_S}s"]
+    to_sandbox = {
+        "TILLWATCH_NOTIFIER_SLACK_BASE_URL": f"http://127.0.0.1:{shared.port('sandbox')}/api/",
+        "TILLWATCH_NOTIFIER_SLACK_TOKEN": "xoxb-sandbox",
+        "TILLWATCH_NOTIFIER_SLACK_CHANNEL": "C0ONCALL",
+        "TILLWATCH_NOTIFIER_SMTP_HOST": "127.0.0.1",
+        "TILLWATCH_NOTIFIER_SMTP_PORT": str(shared.port("smtp")),
+        "TILLWATCH_NOTIFIER_SMTP_SECURITY": "none",
+        "TILLWATCH_NOTIFIER_SMTP_USER": "",
+        "TILLWATCH_NOTIFIER_SMTP_PASSWORD": "",
+        "TILLWATCH_NOTIFIER_EMAIL_FROM": "tillwatch@shop.example",
+        "TILLWATCH_NOTIFIER_EMAIL_TO": "oncall@shop.example",
+    }
+    words = {"producers": shoppers}
+    environment = {"notifier": to_sandbox}
+    return [
+        supervisor.Program(name, part.argv(shared, *words.get(name, [])), environment.get(name, {}))
+        for name, part in BY_NAME.items()
+        if name != "lite" or settings.lite
+    ]
+
+
+def demo_environment(shared: Shared, data_dir: Path, parts: Sequence[supervisor.Program]) -> dict[str, str]:
+    """What all parts get: this process's environment, but the demo's own data and gateway.
+
+    A shell that is set up for production must not make the demo read there, nor write to real people.
+    """
+    ours = {
+        "TILLWATCH_DATA_DIR": str(data_dir),
+        "TILLWATCH_DREMIO_URI": f"grpc://localhost:{shared.port('gateway')}",
+        "PYTHONUNBUFFERED": "1",
+        MARK: str(data_dir),
+    }
+    overridden = {*ours, *(name for part in parts for name in part.environment)}
+    # A value from a file would win over ours.
+    return {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in overridden} | ours
+
+
+@dataclass
+class _Demo:
+    settings: DemoSettings
+    shared: Shared
+    data_dir: Path
+    lock: int
+    ending: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: self.ending.set())
+        started, now = time.monotonic(), datetime.now(UTC)
+        empty = not (self.data_dir / "events.db").exists() and not (self.data_dir / "catalog.db").exists()
+        parts = programs(self.settings, self.shared)
+        environment = demo_environment(self.shared, self.data_dir, parts)
+        say(f"tillwatch demo: data and logs in {_shown(self.data_dir)}, {self.settings.rate:g} events/s")
+        say()
+        child = supervisor.start(self.data_dir, parts, environment, self.lock)
+        filler = threading.Thread(target=self._fill, args=(now, empty, environment), name="fill", daemon=True)
+        try:
+            if self.settings.fill:
+                filler.start()
+            self._watch(child, started)
+        finally:
+            self.ending.set()
+            self._end(child)
+        return 0
+
+    # ---- what is said
+
+    def _url(self, name: str, path: str = "") -> str:
+        return f"http://localhost:{self.shared.port(name)}{path}"
+
+    def _welcome(self, seconds: float) -> None:
+        note(f"live after {seconds:.0f} s")
+        say()
+        say(f"    {self._url('console'):<24} the live screen: orders, revenue, active users, errors")
+        if self.settings.lite:
+            say(f"    {self._url('lite'):<24} the same figures on one small page")
+        say(f"    {self._url('sandbox'):<24} what the notifier sent: Slack and email, in a sandbox")
+        say(f"    {'make status':<24} in another terminal: which parts are up, how old the data is")
+        say()
+        if self.settings.incident:
+            say(f"  {INCIDENT_AT_S} s after the start the payments service fails for {INCIDENT_S} s.")
+        say("  Ctrl-C ends everything; the data stays.")
+        say()
+
+    # ---- the watch
+
+    def _watch(self, child: subprocess.Popen[bytes], started: float) -> None:
+        due = [(READY_WITHIN_S, self._warn_if_not_ready)]
+        if self.settings.incident:
+            due += [(INCIDENT_AT_S, self._tell_of_incident), (INCIDENT_AT_S + INCIDENT_S, self._tell_of_its_end)]
+        due.sort(key=lambda item: item[0])
+        health = _Health(supervisor.Control(self.data_dir), self.data_dir)
+        self.live = False
+        pause = 0.25
+        while not self.ending.wait(pause):
+            seconds = time.monotonic() - started
+            if child.poll() is not None:
+                raise UserError(
+                    f"The supervisor ended by itself (code {child.returncode}): "
+                    f"see {_shown(self.data_dir / 'logs' / 'supervisor.out')}, then start again."
+                )
+            if not self.live and _answers(self._url("console", BY_NAME["console"].health or "/")):
+                self.live = True
+                self._welcome(seconds)
+            while due and seconds >= due[0][0]:
+                due.pop(0)[1]()
+            health.look()
+            pause = 1.0 if self.live else 0.25
+            if self.settings.run_for is not None and seconds >= self.settings.run_for.total_seconds():
+                return
+
+    def _warn_if_not_ready(self) -> None:
+        if not self.live:
+            logs = _shown(self.data_dir / "logs")
+            note(f"the console is not live yet; `make status` says what is missing, logs are in {logs}")
+
+    def _tell_of_incident(self) -> None:
+        note(f"payments fails now, for {INCIDENT_S} s. Look at the Errors and Alerts tabs of {self._url('console')},")
+        say(f"            and at the message that went out: {self._url('sandbox')}")
+
+    def _tell_of_its_end(self) -> None:
+        note("payments is well again. Its incident resolves itself after 5 minutes without a fatal error,")
+        say("            and the same message thread says so.")
+
+    # ---- the past
+
+    def _fill(self, now: datetime, empty: bool, environment: dict[str, str]) -> None:
+        def shop(span: fill.Span, in_background: bool) -> None:
+            self._shop(span, in_background, environment)
+
+        try:
+            fill_past(self.settings, now, None if empty else self._hours_with_rows, shop, note, self.ending)
+        except (UserError, DremioError) as error:
+            if not self.ending.is_set():
+                note(f"the past is not filled in: {error}")
+
+    def _shop(self, span: fill.Span, in_background: bool, environment: dict[str, str]) -> None:
+        """Run shoppers over a span of the past. Raises UserError when they fail."""
+        line = BY_NAME["producers"].argv(
+            self.shared,
+            "shoppers",
+            *("--rate", f"{self.settings.fill_rate or self.settings.rate:g}"),
+            *("--from", span[0].isoformat()),
+            *("--to", span[1].isoformat()),
+            # So that the first incident on the screen is the announced one. Seed and rate as in the live shop: the
+            # same people walk on, and events that are there already are known again by their ids.
+            *(() if in_background else ("--no-outages",)),
+        )
+        log = self.data_dir / "logs" / "fill.log"
+        with log.open("ab") as out:
+            child = subprocess.Popen(
+                [*_NICE, *line] if in_background else line,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        while child.poll() is None:
+            if self.ending.wait(0.05):
+                child.kill()
+        if child.returncode != 0 and not self.ending.is_set():
+            raise UserError(f"the shoppers ended with code {child.returncode}, see {_shown(log)}.")
+
+    def _hours_with_rows(self, start: datetime, end: datetime) -> set[datetime]:
+        """Starts of the clock hours of [start, end) that have a row, in the tables or still on their way there."""
+        from embedded.log import EventLog
+
+        with EventLog(self.data_dir / "events.db") as log:
+            ends = {topic: log.bounds(topic)[1] for topic in TOPICS}
+        deadline = time.monotonic() + READY_WITHIN_S
+        settings = DremioSettings.load(uri=f"grpc://localhost:{self.shared.port('gateway')}")
+        with Dremio(settings) as dremio:
+            while True:
+                try:
+                    at = {row["topic"]: row["next_offset"] for row in dremio.ask("demo_positions").to_pylist()}
+                    if all(at.get(topic, 0) >= end_of for topic, end_of in ends.items()):
+                        rows = dremio.ask("demo_hours_with_rows", start=start, end=end)
+                        return set(rows.column("hour_start").to_pylist())
+                except DremioError:
+                    if time.monotonic() > deadline:
+                        raise
+                if time.monotonic() > deadline:
+                    raise UserError("ingest did not catch up, so it is not known which hours are empty.")
+                if self.ending.wait(0.5):
+                    return set()
+
+    # ---- the end
+
+    def _end(self, child: subprocess.Popen[bytes]) -> None:
+        say()
+        say("  Ending all parts …")
+        if child.stdin is not None:
+            child.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(END_WITHIN_S)
+        end_leftovers(self.data_dir)
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+        say(f"  All ended. The data stays in {_shown(self.data_dir)}; `make clean-data` removes it.")
+
+
+def fill_past(
+    settings: DemoSettings,
+    now: datetime,
+    hours_with_rows: Callable[[datetime, datetime], set[datetime]] | None,
+    shop: Callable[[fill.Span, bool], None],
+    tell: Callable[[str], None],
+    ending: threading.Event,
+) -> None:
+    """Fill the last hour at once, then the older past in the background, piece by piece; only hours without any row.
+
+    `hours_with_rows` is None for a new data directory, where nothing needs to be asked. `shop(span, in_background)`
+    writes one span.
+    """
+    for back in fill.LOOK_BACK:
+        known: set[datetime] = set()
+        if hours_with_rows is not None:
+            known = hours_with_rows(now - back - fill.HOUR, now - back)
+        for span in fill.to_fill(now, back, known):
+            if ending.is_set():
+                return
+            if not back:
+                began = time.monotonic()
+                shop(span, False)
+                minutes = (span[1] - span[0]) / timedelta(minutes=1)
+                if not ending.is_set():
+                    tell(f"the last {minutes:.0f} minutes are filled in ({time.monotonic() - began:.0f} s)")
+                continue
+            for piece in fill.pieces(span, settings.fill_piece):
+                shop(piece, True)
+                if ending.wait(settings.fill_pause.total_seconds()):
+                    return
+
+
+class _Health:
+    """Says when a part ended and came back, and starts again what the supervisor has given up."""
+
+    def __init__(self, control: supervisor.Control, data_dir: Path) -> None:
+        self._control = control
+        self._data_dir = data_dir
+        self._started: dict[str, int] = {}
+        self._again_at: dict[str, float] = {}
+        self._next_look = 0.0
+
+    def look(self) -> None:
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + 2
+        try:
+            for process in self._control.processes():
+                self._one(process)
+        except (OSError, xmlrpc.client.Error):
+            return  # on its way up or down; _watch sees when it has ended
+
+    def _one(self, process: supervisor.Process) -> None:
+        log = _shown(self._data_dir / "logs" / f"{process.name}.log")
+        if process.state == "FATAL":
+            again_at = self._again_at.get(process.name)
+            if again_at is None:
+                note(f"{process.name} does not stay up; it is tried again every 30 s. {_last_line(log)} ({log})")
+            if again_at is None or time.monotonic() >= again_at:
+                self._again_at[process.name] = time.monotonic() + 30
+                if again_at is not None:
+                    self._control.start(process.name)
+        elif process.state == "RUNNING":
+            before = self._started.get(process.name)
+            if before is not None and before != process.started:
+                note(f"{process.name} had ended and runs again ({log})")
+            self._started[process.name] = process.started
+            self._again_at.pop(process.name, None)
+
+
+_NICE: Sequence[str] = ("nice", "-n", "10")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _last_line(path: str) -> str:
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1][:200] if lines else ""
+
+
+def _shown(path: Path) -> str:
+    """A path as people read it: from here, where it lies below."""
+    with contextlib.suppress(ValueError, OSError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

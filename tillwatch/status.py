@@ -1,0 +1,250 @@
+"""`tillwatch status`: one screen of text within two seconds, whatever is down."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+import xmlrpc.client
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lakehouse.settings import Shared
+from tillwatch.parts import PARTS, Part
+
+CONNECT_S = 0.5
+ANSWER_S = 0.7
+ALL_WITHIN_S = 1.2
+"""Questions run side by side; what has no answer by then is shown as such."""
+
+
+@dataclass(frozen=True)
+class PartState:
+    """`state` is up, starting, down or unknown; `detail` says more where there is more."""
+
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the tables hold: at one commit, all events up to `as_of` are in."""
+
+    commit: str
+    as_of: datetime | None
+    next_offsets: Mapping[str, int]
+    rows: Mapping[str, int]
+
+
+def show(shared: Shared, console: Console | None = None) -> bool:
+    """Print the screen; True when every part that the figures need is up."""
+    asked = _together(
+        {
+            **{part.name: lambda part=part: part_state(part, shared) for part in PARTS if part.port},  # type: ignore[misc]
+            "_data": _data,
+            "_log": lambda: _log_ends(shared),
+            "_supervisor": lambda: _supervised(shared),
+            "_told": lambda: _told(shared),
+        }
+    )
+    screen = console or Console(highlight=False)
+    now = datetime.now(UTC)
+    screen.print(f"[bold]tillwatch[/] · {shared.data_dir} · {now:%Y-%m-%d %H:%M:%S} UTC\n")
+
+    supervised: dict[str, str] = asked["_supervisor"] if isinstance(asked["_supervisor"], dict) else {}
+    states = {part.name: _merged(part, asked.get(part.name), supervised) for part in PARTS}
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("part", "state", "where", ""):
+        table.add_column(heading, style="bold" if heading == "part" else "", header_style="dim")
+    for part in PARTS:
+        state = states[part.name]
+        table.add_row(part.name, _coloured(state.state), _where(part, shared), Text(state.detail, style="dim"))
+    screen.print(table)
+    screen.print()
+    for line in data_lines(asked["_data"], asked["_log"], now):
+        screen.print(line, soft_wrap=True)
+    if isinstance(asked["_told"], str):
+        screen.print(f"[dim]told[/]      {asked['_told']}", soft_wrap=True)
+    return all(states[part.name].state == "up" for part in PARTS if not part.optional)
+
+
+def data_lines(data: Data | BaseException | None, log_ends: object, now: datetime) -> list[str]:
+    """The lines on data: age, commit, lag and rows; or why there are none."""
+    if not isinstance(data, Data):
+        reason = str(data) if data is not None else f"no answer within {ALL_WITHIN_S:g} s"
+        return [f"[dim]data[/]      [yellow]not known[/]: {reason}"]
+    lines = []
+    if data.as_of is None:
+        lines.append("[dim]data[/]      nothing is published yet")
+    else:
+        age = now - data.as_of
+        late = age > timedelta(seconds=30)
+        lines.append(
+            f"[dim]data[/]      {'[yellow]' if late else ''}{spoken(age)} old{'[/]' if late else ''}"
+            f" · all up to {data.as_of:%H:%M:%S} UTC is in · commit {data.commit[:12]}"
+        )
+    if isinstance(log_ends, dict) and log_ends:
+        behind = sum(max(0, end - data.next_offsets.get(topic, 0)) for topic, end in log_ends.items())
+        lines.append(f"[dim]lag[/]       {behind:,} events of the log are not in the tables yet")
+    if data.rows:
+        lines.append(
+            "[dim]rows[/]      " + " · ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in data.rows.items())
+        )
+    return lines
+
+
+def spoken(age: timedelta) -> str:
+    """A length of time as people say it: 1.2 s, 3 min, 2.5 h."""
+    seconds = age.total_seconds()
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.0f} d"
+
+
+def part_state(part: Part, shared: Shared) -> PartState:
+    """Whether a part listens, and whether it says that it is well."""
+    assert part.port is not None
+    port = shared.port(part.port)
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=CONNECT_S).close()
+    except OSError:
+        return PartState("down")
+    if part.health is None:
+        return PartState("up")
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{part.health}", timeout=ANSWER_S):
+            return PartState("up")
+    except urllib.error.HTTPError as error:
+        return PartState("not ready", _reason(error.read(2000)))
+    except OSError:
+        return PartState("hangs", f"takes connections, but gives no answer within {ANSWER_S:g} s")
+
+
+def _reason(body: bytes) -> str:
+    """Why a part says it is not ready: from its JSON answer what is not well, else its first line."""
+    text = " ".join(body.decode("utf-8", "replace").split())
+    try:
+        answer = json.loads(text)
+        wrong = [f"{name}: {what}" for name, what in answer.get("parts", {}).items() if what]
+        text = answer.get("error") or "; ".join(wrong)
+    except (ValueError, AttributeError):
+        pass  # plain text
+    return str(text)[:200]
+
+
+def _told(shared: Shared) -> str:
+    """What the notifier did so far: deliveries by state, those that are none left out."""
+    url = f"http://127.0.0.1:{shared.port('notifier')}/api/deliveries?limit=1"
+    with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
+        counts: dict[str, int] = json.loads(answer.read())["counts"]
+    return " · ".join(f"{state} {count:,}" for state, count in counts.items() if count) or "nothing so far"
+
+
+def _data() -> Data:
+    # pyarrow takes a while to load: only here, beside the other questions.
+    from lakehouse.dremio import Dremio, Unavailable
+    from lakehouse.settings import DremioSettings
+
+    limit = timedelta(seconds=ANSWER_S)
+    settings = DremioSettings.load(plan_timeout=limit, fetch_timeout=limit)
+    where = urlsplit(settings.uri)
+    # gRPC would try again for longer than we have.
+    try:
+        socket.create_connection((where.hostname or "localhost", where.port or 32010), timeout=CONNECT_S).close()
+    except OSError:
+        raise Unavailable(f"nobody answers at {settings.uri}") from None
+    with Dremio(settings) as dremio:
+        commit = dremio.head()
+        positions = dremio.ask("demo_positions", commit=commit).to_pylist()
+        rows = dremio.ask("demo_rows", commit=commit).to_pylist()
+    read_to = [row["read_to"] for row in positions]
+    return Data(
+        commit,
+        min(read_to) if read_to and None not in read_to else None,
+        {row["topic"]: row["next_offset"] for row in positions},
+        rows[0] if rows else {},
+    )
+
+
+def _log_ends(shared: Shared) -> dict[str, int]:
+    path = shared.data_dir / "events.db"
+    if not path.exists():
+        return {}
+    from embedded.log import EventLog
+    from lakehouse.events import TOPICS
+
+    with EventLog(path) as log:
+        return {topic: log.bounds(topic)[1] for topic in TOPICS}
+
+
+def _supervised(shared: Shared) -> dict[str, str]:
+    """What the demo's supervisor says of each part; nothing when no demo runs."""
+    from tillwatch.supervisor import Control
+
+    try:
+        with closing(Control(shared.data_dir.resolve())) as control:
+            return {process.name: process.state for process in control.processes()}
+    except (OSError, xmlrpc.client.Error):
+        return {}
+
+
+def _merged(part: Part, seen: object, supervised: Mapping[str, str]) -> PartState:
+    """What the port says, and where it says nothing, what the supervisor knows."""
+    said = supervised.get(part.name)
+    if isinstance(seen, PartState) and seen.state != "down":
+        return seen
+    match said:
+        case "RUNNING" | "STARTING":
+            return PartState("up" if part.port is None else "starting")
+        case "BACKOFF":
+            return PartState("restarting", f"ends soon after each start: see logs/{part.name}.log")
+        case "FATAL" | "EXITED" | "STOPPED":
+            return PartState("down", f"{said.lower()}: see logs/{part.name}.log")
+    if part.port is None:
+        return PartState("unknown", "no demo runs on this data directory")
+    return PartState("down")
+
+
+def _where(part: Part, shared: Shared) -> str:
+    if part.port is None:
+        return ""
+    scheme = "grpc" if part.name == "gateway" else "http"
+    return f"{scheme}://localhost:{shared.port(part.port)}"
+
+
+def _coloured(state: str) -> Text:
+    return Text(state, style={"up": "green", "down": "red", "unknown": "dim"}.get(state, "yellow"))
+
+
+def _together(questions: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Answers by name, asked side by side; an exception stands for itself, None for no answer in time."""
+    answers: dict[str, Any] = dict.fromkeys(questions)
+
+    def ask(name: str, question: Callable[[], Any]) -> None:
+        try:
+            answers[name] = question()
+        except Exception as error:  # any failure is an answer here: it is shown in its place
+            answers[name] = error
+
+    # Daemons: one that hangs must not keep the screen waiting.
+    threads = [threading.Thread(target=ask, args=item, daemon=True) for item in questions.items()]
+    for thread in threads:
+        thread.start()
+    end = datetime.now(UTC) + timedelta(seconds=ALL_WITHIN_S)
+    for thread in threads:
+        thread.join(max(0.0, (end - datetime.now(UTC)).total_seconds()))
+    return dict(answers)

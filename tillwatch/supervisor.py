@@ -1,0 +1,156 @@
+"""The supervisor of one data directory: which programs it runs, and how to ask it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import xmlrpc.client
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+GROUP = "tillwatch"
+STOP_WAIT_S = 5
+"""How long a part may take to end by itself."""
+
+_LONGEST_SOCKET_PATH = 100
+"""A Unix socket's path has room for 103 characters on macOS, 107 on Linux."""
+
+
+@dataclass(frozen=True)
+class Program:
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    autostart: bool = True
+
+
+def socket_path(data_dir: Path) -> Path:
+    path = data_dir / "run" / "supervisor.sock"
+    if len(str(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    return Path(tempfile.gettempdir()) / f"tillwatch-{sha256(str(data_dir).encode()).hexdigest()[:12]}.sock"
+
+
+def configuration(data_dir: Path, programs: Sequence[Program]) -> str:
+    """The text of supervisord's configuration: all programs in one group, so that all are told to stop at once."""
+    run, logs = data_dir / "run", data_dir / "logs"
+    lines = [
+        "; Written by `tillwatch demo` at every start.",
+        "[unix_http_server]",
+        f"file={_escaped(str(socket_path(data_dir)))}",
+        "chmod=0700",
+        "",
+        "[supervisord]",
+        f"logfile={_escaped(str(logs / 'supervisor.log'))}",
+        "logfile_maxbytes=1MB",
+        "logfile_backups=1",
+        f"pidfile={_escaped(str(run / 'supervisord.pid'))}",
+        f"childlogdir={_escaped(str(logs))}",
+        # Said aloud, for otherwise it warns of running as root.
+        *(["user=root"] if os.geteuid() == 0 else []),
+        "",
+        "[rpcinterface:supervisor]",
+        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+        "",
+        "[supervisorctl]",
+        f"serverurl={_escaped(f'unix://{socket_path(data_dir)}')}",
+        "",
+        f"[group:{GROUP}]",
+        f"programs={','.join(program.name for program in programs)}",
+    ]
+    for program in programs:
+        environment = ",".join(f'{name}="{_escaped(value)}"' for name, value in program.environment.items())
+        lines += [
+            "",
+            f"[program:{program.name}]",
+            f"command={_escaped(shlex.join(program.argv))}",
+            *([f"environment={environment}"] if environment else []),
+            f"autostart={'true' if program.autostart else 'false'}",
+            "autorestart=true",
+            # Ended sooner than this counts as a failed start; the pause before the next grows by a second each time.
+            "startsecs=3",
+            "startretries=5",
+            f"stopwaitsecs={STOP_WAIT_S}",
+            "stopasgroup=true",
+            "killasgroup=true",
+            "redirect_stderr=true",
+            f"stdout_logfile={_escaped(str(logs / f'{program.name}.log'))}",
+            "stdout_logfile_maxbytes=2MB",
+            "stdout_logfile_backups=1",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("%", "%%")
+
+
+def start(
+    data_dir: Path, programs: Sequence[Program], environment: Mapping[str, str], keep: int
+) -> subprocess.Popen[bytes]:
+    """Write the configuration and start supervisord; it ends when its standard input does.
+
+    `keep` is a file descriptor that it holds open as long as it lives: the demo's lock.
+    """
+    (data_dir / "run").mkdir(exist_ok=True)
+    (data_dir / "logs").mkdir(exist_ok=True)
+    path = data_dir / "run" / "supervisord.conf"
+    path.touch(mode=0o600)
+    path.write_text(configuration(data_dir, programs), encoding="utf-8")
+    with (data_dir / "logs" / "supervisor.out").open("wb") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tillwatch.supervise", str(path)],
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C in the terminal is for the demo, which then ends the rest in order.
+            start_new_session=True,
+            pass_fds=[keep],
+            env=dict(environment),
+        )
+
+
+@dataclass(frozen=True)
+class Process:
+    name: str
+    state: str
+    pid: int
+    started: int
+
+
+class Control:
+    """Asks the supervisor of one data directory. Every method raises OSError or xmlrpc.client.Error when it is away."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._transport = SupervisorTransport(None, None, f"unix://{socket_path(data_dir)}")
+        self._rpc: Any = xmlrpc.client.ServerProxy("http://localhost", transport=self._transport).supervisor
+
+    def processes(self) -> list[Process]:
+        with self._closed_on_failure():
+            infos = self._rpc.getAllProcessInfo()
+        return [Process(info["name"], info["statename"], info["pid"], info["start"]) for info in infos]
+
+    def start(self, name: str) -> None:
+        with self._closed_on_failure():
+            self._rpc.startProcess(f"{GROUP}:{name}", False)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    @contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        # The transport keeps a connection that broke, and would use it again.
+        try:
+            yield
+        except (OSError, xmlrpc.client.Error):
+            self.close()
+            raise
