@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bokeh.themes import Theme
+if TYPE_CHECKING:  # the small page takes the tokens and needs no Bokeh
+    from bokeh.themes import Theme
 
 STATIC = Path(__file__).with_name("static")
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
@@ -27,6 +29,8 @@ def tokens(theme: str) -> Mapping[str, str]:
 @cache
 def bokeh_theme(theme: str) -> Theme:
     """Figures, axes and legends in the colours of a theme; HoloViews draws through it too."""
+    from bokeh.themes import Theme
+
     look = tokens(theme)
     return Theme(
         json={

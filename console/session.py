@@ -69,7 +69,9 @@ class Session:
         return self.view.tab if self._ready and self._visible and not self._closed else None
 
     def wake(self) -> None:
-        self.tick()
+        # A call before the browser came would wait for a session that is not there yet, and hold back all later ones.
+        if self._ready and not self._closed:
+            self.tick()
 
     def build(self) -> None:
         """Fill the Document: roots, template, theme, and the first message within the page itself."""
@@ -103,8 +105,7 @@ class Session:
     def _gone(self) -> None:
         self._closed = True
         self.hub.leave(self)
-        for drill in self.drills.values():
-            drill.drop()
+        self.drills.clear()
 
     def _told(self, text: str) -> None:
         """A viewer's choice: {"view": query string}, {"visible": bool} or {"full": true}."""

@@ -21,3 +21,10 @@ class ConsoleSettings(Section, section="console"):
     allowed_origins: tuple[str, ...] = Field(
         (), description="further HOST:PORT names that browsers reach it by, behind a proxy"
     )
+
+
+class LiteSettings(Section, section="lite"):
+    """How often the small page asks."""
+
+    refresh_s: float = Field(15.0, ge=5, le=3600, description="seconds between two refreshes of the small page")
+    address: str = Field("127.0.0.1", description="address to listen on")

@@ -484,7 +484,7 @@ class Ingest:
             clicks.fetch(minutes)
             table = TABLES[ACTIVE_USERS]
             window_ends = pa.table(
-                {"window_end": pa.array([end * MINUTE_US for end in sorted(ends)], pa.timestamp("us", "UTC"))}
+                {"window_end": pa.array([end * MINUTE_US for end in sorted(ends)], pa.timestamp("us"))}
             )
             sources = {"window_ends": window_ends, "clicks_processed": clicks.rows(sorted(minutes))}
             rows = _kpi_rows(table, self._ask(kpi_sql(ACTIVE_USERS, statuses), sources), ingested_at)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedded.catalog import HOUR_US, Catalog, LiveFile
+from lakehouse.kpis import READS
 from lakehouse.tables import Table, arrow_schema
 
 MINUTE_US = 60_000_000
@@ -100,11 +101,15 @@ class KeyIndex:
 
 
 class MinuteRows:
-    """Raw rows of recent minutes, by minute of the event. A minute is held whole or not at all."""
+    """What KPIs read of the raw rows of recent minutes, by minute of the event. A minute is held whole or not at all.
+
+    Columns are those of lakehouse.kpis.READS; the event's time is UTC without a zone.
+    """
 
     def __init__(self, catalog: Catalog, table: Table, bound: int) -> None:
         self._catalog = catalog
         self._table = table
+        self._columns = READS[table.name]
         self._bound = bound
         self._minutes: OrderedDict[int, list[pa.Table]] = OrderedDict()
         self._rows = 0
@@ -127,15 +132,16 @@ class MinuteRows:
                 if file.event_min < high and file.event_max >= low
             ]
             if files:
-                rows = self._catalog.read(self._table.name, files)
+                rows = self._catalog.read(self._table.name, files, self._columns)
                 for minute, part in self.split(rows):
                     if minute in missing:
                         self._append(minute, part)
 
     def split(self, rows: pa.Table) -> list[tuple[int, pa.Table]]:
-        """Rows by minute of their event."""
+        """What KPIs read of `rows`, by minute of their event."""
         assert self._table.event_time is not None
         minutes = _micros(rows[self._table.event_time]) // MINUTE_US
+        rows = self._without_zone(rows.select(self._columns))
         if len(minutes) and minutes.min() == minutes.max():
             return [(int(minutes[0]), rows)]
         order = np.argsort(minutes, kind="stable")
@@ -152,11 +158,18 @@ class MinuteRows:
     def rows(self, minutes: Iterable[int]) -> pa.Table:
         """All rows of minutes that are held."""
         chunks = [chunk for minute in minutes for chunk in self._minutes[minute]]
-        return pa.concat_tables(chunks) if chunks else arrow_schema(self._table).empty_table()
+        if chunks:
+            return pa.concat_tables(chunks)
+        return self._without_zone(arrow_schema(self._table).empty_table().select(self._columns))
+
+    def _without_zone(self, rows: pa.Table) -> pa.Table:
+        time = self._table.event_time
+        at = rows.schema.get_field_index(time)
+        return rows.set_column(at, time, rows[time].cast(pa.timestamp("us")))
 
     def trim(self) -> None:
         """Let go of the minutes not used for longest, down to the bound."""
-        while self._rows > self._bound and self._minutes:
+        while self._rows > self._bound and len(self._minutes) > 1:
             _, chunks = self._minutes.popitem(last=False)
             self._rows -= sum(chunk.num_rows for chunk in chunks)
         while len(self._minutes) > 5_000:

@@ -15,7 +15,7 @@ class IngestSettings(Section, section="ingest"):
     publish_every: Duration = Field(timedelta(seconds=0.5), description="between publishes; doubled below 50 events/s")
     heartbeat_every: Duration = Field(timedelta(seconds=15), description="a publish at least this often")
     batch_rows: int = Field(20_000, ge=1, description="rows read of one topic at a time (count)")
-    rows_in_memory: int = Field(400_000, ge=0, description="raw rows of recent minutes kept for KPIs, a table (count)")
+    rows_in_memory: int = Field(1_000_000, ge=0, description="raw rows of recent minutes kept for KPIs, a table (count)")
     keys_in_memory: int = Field(2_000_000, ge=0, description="event keys kept for telling duplicates, a table (count)")
     maintenance_every: Duration = Field(timedelta(seconds=60), description="between maintenance runs")
 
@@ -32,7 +32,7 @@ class RetentionSettings(Section, section="retention"):
     every_commit: Duration = Field(timedelta(minutes=5), description="every publish of this span can be read again")
     first_of_minute: Duration = Field(timedelta(hours=6), description="the first publish of each minute of this span")
     sweep_age: Duration = Field(
-        timedelta(minutes=2), description="a file is deleted this long after its last commit went"
+        timedelta(minutes=2), description="how long a file outlives its last commit"
     )
 
 

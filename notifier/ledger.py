@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from lakehouse.settings import UserError
-from notifier.policy import OPEN, Alert, Draft, Kind, Muted, State, Target, Thread
+from notifier.policy import OPEN, Alert, Draft, Kind, Muted, State, Target, Thread, from_ms, to_ms
 
 HEAD = "0001"
 """Newest revision in migrations/versions."""
@@ -618,15 +617,3 @@ def _alert(row: Any) -> Alert:
         metric_value=row.metric_value,
         threshold=row.threshold,
     )
-
-
-def to_ms(moment: datetime) -> int:
-    """Milliseconds since the epoch, cut, as readers get them."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // _MS
-
-
-def from_ms(ms: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + ms * _MS
-
-
-_MS = timedelta(milliseconds=1)

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from notifier import cursor as cursors
 from notifier.channels import Absent, Channel, Dead, Outcome, Retry, Sent, Unknown, Unreadable
 from notifier.cursor import Reader
-from notifier.ledger import Cursor, Delivery, Ledger, from_ms, to_ms
+from notifier.ledger import Cursor, Delivery, Ledger
 from notifier.metrics import Metrics
-from notifier.policy import Alert, Draft, Kind, Muted, State, Target, in_order, plan
+from notifier.policy import Alert, Draft, Kind, Muted, State, Target, from_ms, in_order, plan, to_ms
 from notifier.render import Message, Style, message
 
 logger = logging.getLogger("notifier")
@@ -151,7 +151,7 @@ class Planner:
 
 
 def _rows_but(rows: pa.Table, ids: Sequence[str], known: set[str]) -> Iterator[dict[str, Any]]:
-    """Rows whose alert_id is not known. In slices: a mask would be made through pandas, and cost 20 MB."""
+    """Rows whose alert_id is not known. In slices, for pyarrow makes masks through pandas."""
     start = 0
     for is_known, run in groupby(ids, known.__contains__):
         length = len(list(run))

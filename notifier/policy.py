@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -225,3 +225,16 @@ class _Book:
 
     def _set(self, alert: Alert, target: Target, thread: Thread, **changes: Any) -> None:
         self.threads[(alert.incident_id, target)] = replace(thread, **changes)
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since the epoch, cut, as readers get them."""
+    return (moment - _EPOCH) // _MS
+
+
+def from_ms(ms: int) -> datetime:
+    return _EPOCH + ms * _MS
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)

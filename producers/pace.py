@@ -133,8 +133,9 @@ def paced(total: int, rate: float | None, clock: Clock, stop: Stop) -> Iterator[
 
 def _wait_for_tick(clock: Clock, began: float, tick_s: float) -> None:
     """Sleep until the next whole tick since `began`: a late tick does not shift the ones after it."""
-    passed = clock.now() - began
-    clock.sleep(max(0.0, (passed // tick_s + 1) * tick_s - passed))
+    # The millisecond is for clocks that come back a little early: they would find the same tick ahead once more.
+    tick = (clock.now() - began + 0.001) // tick_s + 1
+    clock.sleep(max(0.0, began + tick * tick_s - clock.now()))
 
 
 def _flush(sink: Sink, clock: Clock, stop: Stop) -> None:

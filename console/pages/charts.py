@@ -17,6 +17,8 @@ from holoviews import streams
 from console.url import Span
 
 hv.extension("bokeh")
+# A few hundred bars: WebGL would only cost a context for each chart.
+hv.renderer("bokeh").webgl = False
 
 # The step that SQL truncates to, and how many of them make a bar.
 STEPS: tuple[tuple[timedelta, str, timedelta], ...] = (
@@ -97,7 +99,7 @@ class RankingChart:
         self._ranking = ranking
         self._pipe = streams.Pipe(data=ranking)
         drawn = hv.DynamicMap(_draw_ranking, streams=[self._pipe])
-        self._taps = streams.Selection1D(source=drawn, index=[])
+        self._taps = streams.Tap(source=drawn)
         self._taps.add_subscriber(self._tapped)
         self._on_tap = on_tap
         self.pane = _pane(drawn, theme)
@@ -106,10 +108,12 @@ class RankingChart:
         self._ranking = ranking
         self._pipe.send(ranking)
 
-    def _tapped(self, index: list[int]) -> None:
-        rows = list(reversed(self._ranking.rows))
-        if len(index) == 1 and index[0] < len(rows):
-            self._on_tap(rows[index[0]][0])
+    def _tapped(self, x: object, y: object) -> None:
+        """A bar's whole line can be clicked. HoloViews names the coordinates as before the axes were swapped, or after."""
+        for name, *_ in self._ranking.rows:
+            if name in (x, y):
+                self._on_tap(name)
+                return
 
 
 def _pane(drawn: Any, theme: Theme) -> pn.pane.HoloViews:
@@ -159,10 +163,9 @@ def _draw_ranking(data: Ranking) -> hv.Bars:
         invert_axes=True,
         color="color",
         alpha="alpha",
-        nonselection_alpha=1,
         line_width=0,
         bar_width=0.7,
-        tools=[hover, "tap"],
+        tools=[hover],
         default_tools=[],
         toolbar=None,
         xlabel="",

@@ -65,7 +65,7 @@ class OrdersTab(DrillTab):
                 "values": [[product, "", True] for product in view.products],
             },
             "list.order_rows": {
-                "rows": [order_row(row, currency) | {"price": money(row["price"].normalize() + 0, currency)} for row in rows],
+                "rows": [order_row(row, currency) | {"price": money(row["price"], currency)} for row in rows],
                 "produced_at": iso_ms(max((row["newest"] for row in chosen if row["newest"]), default=None)),
                 "words": _words(total, f"{money(amount, currency)} in total" if total else "", len(rows)),
                 "empty": "No order matches. Widen the range, or take a filter away.",

@@ -24,7 +24,9 @@ def newest(rows: Iterable[Mapping[str, Any]], name: str = "produced_at") -> str 
 
 
 def money(amount: Decimal, currency: str) -> str:
-    return f"{currency}{exactly(amount)}"
+    """All digits, at least two decimals."""
+    places = max(2, -int(amount.normalize().as_tuple().exponent))
+    return f"{currency}{exactly(amount.quantize(Decimal(1).scaleb(-places)))}"
 
 
 def order_row(row: Mapping[str, Any], currency: str) -> Parts:

@@ -95,6 +95,9 @@ window.tillwatch = (() => {
         make("p", {class: "foot"}, svg, make("span", {class: "change"}, "\u00a0"))))
     }
   }
+  function buildLegend() {
+    $("#severity-legend").replaceChildren(...["FATAL", "ERROR", "WARN", "INFO", "DEBUG"].map((severity) => make("span", {class: `badge severity-${severity.toLowerCase()}`}, severity)))
+  }
   function paintTile(key) {
     const tile = held[`tile.${key}`]
     const element = $(`[data-tile="${key}"]`)
@@ -283,6 +286,7 @@ window.tillwatch = (() => {
     setText($("#age"), age === null ? "no data yet" : `data ${lasting(age)} old`)
     setText($("#health"), why || (age === null ? "" : "all feeds ok"))
     setAttribute(document.body, "data-health", state)
+    document.body.style.setProperty("--stale-for", `"stale, ${age === null ? "no data" : lasting(age)}"`)
     if (silent > 25) revive()
   }
   // The console was restarted and knows this page no more: load it again once it answers.
@@ -469,6 +473,7 @@ window.tillwatch = (() => {
 
   function start() {
     buildTiles()
+    buildLegend()
     listen()
     paintZone()
     take($("#first").textContent)

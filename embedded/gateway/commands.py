@@ -22,6 +22,7 @@ _WRITES = frozenset(
     """INSERT UPDATE DELETE MERGE CREATE DROP ALTER TRUNCATE COPY GRANT REVOKE OPTIMIZE VACUUM ANALYZE ROLLBACK ASSIGN
     UNDROP UPSERT REPLACE CALL""".split()  # noqa: SIM905  # a list of words reads best as one
 )
+_REFERENCES = ("BRANCH", "TAG", "COMMIT", "REF", "REFERENCE")
 
 
 def is_query(words: list[Word]) -> bool:
@@ -43,8 +44,8 @@ def table_name(path: tuple[str, ...]) -> str | None:
 
 
 def use(words: list[Word], context: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The session's schema after USE path; None for any other statement. Raises Refusal for a schema that is not there."""
-    if words[0].upper != "USE" or (len(words) > 1 and words[1].upper in ("BRANCH", "TAG", "COMMIT", "REF", "REFERENCE")):
+    """The session's schema after USE path; None for any other statement. Raises Refusal for one that is not there."""
+    if words[0].upper != "USE" or (len(words) > 1 and words[1].upper in _REFERENCES):
         return None
     path, rest = _path(words, 1)
     if not path or rest:
@@ -207,17 +208,18 @@ def _done(summary: str) -> pa.Table:
 def information(name: str, head: Commit, columns: Columns) -> str:
     """A table of INFORMATION_SCHEMA as a table expression. Raises Refusal for one that is not there."""
     schema = f"{CATALOG}.{SCHEMA}"
-    rows: list[dict[str, Any]] = []
+    names: tuple[str, ...]
+    rows: list[tuple[Any, ...]] = []
     match name:
         case "SCHEMATA":
             names = ("CATALOG_NAME", "SCHEMA_NAME", "SCHEMA_OWNER", "TYPE", "IS_MUTABLE")
             rows = [
-                dict(zip(names, ("DREMIO", item, "<owner>", kind, "NO"), strict=True))
+                ("DREMIO", item, "<owner>", kind, "NO")
                 for item, kind in (("INFORMATION_SCHEMA", "SYSTEM"), (CATALOG, "SOURCE"), (schema, "SOURCE"))
             ]
-        case "TABLES" | "\"TABLES\"":
+        case "TABLES":
             names = ("TABLE_CATALOG", "TABLE_SCHEMA", "TABLE_NAME", "TABLE_TYPE")
-            rows = [dict(zip(names, ("DREMIO", schema, table, "TABLE"), strict=True)) for table in sorted(head.tables)]
+            rows = [("DREMIO", schema, table, "TABLE") for table in sorted(head.tables)]
         case "VIEWS":
             names = ("TABLE_CATALOG", "TABLE_SCHEMA", "TABLE_NAME", "VIEW_DEFINITION")
         case "COLUMNS":
@@ -228,13 +230,12 @@ def information(name: str, head: Commit, columns: Columns) -> str:
             for table in sorted(head.tables):
                 for place, column in enumerate(columns(table, head) or (), 1):
                     kind, precision, scale = _described(column)
-                    values = ("DREMIO", schema, table, column.name, place, "YES", kind, precision, scale)
-                    rows.append(dict(zip(names, values, strict=True)))
+                    rows.append(("DREMIO", schema, table, column.name, place, "YES", kind, precision, scale))
         case _:
             raise object_not_found(["INFORMATION_SCHEMA", name])
     types = {key: "INTEGER" if key.startswith(("NUMERIC_", "ORDINAL_")) else "VARCHAR" for key in names}
     items = ", ".join(f'CAST(column{index} AS {types[key]}) AS "{key}"' for index, key in enumerate(names))
-    values = ", ".join(f"({', '.join(_value(row[key]) for key in names)})" for row in rows)
+    values = ", ".join(f"({', '.join(map(_value, row))})" for row in rows)
     nothing = f"({', '.join('NULL' for _ in names)})"
     inner = ", ".join(f"column{index}" for index in range(len(names)))
     where = "" if rows else " WHERE false"

@@ -50,11 +50,12 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table that the statement reads; `at` is an index into the AT clauses."""
+    """A table that the statement reads; `at` is an index into the AT clauses, `start` its place in the text."""
 
     path: tuple[str, ...]
     at: int | None
     bounds: tuple[Bound, ...]
+    start: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,7 +504,7 @@ def _take_relations(tree: exp.Expr, sql: str) -> tuple[Relation, ...]:
             if table.args.get(key):
                 mark.set(key, table.args[key])
         table.replace(mark)
-        relations.append(Relation(tuple(path), at, bounds))
+        relations.append(Relation(tuple(path), at, bounds, _place(parts[len(path) - 1], sql)[0]))
     return tuple(relations)
 
 
@@ -715,6 +716,8 @@ def _rewrite(tree: exp.Expr) -> exp.Expr:
             new = _function("strftime", node.this.copy(), exp.Literal.string("%Y-%m-%d %H:%M:%S.%g"))
         elif isinstance(node, exp.CurrentTimestamp):
             new = _now()
+        elif isinstance(node, exp.Length | exp.StrPosition):
+            new = exp.cast(node.copy(), "int")
         elif isinstance(node, exp.Anonymous) and node.name.upper() in _REWRITES:
             new = _REWRITES[node.name.upper()](node)
         if new is not node:
@@ -773,7 +776,7 @@ def _timestamp_add(node: exp.Anonymous) -> exp.Expr:
 def _timestamp_diff(node: exp.Anonymous) -> exp.Expr:
     unit = _unit(node)
     start, end = (exp.cast(item.copy(), "timestamp") for item in node.expressions[1:])
-    return _function("date_sub", exp.Literal.string(unit.lower()), start, end)
+    return exp.cast(_function("date_sub", exp.Literal.string(unit.lower()), start, end), "int")
 
 
 _FORMATS = {
@@ -854,7 +857,7 @@ def _date_diff(node: exp.Anonymous) -> exp.Expr:
     if len(node.expressions) != 2:
         raise validation("DATEDIFF takes two dates")
     end, start = (exp.cast(item.copy(), "date") for item in node.expressions)
-    return _function("date_diff", exp.Literal.string("day"), start, end)
+    return exp.cast(_function("date_diff", exp.Literal.string("day"), start, end), "int")
 
 
 def _day_of_week(node: exp.Anonymous) -> exp.Expr:
@@ -875,7 +878,7 @@ def _locate(node: exp.Anonymous) -> exp.Expr:
     if len(node.expressions) != 2:
         raise validation("LOCATE is supported with two arguments only")
     part, whole = node.expressions
-    return _function("strpos", whole.copy(), part.copy())
+    return exp.cast(_function("strpos", whole.copy(), part.copy()), "int")
 
 
 _REWRITES: Mapping[str, Callable[[exp.Anonymous], exp.Expr]] = {

@@ -21,7 +21,7 @@ from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
 from embedded.gateway.errors import Kind, Refusal, object_not_found, validation
 from embedded.gateway.snapshots import Column, Snapshot, Snapshots
 from lakehouse.dremio import NOTHING_PUBLISHED
-from lakehouse.tables import CATALOG, SCHEMA, TABLES
+from lakehouse.tables import CATALOG, SCHEMA
 
 _EMPTY = Commit(NOTHING_PUBLISHED, 0, {})
 _PLANS_KEPT = 512
@@ -37,16 +37,21 @@ class Planned:
 class Answer:
     """Rows, with the schema of the wire. `batches` yields nothing for an empty answer."""
 
+    sql: str
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A relation, resolved: a table's snapshot, or rows of INFORMATION_SCHEMA as SQL."""
+    """A relation, resolved: `schema_key` stands for its columns, `empty` is a table expression with them, without rows.
+
+    Without a snapshot it is a table of INFORMATION_SCHEMA, and `empty` is that table itself.
+    """
 
     snapshot: Snapshot | None
-    sql: str = ""
+    schema_key: str
+    empty: str
 
 
 class Statements:
@@ -85,7 +90,7 @@ class Statements:
         words = words_of(sql)
         if commit_ids is None:
             table = commands.answer(words, context, self._commits, self._by_id(head_id, 0), self.columns)
-            return Answer(table.schema, iter(table.to_batches(MAX_BATCH_ROWS)))
+            return Answer(sql, table.schema, iter(table.to_batches(MAX_BATCH_ROWS)))
         statement = self._dialect.prepare(sql, words)
         pairs = zip(statement.shape.relations, commit_ids, strict=True)
         sources = [
@@ -97,7 +102,7 @@ class Statements:
             for source, relation in zip(sources, statement.shape.relations, strict=True)
         ]
         batches = self._engine.run(statement.shape.filled(relations, statement.times), gone)
-        return Answer(schema, (wire.cast(batch, schema) for batch in batches))
+        return Answer(sql, schema, (wire.cast(batch, schema) for batch in batches))
 
     def columns(self, table: str, commit: Commit) -> tuple[Column, ...] | None:
         """The columns of a table at a commit; None when it is not there."""
@@ -146,16 +151,16 @@ class Statements:
     def _source(self, relation: Relation, ats: tuple[At, ...], context: tuple[str, ...], commit: Commit) -> _Source:
         path = commands.full_path(relation.path, context)
         if len(path) == 2 and path[0].upper() == "INFORMATION_SCHEMA":
-            return _Source(None, commands.information(path[1].upper(), commit, self.columns))
+            rows = commands.information(path[1].upper(), commit, self.columns)
+            return _Source(None, path[1].upper(), rows)
         name = commands.table_name(path)
         location = commit.tables.get(name) if name else None
         if location is None:
-            raise object_not_found(list(path))
+            raise object_not_found(list(path), relation.start, len(path[-1]))
         at = None if relation.at is None else ats[relation.at]
         if at is None or at.kind != "SNAPSHOT":
-            return _Source(self._snapshots.at(location))
-        assert name is not None
-        return _Source(self._past(name, location, at))
+            return _of(self._snapshots.at(location))
+        return _of(self._past(str(name), location, at))
 
     def _past(self, table: str, location: str, at: At) -> Snapshot:
         """A table's snapshot by its id: the live metadata lists the last few, past ones stand in their own metadata."""
@@ -172,15 +177,14 @@ class Statements:
 
     def _schema(self, statement: Statement, sources: list[_Source], sql: str) -> pa.Schema:
         """The answer's schema, remembered by shape and by the schemas of its tables."""
-        keys = [source.snapshot.schema_key if source.snapshot else "" for source in sources]
-        key = (statement.shape.sql, *keys)
+        key = (statement.shape.sql, *(source.schema_key for source in sources))
         with self._lock:
             known = self._schemas.get(key)
             if known is not None:
                 self._schemas.move_to_end(key)
                 return known
-        relations = [source.sql or _empty_sql(source.snapshot.columns) for source in sources if source.snapshot or source.sql]
-        schema = wire.schema_of(self._engine.describe(statement.shape.filled(relations, statement.times), sql))
+        query = statement.shape.filled([source.empty for source in sources], statement.times)
+        schema = wire.schema_of(self._engine.describe(query, sql))
         with self._lock:
             self._schemas[key] = schema
             while len(self._schemas) > _PLANS_KEPT:
@@ -204,6 +208,11 @@ _DUCKDB = {
     "timestamptz": "TIMESTAMP",
     "uuid": "UUID",
 }
+_TIMES = ("timestamptz", "timestamp")
+
+
+def _of(snapshot: Snapshot) -> _Source:
+    return _Source(snapshot, snapshot.schema_key, _empty_sql(snapshot.columns))
 
 
 def _duckdb_type(column: Column) -> str:
@@ -223,22 +232,23 @@ def _relation_sql(source: _Source, bounds: tuple[Bound, ...], times: tuple[str, 
     """
     snapshot = source.snapshot
     if snapshot is None:
-        return source.sql
+        return source.empty
     ranges = _ranges(snapshot, bounds, times)
     items = ", ".join(_read(column) for column in snapshot.columns)
     if snapshot.files is None:
         past = f", snapshot_from_id = {snapshot.snapshot_id}" if snapshot.snapshot_id is not None else ""
-        return f"(SELECT {items} FROM iceberg_scan({_text(snapshot.metadata_location)}{past}){_where(ranges, snapshot)})"
-    files = snapshot.files_in(ranges)
-    if not files:
-        return _empty_sql(snapshot.columns)
-    paths = ", ".join(_text(file.path) for file in files)
-    return f"(SELECT {items} FROM read_parquet([{paths}], hive_partitioning = false){_where(ranges, snapshot)})"
+        scan = f"iceberg_scan({_text(snapshot.metadata_location)}{past})"
+    else:
+        files = snapshot.files_in(ranges)
+        if not files:
+            return source.empty
+        scan = f"read_parquet([{', '.join(_text(file.path) for file in files)}], hive_partitioning = false)"
+    return f"(SELECT {items} FROM {scan}{_where(ranges, snapshot)})"
 
 
 def _read(column: Column) -> str:
     name = _name(column.name)
-    if column.type in ("timestamptz", "timestamp"):
+    if column.type in _TIMES:
         return f"make_timestamp_ms(epoch_ms({name})) AS {name}"
     return name
 
@@ -246,9 +256,9 @@ def _read(column: Column) -> str:
 def _ranges(
     snapshot: Snapshot, bounds: tuple[Bound, ...], times: tuple[str, ...]
 ) -> dict[str, tuple[int | None, int | None]]:
-    """By column: from (included) and to (excluded), us since the epoch. A little wide: the statement's own WHERE stays."""
+    """By column: from (included) and to (excluded), us since the epoch; 1 ms wide at most, for the WHERE itself stays."""
     ranges: dict[str, tuple[int | None, int | None]] = {}
-    names = {column.name.lower(): column.name for column in snapshot.columns if column.type in ("timestamptz", "timestamp")}
+    names = {column.name.lower(): column.name for column in snapshot.columns if column.type in _TIMES}
     for bound in bounds:
         name = names.get(bound.column)
         if name is None:
@@ -284,6 +294,3 @@ def _name(text: str) -> str:
 
 def _text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-__all__ = ["TABLES", "Answer", "Planned", "Statements"]

@@ -136,7 +136,6 @@ class Email:
             mail["In-Reply-To"] = note.root
             mail["References"] = note.root
         mail["Auto-Submitted"] = "auto-generated"
-        mail["X-Tillwatch-Delivery"] = note.delivery_key
         # Quoted-printable keeps every line under SMTP's 1,000 bytes, whatever an alert says.
         mail.set_content(text, cte="quoted-printable")
         mail.add_alternative(html, subtype="html", cte="quoted-printable")

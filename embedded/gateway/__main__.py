@@ -1,0 +1,69 @@
+"""Starts the gateway: python -m embedded.gateway"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import threading
+
+from embedded.gateway.commits import SqliteCommits
+from embedded.gateway.engine import Engine
+from embedded.gateway.server import Gateway, hide_tracebacks
+from embedded.gateway.sessions import Sessions
+from embedded.gateway.settings import GatewaySettings
+from embedded.gateway.statements import Statements
+from lakehouse.settings import DremioSettings, Shared, claim_port, exit_on_user_error, open_data_dir
+
+logger = logging.getLogger("embedded.gateway")
+
+_LAST_WORDS_S = 1.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m embedded.gateway",
+        description="Answers SQL over Arrow Flight as Dremio does, from the tables in the data directory. "
+        "Port 32010 (+ TILLWATCH_PORT_OFFSET); settings: sections gateway and dremio of config/tillwatch.yaml.",
+    )
+    parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with exit_on_user_error():
+        serve(Shared.load(), GatewaySettings.load(), DremioSettings.load())
+
+
+def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises UserError for a busy port and a data directory that cannot be used."""
+    port = shared.port("gateway")
+    claim_port(port, host=settings.host)
+    data_dir = open_data_dir(shared.data_dir, "embedded").resolve()
+    hide_tracebacks()
+    engine = Engine(
+        readable=data_dir,
+        spill=data_dir / "run" / "gateway-spill",
+        threads=settings.threads,
+        memory_limit_mb=settings.memory_limit,
+        timeout_s=settings.statement_timeout.total_seconds(),
+    )
+    sessions = Sessions(dremio.user, dremio.password.get_secret_value(), settings.session_ttl.total_seconds())
+    server = Gateway(
+        f"grpc://{settings.host}:{port}", sessions, Statements(SqliteCommits(data_dir / "catalog.db"), engine)
+    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    logger.info("ready on %s:%d, data in %s", settings.host, port, data_dir)
+    stop.wait()
+    # Running statements are cancelled, and what still streams to a slow client is cut off.
+    engine.close()
+    closing = threading.Thread(target=server.shutdown, daemon=True)
+    closing.start()
+    closing.join(_LAST_WORDS_S)
+    logger.info("ended")
+    logging.shutdown()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

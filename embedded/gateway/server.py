@@ -1,0 +1,192 @@
+"""The Arrow Flight port: Dremio's handshake, headers, calls and statuses.
+
+Legacy Flight only: the command is the statement's text. Flight SQL's commands come wrapped in an Any; they would part
+from it in `_sql_of`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import pyarrow as pa
+from pyarrow import flight
+
+from embedded.gateway import commands, wire
+from embedded.gateway.dialect import words_of
+from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.sessions import COOKIE, Caller, Session, Sessions
+from embedded.gateway.statements import Answer, Statements
+
+logger = logging.getLogger(__name__)
+
+_SLOW_S = 1.0
+
+
+class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight has no types
+    """Serves from its construction on; `shutdown()` ends it."""
+
+    def __init__(self, location: str, sessions: Sessions, statements: Statements) -> None:
+        self._statements = statements
+        super().__init__(location, auth_handler=_NoPayload(), middleware={"caller": _Door(sessions)})
+
+    def get_flight_info(
+        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
+    ) -> flight.FlightInfo:
+        sql, session = self._asked(context, descriptor)
+        planned = _told(lambda: self._statements.plan(sql, session.schema), sql)
+        endpoint = flight.FlightEndpoint(flight.Ticket(planned.ticket), [])
+        return flight.FlightInfo(planned.schema, descriptor, [endpoint], -1, -1)
+
+    def get_schema(
+        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
+    ) -> flight.SchemaResult:
+        sql, session = self._asked(context, descriptor)
+        return flight.SchemaResult(_told(lambda: self._statements.plan(sql, session.schema), sql).schema)
+
+    def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
+        started = time.monotonic()
+        session = _session(context)
+        sql = ""
+
+        def run() -> tuple[Answer, list[pa.RecordBatch]]:
+            nonlocal sql
+            answer = self._statements.run(ticket.ticket, context.is_cancelled)
+            sql = answer.sql
+            # The first two here: what fails, fails as a call and not in mid-stream; most answers end with the first.
+            return answer, list(itertools.islice(answer.batches, 2))
+
+        answer, first = _told(run, lambda: sql)
+        if schema := commands.use(words_of(answer.sql), session.schema):
+            session.schema = schema
+        seconds = time.monotonic() - started
+        if seconds > _SLOW_S:
+            logger.info("ran in %.1f s: %s", seconds, " ".join(answer.sql.split())[:300])
+        if len(first) < 2:
+            batches = first or [wire.empty(answer.schema)]
+            return flight.RecordBatchStream(pa.RecordBatchReader.from_batches(answer.schema, batches))
+        return flight.GeneratorStream(answer.schema, _stream(answer, first))
+
+    def list_flights(self, context: flight.ServerCallContext, criteria: bytes) -> Iterator[flight.FlightInfo]:
+        raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "listFlights is not implemented."), "") from None
+
+    def do_put(self, context: flight.ServerCallContext, *_: object) -> None:
+        raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "acceptPut is not implemented."), "") from None
+
+    def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> None:
+        raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "doAction is not implemented."), "") from None
+
+    def do_exchange(self, context: flight.ServerCallContext, *_: object) -> None:
+        raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "doExchange is not implemented."), "") from None
+
+    def _asked(
+        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
+    ) -> tuple[str, Session]:
+        return _told(lambda: _sql_of(descriptor), ""), _session(context)
+
+
+def _sql_of(descriptor: flight.FlightDescriptor) -> str:
+    """The statement in a descriptor. Raises Refusal for what legacy Flight does not carry."""
+    command = descriptor.command
+    if command is None:
+        raise Refusal(Kind.INTERNAL, "There was an error servicing your request.")
+    if b"type.googleapis.com/arrow.flight.protocol.sql." in command[:80]:
+        raise Refusal(Kind.UNIMPLEMENTED, "Flight SQL is not implemented: send the statement's text as the command.")
+    try:
+        text: str = command.decode()
+    except UnicodeDecodeError:
+        raise Refusal(Kind.PARSE, "Failure parsing the query: it is not UTF-8.") from None
+    return text
+
+
+def _stream(answer: Answer, first: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from first
+        yield from answer.batches
+    except Refusal as refusal:
+        raise _flight_error(refusal, answer.sql) from None
+
+
+def _session(context: flight.ServerCallContext) -> Session:
+    session: Session | None = context.get_middleware("caller").caller.session
+    assert session is not None  # only the handshake has none
+    return session
+
+
+# ---- the door -------------------------------------------------------------------------------------------------------
+
+
+class _NoPayload(flight.ServerAuthHandler):  # type: ignore[misc]  # pyarrow.flight has no types
+    """Logging in is a matter of headers; without a handler pyarrow refuses the handshake."""
+
+    def authenticate(self, outgoing: object, incoming: object) -> None:
+        pass
+
+    def is_valid(self, token: bytes) -> bytes:
+        return b""
+
+
+class _Door(flight.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow.flight has no types
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def start_call(self, info: flight.CallInfo, headers: Mapping[str, list[str]]) -> _Let:
+        handshake = info.method == flight.FlightMethod.HANDSHAKE
+        return _Let(_told(lambda: self._sessions.enter(headers, handshake), ""))
+
+
+class _Let(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow.flight has no types
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+
+    def sending_headers(self) -> dict[str, str]:
+        # dremio-arrow raises when a response lacks the token, so each has it, as Dremio's do.
+        headers = {"authorization": f"Bearer {self.caller.token}"}
+        if self.caller.fresh and self.caller.session is not None:
+            headers["set-cookie"] = f"{COOKIE}={self.caller.session.id}"
+        return headers
+
+
+# ---- errors ---------------------------------------------------------------------------------------------------------
+
+
+def hide_tracebacks() -> None:
+    """Keep tracebacks out of clients' messages, for the whole process.
+
+    pyarrow appends that of any exception which is no FlightError, and for INVALID_ARGUMENT there is no FlightError.
+    """
+    sys.tracebacklimit = 0
+
+
+def _told[T](work: Callable[[], T], sql: str | Callable[[], str]) -> T:
+    """The work's result; what goes wrong leaves as pyarrow's exception with Dremio's status and text."""
+    try:
+        return work()
+    except Refusal as refusal:
+        error = _flight_error(refusal, sql if isinstance(sql, str) else sql())
+    except Exception as unexpected:
+        logger.error("failed: %s: %s", type(unexpected).__name__, unexpected)
+        error = flight.FlightInternalError("SYSTEM ERROR: There was an error servicing your request.")
+    raise error from None
+
+
+def _flight_error(refusal: Refusal, sql: str) -> Exception:
+    text = refusal.text(sql)
+    match refusal.kind:
+        case Kind.PARSE | Kind.VALIDATION:
+            return pa.ArrowInvalid(text)  # type: ignore[no-any-return]  # pyarrow has no types
+        case Kind.PERMISSION:
+            return flight.FlightUnauthorizedError(text)  # type: ignore[no-any-return]
+        case Kind.UNAUTHENTICATED:
+            return flight.FlightUnauthenticatedError(text)  # type: ignore[no-any-return]
+        case Kind.UNAVAILABLE:
+            return flight.FlightUnavailableError(text)  # type: ignore[no-any-return]
+        case Kind.CANCELLED:
+            return flight.FlightCancelledError(text)  # type: ignore[no-any-return]
+        case Kind.UNIMPLEMENTED:
+            return pa.ArrowNotImplementedError(text)  # type: ignore[no-any-return]
+        case Kind.INTERNAL:
+            return flight.FlightInternalError(text)  # type: ignore[no-any-return]

@@ -1,0 +1,21 @@
+"""Settings of the gateway."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from lakehouse.settings import Duration, Section
+
+
+class GatewaySettings(Section, section="gateway"):
+    """How the gateway serves. User and password are those of section dremio."""
+
+    host: str = Field("127.0.0.1", description="address it listens on")
+    threads: int = Field(
+        1, ge=1, le=64, description="of DuckDB beside the callers' own (count); 1 costs least for small answers"
+    )
+    memory_limit: int = Field(128, ge=32, description="of DuckDB; what does not fit goes to disk (MB)")
+    statement_timeout: Duration = Field(timedelta(seconds=60), description="a statement is cancelled after it")
+    session_ttl: Duration = Field(timedelta(hours=2), description="a session unused for so long is forgotten")

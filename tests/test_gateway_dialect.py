@@ -1,0 +1,150 @@
+"""The gateway computes what Dremio computes, and refuses what Dremio refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from embedded.gateway.commits import SqliteCommits
+from embedded.gateway.engine import Engine
+from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.statements import Statements
+
+_T = "TIMESTAMP '2026-03-02 12:34:56.789'"
+
+
+@pytest.fixture(scope="module")
+def statements(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Statements]:
+    path: Path = tmp_path_factory.mktemp("empty")
+    engine = Engine(path, path / "spill", threads=1, memory_limit_mb=64, timeout_s=5)
+    yield Statements(SqliteCommits(path / "catalog.db"), engine)
+    engine.close()
+
+
+def ask(statements: Statements, sql: str) -> pa.Table:
+    planned = statements.plan(sql, ())
+    answer = statements.run(planned.ticket, lambda: False)
+    return pa.Table.from_batches(list(answer.batches), schema=planned.schema)
+
+
+@pytest.mark.parametrize(
+    ("expression", "kind", "value"),
+    [
+        ("5 / 2", pa.int32(), 2),
+        ("-5 / 2", pa.int32(), -2),
+        ("5 / 2.0E0", pa.float64(), 2.5),
+        ("CAST(1 AS DECIMAL(10, 2)) / 3", pa.decimal128(21, 13), Decimal("0.3333333333333")),
+        ("COUNT(*) / 2", pa.int64(), 0),
+        ("SUM(1)", pa.int64(), 1),
+        ("SUM(CAST(1.25 AS DECIMAL(18, 2)))", pa.decimal128(38, 2), Decimal("1.25")),
+        ("AVG(CAST(1.25 AS DECIMAL(18, 2)))", pa.float64(), 1.25),
+        ("CAST(3 AS SMALLINT)", pa.int32(), 3),
+        ("CAST(3 AS FLOAT)", pa.float32(), 3.0),
+        ("CAST('2026-03-02' AS DATE)", pa.date64(), date(2026, 3, 2)),
+        ("CAST('2026-03-02 12:00:00' AS TIMESTAMP)", pa.timestamp("ms"), datetime(2026, 3, 2, 12)),
+        (_T, pa.timestamp("ms"), datetime(2026, 3, 2, 12, 34, 56, 789000)),
+        (f"DATE_TRUNC('hour', {_T})", pa.timestamp("ms"), datetime(2026, 3, 2, 12)),
+        (f"{_T} - INTERVAL '5' MINUTE", pa.timestamp("ms"), datetime(2026, 3, 2, 12, 29, 56, 789000)),
+        (f"TIMESTAMPADD(HOUR, -2, {_T})", pa.timestamp("ms"), datetime(2026, 3, 2, 10, 34, 56, 789000)),
+        (f"TIMESTAMPADD(QUARTER, 1, {_T})", pa.timestamp("ms"), datetime(2026, 6, 2, 12, 34, 56, 789000)),
+        # Complete units only: 59 s are no minute.
+        (f"TIMESTAMPDIFF(MINUTE, TIMESTAMP '2026-03-02 12:33:57.790', {_T})", pa.int32(), 0),
+        (f"TIMESTAMPDIFF(SECOND, TIMESTAMP '2026-03-02 12:33:57.789', {_T})", pa.int32(), 59),
+        (f"TO_CHAR({_T}, 'YYYY-MM-DD HH24:MI:SS')", pa.string(), "2026-03-02 12:34:56"),
+        (f"CAST({_T} AS VARCHAR)", pa.string(), "2026-03-02 12:34:56.789"),
+        (f"EXTRACT(MINUTE FROM {_T})", pa.int64(), 34),
+        ("CONCAT('a', NULL, 'b')", pa.string(), "ab"),
+        ("ILIKE('Cart', 'c%')", pa.bool_(), True),
+        ("LENGTH('cart')", pa.int32(), 4),
+        ("POSITION('r' IN 'cart')", pa.int32(), 3),
+        ("CASE WHEN 1 = 2 THEN 1 END", pa.int32(), None),
+        ("NULL", pa.int32(), None),
+    ],
+)
+def test_an_expression_has_dremios_type_and_value(
+    statements: Statements, expression: str, kind: pa.DataType, value: Any
+) -> None:
+    table = ask(statements, f"SELECT {expression}")
+    assert table.schema == pa.schema([pa.field("EXPR$0", kind)])
+    assert table.column(0).to_pylist() == [value]
+
+
+def test_columns_without_a_name_are_numbered_and_doubles_told_apart(statements: Statements) -> None:
+    table = ask(statements, "SELECT a, 1 + 1, a, COUNT(*) FROM (SELECT 1 AS a) AS t GROUP BY a")
+    assert table.schema.names == ["a", "EXPR$1", "a0", "EXPR$3"]
+
+
+def test_the_clock_is_in_utc_without_a_zone(statements: Statements) -> None:
+    table = ask(statements, "SELECT CURRENT_TIMESTAMP AS a, NOW() AS b, TIMESTAMPADD(DAY, -1, NOW()) AS c")
+    assert set(table.schema.types) == {pa.timestamp("ms")}
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind", "says"),
+    [
+        ("SELEC 1", Kind.PARSE, "SELEC"),
+        ("SELECT 1 FROM", Kind.PARSE, "encountered|breaks off"),
+        ("", Kind.PARSE, "empty"),
+        ("SELECT 1; SELECT 2", Kind.PARSE, ";"),
+        ("SELECT count FROM (SELECT 1 AS n) AS t", Kind.PARSE, "reserved word"),
+        ("SELECT 1 AS value", Kind.PARSE, "reserved word"),
+        ("SELECT n::int FROM (SELECT 1 AS n) AS t", Kind.PARSE, "::"),
+        ("SELECT [1, 2]", Kind.PARSE, r"\["),
+        ("SELECT INTERVAL '1' WEEK", Kind.PARSE, "WEEK"),
+        ("SELECT ?", Kind.INTERNAL, "RexNode"),
+        ("SELECT COUNT_IF(TRUE)", Kind.VALIDATION, "COUNT_IF"),
+        ("SELECT ANY_VALUE(1)", Kind.VALIDATION, "ANY_VALUE"),
+        ("SELECT ARG_MAX(1, 2)", Kind.VALIDATION, "ARG_MAX"),
+        ("SELECT STRING_AGG('a', ',')", Kind.VALIDATION, "STRING_AGG"),
+        ("SELECT * FROM GENERATE_SERIES(1, 5)", Kind.VALIDATION, "GENERATE_SERIES"),
+        (f"SELECT TIME_BUCKET(INTERVAL '1' HOUR, {_T})", Kind.VALIDATION, "TIME_BUCKET"),
+        ("SELECT TRY_CAST('a' AS INT)", Kind.VALIDATION, "TRY_CAST"),
+        ("SELECT SUM(1) FILTER (WHERE TRUE)", Kind.VALIDATION, "FILTER"),
+        ("WITH RECURSIVE r AS (SELECT 1 AS n) SELECT n FROM r", Kind.VALIDATION, "RECURSIVE"),
+        ("SELECT 1 FROM (SELECT 1 AS a) AS x NATURAL JOIN (SELECT 1 AS a) AS y", Kind.VALIDATION, "NATURAL"),
+        ("SELECT COUNT(DISTINCT n) OVER () FROM (SELECT 1 AS n) AS t", Kind.VALIDATION, "DISTINCT"),
+        ("SELECT * FROM read_text('/etc/passwd')", Kind.VALIDATION, "READ_TEXT"),
+        ("SELECT * FROM '/etc/passwd'", Kind.VALIDATION, "not found"),
+        ("SELECT getenv('HOME')", Kind.VALIDATION, "GETENV"),
+        ("SELECT TIMESTAMP '2026-13-01 00:00:00'", Kind.VALIDATION, "Illegal TIMESTAMP literal"),
+        ("SELECT nope FROM (SELECT 1 AS n) AS t", Kind.VALIDATION, "Column 'nope' not found in any table"),
+        ("SELECT n, COUNT(*) FROM (SELECT 1 AS n) AS t", Kind.VALIDATION, "'n' is not being grouped"),
+        ("SELECT 1 / 0", Kind.INTERNAL, "divide by zero"),
+        ("SELECT CAST('noon' AS TIMESTAMP)", Kind.INTERNAL, "FUNCTION ERROR"),
+        ("DELETE FROM t", Kind.PERMISSION, "DELETE"),
+        ("CREATE TABLE t AS SELECT 1 AS n", Kind.PERMISSION, "CREATE TABLE"),
+        ("SET x = 1", Kind.PARSE, "SET"),
+        ("PRAGMA database_list", Kind.PARSE, "PRAGMA"),
+        ("ATTACH 'x.db'", Kind.PARSE, "ATTACH"),
+    ],
+)
+def test_what_dremio_refuses_is_refused(statements: Statements, sql: str, kind: Kind, says: str) -> None:
+    with pytest.raises(Refusal, match=says) as caught:
+        ask(statements, sql)
+    assert caught.value.kind is kind
+
+
+def test_a_refusal_says_where_in_the_statement() -> None:
+    refusal = Refusal(Kind.VALIDATION, "Column 'nope' not found in any table", start=12, length=4)
+    assert refusal.text("SELECT\n  1, nope") == (
+        "Column 'nope' not found in any table\nstartLine 2\nstartColumn 6\nendLine 2\nendColumn 9\n"
+        "SQL Query SELECT\n  1, nope"
+    )
+
+
+def test_a_statement_ends_at_its_time_limit_and_the_next_one_runs(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, tmp_path / "spill", threads=1, memory_limit_mb=64, timeout_s=0.3)
+    statements = Statements(SqliteCommits(tmp_path / "catalog.db"), engine)
+    digits = "(SELECT 1 AS n UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4)"
+    many = ", ".join(f"{digits} AS t{number}" for number in range(20))
+    with pytest.raises(Refusal, match="exceeded the runtime limit") as caught:
+        ask(statements, f"SELECT SUM(t0.n * t19.n) FROM {many}")
+    assert caught.value.kind is Kind.CANCELLED
+    assert ask(statements, "SELECT 1 AS n").to_pylist() == [{"n": 1}]
+    engine.close()

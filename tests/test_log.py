@@ -1,0 +1,233 @@
+"""The event log: what is appended comes back in order, from many writers, and goes when it is told to."""
+
+import multiprocessing
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from embedded.log import EventLog
+from lakehouse.settings import UserError
+from lakehouse.sinks import EventLogSink, KafkaSink, SinkError, open_sink
+
+TOPIC = "orders_topic"
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+class Hands:
+    """A clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def __call__(self) -> float:
+        return self.at.timestamp()
+
+
+@pytest.fixture
+def clock() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.db"
+
+
+@pytest.fixture
+def sink(path: Path, clock: Hands) -> Iterator[EventLogSink]:
+    with EventLogSink(path, now=clock) as sink:
+        yield sink
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[EventLog]:
+    with EventLog(path) as log:
+        yield log
+
+
+def append(sink: EventLogSink, count: int, topic: str = TOPIC) -> None:
+    for number in range(count):
+        sink.send(topic, b"key", b"%d" % number)
+    sink.flush()
+
+
+def test_what_is_appended_comes_back_in_order(sink: EventLogSink, log: EventLog) -> None:
+    assert log.bounds(TOPIC) == (0, 0)
+    append(sink, 5)
+    sink.send(TOPIC, None, None)
+    sink.send("clicks_topic", b"ann", b"\xff\x00")
+    sink.flush()
+    assert log.bounds(TOPIC) == (0, 6)
+    assert [record.value for record in log.read(TOPIC, 3, 10)] == [b"3", b"4", None]
+    assert [record.offset for record in log.read(TOPIC, 1, 2)] == [1, 2]
+    assert log.read("clicks_topic", 0, 10) == [(0, NOON, b"ann", b"\xff\x00")]
+    assert log.read(TOPIC, 6, 10) == []
+
+
+def test_nothing_is_there_before_the_flush_and_all_of_it_after(sink: EventLogSink, log: EventLog) -> None:
+    sink.send(TOPIC, None, b"1")
+    assert log.bounds(TOPIC) == (0, 0)
+    sink.flush()
+    assert log.bounds(TOPIC) == (0, 1)
+
+
+def test_received_at_never_goes_back_within_a_topic(sink: EventLogSink, log: EventLog, clock: Hands) -> None:
+    append(sink, 1)
+    clock.at -= timedelta(hours=1)
+    append(sink, 1)
+    append(sink, 1, "clicks_topic")
+    clock.at = NOON + timedelta(microseconds=1)
+    append(sink, 1)
+    assert [record.received_at for record in log.read(TOPIC, 0, 9)] == [NOON, NOON, clock.at]
+    assert log.read("clicks_topic", 0, 1)[0].received_at == NOON - timedelta(hours=1)
+
+
+def test_a_log_keeps_its_identity_and_another_has_another(path: Path, tmp_path: Path) -> None:
+    with EventLog(path) as first, EventLog(path) as again, EventLog(tmp_path / "other.db") as other:
+        assert first.cluster_id == again.cluster_id != other.cluster_id
+
+
+def test_trim_deletes_only_what_is_published_and_old(sink: EventLogSink, log: EventLog, clock: Hands) -> None:
+    append(sink, 25_000)
+    clock.at += timedelta(hours=1)
+    append(sink, 10)
+    append(sink, 3, "clicks_topic")
+    assert log.trim(TOPIC, 100, NOON + timedelta(minutes=1)) == 100
+    assert log.bounds(TOPIC) == (100, 25_010)
+    assert log.trim(TOPIC, 25_005, NOON) == 0
+    assert log.trim(TOPIC, 25_005, NOON + timedelta(minutes=1)) == 24_900
+    assert log.bounds(TOPIC) == (25_000, 25_010)
+    assert [record.offset for record in log.read(TOPIC, 0, 2)] == [25_000, 25_001]
+    assert log.trim(TOPIC, 10**9, NOON + timedelta(days=1)) == 10
+    assert log.bounds(TOPIC) == (25_010, 25_010)
+    append(sink, 1)
+    assert log.read(TOPIC, 0, 1)[0].offset == 25_010
+    assert log.bounds("clicks_topic") == (0, 3)
+
+
+def test_the_file_stays_bounded_while_rows_come_and_go(sink: EventLogSink, log: EventLog, clock: Hands) -> None:
+    sizes = []
+    for _ in range(6):
+        for number in range(20_000):
+            sink.send(TOPIC, b"key", b"%0200d" % number)
+        sink.flush()
+        clock.at += timedelta(hours=1)
+        log.trim(TOPIC, 10**9, clock.at)
+        sizes.append(log.size_bytes())
+    assert max(sizes[2:]) <= 1.2 * sizes[1]
+
+
+def test_sync_leaves_everything_readable(sink: EventLogSink, log: EventLog) -> None:
+    append(sink, 3)
+    log.sync()
+    assert len(log.read(TOPIC, 0, 9)) == 3
+
+
+def _write(path: Path, batches: int) -> None:
+    with EventLogSink(path) as sink:
+        for _ in range(batches):
+            append(sink, 20)
+
+
+def test_many_processes_write_one_log_without_gaps(path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write, args=(path, 25)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    with EventLog(path) as log:
+        records = log.read(TOPIC, 0, 10_000)
+        assert [record.offset for record in records] == list(range(3 * 25 * 20))
+        times = [record.received_at for record in records]
+        assert times == sorted(times)
+
+
+def test_opening_a_new_log_at_the_same_moment_makes_one(path: Path) -> None:
+    found: list[str] = []
+
+    def open_it() -> None:
+        with EventLog(path) as log:
+            found.append(log.cluster_id)
+
+    threads = [threading.Thread(target=open_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+
+
+def test_a_flush_that_fails_keeps_its_events_for_the_next(sink: EventLogSink, log: EventLog, path: Path) -> None:
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    with pytest.raises(SinkError, match="disk is full"):
+        append(sink, 3)
+    assert log.bounds(TOPIC) == (0, 0)
+    blocker.execute("DROP TRIGGER full")
+    blocker.close()
+    sink.flush()
+    sink.flush()
+    assert [record.value for record in log.read(TOPIC, 0, 9)] == [b"0", b"1", b"2"]
+
+
+def test_a_sink_that_cannot_be_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="TILLWATCH_DATA_DIR"):
+        EventLogSink(tmp_path / "nowhere" / "events.db")
+    with pytest.raises(UserError, match="'log' or 'kafka://HOST:PORT'"):
+        open_sink("kafka:")
+
+
+class Broker:
+    """As much of KafkaProducer as the sink uses; `down` makes deliveries fail."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.down = False
+        self.stored: list[tuple[str, bytes | None, bytes | None]] = []
+        self.closed = False
+
+    def send(self, topic: str, value: bytes | None, key: bytes | None) -> "Delivery":
+        delivery = Delivery()
+        if self.down:
+            delivery.set_exception(self.error)
+        else:
+            self.stored.append((topic, key, value))
+            delivery.set_result(None)
+        return delivery
+
+    def close(self, timeout: float) -> None:
+        self.closed = True
+
+
+class Delivery(Future[None]):
+    def get(self, timeout: float) -> None:
+        return self.result(timeout)
+
+
+def test_kafka_gets_keys_and_tombstones_and_a_failed_delivery_is_raised() -> None:
+    errors = pytest.importorskip("kafka.errors")
+    broker = Broker(errors.KafkaTimeoutError("batch expired"))
+    with KafkaSink("localhost:9092", producer=broker) as sink:
+        sink.send(TOPIC, b"ann", b"{}")
+        sink.send(TOPIC, None, None)
+        sink.flush()
+        assert broker.stored == [(TOPIC, b"ann", b"{}"), (TOPIC, b"", None)]
+        broker.down = True
+        sink.send(TOPIC, b"ann", b"{}")
+        with pytest.raises(SinkError, match=r"localhost:9092 does not take the events: .*batch expired"):
+            sink.flush()
+        sink.flush()
+    assert broker.closed
+
+
+def test_a_kafka_that_is_not_there_is_named() -> None:
+    with pytest.raises(SinkError, match=r"Kafka at 127\.0\.0\.1:1 does not take the events"):
+        KafkaSink("127.0.0.1:1", timeout_s=0.5)

@@ -1,0 +1,656 @@
+"""What the notifier does with alerts: planned, gathered, sent, settled. In process; the test turns the clock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lakehouse.dremio import Unavailable
+from lakehouse.settings import UserError
+from notifier.channels import Absent, Dead, Finding, Outcome, Retry, Sent, Unknown, Unreadable
+from notifier.ledger import HEAD, Delivery, Ledger
+from notifier.metrics import Metrics
+from notifier.pipeline import Limits, Planner, Sender
+from notifier.policy import NOBODY, Alert, Kind, Muted, State, Target, delivery_key, reason_to_mute, to_ms
+from notifier.render import BODY_LIMIT, Message, Style, as_email, as_slack, message
+from tests.fake_dremio import FakeDremio
+
+NOON = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
+SLACK = Target("slack", "C0OPS")
+STYLE = Style("http://localhost:5006/app", ZoneInfo("UTC"))
+
+
+@dataclass
+class Friend:
+    """A channel that answers as it is told to; `posts` is what it took."""
+
+    name: str = "slack"
+    destinations: tuple[str, ...] = ("C0OPS",)
+    settle_s: float = 20.0
+    per_s: float | None = None
+    answers: list[Outcome] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    posts: list[Message] = field(default_factory=list)
+    attempts: int = 0
+
+    def send(self, destination: str, note: Message) -> Outcome:
+        self.attempts += 1
+        answer = self.answers.pop(0) if self.answers else Sent(f"ts-{len(self.posts) + 1}")
+        if isinstance(answer, Sent):
+            self.posts.append(note)
+        return answer
+
+    def find(self, destination: str, delivery_key: str, root: str | None, since_ms: int) -> Finding:
+        return self.findings.pop(0) if self.findings else Absent()
+
+    def check(self) -> str | None:
+        return None
+
+
+class Desk:
+    """A shop's alerts, a ledger and one channel; `run` lets time pass until everything due is done."""
+
+    def __init__(self, path: Path, channel: Friend, *, routed: bool = True) -> None:
+        self.dremio = FakeDremio()
+        self.channel = channel
+        self.ledger = Ledger(path / "ledger.db")
+        self.metrics = Metrics([channel.name])
+        self.now = NOON
+        where = [Target(channel.name, destination) for destination in channel.destinations]
+        self.planner = Planner(
+            self.dremio,
+            self.ledger,
+            self.metrics,
+            {"FATAL": where if routed else []},
+            max_age=timedelta(hours=1),
+            gather=timedelta(minutes=1),
+            overlap=timedelta(minutes=1),
+            sweep_every=timedelta(minutes=10),
+            clock=self.clock,
+            monotonic=self.monotonic,
+        )
+        self.sender = Sender(
+            channel,
+            self.ledger,
+            self.metrics,
+            STYLE,
+            Limits(),
+            clock=self.clock,
+            monotonic=self.monotonic,
+            chance=lambda: 1.0,
+        )
+
+    def clock(self) -> int:
+        return to_ms(self.now)
+
+    def monotonic(self) -> float:
+        return self.now.timestamp()
+
+    def fatal(self, incident: str, **values: Any) -> None:
+        at = values.pop("at", self.now)
+        self.dremio.alert(at, incident, **({"ingested_at": self.now, "received_at": self.now} | values))
+
+    def resolved(self, incident: str) -> None:
+        self.fatal(incident, status="RESOLVED")
+
+    def publish(self) -> None:
+        """Publish, look and send what is due."""
+        self.dremio.publish(self.now)
+        self.planner.poll()
+        self.work()
+
+    def work(self) -> None:
+        while self.sender.step() == 0.0:
+            pass
+
+    def run(self, span: timedelta) -> None:
+        """Let time pass, and the sender work as things come due."""
+        end = self.now + span
+        while True:
+            wait_s = self.sender.step()
+            if self.now + timedelta(seconds=wait_s) > end:
+                break
+            self.now += timedelta(seconds=wait_s)
+        self.now = end
+
+    def deliveries(self) -> list[Delivery]:
+        return sorted(self.ledger.deliveries(), key=lambda row: (row.incident_id, row.sequence))
+
+    def count(self, metric: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"tillwatch_notifier_{metric}", labels) or 0.0
+
+    def close(self) -> None:
+        self.ledger.close()
+        self.dremio.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    opened = Desk(tmp_path, Friend())
+    yield opened
+    opened.close()
+
+
+def test_an_incidents_first_fatal_goes_at_once(desk: Desk) -> None:
+    desk.fatal("inc-1", description="Fatal error in service: payments - no answer")
+    desk.publish()
+    (post,) = desk.channel.posts
+    assert post.title == "FATAL in payments"
+    assert "no answer" in post.body
+    assert "2026-03-02 12:00:00 UTC" in post.facts
+    assert post.console_url.endswith("?tab=alerts&incident=inc-1")
+
+
+def test_later_fatals_of_an_incident_are_one_message_a_minute_in_its_thread(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    for second in range(150):
+        desk.fatal("inc-1", description=f"number {second}")
+        desk.publish()
+        desk.run(timedelta(seconds=1))
+    desk.run(timedelta(minutes=2))
+    first, *later = desk.channel.posts
+    assert len(later) == 3
+    assert [post.root for post in later] == ["ts-1"] * 3
+    assert sum(int(post.title.split()[0]) for post in later) == 150
+    assert later[-1].body == "number 149"
+    assert "151 alerts so far" in later[-1].facts
+    assert first.root is None
+
+
+def test_a_resolved_row_closes_the_thread_once(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.now += timedelta(minutes=6)
+    desk.resolved("inc-1")
+    desk.publish()
+    desk.resolved("inc-1")
+    desk.publish()
+    assert [post.title for post in desk.channel.posts] == ["FATAL in payments", "Resolved: FATAL in payments"]
+    assert desk.channel.posts[1].root == "ts-1"
+    assert desk.channel.posts[1].facts[2] == "1 alert in all"
+
+
+def test_a_resolved_row_of_an_incident_nobody_was_told_of_is_not_sent(desk: Desk) -> None:
+    desk.resolved("inc-quiet")
+    desk.fatal("inc-dead")
+    desk.channel.answers = [Dead("Slack refuses: channel_not_found.")]
+    desk.publish()
+    desk.resolved("inc-dead")
+    desk.publish()
+    assert desk.channel.posts == []
+
+
+def test_a_resolved_row_planned_before_its_first_message_died_is_muted(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.resolved("inc-1")
+    desk.channel.answers = [Dead("Slack refuses: is_archived.")]
+    desk.publish()
+    assert [(row.kind, row.state, row.reason) for row in desk.deliveries()] == [
+        (Kind.FIRST, State.DEAD, "refused"),
+        (Kind.RESOLVED, State.MUTED, Muted.NOT_TOLD),
+    ]
+
+
+def test_another_severity_tells_nobody(desk: Desk) -> None:
+    desk.fatal("inc-1", severity="ERROR")
+    desk.publish()
+    assert desk.channel.posts == []
+    assert desk.deliveries() == []
+
+
+def test_an_old_row_is_listed_and_not_sent(desk: Desk) -> None:
+    desk.fatal("inc-old", at=NOON - timedelta(minutes=61))
+    desk.fatal("inc-old", at=NOON - timedelta(minutes=62))
+    desk.publish()
+    (row,) = desk.deliveries()
+    assert (row.state, row.reason, row.alert_count) == (State.MUTED, Muted.OLD, 2)
+    assert desk.channel.posts == []
+    assert desk.count("muted_total", reason="old") == 1
+
+
+def test_a_row_late_because_the_pipeline_was_down_still_wakes_somebody(desk: Desk) -> None:
+    desk.fatal("inc-0")
+    desk.publish()
+    desk.now += timedelta(hours=5)
+    desk.fatal("inc-late", at=NOON, received_at=NOON)
+    desk.publish()
+    assert len(desk.channel.posts) == 2
+
+
+def test_an_empty_ledger_mutes_what_was_published_over_an_hour_ago(desk: Desk) -> None:
+    for hours in (50, 3, 0):
+        past = NOON - timedelta(hours=hours)
+        desk.fatal(f"inc-{hours}", at=past, ingested_at=past, received_at=past)
+    desk.publish()
+    assert {row.incident_id: row.state for row in desk.deliveries()} == {
+        "inc-50": State.MUTED,
+        "inc-3": State.MUTED,
+        "inc-0": State.SENT,
+    }
+
+
+def test_the_hour_counts_back_from_the_data_and_not_from_its_newest_alert(desk: Desk) -> None:
+    desk.dremio.order(NOON)
+    past = NOON - timedelta(days=3)
+    desk.fatal("inc-1", at=past, ingested_at=past, received_at=past)
+    desk.publish()
+    assert [row.state for row in desk.deliveries()] == [State.MUTED]
+
+
+def test_an_incident_begun_before_the_first_start_is_told_with_its_first_unmuted_row(desk: Desk) -> None:
+    past = NOON - timedelta(hours=2)
+    desk.fatal("inc-1", at=past, ingested_at=past, received_at=past)
+    desk.fatal("inc-1")
+    desk.publish()
+    assert [post.title for post in desk.channel.posts] == ["FATAL in payments"]
+
+
+def test_without_a_channel_alerts_are_listed(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Friend(), routed=False)
+    desk.fatal("inc-1")
+    desk.publish()
+    (row,) = desk.deliveries()
+    assert (row.channel, row.state, row.reason) == (NOBODY.channel, State.MUTED, Muted.NO_CHANNEL)
+    desk.close()
+
+
+def test_the_same_rows_are_planned_once_whatever_is_read_again(desk: Desk) -> None:
+    desk.fatal("inc-1", alert_id="a1")
+    desk.fatal("inc-1", alert_id="a1")
+    desk.publish()
+    for _ in range(3):
+        desk.publish()
+    assert len(desk.deliveries()) == 1
+    assert desk.deliveries()[0].alert_count == 1
+
+
+def test_a_row_published_late_within_the_overlap_is_not_missed(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.fatal("inc-2", ingested_at=NOON - timedelta(seconds=30))
+    desk.publish()
+    assert len(desk.channel.posts) == 2
+
+
+def test_a_sweep_finds_what_the_overlap_does_not_reach(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.now += timedelta(minutes=11)
+    desk.fatal("inc-2", ingested_at=NOON - timedelta(minutes=40), received_at=NOON)
+    desk.publish()
+    assert len(desk.channel.posts) == 2
+
+
+def test_a_head_that_did_not_move_costs_one_question(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.dremio.asked.clear()
+    desk.planner.poll()
+    assert desk.dremio.asked == ["head"]
+
+
+def test_nothing_is_missed_while_nobody_answers(desk: Desk) -> None:
+    desk.dremio.down = True
+    desk.fatal("inc-1")
+    with pytest.raises(Unavailable):
+        desk.publish()
+    desk.dremio.down = False
+    desk.publish()
+    assert len(desk.channel.posts) == 1
+
+
+def test_a_row_without_ids_is_passed_over_and_the_rest_goes_on(desk: Desk) -> None:
+    desk.fatal("", alert_id="a0")
+    desk.fatal("inc-1")
+    desk.publish()
+    assert len(desk.channel.posts) == 1
+    assert desk.count("bad_rows_total") == 1
+
+
+def test_a_storm_is_one_message_at_once_and_one_more_with_the_count(desk: Desk) -> None:
+    desk.dremio._connection.execute(
+        """INSERT INTO alerts (alert_id, alert_type, description, alert_timestamp, status, incident_id, starts_at, rule,
+           severity, service_name, received_at, ingested_at)
+           SELECT 'a' || i, 'FATAL_ERROR', 'number ' || i, t, 'FIRING', 'storm', t, 'fatal_error', 'FATAL', 'payments',
+                  t, t
+           FROM range(10000) AS r(i), (SELECT TIMESTAMP '2026-03-02 12:00:00' AS t)"""
+    )
+    desk.publish()
+    assert desk.channel.attempts == 1
+    desk.run(timedelta(minutes=5))
+    assert [post.title for post in desk.channel.posts] == ["FATAL in payments", "9999 more FATAL in payments"]
+    assert "10,000 alerts so far" in desk.channel.posts[1].facts
+
+
+def test_many_incidents_at_once_respect_the_rate(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Friend(per_s=1.0))
+    for number in range(100):
+        desk.fatal(f"inc-{number}")
+    desk.publish()
+    desk.run(timedelta(seconds=55))
+    assert 55 <= len(desk.channel.posts) <= 62
+    desk.run(timedelta(seconds=60))
+    assert len(desk.channel.posts) == 100
+    desk.close()
+
+
+def test_a_channel_that_limits_the_rate_is_left_alone_and_loses_nothing(desk: Desk) -> None:
+    desk.channel.answers = [Retry("Slack limits the rate: ratelimited.", after_s=30.0)]
+    desk.fatal("inc-1")
+    desk.fatal("inc-2")
+    desk.publish()
+    desk.run(timedelta(seconds=29))
+    assert desk.channel.attempts == 1
+    desk.run(timedelta(seconds=2))
+    assert len(desk.channel.posts) == 2
+
+
+@pytest.mark.parametrize(
+    ("case", "answer", "first_wait_s", "state_then"),
+    [
+        ("refused for now: a second, then doubled", Retry("connection refused"), 1, State.RETRY),
+        ("unknown: the settle delay", Unknown("answer lost"), 20, State.UNKNOWN),
+    ],
+)
+def test_what_fails_waits(desk: Desk, case: str, answer: Outcome, first_wait_s: int, state_then: State) -> None:
+    desk.channel.answers = [answer]
+    desk.fatal("inc-1")
+    desk.publish()
+    (row,) = desk.deliveries()
+    assert row.state is state_then, case
+    assert row.not_before_ms - to_ms(NOON) == first_wait_s * 1000, case
+    desk.run(timedelta(seconds=first_wait_s))
+    assert len(desk.channel.posts) == 1, case
+
+
+def test_a_channel_that_was_down_for_long_gets_everything_afterwards(desk: Desk) -> None:
+    desk.channel.answers = [Retry("connection refused")] * 200
+    for number in range(3):
+        desk.fatal(f"inc-{number}")
+        desk.fatal(f"inc-{number}")
+    desk.publish()
+    desk.run(timedelta(minutes=30))
+    desk.channel.answers.clear()
+    desk.run(timedelta(minutes=3))
+    assert (
+        sorted(post.title for post in desk.channel.posts)
+        == ["1 more FATAL in payments"] * 3 + ["FATAL in payments"] * 3
+    )
+
+
+def test_what_fails_until_give_up_is_dead_and_counted(desk: Desk) -> None:
+    desk.sender._limits = Limits(give_up=timedelta(minutes=30))
+    desk.channel.answers = [Retry("connection refused")] * 5000
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.run(timedelta(minutes=33))
+    assert [(row.state, row.reason) for row in desk.deliveries()] == [(State.DEAD, "gave_up")]
+    assert desk.count("dead_total", channel="slack", reason="gave_up") == 1
+
+
+def test_an_unexplained_answer_is_dead_after_three_tries(desk: Desk) -> None:
+    desk.channel.answers = [Retry("Slack answered 200: strange_code.", unexplained=True)] * 9
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.run(timedelta(minutes=5))
+    assert desk.channel.attempts == 3
+    assert [(row.state, row.reason) for row in desk.deliveries()] == [(State.DEAD, "unexplained")]
+
+
+def test_a_dead_first_message_does_not_silence_the_incident(desk: Desk) -> None:
+    desk.channel.answers = [Dead("Slack refuses: not_in_channel.")]
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.fatal("inc-1")
+    desk.publish()
+    assert [post.title for post in desk.channel.posts] == ["FATAL in payments"]
+
+
+def test_an_unknown_outcome_found_in_the_history_is_sent_and_not_repeated(desk: Desk) -> None:
+    desk.channel.answers = [Unknown("answer lost")]
+    desk.channel.findings = [Sent("ts-found")]
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.run(timedelta(seconds=21))
+    (row,) = desk.deliveries()
+    assert (row.state, row.receipt, desk.channel.attempts) == (State.SENT, "ts-found", 1)
+
+
+def test_an_unknown_outcome_absent_from_the_history_is_sent_again_and_counted(desk: Desk) -> None:
+    desk.channel.answers = [Unknown("answer lost")]
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.run(timedelta(seconds=21))
+    assert len(desk.channel.posts) == 1
+    assert not desk.channel.posts[0].possible_repeat
+    assert desk.count("resent_unconfirmed_total", channel="slack") == 1
+
+
+def test_a_history_unreadable_for_two_minutes_means_a_marked_repeat(desk: Desk) -> None:
+    desk.channel.answers = [Unknown("answer lost")]
+    desk.channel.findings = [Unreadable("missing_scope")] * 100
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.run(timedelta(seconds=125))
+    assert desk.channel.posts == []
+    desk.run(timedelta(seconds=30))
+    assert [post.possible_repeat for post in desk.channel.posts] == [True]
+    assert as_slack(desk.channel.posts[0])[0].startswith("*FATAL in payments* (possible repeat)")
+
+
+def test_the_thread_waits_for_a_first_message_whose_outcome_is_unknown(desk: Desk) -> None:
+    desk.channel.answers = [Unknown("answer lost")]
+    desk.channel.findings = [Sent("ts-found")]
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.resolved("inc-1")
+    desk.publish()
+    assert desk.channel.posts == []
+    desk.run(timedelta(seconds=21))
+    assert [post.root for post in desk.channel.posts] == ["ts-found"]
+
+
+def test_a_clock_set_back_by_an_hour_delays_nothing(desk: Desk) -> None:
+    desk.channel.answers = [Retry("connection refused")]
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.now -= timedelta(hours=1)
+    desk.work()
+    assert len(desk.channel.posts) == 1
+
+
+def test_a_channel_that_raises_leaves_an_unknown_outcome_and_the_next_goes_out(desk: Desk) -> None:
+    class Broken(Friend):
+        def send(self, destination: str, note: Message) -> Outcome:
+            if not self.attempts:
+                self.attempts += 1
+                raise RuntimeError("a bug")
+            return super().send(destination, note)
+
+    desk.sender.channel = Broken()
+    desk.fatal("inc-1")
+    desk.fatal("inc-2")
+    desk.publish()
+    assert sorted(row.state for row in desk.deliveries()) == [State.SENT, State.UNKNOWN]
+
+
+def test_what_was_in_hand_at_a_stop_becomes_unknown(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.dremio.publish(desk.now)
+    desk.planner.poll()
+    (row,) = desk.deliveries()
+    desk.ledger.begin(row.delivery_key, desk.clock())
+    assert desk.ledger.interrupt("ended", desk.clock(), 20_000) == 1
+    assert desk.deliveries()[0].state is State.UNKNOWN
+
+
+def test_planning_is_all_or_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    before = desk.ledger.cursor()
+    desk.now += timedelta(seconds=5)
+    desk.fatal("inc-2")
+    monkeypatch.setattr("notifier.ledger._planned", lambda draft, now_ms: {"delivery_key": None})
+    with pytest.raises(Exception, match="NOT NULL"):
+        desk.publish()
+    assert desk.ledger.cursor() == before
+    monkeypatch.undo()
+    desk.publish()
+    assert len(desk.channel.posts) == 2
+
+
+def test_the_ledger_forgets_what_is_old_and_nothing_open(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.now += timedelta(days=91)
+    desk.channel.answers = [Retry("down")] * 10
+    desk.fatal("inc-2")
+    desk.publish()
+    desk.ledger.prune(desk.clock() - 90 * 86_400_000)
+    assert [row.incident_id for row in desk.deliveries()] == ["inc-2"]
+
+
+def test_a_ledger_in_use_is_refused_with_a_sentence(desk: Desk, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="held by another notifier"):
+        Ledger(tmp_path / "ledger.db")
+
+
+def test_a_ledger_of_a_newer_version_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    with ledger._write() as db:
+        db.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    ledger.close()
+    with pytest.raises(UserError, match="another version of tillwatch"):
+        Ledger(tmp_path / "ledger.db")
+
+
+def test_the_newest_migration_is_the_one_the_code_expects() -> None:
+    files = sorted(Path("notifier/migrations/versions").glob("[0-9]*.py"))
+    assert files[-1].name.startswith(f"{HEAD}_")
+
+
+def test_a_delivery_key_is_the_same_on_every_machine_and_differs_in_each_part() -> None:
+    keys = {
+        delivery_key(target, incident, kind, sequence)
+        for target in (SLACK, Target("email", "C0OPS"), Target("slack", "C0DEV"))
+        for incident in ("a", "b")
+        for kind in Kind
+        for sequence in (1, 2)
+    }
+    assert len(keys) == 36
+    assert delivery_key(SLACK, "a", Kind.FIRST, 1).startswith("d34d08f6537e")
+
+
+@pytest.mark.parametrize(
+    ("case", "age", "ingested_ago", "muted"),
+    [
+        ("just now", timedelta(0), timedelta(0), None),
+        ("an hour old to the second", timedelta(hours=1), timedelta(0), None),
+        ("a second more", timedelta(hours=1, seconds=1), timedelta(0), Muted.OLD),
+        ("published before the first start's hour", timedelta(0), timedelta(hours=2), Muted.OLD),
+    ],
+)
+def test_why_an_alert_wakes_nobody(case: str, age: timedelta, ingested_ago: timedelta, muted: Muted | None) -> None:
+    alert = an_alert(alert_timestamp=NOON - age, received_at=NOON, ingested_at=NOON - ingested_ago)
+    assert reason_to_mute(alert, timedelta(hours=1), NOON - timedelta(hours=1)) is muted, case
+
+
+def an_alert(**values: Any) -> Alert:
+    defaults: dict[str, Any] = {
+        "alert_id": "a1",
+        "incident_id": "inc-1",
+        "alert_type": "FATAL_ERROR",
+        "rule": "fatal_error",
+        "severity": "FATAL",
+        "status": "FIRING",
+        "description": "Fatal error in service: payments - no answer",
+        "alert_timestamp": NOON,
+        "received_at": NOON,
+        "ingested_at": NOON,
+        "starts_at": NOON,
+        "commit": "8841ab12cd34" + "0" * 52,
+        "service_name": "payments",
+    }
+    return Alert(**(defaults | values))
+
+
+def a_message(alert: Alert, **values: Any) -> Message:
+    defaults: dict[str, Any] = {"kind": Kind.FIRST, "delivery_key": "k" * 64, "count": 1, "total": 1}
+    return message(alert, **(defaults | {"planned_at": NOON, "style": STYLE} | values))
+
+
+def test_a_message_says_service_text_time_commit_console_and_runbook() -> None:
+    text, _ = as_slack(a_message(an_alert(runbook_url="https://wiki.example/payments?a=1&b=2")))
+    assert text == (
+        "*FATAL in payments*\n"
+        "Fatal error in service: payments - no answer\n"
+        "2026-03-02 12:00:00 UTC · commit 8841ab12cd34 · "
+        "<http://localhost:5006/app?tab=alerts&amp;incident=inc-1|Open in the console> · "
+        "<https://wiki.example/payments?a=1&amp;b=2|Runbook>"
+    )
+
+
+def test_times_are_told_in_the_zone_of_the_settings() -> None:
+    style = Style("http://c/app", ZoneInfo("Europe/Berlin"))
+    assert "2026-03-02 13:00:00 CET" in a_message(an_alert(), style=style).facts
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(max_size=6000), service=st.text(min_size=1, max_size=300), url=st.text(max_size=50))
+def test_no_data_breaks_a_message_or_calls_people(text: str, service: str, url: str) -> None:
+    evil = text + "<!channel> @channel @Here & <script>" + text
+    note = a_message(an_alert(description=evil, service_name=service, incident_id=url or "x", runbook_url=url))
+    plain, blocks = as_slack(note)
+    assert len(plain) <= 8000
+    assert all(0 < len(block["text"]["text"]) <= 3000 for block in blocks if block["type"] == "section")
+    assert len(note.body) <= BODY_LIMIT
+    for where in (plain, *(block["text"]["text"] for block in blocks if block["type"] == "section")):
+        assert "<!" not in where
+        assert "@channel" not in where.lower()
+        assert "@here" not in where.lower()
+    subject, _, html = as_email(note)
+    assert "\n" not in subject
+    assert "<script" not in html
+
+
+def test_random_weather_loses_nothing_and_repeats_nothing_silently(tmp_path: Path) -> None:
+    """200 incidents through a channel that fails in every way: each is there, and once, but for marked repeats."""
+    chance = random.Random(7)
+    taken: dict[str, int] = {}
+
+    class Weather(Friend):
+        def send(self, destination: str, note: Message) -> Outcome:
+            kind = chance.random()
+            if kind < 0.1:
+                return Retry("refused")
+            if kind < 0.15:
+                return Retry("limited", after_s=2.0)
+            if kind < 0.25:
+                return Unknown("lost before it was taken")
+            taken[note.delivery_key] = taken.get(note.delivery_key, 0) + 1
+            return Unknown("lost after it was taken") if kind < 0.4 else Sent(note.delivery_key)
+
+        def find(self, destination: str, delivery_key: str, root: str | None, since_ms: int) -> Finding:
+            if chance.random() < 0.3:
+                return Unreadable("hiccup")
+            return Sent(delivery_key) if delivery_key in taken else Absent()
+
+    desk = Desk(tmp_path, Weather())
+    for number in range(200):
+        desk.fatal(f"inc-{number}")
+    desk.publish()
+    desk.run(timedelta(hours=1))
+    assert {row.state for row in desk.deliveries()} == {State.SENT}
+    assert len(taken) == 200
+    assert max(taken.values()) == 1
+    desk.close()
