@@ -116,7 +116,9 @@ def main() -> None:
 
     early, late = median_ms(our_seconds[5:55]), median_ms(our_seconds[-50:])
     windows = [median_ms(stock_seconds[n : n + 10]) for n in range(0, len(stock_seconds) - 9, 5)]
-    report = Report("publish", f"7 tables, {RAW_ROWS} rows a raw table, {KPI_ROWS} a KPI table; CPU of one thread, median")
+    report = Report(
+        "publish", f"7 tables, {RAW_ROWS} rows a raw table, {KPI_ROWS} a KPI table; CPU of one thread, median"
+    )
     report.row("publishes 5 to 55", early, "ms")
     report.row(f"publishes {arguments.publishes - 50} to {arguments.publishes}", late, "ms")
     report.row("late / early", late / early, "x", at_most=1.2)

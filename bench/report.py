@@ -26,10 +26,13 @@ class Figure:
     unit: str
     at_most: float | None = None
     at_least: float | None = None
+    exactly: float | None = None
 
     @property
     def kept(self) -> bool | None:
         """Whether the promise is kept; None where nothing is promised."""
+        if self.exactly is not None:
+            return self.value == self.exactly
         if self.at_most is None and self.at_least is None:
             return None
         below = self.at_most is None or self.value <= self.at_most
@@ -45,10 +48,17 @@ class Report:
         self.figures: list[Figure] = []
 
     def row(
-        self, name: str, value: float, unit: str, *, at_most: float | None = None, at_least: float | None = None
+        self,
+        name: str,
+        value: float,
+        unit: str,
+        *,
+        at_most: float | None = None,
+        at_least: float | None = None,
+        exactly: float | None = None,
     ) -> None:
         """Add a figure."""
-        self.figures.append(Figure(name, value, unit, at_most, at_least))
+        self.figures.append(Figure(name, value, unit, at_most, at_least, exactly))
 
     def finish(self) -> None:
         """Print the table and write bench/results/NAME.json. Exits with 1 where a promise is not kept."""
@@ -62,8 +72,10 @@ class Report:
                 promised = f"<= {figure.at_most:g}"
             elif figure.at_least is not None:
                 promised = f">= {figure.at_least:g}"
+            elif figure.exactly is not None:
+                promised = f"= {figure.exactly:,.10g}"
             verdict = {None: "", True: "kept", False: "NOT KEPT"}[figure.kept]
-            table.add_row(figure.name, f"{figure.value:,.4g} {figure.unit}", promised, verdict)
+            table.add_row(figure.name, f"{_shown(figure)} {figure.unit}", promised, verdict)
         Console(width=120).print(table)
         RESULTS.mkdir(exist_ok=True)
         content = {
@@ -75,6 +87,10 @@ class Report:
         (RESULTS / f"{self.name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if any(figure.kept is False for figure in self.figures):
             raise SystemExit(1)
+
+
+def _shown(figure: Figure) -> str:
+    return f"{figure.value:,.10g}" if figure.exactly is not None else f"{figure.value:,.4g}"
 
 
 def machine_conditions() -> str:

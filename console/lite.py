@@ -48,6 +48,9 @@ TILES = {
     "conversion": "Conversion",
     "error_rate": "Error rate",
 }
+TILE_PX = 160
+"""Six beside each other on a screen, two on a phone."""
+
 STALE_S = 45
 """Ingest publishes at least every heartbeat, which is 15 s: three of them."""
 
@@ -67,7 +70,7 @@ CSS = """<style>
 .tw th, .tw td { text-align: left; vertical-align: top; padding: 4px 8px 4px 0; }
 .tw tr { border-bottom: 1px solid rgba(128, 144, 160, 0.3); }
 .tw th { font-weight: 400; opacity: 0.75; }
-.tw th.num, .tw td.num { text-align: right; white-space: nowrap; }
+.tw th.num, .tw td.num { text-align: right; white-space: nowrap; padding-right: 16px; }
 .tw time { white-space: nowrap; }
 .tw .dot { white-space: nowrap; }
 .tw .dot::before { content: ""; display: inline-block; width: 8px; height: 8px; margin-right: 6px; }
@@ -93,6 +96,7 @@ def serve_arguments(port: int, address: str) -> list[str]:
         "client.showSidebarNavigation": "false",
         "runner.magicEnabled": "false",
         "theme.font": FONT,
+        "theme.paddingTop": "1.5rem",
     }
     for theme in ("dark", "light"):
         look = tokens(theme)
@@ -168,11 +172,12 @@ def draw(snapshot: Snapshot, parts: Mapping[str, Parts], currency: str, zone: tz
         if health == "waiting":
             st.info(sentence(words))
         return
-    for column, (key, name) in zip(st.columns(len(TILES)), TILES.items(), strict=True):
-        with column:
+    # Not columns: a phone would show them one under the other.
+    with st.container(horizontal=True):
+        for key, name in TILES.items():
             metric(name, parts.get(f"tile.{key}"), late)
     st.markdown("##### Revenue per minute")
-    trend(snapshot, currency)
+    trend(snapshot, currency, late)
     st.caption("The last hour; the open minute is paler.")
     st.markdown("##### Alerts, 24 h")
     st.html(incidents(parts.get("list.incidents"), late, zone))
@@ -215,22 +220,22 @@ def status_line(snapshot: Snapshot, age_s: float | None, words: str, zone: tzinf
 def metric(name: str, tile: Parts | None, late: bool) -> None:
     """A tile: value, change, and a word where the figure is out of the ordinary."""
     if tile is None:
-        st.metric(name, "…", help="This has not been answered yet.")
+        st.metric(name, "…", help="This has not been answered yet.", width=TILE_PX)
         return
-    worse = tile["good"] is False and tile["state"] in ("watch", "bad") and not late
-    unusual = tile["word"] if tile["state"] in ("watch", "bad") else ""
+    unusual = tile["state"] in ("watch", "bad")
     st.metric(
         name,
         tile["text"],
         tile["change"] or None,
-        delta_color="orange" if worse else "off",
+        delta_color="orange" if unusual and not late else "off",
+        delta_description=tile["word"] if unusual else None,
         delta_arrow="off",
-        delta_description=unusual or None,
+        width=TILE_PX,
         help=plain(tile["why"] or f"{tile['exact']}; the change is against the 5 minutes before"),
     )
 
 
-def trend(snapshot: Snapshot, currency: str) -> None:
+def trend(snapshot: Snapshot, currency: str, late: bool) -> None:
     """Revenue of each of the last sixty minutes. A minute that nobody knows has no bar."""
     hour = minutes(snapshot)
     if hour is None:
@@ -239,6 +244,7 @@ def trend(snapshot: Snapshot, currency: str) -> None:
     table = pa.table(
         {
             "minute": pa.array([start for start, _ in known], pa.timestamp("ms", "UTC")),
+            "end": pa.array([start + timedelta(seconds=55) for start, _ in known], pa.timestamp("ms", "UTC")),
             "revenue": pa.array([amount for _, amount in known], pa.float64()),
             "open": pa.array([start == hour.starts[-1] for start, _ in known], pa.bool_()),
         }
@@ -248,7 +254,7 @@ def trend(snapshot: Snapshot, currency: str) -> None:
         table,
         {
             "height": 200,
-            "mark": {"type": "bar", "color": tokens("dark")["blue"], "align": "left", "width": {"band": 0.9}},
+            "mark": {"type": "bar", "color": "gray" if late else tokens("dark")["blue"]},
             "encoding": {
                 "x": {
                     "field": "minute",
@@ -257,7 +263,9 @@ def trend(snapshot: Snapshot, currency: str) -> None:
                     "scale": {"domain": [_vega(first), _vega(last)]},
                     "axis": {"format": "%H:%M", "grid": False},
                 },
+                "x2": {"field": "end"},
                 "y": {"field": "revenue", "type": "quantitative", "title": currency, "scale": {"zero": True}},
+                "y2": {"datum": 0},
                 "opacity": {"condition": {"test": "datum.open", "value": 0.45}, "value": 1},
                 "tooltip": [
                     {"field": "minute", "type": "temporal", "title": "minute", "format": "%H:%M"},

@@ -92,7 +92,9 @@ class Session:
         doc.template = PAGE
         doc.config.update(reconnect_session=True, notify_connection_status=False)
         self._draw_charts()
-        doc.template_variables.update(theme=self.view.theme, first=json.dumps(self._message(full=True)).replace("<", "\\u003c"))
+        doc.template_variables.update(
+            theme=self.view.theme, first=json.dumps(self._message(full=True)).replace("<", "\\u003c")
+        )
         doc.on_event(DocumentReady, lambda _event: self._arrived())
         doc.on_session_destroyed(lambda _context: self._gone())
 
@@ -148,7 +150,7 @@ class Session:
         message = self._message()
         text = json.dumps(message, separators=(",", ":"))
         TICK_BYTES.inc(len(text))
-        self.wire.down = text
+        self.wire.update(down=text)
         TICK_SECONDS.observe(time.perf_counter() - started)
 
     def _draw_charts(self) -> None:
@@ -217,7 +219,8 @@ def _controls(view: View) -> Parts:
 
 def open_session(doc: Document) -> Session:
     """Fill `doc` with a session of its own; the document holds it, nothing else does."""
-    request = doc.session_context.request if doc.session_context else None
+    # Typed without it, for a session need not come from a request; ours do.
+    request = getattr(doc.session_context, "request", None)
     arguments: Mapping[str, list[bytes]] = request.arguments if request else {}
     query = urlencode([(name, value) for name, values in arguments.items() for value in values])
     session = Session(doc, running(), query)

@@ -1,7 +1,7 @@
 """What a page shows, as its URL says it: the codec between a query string and a View.
 
-    ?tab=orders&range=24h&status=CANCELLED
-    ?tab=orders&from=1997-01-01T00:00:00Z&to=1998-07-01T00:00:00Z&brush=1997-03-01T00:00:00Z~1997-04-01T00:00:00Z
+?tab=orders&range=24h&status=CANCELLED
+?tab=orders&from=1997-01-01T00:00:00Z&to=1998-07-01T00:00:00Z&brush=1997-03-01T00:00:00Z~1997-04-01T00:00:00Z
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ SWEEP_BACK = timedelta(days=1)
 UNEXPLAINED_TRIES = 3
 BACKOFF_CAP_S = 60.0
 LOOK_AGAIN_S = 5.0
+CHECK_AGAIN_S = 5.0
 HORIZON_MS = 600_000
 """No wait is longer; see Ledger.due."""
 BURST = 5
@@ -217,6 +218,8 @@ class Sender:
                 self._metrics.errors.inc()
                 logger.exception("%s: unexpected error; going on in a second", self.channel.name)
                 wait_s = 1.0
+            if self.access is not None:
+                wait_s = min(wait_s, max(0.1, self._check_at - self._monotonic()))
             if wait_s > 0:
                 self._wake.wait(wait_s)
                 self._wake.clear()
@@ -270,7 +273,7 @@ class Sender:
                 outcome = Unknown(f"Unexpected error: {error}.")
         seconds = self._monotonic() - started
         self._keep_trying(lambda: self._record(delivery, alert, outcome))
-        self.access = None if isinstance(outcome, Sent) else outcome.error
+        self._note_access(None if isinstance(outcome, Sent) else outcome.error)
         word = type(outcome).__name__.lower()
         detail = "" if isinstance(outcome, Sent) else f": {outcome.error}"
         level = logging.ERROR if isinstance(outcome, Dead) else logging.INFO
@@ -332,6 +335,7 @@ class Sender:
             case Sent(receipt):
                 self._keep_trying(lambda: self._ledger.sent(delivery, receipt, now, self._ms(self._limits.gather)))
                 self._metrics.settled.labels(name).inc()
+                self._note_access(None)
                 logger.info("%.12s to %s: had been taken", key, name)
             case Absent():
                 if now - since > self._ms(self._limits.give_up):
@@ -374,10 +378,13 @@ class Sender:
         if self.access is None or self._monotonic() < self._check_at:
             return
         answer = self.channel.check()
-        self._check_at = self._monotonic() + BACKOFF_CAP_S
         if answer != self.access:
             logger.log(logging.WARNING if answer else logging.INFO, "%s: %s", self.channel.name, answer or "ready")
-        self.access = answer
+        self._note_access(answer)
+
+    def _note_access(self, error: str | None) -> None:
+        self.access = error
+        self._check_at = self._monotonic() + CHECK_AGAIN_S
 
     def _backoff_s(self, attempts: int) -> float:
         """1 s, doubled with each attempt, at most a minute; full jitter, but never at once."""

@@ -62,8 +62,6 @@ def send_live(messages: Iterator[list[Message]], sink: Sink, clock: Clock, stop:
     ahead, place = next(messages, []), 0
     # The first list takes a while where there are many people to bring in: that is no reason to begin with a flood.
     began, sent = clock.now(), 0
-    while place < len(ahead) and ahead[place][0] < began * 1000:
-        place += 1
     while not stop.requested:
         now = clock.now()
         if until is not None and now >= until:
@@ -85,6 +83,8 @@ def send_live(messages: Iterator[list[Message]], sink: Sink, clock: Clock, stop:
             if message[0] > now_ms:
                 break
             place += 1
+            if message[0] < began * 1000:
+                continue
             if message[0] < now_ms - _LATEST_S * 1000:
                 late += 1
                 continue

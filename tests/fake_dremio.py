@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from lakehouse.dremio import Unavailable, fill, question_sql
+from lakehouse.dremio import QueryError, Unavailable, fill, question_sql
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
 
 _TYPES = {"string": "VARCHAR", "int": "INTEGER", "long": "BIGINT", "double": "DOUBLE", "timestamptz": "TIMESTAMP"}
@@ -66,8 +66,6 @@ class FakeDremio:
         if self.down:
             raise Unavailable("No Dremio answers at grpc://localhost:1: connection refused.")
         if what in self.broken:
-            from lakehouse.dremio import QueryError
-
             raise QueryError("Column 'x' not found in any table.")
 
     # ---- what ingest would do
@@ -95,17 +93,28 @@ class FakeDremio:
         self.insert("orders_processed", **(defaults | values))
 
     def click(self, at: datetime, user: str = "ada", url: str = "/cart", **values: Any) -> None:
-        defaults = {"event_key": uuid.uuid4().hex, "click_id": uuid.uuid4().hex[:8], "user_id": user, "url": url}
+        defaults: dict[str, Any] = {
+            "event_key": uuid.uuid4().hex,
+            "click_id": uuid.uuid4().hex[:8],
+            "user_id": user,
+            "url": url,
+        }
         defaults |= {"device_type": "mobile", "click_ts": at, "produced_at": at, "ingested_at": at}
         self.insert("clicks_processed", **(defaults | values))
 
     def error(self, at: datetime, severity: str = "ERROR", service: str = "payments", **values: Any) -> None:
-        defaults = {"event_key": uuid.uuid4().hex, "error_id": uuid.uuid4().hex[:8], "service_name": service}
+        defaults: dict[str, Any] = {
+            "event_key": uuid.uuid4().hex,
+            "error_id": uuid.uuid4().hex[:8],
+            "service_name": service,
+        }
         defaults |= {"error_message": "card declined", "severity": severity, "error_ts": at}
         defaults |= {"produced_at": at, "ingested_at": at}
         self.insert("errors_processed", **(defaults | values))
 
-    def alert(self, at: datetime, incident: str, status: str = "FIRING", service: str = "payments", **values: Any) -> None:
+    def alert(
+        self, at: datetime, incident: str, status: str = "FIRING", service: str = "payments", **values: Any
+    ) -> None:
         words = f"Fatal error in service: {service} - card declined"
         defaults: dict[str, Any] = {
             "alert_id": uuid.uuid4().hex,
@@ -158,7 +167,8 @@ _KPIS = (
     FROM clicks_processed, range(5) AS steps(step)) JOIN clicks_processed
     ON click_ts >= ends - INTERVAL 5 MINUTE AND click_ts < ends WHERE ends <= $as_of GROUP BY ends""",
     "DELETE FROM ingest_positions",
-    """INSERT INTO ingest_positions SELECT 'c', 'orders_topic', 0, count(*), $as_of, min(order_ts), $as_of FROM orders_processed
+    """INSERT INTO ingest_positions
+    SELECT 'c', 'orders_topic', 0, count(*), $as_of, min(order_ts), $as_of FROM orders_processed
     UNION ALL SELECT 'c', 'clicks_topic', 0, count(*), $as_of, min(click_ts), $as_of FROM clicks_processed
     UNION ALL SELECT 'c', 'errors_topic', 0, count(*), $as_of, min(error_ts), $as_of FROM errors_processed""",
 )
@@ -200,10 +210,17 @@ def a_shop(dremio: FakeDremio, as_of: datetime, *, minutes: int = 65, seed: int 
         dremio.error(at, "FATAL", "payments", error_message="gateway refused the charge: HTTP 503")
         dremio.alert(at, incident, starts_at=as_of - timedelta(minutes=7))
     resolved = str(uuid.UUID(int=seed + 1))
-    dremio.alert(as_of - timedelta(minutes=40), resolved, service="search")
-    dremio.alert(as_of - timedelta(minutes=34), resolved, "RESOLVED", service="search", starts_at=as_of - timedelta(minutes=40))
+    began = as_of - timedelta(minutes=40)
+    dremio.alert(began, resolved, service="search")
+    dremio.alert(as_of - timedelta(minutes=34), resolved, "RESOLVED", service="search", starts_at=began)
     dremio.publish(as_of)
 
 
 def _fact(at: datetime, number: int, kind: str) -> dict[str, Any]:
-    return {"event_key": f"{kind}{number}", "produced_at": at, "ingested_at": at, "source_partition": 0, "source_offset": number}
+    return {
+        "event_key": f"{kind}{number}",
+        "produced_at": at,
+        "ingested_at": at,
+        "source_partition": 0,
+        "source_offset": number,
+    }

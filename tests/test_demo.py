@@ -302,7 +302,7 @@ def test_a_part_that_hangs_does_not_hold_status_up(shared: Shared) -> None:
 @pytest.mark.parametrize(
     ("data", "log_ends", "told"),
     [
-        (None, {}, "not known: no answer within"),
+        (None, {}, "not known: no answer in time"),
         (TimeoutError("Dremio gave no answer"), {}, "not known: Dremio gave no answer"),
         (status.Data("c0ffee" * 6, None, {}, {}), {}, "nothing is published yet"),
         (status.Data("c0ffee" * 6, NOON, {}, {"orders": 1234}), {}, "1.5 s old · all up to 12:20:00 UTC is in"),

@@ -16,6 +16,7 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.statements import Statements
 
+at = datetime.fromisoformat
 _T = "TIMESTAMP '2026-03-02 12:34:56.789'"
 
 
@@ -47,12 +48,12 @@ def ask(statements: Statements, sql: str) -> pa.Table:
         ("CAST(3 AS SMALLINT)", pa.int32(), 3),
         ("CAST(3 AS FLOAT)", pa.float32(), 3.0),
         ("CAST('2026-03-02' AS DATE)", pa.date64(), date(2026, 3, 2)),
-        ("CAST('2026-03-02 12:00:00' AS TIMESTAMP)", pa.timestamp("ms"), datetime(2026, 3, 2, 12)),
-        (_T, pa.timestamp("ms"), datetime(2026, 3, 2, 12, 34, 56, 789000)),
-        (f"DATE_TRUNC('hour', {_T})", pa.timestamp("ms"), datetime(2026, 3, 2, 12)),
-        (f"{_T} - INTERVAL '5' MINUTE", pa.timestamp("ms"), datetime(2026, 3, 2, 12, 29, 56, 789000)),
-        (f"TIMESTAMPADD(HOUR, -2, {_T})", pa.timestamp("ms"), datetime(2026, 3, 2, 10, 34, 56, 789000)),
-        (f"TIMESTAMPADD(QUARTER, 1, {_T})", pa.timestamp("ms"), datetime(2026, 6, 2, 12, 34, 56, 789000)),
+        ("CAST('2026-03-02 12:00:00' AS TIMESTAMP)", pa.timestamp("ms"), at("2026-03-02T12:00:00")),
+        (_T, pa.timestamp("ms"), at("2026-03-02T12:34:56.789000")),
+        (f"DATE_TRUNC('hour', {_T})", pa.timestamp("ms"), at("2026-03-02T12:00:00")),
+        (f"{_T} - INTERVAL '5' MINUTE", pa.timestamp("ms"), at("2026-03-02T12:29:56.789000")),
+        (f"TIMESTAMPADD(HOUR, -2, {_T})", pa.timestamp("ms"), at("2026-03-02T10:34:56.789000")),
+        (f"TIMESTAMPADD(QUARTER, 1, {_T})", pa.timestamp("ms"), at("2026-06-02T12:34:56.789000")),
         # Complete units only: 59 s are no minute.
         (f"TIMESTAMPDIFF(MINUTE, TIMESTAMP '2026-03-02 12:33:57.790', {_T})", pa.int32(), 0),
         (f"TIMESTAMPDIFF(SECOND, TIMESTAMP '2026-03-02 12:33:57.789', {_T})", pa.int32(), 59),

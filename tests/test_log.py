@@ -228,6 +228,21 @@ def test_kafka_gets_keys_and_tombstones_and_a_failed_delivery_is_raised() -> Non
     assert broker.closed
 
 
-def test_a_kafka_that_is_not_there_is_named() -> None:
-    with pytest.raises(SinkError, match=r"Kafka at 127\.0\.0\.1:1 does not take the events"):
-        KafkaSink("127.0.0.1:1", timeout_s=0.5)
+def test_kafka_is_asked_for_durable_ordered_delivery_and_named_when_it_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kafka = pytest.importorskip("kafka")
+    asked: dict[str, object] = {}
+
+    def nobody(**config: object) -> None:
+        asked.update(config)
+        raise kafka.errors.KafkaTimeoutError("bootstrap failed")
+
+    known = kafka.KafkaProducer.DEFAULT_CONFIG
+    monkeypatch.setattr(kafka, "KafkaProducer", nobody)
+    with pytest.raises(SinkError, match=r"Kafka at broker-1:9092,broker-2:9092 does not take .* bootstrap failed"):
+        open_sink("kafka://broker-1:9092,broker-2:9092")
+    assert asked["bootstrap_servers"] == ["broker-1:9092", "broker-2:9092"]
+    assert asked["acks"] == "all"
+    assert asked["enable_idempotence"] is True
+    assert asked.keys() <= known.keys()

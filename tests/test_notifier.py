@@ -654,3 +654,15 @@ def test_random_weather_loses_nothing_and_repeats_nothing_silently(tmp_path: Pat
     assert len(taken) == 200
     assert max(taken.values()) == 1
     desk.close()
+
+
+def test_every_metric_stands_at_zero_from_the_start(desk: Desk) -> None:
+    for outcome in ("sent", "retry", "unknown", "dead"):
+        assert (
+            desk.metrics.registry.get_sample_value(
+                "tillwatch_notifier_attempts_total", {"channel": "slack", "outcome": outcome}
+            )
+            == 0.0
+        )
+    for reason in Muted:
+        assert desk.metrics.registry.get_sample_value("tillwatch_notifier_muted_total", {"reason": reason}) == 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -32,7 +33,7 @@ NOTE = Message(
     runbook_url=None,
     planned_at=datetime(2026, 3, 2, 12, tzinfo=UTC),
 )
-OK = (200, {}, '{"ok": true, "ts": "1.000001"}')
+OK: tuple[int, dict[str, str], str] = (200, {}, '{"ok": true, "ts": "1.000001"}')
 
 
 class Script:
@@ -149,8 +150,6 @@ def test_a_post_carries_its_key_and_mentions_nobody(script: Script) -> None:
 
 def test_a_thread_somebody_deleted_is_begun_anew(script: Script) -> None:
     script.answers = [no("thread_not_found"), OK]
-    from dataclasses import replace
-
     assert script.slack().send("C0OPS", replace(NOTE, root="0.000001")) == Sent("1.000001")
     assert [call.get("thread_ts") for call in script.asked] == ["0.000001", None]
 
@@ -184,8 +183,6 @@ def test_retry_after_is_never_more_than_five_minutes_or_nothing(header: str | No
 
 
 def test_a_line_break_in_a_subject_cannot_add_a_header() -> None:
-    from dataclasses import replace
-
     mail = Email("h", 25, "a@b.example", ("c@d.example",))
     with pytest.raises(ValueError, match=r"[Hh]eader"):
         mail._mail("c@d.example", replace(NOTE, subject="x\nBcc: evil@e.example"))
@@ -242,7 +239,8 @@ def test_a_wrong_setting_is_one_sentence(
         ("routes: [{name: a, severity: [FATAL], channels: [slack], to: x}]", "'to' is none of"),
         ("routes: [3]", "Route number 1"),
         (
-            "routes: [{name: a, severity: [FATAL], channels: [slack]}, {name: a, severity: [FATAL], channels: [slack]}]",
+            "routes: [{name: a, severity: [FATAL], channels: [slack]}, "
+            "{name: a, severity: [FATAL], channels: [email]}]",
             "two",
         ),
     ],

@@ -47,9 +47,9 @@ def demo(
 @app.command()
 def status() -> None:
     """Is it running, how old is the data: one screen of text within 2 s. Exits 1 when a part is down."""
-    from tillwatch.status import show
+    from tillwatch.status import show, time_left
 
-    raise typer.Exit(0 if show(Shared.load()) else 1)
+    raise typer.Exit(0 if show(Shared.load(), within_s=time_left()) else 1)
 
 
 @app.command()
@@ -70,7 +70,7 @@ def clean_data() -> None:
 
 def _starter(part: Part) -> Callable[[typer.Context], None]:
     def start(context: typer.Context) -> None:
-        line = part.argv(Shared.load(), *context.args)
+        line = part.argv(*context.args)
         os.execv(line[0], line)
 
     start.__doc__ = f"Start this part alone: {part.doc}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -47,6 +48,10 @@ END_WITHIN_S = 8
 # Everything the demo starts carries its data directory in this variable, so that what a kill -9 left can be found.
 # Without the prefix of a setting, for unknown settings are refused.
 MARK = "_TILLWATCH_DEMO"
+
+# Started once the screen is live: on two cores their imports would take time from what the screen needs.
+LATER = ("sandbox", "notifier", "lite")
+LATER_AT_S = 20
 
 
 class DemoSettings(Section, section="demo"):
@@ -158,7 +163,9 @@ def programs(settings: DemoSettings, shared: Shared) -> list[supervisor.Program]
     words = {"producers": shoppers}
     environment = {"notifier": to_sandbox}
     return [
-        supervisor.Program(name, part.argv(shared, *words.get(name, [])), environment.get(name, {}))
+        supervisor.Program(
+            name, part.argv(*words.get(name, [])), environment.get(name, {}), autostart=name not in LATER
+        )
         for name, part in BY_NAME.items()
         if name != "lite" or settings.lite
     ]
@@ -187,10 +194,13 @@ class _Demo:
     data_dir: Path
     lock: int
     ending: threading.Event = field(default_factory=threading.Event)
+    live: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: self.ending.set())
+            # SIGHUP that is ignored at the start stays so: that is nohup's word.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda *_: self.ending.set())
         started, now = time.monotonic(), datetime.now(UTC)
         empty = not (self.data_dir / "events.db").exists() and not (self.data_dir / "catalog.db").exists()
         parts = programs(self.settings, self.shared)
@@ -234,28 +244,36 @@ class _Demo:
         if self.settings.incident:
             due += [(INCIDENT_AT_S, self._tell_of_incident), (INCIDENT_AT_S + INCIDENT_S, self._tell_of_its_end)]
         due.sort(key=lambda item: item[0])
-        health = _Health(supervisor.Control(self.data_dir), self.data_dir)
-        self.live = False
+        audience = _Audience()
+        control = supervisor.Control(self.data_dir)
+        health = _Health(control, self.data_dir)
+        later = [name for name in LATER if name != "lite" or self.settings.lite]
         pause = 0.25
         while not self.ending.wait(pause):
             seconds = time.monotonic() - started
+            if audience.gone():
+                return
             if child.poll() is not None:
                 raise UserError(
                     f"The supervisor ended by itself (code {child.returncode}): "
                     f"see {_shown(self.data_dir / 'logs' / 'supervisor.out')}, then start again."
                 )
-            if not self.live and _answers(self._url("console", BY_NAME["console"].health or "/")):
-                self.live = True
+            if not self.live.is_set() and _answers(self._url("console", BY_NAME["console"].health or "/")):
+                self.live.set()
                 self._welcome(seconds)
+            if later and (self.live.is_set() or seconds >= LATER_AT_S):
+                with contextlib.suppress(OSError, xmlrpc.client.Error):  # not up yet: again in a moment
+                    control.start(later[0])
+                    later.pop(0)
             while due and seconds >= due[0][0]:
                 due.pop(0)[1]()
             health.look()
-            pause = 1.0 if self.live else 0.25
+            pause = 1.0 if self.live.is_set() and not later else 0.25
             if self.settings.run_for is not None and seconds >= self.settings.run_for.total_seconds():
                 return
 
     def _warn_if_not_ready(self) -> None:
-        if not self.live:
+        if not self.live.is_set():
             logs = _shown(self.data_dir / "logs")
             note(f"the console is not live yet; `make status` says what is missing, logs are in {logs}")
 
@@ -271,6 +289,8 @@ class _Demo:
 
     def _fill(self, now: datetime, empty: bool, environment: dict[str, str]) -> None:
         def shop(span: fill.Span, in_background: bool) -> None:
+            while in_background and not self.live.wait(0.2) and not self.ending.is_set():
+                pass
             self._shop(span, in_background, environment)
 
         try:
@@ -282,7 +302,6 @@ class _Demo:
     def _shop(self, span: fill.Span, in_background: bool, environment: dict[str, str]) -> None:
         """Run shoppers over a span of the past. Raises UserError when they fail."""
         line = BY_NAME["producers"].argv(
-            self.shared,
             "shoppers",
             *("--rate", f"{self.settings.fill_rate or self.settings.rate:g}"),
             *("--from", span[0].isoformat()),
@@ -377,6 +396,23 @@ def fill_past(
                 shop(piece, True)
                 if ending.wait(settings.fill_pause.total_seconds()):
                     return
+
+
+class _Audience:
+    """Whether the terminal, or the pipe that is written to, is still there.
+
+    When `make` itself leads the terminal's session it alone gets the SIGHUP of a closed window, and waits for us.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        for number in (0, 1):
+            with contextlib.suppress(OSError):
+                if number == 1 or os.isatty(number):
+                    self._poll.register(number, 0)
+
+    def gone(self) -> bool:
+        return any(event & (select.POLLHUP | select.POLLERR) for _, event in self._poll.poll(0))
 
 
 class _Health:

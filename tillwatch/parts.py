@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-
-from lakehouse.settings import Shared
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -25,26 +20,10 @@ class Part:
     health: str | None = None
     optional: bool = False
 
-    def argv(self, shared: Shared, *words: str) -> list[str]:
+    def argv(self, *words: str) -> list[str]:
         """The command line that starts it with this Python; `words` are added."""
-        line = [sys.executable, *self.command]
-        if self.name == "lite":
-            line += [f"--server.port={shared.port('lite')}", *words]
-        else:
-            line += words
-        return line
+        return [sys.executable, *self.command, *words]
 
-
-_STREAMLIT = (
-    "-m",
-    "streamlit",
-    "run",
-    str(ROOT / "console" / "lite.py"),
-    "--server.address=127.0.0.1",
-    "--server.headless=true",
-    "--server.fileWatcherType=none",
-    "--browser.gatherUsageStats=false",
-)
 
 PARTS: tuple[Part, ...] = (
     Part("gateway", "answers SQL over Arrow Flight, as Dremio does", ("-m", "embedded.gateway"), "gateway"),
@@ -60,7 +39,9 @@ PARTS: tuple[Part, ...] = (
         optional=True,
     ),
     Part("notifier", "tells Slack and email", ("-m", "notifier"), "notifier", "/-/ready"),
-    Part("lite", "the same figures on one small page", _STREAMLIT, "lite", "/_stcore/health", optional=True),
+    Part(
+        "lite", "the same figures on one small page", ("-m", "console.lite"), "lite", "/_stcore/health", optional=True
+    ),
 )
 
 BY_NAME: dict[str, Part] = {part.name: part for part in PARTS}

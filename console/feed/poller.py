@@ -74,8 +74,8 @@ class Poller:
         if not self._hub.watched():
             return self._idle_refresh_s
         if self._failures:
-            pause = min(self._refresh_s * 2 ** min(self._failures - 1, 10), max(LONGEST_PAUSE_S, self._refresh_s))
-            return pause * random.uniform(0.8, 1.0)
+            doubled = self._refresh_s * 2.0 ** min(self._failures - 1, 10)
+            return min(doubled, max(LONGEST_PAUSE_S, self._refresh_s)) * random.uniform(0.8, 1.0)
         return self._refresh_s
 
     def _run(self) -> None:
@@ -84,7 +84,7 @@ class Poller:
             self.poll()
             period = self.period_s
             now = self._clock()
-            # The next due time counts from the last one, not from now, so that looks do not drift; missed ones are skipped.
+            # Counted from the last due time, so that looks do not drift; missed ones are skipped.
             due = due + period if due + period > now else now + period
             if self._nudge.wait(max(0.0, due - now)):
                 self._nudge.clear()

@@ -20,9 +20,7 @@ class ActiveUsers:
         self.source = empty_source("users", "closes")
         self.root = axes(self.name, hour, [("users", "@users{0,0}")])
         self.root.line(x="closes", y="users", source=self.source, line_color=look["green"], line_width=2)
-        self.root.scatter(
-            x="closes", y="users", source=self.source, size=4, fill_color=look["green"], line_color=None
-        )
+        self.root.scatter(x="closes", y="users", source=self.source, size=4, fill_color=look["green"], line_color=None)
 
     def update(self, minutes: Minutes) -> None:
         rows = base_rows(minutes)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from bokeh.models import (
+    BasicTicker,
     ColumnDataSource,
     CustomJSHover,
     CustomJSTickFormatter,
@@ -65,7 +66,7 @@ def axes(name: str, hour: Range1d, tooltips: Sequence[tuple[str, str]], y_format
     plot.xaxis.ticker = DatetimeTicker(desired_num_ticks=6)
     plot.xaxis.formatter = CustomJSTickFormatter(code="return window.tillwatch.clock(tick)")
     plot.yaxis.formatter = NumeralTickFormatter(format=y_format)
-    plot.yaxis.ticker.desired_num_ticks = 4
+    plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
     plot.yaxis.minor_tick_line_color = None
     minute = CustomJSHover(code="return window.tillwatch.clock(value, true)")
     plot.add_tools(
@@ -102,7 +103,7 @@ def follow(source: ColumnDataSource, rows: Mapping[str, Sequence[Any]]) -> None:
         if changed:
             patches[name] = changed
     if patches:
-        source.patch(patches)  # type: ignore[arg-type]  # bokeh's stub knows no cell value but slices
+        source.patch(patches)
     new = [index for index, minute in enumerate(wanted) if minute > held[-1]]
     if new:
         source.stream({name: [values[index] for index in new] for name, values in rows.items()}, rollover=len(wanted))

@@ -63,7 +63,9 @@ class TimeBars:
                 if count:
                     end = start + self.width * 0.9
                     open_ = start + self.width > self.span[1]
-                    rows.append((_naive(start), top, _naive(end), top + count, part, count, color, 0.45 if open_ else 1.0))
+                    rows.append(
+                        (_naive(start), top, _naive(end), top + count, part, count, color, 0.45 if open_ else 1.0)
+                    )
                     top += count
         return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "part", "n", "color", "alpha"])
 
@@ -109,7 +111,7 @@ class RankingChart:
         self._pipe.send(ranking)
 
     def _tapped(self, x: object, y: object) -> None:
-        """A bar's whole line can be clicked. HoloViews names the coordinates as before the axes were swapped, or after."""
+        """A bar's whole line can be clicked; which coordinate is the name depends on how HoloViews swaps axes."""
         for name, *_ in self._ranking.rows:
             if name in (x, y):
                 self._on_tap(name)
@@ -117,7 +119,9 @@ class RankingChart:
 
 
 def _pane(drawn: Any, theme: Theme) -> pn.pane.HoloViews:
-    return pn.pane.HoloViews(drawn, theme=theme, sizing_mode="stretch_both", linked_axes=False)
+    return pn.pane.HoloViews(  # type: ignore[no-untyped-call]  # panel leaves this one out
+        drawn, theme=theme, sizing_mode="stretch_both", linked_axes=False
+    )
 
 
 def _draw_bars(data: TimeBars) -> hv.Rectangles:

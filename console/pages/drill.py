@@ -109,7 +109,9 @@ class DrillTab:
             return True
         self.error = None
         tables = {
-            name: answer.table.to_pylist() for name, answer in got.items() if answer is not None and answer.table is not None
+            name: answer.table.to_pylist()
+            for name, answer in got.items()
+            if answer is not None and answer.table is not None
         }
         self.found = Found(view, pin, span, inner, asked, tables)
         return self.wants(view, pin, span, inner) == asked or self._take(view, pin)

@@ -53,9 +53,7 @@ def use(words: list[Word], context: tuple[str, ...]) -> tuple[str, ...] | None:
     return _schema_path(path, context)
 
 
-def answer(
-    words: list[Word], context: tuple[str, ...], commits: Commits, head: Commit, columns: Columns
-) -> pa.Table:
+def answer(words: list[Word], context: tuple[str, ...], commits: Commits, head: Commit, columns: Columns) -> pa.Table:
     """The rows of a statement that is no query. Raises Refusal for what is refused, and for what is not SQL."""
     first = words[0].upper
     second = words[1].upper if len(words) > 1 else ""

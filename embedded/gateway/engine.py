@@ -184,9 +184,7 @@ def _planning_refusal(error: duckdb.Error, sql: str) -> Refusal:
     if match := re.search(r"argument types '(\w+)\((.*)\)'", text):
         name = match[1].upper()
         types = ", ".join(f"<{item.strip()}>" for item in match[2].split(","))
-        return validation(
-            f"Cannot apply '{name}' to arguments of type '{name}({types})'", *place_of_name(name, sql)
-        )
+        return validation(f"Cannot apply '{name}' to arguments of type '{name}({types})'", *place_of_name(name, sql))
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException):
         return validation(line)
     return _running_refusal(error, None, 0)

@@ -41,9 +41,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         endpoint = flight.FlightEndpoint(flight.Ticket(planned.ticket), [])
         return flight.FlightInfo(planned.schema, descriptor, [endpoint], -1, -1)
 
-    def get_schema(
-        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
-    ) -> flight.SchemaResult:
+    def get_schema(self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor) -> flight.SchemaResult:
         sql, session = self._asked(context, descriptor)
         return flight.SchemaResult(_told(lambda: self._statements.plan(sql, session.schema), sql).schema)
 
@@ -82,9 +80,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
     def do_exchange(self, context: flight.ServerCallContext, *_: object) -> None:
         raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "doExchange is not implemented."), "") from None
 
-    def _asked(
-        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
-    ) -> tuple[str, Session]:
+    def _asked(self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor) -> tuple[str, Session]:
         return _told(lambda: _sql_of(descriptor), ""), _session(context)
 
 

@@ -45,9 +45,7 @@ class Sessions:
     cookie, costs no memory that stays.
     """
 
-    def __init__(
-        self, user: str, password: str, ttl_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, user: str, password: str, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._user = user
         self._password = password
         self._ttl_s = ttl_s

@@ -6,6 +6,7 @@ Metadata files, manifest lists and manifests never change, so each is read once;
 from __future__ import annotations
 
 import json
+import os
 import struct
 import threading
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
-from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.io import FileIO, InputFile, OutputFile, load_file_io
 from pyiceberg.manifest import FileFormat, ManifestContent, ManifestFile, read_manifest_list
 
 from embedded.gateway.errors import Kind, Refusal
@@ -55,10 +56,11 @@ class Snapshot:
     """A table at a commit. `files` is None where only DuckDB's own Iceberg reader does it justice.
 
     That is so with delete files, other formats than Parquet, and columns that changed under files already written.
+    `past_id` is the snapshot's id, if it is not the metadata's current one that was asked for.
     """
 
     metadata_location: str
-    snapshot_id: int | None
+    past_id: int | None
     schema_key: str
     columns: tuple[Column, ...]
     files: tuple[DataFile, ...] | None
@@ -76,7 +78,7 @@ class Snapshots:
     """Snapshots by metadata location, the newest used kept in memory: about 1 KB a data file."""
 
     def __init__(self, snapshots: int = 256, manifests: int = 2048) -> None:
-        self._io = PyArrowFileIO()
+        self._io = _Local()
         self._lock = threading.Lock()
         self._snapshots = _Newest[tuple[str, int | None], Snapshot](snapshots)
         self._manifests = _Newest[str, tuple[DataFile, ...] | None](manifests)
@@ -131,7 +133,7 @@ class Snapshots:
             if len(metadata["schemas"]) > 1 or metadata["format-version"] > 2:
                 files = None
         key = f"{metadata['table-uuid']}/{schema_id}"
-        return Snapshot(location, wanted if snapshot else None, key, columns, files)
+        return Snapshot(location, snapshot_id, key, columns, files)
 
     def _files(self, snapshot: Mapping[str, Any], times: Mapping[int, str]) -> tuple[DataFile, ...] | None:
         found: list[DataFile] = []
@@ -174,6 +176,32 @@ def local_path(location: str) -> str:
     """A location as the engine reads it: the path of file:///…, anything else unchanged."""
     parsed = urlparse(location)
     return unquote(parsed.path) if parsed.scheme == "file" else location
+
+
+class _Local(FileIO):
+    """Files of this machine, opened plainly: pyiceberg's own way loads pandas, half of the gateway's start."""
+
+    def new_input(self, location: str) -> InputFile:
+        if "://" in location and not location.startswith("file:"):
+            return load_file_io(location=location).new_input(location)
+        return _LocalInput(location)
+
+    def new_output(self, location: str) -> OutputFile:
+        raise NotImplementedError("the gateway only reads")
+
+    def delete(self, location: str | InputFile | OutputFile) -> None:
+        raise NotImplementedError("the gateway only reads")
+
+
+class _LocalInput(InputFile):
+    def __len__(self) -> int:
+        return os.path.getsize(local_path(self.location))
+
+    def exists(self) -> bool:
+        return os.path.exists(local_path(self.location))
+
+    def open(self, seekable: bool = True) -> Any:
+        return open(local_path(self.location), "rb")
 
 
 def _load(location: str) -> dict[str, Any]:

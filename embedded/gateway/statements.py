@@ -236,7 +236,7 @@ def _relation_sql(source: _Source, bounds: tuple[Bound, ...], times: tuple[str, 
     ranges = _ranges(snapshot, bounds, times)
     items = ", ".join(_read(column) for column in snapshot.columns)
     if snapshot.files is None:
-        past = f", snapshot_from_id = {snapshot.snapshot_id}" if snapshot.snapshot_id is not None else ""
+        past = f", snapshot_from_id = {snapshot.past_id}" if snapshot.past_id is not None else ""
         scan = f"iceberg_scan({_text(snapshot.metadata_location)}{past})"
     else:
         files = snapshot.files_in(ranges)
@@ -256,7 +256,7 @@ def _read(column: Column) -> str:
 def _ranges(
     snapshot: Snapshot, bounds: tuple[Bound, ...], times: tuple[str, ...]
 ) -> dict[str, tuple[int | None, int | None]]:
-    """By column: from (included) and to (excluded), us since the epoch; 1 ms wide at most, for the WHERE itself stays."""
+    """By column: from (included) and to (excluded), us since the epoch. Too wide by 1 ms at most."""
     ranges: dict[str, tuple[int | None, int | None]] = {}
     names = {column.name.lower(): column.name for column in snapshot.columns if column.type in _TIMES}
     for bound in bounds:

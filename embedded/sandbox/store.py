@@ -118,7 +118,7 @@ class Store:
                 now // 1000,
             ),
         )
-        self._trim("slack", "arrived_ms")
+        self._trim("slack")
         return self.message(channel, ts) or {}
 
     def update(self, channel: str, ts: str, text: str, blocks: Any, metadata: Any) -> dict[str, Any] | None:
@@ -172,7 +172,7 @@ class Store:
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (message_id, sender, recipient, subject, body, json.dumps(headers), self._clock() // 1000),
         )
-        self._trim("email", "id")
+        self._trim("email")
 
     # ---- both
 
@@ -224,9 +224,9 @@ class Store:
             self._db.execute("UPDATE faults SET remaining = remaining - 1 WHERE id = ?", (row["id"],))
         return _fault(row)
 
-    def _trim(self, table: str, order: str) -> None:
+    def _trim(self, table: str) -> None:
         self._db.execute(
-            f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY {order} DESC LIMIT -1 OFFSET ?)",
+            f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY rowid DESC LIMIT -1 OFFSET ?)",
             (self._keep,),
         )
 

@@ -9,24 +9,37 @@ from fastapi import APIRouter
 from tests.fake_dremio import FakeDremio, a_shop
 
 DREMIO = FakeDremio()
+HISTORY = datetime(1997, 3, 1, tzinfo=UTC)
+for _day in range(90):
+    DREMIO.order(HISTORY + timedelta(days=_day), "11.77", user_id=f"old-{_day}", product_id="cd")
 a_shop(DREMIO, datetime.now(UTC) - timedelta(seconds=1))
 ROUTER = APIRouter()
 
 
 @ROUTER.post("/fake/order")
-def order(total: str = "10.00") -> dict[str, str]:
-    """One order now, and a publish that shows it."""
+def order(total: str = "10.00", product: str = "tea") -> str:
+    """One order now, and a publish that shows it. Answers with its produced_at."""
     at = datetime.now(UTC)
-    DREMIO.order(at, total)
+    DREMIO.order(at, total, product_id=product)
     DREMIO.click(at)
-    return {"produced_at": at.isoformat(timespec="milliseconds"), "commit": DREMIO.publish(datetime.now(UTC))}
+    DREMIO.publish(datetime.now(UTC))
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@ROUTER.post("/fake/fatal")
+def fatal(service: str, message: str) -> None:
+    """One FATAL error now, with its alert, and a publish that shows both."""
+    at = datetime.now(UTC)
+    DREMIO.error(at, "FATAL", service, error_message=message)
+    DREMIO.alert(at, f"{hash(service) & 0xFFFFFFFF:08x}-0000-0000-0000-000000000000", service=service)
+    DREMIO.publish(datetime.now(UTC))
+
+
+@ROUTER.post("/fake/heartbeat")
+def heartbeat() -> None:
+    DREMIO.publish(datetime.now(UTC))
 
 
 @ROUTER.post("/fake/down")
 def down(is_down: bool) -> None:
     DREMIO.down = is_down
-
-
-@ROUTER.get("/fake/asked")
-def asked() -> list[str]:
-    return DREMIO.asked

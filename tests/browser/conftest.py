@@ -1,0 +1,149 @@
+"""A browser for tests that look at pages, and a served console to look at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
+
+from lakehouse.settings import PORTS, ROOT
+
+NAMES = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "chrome")
+USUAL_PLACES = (
+    "/usr/bin/chromium",
+    "/snap/bin/chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    str(Path.home() / "Applications/Google Chrome.app/Contents/MacOS/Google Chrome"),
+)
+# No sandbox: CI and containers run as root. The rest keeps the browser from calling home.
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+MISSING = "there is no Chrome or Chromium; install one, or run `playwright install chromium`"
+
+
+def installed_browser() -> str | None:
+    """The path of a Chrome or Chromium: from PATH, else from where they usually are."""
+    on_path = (shutil.which(name) for name in NAMES)
+    return next((path for path in on_path if path), None) or next(
+        (path for path in USUAL_PLACES if os.access(path, os.X_OK)), None
+    )
+
+
+def _launch(playwright: Playwright) -> Browser:
+    """Raises playwright's error where there is no browser, nor one that playwright brought."""
+    return playwright.chromium.launch(executable_path=installed_browser(), args=list(ARGUMENTS))
+
+
+@pytest.fixture(scope="session")
+def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """A headless browser. Without one, a test is skipped; with CI=true it fails."""
+    with sync_playwright() as playwright:
+        try:
+            browser = _launch(playwright)
+        except PlaywrightError as error:
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"{MISSING}: {str(error).splitlines()[0]}")
+            request.config.stash[_NO_BROWSER] = True
+            pytest.skip(MISSING)
+        yield browser
+        browser.close()
+
+
+_NO_BROWSER = pytest.StashKey[bool]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One closing sentence, where browser tests were left out."""
+    if config.stash.get(_NO_BROWSER, False):
+        terminalreporter.write_line(f"Browser tests were skipped: {MISSING}.")
+
+
+class Served:
+    """A console on a fake Dremio, in a process of its own."""
+
+    def __init__(self, port: int, log: Path) -> None:
+        self.port = port
+        self.log = log
+        self.url = f"http://127.0.0.1:{port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TILLWATCH_")}
+        environment["TILLWATCH_PORT_OFFSET"] = str(self.port - PORTS["console"])
+        environment["TILLWATCH_CONSOLE_REFRESH_S"] = "0.3"
+        environment["TILLWATCH_CONSOLE_DRILL_REFRESH_S"] = "0.5"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.browser.serve_fake"], cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:
+            try:
+                self.get("/liveness")
+            except OSError:
+                assert self._process.poll() is None, self.log.read_text()
+                time.sleep(0.1)
+            else:
+                return
+        raise AssertionError(f"the console did not start: {self.log.read_text()}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            return str(answer.read().decode())
+
+    def post(self, path: str) -> str:
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, method="POST"), timeout=5) as answer:
+            return str(answer.read().decode())
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # An offset reaches 20,000 ports up; what the system gives out may lie higher.
+    while not 0 <= port - PORTS["console"] <= 20000:
+        port = port - 15000
+    console = Served(port, tmp_path_factory.mktemp("console") / "console.log")
+    console.start()
+    yield console
+    console.stop()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """An empty page of 1440 x 900; a script error on it fails the test."""
+    page = chromium.new_page(viewport={"width": 1440, "height": 900}, timezone_id="Europe/Berlin")
+    page.set_default_timeout(15_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert not errors

@@ -1,0 +1,189 @@
+"""The console as people see it, in a browser."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.error
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Served
+
+pytestmark = pytest.mark.browser
+
+TABS = ("overview", "orders", "errors", "alerts")
+
+
+def opened(page: Page, served: Served, query: str = "") -> Page:
+    """Open the console, and wait until its websocket works: from then on, what is done is heard."""
+    served.post("/fake/heartbeat")
+    with page.expect_console_message(lambda message: "document idle" in message.text):
+        page.goto(f"{served.url}/app?{query}")
+    return page
+
+
+def eventually(holds: Callable[[], bool], within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)
+
+
+def tile(page: Page, key: str) -> str:
+    return page.locator(f'[data-tile="{key}"] .value').inner_text()
+
+
+def test_an_order_reaches_the_tile_the_list_and_the_chart(page: Page, served: Served) -> None:
+    opened(page, served)
+    before = page.get_attribute('[data-tile="revenue"]', "data-value")
+    commit = page.get_attribute("body", "data-commit")
+    produced_at = served.post("/fake/order?total=1234.56&product=samovar").strip('"')
+    expect(page.locator('[data-list="latest_orders"] tr').first).to_contain_text("samovar")
+    expect(page.locator('[data-list="latest_orders"]')).to_have_attribute("data-produced-at", produced_at)
+    expect(page.locator('[data-tile="revenue"]')).to_have_attribute("data-produced-at", produced_at)
+    assert page.get_attribute('[data-tile="revenue"]', "data-value") != before
+    assert page.get_attribute("body", "data-commit") != commit
+    newest = "() => Bokeh.documents[0].get_model_by_name('revenue_per_minute').renderers[0].data_source.data.revenue.at(-1)"
+    eventually(lambda: float(page.evaluate(newest)) >= 1234.56)
+
+
+def test_every_tab_stands_in_dark_and_light_without_going_over_the_edge(page: Page, served: Served) -> None:
+    for theme in ("dark", "light"):
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            for tab in TABS:
+                opened(page, served, f"tab={tab}&theme={theme}")
+                expect(page.locator(f"#{tab}")).to_be_visible()
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, (tab, theme, width)
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+
+
+def test_no_request_leaves_the_host(page: Page, served: Served) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for tab in TABS:
+        opened(page, served, f"tab={tab}")
+    expect(page.locator('[data-list="incident_rows"] tr').first).to_be_visible()
+    local = re.compile(rf"(blob:)?{re.escape(served.url)}/|data:")
+    assert asked
+    assert [url for url in asked if not local.match(url)] == []
+
+
+def test_brushing_the_time_axis_narrows_rows_and_the_url_which_a_colleague_can_open(
+    page: Page, chromium: Browser, served: Served
+) -> None:
+    opened(page, served, "tab=orders")
+    words = page.locator('[data-words="order_rows"]')
+    expect(words).to_contain_text("orders")
+    everything = words.inner_text()
+    drawn = page.locator("#orders .drill-time canvas").first
+    expect(drawn).to_be_visible()
+    page.wait_for_timeout(500)  # Bokeh lays out once more after its canvas is there
+    box = page.locator("#orders .drill-time .chart").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 400, box["y"] + 80)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 700, box["y"] + 100, steps=5)
+    page.mouse.up()
+    page.wait_for_url("**brush=**")
+    expect(words).not_to_have_text(everything)
+    expect(page.locator("#orders-brush")).to_contain_text("whole range")
+    page.locator('[data-facet="status"] button', has_text="CANCELLED").click()
+    page.wait_for_url("**status=CANCELLED**")
+    expect(page.locator('[data-list="order_rows"] tr', has_text="CREATED")).to_have_count(0)
+    colleague = chromium.new_page()
+    opened(colleague, served, page.url.partition("?")[2])
+    expect(colleague.locator('[data-words="order_rows"]')).to_have_text(words.inner_text())
+    colleague.close()
+    page.go_back()
+    expect(page.locator('[data-facet="status"] button', has_text="CANCELLED")).to_have_attribute(
+        "aria-pressed", "false"
+    )
+
+
+def test_back_returns_to_the_former_tab(page: Page, served: Served) -> None:
+    opened(page, served)
+    page.click("nav a[data-tab=errors]")
+    expect(page.locator('[data-list="error_rows"] tr').first).to_be_visible()
+    page.go_back()
+    expect(page.locator("#overview")).to_be_visible()
+    expect(page.locator("#errors")).to_be_hidden()
+    assert "tab=" not in page.url
+
+
+def test_an_absolute_range_of_long_ago_is_aggregated_and_counted(page: Page, served: Served) -> None:
+    opened(page, served, "tab=orders&from=1997-01-01T00:00:00Z&to=1998-07-01T00:00:00Z")
+    expect(page.locator('[data-words="order_rows"]')).to_have_text(re.compile(r"90 orders, \$1.059\.30 in total"))
+    expect(page.locator("#from")).to_have_value("1997-01-01T01:00")  # the viewer's zone is Berlin
+
+
+def test_a_value_in_the_url_that_cannot_be_used_is_told(page: Page, served: Served) -> None:
+    opened(page, served, "tab=nowhere&range=3w")
+    expect(page.locator("#notice")).to_contain_text("'nowhere' is no tab")
+
+
+def test_from_an_incident_to_the_rows_behind_it(page: Page, served: Served) -> None:
+    opened(page, served)
+    served.post("/fake/fatal?service=checkout&message=no%20stock%20for%20%3Cb%3Ebold%3C/b%3E")
+    row = page.locator(".incident", has_text="checkout")
+    expect(row).to_contain_text("open")
+    row.locator("a").click()
+    expect(page.locator('[data-list="behind_errors"] tr').first).to_contain_text("no stock for <b>bold</b>")
+    expect(page.locator('[data-list="behind_alerts"] tr').first).to_contain_text("FIRING")
+    page.click("#behind-links a")
+    expect(page.locator('[data-list="error_rows"] tr').first).to_contain_text("checkout")
+
+
+def test_a_dead_gateway_greys_the_page_keeps_its_data_and_recovers_by_itself(page: Page, served: Served) -> None:
+    opened(page, served)
+    revenue = tile(page, "revenue")
+    served.post("/fake/down?is_down=true")
+    try:
+        expect(page.locator("body")).to_have_attribute("data-health", "stale")
+        expect(page.locator("#health")).to_contain_text("No Dremio answers")
+        assert tile(page, "revenue") == revenue
+        assert "grayscale" in page.evaluate("getComputedStyle(document.querySelector('.tile')).filter")
+        age = page.locator("#age").inner_text()
+        expect(page.locator("#age")).not_to_have_text(age)
+        assert "Traceback" not in page.inner_text("body")
+        eventually(lambda: _status(served, "/readyz") == 503)
+    finally:
+        served.post("/fake/down?is_down=false")
+        served.post("/fake/heartbeat")
+    expect(page.locator("body")).to_have_attribute("data-health", "ok")
+    assert _status(served, "/readyz") == 200
+
+
+def test_a_restarted_console_is_found_again(page: Page, served: Served) -> None:
+    opened(page, served)
+    served.stop()
+    expect(page.locator("#health")).to_contain_text("no word from the console", timeout=20_000)
+    served.start()
+    served.post("/fake/heartbeat")
+    expect(page.locator("body")).to_have_attribute("data-health", "ok", timeout=40_000)
+
+
+def test_the_console_tells_how_it_fares(served: Served) -> None:
+    text = served.get("/metrics")
+    for name in ("poll_seconds", "poll_failures", "age_seconds", "sessions", "wakes", "tick_seconds", "statements"):
+        assert f"tillwatch_console_{name}" in text
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_nothing_on_a_tab_shuts_anybody_out(page: Page, served: Served, tab: str) -> None:
+    opened(page, served, f"tab={tab}")
+    page.wait_for_timeout(300)
+    found = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+    assert [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in found] == []
+
+
+def _status(served: Served, path: str) -> int:
+    try:
+        served.get(path)
+    except urllib.error.HTTPError as error:
+        return error.code
+    return 200

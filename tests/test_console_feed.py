@@ -1,0 +1,376 @@
+"""What the console says of the shop, and how it asks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from console.feed.asker import Asker, want
+from console.feed.hub import Hub
+from console.feed.incidents import incidents_of
+from console.feed.minutes import Minutes, minutes_of
+from console.feed.pins import Pins
+from console.feed.poller import Poller
+from console.feed.snapshot import Snapshot
+from console.feed.tiles import THIN, Limits, Tile, short, tiles_of
+from tests.fake_dremio import FakeDremio
+
+NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
+ALL = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
+
+
+class Somebody:
+    """A viewer that counts how often it is woken."""
+
+    def __init__(self, watches: str | None = "overview") -> None:
+        self.watches = watches
+        self.woken = 0
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+@pytest.fixture
+def dremio() -> Iterator[FakeDremio]:
+    fake = FakeDremio()
+    yield fake
+    fake.close()
+
+
+def a_poller(dremio: FakeDremio, hub: Hub, counted: tuple[str, ...] = ALL) -> Poller:
+    return Poller(dremio, hub, refresh_s=1, idle_refresh_s=15, counted_statuses=counted, now=lambda: NOON)
+
+
+def snapshot_of(dremio: FakeDremio, counted: tuple[str, ...] = ALL) -> Snapshot:
+    """What one look gives to a viewer of the Overview."""
+    hub, viewer = Hub(), Somebody()
+    hub.join(viewer)
+    a_poller(dremio, hub, counted).poll()
+    assert hub.snapshot.error is None
+    assert not hub.snapshot.failed
+    return hub.snapshot
+
+
+def tiles(snapshot: Snapshot) -> dict[str, Tile]:
+    row = snapshot.answers["tiles"].table.to_pylist()[0]
+    return {tile.key: tile for tile in tiles_of(row, minutes_of(snapshot), "$", Limits())}
+
+
+def the_minutes(snapshot: Snapshot) -> Minutes:
+    minutes = minutes_of(snapshot)
+    assert minutes is not None
+    return minutes
+
+
+# ---- tiles
+
+
+def test_tiles_count_the_five_minutes_up_to_as_of_and_compare_with_the_five_before(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=5), "10.00")  # the first moment that counts
+    dremio.order(NOON - timedelta(milliseconds=1), "20.00")
+    dremio.order(NOON, "1000.00")  # as_of itself does not
+    dremio.order(NOON - timedelta(minutes=10), "15.00")
+    dremio.publish(NOON)
+    found = tiles(snapshot_of(dremio))
+    assert found["revenue"].text == "$30.00"
+    assert found["revenue"].value == Decimal("30.00")
+    assert found["revenue"].change == f"+100{THIN}%"
+    assert found["revenue"].good is True
+    assert found["revenue"].newest == NOON - timedelta(milliseconds=1)
+    assert found["orders"].text == "2"
+    assert found["average"].text == "$15.00"
+
+
+def test_only_counted_statuses_are_orders_but_a_cancelled_one_still_converts(dremio: FakeDremio) -> None:
+    at = NOON - timedelta(minutes=1)
+    dremio.order(at, "10.00", user_id="ada")
+    dremio.order(at, "99.00", user_id="bob", status="CANCELLED")
+    for user in ("ada", "bob", "cy", "di"):
+        dremio.click(at, user)
+    dremio.publish(NOON)
+    found = tiles(snapshot_of(dremio, ("CREATED",)))
+    assert found["revenue"].text == "$10.00"
+    assert found["conversion"].value == 0.5
+    assert found["users"].text == "4"
+
+
+def test_who_ordered_without_a_click_does_not_convert(dremio: FakeDremio) -> None:
+    at = NOON - timedelta(minutes=1)
+    dremio.order(at, user_id="ghost")
+    dremio.click(at, "ada")
+    dremio.publish(NOON)
+    assert tiles(snapshot_of(dremio))["conversion"].value == 0
+
+
+def test_errors_per_click_counts_error_and_fatal_and_says_when_it_is_high(dremio: FakeDremio) -> None:
+    at = NOON - timedelta(minutes=1)
+    for severity in ("DEBUG", "INFO", "WARN", "ERROR", "FATAL"):
+        dremio.error(at, severity)
+    for _ in range(20):
+        dremio.click(at)
+    dremio.publish(NOON)
+    tile = tiles(snapshot_of(dremio))["error_rate"]
+    assert tile.value == 0.1
+    assert (tile.state, tile.word) == ("bad", "high")
+    assert tile.exact.startswith("2 errors in 20 clicks")
+
+
+def test_a_zero_below_the_line_is_not_a_number_and_says_why(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(days=1))
+    dremio.publish(NOON)
+    found = tiles(snapshot_of(dremio))
+    assert (found["conversion"].text, found["conversion"].why) == ("n/a", "nobody clicked in 5 min")
+    assert (found["error_rate"].text, found["error_rate"].why) == ("n/a", "no click in 5 min")
+    assert (found["average"].text, found["average"].why) == ("n/a", "no order in 5 min")
+    assert found["orders"].text == "0"
+    assert found["orders"].change == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"), (412, "412"), (1204, f"1{THIN}204"), (9999, f"9{THIN}999"), (12408, f"12.41{THIN}k"),
+        (999_949, f"999.9{THIN}k"), (2_500_000, f"2.500{THIN}M"), (-1204, f"−1{THIN}204"),
+    ],
+)  # fmt: skip
+def test_a_tile_has_at_most_four_digits_that_count(number: float, text: str) -> None:
+    assert short(number, 0) == text
+
+
+# ---- minutes
+
+
+def test_a_minute_without_rows_is_zero_after_the_first_event_and_a_gap_before(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=3), "5.00")
+    dremio.order(NOON - timedelta(minutes=1), "7.00")
+    dremio.publish(NOON)
+    minutes = the_minutes(snapshot_of(dremio))
+    assert len(minutes.starts) == 60
+    assert minutes.starts[-1] == NOON.replace(second=0)
+    assert minutes.revenue[-5:] == (None, 5.0, 0.0, 7.0, 0.0)
+    assert minutes.average[-4:] == (5.0, None, 7.0, None)
+    # No error was ever reported: nobody knows whether that topic works.
+    assert set(minutes.errors["ERROR"]) == {None}
+
+
+def test_active_users_are_those_of_the_minute_that_ended(dremio: FakeDremio) -> None:
+    dremio.click(NOON - timedelta(minutes=1), "ada")
+    dremio.click(NOON - timedelta(minutes=2), "bob")
+    dremio.publish(NOON)
+    minutes = the_minutes(snapshot_of(dremio))
+    assert minutes.users[-3:] == (1.0, 2.0, None)
+
+
+def test_a_late_order_mends_its_minute(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=20), "5.00")
+    dremio.click(NOON - timedelta(minutes=20), "ada")
+    dremio.click(NOON - timedelta(minutes=10), "bob")
+    dremio.publish(NOON)
+    hub, viewer = Hub(), Somebody()
+    hub.join(viewer)
+    poller = a_poller(dremio, hub)
+    poller.poll()
+    assert the_minutes(hub.snapshot).conversion[-11] == 0.0
+    dremio.order(NOON - timedelta(minutes=10), "3.00", user_id="bob")
+    dremio.publish(NOON + timedelta(seconds=1))
+    poller.poll()
+    minutes = the_minutes(hub.snapshot)
+    assert minutes.revenue[-11] == 3.0
+    assert minutes.conversion[-11] == 1.0
+
+
+# ---- incidents
+
+
+def test_an_incident_is_open_until_its_resolved_row_and_an_old_one_never_was(dremio: FakeDremio) -> None:
+    dremio.alert(NOON - timedelta(minutes=9), "a")
+    dremio.alert(NOON - timedelta(minutes=3), "a", starts_at=NOON - timedelta(minutes=9))
+    dremio.alert(NOON - timedelta(minutes=8), "b", service="search")
+    dremio.alert(NOON - timedelta(minutes=2), "b", "RESOLVED", service="search")
+    dremio.alert(NOON - timedelta(hours=7), "c", received_at=NOON)
+    dremio.publish(NOON)
+    table = dremio.ask("incidents", since=NOON - timedelta(days=1), until=NOON, most=10)
+    found = incidents_of(table.to_pylist(), timedelta(hours=1))
+    assert [(one.incident_id, one.state, one.firings) for one in found] == [
+        ("a", "open", 2),
+        ("c", "old", 1),
+        ("b", "resolved", 1),
+    ]
+    assert not found[2].description.startswith("Resolved: ")
+
+
+# ---- poller and hub
+
+
+def test_one_statement_a_look_while_nothing_is_published_whatever_the_number_of_viewers(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1))
+    dremio.publish(NOON)
+    hub = Hub()
+    viewers = [Somebody() for _ in range(20)]
+    for viewer in viewers:
+        hub.join(viewer)
+    poller = a_poller(dremio, hub)
+    poller.poll()
+    dremio.asked.clear()
+    for _ in range(10):
+        poller.poll()
+    assert dremio.asked == ["head"] * 10
+    dremio.publish(NOON + timedelta(seconds=1))
+    dremio.asked.clear()
+    poller.poll()
+    assert dremio.asked == ["head", "as_of", "incidents", "minutes", "tiles", "latest_orders", "latest_errors"]
+    assert {viewer.woken for viewer in viewers} == {2}
+
+
+def test_questions_of_a_tab_nobody_looks_at_are_not_asked(dremio: FakeDremio) -> None:
+    dremio.publish(NOON)
+    hub, viewer = Hub(), Somebody("orders")
+    hub.join(viewer)
+    poller = a_poller(dremio, hub)
+    poller.poll()
+    assert "tiles" not in dremio.asked
+    viewer.watches = "overview"
+    poller.poll()
+    assert "tiles" in dremio.asked
+
+
+def test_a_dead_dremio_keeps_the_last_answers_says_why_and_recovers(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1))
+    dremio.publish(NOON)
+    hub, viewer = Hub(), Somebody()
+    hub.join(viewer)
+    poller = a_poller(dremio, hub)
+    poller.poll()
+    good = hub.snapshot
+    dremio.down = True
+    poller.poll()
+    assert "No Dremio answers" in str(hub.snapshot.error)
+    assert hub.snapshot.answers == good.answers
+    assert poller.period_s <= 5
+    dremio.down = False
+    poller.poll()
+    assert hub.snapshot.error is None
+    assert viewer.woken == 3
+
+
+def test_a_question_that_fails_alone_keeps_its_last_answer_and_the_others_go_on(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1))
+    dremio.publish(NOON)
+    hub, viewer = Hub(), Somebody()
+    hub.join(viewer)
+    poller = a_poller(dremio, hub)
+    poller.poll()
+    first = hub.snapshot.commit
+    dremio.broken.add("tiles")
+    second = dremio.publish(NOON + timedelta(seconds=1))
+    poller.poll()
+    assert hub.snapshot.answers["tiles"].commit == first
+    assert hub.snapshot.answers["minutes"].commit == second
+    assert "Column 'x' not found" in hub.snapshot.failed["tiles"]
+
+
+def test_the_poller_survives_whatever_is_thrown_at_it(dremio: FakeDremio, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub()
+
+    def surprise() -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(dremio, "head", surprise)
+    a_poller(dremio, hub).poll()
+    assert "ZeroDivisionError" in str(hub.snapshot.error)
+
+
+def test_looks_do_not_drift(dremio: FakeDremio) -> None:
+    hub, viewer = Hub(), Somebody()
+    hub.join(viewer)
+    dremio.publish(NOON)
+    poller = Poller(dremio, hub, refresh_s=0.02, idle_refresh_s=0.02, counted_statuses=ALL)
+    poller.start()
+    time.sleep(1.0)
+    poller.stop()
+    looks = dremio.asked.count("head")
+    assert 30 <= looks <= 55
+
+
+def test_a_broken_session_does_not_keep_the_news_from_the_others() -> None:
+    class Broken(Somebody):
+        def wake(self) -> None:
+            raise RuntimeError("half closed")
+
+    hub, good, broken, hidden = Hub(), Somebody(), Broken(), Somebody(None)
+    for viewer in (broken, good, hidden):
+        hub.join(viewer)
+    hub.publish(Snapshot())
+    assert good.woken == 1
+    assert hidden.woken == 0
+    assert hub.viewers == 2
+
+
+def test_the_hub_does_not_keep_a_session_alive() -> None:
+    hub = Hub()
+    hub.join(Somebody())
+    assert hub.viewers == 0
+
+
+def test_a_snapshot_cannot_be_changed(dremio: FakeDremio) -> None:
+    dremio.publish(NOON)
+    snapshot = snapshot_of(dremio)
+    with pytest.raises(FrozenInstanceError):
+        snapshot.commit = "other"  # type: ignore[misc]  # that is the point
+    with pytest.raises(TypeError):
+        snapshot.answers["tiles"] = None  # type: ignore[index]  # that is the point
+
+
+# ---- drill-down
+
+
+def test_sessions_that_choose_alike_share_one_answer(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1))
+    commit = dremio.publish(NOON)
+    asker, viewers = Asker(dremio), [Somebody("orders") for _ in range(5)]
+    wanted = want("orders_by_status", commit, since=NOON - timedelta(hours=1), until=NOON, all_products=1, products=())
+    for viewer in viewers:
+        assert asker.get(wanted, viewer) is None
+    deadline = time.monotonic() + 5
+    while any(not viewer.woken for viewer in viewers) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    got = asker.get(wanted, viewers[0])
+    assert got is not None
+    assert got.table is not None
+    assert got.table.to_pylist()[0]["n"] == 1
+    assert dremio.asked.count("orders_by_status") == 1
+    asker.close()
+
+
+def test_a_drill_down_stays_on_its_commit_for_its_cadence() -> None:
+    clock = [0.0]
+    pins = Pins(lambda: clock[0])
+    older, newer = Snapshot(1, "aa", NOON), Snapshot(2, "bb", NOON + timedelta(seconds=1))
+    pins.pin(older, 5)
+    clock[0] = 4
+    held = pins.pin(newer, 5)
+    assert held is not None
+    assert held.commit == "aa"
+    clock[0] = 5
+    moved = pins.pin(newer, 5)
+    assert moved is not None
+    assert moved.commit == "bb"
+
+
+# ---- what may know what
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [("console.feed.poller", "panel"), ("console.feed.asker", "bokeh"), ("console.live", "holoviews")],
+)
+def test_the_feed_knows_no_panel_and_the_live_charts_no_holoviews(package: str, forbidden: str) -> None:
+    code = f"import sys, {package}; sys.exit({forbidden!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,103 @@
+"""The live charts send only what is new."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from bokeh.document import Document
+from bokeh.document.events import ColumnDataChangedEvent, ColumnsPatchedEvent, ColumnsStreamedEvent
+
+from console import live, look
+from console.feed.minutes import Minutes
+from console.live.chart import Chart, last_hour, move
+from console.url import SEVERITIES
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+def the_hour(last: datetime, open_orders: float = 3.0, **changes: float | None) -> Minutes:
+    """An hour of steady trade that ends with the minute `last`; `changes` sets minutes back, as back_5=7.0."""
+    starts = tuple(last - timedelta(minutes=back) for back in range(59, -1, -1))
+    values: list[float | None] = [float(start.minute) for start in starts]
+    values[-1] = open_orders
+    for name, value in changes.items():
+        values[-1 - int(name.removeprefix("back_"))] = value
+    series = tuple(values)
+    return Minutes(starts, series, series, series, series, dict.fromkeys(SEVERITIES, series), series)
+
+
+@pytest.fixture(params=live.CHARTS, ids=lambda kind: kind.__name__)
+def chart(request: pytest.FixtureRequest) -> Chart:
+    kind: type[Chart] = request.param
+    return kind(look.tokens("dark"), last_hour())
+
+
+def events_of(chart: Chart, minutes: Minutes) -> list[Any]:
+    doc = Document()
+    doc.add_root(chart.root)
+    events: list[Any] = []
+    doc.on_change(events.append)
+    chart.update(minutes)
+    return events
+
+
+def test_a_full_hour_is_shown_with_the_open_minute_apart(chart: Chart) -> None:
+    chart.update(the_hour(NOON))
+    assert len(chart.source.data["minute"]) == 60
+    assert list(chart.source.data["hatch"]) == [" "] * 59 + ["/"]
+
+
+def test_within_a_minute_only_its_own_cells_are_sent(chart: Chart) -> None:
+    chart.update(the_hour(NOON))
+    events = events_of(chart, the_hour(NOON, open_orders=4.0))
+    assert [type(event) for event in events] == [ColumnsPatchedEvent]
+
+
+def test_a_new_minute_is_streamed_and_a_late_order_patched(chart: Chart) -> None:
+    chart.update(the_hour(NOON))
+    events = events_of(chart, the_hour(NOON + timedelta(minutes=1), back_7=99.0))
+    assert not any(isinstance(event, ColumnDataChangedEvent) for event in events)
+    assert any(isinstance(event, ColumnsStreamedEvent) for event in events)
+    assert len(chart.source.data["minute"]) == 60
+    value_columns = set(chart.source.data) - {"minute", "middle", "hatch", "alpha", "closes"}
+    assert all(chart.source.data[name][-8] == 99.0 for name in value_columns)
+
+
+def test_nothing_new_sends_nothing(chart: Chart) -> None:
+    chart.update(the_hour(NOON, back_3=None))
+    assert events_of(chart, the_hour(NOON, back_3=None)) == []
+
+
+def test_a_gap_is_no_number(chart: Chart) -> None:
+    chart.update(the_hour(NOON, back_3=None))
+    value_columns = set(chart.source.data) - {"minute", "middle", "hatch", "alpha", "closes"}
+    assert all(math.isnan(chart.source.data[name][-4]) for name in value_columns)
+
+
+def test_the_axis_ends_with_the_open_minute() -> None:
+    hour = last_hour()
+    move(hour, the_hour(NOON))
+    assert hour.end == (NOON + timedelta(minutes=1)).timestamp() * 1000
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_every_text_can_be_read(theme: str) -> None:
+    """Contrast of at least 4.5 on the page and on a card (WCAG 2.1)."""
+    colours = look.tokens(theme)
+    for text in ("text", "text-quiet", "state-bad", "state-watch", "state-ok", "accent"):
+        for ground in ("page", "card", "card-high"):
+            assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+
+
+def _contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,346 @@
+"""The client gets its answer through expired tokens and restarts, and says in a sentence when it cannot."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import flight
+
+from lakehouse import dremio as module
+from lakehouse.dremio import (
+    AuthError,
+    Cancelled,
+    Dremio,
+    NotFound,
+    ProtocolError,
+    QueryError,
+    Timeout,
+    Unavailable,
+    fill,
+    literal,
+)
+from lakehouse.settings import DremioSettings
+
+# ---- values and templates -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("o'brien; --", "'o''brien; --'"),
+        (3, "3"),
+        (-3, "(-3)"),
+        (True, "TRUE"),
+        (Decimal("1E+3"), "1000"),
+        (Decimal("-0.10"), "(-0.10)"),
+        (2.5, "CAST(2.5 AS DOUBLE)"),
+        (None, "CAST(NULL AS VARCHAR)"),
+        (date(2026, 3, 2), "DATE '2026-03-02'"),
+        (datetime(2026, 3, 2, 12, 0, 0, 123999, UTC), "TIMESTAMP '2026-03-02 12:00:00.123'"),
+        (datetime(2026, 3, 2, 1, tzinfo=timezone(timedelta(hours=2))), "TIMESTAMP '2026-03-01 23:00:00.000'"),
+        (["a", "b"], "'a', 'b'"),
+        ([], "CAST(NULL AS VARCHAR)"),
+    ],
+)
+def test_a_value_is_written_as_dremio_reads_it(value: Any, text: str) -> None:
+    assert literal(value) == text
+
+
+def test_a_template_is_filled_outside_quotes_and_comments_only() -> None:
+    sql = fill(
+        "-- rows of {nothing}, :nobody\nSELECT ':a' AS \"{b}\", a -:n AS c FROM {alerts} x WHERE x.at >= :since;",
+        "ab12",
+        {"n": -1, "since": datetime(2026, 3, 2, tzinfo=UTC)},
+    )
+    assert sql == (
+        'SELECT \':a\' AS "{b}", a -(-1) AS c FROM nessie_minio_catalog.ecommerce_db.alerts AT COMMIT "ab12" x '
+        "WHERE x.at >= TIMESTAMP '2026-03-02 00:00:00.000'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "commit", "binds", "says"),
+    [
+        ("SELECT :since", None, {}, "needs a value for ':since'"),
+        ("SELECT 1", None, {"since": 1}, "has no place for ':since'"),
+        ("SELECT 1 FROM {nope}", None, {}, "the table 'nope', which the contract does not have"),
+        ("SELECT 1 FROM {alerts}", 'a" OR 1', {}, "is no commit id"),
+        ("SELECT :at", None, {"at": datetime(2026, 3, 2)}, "has no time zone"),  # noqa: DTZ001  # what is refused
+        ("SELECT :x", None, {"x": float("nan")}, "nan has no place in SQL"),
+        ("SELECT :x", None, {"x": object()}, "type object has no place in SQL"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_names_what_is_wrong(
+    template: str, commit: str | None, binds: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(QueryError, match=says):
+        fill(template, commit, binds)
+
+
+def test_a_question_that_is_not_there_is_named() -> None:
+    with pytest.raises(ProtocolError, match="no question 'nope'"):
+        Dremio(DremioSettings.load()).ask("nope")
+
+
+# ---- a Dremio that can be told what to do ---------------------------------------------------------------------------
+
+ANSWER = pa.table({"n": pa.array([1], pa.int64()), "at": pa.array([0], pa.timestamp("ms"))})
+
+
+class Stand(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight has no types
+    """Answers ANSWER, and notes what came; set `on_plan` and `on_read` to misbehave."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.logins = 0
+        self.plans = 0
+        self.cookies: list[list[str]] = []
+        self.valid: set[str] = set()
+        self.session = "s1"
+        self.on_plan: Callable[[], None] = lambda: None
+        self.on_read: Callable[[], Iterator[pa.RecordBatch]] = lambda: iter(ANSWER.to_batches())
+        self.schema = ANSWER.schema
+        super().__init__(f"grpc://127.0.0.1:{port}", auth_handler=NoPayload(), middleware={"door": Door(self)})
+
+    def get_flight_info(self, context: Any, descriptor: flight.FlightDescriptor) -> flight.FlightInfo:
+        self.plans += 1
+        self.on_plan()
+        return flight.FlightInfo(self.schema, descriptor, [flight.FlightEndpoint(b"t", [])], -1, -1)
+
+    def do_get(self, context: Any, ticket: flight.Ticket) -> flight.GeneratorStream:
+        return flight.GeneratorStream(ANSWER.schema, self.on_read())
+
+
+class NoPayload(flight.ServerAuthHandler):  # type: ignore[misc]  # pyarrow.flight has no types
+    def authenticate(self, outgoing: Any, incoming: Any) -> None:
+        pass
+
+    def is_valid(self, token: bytes) -> bytes:
+        return b""
+
+
+class Door(flight.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow.flight has no types
+    def __init__(self, stand: Stand) -> None:
+        self.stand = stand
+
+    def start_call(self, info: flight.CallInfo, headers: dict[str, list[str]]) -> flight.ServerMiddleware:
+        stand = self.stand
+        [authorization] = headers["authorization"]
+        if info.method == flight.FlightMethod.HANDSHAKE:
+            if authorization != "Basic ZHJlbWlvOmRyZW1pbzEyMw==":
+                raise flight.FlightUnauthenticatedError("Login failed: Invalid username or password")
+            stand.logins += 1
+            token = f"Bearer t{stand.logins}"
+            stand.valid.add(token)
+            return Sends({"authorization": token})
+        if authorization not in stand.valid:
+            raise flight.FlightUnauthenticatedError("")
+        cookies = headers.get("cookie", [])
+        stand.cookies.append(cookies)
+        if not cookies:
+            return Sends({"authorization": authorization, "set-cookie": f"SESSION_ID={stand.session}"})
+        if cookies != [f"SESSION_ID={stand.session}"]:
+            raise flight.FlightUnauthenticatedError("UserSession is not available in the cache")
+        return Sends({"authorization": authorization})
+
+
+class Sends(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow.flight has no types
+    def __init__(self, headers: dict[str, str]) -> None:
+        self.headers = headers
+
+    def sending_headers(self) -> dict[str, str]:
+        return self.headers
+
+
+@pytest.fixture
+def stand() -> Iterator[Stand]:
+    server = Stand()
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture
+def client(stand: Stand) -> Iterator[Dremio]:
+    settings = DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}", plan_timeout="300 ms", fetch_timeout="300 ms")
+    with Dremio(settings) as opened:
+        yield opened
+
+
+def fail(error: BaseException) -> Callable[[], None]:
+    def raises() -> None:
+        raise error
+
+    return raises
+
+
+def test_it_logs_in_once_and_keeps_its_session(stand: Stand, client: Dremio) -> None:
+    assert stand.logins == 0
+    for _ in range(3):
+        client.sql("SELECT 1")
+    assert stand.logins == 1
+    assert stand.cookies[1:] == [["SESSION_ID=s1"]] * 5
+
+
+def test_times_come_back_in_utc(client: Dremio) -> None:
+    assert client.sql("SELECT 1").to_pylist() == [{"n": 1, "at": datetime(1970, 1, 1, tzinfo=UTC)}]
+
+
+def test_an_expired_token_and_a_forgotten_session_are_mended_without_a_word(stand: Stand, client: Dremio) -> None:
+    client.sql("SELECT 1")
+    stand.valid.clear()
+    client.sql("SELECT 1")
+    stand.session = "s2"
+    client.sql("SELECT 1")
+    assert stand.logins == 3
+    assert client.state.status == "up"
+
+
+def test_many_threads_share_one_login(stand: Stand, client: Dremio) -> None:
+    threads = [threading.Thread(target=client.sql, args=("SELECT 1",)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (stand.logins, stand.plans) == (1, 8)
+
+
+def test_a_token_is_renewed_before_its_life_ends(stand: Stand) -> None:
+    now = 0.0
+    with Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}"), clock=lambda: now) as client:
+        client.sql("SELECT 1")
+        now = 0.81 * module.TOKEN_LIFE_S
+        client.sql("SELECT 1")
+    assert stand.logins == 2
+
+
+def test_a_wrong_password_is_one_sentence(stand: Stand) -> None:
+    with Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}", password="guess")) as client:
+        with pytest.raises(AuthError) as caught:
+            client.sql("SELECT 1")
+        assert str(caught.value) == (
+            f"Dremio at grpc://127.0.0.1:{stand.port} does not let user 'dremio' in "
+            "(Login failed: Invalid username or password): check dremio.user and dremio.password."
+        )
+        assert client.state.status == "down"
+
+
+def test_a_restart_is_survived_and_a_dead_server_is_told_at_once(stand: Stand, client: Dremio) -> None:
+    client.sql("SELECT 1")
+    port = stand.port
+    stand.shutdown()
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match="No Dremio answers at"):
+        client.sql("SELECT 1")
+    assert time.monotonic() - started < 0.3
+    assert client.state.status == "down"
+    assert client.state.last_ok is not None
+    again = Stand(port)
+    try:
+        deadline = time.monotonic() + 5
+        while client.state.status != "up" and time.monotonic() < deadline:
+            try:
+                client.sql("SELECT 1")
+            except Unavailable:
+                time.sleep(0.05)
+        assert client.state.status == "up"
+    finally:
+        again.shutdown()
+
+
+def test_a_server_that_was_never_there_is_unavailable() -> None:
+    client = Dremio(DremioSettings.load(uri="grpc://127.0.0.1:1"))
+    with client, pytest.raises(Unavailable, match=r"No Dremio answers at grpc://127\.0\.0\.1:1"):
+        client.head()
+
+
+def test_one_lost_connection_is_tried_again(stand: Stand, client: Dremio) -> None:
+    failures = iter([flight.FlightUnavailableError("Connection reset")])
+
+    def once() -> None:
+        for failure in failures:
+            raise failure
+
+    stand.on_plan = once
+    client.sql("SELECT 1")
+    assert stand.plans == 2
+
+
+@pytest.mark.parametrize("where", ["plan", "read"])
+def test_an_answer_that_does_not_come_is_given_up(stand: Stand, client: Dremio, where: str) -> None:
+    def slowly() -> Iterator[pa.RecordBatch]:
+        yield ANSWER.to_batches()[0]
+        time.sleep(0.6)
+
+    if where == "plan":
+        stand.on_plan = lambda: time.sleep(0.6)
+    else:
+        stand.on_read = slowly
+    with pytest.raises(Timeout, match=r"no answer within 0\.3 s"):
+        client.sql("SELECT 1")
+    assert client.state.status == "degraded"
+
+
+def test_a_statement_cancelled_in_mid_stream_is_no_ctrl_c(stand: Stand, client: Dremio) -> None:
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield ANSWER.to_batches()[0]
+        raise flight.FlightCancelledError("Query cancelled by user 'ops'")
+
+    stand.on_read = broken
+    with pytest.raises(Cancelled, match="Query cancelled by user 'ops'"):
+        client.sql("SELECT 1")
+
+
+VALIDATION = "Object 'x' not found within 'a.b'. Please check.\nstartLine 2\nstartColumn 7\nSQL Query SELECT"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (pa.ArrowInvalid(VALIDATION), NotFound, "Object 'x' not found within 'a.b'. Please check."),
+        (pa.ArrowInvalid("Encountered x\nstartLine 2\nstartColumn 7"), QueryError, "Encountered x."),
+        (flight.FlightUnauthorizedError("not allowed"), QueryError, "not allowed."),
+        (flight.FlightInternalError("DATA_READ ERROR"), QueryError, "DATA_READ ERROR."),
+        (pa.ArrowNotImplementedError("doAction"), ProtocolError, "cannot do this: doAction."),
+    ],
+)
+def test_an_error_becomes_one_clean_sentence(
+    stand: Stand, client: Dremio, error: Exception, kind: type[Exception], says: str
+) -> None:
+    stand.on_plan = fail(error)
+    with pytest.raises(kind) as caught:
+        client.sql("SELECT\n  1")
+    assert str(caught.value).endswith(says)
+    assert "Detail" not in str(caught.value)
+    assert "debug context" not in str(caught.value)
+    if isinstance(error, pa.ArrowInvalid) and isinstance(caught.value, QueryError):
+        assert (caught.value.line, caught.value.column) == (2, 7)
+    assert stand.plans == 1
+
+
+def test_other_columns_than_planned_are_refused(stand: Stand, client: Dremio) -> None:
+    stand.schema = pa.schema([("n", pa.int32())])
+    with pytest.raises(ProtocolError, match="not the ones that Dremio planned"):
+        client.sql("SELECT 1")
+
+
+def test_an_answer_without_end_is_cut_off(stand: Stand) -> None:
+    def endless() -> Iterator[pa.RecordBatch]:
+        while True:
+            yield ANSWER.to_batches()[0]
+
+    stand.on_read = endless
+    client = Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}"), max_rows=100)
+    with client, pytest.raises(ProtocolError, match="larger than 100 rows"):
+        client.sql("SELECT 1")
+
+
+def test_the_head_is_the_commit_of_main(stand: Stand, client: Dremio) -> None:
+    with pytest.raises(ProtocolError, match="names no commit of the branch main"):
+        client.head()
+    assert client.state.status == "degraded"

@@ -1,0 +1,94 @@
+"""Every question keeps to the SQL that Dremio and the gateway both have."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedded.gateway.commits import SqliteCommits
+from embedded.gateway.dialect import Dialect, words_of
+from embedded.gateway.engine import Engine
+from embedded.gateway.statements import Statements
+from lakehouse.dremio import QUESTIONS, fill, question_sql
+from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC
+from tests.conftest import Shop
+
+ALL = sorted(path.stem for path in QUESTIONS.glob("*.sql"))
+
+# What may stand before an opening bracket: functions that every Dremio has and computes alike.
+_SAFE = """
+AND AS AVG BETWEEN BY CASE CAST COALESCE COUNT DATE_TRUNC DECIMAL DISTINCT ELSE EXISTS FROM IN JOIN LENGTH LOWER MAX MIN
+NOT NULLIF ON OR OVER ROUND ROW_NUMBER SELECT SUM THEN UNION ALL UPPER USING VALUES VARCHAR WHEN WHERE LIKE SUBSTR
+SUBSTRING CONCAT WITH
+"""
+SAFE = frozenset(_SAFE.split())
+# They count whole tables, which reads no rows.
+WITHOUT_RANGE = {"demo_rows"}
+TIMES = {table.event_time for table in (*RAW_OF_TOPIC.values(), *KPI_TABLES)}
+
+
+class _Binds(dict[str, Any]):
+    """A value for every bind of a template, of the kind that its name tells."""
+
+    def __init__(self, template: str) -> None:
+        text = re.sub(r"--[^\n]*|'[^']*'", "", template)
+        super().__init__({name: _value(name) for name in re.findall(r"(?<![:\w]):([a-z_]\w*)", text)})
+
+
+def _value(name: str) -> Any:
+    if name == "step":
+        return "MINUTE"
+    if name in ("most", "limit") or name.startswith("all_"):
+        return 1
+    if name in ("severities", "services", "statuses", "products", "counted_statuses"):
+        return ["a", "b"]
+    if name in ("since", "until", "start", "end", "as_of", "before", "after"):
+        return datetime(2026, 3, 2, tzinfo=UTC)
+    return "a"
+
+
+@pytest.fixture(scope="module")
+def statements(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Statements]:
+    path: Path = tmp_path_factory.mktemp("shop")
+    shop = Shop(path)
+    shop.order()
+    shop.publish()
+    shop.close()
+    engine = Engine(path, path / "spill", threads=1, memory_limit_mb=64, timeout_s=5)
+    yield Statements(SqliteCommits(path / "catalog.db"), engine)
+    engine.close()
+
+
+@pytest.mark.parametrize("question", ALL)
+def test_a_question_can_be_asked(statements: Statements, question: str) -> None:
+    template = question_sql(question)
+    planned = statements.plan(fill(template, None, _Binds(template), question), ())
+    assert not [name for name in planned.schema.names if name.startswith("EXPR$")], "every column has a name"
+    list(statements.run(planned.ticket, lambda: False).batches)
+
+
+@pytest.mark.parametrize("question", ALL)
+def test_a_question_keeps_to_the_safe_subset(question: str) -> None:
+    template = question_sql(question)
+    assert template.startswith("-- "), "the first line says what it answers"
+    words = words_of(fill(template, None, _Binds(template), question))
+    called = {word.upper for word, after in itertools.pairwise(words) if word.kind == "word" and after.text == "("}
+    assert called <= SAFE
+    assert ("SELECT", "*") not in {(word.upper, after.text) for word, after in itertools.pairwise(words)}
+
+
+@pytest.mark.parametrize("question", [question for question in ALL if question not in WITHOUT_RANGE])
+def test_a_question_on_events_or_minutes_names_its_time_range(question: str) -> None:
+    template = question_sql(question)
+    sql = fill(template, None, _Binds(template), question)
+    for relation in Dialect().prepare(sql, words_of(sql)).shape.relations:
+        table = relation.path[-1]
+        if table in {table.name for table in (*RAW_OF_TOPIC.values(), *KPI_TABLES)}:
+            ops = {bound.op for bound in relation.bounds if bound.column in TIMES}
+            assert ops & {">", ">="}, f"{table} is read from its first row on"
