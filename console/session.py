@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bokeh.document import Document
-from bokeh.events import DocumentReady
+from bokeh.events import ClientReconnected, ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
 
 from console import live, look
@@ -52,7 +52,7 @@ class Session:
         self._visible = True
         self._closed = False
         self._number = 0
-        self._went = 0
+        self._went: Parts = {"query": None, "times": 0}
         self._sent: dict[str, Any] = {}
         self._drawn: Snapshot | None = None
         self.wire = Wire(name="wire")
@@ -79,6 +79,8 @@ class Session:
         doc.title = "tillwatch"
         doc.theme = look.bokeh_theme(self.view.theme)
         self.wire.js_on_change("down", CustomJS(code="window.tillwatch.take(cb_obj.down)"))
+        doc.js_on_event(ConnectionLost, CustomJS(code="window.tillwatch.lost()"))
+        doc.js_on_event(ClientReconnected, CustomJS(code="window.tillwatch.found()"))
         self.wire.on_change("up", lambda _attr, _old, new: self._told(new))
         for chart in self.charts:
             doc.add_root(chart.root)
@@ -137,7 +139,7 @@ class Session:
     def choose(self, **changes: Any) -> None:
         """Change the view by a choice made on a chart; the browser's URL follows."""
         self.view = replace(self.view, **changes)
-        self._went += 1
+        self._went = {"query": self.view.query(), "times": self._went["times"] + 1}
         self.wake()
 
     async def _tick(self) -> None:
@@ -195,7 +197,7 @@ class Session:
             "polled": snapshot.polled_at is not None,
         }
         parts["view"] = {"query": self.view.query(), "notices": self.notices, **_controls(self.view)}
-        parts["go"] = {"query": self.view.query() if self._went else None, "times": self._went}
+        parts["go"] = self._went
         news = {place: part for place, part in parts.items() if full or self._sent.get(place) != part}
         self._sent.update(news)
         self._number += 1

@@ -89,7 +89,7 @@ class Cast:
             "NOTIFIER_SLACK_BASE_URL": f"http://127.0.0.1:{sandbox}/api/",
             "NOTIFIER_SLACK_TOKEN": "xoxb-test",
             "NOTIFIER_SLACK_CHANNEL": "C0SANDBOX",
-            "NOTIFIER_SLACK_TIMEOUT_S": "2",
+            "NOTIFIER_SLACK_TIMEOUT_S": "1",
             "NOTIFIER_SLACK_PER_S": "100",
             "NOTIFIER_SETTLE": "300 ms",
             "NOTIFIER_SMTP_HOST": "127.0.0.1",

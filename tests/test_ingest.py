@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from lakehouse.events import page_of
 from lakehouse.kpis import kpi_sql
 from lakehouse.settings import OrdersSettings, UserError
+from tests import test_events
 from tests.conftest import NOON, Shop
 
 MINUTE = timedelta(minutes=1)
@@ -73,6 +76,38 @@ def test_a_message_that_cannot_be_read_becomes_a_dead_letter_and_nothing_stops(s
         (1, "EMPTY", None),
     ]
     assert [row["event_key"] for row in shop.rows("clicks_processed")] == ["after"]
+
+
+def test_counters_that_start_again_make_new_events(shop: Shop) -> None:
+    """A producer without event ids that restarts sends order 1 again: another order, at another time."""
+    shop.order(order_id=1)
+    shop.pass_time(MINUTE)
+    shop.order(order_id=1)
+    shop.publish()
+    assert [row["order_id"] for row in shop.rows("orders_processed")] == ["1", "1"]
+
+
+def test_each_kind_of_bad_message_is_one_dead_letter_with_its_reason_and_the_good_ones_are_in(shop: Shop) -> None:
+    shop.now = test_events.NOW
+    for _, message, _ in test_events.BAD:
+        shop.message("orders_topic", message)
+        shop.message("orders_topic", test_events.payload(test_events.ORDER))
+    shop.publish()
+    letters = sorted(shop.rows("dead_letters"), key=lambda row: row["source_offset"])
+    assert [(row["payload"], row["reason"]) for row in letters] == [
+        (message, str(reason)) for _, message, reason in test_events.BAD
+    ]
+    assert len({row["reason"] for row in letters}) == 8
+    assert len(shop.rows("orders_processed")) == 1  # the good one, told again and again
+
+
+def test_pages_in_clicks_per_minute_are_those_of_the_contract(shop: Shop) -> None:
+    urls = ["/", "", "/page", "/page/", "/page/cart?x=1", "/cart", "cart", "//a//b", "https://s.example/page/a#b", "?q"]
+    for url in urls:
+        shop.click(url=url)
+    shop.publish()
+    clicks = Counter(page_of(url) for url in urls)
+    assert {row["page"]: row["clicks"] for row in shop.rows("clicks_per_minute")} == clicks
 
 
 def recomputed(shop: Shop, table: str) -> list[dict[str, Any]]:

@@ -63,9 +63,9 @@ def test_each_fault_ends_with_one_slack_message_and_one_message_id(shop_on_call:
     faults: list[tuple[str, str, dict[str, Any]]] = [
         ("slack", "rate_limited", {"retry_after": "0.6"}),
         ("slack", "error", {}),
-        ("slack", "hang", {"hold_s": 3}),
+        ("slack", "hang", {"hold_s": 2}),
         ("slack", "drop_reply", {}),
-        ("slack", "accept_and_hang", {"hold_s": 3}),
+        ("slack", "accept_and_hang", {"hold_s": 2}),
         ("slack", "drop_reply", {"method": "*", "count": 2}),
         ("smtp", "refuse", {}),
         ("smtp", "drop_after_data", {}),

@@ -13,6 +13,7 @@ window.tillwatch = (() => {
   let number = 0                    // of the last message
   let skew = null                   // browser clock minus the console's, ms
   let heard = performance.now()
+  let lostAt = null                 // when the websocket broke, on the page's clock
   let utc = false
 
   // ---- time and numbers
@@ -278,7 +279,8 @@ window.tillwatch = (() => {
     const silent = (performance.now() - heard) / 1000
     let state = "ok", why = ""
     const failed = Object.entries(head.failed || {})
-    if (silent > SILENT_S) { state = "stale"; why = `no word from the console for ${lasting(silent)}; reconnecting` }
+    if (lostAt !== null) { state = "stale"; why = "the connection to the console is lost; trying again" }
+    else if (silent > SILENT_S) { state = "stale"; why = `no word from the console for ${lasting(silent)}; reconnecting` }
     else if (head.error) { state = "stale"; why = head.error }
     else if (age !== null && age > STALE_S) { state = "stale"; why = "ingest is down or cannot read: it has published nothing for three heartbeats" }
     else if (failed.length) { state = "late"; why = `${failed.map(([name]) => name.replaceAll("_", " ")).join(", ")} failed: ${failed[0][1]}` }
@@ -287,7 +289,7 @@ window.tillwatch = (() => {
     setText($("#health"), why || (age === null ? "" : "all feeds ok"))
     setAttribute(document.body, "data-health", state)
     document.body.style.setProperty("--stale-for", `"stale, ${age === null ? "no data" : lasting(age)}"`)
-    if (silent > 25) revive()
+    if (silent > 2 * SILENT_S || (lostAt !== null && performance.now() - lostAt > 4000)) revive()
   }
   // The console was restarted and knows this page no more: load it again once it answers.
   let reviving = false
@@ -461,6 +463,7 @@ window.tillwatch = (() => {
   function take(text) {
     const message = JSON.parse(text)
     heard = performance.now()
+    lostAt = null
     const now = Date.now() - Date.parse(message.now)
     // The quickest message tells the clocks' difference best.
     skew = skew === null ? now : Math.min(skew, now)
@@ -480,5 +483,9 @@ window.tillwatch = (() => {
     setInterval(tickAge, 500)
   }
 
-  return {start, take, clock, moment, go}
+  function lost() { lostAt ??= performance.now(); tickAge() }
+  // The session lives on: what it said meanwhile is asked for again.
+  function found() { lostAt = null; tell({full: true}) }
+
+  return {start, take, lost, found, clock, moment, go}
 })()

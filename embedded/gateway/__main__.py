@@ -47,9 +47,8 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
         timeout_s=settings.statement_timeout.total_seconds(),
     )
     sessions = Sessions(dremio.user, dremio.password.get_secret_value(), settings.session_ttl.total_seconds())
-    server = Gateway(
-        f"grpc://{settings.host}:{port}", sessions, Statements(SqliteCommits(data_dir / "catalog.db"), engine)
-    )
+    statements = Statements(SqliteCommits(data_dir / "catalog.db"), engine, settings.rows_in_memory)
+    server = Gateway(f"grpc://{settings.host}:{port}", sessions, statements)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -61,6 +61,16 @@ class Engine:
         finally:
             self._idle.put(cursor)
 
+    def execute(self, sql: str) -> None:
+        """Run a statement of the gateway's own."""
+        cursor = self._take()
+        try:
+            cursor.execute(sql)
+        except duckdb.Error as error:
+            raise _running_refusal(error, None, self._timeout_s) from None
+        finally:
+            self._idle.put(cursor)
+
     def run(self, sql: str, gone: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
         """The answer in batches of at most MAX_BATCH_ROWS rows; none when it is empty.
 

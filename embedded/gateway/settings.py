@@ -17,5 +17,6 @@ class GatewaySettings(Section, section="gateway"):
         1, ge=1, le=64, description="of DuckDB beside the callers' own (count); 1 costs least for small answers"
     )
     memory_limit: int = Field(128, ge=32, description="of DuckDB; what does not fit goes to disk (MB)")
+    rows_in_memory: int = Field(200_000, ge=0, description="rows of small files kept in DuckDB's memory (count)")
     statement_timeout: Duration = Field(timedelta(seconds=60), description="a statement is cancelled after it")
     session_ttl: Duration = Field(timedelta(hours=2), description="a session unused for so long is forgotten")

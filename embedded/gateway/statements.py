@@ -10,6 +10,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.dialect import At, Bound, Dialect, Relation, Statement, time_us, words_of
 from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
 from embedded.gateway.errors import Kind, Refusal, object_not_found, validation
+from embedded.gateway.shelf import Shelf
 from embedded.gateway.snapshots import Column, Snapshot, Snapshots
 from lakehouse.dremio import NOTHING_PUBLISHED
 from lakehouse.tables import CATALOG, SCHEMA
@@ -57,10 +59,11 @@ class _Source:
 class Statements:
     """Plans and runs statements. May be used from many threads."""
 
-    def __init__(self, commits: Commits, engine: Engine) -> None:
+    def __init__(self, commits: Commits, engine: Engine, rows_in_memory: int = 0) -> None:
         self._commits = commits
         self._engine = engine
         self._snapshots = Snapshots()
+        self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
         self._lock = threading.Lock()
         self._schemas: OrderedDict[tuple[str, ...], pa.Schema] = OrderedDict()
@@ -97,12 +100,46 @@ class Statements:
             self._source(relation, statement.ats, context, self._by_id(commit_id, 0)) for relation, commit_id in pairs
         ]
         schema = self._schema(statement, sources, sql)
-        relations = [
-            _relation_sql(source, relation.bounds, statement.times)
-            for source, relation in zip(sources, statement.shape.relations, strict=True)
-        ]
-        batches = self._engine.run(statement.shape.filled(relations, statement.times), gone)
-        return Answer(sql, schema, (wire.cast(batch, schema) for batch in batches))
+        return Answer(sql, schema, self._rows(statement, sources, schema, gone))
+
+    def _rows(
+        self, statement: Statement, sources: list[_Source], schema: pa.Schema, gone: Callable[[], bool]
+    ) -> Iterator[pa.RecordBatch]:
+        with ExitStack() as held:
+            relations = [
+                self._relation(source, relation.bounds, statement.times, held)
+                for source, relation in zip(sources, statement.shape.relations, strict=True)
+            ]
+            for batch in self._engine.run(statement.shape.filled(relations, statement.times), gone):
+                yield wire.cast(batch, schema)
+
+    def _relation(self, source: _Source, bounds: tuple[Bound, ...], times: tuple[str, ...], held: ExitStack) -> str:
+        """A table expression: only the files that may hold a row inside the bounds, and of them only the rows inside.
+
+        Dremio cuts times to milliseconds when it reads; so does this, without a time zone calendar, which costs DuckDB
+        more than reading does.
+        """
+        snapshot = source.snapshot
+        if snapshot is None:
+            return source.empty
+        ranges = _ranges(snapshot, bounds, times)
+        items = ", ".join(_read(column) for column in snapshot.columns)
+        where = _where(ranges, snapshot)
+        if snapshot.files is None:
+            past = f", snapshot_from_id = {snapshot.past_id}" if snapshot.past_id is not None else ""
+            return f"(SELECT {items} FROM iceberg_scan({_text(snapshot.metadata_location)}{past}){where})"
+        shelved = held.enter_context(
+            self._shelf.holding(snapshot.schema_key, items, source.empty, snapshot.files_in(ranges))
+        )
+        parts: list[str] = []
+        if shelved.numbers:
+            names = ", ".join(_name(column.name) for column in snapshot.columns)
+            numbers = ", ".join(map(str, shelved.numbers))
+            parts.append(f"SELECT {names} FROM {shelved.table} WHERE __file IN ({numbers})")
+        if shelved.rest:
+            paths = ", ".join(_text(file.path) for file in shelved.rest)
+            parts.append(f"SELECT {items} FROM read_parquet([{paths}], hive_partitioning = false){where}")
+        return f"({' UNION ALL '.join(parts)})" if parts else source.empty
 
     def columns(self, table: str, commit: Commit) -> tuple[Column, ...] | None:
         """The columns of a table at a commit; None when it is not there."""
@@ -222,28 +259,6 @@ def _duckdb_type(column: Column) -> str:
 def _empty_sql(columns: tuple[Column, ...]) -> str:
     items = ", ".join(f"CAST(NULL AS {_duckdb_type(column)}) AS {_name(column.name)}" for column in columns)
     return f"(SELECT {items} WHERE false)"
-
-
-def _relation_sql(source: _Source, bounds: tuple[Bound, ...], times: tuple[str, ...]) -> str:
-    """A table expression: only the files that may hold a row inside the bounds, and of them only the rows inside.
-
-    Dremio cuts times to milliseconds when it reads; so does this, without a time zone calendar, which costs DuckDB
-    more than reading does.
-    """
-    snapshot = source.snapshot
-    if snapshot is None:
-        return source.empty
-    ranges = _ranges(snapshot, bounds, times)
-    items = ", ".join(_read(column) for column in snapshot.columns)
-    if snapshot.files is None:
-        past = f", snapshot_from_id = {snapshot.past_id}" if snapshot.past_id is not None else ""
-        scan = f"iceberg_scan({_text(snapshot.metadata_location)}{past})"
-    else:
-        files = snapshot.files_in(ranges)
-        if not files:
-            return source.empty
-        scan = f"read_parquet([{', '.join(_text(file.path) for file in files)}], hive_partitioning = false)"
-    return f"(SELECT {items} FROM {scan}{_where(ranges, snapshot)})"
 
 
 def _read(column: Column) -> str:

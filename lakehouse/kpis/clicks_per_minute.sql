@@ -8,7 +8,7 @@ segments AS (
   SELECT
     url,
     REGEXP_EXTRACT(path, '^/*([^/?#]*)', 1) AS first_segment,
-    REGEXP_EXTRACT(path, '^/*[^/?#]*/+([^/?#]*)', 1) AS second_segment
+    REGEXP_EXTRACT(path, '^/*[^/?#]+/+([^/?#]*)', 1) AS second_segment
   FROM paths
 ),
 pages AS (

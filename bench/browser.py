@@ -1,0 +1,137 @@
+"""A headless Chromium that looks at the console and notes when each tile and list changed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Error, Page, sync_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_PLACES = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
+_QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+# Every change of data-produced-at, of elements that are there and of new ones: [name, produced_at ms, seen ms]. Tiles
+# and lists have names; the rows of a list are none of their own.
+_WATCH = """
+(() => {
+  const changes = window.benchChanges = []
+  const last = new Map()
+  const note = (element) => {
+    const name = element.dataset.tile ? `tile ${element.dataset.tile}` : element.dataset.list ? `list ${element.dataset.list}` : null
+    const at = element.dataset.producedAt
+    if (!name || !at || last.get(name) === at) return
+    last.set(name, at)
+    changes.push([name, Date.parse(at), Date.now()])
+  }
+  const look = (root) => {
+    if (root.nodeType !== Node.ELEMENT_NODE) return
+    if (root.dataset && root.dataset.producedAt) note(root)
+    root.querySelectorAll("[data-produced-at]").forEach(note)
+  }
+  const start = () => {
+    look(document.documentElement)
+    new MutationObserver((records) => {
+      for (const record of records) {
+        if (record.type === "attributes") note(record.target)
+        else record.addedNodes.forEach(look)
+      }
+    }).observe(document.documentElement, {subtree: true, childList: true, attributes: true, attributeFilter: ["data-produced-at"]})
+  }
+  if (document.documentElement) start()
+  else document.addEventListener("readystatechange", start, {once: true})
+})()
+"""
+
+# A chart is live when it holds a minute with orders and has drawn itself, and a tile includes an event made since.
+_LIVE = """
+(since) => {
+  const drawn = [...document.querySelectorAll(".chart > *")].some((root) => {
+    const inside = (node) => node.tagName === "CANVAS" || [...(node.shadowRoot ? node.shadowRoot.children : []), ...node.children].some(inside)
+    return inside(root) && root.getBoundingClientRect().height > 20
+  })
+  const fresh = [...document.querySelectorAll("[data-tile][data-produced-at]")].some((tile) => Date.parse(tile.dataset.producedAt) >= since)
+  return drawn && fresh && Boolean(document.body.dataset.commit)
+}
+"""
+
+
+@dataclass(frozen=True)
+class Change:
+    """An element began to include the events up to produced_ms; seen_ms is when. Milliseconds since the epoch."""
+
+    element: str
+    produced_ms: float
+    seen_ms: float
+
+
+def executable() -> str | None:
+    """Chrome or Chromium of this machine; None: playwright's own."""
+    for name in _NAMES:
+        found = shutil.which(name)
+        if found:
+            return found
+    return next((place for place in _PLACES if Path(place).exists()), None)
+
+
+@contextmanager
+def browser_page() -> Iterator[Page]:
+    """A page of 1440 x 900 in a browser of its own, which ends with the block."""
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=executable(), args=list(_QUIET))
+        except Error as error:
+            raise SystemExit(f"bench: no Chrome or Chromium starts here: {error.message.splitlines()[0]}") from None
+        try:
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.set_default_timeout(60_000)
+            yield page
+        finally:
+            browser.close()
+
+
+def watch(page: Page, url: str) -> None:
+    """Open a page of the console and note its changes from the first moment on."""
+    page.add_init_script(_WATCH)
+    page.goto(url)
+    page.wait_for_selector("[data-tile][data-produced-at]")
+
+
+def changes(page: Page) -> list[Change]:
+    """All changes so far, in order."""
+    found: list[Any] = page.evaluate("window.benchChanges")
+    return [Change(element, produced, seen) for element, produced, seen in found]
+
+
+def wait_for_live_chart(page: Page, url: str, since_ms: float, within_s: float) -> None:
+    """Until the Overview's charts are drawn and a figure includes an event produced after `since_ms` (epoch).
+
+    Raises SystemExit when that takes longer than `within_s`.
+    """
+    from time import monotonic, sleep
+
+    until = monotonic() + within_s
+    while True:
+        try:
+            page.goto(url, timeout=5_000)
+            page.wait_for_function(_LIVE, arg=since_ms, timeout=max(1.0, until - monotonic()) * 1000, polling=50)
+            return
+        except Error as error:
+            if monotonic() >= until:
+                reason = error.message.splitlines()[0]
+                raise SystemExit(f"bench: no live chart within {within_s:g} s: {reason}") from None
+            sleep(0.1)

@@ -1,0 +1,172 @@
+"""Small data files, kept as rows in DuckDB's memory.
+
+A question over the last minutes meets a few dozen small files, and opening a file costs DuckDB as much as a thousand of
+its rows. Files never change, so a file that is asked for again is read once more and then answered from memory. One
+table in memory holds the rows of all such files of one Iceberg table; the column __file tells them apart, so that every
+commit sees its own files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from embedded.gateway.snapshots import DataFile
+
+_LARGEST_FILE_ROWS = 50_000
+_ASKED_BEFORE = 1
+_STALE_S = 60.0
+
+
+@dataclass
+class _Board:
+    """The rows of one Iceberg table's files; `leases` counts statements that read it."""
+
+    name: str
+    numbers: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    used: dict[str, float] = field(default_factory=dict)
+    leases: int = 0
+    replaced: bool = False
+    loading: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Where to read files: `numbers` of `table` in memory, and `rest` from the disk."""
+
+    table: str
+    numbers: list[int]
+    rest: list[DataFile]
+
+
+class Shelf:
+    """At most about `most_rows` rows in memory; 0 keeps none. `execute` runs DuckDB's SQL."""
+
+    def __init__(
+        self, execute: Callable[[str], None], most_rows: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._execute = execute
+        self._most_rows = most_rows
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._boards: dict[str, _Board] = {}
+        self._asked: dict[str, int] = {}
+        self._names = (f"shelf_{number}" for number in itertools.count())
+        self._next_file = itertools.count()
+
+    @contextmanager
+    def holding(self, key: str, columns: str, empty: str, files: list[DataFile]) -> Iterator[Held]:
+        """Files of the table that `key` names, in memory as far as worth it, for as long as a statement reads them.
+
+        `columns` are the select items that read them, `empty` is a table expression with those columns.
+        """
+        board = self._board(key)
+        if board is None:
+            yield Held("", [], files)
+            return
+        try:
+            self._load(board, columns, empty, files)
+            with self._lock:
+                now = self._clock()
+                here = [file for file in files if file.path in board.numbers]
+                board.used.update((file.path, now) for file in here)
+                numbers = [board.numbers[file.path] for file in here]
+                rest = [file for file in files if file.path not in board.numbers]
+            yield Held(board.name, numbers, rest)
+        finally:
+            self._return(board)
+        self._make_room(key)
+
+    def _board(self, key: str) -> _Board | None:
+        if not self._most_rows:
+            return None
+        with self._lock:
+            board = self._boards.setdefault(key, _Board("")) if key not in self._boards else self._boards[key]
+            if not board.name:
+                board.name = next(self._names)
+            board.leases += 1
+            return board
+
+    def _load(self, board: _Board, columns: str, empty: str, files: list[DataFile]) -> None:
+        """Bring files into memory that were asked for before, unless another thread does so now."""
+        if not board.loading.acquire(blocking=False):
+            return
+        try:
+            with self._lock:
+                wanted = self._worth_it(board, files)
+            if not wanted:
+                return
+            if not board.numbers:
+                self._execute(f"CREATE TABLE IF NOT EXISTS {board.name} AS SELECT 0 AS __file, * FROM {empty}")
+            first = next(self._next_file)
+            for _ in wanted[1:]:
+                next(self._next_file)
+            paths = ", ".join("'" + file.path.replace("'", "''") + "'" for file in wanted)
+            self._execute(
+                f"INSERT INTO {board.name} SELECT {first} + file_index, {columns} "
+                f"FROM read_parquet([{paths}], hive_partitioning = false)"
+            )
+            with self._lock:
+                for number, file in enumerate(wanted, first):
+                    board.numbers[file.path] = number
+                    board.rows[file.path] = file.rows
+                    self._asked.pop(file.path, None)
+        finally:
+            board.loading.release()
+
+    def _worth_it(self, board: _Board, files: list[DataFile]) -> list[DataFile]:
+        room = self._most_rows - sum(sum(other.rows.values()) for other in self._boards.values())
+        wanted: list[DataFile] = []
+        if len(self._asked) > 20_000:
+            self._asked.clear()
+        for file in files:
+            if file.path in board.numbers or file.rows > min(_LARGEST_FILE_ROWS, self._most_rows // 4):
+                continue
+            before = self._asked.get(file.path, 0)
+            self._asked[file.path] = before + 1
+            if before >= _ASKED_BEFORE and file.rows <= room:
+                wanted.append(file)
+                room -= file.rows
+        return wanted
+
+    def _return(self, board: _Board) -> None:
+        with self._lock:
+            board.leases -= 1
+            drop = board.replaced and not board.leases
+        if drop:
+            self._execute(f"DROP TABLE IF EXISTS {board.name}")
+
+    def _make_room(self, key: str) -> None:
+        """When three quarters are full: let go of what was not asked for in a minute, merged files above all."""
+        with self._lock:
+            if sum(sum(board.rows.values()) for board in self._boards.values()) < 0.75 * self._most_rows:
+                return
+            board = self._boards.get(key)
+            old = self._clock() - _STALE_S
+            if board is None or not any(board.used.get(path, 0) < old for path in board.numbers):
+                return
+        if not board.loading.acquire(blocking=False):
+            return
+        try:
+            with self._lock:
+                kept = {path: number for path, number in board.numbers.items() if board.used.get(path, 0) >= old}
+                new = _Board(
+                    next(self._names),
+                    kept,
+                    {path: board.rows[path] for path in kept},
+                    {path: board.used[path] for path in kept},
+                )
+            numbers = ", ".join(map(str, kept.values())) or "-1"
+            self._execute(f"CREATE TABLE {new.name} AS SELECT * FROM {board.name} WHERE __file IN ({numbers})")
+            with self._lock:
+                self._boards[key] = new
+                board.replaced = True
+                board.leases += 1
+        finally:
+            board.loading.release()
+        self._return(board)
