@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from playwright.sync_api import Error, Page, sync_playwright
@@ -32,8 +33,8 @@ _WATCH = """
   const changes = window.benchChanges = []
   const last = new Map()
   const note = (element) => {
-    const name = element.dataset.tile ? `tile ${element.dataset.tile}` : element.dataset.list ? `list ${element.dataset.list}` : null
-    const at = element.dataset.producedAt
+    const {tile, list, producedAt: at} = element.dataset
+    const name = tile ? `tile ${tile}` : list ? `list ${list}` : null
     if (!name || !at || last.get(name) === at) return
     last.set(name, at)
     changes.push([name, Date.parse(at), Date.now()])
@@ -50,7 +51,7 @@ _WATCH = """
         if (record.type === "attributes") note(record.target)
         else record.addedNodes.forEach(look)
       }
-    }).observe(document.documentElement, {subtree: true, childList: true, attributes: true, attributeFilter: ["data-produced-at"]})
+    }).observe(document.documentElement, {subtree: true, childList: true, attributeFilter: ["data-produced-at"]})
   }
   if (document.documentElement) start()
   else document.addEventListener("readystatechange", start, {once: true})
@@ -60,12 +61,12 @@ _WATCH = """
 # A chart is live when it holds a minute with orders and has drawn itself, and a tile includes an event made since.
 _LIVE = """
 (since) => {
-  const drawn = [...document.querySelectorAll(".chart > *")].some((root) => {
-    const inside = (node) => node.tagName === "CANVAS" || [...(node.shadowRoot ? node.shadowRoot.children : []), ...node.children].some(inside)
-    return inside(root) && root.getBoundingClientRect().height > 20
-  })
-  const fresh = [...document.querySelectorAll("[data-tile][data-produced-at]")].some((tile) => Date.parse(tile.dataset.producedAt) >= since)
-  return drawn && fresh && Boolean(document.body.dataset.commit)
+  const all = (selector) => [...document.querySelectorAll(selector)]
+  const below = (node) => [...(node.shadowRoot ? node.shadowRoot.children : []), ...node.children]
+  const paints = (node) => node.tagName === "CANVAS" || below(node).some(paints)
+  const drawn = all("#overview .chart > *").filter((root) => paints(root) && root.getBoundingClientRect().height > 20)
+  const fresh = all("[data-tile][data-produced-at]").some((tile) => Date.parse(tile.dataset.producedAt) >= since)
+  return drawn.length && fresh && Boolean(document.body.dataset.commit)
 }
 """
 
@@ -122,8 +123,6 @@ def wait_for_live_chart(page: Page, url: str, since_ms: float, within_s: float) 
 
     Raises SystemExit when that takes longer than `within_s`.
     """
-    from time import monotonic, sleep
-
     until = monotonic() + within_s
     while True:
         try:

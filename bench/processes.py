@@ -30,7 +30,7 @@ MEMORY = "PSS" if SMAPS.exists() else "RSS"
 
 
 def free_offset() -> int:
-    """A port offset at which all ports of tillwatch are free. Below 758, so that no port is one the system hands out."""
+    """A port offset at which all ports of tillwatch are free; below 758, where the system hands none out."""
     for offset in range(100, 700, 10):
         with contextlib.ExitStack() as probes:
             try:
@@ -95,7 +95,9 @@ class Demo:
             )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         process = self._process
         if process is None:
             return

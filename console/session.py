@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from bokeh.document import Document
 from bokeh.events import ClientReconnected, ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
+from panel.io import hold
 
 from console import live, look
 from console.feed.asker import Asker
@@ -147,12 +148,13 @@ class Session:
         if self._closed or not self._ready:
             return
         started = time.perf_counter()
-        if self.view.tab == "overview" and self.hub.snapshot is not self._drawn:
-            self._draw_charts()
-        message = self._message()
-        text = json.dumps(message, separators=(",", ":"))
+        text = json.dumps(self._message(), separators=(",", ":"))
         TICK_BYTES.inc(len(text))
-        self.wire.update(down=text)
+        # Held, all changes of a tick go out as one message; tiles first, for they are what people wait for.
+        with hold(self.doc):
+            self.wire.update(down=text)
+            if self.view.tab == "overview" and self.hub.snapshot is not self._drawn:
+                self._draw_charts()
         TICK_SECONDS.observe(time.perf_counter() - started)
 
     def _draw_charts(self) -> None:
@@ -199,9 +201,18 @@ class Session:
         parts["view"] = {"query": self.view.query(), "notices": self.notices, **_controls(self.view)}
         parts["go"] = self._went
         news = {place: part for place, part in parts.items() if full or self._sent.get(place) != part}
+        told = {place: self._thin(place, part, full) for place, part in news.items()}
         self._sent.update(news)
         self._number += 1
-        return {"n": self._number, "now": iso_ms(now_utc()), "parts": news}
+        return {"n": self._number, "now": iso_ms(now_utc()), "parts": told}
+
+    def _thin(self, place: str, part: Parts, full: bool) -> Parts:
+        """A list names rows that the browser has by their key alone."""
+        before = self._sent.get(place)
+        if full or before is None or not place.startswith("list."):
+            return part
+        held = {row["key"]: row for row in before["rows"]}
+        return {**part, "rows": [row["key"] if held.get(row["key"]) == row else row for row in part["rows"]]}
 
 
 def _controls(view: View) -> Parts:

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from notifier.daemon import Daemon
-from notifier.ledger import Delivery, Incident
+from notifier.ledger_rows import Delivery, Incident
 from notifier.policy import Kind, State, from_ms
 
 

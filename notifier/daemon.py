@@ -163,7 +163,7 @@ class Daemon:
     def watch(self) -> bool:
         """False when the timer is beyond help: the process should end and be started again."""
         stalled_s = self.health.stalled_s()
-        if stalled_s > EXIT_AFTER_S - 60:
+        if stalled_s > EXIT_AFTER_S:
             logger.critical("no look for commits has ended for %.0f s; ending", self.health.age_s())
             return False
         if stalled_s > 0 and self._timer.get_job("poll"):

@@ -11,7 +11,8 @@ logger = logging.getLogger("notifier")
 
 HUNG_S = 60.0
 """A look for commits that takes longer hangs: each of its calls has a shorter time limit."""
-EXIT_AFTER_S = 120.0
+EXIT_AFTER_S = 60.0
+"""So much later the process ends, for its supervisor to start it again."""
 
 
 class Health:

@@ -9,7 +9,6 @@ import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,134 +16,23 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from lakehouse.settings import UserError
-from notifier.policy import OPEN, Alert, Draft, Kind, Muted, State, Target, Thread, from_ms, to_ms
+from notifier.ledger_rows import (
+    ALERTS,
+    CURSOR,
+    DELIVERIES,
+    PARKED,
+    Cursor,
+    Delivery,
+    Incident,
+    alert_row,
+    planned_row,
+    to_alert,
+    to_delivery,
+)
+from notifier.policy import OPEN, Alert, Draft, Kind, Muted, State, Target, Thread
 
 HEAD = "0001"
 """Newest revision in migrations/versions."""
-
-_metadata = sa.MetaData()
-_alerts = sa.Table(
-    "alerts",
-    _metadata,
-    sa.Column("alert_id", sa.Text, primary_key=True),
-    *(
-        sa.Column(name, sa.Text)
-        for name in (
-            "incident_id",
-            "alert_type",
-            "rule",
-            "severity",
-            "status",
-            "service_name",
-            "description",
-            "summary",
-            "runbook_url",
-            "commit_id",
-        )
-    ),
-    *(sa.Column(name, sa.Float) for name in ("metric_value", "threshold")),
-    *(sa.Column(name, sa.Integer) for name in ("alert_ms", "received_ms", "ingested_ms", "starts_ms", "seen_ms")),
-)
-_deliveries = sa.Table(
-    "deliveries",
-    _metadata,
-    sa.Column("delivery_key", sa.Text, primary_key=True),
-    *(
-        sa.Column(name, sa.Text)
-        for name in (
-            "channel",
-            "destination",
-            "incident_id",
-            "kind",
-            "state",
-            "reason",
-            "alert_id",
-            "receipt",
-            "error",
-        )
-    ),
-    *(
-        sa.Column(name, sa.Integer)
-        for name in (
-            "sequence",
-            "alert_count",
-            "planned_ms",
-            "not_before_ms",
-            "attempts",
-            "first_attempt_ms",
-            "attempt_ms",
-            "unreadable_since_ms",
-            "sent_ms",
-            "updated_ms",
-        )
-    ),
-    sa.Column("possible_repeat", sa.Boolean),
-)
-_cursor = sa.Table(
-    "cursor",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("ingested_ms", sa.Integer),
-    sa.Column("mute_before_ms", sa.Integer),
-)
-_parked = sa.Table(
-    "parked",
-    _metadata,
-    sa.Column("channel", sa.Text, primary_key=True),
-    sa.Column("until_ms", sa.Integer),
-    sa.Column("reason", sa.Text),
-)
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """How far alerts are planned. `mute_before` is set once, with the first alerts of an empty ledger."""
-
-    ingested_ms: int | None = None
-    mute_before_ms: int | None = None
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """One row of the ledger."""
-
-    delivery_key: str
-    channel: str
-    destination: str
-    incident_id: str
-    kind: Kind
-    sequence: int
-    state: State
-    reason: str | None
-    alert_id: str
-    alert_count: int
-    planned_ms: int
-    not_before_ms: int
-    attempts: int
-    first_attempt_ms: int | None
-    attempt_ms: int | None
-    unreadable_since_ms: int | None
-    possible_repeat: bool
-    sent_ms: int | None
-    receipt: str | None
-    error: str | None
-    updated_ms: int
-
-
-@dataclass(frozen=True)
-class Incident:
-    """What the ledger knows of an incident: alerts seen (FIRING rows), and how it stands."""
-
-    incident_id: str
-    rule: str
-    severity: str
-    service_name: str | None
-    status: str
-    alerts: int
-    starts_ms: int
-    newest_ms: int
-    resolved_ms: int | None
-    description: str
 
 
 class Ledger:
@@ -175,7 +63,7 @@ class Ledger:
 
     def cursor(self) -> Cursor:
         with self._read() as db:
-            row = db.execute(sa.select(_cursor)).first()
+            row = db.execute(sa.select(CURSOR)).first()
         return Cursor(row.ingested_ms, row.mute_before_ms) if row else Cursor()
 
     def known(self, alert_ids: Sequence[str]) -> set[str]:
@@ -184,7 +72,7 @@ class Ledger:
         with self._read() as db:
             for start in range(0, len(alert_ids), 500):
                 chunk = alert_ids[start : start + 500]
-                found.update(db.scalars(sa.select(_alerts.c.alert_id).where(_alerts.c.alert_id.in_(chunk))))
+                found.update(db.scalars(sa.select(ALERTS.c.alert_id).where(ALERTS.c.alert_id.in_(chunk))))
         return found
 
     def plan(
@@ -198,23 +86,23 @@ class Ledger:
         with self._write() as db:
             drafts = decide(_threads(db, {alert.incident_id for alert in alerts}))
             if alerts:
-                db.execute(sqlite_insert(_alerts).on_conflict_do_nothing(), [_row(a, now_ms) for a in alerts])
-            new = [_planned(draft, now_ms) for draft in drafts if not draft.added]
+                db.execute(sqlite_insert(ALERTS).on_conflict_do_nothing(), [alert_row(a, now_ms) for a in alerts])
+            new = [planned_row(draft, now_ms) for draft in drafts if not draft.added]
             if new:
-                db.execute(sa.insert(_deliveries), new)
+                db.execute(sa.insert(DELIVERIES), new)
             for draft in drafts:
                 if draft.added:
                     db.execute(
-                        sa.update(_deliveries)
-                        .where(_deliveries.c.delivery_key == draft.key)
+                        sa.update(DELIVERIES)
+                        .where(DELIVERIES.c.delivery_key == draft.key)
                         .values(
-                            alert_count=_deliveries.c.alert_count + draft.alert_count,
+                            alert_count=DELIVERIES.c.alert_count + draft.alert_count,
                             alert_id=draft.alert_id,
                             updated_ms=now_ms,
                         )
                     )
-            db.execute(sqlite_insert(_cursor).on_conflict_do_nothing(), {"id": 1})
-            db.execute(sa.update(_cursor).values(ingested_ms=cursor.ingested_ms, mute_before_ms=cursor.mute_before_ms))
+            db.execute(sqlite_insert(CURSOR).on_conflict_do_nothing(), {"id": 1})
+            db.execute(sa.update(CURSOR).values(ingested_ms=cursor.ingested_ms, mute_before_ms=cursor.mute_before_ms))
         return drafts
 
     # ---- sending
@@ -225,7 +113,7 @@ class Ledger:
         One waits for every earlier open one of its incident and destination. A time beyond `horizon_ms` from now can
         only come from a clock that was set back: it counts as due.
         """
-        d, earlier = _deliveries, _deliveries.alias()
+        d, earlier = DELIVERIES, DELIVERIES.alias()
         blocked = sa.exists().where(
             earlier.c.incident_id == d.c.incident_id,
             earlier.c.channel == d.c.channel,
@@ -247,12 +135,12 @@ class Ledger:
         )
         with self._read() as db:
             row = db.execute(query).first()
-        return _delivery(row) if row else None
+        return to_delivery(row) if row else None
 
     def next_ms(self, channel: str, now_ms: int) -> int | None:
         """When the next delivery of a channel that is not due yet comes due."""
-        query = sa.select(sa.func.min(_deliveries.c.not_before_ms)).where(
-            _deliveries.c.channel == channel, _is_open(_deliveries), _deliveries.c.not_before_ms > now_ms
+        query = sa.select(sa.func.min(DELIVERIES.c.not_before_ms)).where(
+            DELIVERIES.c.channel == channel, _is_open(DELIVERIES), DELIVERIES.c.not_before_ms > now_ms
         )
         with self._read() as db:
             due: int | None = db.scalar(query)
@@ -260,7 +148,7 @@ class Ledger:
 
     def begin(self, key: str, now_ms: int) -> Delivery | None:
         """Mark a delivery as `sending` and return it as it is now; None when it is not to be sent any more."""
-        d = _deliveries
+        d = DELIVERIES
         with self._write() as db:
             changed = db.execute(
                 sa.update(d)
@@ -274,11 +162,11 @@ class Ledger:
                 )
             ).rowcount
             row = db.execute(sa.select(d).where(d.c.delivery_key == key)).one()
-        return _delivery(row) if changed else None
+        return to_delivery(row) if changed else None
 
     def sent(self, delivery: Delivery, receipt: str, now_ms: int, gather_ms: int) -> None:
         """Record the receipt; what waits of the same incident and destination waits from now."""
-        d = _deliveries
+        d = DELIVERIES
         with self._write() as db:
             _set(db, delivery.delivery_key, now_ms, state=State.SENT, receipt=receipt, sent_ms=now_ms, error=None)
             db.execute(
@@ -334,7 +222,7 @@ class Ledger:
 
     def interrupt(self, error: str, now_ms: int, settle_ms: int) -> int:
         """Make every `sending` delivery `unknown`, as its outcome was never recorded; how many."""
-        d = _deliveries
+        d = DELIVERIES
         with self._write() as db:
             return db.execute(
                 sa.update(d)
@@ -349,7 +237,7 @@ class Ledger:
 
     def root(self, delivery: Delivery) -> str | None:
         """Receipt of the first message sent of a delivery's incident to its destination: the thread's beginning."""
-        d = _deliveries
+        d = DELIVERIES
         query = (
             sa.select(d.c.receipt)
             .where(
@@ -367,24 +255,24 @@ class Ledger:
 
     def alert(self, alert_id: str) -> Alert:
         with self._read() as db:
-            row = db.execute(sa.select(_alerts).where(_alerts.c.alert_id == alert_id)).one()
-        return _alert(row)
+            row = db.execute(sa.select(ALERTS).where(ALERTS.c.alert_id == alert_id)).one()
+        return to_alert(row)
 
     def firing_count(self, incident_id: str) -> int:
         """FIRING rows of an incident seen so far."""
-        query = sa.select(sa.func.count()).where(_alerts.c.incident_id == incident_id, _alerts.c.status == "FIRING")
+        query = sa.select(sa.func.count()).where(ALERTS.c.incident_id == incident_id, ALERTS.c.status == "FIRING")
         with self._read() as db:
             return db.scalar(query) or 0
 
     def park(self, channel: str, until_ms: int, reason: str) -> None:
         """Leave a channel alone until a time, over restarts too."""
-        insert = sqlite_insert(_parked).values(channel=channel, until_ms=until_ms, reason=reason)
+        insert = sqlite_insert(PARKED).values(channel=channel, until_ms=until_ms, reason=reason)
         with self._write() as db:
             db.execute(insert.on_conflict_do_update(set_={"until_ms": until_ms, "reason": reason}))
 
     def parked(self, channel: str) -> int:
         with self._read() as db:
-            return db.scalar(sa.select(_parked.c.until_ms).where(_parked.c.channel == channel)) or 0
+            return db.scalar(sa.select(PARKED.c.until_ms).where(PARKED.c.channel == channel)) or 0
 
     # ---- reading
 
@@ -392,24 +280,24 @@ class Ledger:
         self, state: State | None = None, incident_id: str | None = None, limit: int = 100
     ) -> list[Delivery]:
         """Newest planned first."""
-        query = sa.select(_deliveries).order_by(_deliveries.c.planned_ms.desc(), _deliveries.c.sequence.desc())
+        query = sa.select(DELIVERIES).order_by(DELIVERIES.c.planned_ms.desc(), DELIVERIES.c.sequence.desc())
         if state:
-            query = query.where(_deliveries.c.state == state)
+            query = query.where(DELIVERIES.c.state == state)
         if incident_id:
-            query = query.where(_deliveries.c.incident_id == incident_id)
+            query = query.where(DELIVERIES.c.incident_id == incident_id)
         with self._read() as db:
-            return [_delivery(row) for row in db.execute(query.limit(limit))]
+            return [to_delivery(row) for row in db.execute(query.limit(limit))]
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Number of deliveries by channel and state."""
-        d = _deliveries
+        d = DELIVERIES
         query = sa.select(d.c.channel, d.c.state, sa.func.count()).group_by(d.c.channel, d.c.state)
         with self._read() as db:
             return {(channel, state): count for channel, state, count in db.execute(query)}
 
     def incidents(self, limit: int = 100) -> list[Incident]:
         """Newest alert first."""
-        a = _alerts
+        a = ALERTS
         firing = a.c.status == "FIRING"
         newest = sa.func.max(a.c.alert_ms)
         query = (
@@ -435,7 +323,7 @@ class Ledger:
 
     def prune(self, before_ms: int) -> int:
         """Forget incidents without an alert or a delivery since a time, and nothing open; how many alerts."""
-        a, d = _alerts, _deliveries
+        a, d = ALERTS, DELIVERIES
         with self._write() as db:
             recent = sa.select(a.c.incident_id).where(a.c.seen_ms >= before_ms)
             alive = sa.select(d.c.incident_id).where(sa.or_(_is_open(d), d.c.updated_ms >= before_ms))
@@ -523,13 +411,13 @@ def _is_open(table: sa.FromClause) -> sa.ColumnElement[bool]:
 
 
 def _set(db: sa.Connection, key: str, now_ms: int, **values: Any) -> None:
-    db.execute(sa.update(_deliveries).where(_deliveries.c.delivery_key == key).values(updated_ms=now_ms, **values))
+    db.execute(sa.update(DELIVERIES).where(DELIVERIES.c.delivery_key == key).values(updated_ms=now_ms, **values))
 
 
 def _threads(db: sa.Connection, incident_ids: Iterable[str]) -> dict[tuple[str, Target], Thread]:
     rows: dict[tuple[str, Target], list[Any]] = {}
     ids = list(incident_ids)
-    d = _deliveries
+    d = DELIVERIES
     for start in range(0, len(ids), 500):
         query = sa.select(d).where(d.c.incident_id.in_(ids[start : start + 500])).order_by(d.c.sequence)
         for row in db.execute(query):
@@ -546,74 +434,4 @@ def _thread(rows: Sequence[Any]) -> Thread:
         newest_ms=max((row.sent_ms or row.not_before_ms for row in live), default=None),
         waiting=next((row.delivery_key for row in rows if row.kind == Kind.MORE and row.state == State.PLANNED), None),
         muted={row.reason: row.delivery_key for row in rows if row.state == State.MUTED and row.kind == Kind.FIRST},
-    )
-
-
-def _planned(draft: Draft, now_ms: int) -> dict[str, Any]:
-    return {
-        "delivery_key": draft.key,
-        "channel": draft.target.channel,
-        "destination": draft.target.destination,
-        "incident_id": draft.incident_id,
-        "kind": draft.kind,
-        "sequence": draft.sequence,
-        "state": State.MUTED if draft.muted else State.PLANNED,
-        "reason": draft.muted,
-        "alert_id": draft.alert_id,
-        "alert_count": draft.alert_count,
-        "planned_ms": now_ms,
-        "not_before_ms": draft.not_before_ms,
-        "attempts": 0,
-        "possible_repeat": False,
-        "updated_ms": now_ms,
-    }
-
-
-def _delivery(row: Any) -> Delivery:
-    values = dict(row._mapping)
-    return Delivery(**values | {"kind": Kind(values["kind"]), "state": State(values["state"])})
-
-
-def _row(alert: Alert, now_ms: int) -> dict[str, Any]:
-    return {
-        "alert_id": alert.alert_id,
-        "incident_id": alert.incident_id,
-        "alert_type": alert.alert_type,
-        "rule": alert.rule,
-        "severity": alert.severity,
-        "status": alert.status,
-        "service_name": alert.service_name,
-        "description": alert.description,
-        "summary": alert.summary,
-        "runbook_url": alert.runbook_url,
-        "metric_value": alert.metric_value,
-        "threshold": alert.threshold,
-        "alert_ms": to_ms(alert.alert_timestamp),
-        "received_ms": to_ms(alert.received_at),
-        "ingested_ms": to_ms(alert.ingested_at),
-        "starts_ms": to_ms(alert.starts_at),
-        "commit_id": alert.commit,
-        "seen_ms": now_ms,
-    }
-
-
-def _alert(row: Any) -> Alert:
-    return Alert(
-        alert_id=row.alert_id,
-        incident_id=row.incident_id,
-        alert_type=row.alert_type,
-        rule=row.rule,
-        severity=row.severity,
-        status=row.status,
-        description=row.description,
-        alert_timestamp=from_ms(row.alert_ms),
-        received_at=from_ms(row.received_ms),
-        ingested_at=from_ms(row.ingested_ms),
-        starts_at=from_ms(row.starts_ms),
-        commit=row.commit_id,
-        service_name=row.service_name,
-        summary=row.summary,
-        runbook_url=row.runbook_url,
-        metric_value=row.metric_value,
-        threshold=row.threshold,
     )

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from notifier import cursor as cursors
 from notifier.channels import Absent, Channel, Dead, Outcome, Retry, Sent, Unknown, Unreadable
 from notifier.cursor import Reader
-from notifier.ledger import Cursor, Delivery, Ledger
+from notifier.ledger import Ledger
+from notifier.ledger_rows import Cursor, Delivery
 from notifier.metrics import Metrics
 from notifier.policy import Alert, Draft, Kind, Muted, State, Target, from_ms, in_order, plan, to_ms
 from notifier.render import Message, Style, message

@@ -103,7 +103,7 @@ class Cast:
         return clean | {f"TILLWATCH_{name}": value for name, value in ours.items() if value}
 
     def start(self, part: str) -> subprocess.Popen[bytes]:
-        """Start `notifier` or `embedded.sandbox` and wait until it answers."""
+        """Start `notifier`, `embedded.sandbox` or `embedded.gateway`, and wait until it answers."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         log = (self.data_dir / f"{part}.log").open("ab")
         process = subprocess.Popen(
@@ -111,8 +111,8 @@ class Cast:
         )
         log.close()
         self.processes[part] = process
-        port = "notifier" if part == "notifier" else "sandbox"
-        wait_for(lambda: self.get(port, "/-/healthy")[0] == 200 or process.poll() is not None, 30)
+        port = part.removeprefix("embedded.")
+        wait_for(lambda: self._answers(port) or process.poll() is not None, 30)
         return process
 
     def kill(self, part: str) -> None:
@@ -167,6 +167,12 @@ class Cast:
 
     def log(self, part: str = "notifier") -> str:
         return (self.data_dir / f"{part}.log").read_text(encoding="utf-8")
+
+    def _answers(self, port: str) -> bool:
+        if port == "gateway":
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", PORTS["gateway"] + self.offset)) == 0
+        return self.get(port, "/-/healthy")[0] == 200
 
     def _call(self, port: str, path: str, body: Any, method: str) -> tuple[int, Any]:
         request = Request(

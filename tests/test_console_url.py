@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from console.url import RANGES, SEVERITIES, STATUSES, TABS, THEMES, View, parse
 
 moments = st.datetimes(
-    datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)  # noqa: DTZ001  # hypothesis wants bare bounds
+    datetime(1990, 1, 1),  # noqa: DTZ001  # hypothesis wants bare bounds
+    datetime(2100, 1, 1),  # noqa: DTZ001
+    timezones=st.just(UTC),
 ).map(lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000))
 spans = st.tuples(moments, st.timedeltas(timedelta(seconds=1), timedelta(days=3000))).map(
     lambda pair: (pair[0], (pair[0] + pair[1]).replace(microsecond=0) + timedelta(seconds=1))

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from lakehouse.dremio import Unavailable
 from lakehouse.settings import UserError
 from notifier.channels import Absent, Dead, Finding, Outcome, Retry, Sent, Unknown, Unreadable
-from notifier.ledger import HEAD, Delivery, Ledger
+from notifier.health import Health
+from notifier.ledger import HEAD, Ledger
+from notifier.ledger_rows import Delivery
 from notifier.metrics import Metrics
 from notifier.pipeline import Limits, Planner, Sender
 from notifier.policy import NOBODY, Alert, Kind, Muted, State, Target, delivery_key, reason_to_mute, to_ms
@@ -500,7 +502,7 @@ def test_planning_is_all_or_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     before = desk.ledger.cursor()
     desk.now += timedelta(seconds=5)
     desk.fatal("inc-2")
-    monkeypatch.setattr("notifier.ledger._planned", lambda draft, now_ms: {"delivery_key": None})
+    monkeypatch.setattr("notifier.ledger.planned_row", lambda draft, now_ms: {"delivery_key": None})
     with pytest.raises(Exception, match="NOT NULL"):
         desk.publish()
     assert desk.ledger.cursor() == before
@@ -654,6 +656,25 @@ def test_random_weather_loses_nothing_and_repeats_nothing_silently(tmp_path: Pat
     assert len(taken) == 200
     assert max(taken.values()) == 1
     desk.close()
+
+
+@pytest.mark.parametrize(
+    ("case", "in_a_look", "seconds", "well"),
+    [
+        ("between two looks", False, 1.5, True),
+        ("the timer waits, its clock was set back", False, 5.0, False),
+        ("a look takes long", True, 50.0, True),
+        ("a look hangs", True, 61.0, False),
+    ],
+)
+def test_health_is_judged_by_looks_that_end(case: str, in_a_look: bool, seconds: float, well: bool) -> None:
+    now = 100.0
+    health = Health(1.0, monotonic=lambda: now)
+    health.ended(None)
+    if in_a_look:
+        health.began()
+    now += seconds
+    assert (health.stalled_s() == 0) is well, case
 
 
 def test_every_metric_stands_at_zero_from_the_start(desk: Desk) -> None:

@@ -8,14 +8,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lakehouse.settings import PORTS
+from lakehouse.dremio import Dremio
+from lakehouse.settings import PORTS, DremioSettings
+from lakehouse.tables import ALERTS, full_name
+from tests.conftest import Shop
 from tests.notifier_cast import Cast, Door, cast_of, wait_for
 
 
@@ -172,6 +175,35 @@ def test_sigterm_ends_it_within_ten_seconds_and_what_was_in_hand_is_settled_late
         cast.start("notifier")
         wait_for(lambda: all_sent(cast, "in-hand"))
         assert told(cast, "in-hand")[0] == 1
+
+
+def test_what_it_tells_is_what_the_gateway_answers(tmp_path: Path) -> None:
+    """Real ingest, gateway, notifier and sandbox; the data's clock is months away from ours, and does not matter."""
+    with cast_of(tmp_path / "data", NOTIFIER_GATHER="500 ms") as cast:
+        assert cast.door is not None
+        cast.door.shutdown()
+        cast.door = None
+        shop = Shop(cast.data_dir)
+        shop.error(severity="FATAL", error_message="card service is gone")
+        shop.error(severity="FATAL", at=shop.now - timedelta(hours=2))
+        shop.publish()
+        for part in ("embedded.gateway", "embedded.sandbox", "notifier"):
+            cast.start(part)
+        wait_for(cast.slack)
+        for _ in range(4):
+            shop.error(severity="FATAL")
+        shop.publish()
+        wait_for(lambda: len(cast.slack()) == 2)
+        shop.close()
+        with Dremio(DremioSettings.load(uri=f"grpc://localhost:{PORTS['gateway'] + cast.offset}")) as dremio:
+            commit = dremio.head()
+            live = f"{full_name(ALERTS)} AT COMMIT \"{commit}\" WHERE alert_timestamp > TIMESTAMP '2026-03-02 11:00:00'"
+            count = dremio.sql(f"SELECT COUNT(*) AS alerts FROM {live}")["alerts"].to_pylist()[0]
+        first, more = cast.slack()
+        assert "payments - card service is gone" in first["text"]
+        assert f"{count} alerts so far" in more["text"]
+        assert f"commit {commit[:12]}" in more["text"]
+        assert [row["reason"] for row in cast.deliveries(state="muted")] == ["old", "old"]
 
 
 def test_without_a_channel_it_runs_and_says_so(tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ def demo(
     fill_rate: Annotated[
         float | None, typer.Option(help="The same for the past that is filled in; else --rate.")
     ] = None,
+    flat: Annotated[
+        bool | None, typer.Option("--flat/--no-flat", help="Every hour alike, or with the shop's day curve.")
+    ] = None,
     lite: Annotated[bool | None, typer.Option("--lite/--no-lite", help="Start the small page too.")] = None,
     fill: Annotated[bool | None, typer.Option("--fill/--no-fill", help="Fill the past in.")] = None,
     incident: Annotated[
@@ -39,7 +42,15 @@ def demo(
     """Everything on this machine, with simulated shoppers. Ctrl-C ends it; the data stays."""
     from tillwatch.demo import DemoSettings, run
 
-    given = {"rate": rate, "fill_rate": fill_rate, "lite": lite, "fill": fill, "incident": incident, "run_for": run_for}
+    given = {
+        "rate": rate,
+        "fill_rate": fill_rate,
+        "flat": flat,
+        "lite": lite,
+        "fill": fill,
+        "incident": incident,
+        "run_for": run_for,
+    }
     settings = DemoSettings.load(**{name: value for name, value in given.items() if value is not None})
     raise typer.Exit(run(settings, Shared.load()))
 

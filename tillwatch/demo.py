@@ -59,6 +59,7 @@ class DemoSettings(Section, section="demo"):
 
     rate: float = Field(20, gt=0, le=5000, description="simulated events/s, the day's mean")
     fill_rate: float = Field(0, ge=0, le=5000, description="the same for the past that is filled in; 0: as rate")
+    flat: bool = Field(True, description="every hour alike, so that the screen lives by night too; false: a day curve")
     fill: bool = Field(True, description="fill in the last hour, and the same hour of yesterday and of a week ago")
     fill_piece: Duration = Field(timedelta(minutes=10), description="the older past is written in pieces this long")
     fill_pause: Duration = Field(
@@ -145,7 +146,7 @@ def end_leftovers(data_dir: Path) -> int:
 
 def programs(settings: DemoSettings, shared: Shared) -> list[supervisor.Program]:
     """What supervisord runs. Sandbox and notifier are wired to each other here, for only the demo knows both."""
-    shoppers = ["shoppers", "--rate", f"{settings.rate:g}"]
+    shoppers = ["shoppers", "--rate", f"{settings.rate:g}", *(("--flat",) if settings.flat else ())]
     if settings.incident:
         shoppers += ["--incident", f"payments@{INCIDENT_AT_S}s"]
     to_sandbox = {
@@ -306,6 +307,7 @@ class _Demo:
             *("--rate", f"{self.settings.fill_rate or self.settings.rate:g}"),
             *("--from", span[0].isoformat()),
             *("--to", span[1].isoformat()),
+            *(("--flat",) if self.settings.flat else ()),
             # So that the first incident on the screen is the announced one. Seed and rate as in the live shop: the
             # same people walk on, and events that are there already are known again by their ids.
             *(() if in_background else ("--no-outages",)),

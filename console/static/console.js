@@ -469,7 +469,15 @@ window.tillwatch = (() => {
     skew = skew === null ? now : Math.min(skew, now)
     if (number && message.n > number + 1) tell({full: true})
     number = message.n
-    Object.assign(held, message.parts)
+    for (const [place, part] of Object.entries(message.parts)) {
+      // A row that is here already comes as its key alone.
+      if (place.startsWith("list.")) {
+        const rows = new Map(((held[place] || {}).rows || []).map((row) => [row.key, row]))
+        part.rows = part.rows.map((row) => typeof row === "string" ? rows.get(row) : row)
+        if (part.rows.includes(undefined)) { tell({full: true}); continue }
+      }
+      held[place] = part
+    }
     for (const place of Object.keys(message.parts)) paint(place)
     tickAge()
   }

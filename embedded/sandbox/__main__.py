@@ -7,7 +7,8 @@ import logging
 
 import uvicorn
 
-from embedded.sandbox.app import Protocol, SandboxSettings, create_app
+from embedded.sandbox.app import Protocol, create_app
+from embedded.sandbox.settings import SandboxSettings
 from embedded.sandbox.store import Store
 from lakehouse.settings import Shared, claim_port, exit_on_user_error, open_data_dir
 

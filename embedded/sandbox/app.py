@@ -10,21 +10,13 @@ from typing import Any
 from aiosmtpd.smtp import SMTP
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import Field
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from embedded.sandbox import page, slack
 from embedded.sandbox.mail import MailHandler
 from embedded.sandbox.store import SLACK_FAULTS, SMTP_FAULTS, Fault, Store
-from lakehouse.settings import Section
 
 _open_connections: dict[tuple[str, int], asyncio.Transport] = {}
-
-
-class SandboxSettings(Section, section="sandbox"):
-    """The stand-in for Slack and the mail server."""
-
-    keep_messages: int = Field(5000, ge=10, description="how many Slack messages, and how many emails, are kept")
 
 
 class Protocol(H11Protocol):

@@ -47,7 +47,9 @@ def test_an_order_reaches_the_tile_the_list_and_the_chart(page: Page, served: Se
     expect(page.locator('[data-tile="revenue"]')).to_have_attribute("data-produced-at", produced_at)
     assert page.get_attribute('[data-tile="revenue"]', "data-value") != before
     assert page.get_attribute("body", "data-commit") != commit
-    newest = "() => Bokeh.documents[0].get_model_by_name('revenue_per_minute').renderers[0].data_source.data.revenue.at(-1)"
+    newest = (
+        "() => Bokeh.documents[0].get_model_by_name('revenue_per_minute').renderers[0].data_source.data.revenue.at(-1)"
+    )
     eventually(lambda: float(page.evaluate(newest)) >= 1234.56)
 
 

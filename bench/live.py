@@ -1,0 +1,213 @@
+"""Event to pixel, FATAL to Slack, CPU and memory of `tillwatch demo` with one viewer, at 20 and at 100 events/s."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bench.browser import browser_page, changes, watch
+from bench.latency import Event, first_seen, per_element, percentile
+from bench.processes import MEMORY, Cpu, Demo, memory_by_part
+from bench.report import Report
+from lakehouse.dremio import Dremio, fill
+from lakehouse.settings import PORTS, DremioSettings
+
+PIXEL_LIMIT_S: Mapping[float, float] = {20: 3.0, 100: 2.0}
+SLACK_LIMIT_S = 3.0
+CPU_LIMIT, MEMORY_LIMIT_MB = 50.0, 1500.0
+QUIET_AFTER_S = 90.0
+"""From then on the past is filled in, and CPU is that of the live shop."""
+TAIL_S = 10.0
+"""How long an event may take to be seen before it counts as never seen."""
+
+# Events produced in a span. Those of the past that is being filled in meanwhile have an older time.
+_ORDERS = """SELECT produced_at FROM {orders_processed}
+WHERE produced_at >= :since AND produced_at < :until AND order_ts >= :lately"""
+_CLICKS = """SELECT produced_at FROM {clicks_processed}
+WHERE produced_at >= :since AND produced_at < :until AND click_ts >= :lately"""
+_ERRORS = """SELECT produced_at, severity FROM {errors_processed}
+WHERE produced_at >= :since AND produced_at < :until AND error_ts >= :lately"""
+_FATALS = """SELECT service_name, MIN(produced_at) AS produced_at FROM {errors_processed}
+WHERE produced_at >= :since AND produced_at < :until AND severity = 'FATAL' AND service_name LIKE 'bench-%'
+GROUP BY service_name"""
+
+
+@dataclass
+class Measured:
+    """What one run gave. Seconds; CPU in per cent of a core and memory in MB, by part."""
+
+    events: int
+    by_element: dict[str, list[float]]
+    first: list[float]
+    to_slack: list[float]
+    cpu: dict[str, float]
+    cpu_since_s: float
+    memory: dict[str, float]
+
+
+def measure(rate: float, minutes: float, fatal_every_s: float) -> Measured:
+    """One demo at a rate for so many minutes."""
+    with browser_page() as page, Demo(("--rate", f"{rate:g}")) as demo:
+        demo.wait_live()
+        watch(page, demo.url("console"))
+        until_s = demo.seconds + 60 * minutes
+        quiet_s = min(QUIET_AFTER_S, demo.seconds + 30 * minutes)
+        with fatals(demo, fatal_every_s):
+            demo.sleep(min(5.0, 6 * minutes))
+            since = _now()
+            demo.sleep(max(0.0, quiet_s - demo.seconds))
+            cpu, cpu_since_s = Cpu(demo), demo.seconds
+            demo.sleep(max(0.0, until_s - demo.seconds), cpu)
+            until, used, memory = _now(), cpu.percent(), memory_by_part(demo)
+            demo.sleep(TAIL_S)
+        seen = changes(page)
+        with Dremio(_dremio(demo)) as dremio:
+            events = events_of(dremio, since, until)
+            fatal = _rows(dremio, _FATALS, since, until) if fatal_every_s else []
+        return Measured(
+            len(events),
+            per_element(events, seen),
+            first_seen(events, seen),
+            to_slack(fatal, demo) if fatal_every_s else [],
+            used,
+            cpu_since_s,
+            memory,
+        )
+
+
+@contextlib.contextmanager
+def fatals(demo: Demo, every_s: float) -> Iterator[None]:
+    """While it lasts, beside the demo's shoppers: a FATAL each so many seconds, of another service each time."""
+    if not every_s:
+        yield
+        return
+    words = ("--rate", "0.01", "--fatal-every", f"{every_s:g}", "--no-outages", "--seed", "7")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "producers", "shoppers", *words],
+        cwd=demo.cwd,
+        env=demo.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield
+    finally:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def events_of(dremio: Dremio, since: datetime, until: datetime) -> list[Event]:
+    """Every event produced in [since, until), from the raw tables."""
+    events = [Event("order", _ms(row["produced_at"])) for row in _rows(dremio, _ORDERS, since, until)]
+    events += [Event("click", _ms(row["produced_at"])) for row in _rows(dremio, _CLICKS, since, until)]
+    for row in _rows(dremio, _ERRORS, since, until):
+        events.append(Event("failure" if row["severity"] in ("ERROR", "FATAL") else "note", _ms(row["produced_at"])))
+    return events
+
+
+def to_slack(fatal: list[dict[str, Any]], demo: Demo) -> list[float]:
+    """Seconds from each service's first FATAL to the first message that names it; infinity where none does."""
+    with urllib.request.urlopen(demo.url("sandbox", "/messages"), timeout=10) as answer:
+        messages = json.loads(answer.read())["slack"]
+    arrived: dict[str, int] = {}
+    for message in messages:
+        for service in re.findall(r"bench-\d+", json.dumps(message)):
+            arrived[service] = min(arrived.get(service, message["arrived_ms"]), message["arrived_ms"])
+    return [(arrived.get(row["service_name"], float("inf")) - _ms(row["produced_at"])) / 1000 for row in fatal]
+
+
+def _rows(dremio: Dremio, template: str, since: datetime, until: datetime) -> list[dict[str, Any]]:
+    binds = {"since": since, "until": until}
+    if ":lately" in template:
+        binds["lately"] = since - timedelta(minutes=1)
+    found: list[dict[str, Any]] = dremio.sql(fill(template, None, binds)).to_pylist()
+    return found
+
+
+def _dremio(demo: Demo) -> DremioSettings:
+    return DremioSettings.load(uri=f"grpc://localhost:{PORTS['gateway'] + demo.offset}")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _ms(moment: datetime) -> float:
+    return moment.timestamp() * 1000
+
+
+def tell(rate: float, minutes: float, fatal_every_s: float, found: Measured) -> Report:
+    """The figures of one run; the promise is judged on the slowest tile or list."""
+    limit = PIXEL_LIMIT_S.get(rate)
+    extra = f", a FATAL each {fatal_every_s:g} s" if fatal_every_s else ""
+    report = Report(
+        f"live-{rate:g}",
+        f"tillwatch demo --rate {rate:g} for {minutes:g} min, one viewer in headless Chromium{extra}; "
+        f"{found.events:,} events; CPU from {found.cpu_since_s:.0f} s after the start",
+    )
+    p95 = {element: percentile(seconds, 95) for element, seconds in found.by_element.items() if seconds}
+    slowest = max(p95, key=lambda element: p95[element])
+    for per_cent in (50, 95, 99):
+        report.row(
+            f"event to pixel, slowest ({slowest}), p{per_cent}",
+            percentile(found.by_element[slowest], per_cent),
+            "s",
+            at_most=limit if per_cent == 95 else None,
+        )
+    for per_cent in (50, 95, 99):
+        report.row(f"event to first pixel, p{per_cent}", percentile(found.first, per_cent), "s")
+    for element in found.by_element:
+        if element in p95 and element != slowest:
+            report.row(f"event to {element}, p95", p95[element], "s")
+    report.row("events never seen", sum(1 for seconds in found.first if seconds == float("inf")), "", at_most=0)
+    if found.to_slack:
+        report.row(f"FATAL to Slack, p50 of {len(found.to_slack)}", percentile(found.to_slack, 50), "s")
+        report.row("FATAL to Slack, p95", percentile(found.to_slack, 95), "s", at_most=SLACK_LIMIT_S)
+    default = rate == 20
+    report.row("CPU", sum(found.cpu.values()), "% of a core", at_most=CPU_LIMIT if default else None)
+    for part, used in found.cpu.items():
+        report.row(f"CPU of {part}", used, "% of a core")
+    total = sum(found.memory.values())
+    report.row(f"memory at the end ({MEMORY})", total, "MB", at_most=MEMORY_LIMIT_MB if default else None)
+    for part, used in sorted(found.memory.items()):
+        report.row(f"memory of {part}", used, "MB")
+    return report
+
+
+def main() -> None:
+    """`python -m bench live`."""
+    parser = argparse.ArgumentParser(prog="bench live", description=__doc__)
+    parser.add_argument("--rate", type=float, action="append", help="events/s; repeatable (20 and 100)")
+    parser.add_argument("--minutes", type=float, default=3.5, help="from the first data on, at each rate (3.5)")
+    parser.add_argument("--fatal-every", type=float, default=2.0, help="seconds, above 50 events/s; 0: none (2)")
+    arguments = parser.parse_args()
+    kept = True
+    for rate in arguments.rate or (20.0, 100.0):
+        fatal_every_s = arguments.fatal_every if rate > 50 else 0.0
+        started = time.monotonic()
+        found = measure(rate, arguments.minutes, fatal_every_s)
+        try:
+            tell(rate, arguments.minutes, fatal_every_s, found).finish()
+        except SystemExit:
+            kept = False
+        print(f"({time.monotonic() - started:.0f} s)")
+    sys.exit(0 if kept else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Half an hour at 200 events/s on a filled hour: questions, files and memory at the end as near the start.
+
+Promise: p95 of every console question in the last 5 minutes <= 1.5 x that of minutes 3 to 8; data files, snapshots and
+the event log bounded; no process grows by more than 20 % after minute 10. Retention is set to minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sqlite3
+import time
+from collections import defaultdict
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pyarrow as pa
+
+from bench.browser import browser_page
+from bench.processes import MEMORY, Demo, directory_mb, memory_by_part
+from bench.report import Report
+from console.feed.pins import Pin
+from console.feed.questions import ask_frame, ask_overview
+from console.feed.snapshot import Answer
+from console.pages.errors import ErrorsTab
+from console.pages.orders import OrdersTab
+from console.settings import ConsoleSettings
+from console.url import View
+from lakehouse.dremio import Dremio, DremioError
+from lakehouse.settings import DremioSettings, OrdersSettings
+
+RETENTION = {
+    "TILLWATCH_MAX_EVENT_AGE": "65 min",
+    "TILLWATCH_RETENTION_EVENT_LOG": "5 min",
+    "TILLWATCH_RETENTION_RAW": "90 min",
+    "TILLWATCH_RETENTION_OPERATIONS": "10 min",
+    "TILLWATCH_RETENTION_EVERY_COMMIT": "2 min",
+    "TILLWATCH_RETENTION_FIRST_OF_MINUTE": "10 min",
+    "TILLWATCH_RETENTION_SWEEP_AGE": "30 s",
+}
+EVERY_S = 2.0
+
+
+class Questions:
+    """Asks what the console asks, and notes how long each took."""
+
+    def __init__(self, dremio: Dremio) -> None:
+        self._dremio = dremio
+        self.taken: dict[str, list[tuple[float, float]]] = defaultdict(list)
+
+    def _ask(self, commit: str, minute: float, question: str, binds: dict[str, Any]) -> pa.Table | None:
+        started = time.perf_counter()
+        try:
+            answer = self._dremio.ask(question, commit=commit, **binds)
+        except DremioError:
+            return None
+        self.taken[question].append((minute, time.perf_counter() - started))
+        return answer
+
+    def round(self, minute: float) -> None:
+        """All questions of Overview, Orders and Errors (1 h) at the head."""
+        commit = self._dremio.head()
+        found = self._ask(commit, minute, "as_of", {})
+        if found is None:
+            return
+        as_of = found["as_of"][0].as_py()
+
+        def ask(question: str, /, **binds: Any) -> pa.Table | None:
+            return self._ask(commit, minute, question, binds)
+
+        nothing: dict[str, Answer] = {}
+        ask_frame(ask, as_of, nothing, ())
+        ask_overview(ask, as_of, nothing, OrdersSettings.load().counted_statuses)
+        session = SimpleNamespace(session=SimpleNamespace(settings=ConsoleSettings.load()))
+        span = (as_of - timedelta(hours=1), as_of)
+        for tab in (OrdersTab, ErrorsTab):
+            for want in tab.wants(cast(Any, session), View(), Pin(commit, as_of), span, span).values():
+                self._ask(commit, minute, want.question, dict(want.binds))
+
+    def p95(self, question: str, start: float, end: float) -> float:
+        """Of the minutes from `start` to `end`, in ms."""
+        seconds = sorted(taken for minute, taken in self.taken[question] if start <= minute < end)
+        return 1000 * seconds[int(0.95 * len(seconds))] if seconds else float("nan")
+
+
+def counts(demo: Demo) -> dict[str, float]:
+    """Files, commits and log rows on the disk."""
+    warehouse = demo.data_dir / "warehouse"
+    data = sum(name.endswith(".parquet") for _, _, names in os.walk(warehouse) for name in names)
+    every = sum(len(names) for _, _, names in os.walk(warehouse))
+    with sqlite3.connect(f"file:{demo.data_dir}/catalog.db?mode=ro", uri=True) as catalog:
+        commits = catalog.execute("SELECT COUNT(*) FROM publications").fetchone()[0]
+    with sqlite3.connect(f"file:{demo.data_dir}/events.db?mode=ro", uri=True) as log:
+        rows = log.execute("SELECT SUM(next_offset - first_offset) FROM heads").fetchone()[0]
+    return {"data files": data, "all files": every, "commits": commits, "event log rows": rows}
+
+
+def main() -> None:
+    """`python -m bench soak`."""
+    parser = argparse.ArgumentParser(prog="bench soak", description=__doc__)
+    parser.add_argument("--rate", type=int, default=200, help="events/s")
+    parser.add_argument("--minutes", type=float, default=30, help="20 or more")
+    arguments = parser.parse_args()
+    minutes: float = arguments.minutes
+    rate = str(arguments.rate)
+    variables = os.environ | RETENTION
+    samples: list[tuple[float, dict[str, float], dict[str, float]]] = []
+    with Demo(arguments=["--rate", rate, "--fill-rate", rate], variables=variables) as demo:
+        demo.wait_live(300)
+        dremio = Dremio(DremioSettings.load(uri=f"grpc://localhost:{32010 + demo.offset}"))
+        questions = Questions(dremio)
+        with browser_page() as page:
+            page.goto(demo.url("console", "/app"))
+            started = time.monotonic()
+            next_sample = 1.0
+            while (minute := (time.monotonic() - started) / 60) < minutes:
+                questions.round(minute)
+                if minute >= next_sample:
+                    samples.append((minute, memory_by_part(demo), counts(demo)))
+                    next_sample += 1
+                demo.sleep(EVERY_S)
+        size = directory_mb(demo.data_dir)
+        dremio.close()
+    report = Report(
+        "soak",
+        f"{rate} events/s for {minutes:g} min on an hour filled at the same rate, one viewer; memory is {MEMORY}",
+    )
+    for question in sorted(questions.taken):
+        early = questions.p95(question, 3, 8)
+        late = questions.p95(question, minutes - 5, minutes + 1)
+        report.row(f"p95 of {question}, minutes 3 to 8", early, "ms")
+        report.row(f"p95 of {question}, last 5 minutes / that", late / early, "x", at_most=1.5)
+    at_ten = next(memory for minute, memory, _ in samples if minute >= 10)
+    for part in sorted(at_ten):
+        # The largest of the last five samples: a process may be between two sizes.
+        last = max(memory.get(part, 0.0) for _, memory, _ in samples[-5:])
+        report.row(f"memory of {part} at minute 10", at_ten[part], "MB")
+        report.row(f"memory of {part}, end / minute 10", last / at_ten[part], "x", at_most=1.2)
+    for name in ("data files", "all files", "commits", "event log rows"):
+        middle = max(sizes[name] for minute, _, sizes in samples if 10 <= minute < 15)
+        late_most = max(sizes[name] for minute, _, sizes in samples if minute >= minutes - 5)
+        report.row(f"{name}, most of minutes 10 to 15", middle, "")
+        report.row(f"{name}, most of the last 5 / that", late_most / middle, "x", at_most=1.2)
+    report.row("data directory at the end", size, "MB")
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()
