@@ -10,21 +10,20 @@ from bench.processes import MEMORY, Cpu, Demo, directory_mb, memory_by_part
 from bench.report import RESULTS, Report
 
 CPU_LIMIT, MEMORY_LIMIT_MB, DATA_LIMIT_MB = 50.0, 1500.0, 400.0
-QUIET_AFTER_S = 90.0
 
 
 def main() -> None:
     """`python -m bench hour`."""
     parser = argparse.ArgumentParser(prog="bench hour", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60, help="from the first data on (60)")
+    parser.add_argument("--minutes", type=float, default=60, help="from the start on (60)")
     parser.add_argument("--every", type=float, default=60, help="seconds between two samples (60)")
     arguments = parser.parse_args()
     samples = []
     with browser_page() as page, Demo() as demo:
         demo.wait_live()
         watch(page, demo.url("console"))
-        until_s = demo.seconds + 60 * arguments.minutes
-        demo.sleep(max(0.0, min(QUIET_AFTER_S, 30 * arguments.minutes) - demo.seconds))
+        until_s = 60 * arguments.minutes
+        demo.wait_filled()
         whole, since_s = Cpu(demo), demo.seconds
         while demo.seconds < until_s - 1:
             minute = Cpu(demo)
@@ -48,7 +47,7 @@ def main() -> None:
     report = Report(
         "hour",
         f"tillwatch demo at its default rate for {arguments.minutes:g} min, one viewer in headless Chromium; "
-        f"CPU from {since_s:.0f} s after the start",
+        f"CPU from {since_s:.0f} s on, with the past filled in",
     )
     sizes = [float(str(sample["memory_mb"])) for sample in samples]
     report.row("CPU, mean", sum(used.values()), "% of a core", at_most=CPU_LIMIT)

@@ -24,6 +24,8 @@ from lakehouse.settings import PORTS, ROOT
 
 LIVE_WITHIN_S = 120
 END_WITHIN_S = 15
+PIECES_APART_S = 6
+"""The past is written in pieces, with pauses; a longer one is the end."""
 SMAPS = Path("/proc/self/smaps_rollup")
 MEMORY = "PSS" if SMAPS.exists() else "RSS"
 """PSS shares common pages out among processes; only Linux tells it. Elsewhere RSS, which counts them anew each time."""
@@ -140,6 +142,19 @@ class Demo:
                 raise SystemExit(f"bench: the console is not live after {within_s:g} s:\n{self.last_words()}")
             time.sleep(0.1)
 
+    def wait_filled(self, within_s: float = 300) -> float:
+        """Until the demo has filled in the past; after how many seconds it had, from its start.
+
+        At most `within_s` from now, for a bench must end.
+        """
+        until, busy_at = time.monotonic() + within_s, time.monotonic()
+        while time.monotonic() - busy_at < PIECES_APART_S and time.monotonic() < until:
+            self.check()
+            if any("--from" in words_of(process) for process in self.processes()):
+                busy_at = time.monotonic()
+            time.sleep(0.25)
+        return busy_at - self.started_at
+
     def processes(self) -> list[psutil.Process]:
         """The demo and all that descends from it."""
         if self._process is None:
@@ -223,15 +238,20 @@ def memory_by_part(demo: Demo) -> dict[str, float]:
     return found
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """Its command line; empty when it is gone."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
 def part_of(process: psutil.Process) -> str:
     """The part's module, as its command line says it: embedded.gateway, console.lite, tillwatch, …"""
-    try:
-        words = process.cmdline()
-    except psutil.Error:
-        return "gone"
+    words = words_of(process)
     if "-m" in words[:-1]:
-        return str(words[words.index("-m") + 1])
-    return Path(words[0]).name if words else "unknown"
+        return words[words.index("-m") + 1]
+    return Path(words[0]).name if words else "gone"
 
 
 def directory_mb(folder: Path) -> float:

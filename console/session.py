@@ -67,7 +67,13 @@ class Session:
     @property
     def watches(self) -> str | None:
         """The tab that is looked at; None before the browser is there, and while its page is hidden."""
-        return self.view.tab if self._ready and self._visible and not self._closed else None
+        return self.view.tab if self._visible and self.present else None
+
+    @property
+    def present(self) -> bool:
+        """Whether a browser holds the page open. A session outlives it for a minute, in case it comes back."""
+        session = getattr(self.doc.session_context, "session", None)
+        return self._ready and not self._closed and (session is None or session.connection_count > 0)
 
     def wake(self) -> None:
         # A call before the browser came would wait for a session that is not there yet, and hold back all later ones.

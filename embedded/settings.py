@@ -15,7 +15,7 @@ class IngestSettings(Section, section="ingest"):
     publish_every: Duration = Field(timedelta(seconds=0.5), description="between publishes; doubled below 50 events/s")
     heartbeat_every: Duration = Field(timedelta(seconds=15), description="a publish at least this often")
     batch_rows: int = Field(20_000, ge=1, description="rows read of one topic at a time (count)")
-    rows_in_memory: int = Field(1_000_000, ge=0, description="raw rows of recent minutes kept for KPIs, a table (count)")
+    rows_in_memory: int = Field(1_000_000, ge=0, description="rows of recent minutes kept for KPIs, a table (count)")
     keys_in_memory: int = Field(2_000_000, ge=0, description="event keys kept for telling duplicates, a table (count)")
     maintenance_every: Duration = Field(timedelta(seconds=60), description="between maintenance runs")
 
@@ -27,13 +27,11 @@ class RetentionSettings(Section, section="retention"):
     raw: OptionalDuration = Field(timedelta(days=30), description="raw rows, by ingested_at; off keeps them for ever")
     kpis: OptionalDuration = Field(timedelta(days=400), description="KPI rows and alerts")
     operations: OptionalDuration = Field(
-        timedelta(days=90), description="dead letters, pipeline_metrics, maintenance_runs and the notifier's ledger"
+        timedelta(days=90), description="dead letters, pipeline_metrics and maintenance_runs"
     )
     every_commit: Duration = Field(timedelta(minutes=5), description="every publish of this span can be read again")
     first_of_minute: Duration = Field(timedelta(hours=6), description="the first publish of each minute of this span")
-    sweep_age: Duration = Field(
-        timedelta(minutes=2), description="how long a file outlives its last commit"
-    )
+    sweep_age: Duration = Field(timedelta(minutes=2), description="how long a file outlives its last commit")
 
 
 def check_spans(retention: RetentionSettings, shared: Shared) -> RetentionSettings:

@@ -31,6 +31,7 @@ class Somebody:
 
     def __init__(self, watches: str | None = "overview") -> None:
         self.watches = watches
+        self.present = True
         self.woken = 0
 
     def wake(self) -> None:

@@ -48,7 +48,9 @@ def test_the_settings_file_lists_every_setting_with_its_default(monkeypatch: pyt
     text = (ROOT / "config" / "tillwatch.yaml").read_text(encoding="utf-8")
     shown = yaml.safe_load(re.sub(r"^(\s*)# (\w+:.*)$", r"\1\2", text, flags=re.MULTILINE))
     for section, cls in every_section().items():
-        known = {name: value for name, value in shown.items() if name not in SECTIONS} if not section else shown[section]
+        known = (
+            {name: value for name, value in shown.items() if name not in SECTIONS} if not section else shown[section]
+        )
         assert set(known) == set(cls.model_fields), section
         assert cls(**{n: v for n, v in known.items() if v != ""}) == cls(), section
 
@@ -56,7 +58,12 @@ def test_the_settings_file_lists_every_setting_with_its_default(monkeypatch: pyt
 @pytest.mark.parametrize(
     ("variable", "value", "cls", "sentence"),
     [
-        ("TILLWATCH_RULES_MAX_LOOKBACK", "15", RulesSettings, "'rules.max_lookback' has the value '15': expected a number"),
+        (
+            "TILLWATCH_RULES_MAX_LOOKBACK",
+            "15",
+            RulesSettings,
+            "'rules.max_lookback' has the value '15': expected a number",
+        ),
         ("TILLWATCH_PORT_OFFSET", "many", Shared, "'port_offset' has the value 'many'"),
         ("TILLWATCH_DREMIO_URI", "localhost", DremioSettings, "expected grpc://HOST:PORT"),
         ("TILLWATCH_ORDERS_COUNTED_STATUSES", '["LOST"]', OrdersSettings, "expected one or more of CREATED"),

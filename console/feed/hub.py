@@ -14,10 +14,14 @@ logger = logging.getLogger(__name__)
 
 
 class Viewer(Protocol):
-    """A session, as the hub sees it. `watches` is its tab, or None while nobody can see it."""
+    """A session, as the hub sees it. `watches` is its tab, or None while nobody can see it;
+    `present` is whether a browser holds it open."""
 
     @property
     def watches(self) -> str | None: ...
+
+    @property
+    def present(self) -> bool: ...
 
     def wake(self) -> None:
         """Take what is new, soon; called from any thread, returns at once."""
@@ -40,9 +44,10 @@ class Hub:
 
     @property
     def viewers(self) -> int:
-        """Open sessions, also those that nobody looks at just now."""
+        """Pages that are open, also those that nobody looks at just now."""
         with self._lock:
-            return len(self._viewers)
+            viewers = list(self._viewers)
+        return sum(1 for viewer in viewers if viewer.present)
 
     def watched(self) -> frozenset[str]:
         """The tabs that somebody looks at."""

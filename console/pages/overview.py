@@ -34,6 +34,9 @@ def overview_parts(snapshot: Snapshot, currency: str, limits: Limits, max_age: t
         for tile in tiles_of(figures.table.to_pylist()[0], minutes(snapshot), currency, limits):
             parts[f"tile.{tile.key}"] = _tile(tile, stale)
             parts[f"spark.{tile.key}"] = {"values": [_digits(value) for value in tile.spark[:-1]]}
+    shown = minutes(snapshot)
+    if shown is not None:
+        parts["empty"] = _empty(shown)
     orders = snapshot.answers.get("latest_orders")
     if orders is not None:
         rows = orders.table.to_pylist()
@@ -64,6 +67,16 @@ def overview_parts(snapshot: Snapshot, currency: str, limits: Limits, max_age: t
 
 def charts(snapshot: Snapshot) -> Minutes | None:
     return minutes(snapshot)
+
+
+def _empty(shown: Minutes) -> Parts:
+    """What a chart says in place of an hour without any figure; null where it has some."""
+    return {
+        "revenue_per_minute": None if any(shown.revenue) else "No revenue in this hour.",
+        "orders_per_minute": None if any(shown.orders) else "No order in this hour. `make demo` makes some.",
+        "errors_per_minute": None if any(map(any, shown.errors.values())) else "No error reported in this hour.",
+        "active_users": None if any(shown.users) else "Nobody clicked in this hour.",
+    }
 
 
 def _tile(tile: Tile, stale: bool) -> Parts:

@@ -108,7 +108,7 @@ window.tillwatch = (() => {
     setAttribute($(".value", element), "title", tile.exact)
     setText($(".word", element), tile.word)
     const change = $(".change", element)
-    setText(change, tile.change || "\u00a0")
+    setText(change, tile.why || tile.change || "\u00a0")
     setAttribute(change, "title", tile.change ? "vs 5 min before" : "")
     change.className = `change ${tile.good === null ? "" : tile.good ? "better" : "worse"}`
     setAttribute(element, "data-state", tile.state)
@@ -455,6 +455,7 @@ window.tillwatch = (() => {
     else if (kind === "facet") paintFacet(name)
     else if (kind === "drill") paintDrill(name)
     else if (kind === "behind") paintBehind()
+    else if (kind === "empty") for (const [name, words] of Object.entries(held.empty)) setAttribute($(`[data-chart="${name}"]`), "data-empty", words)
   }
   // A choice made on a chart: the console knows it already, only the URL lags.
   function follow(query) {

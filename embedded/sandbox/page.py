@@ -55,7 +55,12 @@ let shown = null;
 async function refresh() {{
   try {{
     const text = await (await fetch("/fragment")).text();
-    if (text !== shown) {{ main.innerHTML = text; shown = text; }}
+    if (text !== shown) {{
+      const open = [...main.querySelectorAll("details[open]")].map((item) => item.id);
+      main.innerHTML = text;
+      shown = text;
+      for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    }}
     fresh.textContent = "Refreshed every 2 s.";
   }} catch {{ fresh.textContent = "The sandbox does not answer; this is what it showed last."; }}
 }}
@@ -137,7 +142,7 @@ def _mrkdwn(text: str) -> str:
 def _email(messages: Sequence[Mapping[str, Any]]) -> str:
     cards = [
         f'<article><p class="soft">{_time(message["arrived_ms"])} · to {escape(message["recipient"])}</p>'
-        f"<details><summary>{escape(message['subject'])}</summary>"
+        f"<details id='email-{message['id']}'><summary>{escape(message['subject'])}</summary>"
         f'<div class="text">{escape(message["body"])}</div>'
         f'<p class="soft">{escape(message["message_id"] or "no Message-ID")}</p></details></article>'
         for message in reversed(messages[-SHOWN:])

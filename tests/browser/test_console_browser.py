@@ -53,6 +53,20 @@ def test_an_order_reaches_the_tile_the_list_and_the_chart(page: Page, served: Se
     eventually(lambda: float(page.evaluate(newest)) >= 1234.56)
 
 
+def test_a_publish_is_one_message_to_the_browser(page: Page, served: Served) -> None:
+    frames: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(str(frame))))
+    opened(page, served)
+    served.post("/fake/order?product=kettle")
+    first = page.locator('[data-list="latest_orders"] tr').first
+    expect(first).to_contain_text("kettle")
+    frames.clear()
+    served.post("/fake/order?product=samovar")
+    expect(first).to_contain_text("samovar")
+    assert sum('"msgtype": "PATCH-DOC"' in frame for frame in frames) == 1
+    assert sum(map(len, frames)) < 6000
+
+
 def test_every_tab_stands_in_dark_and_light_without_going_over_the_edge(page: Page, served: Served) -> None:
     opened(page, served)
     for theme in ("dark", "light"):

@@ -1,0 +1,99 @@
+"""The benches' arithmetic, on what a person can count by hand."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from bench.browser import Change
+from bench.latency import Event, first_seen, per_element, percentile
+from bench.processes import cpu_seconds, directory_mb, environment, free_offset, memory_mb
+from bench.start import bare_environment
+from lakehouse.settings import ROOT
+
+
+def test_event_to_pixel_is_the_first_change_at_or_past_the_event() -> None:
+    events = [Event("order", 1_000), Event("order", 1_500), Event("order", 9_000)]
+    seen = [
+        Change("tile orders", 900, 1_400),
+        Change("tile orders", 1_500, 2_500),
+        Change("tile orders", 1_500, 3_000),
+        Change("tile orders", 2_000, 3_500),
+    ]
+    assert per_element(events, seen)["tile orders"] == [1.5, 1.0, math.inf]
+
+
+def test_an_element_is_only_asked_for_what_it_includes() -> None:
+    events = [Event("click", 1_000), Event("note", 1_000)]
+    seen = [Change("tile orders", 5_000, 5_100), Change("tile users", 5_000, 5_200)]
+    found = per_element(events, seen)
+    assert found["tile orders"] == []
+    assert found["tile users"] == [4.2]
+    assert found["list latest_errors"] == [math.inf]
+    assert first_seen(events, seen) == [4.2, math.inf]
+
+
+def test_an_event_is_seen_where_it_is_seen_first() -> None:
+    seen = [Change("tile conversion", 1_000, 1_900), Change("tile users", 1_000, 1_700)]
+    assert first_seen([Event("click", 1_000)], seen) == [0.7]
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    assert percentile([3, 1, 2, 4], 50) == 2
+    assert percentile(range(1, 101), 95) == 95
+    assert percentile([7], 99) == 7
+    assert math.isnan(percentile([], 95))
+
+
+def test_a_process_is_measured_by_itself() -> None:
+    me = psutil.Process()
+    assert (memory_mb(me) or 0) > 5
+    assert (cpu_seconds(me) or 0) > 0
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    gone = psutil.Process(child.pid)
+    child.wait()
+    assert memory_mb(gone) is None
+    assert cpu_seconds(gone) is None
+
+
+def test_a_directory_is_as_large_as_its_files(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "file").write_bytes(os.urandom(1_000_000))
+    assert 0.99 <= directory_mb(tmp_path) <= 1.1
+
+
+def test_a_bench_has_a_directory_and_ports_of_its_own(tmp_path: Path) -> None:
+    os.environ["TILLWATCH_CONSOLE_REFRESH_S"] = "9"
+    try:
+        settings = environment(tmp_path, free_offset())
+    finally:
+        del os.environ["TILLWATCH_CONSOLE_REFRESH_S"]
+    assert {name for name in settings if name.startswith("TILLWATCH_")} == {
+        "TILLWATCH_DATA_DIR",
+        "TILLWATCH_PORT_OFFSET",
+    }
+
+
+def test_a_clean_start_knows_no_home_no_cache_and_no_environment(tmp_path: Path) -> None:
+    variables = bare_environment(tmp_path)
+    assert variables["HOME"] == str(tmp_path)
+    assert variables["UV_CACHE_DIR"].startswith(str(tmp_path))
+    assert variables["PIP_CACHE_DIR"].startswith(str(tmp_path))
+    assert "VIRTUAL_ENV" not in variables
+    assert str(ROOT / ".venv" / "bin") not in variables["PATH"].split(os.pathsep)
+
+
+def test_the_command_lists_every_bench() -> None:
+    ran = subprocess.run([sys.executable, "-m", "bench"], capture_output=True, text=True, cwd=ROOT, check=True)
+    for name in ("live", "start", "hour"):
+        assert f"\n  {name} " in ran.stdout
+    unknown = subprocess.run(
+        [sys.executable, "-m", "bench", "none"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert unknown.returncode == 2
+    assert "there is no bench 'none'" in unknown.stderr
