@@ -63,8 +63,8 @@ _LIVE = """
 (since) => {
   const all = (selector) => [...document.querySelectorAll(selector)]
   const below = (node) => [...(node.shadowRoot ? node.shadowRoot.children : []), ...node.children]
-  const paints = (node) => node.tagName === "CANVAS" || below(node).some(paints)
-  const drawn = all("#overview .chart > *").filter((root) => paints(root) && root.getBoundingClientRect().height > 20)
+  const paints = (node) => (node.tagName === "CANVAS" && node.clientHeight > 20) || below(node).some(paints)
+  const drawn = all("#overview .chart").filter(paints)
   const fresh = all("[data-tile][data-produced-at]").some((tile) => Date.parse(tile.dataset.producedAt) >= since)
   return drawn.length && fresh && Boolean(document.body.dataset.commit)
 }

@@ -45,7 +45,7 @@ GROUP BY service_name"""
 class Measured:
     """What one run gave. Seconds; CPU in per cent of a core and memory in MB, by part.
 
-    `filled_s` is when the past was filled in, from the start; `while_filling` is to the first pixel, until then.
+    `filled_s` is when the past was filled in, from the start, 0 without; `while_filling` is event to pixel until then.
     """
 
     events: int
@@ -64,7 +64,7 @@ def measure(rate: float, minutes: float, fatal_every_s: float, words: Sequence[s
         demo.wait_live()
         watch(page, demo.url("console"))
         opened = _now()
-        filled_s = demo.wait_filled()
+        filled_s = 0.0 if "--no-fill" in words else demo.wait_filled()
         filled = _now() - timedelta(seconds=demo.seconds - filled_s)
         with fatals(demo, fatal_every_s):
             since, cpu = _now(), Cpu(demo)
@@ -161,7 +161,7 @@ def tell(rate: float, minutes: float, fatal_every_s: float, found: Measured) -> 
     report = Report(
         f"live-{rate:g}",
         f"tillwatch demo --rate {rate:g}, one viewer in headless Chromium{extra}; {found.events:,} events "
-        f"in {minutes:g} min after the past is filled in",
+        f"in {minutes:g} min" + (" after the past is filled in" if found.filled_s else ", without a past"),
     )
     p95 = {element: percentile(seconds, 95) for element, seconds in found.by_element.items() if seconds}
     slowest = max(p95, key=lambda element: p95[element])
@@ -185,7 +185,8 @@ def tell(rate: float, minutes: float, fatal_every_s: float, found: Measured) -> 
         report.row(f"FATAL to Slack, p50 of {len(found.to_slack)}", percentile(found.to_slack, 50), "s")
         report.row("FATAL to Slack, p95", percentile(found.to_slack, 95), "s", at_most=SLACK_LIMIT_S)
     default = rate == 20
-    report.row("start to past filled in", found.filled_s, "s", at_most=FILLED_LIMIT_S if default else None)
+    if found.filled_s:
+        report.row("start to past filled in", found.filled_s, "s", at_most=FILLED_LIMIT_S if default else None)
     report.row("CPU", sum(found.cpu.values()), "% of a core", at_most=CPU_LIMIT if default else None)
     for part, used in found.cpu.items():
         report.row(f"CPU of {part}", used, "% of a core")

@@ -64,7 +64,7 @@ def main() -> None:
     if not arguments.clean:
         seconds = [until_live_chart(ROOT, os.environ, INSTALLED_LIMIT_S) for _ in range(arguments.runs)]
         report = Report(
-            "start", f"make demo, installed, empty data directory, Chromium standing by, {len(seconds)} runs"
+            "start", f"make demo, installed, empty data directory, Chromium standing by, {arguments.runs} run(s)"
         )
         report.row("make demo to live chart, slowest", max(seconds), "s", at_most=INSTALLED_LIMIT_S)
         report.finish()
@@ -80,7 +80,7 @@ def main() -> None:
     changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, check=False).stdout
     report = Report(
         "start-clean",
-        f"git clone and make demo, empty HOME and package caches, {arguments.runs} runs"
+        f"git clone and make demo, empty HOME and package caches, {arguments.runs} run(s)"
         + ("; changes not committed were left out" if changed.strip() else ""),
     )
     report.row("clone to live chart, slowest", slowest, "s", at_most=CLEAN_LIMIT_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,8 @@ def serve(setup: Path = HERE / "setup.py", plugins: Sequence[str] = ()) -> None:
     port = Shared.load().port("console")
     claim_port(port, host=settings.address)
     os.chdir(HERE.parent)
+    # A line for every probe says nothing; uvicorn sets its levels itself, later, so they are of no use here.
+    logging.getLogger("uvicorn.access").addFilter(lambda _record: False)
     print(f"console: http://localhost:{port}/", flush=True)
     from panel.command import main
 

@@ -22,6 +22,7 @@ class Visited:
     """
 
     watches = "overview"
+    present = True
 
     def __init__(
         self,

@@ -80,15 +80,15 @@ class Shelf:
             yield Held(board.name, numbers, rest)
         finally:
             self._return(board)
-        self._make_room(key)
+        self._make_room()
 
     def _board(self, key: str) -> _Board | None:
         if not self._most_rows:
             return None
         with self._lock:
-            board = self._boards.setdefault(key, _Board("")) if key not in self._boards else self._boards[key]
-            if not board.name:
-                board.name = next(self._names)
+            if key not in self._boards:
+                self._boards[key] = _Board(next(self._names))
+            board = self._boards[key]
             board.leases += 1
             return board
 
@@ -141,15 +141,20 @@ class Shelf:
         if drop:
             self._execute(f"DROP TABLE IF EXISTS {board.name}")
 
-    def _make_room(self, key: str) -> None:
+    def _make_room(self) -> None:
         """When three quarters are full: let go of what was not asked for in a minute, merged files above all."""
         with self._lock:
             if sum(sum(board.rows.values()) for board in self._boards.values()) < 0.75 * self._most_rows:
                 return
-            board = self._boards.get(key)
             old = self._clock() - _STALE_S
-            if board is None or not any(board.used.get(path, 0) < old for path in board.numbers):
+            stale = {
+                key: sum(rows for path, rows in board.rows.items() if board.used.get(path, 0) < old)
+                for key, board in self._boards.items()
+            }
+            key = max(stale, key=lambda name: stale[name])
+            if not stale[key]:
                 return
+            board = self._boards[key]
         if not board.loading.acquire(blocking=False):
             return
         try:

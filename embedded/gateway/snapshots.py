@@ -12,12 +12,26 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
-from pyiceberg.io import FileIO, InputFile, OutputFile, load_file_io
-from pyiceberg.manifest import FileFormat, ManifestContent, ManifestFile, read_manifest_list
+from pyiceberg.avro.decoder import new_decoder
+from pyiceberg.avro.file import META_SCHEMA, AvroFile, AvroFileHeader
+from pyiceberg.avro.resolver import construct_reader, resolve_reader
+from pyiceberg.io import InputFile, load_file_io
+from pyiceberg.manifest import (
+    MANIFEST_ENTRY_SCHEMAS,
+    MANIFEST_LIST_FILE_SCHEMAS,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+    PartitionFieldSummary,
+)
+from pyiceberg.manifest import DataFile as ManifestDataFile
 
 from embedded.gateway.errors import Kind, Refusal
 
@@ -78,7 +92,6 @@ class Snapshots:
     """Snapshots by metadata location, the newest used kept in memory: about 1 KB a data file."""
 
     def __init__(self, snapshots: int = 256, manifests: int = 2048) -> None:
-        self._io = _Local()
         self._lock = threading.Lock()
         self._snapshots = _Newest[tuple[str, int | None], Snapshot](snapshots)
         self._manifests = _Newest[str, tuple[DataFile, ...] | None](manifests)
@@ -137,32 +150,30 @@ class Snapshots:
 
     def _files(self, snapshot: Mapping[str, Any], times: Mapping[int, str]) -> tuple[DataFile, ...] | None:
         found: list[DataFile] = []
-        for manifest in read_manifest_list(self._io.new_input(snapshot["manifest-list"])):
-            files = self._manifest(manifest, times)
-            if files is None:
+        for manifest in _manifests(snapshot["manifest-list"]):
+            if not manifest.has_added_files() and not manifest.has_existing_files():
+                continue
+            files = self._manifest(manifest.manifest_path, times)
+            # A manifest of deletes that names none is no reason to give up.
+            if files is None or (manifest.content != ManifestContent.DATA and files):
                 return None
             found.extend(files)
         return tuple(found)
 
-    def _manifest(self, manifest: ManifestFile, times: Mapping[int, str]) -> tuple[DataFile, ...] | None:
-        path = manifest.manifest_path
+    def _manifest(self, path: str, times: Mapping[int, str]) -> tuple[DataFile, ...] | None:
         with self._lock:
             known = self._manifests.get(path, _MISSING)
         if known is not _MISSING:
             return known
-        files: tuple[DataFile, ...] | None = ()
-        if manifest.has_added_files() or manifest.has_existing_files():
-            entries = manifest.fetch_manifest_entry(self._io, discard_deleted=True)
-            plain = manifest.content == ManifestContent.DATA and all(
-                entry.data_file.file_format == FileFormat.PARQUET for entry in entries
-            )
-            files = tuple(_data_file(entry.data_file, times) for entry in entries) if plain or not entries else None
+        live = [entry.data_file for entry in _entries(path) if entry.status != ManifestEntryStatus.DELETED]
+        plain = all(file.file_format == FileFormat.PARQUET for file in live)
+        files = tuple(_data_file(file, times) for file in live) if plain else None
         with self._lock:
             self._manifests.put(path, files)
         return files
 
 
-def _data_file(file: Any, times: Mapping[int, str]) -> DataFile:
+def _data_file(file: ManifestDataFile, times: Mapping[int, str]) -> DataFile:
     lower, upper = file.lower_bounds or {}, file.upper_bounds or {}
     ranges = {
         name: (_US.unpack(lower[field_id])[0], _US.unpack(upper[field_id])[0])
@@ -172,28 +183,54 @@ def _data_file(file: Any, times: Mapping[int, str]) -> DataFile:
     return DataFile(local_path(file.file_path), file.record_count, ranges)
 
 
-def local_path(location: str) -> str:
-    """A location as the engine reads it: the path of file:///…, anything else unchanged."""
-    parsed = urlparse(location)
-    return unquote(parsed.path) if parsed.scheme == "file" else location
+# ---- manifests ------------------------------------------------------------------------------------------------------
 
 
-class _Local(FileIO):
-    """Files of this machine, opened plainly: pyiceberg's own way loads pandas, half of the gateway's start."""
-
-    def new_input(self, location: str) -> InputFile:
-        if "://" in location and not location.startswith("file:"):
-            return load_file_io(location=location).new_input(location)
-        return _LocalInput(location)
-
-    def new_output(self, location: str) -> OutputFile:
-        raise NotImplementedError("the gateway only reads")
-
-    def delete(self, location: str | InputFile | OutputFile) -> None:
-        raise NotImplementedError("the gateway only reads")
+def _manifests(location: str) -> list[ManifestFile]:
+    """What pyiceberg's read_manifest_list reads."""
+    types = {-1: ManifestFile, 508: PartitionFieldSummary}
+    with _Avro[ManifestFile](_open(location), MANIFEST_LIST_FILE_SCHEMAS[2], types, {517: ManifestContent}) as found:
+        return list(found)
 
 
-class _LocalInput(InputFile):
+def _entries(location: str) -> list[ManifestEntry]:
+    """What pyiceberg's ManifestFile.fetch_manifest_entry reads, without the sequence numbers that it fills in."""
+    types = {-1: ManifestEntry, 2: ManifestDataFile}
+    enums = {0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent}
+    with _Avro[ManifestEntry](_open(location), MANIFEST_ENTRY_SCHEMAS[2], types, enums) as found:
+        return list(found)
+
+
+class _Avro[T](AvroFile[T]):
+    """An Avro file whose reader is built once for each schema: building it costs ten times what reading does."""
+
+    __slots__ = ()
+    _header_reader: ClassVar[Any] = construct_reader(META_SCHEMA, {-1: AvroFileHeader})
+    _readers: ClassVar[dict[tuple[str, int], Any]] = {}
+
+    def __enter__(self) -> Self:
+        with self.input_file.open() as file:
+            self.decoder = new_decoder(file.read())
+        self.header = self._header_reader.read(self.decoder)
+        key = (self.header.meta["avro.schema"], id(self.read_schema))
+        if key not in self._readers:
+            if len(self._readers) > 200:
+                self._readers.clear()
+            self._readers[key] = resolve_reader(
+                self.header.get_schema(), self.read_schema, self.read_types, self.read_enums
+            )
+        self.reader = self._readers[key]
+        return self
+
+
+def _open(location: str) -> InputFile:
+    # Anything but this machine's files is left to pyiceberg; its way loads pandas, half of the gateway's start.
+    if "://" in location and not location.startswith("file:"):
+        return load_file_io(location=location).new_input(location)
+    return _LocalFile(location)
+
+
+class _LocalFile(InputFile):
     def __len__(self) -> int:
         return os.path.getsize(local_path(self.location))
 
@@ -202,6 +239,12 @@ class _LocalInput(InputFile):
 
     def open(self, seekable: bool = True) -> Any:
         return open(local_path(self.location), "rb")
+
+
+def local_path(location: str) -> str:
+    """A location as the engine reads it: the path of file:///…, anything else unchanged."""
+    parsed = urlparse(location)
+    return unquote(parsed.path) if parsed.scheme == "file" else location
 
 
 def _load(location: str) -> dict[str, Any]:
