@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from embedded.gateway.commits import SqliteCommits
-from embedded.gateway.dialect import Dialect, words_of
+from embedded.gateway.dialect import Dialect, Statement, words_of
 from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
 from lakehouse.dremio import QUESTIONS, fill, question_sql
@@ -87,7 +87,9 @@ def test_a_question_keeps_to_the_safe_subset(question: str) -> None:
 def test_a_question_on_events_or_minutes_names_its_time_range(question: str) -> None:
     template = question_sql(question)
     sql = fill(template, None, _Binds(template), question)
-    for relation in Dialect().prepare(sql, words_of(sql)).shape.relations:
+    statement = Dialect().read(sql)
+    assert isinstance(statement, Statement)
+    for relation in statement.shape.relations:
         table = relation.path[-1]
         if table in {table.name for table in (*RAW_OF_TOPIC.values(), *KPI_TABLES)}:
             ops = {bound.op for bound in relation.bounds if bound.column in TIMES}

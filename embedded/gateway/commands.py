@@ -25,10 +25,6 @@ _WRITES = frozenset(
 _REFERENCES = ("BRANCH", "TAG", "COMMIT", "REF", "REFERENCE")
 
 
-def is_query(words: list[Word]) -> bool:
-    return words[0].upper in ("SELECT", "WITH", "VALUES", "(")
-
-
 def full_path(path: tuple[str, ...], context: tuple[str, ...]) -> tuple[str, ...]:
     """A table's path from the root: what does not begin with a source is looked up in the session's schema."""
     if context and path[0].upper() not in (CATALOG.upper(), "INFORMATION_SCHEMA"):

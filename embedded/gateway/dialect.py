@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlglot import ErrorLevel, exp
 from sqlglot.dialects.dremio import Dremio
@@ -27,6 +27,7 @@ from lakehouse.tables import TABLES
 MARK = "\x01"
 
 _SHAPES_KEPT = 512
+_TEXTS_KEPT = 64
 _LONGEST = 1_000_000
 
 
@@ -111,8 +112,7 @@ _LEXER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A token with its place; `kind` is text, name, number, word, sign or other."""
 
     kind: str
@@ -170,9 +170,28 @@ class Dialect:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._shapes: OrderedDict[str, Shape] = OrderedDict()
+        self._planned: OrderedDict[str, Statement] = OrderedDict()
 
-    def prepare(self, sql: str, words: list[Word]) -> Statement:
-        """A query as shape and values. Raises Refusal for what Dremio would not take."""
+    def read(self, sql: str) -> Statement | list[Word]:
+        """A query as shape and values; the words of any other statement. Raises Refusal for what Dremio would not take.
+
+        Each text comes twice, to be planned and to be run: the newest ones are remembered.
+        """
+        with self._lock:
+            known = self._planned.get(sql)
+        if known is not None:
+            return known
+        words = words_of(sql)
+        if words[0].upper not in ("SELECT", "WITH", "VALUES", "("):
+            return words
+        statement = self._prepare(sql, words)
+        with self._lock:
+            self._planned[sql] = statement
+            while len(self._planned) > _TEXTS_KEPT:
+                self._planned.popitem(last=False)
+        return statement
+
+    def _prepare(self, sql: str, words: list[Word]) -> Statement:
         text, times, ats = _cut(sql, words)
         with self._lock:
             shape = self._shapes.get(text)

@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pyarrow as pa
 from pyarrow import flight
 
-from embedded.gateway import commands, wire
-from embedded.gateway.dialect import words_of
+from embedded.gateway import wire
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.sessions import COOKIE, Caller, Session, Sessions
 from embedded.gateway.statements import Answer, Statements
@@ -58,8 +57,8 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             return answer, list(itertools.islice(answer.batches, 2))
 
         answer, first = _told(run, lambda: sql)
-        if schema := commands.use(words_of(answer.sql), session.schema):
-            session.schema = schema
+        if answer.uses is not None:
+            session.schema = answer.uses
         seconds = time.monotonic() - started
         if seconds > _SLOW_S:
             logger.info("ran in %.1f s: %s", seconds, " ".join(answer.sql.split())[:300])

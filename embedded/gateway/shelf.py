@@ -18,7 +18,10 @@ from dataclasses import dataclass, field
 from embedded.gateway.snapshots import DataFile
 
 _LARGEST_FILE_ROWS = 50_000
-_ASKED_BEFORE = 1
+# Loading costs as much as reading a file three times, and hardly more for several at once.
+_ASKED = 3
+_TOGETHER = 4
+_ASKED_MOST = 12
 _STALE_S = 60.0
 
 
@@ -122,17 +125,19 @@ class Shelf:
     def _worth_it(self, board: _Board, files: list[DataFile]) -> list[DataFile]:
         room = self._most_rows - sum(sum(other.rows.values()) for other in self._boards.values())
         wanted: list[DataFile] = []
+        at_once = False
         if len(self._asked) > 20_000:
             self._asked.clear()
         for file in files:
             if file.path in board.numbers or file.rows > min(_LARGEST_FILE_ROWS, self._most_rows // 4):
                 continue
-            before = self._asked.get(file.path, 0)
-            self._asked[file.path] = before + 1
-            if before >= _ASKED_BEFORE and file.rows <= room:
+            asked = self._asked.get(file.path, 0) + 1
+            self._asked[file.path] = asked
+            if asked >= _ASKED and file.rows <= room:
                 wanted.append(file)
                 room -= file.rows
-        return wanted
+                at_once = at_once or asked >= _ASKED_MOST
+        return wanted if at_once or len(wanted) >= _TOGETHER else []
 
     def _return(self, board: _Board) -> None:
         with self._lock:

@@ -10,8 +10,9 @@ import os
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, ClassVar, Self
 from urllib.parse import unquote, urlparse
 
@@ -32,6 +33,7 @@ from pyiceberg.manifest import (
     PartitionFieldSummary,
 )
 from pyiceberg.manifest import DataFile as ManifestDataFile
+from pyiceberg.typedef import Record, StructProtocol
 
 from embedded.gateway.errors import Kind, Refusal
 
@@ -188,20 +190,20 @@ def _data_file(file: ManifestDataFile, times: Mapping[int, str]) -> DataFile:
 
 def _manifests(location: str) -> list[ManifestFile]:
     """What pyiceberg's read_manifest_list reads."""
-    types = {-1: ManifestFile, 508: PartitionFieldSummary}
+    types: dict[int, Callable[..., StructProtocol]] = {-1: ManifestFile, 508: PartitionFieldSummary}
     with _Avro[ManifestFile](_open(location), MANIFEST_LIST_FILE_SCHEMAS[2], types, {517: ManifestContent}) as found:
         return list(found)
 
 
 def _entries(location: str) -> list[ManifestEntry]:
     """What pyiceberg's ManifestFile.fetch_manifest_entry reads, without the sequence numbers that it fills in."""
-    types = {-1: ManifestEntry, 2: ManifestDataFile}
-    enums = {0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent}
+    types: dict[int, Callable[..., StructProtocol]] = {-1: ManifestEntry, 2: ManifestDataFile}
+    enums: dict[int, Callable[..., Enum]] = {0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent}
     with _Avro[ManifestEntry](_open(location), MANIFEST_ENTRY_SCHEMAS[2], types, enums) as found:
         return list(found)
 
 
-class _Avro[T](AvroFile[T]):
+class _Avro[T: Record](AvroFile[T]):
     """An Avro file whose reader is built once for each schema: building it costs ten times what reading does."""
 
     __slots__ = ()
@@ -212,6 +214,7 @@ class _Avro[T](AvroFile[T]):
         with self.input_file.open() as file:
             self.decoder = new_decoder(file.read())
         self.header = self._header_reader.read(self.decoder)
+        assert self.read_schema is not None
         key = (self.header.meta["avro.schema"], id(self.read_schema))
         if key not in self._readers:
             if len(self._readers) > 200:

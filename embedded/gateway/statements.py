@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from embedded.gateway import commands, wire
 from embedded.gateway.commits import Commit, Commits
-from embedded.gateway.dialect import At, Bound, Dialect, Relation, Statement, time_us, words_of
+from embedded.gateway.dialect import At, Bound, Dialect, Relation, Statement, time_us
 from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
 from embedded.gateway.errors import Kind, Refusal, object_not_found, validation
 from embedded.gateway.shelf import Shelf
@@ -37,11 +37,12 @@ class Planned:
 
 @dataclass(frozen=True)
 class Answer:
-    """Rows, with the schema of the wire. `batches` yields nothing for an empty answer."""
+    """Rows, with the schema of the wire. `batches` yields nothing for an empty answer; `uses` is what USE asked for."""
 
     sql: str
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
+    uses: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,12 @@ class Statements:
 
     def plan(self, sql: str, context: tuple[str, ...]) -> Planned:
         """Schema and ticket of a statement; `context` is the session's schema. Raises Refusal."""
-        words = words_of(sql)
+        statement = self._dialect.read(sql)
         head = self._commits.head() or _EMPTY
         ticket = {"sql": sql, "context": context, "head": head.id}
-        if not commands.is_query(words):
-            table = commands.answer(words, context, self._commits, head, self.columns)
+        if not isinstance(statement, Statement):
+            table = commands.answer(statement, context, self._commits, head, self.columns)
             return Planned(table.schema, json.dumps(ticket).encode())
-        statement = self._dialect.prepare(sql, words)
         found = [self._resolve(relation, statement.ats, context, head) for relation in statement.shape.relations]
         ticket["commits"] = [commit.id for commit, _ in found]
         schema = self._schema(statement, [source for _, source in found], sql)
@@ -90,11 +90,11 @@ class Statements:
             commit_ids = content.get("commits")
         except (ValueError, TypeError, KeyError):
             raise Refusal(Kind.INTERNAL, "The ticket is not one of this server: plan the statement again.") from None
-        words = words_of(sql)
-        if commit_ids is None:
-            table = commands.answer(words, context, self._commits, self._by_id(head_id, 0), self.columns)
-            return Answer(sql, table.schema, iter(table.to_batches(MAX_BATCH_ROWS)))
-        statement = self._dialect.prepare(sql, words)
+        statement = self._dialect.read(sql)
+        if not isinstance(statement, Statement):
+            table = commands.answer(statement, context, self._commits, self._by_id(head_id, 0), self.columns)
+            schema = commands.use(statement, context)
+            return Answer(sql, table.schema, iter(table.to_batches(MAX_BATCH_ROWS)), schema)
         pairs = zip(statement.shape.relations, commit_ids, strict=True)
         sources = [
             self._source(relation, statement.ats, context, self._by_id(commit_id, 0)) for relation, commit_id in pairs
