@@ -23,6 +23,7 @@ _ASKED = 3
 _TOGETHER = 4
 _ASKED_MOST = 12
 _STALE_S = 60.0
+_FEW_ROWS = 10_000
 
 
 @dataclass
@@ -123,7 +124,7 @@ class Shelf:
             board.loading.release()
 
     def _worth_it(self, board: _Board, files: list[DataFile]) -> list[DataFile]:
-        room = self._most_rows - sum(sum(other.rows.values()) for other in self._boards.values())
+        room = self._most_rows - self._rows()
         wanted: list[DataFile] = []
         at_once = False
         if len(self._asked) > 20_000:
@@ -139,6 +140,9 @@ class Shelf:
                 at_once = at_once or asked >= _ASKED_MOST
         return wanted if at_once or len(wanted) >= _TOGETHER else []
 
+    def _rows(self) -> int:
+        return sum(sum(board.rows.values()) for board in self._boards.values())
+
     def _return(self, board: _Board) -> None:
         with self._lock:
             board.leases -= 1
@@ -147,15 +151,16 @@ class Shelf:
             self._execute(f"DROP TABLE IF EXISTS {board.name}")
 
     def _make_room(self) -> None:
-        """When three quarters are full: let go of what was not asked for in a minute, merged files above all."""
+        """Let go of what was not asked for in a minute, merged files above all, when it is half of all or room is short."""
         with self._lock:
-            if sum(sum(board.rows.values()) for board in self._boards.values()) < 0.75 * self._most_rows:
-                return
             old = self._clock() - _STALE_S
             stale = {
                 key: sum(rows for path, rows in board.rows.items() if board.used.get(path, 0) < old)
                 for key, board in self._boards.items()
             }
+            rows = self._rows()
+            if rows < 0.75 * self._most_rows and sum(stale.values()) < max(_FEW_ROWS, rows / 2):
+                return
             key = max(stale, key=lambda name: stale[name])
             if not stale[key]:
                 return

@@ -1,0 +1,59 @@
+"""Write the promised figures of bench/results into the README's table: `python -m bench.readme`."""
+
+from __future__ import annotations
+
+import json
+
+from bench.report import RESULTS
+from lakehouse.settings import ROOT
+
+BEGIN, END = "<!-- bench:begin", "<!-- bench:end -->"
+
+
+def rows() -> list[str]:
+    """One row for each figure that something is promised of, with its conditions, in the order of the benches."""
+    found = []
+    for path in sorted(RESULTS.glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if "figures" not in content:
+            continue
+        for figure in content["figures"]:
+            if figure["kept"] is None:
+                continue
+            limit = next(
+                f"{sign} {figure[key]:,.10g}"
+                for key, sign in (("exactly", "="), ("at_most", "<="), ("at_least", ">="))
+                if figure.get(key) is not None
+            )
+            shown = ".10g" if figure["exactly"] is not None else ".3g"
+            value = f"{figure['value']:,{shown}}" if figure["value"] < 1000 else f"{figure['value']:,.10g}"
+            value = f"{value} {figure['unit']}".strip()
+            verdict = "" if figure["kept"] else " **not kept**"
+            command = content["bench"].split("-")[0]
+            found.append(f"| {command}: {figure['name']} | {value}{verdict} | {limit} | `python -m bench {command}` |")
+    return found
+
+
+def conditions() -> list[str]:
+    """A line for each bench: what it ran, and on what."""
+    lines = []
+    for path in sorted(RESULTS.glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if "figures" in content:
+            lines.append(f"- `{content['bench']}`: {content['conditions']} ({content['machine']}).")
+    return lines
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    head, rest = text.split(BEGIN, 1)
+    first_line = BEGIN + rest.split("\n", 1)[0]
+    tail = rest.split(END, 1)[1]
+    table = ["| figure | measured | promised | command |", "|---|---|---|---|", *rows()]
+    body = "\n".join([first_line, *table, "", "Conditions:", "", *conditions(), END])
+    readme.write_text(head + body + tail, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
