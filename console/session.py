@@ -83,7 +83,6 @@ class Session:
     def build(self) -> None:
         """Fill the Document: roots, template, theme, and the first message within the page itself."""
         doc = self.doc
-        doc.title = "tillwatch"
         doc.theme = look.bokeh_theme(self.view.theme)
         self.wire.js_on_change("down", CustomJS(code="window.tillwatch.take(cb_obj.down)"))
         doc.js_on_event(ConnectionLost, CustomJS(code="window.tillwatch.lost()"))
@@ -95,9 +94,10 @@ class Session:
         self.charts[0].root.tags = [self.wire]
         for drill in self.drills.values():
             for place, column in drill.places.items():
-                model = column.get_root(doc)
-                model.name = place
-                doc.add_root(model)
+                # Not get_root: only what Panel served does it let go with the session.
+                column.server_doc(doc, location=False)
+                doc.roots[-1].update(name=place)
+        doc.title = "tillwatch"
         doc.template = PAGE
         doc.config.update(reconnect_session=True, notify_connection_status=False)
         self._draw_charts()

@@ -40,9 +40,9 @@ class Engine:
             self._database.execute(f"LOAD '{_extension(name)}'")
         for setting in (
             "TimeZone = 'UTC'",
-            # Data files never change.
-            "parquet_metadata_cache = true",
-            "validate_external_file_cache = 'NO_VALIDATION'",
+            # Both keep 30 KB of each file ever read, new ones come with every publish, and they save a tenth of a read.
+            "parquet_metadata_cache = false",
+            "enable_external_file_cache = false",
             f"allowed_directories = ['{_quoted(str(readable))}/', 'file://{_quoted(str(readable))}/']",
             "enable_external_access = false",
             "lock_configuration = true",

@@ -151,7 +151,7 @@ class Shelf:
             self._execute(f"DROP TABLE IF EXISTS {board.name}")
 
     def _make_room(self) -> None:
-        """Let go of what was not asked for in a minute, merged files above all, when it is half of all or room is short."""
+        """Let go of what was not asked for in a minute, merged files say, when it is half of all or room is short."""
         with self._lock:
             old = self._clock() - _STALE_S
             stale = {

@@ -1,0 +1,82 @@
+"""A session ends with its page."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from datetime import UTC, datetime, timedelta
+
+from bokeh.document import Document
+from bokeh.server.contexts import BokehSessionContext
+
+from console.feed.asker import Asker
+from console.feed.hub import Hub
+from console.feed.pins import Pins
+from console.feed.poller import Poller
+from console.running import Running
+from console.session import Session
+from console.settings import ConsoleSettings
+from tests.fake_dremio import FakeDremio, a_shop
+
+NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
+ALL = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
+
+
+def a_console() -> Running:
+    """The shared parts on a seeded shop, polled once for the Overview."""
+    dremio, hub = FakeDremio(), Hub()
+    a_shop(dremio, NOON)
+    poller = Poller(dremio, hub, refresh_s=1, idle_refresh_s=15, counted_statuses=ALL, now=lambda: NOON)
+    asker = Asker(dremio)
+    parts = Running(ConsoleSettings.load(), ALL, timedelta(hours=1), hub, poller, asker, Pins())
+
+    class Somebody:
+        watches = "overview"
+        present = True
+
+        def wake(self) -> None: ...
+
+    viewer = Somebody()
+    hub.join(viewer)
+    poller.poll()
+    return parts
+
+
+def a_document() -> tuple[Document, BokehSessionContext]:
+    """A document as a server makes it, and what keeps it: the server's session context."""
+    doc = Document()
+    context = BokehSessionContext("s", None, doc)  # type: ignore[arg-type]  # no server behind it
+    doc._session_context = lambda: context  # type: ignore[assignment]  # bokeh holds a weakref there
+    return doc, context
+
+
+def first_message(doc: Document) -> dict[str, object]:
+    message: dict[str, object] = json.loads(doc.template_variables["first"])
+    return message
+
+
+def test_the_page_itself_carries_the_first_tiles() -> None:
+    doc, _context = a_document()
+    Session(doc, a_console(), "").build()
+    parts = first_message(doc)["parts"]
+    assert isinstance(parts, dict)
+    assert {"tile.revenue", "spark.revenue", "list.latest_orders", "list.incidents", "head"} <= set(parts)
+    assert parts["tile.revenue"]["produced_at"].endswith("Z")
+    assert parts["head"]["open"] == 1
+
+
+def test_a_page_that_is_closed_is_let_go() -> None:
+    parts = a_console()
+    held: list[weakref.ref[object]] = []
+    for _ in range(3):
+        doc, context = a_document()
+        session = Session(doc, parts, "tab=orders")
+        session.build()
+        held += [weakref.ref(doc), weakref.ref(session)]
+        for destroyed in list(doc.callbacks.session_destroyed_callbacks):
+            destroyed(context)
+        doc.callbacks.session_destroyed_callbacks.clear()
+        del doc, session, destroyed, context
+    gc.collect()
+    assert [one() for one in held if one() is not None] == []
