@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
+import panel as pn
 from bokeh.document import Document
 from bokeh.events import ClientReconnected, ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
@@ -94,8 +95,10 @@ class Session:
         self.charts[0].root.tags = [self.wire]
         for drill in self.drills.values():
             for place, column in drill.places.items():
-                # Not get_root: only what Panel served does it let go with the session.
-                column.server_doc(doc, location=False)
+                # Not get_root: only what Panel served does it let go with the session. What it would add of its own
+                # has no place in our page.
+                with pn.config.set(browser_info=False, notifications=False):
+                    column.server_doc(doc, location=False)
                 doc.roots[-1].update(name=place)
         doc.title = "tillwatch"
         doc.template = PAGE

@@ -137,7 +137,7 @@ class Ingest:
         self._parts = parts
         self._clock = clock
         self.catalog = Catalog(data_dir)
-        self._duckdb = duckdb.connect(config={"threads": 2})
+        self._duckdb = duckdb.connect(config={"threads": 1})
         self._duckdb.execute("SET TimeZone = 'UTC'")
         bound = parts.ingest
         self._keys = {t: KeyIndex(self.catalog, table, bound.keys_in_memory) for t, table in RAW_OF_TOPIC.items()}
