@@ -155,7 +155,7 @@ class Ingest:
         self._lost: dict[str, tuple[int, int]] = {}
         self._unreadable: dict[str, list[tuple[datetime, datetime]]] = {}
         self._skip_lost()
-        self._published_at = 0.0
+        self._begun_at = float("-inf")
         self._rate: deque[tuple[float, int]] = deque()
         self._peeked: dict[str, int] = {}
         self._maintained_at = time.monotonic()
@@ -219,7 +219,7 @@ class Ingest:
         Returns whether more is waiting already, so that the caller need not rest.
         """
         now = time.monotonic()
-        since = now - self._published_at
+        since = now - self._begun_at
         ends = {topic: self._log.bounds(topic)[1] for topic in TOPICS}
         waiting = any(ends[topic] > self.positions[topic].next_offset for topic in TOPICS)
         every = self._parts.ingest.publish_every.total_seconds() * (2 if self._events_a_second(now) < LOW_RATE else 1)
@@ -266,6 +266,7 @@ class Ingest:
         4. Only then remember it: a batch that fails has changed nothing but caches, which the caller throws away.
         """
         started = time.perf_counter()
+        begun_at = time.monotonic()
         clock = self._clock()
         ingested_at = max(clock, self._newest_ingested)
         sequence = self.catalog.sequence + 1
@@ -358,12 +359,13 @@ class Ingest:
         self._count(counts)
         self.positions, self._as_of, self._state = positions, as_of, state
         self._newest_ingested = ingested_at
-        self._published_at = time.monotonic()
+        # From the beginning of this publish, so that publishes come at an even pace however long one takes.
+        self._begun_at = begun_at
         if heartbeat or measured - self._counts_since >= METRICS_EVERY:
             self._counts.clear()
             self._counts_since = measured
         events = sum(counts.values())
-        self._rate.append((self._published_at, events))
+        self._rate.append((begun_at, events))
         for phase, seconds in (
             ("read", decoded - started),
             ("kpis", computed - decoded),
