@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +11,18 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwright
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_NAMES = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "chrome")
 _PLACES = (
+    "/usr/bin/chromium",
+    "/snap/bin/chromium",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    str(Path.home() / "Applications/Google Chrome.app/Contents/MacOS/Google Chrome"),
 )
-_QUIET = (
+# No sandbox: CI and containers run as root. The rest keeps the browser from calling home.
+_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-background-networking",
@@ -80,13 +85,17 @@ class Change:
     seen_ms: float
 
 
-def executable() -> str | None:
-    """Chrome or Chromium of this machine; None: playwright's own."""
-    for name in _NAMES:
-        found = shutil.which(name)
-        if found:
-            return found
-    return next((place for place in _PLACES if Path(place).exists()), None)
+def installed_browser() -> str | None:
+    """The path of a Chrome or Chromium: from PATH, else from where they usually are; None: playwright's own."""
+    on_path = (shutil.which(name) for name in _NAMES)
+    return next((path for path in on_path if path), None) or next(
+        (path for path in _PLACES if os.access(path, os.X_OK)), None
+    )
+
+
+def launch(playwright: Playwright) -> Browser:
+    """A headless browser. Raises playwright's Error where there is none, nor one that playwright brought."""
+    return playwright.chromium.launch(executable_path=installed_browser(), args=list(_ARGUMENTS))
 
 
 @contextmanager
@@ -94,7 +103,7 @@ def browser_page() -> Iterator[Page]:
     """A page of 1440 x 900 in a browser of its own, which ends with the block."""
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=executable(), args=list(_QUIET))
+            browser = launch(playwright)
         except Error as error:
             raise SystemExit(f"bench: no Chrome or Chromium starts here: {error.message.splitlines()[0]}") from None
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from bokeh.document import Document
 from bokeh.document.events import ColumnDataChangedEvent, ColumnsPatchedEvent, ColumnsStreamedEvent
+from bokeh.models import GlyphRenderer
 
 from console import live, look
 from console.feed.minutes import Minutes
@@ -47,7 +48,10 @@ def events_of(chart: Chart, minutes: Minutes) -> list[Any]:
 def test_a_full_hour_is_shown_with_the_open_minute_apart(chart: Chart) -> None:
     chart.update(the_hour(NOON))
     assert len(chart.source.data["minute"]) == 60
-    assert list(chart.source.data["hatch"]) == [" "] * 59 + ["/"]
+    assert list(chart.source.data["alpha"]) == [1.0] * 59 + [0.35]
+    glyphs = [renderer for renderer in chart.root.renderers if isinstance(renderer, GlyphRenderer)]
+    hatched = [renderer for renderer in glyphs if getattr(renderer.glyph, "hatch_pattern", None)]
+    assert all(renderer.view.filter.indices == [59] for renderer in hatched)
 
 
 def test_within_a_minute_only_its_own_cells_are_sent(chart: Chart) -> None:
@@ -62,7 +66,7 @@ def test_a_new_minute_is_streamed_and_a_late_order_patched(chart: Chart) -> None
     assert not any(isinstance(event, ColumnDataChangedEvent) for event in events)
     assert any(isinstance(event, ColumnsStreamedEvent) for event in events)
     assert len(chart.source.data["minute"]) == 60
-    value_columns = set(chart.source.data) - {"minute", "middle", "hatch", "alpha", "closes"}
+    value_columns = set(chart.source.data) - {"minute", "middle", "alpha", "closes"}
     assert all(chart.source.data[name][-8] == 99.0 for name in value_columns)
 
 
@@ -73,7 +77,7 @@ def test_nothing_new_sends_nothing(chart: Chart) -> None:
 
 def test_a_gap_is_no_number(chart: Chart) -> None:
     chart.update(the_hour(NOON, back_3=None))
-    value_columns = set(chart.source.data) - {"minute", "middle", "hatch", "alpha", "closes"}
+    value_columns = set(chart.source.data) - {"minute", "middle", "alpha", "closes"}
     assert all(math.isnan(chart.source.data[name][-4]) for name in value_columns)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from bokeh.models import Range1d
 
 from console.feed.minutes import Minutes
-from console.live.chart import BAR_MS, axes, base_rows, empty_source, follow, gaps
+from console.live.chart import axes, bars, base_rows, empty_source, follow, gaps
 from console.url import SEVERITIES
 
 
@@ -19,17 +19,7 @@ class ErrorsPerMinute:
         stacked = [severity.lower() for severity in reversed(SEVERITIES)]
         self.source = empty_source(*stacked)
         self.root = axes(self.name, hour, [(name, f"@{name}{{0,0}}") for name in stacked])
-        self.root.vbar_stack(
-            stacked,
-            x="middle",
-            width=BAR_MS,
-            source=self.source,
-            fill_color=[look[f"severity-{name}"] for name in stacked],
-            fill_alpha="alpha",
-            line_color=None,
-            hatch_pattern="hatch",
-            hatch_color=[look[f"severity-{name}"] for name in stacked],
-        )
+        bars(self.root, self.source, stacked, [look[f"severity-{name}"] for name in stacked])
 
     def update(self, minutes: Minutes) -> None:
         series = {severity.lower(): gaps(values) for severity, values in minutes.errors.items()}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from bokeh.models import Range1d
 
 from console.feed.minutes import Minutes
-from console.live.chart import BAR_MS, axes, base_rows, empty_source, follow, gaps
+from console.live.chart import axes, bars, base_rows, empty_source, follow, gaps
 
 
 class OrdersPerMinute:
@@ -16,17 +16,7 @@ class OrdersPerMinute:
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source("orders")
         self.root = axes(self.name, hour, [("orders", "@orders{0,0}")])
-        self.root.vbar(
-            x="middle",
-            top="orders",
-            width=BAR_MS,
-            source=self.source,
-            fill_color=look["sky"],
-            fill_alpha="alpha",
-            line_color=None,
-            hatch_pattern="hatch",
-            hatch_color=look["sky"],
-        )
+        bars(self.root, self.source, ["orders"], [look["sky"]])
 
     def update(self, minutes: Minutes) -> None:
         follow(self.source, base_rows(minutes) | {"orders": gaps(minutes.orders)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,42 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
+from bench.browser import launch
 from lakehouse.settings import PORTS, ROOT
 
-NAMES = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "chrome")
-USUAL_PLACES = (
-    "/usr/bin/chromium",
-    "/snap/bin/chromium",
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-    str(Path.home() / "Applications/Google Chrome.app/Contents/MacOS/Google Chrome"),
-)
-# No sandbox: CI and containers run as root. The rest keeps the browser from calling home.
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 MISSING = "there is no Chrome or Chromium; install one, or run `playwright install chromium`"
-
-
-def installed_browser() -> str | None:
-    """The path of a Chrome or Chromium: from PATH, else from where they usually are."""
-    on_path = (shutil.which(name) for name in NAMES)
-    return next((path for path in on_path if path), None) or next(
-        (path for path in USUAL_PLACES if os.access(path, os.X_OK)), None
-    )
-
-
-def _launch(playwright: Playwright) -> Browser:
-    """Raises playwright's error where there is no browser, nor one that playwright brought."""
-    return playwright.chromium.launch(executable_path=installed_browser(), args=list(ARGUMENTS))
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +27,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
     """A headless browser. Without one, a test is skipped; with CI=true it fails."""
     with sync_playwright() as playwright:
         try:
-            browser = _launch(playwright)
+            browser = launch(playwright)
         except PlaywrightError as error:
             if os.environ.get("CI") == "true":
                 pytest.fail(f"{MISSING}: {str(error).splitlines()[0]}")
