@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bokeh.document import Document
 from bokeh.document.events import ColumnDataChangedEvent, ColumnsPatchedEvent, ColumnsStreamedEvent
-from bokeh.models import GlyphRenderer
+from bokeh.models.renderers import GlyphRenderer
 
 from console import live, look
 from console.feed.minutes import Minutes

@@ -13,13 +13,13 @@ from bokeh.models import (
     CustomJSHover,
     CustomJSTickFormatter,
     DataRange1d,
-    DataRenderer,
     DatetimeTicker,
     HoverTool,
     IndexFilter,
     NumeralTickFormatter,
     Range1d,
 )
+from bokeh.models.renderers import DataRenderer
 from bokeh.plotting import figure
 
 from console.feed.minutes import Minutes
