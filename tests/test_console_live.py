@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from bokeh.document import Document
 from bokeh.document.events import ColumnDataChangedEvent, ColumnsPatchedEvent, ColumnsStreamedEvent
+from bokeh.models import IndexFilter
 from bokeh.models.renderers import GlyphRenderer
 
 from console import live, look
@@ -51,7 +52,8 @@ def test_a_full_hour_is_shown_with_the_open_minute_apart(chart: Chart) -> None:
     assert list(chart.source.data["alpha"]) == [1.0] * 59 + [0.35]
     glyphs = [renderer for renderer in chart.root.renderers if isinstance(renderer, GlyphRenderer)]
     hatched = [renderer for renderer in glyphs if getattr(renderer.glyph, "hatch_pattern", None)]
-    assert all(renderer.view.filter.indices == [59] for renderer in hatched)
+    views = [renderer.view.filter for renderer in hatched]
+    assert all(isinstance(view, IndexFilter) and view.indices == [59] for view in views)
 
 
 def test_within_a_minute_only_its_own_cells_are_sent(chart: Chart) -> None:
