@@ -82,6 +82,8 @@ MANIFESTS_BEFORE_MERGE = 24
 ROWS_A_ROW_GROUP = 32_768
 HOUR_US = 3_600_000_000
 _HEADER_WRITER = construct_writer(META_SCHEMA)
+# Kept: new threads for every publish would leave their memory behind.
+_SYNCERS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sync")
 
 _PUBLICATIONS = """
 CREATE TABLE IF NOT EXISTS publications (
@@ -846,9 +848,8 @@ def sync_files(paths: Iterable[Path]) -> None:
     """fsync files, then the folders that name them. Side by side: the file system then commits many at once."""
     files = set(paths)
     folders = {path.parent for path in files}
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(_sync, files))
-        list(pool.map(_sync, folders))
+    list(_SYNCERS.map(_sync, files))
+    list(_SYNCERS.map(_sync, folders))
 
 
 def _sync(path: Path) -> None:

@@ -356,6 +356,8 @@ class Ingest:
             accept()
         for minutes in self._minutes.values():
             minutes.trim()
+        for keys in self._keys.values():
+            keys.trim()
         self._count(counts)
         self.positions, self._as_of, self._state = positions, as_of, state
         self._newest_ingested = ingested_at
@@ -665,6 +667,7 @@ class Ingest:
         self._newest_ingested = now
         for hours in self._hours.values():
             hours.clear()
+        pa.default_memory_pool().release_unused()
         metrics.MAINTENANCE.observe(time.perf_counter() - started)
 
 

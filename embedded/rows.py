@@ -5,6 +5,7 @@ All three are caches of what the files say: bounded, filled from the files on a 
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from lakehouse.tables import Table, arrow_schema
 
 MINUTE_US = 60_000_000
 CHUNKS_A_MINUTE = 16
+REST_S = 600
+"""What was not used for so long is let go: a quiet bound would be filled by yesterday's rows before it holds."""
 
 
 def hash_keys(keys: Iterable[str], count: int) -> NDArray[np.int64]:
@@ -41,6 +44,7 @@ class KeyIndex:
         self._table = table
         self._bound = bound
         self._held: OrderedDict[str, _FileKeys] = OrderedDict()
+        self._used: dict[str, float] = {}
         self._rows = 0
 
     def stored(self, hashes: NDArray[np.int64], times: NDArray[np.int64]) -> tuple[NDArray[np.bool_], int]:
@@ -76,6 +80,8 @@ class KeyIndex:
     def merge(self, into: LiveFile, merged: Sequence[LiveFile]) -> None:
         """Files became one: so do their keys, where all are held."""
         held = [self._held.pop(file.uri, None) for file in merged]
+        for file in merged:
+            self._used.pop(file.uri, None)
         self._rows -= sum(len(keys.hashes) for keys in held if keys is not None)
         whole = [keys for keys in held if keys is not None]
         if len(whole) == len(merged) and sum(len(keys.hashes) for keys in whole) == into.rows:
@@ -85,19 +91,30 @@ class KeyIndex:
         keys = self._held.get(file.uri)
         if keys is not None:
             self._held.move_to_end(file.uri)
+            self._used[file.uri] = time.monotonic()
             return keys
-        time = self._table.event_time
-        assert time is not None
-        rows = self._catalog.read(self._table.name, [file], ["event_key", time])
-        self.add(file, hash_keys(rows["event_key"].to_pylist(), rows.num_rows), _micros(rows[time]))
+        event_time = self._table.event_time
+        assert event_time is not None
+        rows = self._catalog.read(self._table.name, [file], ["event_key", event_time])
+        self.add(file, hash_keys(rows["event_key"].to_pylist(), rows.num_rows), _micros(rows[event_time]))
         return self._held.get(file.uri) or _FileKeys(np.empty(0, np.int64), np.empty(0, np.int64))
 
     def _put(self, uri: str, keys: _FileKeys) -> None:
         self._held[uri] = keys
+        self._used[uri] = time.monotonic()
         self._rows += len(keys.hashes)
         while self._rows > self._bound and len(self._held) > 1:
-            _, old = self._held.popitem(last=False)
-            self._rows -= len(old.hashes)
+            self._drop_oldest()
+
+    def trim(self) -> None:
+        """Let go of the keys not used for long."""
+        while self._held and self._used[next(iter(self._held))] < time.monotonic() - REST_S:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        uri, old = self._held.popitem(last=False)
+        del self._used[uri]
+        self._rows -= len(old.hashes)
 
 
 class MinuteRows:
@@ -112,11 +129,13 @@ class MinuteRows:
         self._columns = READS[table.name]
         self._bound = bound
         self._minutes: OrderedDict[int, list[pa.Table]] = OrderedDict()
+        self._used: dict[int, float] = {}
         self._rows = 0
 
     def fetch(self, minutes: set[int]) -> None:
         """Hold these minutes, reading from the files what is not held yet."""
         missing = minutes - self._minutes.keys()
+        self._used.update(dict.fromkeys(minutes, time.monotonic()))
         for minute in minutes - missing:
             self._minutes.move_to_end(minute)
         for minute in missing:
@@ -163,17 +182,16 @@ class MinuteRows:
         return self._without_zone(arrow_schema(self._table).empty_table().select(self._columns))
 
     def _without_zone(self, rows: pa.Table) -> pa.Table:
-        time = self._table.event_time
-        at = rows.schema.get_field_index(time)
-        return rows.set_column(at, time, rows[time].cast(pa.timestamp("us")))
+        name = self._table.event_time
+        at = rows.schema.get_field_index(name)
+        return rows.set_column(at, name, rows[name].cast(pa.timestamp("us")))
 
     def trim(self) -> None:
-        """Let go of the minutes not used for longest, down to the bound."""
-        while self._rows > self._bound and len(self._minutes) > 1:
-            _, chunks = self._minutes.popitem(last=False)
-            self._rows -= sum(chunk.num_rows for chunk in chunks)
-        while len(self._minutes) > 5_000:
-            _, chunks = self._minutes.popitem(last=False)
+        """Let go of the minutes not used for long, and of those not used for longest down to the bound."""
+        rested = time.monotonic() - REST_S
+        while len(self._minutes) > 1 and (self._rows > self._bound or self._used[next(iter(self._minutes))] < rested):
+            minute, chunks = self._minutes.popitem(last=False)
+            del self._used[minute]
             self._rows -= sum(chunk.num_rows for chunk in chunks)
 
     def _append(self, minute: int, part: pa.Table) -> None:
