@@ -25,12 +25,14 @@ def rows() -> list[str]:
                 for key, sign in (("exactly", "="), ("at_most", "<="), ("at_least", ">="))
                 if figure.get(key) is not None
             )
-            shown = ".10g" if figure["exactly"] is not None else ".3g"
-            value = f"{figure['value']:,{shown}}" if figure["value"] < 1000 else f"{figure['value']:,.10g}"
+            exact = figure["exactly"] is not None or figure["value"] == int(figure["value"])
+            value = f"{figure['value']:,.10g}" if exact else f"{figure['value']:,.4g}"
             value = f"{value} {figure['unit']}".strip()
             verdict = "" if figure["kept"] else " **not kept**"
             command = content["bench"].split("-")[0]
-            found.append(f"| {command}: {figure['name']} | {value}{verdict} | {limit} | `python -m bench {command}` |")
+            found.append(
+                f"| {content['bench']}: {figure['name']} | {value}{verdict} | {limit} | `python -m bench {command}` |"
+            )
     return found
 
 
