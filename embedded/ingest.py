@@ -152,7 +152,6 @@ class Ingest:
         self._state = state_from_rows(self.catalog.rows("rule_state").to_pylist())
         self._counts: Counter[tuple[str, str]] = Counter()
         self._counts_since = time.monotonic()
-        self._lost: dict[str, tuple[int, int]] = {}
         self._unreadable: dict[str, list[tuple[datetime, datetime]]] = {}
         self._skip_lost()
         self._begun_at = float("-inf")
@@ -200,7 +199,6 @@ class Ingest:
                 logger.error(
                     "%s: offsets %d to %d are lost, the log begins at %d", topic, position.next_offset, first - 1, first
                 )
-                self._lost[topic] = (position.next_offset, first)
                 self._counts[topic, "lost"] += first - position.next_offset
                 metrics.EVENTS.labels(topic, "lost").inc(first - position.next_offset)
                 if position.read_to is not None:
