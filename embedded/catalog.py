@@ -74,13 +74,14 @@ from pyiceberg.types import (
 )
 from pyiceberg.utils.schema_conversion import AvroSchemaConversion
 
+from lakehouse.files import HOUR_US, LiveFile
 from lakehouse.settings import UserError
+from lakehouse.sweep import Publish, kept, local_files, unreached
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema, arrow_type
 
 LIVE_SNAPSHOTS = 3
 MANIFESTS_BEFORE_MERGE = 24
 ROWS_A_ROW_GROUP = 32_768
-HOUR_US = 3_600_000_000
 _HEADER_WRITER = construct_writer(META_SCHEMA)
 # Kept: new threads for every publish would leave their memory behind.
 _SYNCERS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="sync")
@@ -152,23 +153,13 @@ def uri_of(path: Path) -> str:
     return f"file://{path}"
 
 
-@dataclass(eq=False)
-class LiveFile:
-    """One live data file. Times are microseconds since the epoch, UTC; None where the table has no such column."""
+@dataclass(eq=False, kw_only=True)
+class CatalogFile(LiveFile):
+    """A live data file with what its manifest says of it."""
 
     data_file: DataFile
-    uri: str
-    hour: int | None
-    rows: int
-    bytes: int
-    event_min: int | None
-    event_max: int | None
-    aged_min: int | None
-    aged_max: int | None
-    level: int
     snapshot_id: int = 0
     sequence_number: int = 0
-    born: int = 0
 
     @property
     def path(self) -> Path:
@@ -180,7 +171,7 @@ class LiveManifest:
     """A manifest of the current snapshot, and the live files it names."""
 
     manifest: ManifestFile
-    files: list[LiveFile]
+    files: list[CatalogFile]
     born: int = 0
 
 
@@ -192,8 +183,8 @@ class Staged:
     metadata: TableMetadataV2
     location: str
     manifests: list[LiveManifest]
-    added: Sequence[LiveFile]
-    removed: Sequence[LiveFile]
+    added: Sequence[CatalogFile]
+    removed: Sequence[CatalogFile]
     retired: list[tuple[str, int]]
     written: list[Path]
 
@@ -295,8 +286,8 @@ class TableWriter:
         self.table = table
         self.metadata = metadata
         self.location = location
-        self.live: dict[str, LiveFile] = {}
-        self.hours: dict[int | None, dict[str, LiveFile]] = {}
+        self.live: dict[str, CatalogFile] = {}
+        self.hours: dict[int | None, dict[str, CatalogFile]] = {}
         self.manifests: list[LiveManifest] = []
         self._io = io
         self._spec = metadata.spec()
@@ -341,12 +332,12 @@ class TableWriter:
             later: set[str] = set().union(*reach[index + 1 :])
             self._pending.append(_Pending(snapshot.snapshot_id, [(uri, 0) for uri in reach[index] - later]))
 
-    def _hold(self, files: Iterable[LiveFile]) -> None:
+    def _hold(self, files: Iterable[CatalogFile]) -> None:
         for file in files:
             self.live[file.uri] = file
             self.hours.setdefault(file.hour, {})[file.uri] = file
 
-    def _live_file(self, entry: ManifestEntry) -> LiveFile:
+    def _live_file(self, entry: ManifestEntry) -> CatalogFile:
         data_file = entry.data_file
 
         def bound(name: str | None, bounds: Mapping[int, bytes] | None) -> int | None:
@@ -355,7 +346,7 @@ class TableWriter:
             return int(struct.unpack("<q", bounds[self._field_ids[name]])[0])
 
         data_file.spec_id = self._spec.spec_id
-        return LiveFile(
+        return CatalogFile(
             data_file=data_file,
             uri=data_file.file_path,
             hour=data_file.partition[0] if self.table.partition_by else None,
@@ -370,7 +361,7 @@ class TableWriter:
             sequence_number=entry.sequence_number or 0,
         )
 
-    def write(self, rows: pa.Table, level: int = 0) -> list[LiveFile]:
+    def write(self, rows: pa.Table, level: int = 0) -> list[CatalogFile]:
         """Write data files, one a partition hour; they belong to no snapshot yet. Rows may come in any order."""
         if not rows.num_rows:
             return []
@@ -389,7 +380,7 @@ class TableWriter:
             for start, end in zip(starts, [*starts[1:], len(hours)], strict=True)
         ]
 
-    def _write_file(self, rows: pa.Table, hour: int | None, level: int) -> LiveFile:
+    def _write_file(self, rows: pa.Table, hour: int | None, level: int) -> CatalogFile:
         folder = self._root / "data"
         partition = Record()
         if hour is not None:
@@ -443,11 +434,20 @@ class TableWriter:
         )
         event_min, event_max = bounds.get(self.table.event_time or "", (None, None))
         aged_min, aged_max = bounds.get(self.table.aged_by or "", (None, None))
-        return LiveFile(
-            data_file, uri_of(path), hour, rows.num_rows, size, event_min, event_max, aged_min, aged_max, level
+        return CatalogFile(
+            data_file=data_file,
+            uri=uri_of(path),
+            hour=hour,
+            rows=rows.num_rows,
+            bytes=size,
+            event_min=event_min,
+            event_max=event_max,
+            aged_min=aged_min,
+            aged_max=aged_max,
+            level=level,
         )
 
-    def stage(self, added: Sequence[LiveFile], removed: Iterable[LiveFile], sequence: int) -> Staged:
+    def stage(self, added: Sequence[CatalogFile], removed: Iterable[CatalogFile], sequence: int) -> Staged:
         """Write manifest, manifest list and metadata of a snapshot with `added` in and `removed` out.
 
         `sequence` is the publish it is meant for. Nothing changes here until `accept`.
@@ -543,9 +543,9 @@ class TableWriter:
 
     def _write_manifest(
         self,
-        added: Sequence[LiveFile],
-        survivors: Sequence[LiveFile],
-        dead: Sequence[LiveFile],
+        added: Sequence[CatalogFile],
+        survivors: Sequence[CatalogFile],
+        dead: Sequence[CatalogFile],
         snapshot_id: int,
         sequence_number: int,
         sequence: int,
@@ -597,7 +597,7 @@ def _main(snapshot_id: int) -> SnapshotRef:
     )
 
 
-def _entry(status: ManifestEntryStatus, snapshot_id: int, number: int | None, file: LiveFile) -> ManifestEntry:
+def _entry(status: ManifestEntryStatus, snapshot_id: int, number: int | None, file: CatalogFile) -> ManifestEntry:
     return ManifestEntry.from_args(
         status=status,
         snapshot_id=snapshot_id,
@@ -742,7 +742,7 @@ class Catalog:
         self.sequence = sequence
         return commit_id
 
-    def read(self, name: str, files: Sequence[LiveFile], columns: Sequence[str] | None = None) -> pa.Table:
+    def read(self, name: str, files: Sequence[CatalogFile], columns: Sequence[str] | None = None) -> pa.Table:
         """Rows of the given live files, all columns or some, in the files' order."""
         table = TABLES[name]
         schema = arrow_schema(table)
@@ -761,17 +761,14 @@ class Catalog:
     def thin(self, now: int, every: timedelta, first_of_minute: timedelta) -> int:
         """Drop past commits: kept are all of the last `every`, the first of each minute of the last `first_of_minute`,
         tagged ones and the head. Returns how many went."""
-        young, old = now - _us(every), now - _us(first_of_minute)
-        cursor = self._db.execute(
-            """
-            DELETE FROM publications WHERE tag IS NULL AND published_at < ?
-              AND sequence < (SELECT MAX(sequence) FROM publications)
-              AND (published_at < ? OR sequence NOT IN (
-                SELECT MIN(sequence) FROM publications WHERE published_at >= ? GROUP BY published_at / 60000000))
-            """,
-            (young, old, old - 60_000_000),
-        )
-        return cursor.rowcount
+        rows = self._db.execute("SELECT sequence, published_at, tag FROM publications ORDER BY sequence").fetchall()
+        publishes = [Publish(sequence, at, held=tag is not None) for sequence, at, tag in rows]
+        stay = {publish.id for publish in kept(publishes, now, every, first_of_minute)}
+        going = [(publish.id,) for publish in publishes if publish.id not in stay]
+        self._db.execute("BEGIN")
+        self._db.executemany("DELETE FROM publications WHERE sequence = ?", going)
+        self._db.execute("COMMIT")
+        return len(going)
 
     def sweep(self, now: int, age_guard: timedelta) -> tuple[int, int]:
         """Delete files that no kept commit reaches and that were retired over `age_guard` ago. Returns count, bytes."""
@@ -800,25 +797,20 @@ class Catalog:
 
         Files younger than `age_guard` stay: at a start there can be none in use, but a clock may have moved.
         """
-        held = {path_of(row[0]) for row in self._db.execute("SELECT path FROM retired")}
+        held = {row[0] for row in self._db.execute("SELECT path FROM retired")}
         for (tables,) in self._db.execute("SELECT tables FROM publications"):
-            held.update(path_of(location) for location in json.loads(tables).values())
+            held.update(json.loads(tables).values())
         for writer in self.tables.values():
-            held.add(path_of(writer.location))
-            held.update(path_of(entry.metadata_file) for entry in writer.metadata.metadata_log)
-            held.update(path_of(uri) for uri in writer.live)
-            held.update(path_of(manifest.manifest.manifest_path) for manifest in writer.manifests)
-            held.update(path_of(snapshot.manifest_list) for snapshot in writer.metadata.snapshots)
-            held.update(path_of(uri) for pending in writer._pending for uri, _ in pending.files)
-        deleted = 0
-        limit = time.time() - age_guard.total_seconds()
-        for folder, _, names in os.walk(self.warehouse):
-            for name in names:
-                path = Path(folder) / name
-                if path not in held and path.stat().st_mtime < limit:
-                    path.unlink()
-                    deleted += 1
-        return deleted
+            held.add(writer.location)
+            held.update(entry.metadata_file for entry in writer.metadata.metadata_log)
+            held.update(writer.live)
+            held.update(manifest.manifest.manifest_path for manifest in writer.manifests)
+            held.update(snapshot.manifest_list for snapshot in writer.metadata.snapshots)
+            held.update(uri for pending in writer._pending for uri, _ in pending.files)
+        going = unreached(local_files(self.warehouse), held, now_us() - _us(age_guard))
+        for file in going:
+            path_of(file.uri).unlink()
+        return len(going)
 
 
 def _us(span: timedelta) -> int:

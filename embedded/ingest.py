@@ -24,17 +24,16 @@ import numpy as np
 import pyarrow as pa
 from prometheus_client import start_http_server
 
-from embedded import metrics
-from embedded.catalog import Catalog, LiveFile, Staged, TableWriter, only_writer
+from embedded.catalog import Catalog, CatalogFile, Staged, TableWriter, only_writer
 from embedded.log import EventLog, Record
-from embedded.maintain import Maintenance
-from embedded.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
-from embedded.settings import IngestSettings, RetentionSettings, check_spans
 from lakehouse import events as contract
+from lakehouse import metrics
 from lakehouse.alerting import (
     Moment,
     Rule,
     State,
+    Tally,
+    Watch,
     alerting_events,
     due,
     evaluate,
@@ -42,14 +41,20 @@ from lakehouse.alerting import (
     state_from_rows,
     state_rows,
 )
+from lakehouse.alerting.judge import CLOSING_DELAY
 from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
 from lakehouse.kpis import kpi_sql
+from lakehouse.maintenance import Maintenance
+from lakehouse.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
 from lakehouse.settings import (
     AlertsSettings,
+    IngestSettings,
     OrdersSettings,
+    RetentionSettings,
     RulesSettings,
     Shared,
     UserError,
+    check_spans,
     claim_port,
     config_path,
     exit_on_user_error,
@@ -110,8 +115,8 @@ class _Rows:
 class _Change:
     """What one table's part of the publish is, and what to remember once it went through."""
 
-    added: list[LiveFile] = field(default_factory=list)
-    removed: list[LiveFile] = field(default_factory=list)
+    added: list[CatalogFile] = field(default_factory=list)
+    removed: list[CatalogFile] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -143,13 +148,17 @@ class Ingest:
         self._keys = {t: KeyIndex(self.catalog, table, bound.keys_in_memory) for t, table in RAW_OF_TOPIC.items()}
         self._minutes = {t: MinuteRows(self.catalog, table, bound.rows_in_memory) for t, table in RAW_OF_TOPIC.items()}
         self._hours = {table.name: KpiHours(self.catalog, table) for table in KPI_TABLES}
-        self.maintenance = Maintenance(self.catalog, log, parts.retention)
+        self.maintenance = Maintenance(self.catalog, parts.retention)
+        self.catalog.sweep_orphans(parts.retention.sweep_age)
         self.positions: dict[str, Position] = {}
         self._newest_ingested = EPOCH
         self._as_of: datetime | None = None
         self._state: State = {}
         self._read_positions()
         self._state = state_from_rows(self.catalog.rows("rule_state").to_pylist())
+        lookback = parts.rules_settings.max_lookback
+        self._watch = Watch(self._newest_ingested if self._newest_ingested != EPOCH else None, lookback)
+        self._tally = Tally(lookback)
         self._counts: Counter[tuple[str, str]] = Counter()
         self._counts_since = time.monotonic()
         self._unreadable: dict[str, list[tuple[datetime, datetime]]] = {}
@@ -289,6 +298,8 @@ class Ingest:
                 position.next_offset = records[-1].offset + 1
                 read = self._decode(topic, records)
                 dead += [(topic, record, rejected) for record, rejected in read.rejected]
+                received_at = [record.received_at for record in records]
+                self._tally.add(topic, received_at, [record.received_at for record, _ in read.rejected])
                 counts[topic, "bad"] += len(read.rejected)
                 rows, hashes, times = self._new_rows(topic, read, ingested_at, counts)
                 if rows.num_rows:
@@ -373,7 +384,8 @@ class Ingest:
             ("publish", done - written),
         ):
             metrics.PHASE.labels(phase).observe(seconds)
-        metrics.published(as_of, self._lag(positions))
+        metrics.published(as_of)
+        metrics.show_lag({(topic, 0): rows for topic, rows in self._lag(positions).items()})
         logger.debug("publish %d %s: %d events in %.3f s", sequence, commit_id[:8], events, done - started)
         return more
 
@@ -431,7 +443,16 @@ class Ingest:
                 table, hashes, times = table.filter(pa.array(keep)), hashes[keep], times[keep]
         counts[topic, "duplicate"] += duplicates
         counts[topic, "good"] += len(read.events)
+        counts[topic, "late"] += self._late(topic, times)
         return table, hashes, times
+
+    def _late(self, topic: str, times: np.ndarray[Any, np.dtype[np.int64]]) -> int:
+        """How many events came after their minute was closed."""
+        read_to = self.positions[topic].read_to
+        if read_to is None:
+            return 0
+        closed = micros(read_to - CLOSING_DELAY)
+        return int(((times // MINUTE_US + 1) * MINUTE_US <= closed).sum())
 
     def _raw(
         self,
@@ -551,15 +572,15 @@ class Ingest:
             received=received,
             first_event_at={topic: p.first_event_at for topic, p in positions.items() if p.first_event_at is not None},
             unreadable=self._unreadable,
+            unwatched=self._watch.look(now),
+            read=self._tally.counts,
         )
-        kpis = {}
-        for name, (start, end) in due(parts.rules, self._state, moment_, lookback).items():
-            low, high = micros(start) // MINUTE_US // 60, micros(end) // MINUTE_US // 60
-            fresh = changed.get(name, {})
-            hours = [fresh[h] if h in fresh else self._hours[name].hour(h) for h in range(low, high + 1)]
-            rows = pa.concat_tables(hours)
-            ends = rows["window_end"].cast(pa.int64()).to_numpy()
-            kpis[name] = rows.filter(pa.array((ends > micros(start)) & (ends <= micros(end))))
+        kpis = {
+            name: self._hours[name].ending_within(
+                [(micros(start), micros(end)) for start, end in spans], changed.get(name, {})
+            )
+            for name, spans in due(parts.rules, self._state, moment_, lookback).items()
+        }
         return evaluate(
             parts.rules,
             self._state,
@@ -603,7 +624,7 @@ class Ingest:
                 if topic:
 
                     def merge_keys(
-                        topic: str = topic, into: LiveFile = merged[0], group: list[LiveFile] = group
+                        topic: str = topic, into: CatalogFile = merged[0], group: list[CatalogFile] = group
                     ) -> None:
                         self._keys[topic].merge(into, group)
 
@@ -651,8 +672,12 @@ class Ingest:
         started = time.perf_counter()
         now = max(self._clock(), self._newest_ingested)
         open_incidents = {row.incident_id for row in self._state.values() if row.incident_id is not None}
-        positions = {topic: position.next_offset for topic, position in self.positions.items()}
-        run = self.maintenance.run(micros(now), positions, open_incidents)
+        run = self.maintenance.run(micros(now), open_incidents)
+        kept = self._parts.retention
+        for topic, position in self.positions.items():
+            run.log_rows_deleted += self._log.trim(topic, position.next_offset, now - kept.event_log)
+        run.commits_expired = self.catalog.thin(micros(now), kept.every_commit, kept.first_of_minute)
+        run.files_deleted, run.bytes_deleted = self.catalog.sweep(micros(now), kept.sweep_age)
         self._maintained_at = time.monotonic()
         if not run.did_something:
             return
@@ -669,7 +694,7 @@ class Ingest:
         metrics.MAINTENANCE.observe(time.perf_counter() - started)
 
 
-def mergeable(writer: TableWriter, change: _Change) -> list[LiveFile]:
+def mergeable(writer: TableWriter, change: _Change) -> list[CatalogFile]:
     """MERGE_AT or more live files of one level, of an hour that this publish writes to, or none."""
     gone = {file.uri for file in change.removed}
     for hour in {file.hour for file in change.added}:

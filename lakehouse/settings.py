@@ -38,6 +38,11 @@ SECTIONS = (
     "sandbox",
     "producers",
     "demo",
+    "kafka",
+    "nessie",
+    "s3",
+    "spark",
+    "stack",
 )
 PORTS = {
     "console": 5006,
@@ -47,6 +52,11 @@ PORTS = {
     "smtp": 5010,
     "lite": 8501,
     "gateway": 32010,
+    "kafka": 29092,
+    "kafka_controller": 29093,
+    "nessie": 19120,
+    "nessie_management": 19121,
+    "s3": 9000,
 }
 # Read from the environment by others than a settings class.
 _OTHER_ENVIRONMENT = {"TILLWATCH_CONFIG"}
@@ -277,6 +287,71 @@ class DremioSettings(Section, section="dremio"):
         return value
 
 
+class KafkaSettings(Section, section="kafka"):
+    """Where the topics are, and how they are made."""
+
+    brokers: str = Field("", description="HOST:PORT,HOST:PORT; empty: the broker on this machine")
+    partitions: int = Field(1, ge=1, le=1000, description="of a topic that is made (count)")
+    replication: int = Field(1, ge=1, le=9, description="copies of each partition of a topic that is made (count)")
+    retention: Duration = Field(timedelta(days=7), description="how long a topic that is made keeps its messages")
+    max_message_mb: int = Field(1, ge=1, le=64, description="largest message that a topic that is made takes (MB)")
+
+    @field_validator("brokers")
+    @classmethod
+    def _brokers(cls, value: str) -> str:
+        if not value:
+            return f"127.0.0.1:{Shared.load().port('kafka')}"
+        if not re.fullmatch(r"[^\s,:/]+:\d+(,[^\s,:/]+:\d+)*", value):
+            raise ValueError("expected HOST:PORT, or several with commas between")
+        return value
+
+
+class NessieSettings(Section, section="nessie"):
+    """The catalog of the stack."""
+
+    uri: str = Field("", description="of its API v2: http://HOST:PORT/api/v2; empty: the one on this machine")
+    warehouse: str = Field("s3://warehouse/wh", description="where tables lie: s3://BUCKET/PATH")
+
+    @field_validator("uri")
+    @classmethod
+    def _uri(cls, value: str) -> str:
+        if not value:
+            return f"http://127.0.0.1:{Shared.load().port('nessie')}/api/v2"
+        if not re.fullmatch(r"https?://[^/\s]+(/\S*)?/api/v2/?", value):
+            raise ValueError("expected http://HOST:PORT/api/v2")
+        return value.rstrip("/")
+
+    @field_validator("warehouse")
+    @classmethod
+    def _warehouse(cls, value: str) -> str:
+        if not re.fullmatch(r"s3://[^/\s]+(/\S*)?", value):
+            raise ValueError("expected s3://BUCKET/PATH")
+        return value.rstrip("/")
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that the warehouse lies in."""
+        return self.warehouse.removeprefix("s3://").partition("/")[0]
+
+
+class S3Settings(Section, section="s3"):
+    """The object store of the stack."""
+
+    endpoint: str = Field("", description="http://HOST:PORT; empty: the server on this machine")
+    access_key: str = Field("admin", description="name of the account")
+    secret_key: SecretStr = Field(SecretStr("password"), description="its secret; better given as *_FILE")
+    region: str = Field("us-east-1", description="region; most servers take any")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        if not value:
+            return f"http://127.0.0.1:{Shared.load().port('s3')}"
+        if not re.fullmatch(r"https?://[^/\s]+/?", value):
+            raise ValueError("expected http://HOST:PORT")
+        return value.rstrip("/")
+
+
 class OrdersSettings(Section, section="orders"):
     """What counts as an order."""
 
@@ -309,6 +384,50 @@ class RulesSettings(Section, section="rules"):
     max_lookback: Duration = Field(timedelta(minutes=15), description="minutes that ended longer ago are not judged")
 
 
+class IngestSettings(Section, section="ingest"):
+    """How ingest reads, publishes and maintains."""
+
+    publish_every: Duration = Field(timedelta(seconds=0.5), description="between publishes; doubled below 50 events/s")
+    heartbeat_every: Duration = Field(timedelta(seconds=15), description="a publish at least this often")
+    batch_rows: int = Field(20_000, ge=1, description="rows read of one topic at a time (count)")
+    rows_in_memory: int = Field(1_000_000, ge=0, description="rows of recent minutes kept for KPIs, a table (count)")
+    keys_in_memory: int = Field(2_000_000, ge=0, description="event keys kept for telling duplicates, a table (count)")
+    maintenance_every: Duration = Field(timedelta(seconds=60), description="between maintenance runs")
+
+
+class RetentionSettings(Section, section="retention"):
+    """How long what is kept."""
+
+    event_log: Duration = Field(timedelta(hours=24), description="events in the log, once published")
+    raw: OptionalDuration = Field(timedelta(days=30), description="raw rows, by ingested_at; off keeps them for ever")
+    kpis: OptionalDuration = Field(timedelta(days=400), description="KPI rows and alerts")
+    operations: OptionalDuration = Field(
+        timedelta(days=90), description="dead letters, pipeline_metrics and maintenance_runs"
+    )
+    every_commit: Duration = Field(timedelta(minutes=5), description="every publish of this span can be read again")
+    first_of_minute: Duration = Field(timedelta(hours=6), description="the first publish of each minute of this span")
+    sweep_age: Duration = Field(timedelta(minutes=2), description="how long a file outlives its last commit")
+
+
+def check_spans(retention: RetentionSettings, shared: Shared) -> RetentionSettings:
+    """The retention in force: `max_event_age: off` turns raw retention off, for then any minute may still get events.
+
+    Raises UserError where an event could arrive for a minute whose raw rows are gone: its KPIs could not be recomputed.
+    """
+    if shared.max_event_age is None:
+        return retention.model_copy(update={"raw": None})
+    if retention.raw is None:
+        return retention
+    needed = shared.max_event_age + retention.event_log + timedelta(minutes=15)
+    if needed >= retention.raw:
+        raise UserError(
+            f"Setting 'retention.raw' is {retention.raw}, which is not longer than max_event_age "
+            f"({shared.max_event_age}) + retention.event_log ({retention.event_log}) + 15 min; "
+            "raise it or lower one of the other two."
+        )
+    return retention
+
+
 def claim_port(port: int, setting: str = "TILLWATCH_PORT_OFFSET", host: str = "127.0.0.1") -> None:
     """Check that a port is free. Raises UserError naming the port, the process that holds it and `setting`."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -333,8 +452,20 @@ def _holder(port: int) -> str:
     return "another process"
 
 
-def open_data_dir(path: Path, profile: str) -> Path:
-    """Create the data directory, or open it; it remembers its profile. Raises UserError for another profile's."""
+def profile_of(path: Path) -> str | None:
+    """The profile that a data directory remembers; None where it is none."""
+    try:
+        return (path / "profile").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def open_data_dir(path: Path, *profiles: str) -> Path:
+    """Create the data directory with the first of these profiles, which it remembers, or open it.
+
+    Raises UserError for one of another profile.
+    """
+    profile = profiles[0]
     note = path / "profile"
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -347,7 +478,7 @@ def open_data_dir(path: Path, profile: str) -> Path:
         raise UserError(
             f"The data directory {path} cannot be used: {error.strerror}. Free it or set TILLWATCH_DATA_DIR."
         ) from None
-    if held != profile:
+    if held not in profiles:
         raise UserError(
             f"The data directory {path} belongs to the profile '{held}', not '{profile}'; "
             "set TILLWATCH_DATA_DIR to another directory."

@@ -3,14 +3,20 @@
 A sink gathers what it is sent; `flush` delivers it all, or raises SinkError and keeps it for the next flush.
 """
 
+import logging
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from lakehouse.settings import Shared, UserError, open_data_dir
+from lakehouse.settings import KafkaSettings, Shared, UserError, open_data_dir
+from lakehouse.topics import KafkaDown, KafkaLog, Topic, TopicRefused
+
+logger = logging.getLogger(__name__)
 
 LOG_FILE = "events.db"
 
@@ -27,6 +33,10 @@ CREATE TABLE IF NOT EXISTS heads (
 
 class SinkError(UserError):
     """Events could not be delivered; the message says where to, why, and what would do."""
+
+
+class SinkDown(SinkError):
+    """Nobody takes the events now. They are kept, and a later flush delivers them once somebody does."""
 
 
 class Sink(Protocol):
@@ -64,12 +74,14 @@ class EventLogSink:
     """Appends to the event log; many may, from many processes. A flush is one transaction.
 
     received_at is the time of the flush, but never before that of the topic's last message.
+    `delivered` counts what is in the log, by topic.
     """
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         self._path = path
         self._now = now
         self._waiting: list[tuple[str, bytes | None, bytes | None]] = []
+        self.delivered: Counter[str] = Counter()
         try:
             self._connection = connect_log(path)
         except (sqlite3.Error, OSError) as error:
@@ -98,6 +110,7 @@ class EventLogSink:
                 raise
         except sqlite3.Error as error:
             raise self._refused(error) from error
+        self.delivered.update(topic for topic, _, _ in self._waiting)
         self._waiting.clear()
 
     def _append(self) -> None:
@@ -136,17 +149,58 @@ class EventLogSink:
         )
 
 
+class _Sent:
+    """One message on its way; `future` is None while the library does not have it."""
+
+    __slots__ = ("future", "key", "topic", "value")
+
+    def __init__(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        self.topic = topic
+        self.key = key
+        self.value = value
+        self.future: Any = None
+
+
+# What Kafka puts around a message: 61 bytes of its batch, 21 of itself, and some to spare.
+_ENVELOPE = 100
+_LARGEST = 1 << 20
+_PAUSE_S = 0.5
+_LOOK_EVERY_S = 10.0
+
+
 class KafkaSink:
     """Sends to Kafka; each message is stored once and by all in-sync replicas before flush() returns.
 
-    The broker's own time of the message is received_at (its topics have LogAppendTime).
+    The broker's own time of a message is its received_at: opening makes the topics with LogAppendTime. While the
+    brokers are away, every flush() raises SinkDown after timeout_s and keeps what it has, in order; the library goes on
+    trying, so nothing is lost and nothing stored twice. `delivered` counts what the brokers have confirmed, by topic.
     """
 
-    def __init__(self, brokers: str, *, timeout_s: float = 30, producer: Any = None) -> None:
-        self._brokers = brokers
+    def __init__(
+        self,
+        brokers: str,
+        *,
+        timeout_s: float = 5.0,
+        wait_s: float = 30.0,
+        log: KafkaLog | None = None,
+        connect: Callable[[int], Any] | None = None,
+    ) -> None:
+        """Opening waits up to wait_s for a broker, then raises SinkDown; `connect` takes the largest message's size."""
+        from kafka import errors  # 0.2 s: only those who send to Kafka should pay
+
+        self._errors = errors
+        self._settings = KafkaSettings.load(brokers=brokers)
         self._timeout_s = timeout_s
-        self._sent: list[Any] = []
-        self._kafka_error, self._producer = _kafka(brokers, timeout_s, producer)
+        # A broker that hangs is asked and waited for within one flush: it must end within half of what a stop may take.
+        self._log = log or KafkaLog(brokers, timeout_s=min(timeout_s, 3.0))
+        self._connect = connect or self._made
+        self._waiting: deque[_Sent] = deque()
+        self._failed_again = False
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        self.delivered: Counter[str] = Counter()
+        self._topics: Mapping[str, Topic]
+        self._producer: Any = None
+        self._open(wait_s)
 
     def __enter__(self) -> Self:
         return self
@@ -155,70 +209,208 @@ class KafkaSink:
         self.close()
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """Raises SinkError for a message that is larger than its topic takes; the others are not touched by that."""
         # A message without both is not one in kafka-python; an empty key keeps a tombstone a tombstone.
         if key is None and value is None:
             key = b""
-        try:
-            self._sent.append(self._producer.send(topic, value=value, key=key))
-        except self._kafka_error as error:
-            raise self._refused(error) from error
+        size = len(key or b"") + len(value or b"")
+        limit = self._topics[topic].max_message_bytes if topic in self._topics else _LARGEST
+        if size + _ENVELOPE > limit:
+            raise self._too_large(topic, f"{size:,} bytes", f"{limit:,} bytes at most")
+        self._waiting.append(_Sent(topic, key, value))
 
     def flush(self) -> None:
-        """Wait for every message sent since the last flush. What failed is not sent again: the library has retried."""
-        sent, self._sent = self._sent, []
-        failed = None
-        for message in sent:
+        """Deliver all that was sent, in order. Raises SinkDown after timeout_s, SinkError for what Kafka refuses.
+
+        1. Hand to the library what it does not have.  2. Wait for the confirmations.
+        3. What failed for good in the library is handed to it again by the next flush.
+        """
+        deadline = time.monotonic() + self._timeout_s
+        self._look_at_topics()
+        if self._producer is None:
+            self._open(0)
+        try:
+            for sent in self._waiting:
+                if sent.future is None:
+                    sent.future = self._producer.send(sent.topic, value=sent.value, key=sent.key)
+        except self._errors.KafkaError as error:
+            raise self._away(error) from error
+        unconfirmed: deque[_Sent] = deque()
+        failed: tuple[_Sent, Exception] | None = None
+        while self._waiting:
+            sent = self._waiting[0]
             try:
-                message.get(timeout=self._timeout_s)
-            except self._kafka_error as error:
-                failed = failed or error
-        if failed is not None:
-            raise self._refused(failed) from failed
+                sent.future.get(timeout=max(0.0, deadline - time.monotonic()))
+            except self._errors.KafkaError as error:
+                if not sent.future.is_done:
+                    self._waiting = unconfirmed + self._waiting
+                    raise self._away(error) from error
+                failed = failed or (sent, error)
+                sent.future = None
+                self._waiting.popleft()
+                if not self._hopeless(error):
+                    unconfirmed.append(sent)
+            else:
+                self._waiting.popleft()
+                self.delivered[sent.topic] += 1
+        self._waiting = unconfirmed
+        if failed is None:
+            self._failed_again = False
+            return
+        raise self._failure(*failed) from failed[1]
 
     def close(self) -> None:
+        """Deliver what is left; raises SinkError with the number of events that were not."""
+        refused: SinkError | None = None
         try:
             self.flush()
-        finally:
-            self._producer.close(timeout=self._timeout_s)
+        except SinkError as error:
+            refused = error
+        self._closed_producer()
+        self._log.close()
+        if self._waiting:
+            raise SinkError(f"{len(self._waiting):,} events were not delivered. {refused}") from refused
+        if refused is not None:
+            raise refused
 
-    def _refused(self, error: Exception) -> SinkError:
-        return _kafka_refused(self._brokers, error)
+    # How -----------------------------------------------------------------------------------------------------------
 
+    def _look_at_topics(self) -> None:
+        """Now and then: a topic that was deleted is made anew by brokers that do so unasked, and with CreateTime."""
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_EVERY_S
+            with suppress(KafkaDown):  # which the deliveries tell by themselves
+                self._ensure_topics()
 
-def _kafka(brokers: str, timeout_s: float, producer: Any) -> tuple[type[Exception], Any]:
-    # Imported here: it takes 0.2 s, and only those who send to Kafka should pay.
-    from kafka import KafkaProducer
-    from kafka.errors import KafkaError
+    def _ensure_topics(self) -> None:
+        """Make what is missing. Messages on their way to a topic that was since made anew are handed over again: it may
+        have fewer partitions, and the library would wait for the old ones for ever.
+        """
+        before, self._topics = self._topics, self._ensured()
+        if any(topic.topic_id != self._topics[name].topic_id for name, topic in before.items()):
+            self._replace_producer()
 
-    if producer is None:
+    def _replace_producer(self) -> None:
+        self._closed_producer()
+        for sent in self._waiting:
+            sent.future = None
+
+    def _ensured(self) -> Mapping[str, Topic]:
         try:
-            producer = KafkaProducer(
-                bootstrap_servers=brokers.split(","),
-                client_id="tillwatch",
-                enable_idempotence=True,  # named, so that a conflicting setting raises instead of turning it off
-                acks="all",
-                linger_ms=5,
-                batch_size=64 << 10,
-                delivery_timeout_ms=int(timeout_s * 1000),
-                request_timeout_ms=int(timeout_s * 500),
-                max_block_ms=int(timeout_s * 1000),
-                bootstrap_timeout_ms=int(timeout_s * 1000),
-                allow_auto_create_topics=False,  # topics are made with LogAppendTime, not by a typing error
+            return self._log.ensure(self._settings)
+        except TopicRefused as error:
+            raise SinkError(str(error)) from error
+
+    def _open(self, wait_s: float) -> None:
+        until, told = time.monotonic() + wait_s, False
+        while True:
+            try:
+                self._topics = self._ensured()
+                largest = max((topic.max_message_bytes for topic in self._topics.values()), default=_LARGEST)
+                self._producer = self._connect(max(largest, _LARGEST))
+                return
+            except SinkError:
+                self._log.close()
+                raise
+            except (KafkaDown, self._errors.KafkaError, OSError) as error:
+                reason = error if isinstance(error, KafkaDown) else self._refused(error)
+                if time.monotonic() >= until:
+                    self._log.close()
+                    raise SinkDown(str(reason)) from error
+                if not told:
+                    logger.warning("%s Waiting up to %g s for it.", reason, wait_s)
+                    told = True
+                time.sleep(_PAUSE_S)
+
+    def _made(self, largest: int) -> Any:
+        from kafka import KafkaProducer
+
+        return KafkaProducer(
+            bootstrap_servers=self._settings.brokers.split(","),
+            client_id="tillwatch",
+            enable_idempotence=True,  # named, so that a conflicting setting raises instead of turning it off
+            acks="all",
+            linger_ms=5,
+            batch_size=64 << 10,
+            max_request_size=largest,
+            # The library may try for ever: what it has given up and sent again could be stored twice.
+            delivery_timeout_ms=2**31 - 1,
+            request_timeout_ms=10_000,
+            reconnect_backoff_max_ms=1_000,
+            max_block_ms=int(self._timeout_s * 1000),
+            bootstrap_timeout_ms=int(self._timeout_s * 1000),
+            allow_auto_create_topics=False,  # topics are made with LogAppendTime, not by a typing error
+        )
+
+    def _hopeless(self, error: Exception) -> bool:
+        """Whether this message can never be stored as it is."""
+        too_large = (self._errors.MessageSizeTooLargeError, self._errors.RecordListTooLargeError)
+        return isinstance(error, (*too_large, self._errors.InvalidRecordError))
+
+    def _failure(self, sent: _Sent, error: Exception) -> SinkError:
+        """What a failed delivery is called; after a second one in a row the producer is replaced."""
+        if self._hopeless(error):
+            size = len(sent.key or b"") + len(sent.value or b"")
+            return self._too_large(sent.topic, f"{size:,} bytes", f"it was refused: {_flat(error)}")
+        if isinstance(error, self._errors.AuthorizationError):
+            return SinkError(
+                f"Kafka at {self._settings.brokers} does not let this producer write to {sent.topic}: {_flat(error)}. "
+                "Let somebody grant it WRITE and IDEMPOTENT_WRITE."
             )
-        except (KafkaError, ValueError, OSError) as error:
-            raise _kafka_refused(brokers, error) from error
-    return KafkaError, producer
+        if self._failed_again:
+            self._replace_producer()
+        self._failed_again = True
+        return self._refused(error)
+
+    def _away(self, error: Exception) -> SinkError:
+        """What a flush that got no answer is called; a topic that somebody deleted is made again."""
+        try:
+            self._ensure_topics()
+        except KafkaDown as down:
+            return SinkDown(str(down))
+        return self._refused(error)
+
+    def _closed_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            producer.close(timeout=0 if self._waiting else self._timeout_s)
+        except self._errors.KafkaError:
+            # With messages left, close() raises before it ends the sender, which would go on delivering them.
+            sender = getattr(producer, "_sender", None)
+            if sender is not None:
+                sender.force_close()
+                sender.join(self._timeout_s)
+            with suppress(self._errors.KafkaError):
+                producer.close(timeout=0)
+
+    def _refused(self, error: Exception) -> SinkDown:
+        return SinkDown(
+            f"Kafka at {self._settings.brokers} does not take the events: {_flat(error)}. "
+            "Start it or correct --brokers."
+        )
+
+    def _too_large(self, topic: str, size: str, limit: str) -> SinkError:
+        return SinkError(
+            f"A message of {size} does not fit into {topic} ({limit}); send less, or let somebody run: "
+            f"kafka-configs.sh --bootstrap-server {self._settings.brokers} --alter --entity-type topics "
+            f"--entity-name {topic} --add-config max.message.bytes=BYTES"
+        )
 
 
-def _kafka_refused(brokers: str, error: Exception) -> SinkError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return SinkError(f"Kafka at {brokers} does not take the events: {reason}. Start it or correct --sink.")
+def _flat(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
-def open_sink(target: str) -> Sink:
-    """The sink that --sink names: `log` (the event log of the data directory) or `kafka://HOST:PORT,HOST:PORT`."""
+def open_sink(target: str) -> EventLogSink | KafkaSink:
+    """The sink that --sink names: `log` (the event log of the data directory), `kafka` (the brokers of the settings) or
+    `kafka://HOST:PORT,HOST:PORT`.
+    """
     if target == "log":
         return EventLogSink(open_data_dir(Shared.load().data_dir, "embedded") / LOG_FILE)
+    if target == "kafka":
+        return KafkaSink(KafkaSettings.load().brokers)
     if target.startswith("kafka://") and target.removeprefix("kafka://").strip("/"):
         return KafkaSink(target.removeprefix("kafka://").strip("/"))
-    raise UserError(f"--sink is '{target}'; expected 'log' or 'kafka://HOST:PORT'.")
+    raise UserError(f"--sink is '{target}'; expected 'log', 'kafka' or 'kafka://HOST:PORT'.")

@@ -1,28 +1,43 @@
-"""The command: `python -m producers shoppers|replay`."""
+"""The command: `python -m producers shoppers|replay|dead-letters`."""
 
 import logging
 import re
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lakehouse.events import ORDERS_TOPIC, parse_time
-from lakehouse.settings import UserError, exit_on_user_error, parse_duration
-from lakehouse.sinks import open_sink
-from producers import shop
+from lakehouse.dremio import Dremio, DremioError
+from lakehouse.events import ORDERS_TOPIC, TOPICS, Reason, parse_time
+from lakehouse.settings import DremioSettings, Shared, UserError, exit_on_user_error, parse_duration
+from lakehouse.sinks import EventLogSink, KafkaSink, open_sink
+from producers import dead_letters, shop
 from producers.pace import Stop, SystemClock, iso, send_filled, send_live
 from producers.replay import Layout, read, replay
-from producers.shoppers import Outage, Shop
+from producers.shoppers import Message, Outage, Shop
 
 app = typer.Typer(help="Send a shop's events to the event log or to Kafka.", no_args_is_help=True, add_completion=False)
+letters = typer.Typer(help="Rejected messages: see them, correct them, send them again.", no_args_is_help=True)
+app.add_typer(letters, name="dead-letters")
 
 _INCIDENT = re.compile(r"(?P<service>[^@]+)@(?P<start>[^+]+)(?:\+(?P<length>.+))?")
 _INCIDENT_LENGTH = timedelta(seconds=90)
 
-SinkOption = Annotated[str, typer.Option(help="Where to: log (the data directory's event log) or kafka://HOST:PORT,…")]
+SinkOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where to: log (the data directory's event log, the default), kafka (the brokers of the settings) "
+        "or kafka://HOST:PORT,…"
+    ),
+]
+BrokersOption = Annotated[
+    str | None, typer.Option(help="HOST:PORT,… of Kafka's brokers; the same as --sink kafka://HOST:PORT,…")
+]
 
 
 @app.command()
@@ -43,10 +58,18 @@ def shoppers(
     fatal_every: Annotated[
         float | None, typer.Option(help="One FATAL each so many seconds, of another service each time.", min=0.001)
     ] = None,
-    sink: SinkOption = "log",
+    topics: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Send these topics only, with commas between; with the same seed the others fit. Repeatable."
+        ),
+    ] = None,
+    sink: SinkOption = None,
+    brokers: BrokersOption = None,
 ) -> None:
     """Simulated people: visits lead to carts, carts to orders; services fail now and then."""
-    clock, stop = SystemClock(), _stop_on_signal()
+    clock = SystemClock()
+    where, wanted = _where(sink, brokers), _topics("--topics", topics)
     span = _span(begin, end, clock.now())
     since = span[0].timestamp() if span else clock.now()
     if span and duration:
@@ -61,20 +84,18 @@ def shoppers(
         incidents=[_incident(text, since_ms) for text in incident or ()],
         fatal_every_ms=max(1, round(fatal_every * 1000)) if fatal_every else None,
     )
-    target, began = open_sink(sink), clock.now()
-    try:
+    with _opened(where) as target:
+        stop, began = _stop_on_signal(), clock.now()
         if span:
-            messages = simulated.messages(since_ms, int(span[1].timestamp() * 1000))
-            sent = send_filled(messages, target, stop)
+            messages = _only(simulated.messages(since_ms, int(span[1].timestamp() * 1000)), wanted)
+            sent = send_filled(messages, target, stop, clock)
             typer.echo(
                 f"{sent:,} events from {iso(since)} to {iso(span[1].timestamp())} in {clock.now() - began:.1f} s"
             )
         else:
-            typer.echo(f"About {rate:g} events/s to {sink}; Ctrl-C ends it.")
-            sent = send_live(simulated.messages(since_ms), target, clock, stop, until)
+            typer.echo(f"About {rate:g} events/s to {where}; Ctrl-C ends it.")
+            sent = send_live(_only(simulated.messages(since_ms), wanted), target, clock, stop, until)
             typer.echo(f"{sent:,} events in {clock.now() - since:.1f} s")
-    finally:
-        target.close()
 
 
 @app.command("replay")
@@ -109,10 +130,12 @@ def replay_file(
     ] = None,
     anchor: Annotated[str | None, typer.Option(help="End of that span (ISO 8601); else now.")] = None,
     rate: Annotated[float | None, typer.Option(help="Lines a second; else as fast as it goes.", min=0.01)] = None,
-    sink: SinkOption = "log",
+    sink: SinkOption = None,
+    brokers: BrokersOption = None,
 ) -> None:
     """Real data from a file, checked whole before the first line is sent. The same replay twice adds nothing."""
-    clock, stop = SystemClock(), _stop_on_signal()
+    clock = SystemClock()
+    where = _where(sink, brokers)
     if original_times == (rebase_to_now is not None):
         raise UserError("Say what the events' times become: either --original-times or --rebase-to-now SPAN.")
     if anchor is not None and rebase_to_now is None:
@@ -135,15 +158,173 @@ def replay_file(
     if span is not None:
         lines = lines.rebased(span, end)
     lines.refuse_future(now)
-    if sink == "log":
+    if where == "log":
         lines.refuse_stale(now)
-    target = open_sink(sink)
-    try:
-        sent = replay(lines, target, clock, stop, rate)
-    finally:
-        target.close()
+    with _opened(where) as target:
+        sent = replay(lines, target, clock, _stop_on_signal(), rate)
     onto = f", times ending at {iso(end.timestamp())} (--anchor)" if span is not None else ""
     typer.echo(f"{sent:,} of {len(lines.times):,} lines of {file}{onto}")
+
+
+SinceOption = Annotated[str, typer.Option(help="Received at most this long ago, like 2h or 15d.")]
+TopicOption = Annotated[list[str] | None, typer.Option("--topic", help="Of this topic only. Repeatable.")]
+ReasonOption = Annotated[
+    list[str] | None, typer.Option("--reason", help="Rejected for this reason only, like BAD_VALUE. Repeatable.")
+]
+IdArgument = Annotated[list[str] | None, typer.Argument(help="TOPIC:PARTITION:OFFSET, as `list` shows them.")]
+_SHOWN = 60
+
+
+@letters.command("list")
+def list_letters(
+    since: SinceOption = "1d",
+    topic: TopicOption = None,
+    reason: ReasonOption = None,
+    most: Annotated[int, typer.Option(help="Show at most so many.", min=1, max=dead_letters.MOST)] = 20,
+) -> None:
+    """How many there are, by topic and reason, and the newest of them."""
+    chosen = _chosen(since, topic, reason)
+    with _asked() as dremio:
+        counts = dead_letters.counted(dremio, chosen)
+        newest = dead_letters.newest(dremio, chosen, most) if counts else []
+    total = sum(row["letters"] for row in counts)
+    typer.echo(f"{total:,} dead letters of the last {since}{':' if counts else ''}")
+    for row in counts:
+        typer.echo(f"  {row['letters']:>9,}  {row['topic']:<13} {row['reason']}")
+    for letter in newest:
+        payload = "(tombstone)" if letter.payload is None else letter.payload[:_SHOWN].decode(errors="replace")
+        detail = letter.detail if len(letter.detail) <= _SHOWN else f"{letter.detail[: _SHOWN - 1]}…"
+        typer.echo(
+            f"{letter.id:<24} {letter.received_at:%Y-%m-%d %H:%M:%S}  {letter.reason:<13} {detail}  "
+            f"{' '.join(payload.split())}"
+        )
+
+
+@letters.command("show")
+def show_letters(
+    ids: IdArgument = None, since: SinceOption = "1d", topic: TopicOption = None, reason: ReasonOption = None
+) -> None:
+    """Letters as lines of JSON, the named ones or all that are chosen; correct `event` in them for `replay --file`."""
+    for letter in _read(ids, since, topic, reason):
+        typer.echo(dead_letters.line(letter))
+
+
+@letters.command("replay")
+def replay_letters(
+    ids: IdArgument = None,
+    file: Annotated[
+        str | None, typer.Option(help="Corrected letters, as `show` writes them; - reads standard input.")
+    ] = None,
+    since: SinceOption = "1d",
+    topic: TopicOption = None,
+    reason: ReasonOption = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say what would be sent and what not.")] = False,
+    sink: SinkOption = None,
+    brokers: BrokersOption = None,
+) -> None:
+    """Send letters again: corrected ones from a file, or the named or chosen ones as they are.
+
+    What would only be rejected once more is not sent. However often a letter is sent, it is stored once.
+    """
+    clock = SystemClock()
+    where = _where(sink, brokers)
+    if file is not None:
+        if ids or topic or reason:
+            raise UserError("--file says which letters; leave ids, --topic and --reason out.")
+        messages = list(dead_letters.corrected(_text_of(file), file))
+    elif ids or topic or reason:
+        messages = [dead_letters.as_it_was(letter) for letter in _read(ids, since, topic, reason)]
+    else:
+        raise UserError("Say which letters: by their ids, by --reason or --topic, or with --file.")
+    now = datetime.fromtimestamp(clock.now(), UTC)
+    good, bad = dead_letters.judged(messages, now, Shared.load().max_event_age)
+    for message, why in bad:
+        typer.echo(f"{message.id} would be rejected again: {why.reason} {why.detail}", err=True)
+    sent = 0
+    if check:
+        typer.echo(f"{len(good):,} of {len(messages):,} dead letters would be sent")
+    elif good:
+        with _opened(where) as target:
+            sent = dead_letters.send(good, target, clock, _stop_on_signal())
+    if not check:
+        typer.echo(f"{sent:,} of {len(messages):,} dead letters sent again")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _read(
+    ids: list[str] | None, since: str, topic: list[str] | None, reason: list[str] | None
+) -> list[dead_letters.Letter]:
+    if ids and (topic or reason):
+        raise UserError("Ids name the letters; leave --topic and --reason out.")
+    with _asked() as dremio:
+        return dead_letters.by_id(dremio, ids) if ids else dead_letters.every(dremio, _chosen(since, topic, reason))
+
+
+def _chosen(since: str, topic: list[str] | None, reason: list[str] | None) -> dead_letters.Chosen:
+    # Now and a minute: the log's clock may be ahead of this one.
+    until = datetime.now(UTC) + timedelta(minutes=1)
+    reasons = tuple(Reason)
+    for text in reason or ():
+        if text not in reasons:
+            raise UserError(f"--reason is '{text}'; expected one of {', '.join(reasons)}.")
+    return dead_letters.Chosen(
+        until - _duration("--since", since), until, _topics("--topic", topic) or TOPICS, tuple(reason or reasons)
+    )
+
+
+@contextmanager
+def _asked() -> Iterator[Dremio]:
+    with Dremio(DremioSettings.load()) as dremio:
+        try:
+            yield dremio
+        except DremioError as error:
+            raise UserError(f"The dead letters cannot be read. {error}") from None
+
+
+def _text_of(file: str) -> str:
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}; correct the path.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{file} is not UTF-8; convert it. Nothing was sent.") from None
+
+
+def _where(sink: str | None, brokers: str | None) -> str:
+    if sink is not None and brokers is not None:
+        raise UserError("--brokers is --sink kafka://…; give one of them.")
+    return f"kafka://{brokers}" if brokers is not None else sink or "log"
+
+
+@contextmanager
+def _opened(where: str) -> Iterator[EventLogSink | KafkaSink]:
+    """The sink; at the end a report of what was delivered, whatever the end."""
+    target = open_sink(where)
+    try:
+        yield target
+    finally:
+        try:
+            target.close()
+        finally:
+            counts = ", ".join(f"{topic} {count:,}" for topic, count in sorted(target.delivered.items()))
+            typer.echo(f"Delivered to {where}: {counts or 'nothing'}")
+
+
+def _topics(option: str, texts: list[str] | None) -> tuple[str, ...]:
+    """The topics named, in any number; none for all."""
+    names = [name.strip() for text in texts or () for name in text.split(",")]
+    for name in names:
+        if name not in TOPICS:
+            raise UserError(f"{option} is '{name}'; expected one of {', '.join(TOPICS)}.")
+    return tuple(names)
+
+
+def _only(messages: Iterator[list[Message]], topics: tuple[str, ...]) -> Iterator[list[Message]]:
+    if not topics:
+        return messages
+    return ([message for message in batch if message[2] in topics] for batch in messages)
 
 
 def _stop_on_signal() -> Stop:
@@ -206,7 +387,8 @@ def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("kafka").setLevel(logging.WARNING)
+    # It logs each connection that is refused; our own sentence says it once.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     with exit_on_user_error():
         app(standalone_mode=True)
 

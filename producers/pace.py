@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Protocol
 
-from lakehouse.sinks import Sink, SinkError
+from lakehouse.sinks import Sink, SinkDown, SinkError
 from producers.shoppers import Message, message_value
 
 logger = logging.getLogger(__name__)
@@ -93,25 +93,29 @@ def send_live(messages: Iterator[list[Message]], sink: Sink, clock: Clock, stop:
         if late:
             logger.warning("Left out %d events that were over %g s late", late, _LATEST_S)
         if due:
-            _flush(sink, clock, stop)
+            deliver(sink, clock, stop, SinkError)
             sent += due
         _wait_for_tick(clock, began, TICK_S)
     return sent
 
 
-def send_filled(messages: Iterable[list[Message]], sink: Sink, stop: Stop) -> int:
-    """Send all at once, produced_at being each event's own time; how many were sent. Raises SinkError."""
+def send_filled(messages: Iterable[list[Message]], sink: Sink, stop: Stop, clock: Clock | None = None) -> int:
+    """Send all at once, produced_at being each event's own time; how many were sent. Raises SinkError.
+
+    A sink that nobody takes events from is waited for.
+    """
+    clock = clock or SystemClock()
     sent = waiting = 0
     for batch in messages:
         for message in batch:
             sink.send(message[2], message[3], message_value(message, message[1]))
         waiting += len(batch)
         if waiting >= _BATCH:
-            sink.flush()
+            deliver(sink, clock, stop)
             sent, waiting = sent + waiting, 0
         if stop.requested:
             break
-    sink.flush()
+    deliver(sink, clock, stop)
     return sent + waiting
 
 
@@ -138,12 +142,13 @@ def _wait_for_tick(clock: Clock, began: float, tick_s: float) -> None:
     clock.sleep(max(0.0, began + tick * tick_s - clock.now()))
 
 
-def _flush(sink: Sink, clock: Clock, stop: Stop) -> None:
+def deliver(sink: Sink, clock: Clock, stop: Stop, passing: type[SinkError] = SinkDown) -> None:
+    """Flush; after an error of the `passing` kind try again each second, until told to stop. Raises SinkError."""
     refused = False
     while True:
         try:
             sink.flush()
-        except SinkError as error:
+        except passing as error:
             if stop.requested:
                 raise
             if not refused:

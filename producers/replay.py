@@ -38,7 +38,7 @@ from lakehouse.events import (
 )
 from lakehouse.settings import Shared, UserError
 from lakehouse.sinks import Sink
-from producers.pace import Clock, Stop, iso, paced
+from producers.pace import Clock, Stop, deliver, iso, paced
 
 FORMATS = ("csv", "whitespace", "jsonl", "cdnow")
 _BY_ENDING = {".csv": "csv", ".txt": "whitespace", ".dat": "whitespace", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -49,7 +49,7 @@ _CDNOW_CONSTANTS = {"product_id": "cd", "status": "DELIVERED"}
 _CDNOW_DATES = "%Y%m%d"
 
 _ID_FIELD = {ORDERS_TOPIC: "order_id", CLICKS_TOPIC: "click_id", ERRORS_TOPIC: "error_id"}
-_KEY_FIELD = {ORDERS_TOPIC: "user_id", CLICKS_TOPIC: "user_id", ERRORS_TOPIC: "service_name"}
+KEY_FIELD = {ORDERS_TOPIC: "user_id", CLICKS_TOPIC: "user_id", ERRORS_TOPIC: "service_name"}
 _NUMBERS = (Kind.COUNT, Kind.PRICE, Kind.MONEY)
 _DIVISION = Context(prec=60, rounding=ROUND_HALF_UP)
 # Later than any time: whether a line lies in the future is asked once its time is known.
@@ -213,7 +213,7 @@ def replay(lines: Lines, sink: Sink, clock: Clock, stop: Stop, rate: float | Non
                 sink.send(
                     lines.topic, lines.keys[index], _value(lines.bodies[index], name, lines.times[index], produced_at)
                 )
-            sink.flush()
+            deliver(sink, clock, stop)
             sent += len(batch)
             advance(len(batch))
     return sent
@@ -278,7 +278,7 @@ def _add(lines: Lines, layout: Layout, digest: bytes, number: int, values: _Valu
     del values[time_field]
     lines.times.append(event_time(event))
     lines.numbers.append(number)
-    lines.keys.append(str(getattr(event, _KEY_FIELD[topic])).encode())
+    lines.keys.append(str(getattr(event, KEY_FIELD[topic])).encode())
     lines.bodies.append(msgspec.json.encode(values)[:-1])
 
 

@@ -185,10 +185,10 @@ class Shop:
         self._incidents = tuple(incidents)
         self._fatal_every_ms = fatal_every_ms
         self._slice_ms = int(min(60.0, max(1.0, _EVENTS_A_SLICE / rate)) * 1000)
-        self._errors_a_s = rate * shop.ERROR_SHARE
-        self._visits_a_s = rate * (1 - shop.ERROR_SHARE) / _events_a_visit()
+        self.errors_a_s = rate * shop.ERROR_SHARE
+        self.visits_a_s = rate * (1 - shop.ERROR_SHARE) / _events_a_visit()
         members = [
-            max(10, round(self._visits_a_s * 86_400 * persona.visits / persona.visits_a_day))
+            max(10, round(self.visits_a_s * 86_400 * persona.visits / persona.visits_a_day))
             for persona in shop.PERSONAS
         ]
         self._members = np.array(members)
@@ -237,7 +237,7 @@ class Shop:
         4. What fails while payments or checkout are down.
         """
         rng = np.random.default_rng((self._seed, index, 0))
-        count = int(rng.poisson(self._expected(index, self._visits_a_s)))
+        count = int(rng.poisson(self._expected(index, self.visits_a_s)))
         start = index * self._slice_ms + rng.integers(self._slice_ms, size=count)
         persona = np.searchsorted(_PERSONA, rng.random(count), side="right")
         user = self._first_member[persona] + (rng.random(count) * self._members[persona]).astype(np.int64)
@@ -295,7 +295,7 @@ class Shop:
     def _log_lines(self, index: int) -> _Rows:
         """What the services log in a slice on a good day."""
         rng = np.random.default_rng((self._seed, index, 1))
-        count = int(rng.poisson(self._expected(index, self._errors_a_s)))
+        count = int(rng.poisson(self._expected(index, self.errors_a_s)))
         time = index * self._slice_ms + rng.integers(self._slice_ms, size=count)
         service = np.searchsorted(_SERVICE, rng.random(count), side="right")
         severity = np.searchsorted(_SEVERITY, rng.random(count), side="right")

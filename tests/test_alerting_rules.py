@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse.alerting import load_rules
+from lakehouse.alerting.rules import KINDS
 from lakehouse.settings import ROOT, UserError
 
 EVENT = {
@@ -66,7 +67,11 @@ def write(path: Path, *rules: Mapping[str, str | None]) -> Path:
 
 def test_the_rules_that_come_with_the_product_load() -> None:
     rules = load_rules(ROOT / "config" / "alerts.yaml")
-    assert [rule.alert_type for rule in rules] == ["FATAL_ERROR", "MANY_ERRORS", "NO_ORDERS", "NO_CLICKS"]
+    assert [rule.alert_type for rule in rules] == [
+        *("FATAL_ERROR", "MANY_ERRORS", "UNUSUAL_ERRORS", "FEW_ORDERS", "CHECKOUT_UNUSED"),
+        *("NO_ORDERS", "NO_CLICKS", "NO_LOGS", "UNREADABLE_MESSAGES"),
+    ]
+    assert {rule.model_dump()["kind"] for rule in rules} == set(KINDS), "one of each kind to copy"
     assert [rule.name for rule in rules if rule.severity == "FATAL"] == ["fatal_error"]
 
 
@@ -75,8 +80,8 @@ def test_the_rules_that_come_with_the_product_load() -> None:
     [
         (EVENT, "owner", None, "lacks the key 'owner'; add it"),
         (EVENT, "owner", "''", "key 'owner' has the value ''"),
-        (EVENT, "kind", None, "lacks the key 'kind'; add it with one of event, threshold, no_data"),
-        (EVENT, "kind", "magic", "key 'kind' has the value 'magic'; expected one of event, threshold, no_data"),
+        (EVENT, "kind", None, "lacks the key 'kind'; add it with one of event, threshold, zero, anomaly"),
+        (EVENT, "kind", "magic", "key 'kind' has the value 'magic'; expected one of event, threshold, zero, anomaly"),
         (EVENT, "kind", "[event]", "key 'kind' has the value '['event']'"),
         (EVENT, "sevrity", "FATAL", "unknown key 'sevrity' with the value 'FATAL'; known are name, severity"),
         (EVENT, "severity", "DEADLY", "key 'severity' has the value 'DEADLY'"),

@@ -31,7 +31,7 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_bare_make_prints_help() -> None:
     said = run("make", MAKEFLAGS="").stdout
-    for target in ("demo", "test", "lint", "status", "bench", "lock", "clean-data"):
+    for target in ("demo", "stack", "stack-down", "test", "lint", "status", "bench", "lock", "clean-data"):
         assert re.search(rf"^  make {target} +\S", said, re.MULTILINE), target
 
 
@@ -39,7 +39,7 @@ def test_each_target_that_people_call_has_its_line_in_help() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     told = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
-    assert targets - told == {"env", "env-dev"}
+    assert targets - told == {"env", "env-spark", "env-dev"}
     phony = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
     assert phony is not None
     assert set(phony[1].split()) == targets
@@ -119,7 +119,16 @@ def test_each_part_starts_by_its_name_and_tells_what_it_takes(part: str) -> None
 
 
 @pytest.mark.parametrize(
-    "words", [["demo", "--help"], ["status", "--help"], ["doctor", "--help"], ["clean-data", "--help"], ["--help"]]
+    "words",
+    [
+        ["demo", "--help"],
+        ["status", "--help"],
+        ["doctor", "--help"],
+        ["stack", "--help"],
+        ["stack-down", "--help"],
+        ["clean-data", "--help"],
+        ["--help"],
+    ],
 )
 def test_each_command_has_help(words: list[str]) -> None:
     done = run(sys.executable, "-m", "tillwatch", *words)

@@ -200,6 +200,15 @@ def test_the_demo_takes_nothing_away_from_a_developer(machine: Machine) -> None:
     assert "requirements/dev.lock" in machine.calls("pip sync")[-1]
 
 
+def test_the_stack_takes_nothing_away_from_a_developer_nor_the_demo_from_the_stack(machine: Machine) -> None:
+    machine.bootstrap("spark")
+    assert machine.bootstrap("default").stderr == ""
+    assert "requirements/spark.lock" in machine.calls("pip sync")[-1]
+    machine.bootstrap("dev")
+    assert machine.bootstrap("spark").stderr == ""
+    assert "requirements/dev.lock" in machine.calls("pip sync")[-1]
+
+
 def test_two_at_once_install_once(machine: Machine) -> None:
     runs = [
         subprocess.Popen(
@@ -239,7 +248,7 @@ def test_dev_holds_all_of_default() -> None:
         return {line.split()[0] for line in lines if line and not line.startswith((" ", "#"))}
 
     assert pins("default.lock") <= pins("dev.lock")
-    assert pins("default.lock") <= pins("spark.lock")
+    assert pins("default.lock") <= pins("spark.lock") <= pins("dev.lock")
     assert not any(pin.startswith("pyspark") for pin in pins("default.lock"))
 
 

@@ -6,15 +6,24 @@ import math
 import os
 import subprocess
 import sys
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 
 from bench.browser import Change
 from bench.latency import Event, first_seen, per_element, percentile
+from bench.mixture import mixture
+from bench.parity import differences, expected
 from bench.processes import cpu_seconds, directory_mb, environment, free_offset, memory_mb
+from bench.stack_readers import disagreements
 from bench.start import bare_environment
+from bench.streaming import phases
+from lakehouse.events import Reason, Rejected, decode
 from lakehouse.settings import ROOT
+
+NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 
 
 def test_event_to_pixel_is_the_first_change_at_or_past_the_event() -> None:
@@ -88,9 +97,49 @@ def test_a_clean_start_knows_no_home_no_cache_and_no_environment(tmp_path: Path)
     assert str(ROOT / ".venv" / "bin") not in variables["PATH"].split(os.pathsep)
 
 
+def test_a_mixture_is_the_same_again_and_says_what_becomes_of_each_message() -> None:
+    messages = mixture(3000, 7, NOON)
+    assert messages == mixture(3000, 7, NOON)
+    assert {message.kind for message in messages} == {"good", "late", "ahead", "doubled", "conflict", *Reason}
+    for message in messages:
+        found = decode(message.topic, message.value, NOON, timedelta(days=15))
+        assert (str(found.reason) if isinstance(found, Rejected) else "") == (
+            message.kind if message.kind in {*Reason} else ""
+        )
+
+
+def test_tables_differ_where_a_row_is_missing_and_dead_letters_that_came_again_do_not() -> None:
+    messages = mixture(300, 7, NOON)
+    whole = expected(messages, NOON)
+    assert differences(whole, expected(messages[:-1], NOON))
+    again = whole | {"dead_letters": whole["dead_letters"] + whole["dead_letters"]}
+    assert differences(again, whole)
+    assert differences(again, whole, delivered_again=True) == []
+
+
+def test_every_table_has_its_rows_in_what_is_expected() -> None:
+    tables = expected(mixture(2000, 7, NOON), NOON)
+    assert all(tables.values())
+    orders = Counter(row[:1] for row in tables["orders_processed"].elements())
+    assert sum(row[2] for row in tables["orders_revenue_per_minute"]) == orders.total()
+
+
+def test_a_reader_tells_when_a_kpi_is_not_the_sum_of_its_rows() -> None:
+    agreed = [(name, 2, 5, 0) for raw in ("orders", "clicks", "errors") for name in (raw, f"{raw} per minute")]
+    assert disagreements(tuple(agreed)) == []
+    assert len(disagreements((*agreed[1:], ("orders", 3, 5, 0)))) == 1
+
+
+def test_a_phase_is_its_mean_between_two_looks() -> None:
+    name, labels = "tillwatch_ingest_phase_seconds", 'phase="raw"'
+    before = {(f"{name}_sum", labels): 1.0, (f"{name}_count", labels): 2.0}
+    after = {(f"{name}_sum", labels): 4.0, (f"{name}_count", labels): 8.0}
+    assert phases(before, after) == {"raw": 0.5}
+
+
 def test_the_command_lists_every_bench() -> None:
     ran = subprocess.run([sys.executable, "-m", "bench"], capture_output=True, text=True, cwd=ROOT, check=True)
-    for name in ("live", "start", "hour"):
+    for name in ("live", "start", "hour", "streaming", "stack_kills", "stack_readers", "stack_outages"):
         assert f"\n  {name} " in ran.stdout
     unknown = subprocess.run(
         [sys.executable, "-m", "bench", "none"], capture_output=True, text=True, cwd=ROOT, check=False

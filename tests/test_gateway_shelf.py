@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def write(folder: Path, number: int, rows: int) -> DataFile:
     path = folder / f"{number}.parquet"
     pq.write_table(pa.table({"n": pa.array([number] * rows, pa.int32())}), path)
     return DataFile(str(path), rows, {})
+
+
+@contextmanager
+def reading(files: list[DataFile]) -> Iterator[str]:
+    yield f"read_parquet({[file.path for file in files]})"
 
 
 def read(engine: Engine, held: Held) -> list[int]:
@@ -83,10 +89,10 @@ def test_files_asked_for_again_are_read_no_more(tmp_path: Path, engine: Engine) 
     shelf = Shelf(engine.execute, most_rows=1_000)
     files = [write(tmp_path, number, rows=2) for number in range(4)]
     for asked in range(1, 5):
-        with shelf.holding("t", "n", EMPTY, files) as held:
+        with shelf.holding("t", "n", EMPTY, files, reading) as held:
             assert read(engine, held) == [0, 0, 1, 1, 2, 2, 3, 3]
             assert len(held.rest) == (4 if asked < 3 else 0)
-    with shelf.holding("t", "n", EMPTY, files[1:2]) as held:
+    with shelf.holding("t", "n", EMPTY, files[1:2], reading) as held:
         assert read(engine, held) == [1, 1]
 
 
@@ -97,10 +103,10 @@ def test_memory_is_bounded_and_files_nobody_asks_for_make_room(tmp_path: Path, e
         now += 30
         file = write(tmp_path, number, rows=20)
         for _ in range(OFTEN):
-            with shelf.holding("t", "n", EMPTY, [file]) as held:
+            with shelf.holding("t", "n", EMPTY, [file], reading) as held:
                 assert read(engine, held) == [number] * 20
         assert not held.rest
-    with shelf.holding("t", "n", EMPTY, []) as held:
+    with shelf.holding("t", "n", EMPTY, [], reading) as held:
         counted = engine.run(f"SELECT COUNT(*) FROM {held.table}", lambda: False)
         [[rows]] = [batch.column(0).to_pylist() for batch in counted]
     assert rows <= 100
@@ -113,7 +119,7 @@ def test_a_table_that_is_asked_no_more_makes_room_for_another(tmp_path: Path, en
         now += 61 if number in (0, 4) else 0
         file = write(tmp_path, number, rows=20)
         for _ in range(OFTEN):
-            with shelf.holding("before" if number < 4 else "after", "n", EMPTY, [file]) as held:
+            with shelf.holding("before" if number < 4 else "after", "n", EMPTY, [file], reading) as held:
                 assert read(engine, held) == [number] * 20
         assert not held.rest
 
@@ -127,7 +133,7 @@ def test_statements_side_by_side_see_whole_files(tmp_path: Path, engine: Engine)
     def ask(first: int) -> None:
         try:
             for start in range(first, 34):
-                with shelf.holding("t", "n", EMPTY, files[start : start + 6]) as held:
+                with shelf.holding("t", "n", EMPTY, files[start : start + 6], reading) as held:
                     rows = read(engine, held)
                 if rows != [number for number in range(start, start + 6) for _ in range(20)]:
                     wrong.append((start, rows))

@@ -1,11 +1,9 @@
 """The event log: what is appended comes back in order, from many writers, and goes when it is told to."""
 
-import importlib
 import multiprocessing
 import sqlite3
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 
 from embedded.log import EventLog
 from lakehouse.settings import UserError
-from lakehouse.sinks import EventLogSink, KafkaSink, SinkError, open_sink
+from lakehouse.sinks import EventLogSink, SinkError, open_sink
 
 TOPIC = "orders_topic"
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -182,68 +180,5 @@ def test_a_flush_that_fails_keeps_its_events_for_the_next(sink: EventLogSink, lo
 def test_a_sink_that_cannot_be_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="TILLWATCH_DATA_DIR"):
         EventLogSink(tmp_path / "nowhere" / "events.db")
-    with pytest.raises(UserError, match="'log' or 'kafka://HOST:PORT'"):
+    with pytest.raises(UserError, match="'log', 'kafka' or 'kafka://HOST:PORT'"):
         open_sink("kafka:")
-
-
-class Broker:
-    """As much of KafkaProducer as the sink uses; `down` makes deliveries fail."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-        self.down = False
-        self.stored: list[tuple[str, bytes | None, bytes | None]] = []
-        self.closed = False
-
-    def send(self, topic: str, value: bytes | None, key: bytes | None) -> "Delivery":
-        delivery = Delivery()
-        if self.down:
-            delivery.set_exception(self.error)
-        else:
-            self.stored.append((topic, key, value))
-            delivery.set_result(None)
-        return delivery
-
-    def close(self, timeout: float) -> None:
-        self.closed = True
-
-
-class Delivery(Future[None]):
-    def get(self, timeout: float) -> None:
-        return self.result(timeout)
-
-
-def test_kafka_gets_keys_and_tombstones_and_a_failed_delivery_is_raised() -> None:
-    errors = importlib.import_module("kafka.errors")
-    broker = Broker(errors.KafkaTimeoutError("batch expired"))
-    with KafkaSink("localhost:9092", producer=broker) as sink:
-        sink.send(TOPIC, b"ann", b"{}")
-        sink.send(TOPIC, None, None)
-        sink.flush()
-        assert broker.stored == [(TOPIC, b"ann", b"{}"), (TOPIC, b"", None)]
-        broker.down = True
-        sink.send(TOPIC, b"ann", b"{}")
-        with pytest.raises(SinkError, match=r"localhost:9092 does not take the events: .*batch expired"):
-            sink.flush()
-        sink.flush()
-    assert broker.closed
-
-
-def test_kafka_is_asked_for_durable_ordered_delivery_and_named_when_it_is_not_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    kafka = importlib.import_module("kafka")
-    asked: dict[str, object] = {}
-
-    def nobody(**config: object) -> None:
-        asked.update(config)
-        raise kafka.errors.KafkaTimeoutError("bootstrap failed")
-
-    known = kafka.KafkaProducer.DEFAULT_CONFIG
-    monkeypatch.setattr(kafka, "KafkaProducer", nobody)
-    with pytest.raises(SinkError, match=r"Kafka at broker-1:9092,broker-2:9092 does not take .* bootstrap failed"):
-        open_sink("kafka://broker-1:9092,broker-2:9092")
-    assert asked["bootstrap_servers"] == ["broker-1:9092", "broker-2:9092"]
-    assert asked["acks"] == "all"
-    assert asked["enable_idempotence"] is True
-    assert asked.keys() <= known.keys()

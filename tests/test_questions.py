@@ -44,9 +44,9 @@ class _Binds(dict[str, Any]):
 def _value(name: str) -> Any:
     if name == "step":
         return "MINUTE"
-    if name in ("most", "limit") or name.startswith("all_"):
+    if name in ("most", "limit", "partition", "offsets") or name.startswith("all_"):
         return 1
-    if name in ("severities", "services", "statuses", "products", "counted_statuses"):
+    if name in ("severities", "services", "statuses", "products", "counted_statuses", "topics", "reasons"):
         return ["a", "b"]
     if name in ("since", "until", "start", "end", "as_of", "before", "after"):
         return datetime(2026, 3, 2, tzinfo=UTC)

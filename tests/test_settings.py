@@ -18,16 +18,18 @@ import lakehouse
 import notifier
 import producers
 import tillwatch
-from embedded.settings import IngestSettings, RetentionSettings, check_spans
 from lakehouse.settings import (
     ROOT,
     SECTIONS,
     DremioSettings,
+    IngestSettings,
     OrdersSettings,
+    RetentionSettings,
     RulesSettings,
     Section,
     Shared,
     UserError,
+    check_spans,
     claim_port,
     open_data_dir,
 )
@@ -39,6 +41,7 @@ def every_section() -> dict[str, type[Section]]:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if module.name.endswith("settings"):
                 importlib.import_module(module.name)
+    importlib.import_module("session")  # of spark-apps, which is no package
     return {cls.section or "": cls for cls in Section.__subclasses__()}
 
 

@@ -22,8 +22,8 @@ from lakehouse.events import (
     event_time,
 )
 from lakehouse.settings import UserError
-from lakehouse.sinks import SinkError
-from producers.__main__ import _incident
+from lakehouse.sinks import SinkDown, SinkError
+from producers.__main__ import _incident, _only, _topics, _where
 from producers.pace import Stop, iso, send_filled, send_live
 from producers.shoppers import Outage, Shop, message_value
 
@@ -40,6 +40,7 @@ class Basket:
         self.waiting: list[tuple[str, bytes | None, bytes]] = []
         self.flushes: list[list[tuple[str, bytes | None, bytes]]] = []
         self.refusals = 0
+        self.refusal: SinkError = SinkError("The disk is full.")
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         assert value is not None
@@ -48,7 +49,7 @@ class Basket:
     def flush(self) -> None:
         if self.refusals:
             self.refusals -= 1
-            raise SinkError("The disk is full.")
+            raise self.refusal
         if self.waiting:
             self.flushes.append(self.waiting)
             self.waiting = []
@@ -345,3 +346,39 @@ def test_produced_at_stands_last_in_every_message() -> None:
     assert value["produced_at"] == "2026-11-23T12:00:00.000Z"
     assert message[2] in TOPICS
     assert {ORDERS_TOPIC, CLICKS_TOPIC, ERRORS_TOPIC} == set(TOPICS)
+
+
+def test_one_command_for_each_topic_sends_what_one_for_all_sends() -> None:
+    span = NOON_MS, NOON_MS + 10 * MINUTE
+    whole, parts = Basket(), Basket()
+    send_filled(Shop(rate=5).messages(*span), whole, Stop())
+    for topic in TOPICS:
+        send_filled(_only(Shop(rate=5).messages(*span), (topic,)), parts, Stop())
+    assert sorted(parts.sent) == sorted(whole.sent)
+    assert parts.sent != whole.sent
+    assert _topics("--topics", ["clicks_topic, orders_topic", "errors_topic"]) == (
+        CLICKS_TOPIC,
+        ORDERS_TOPIC,
+        ERRORS_TOPIC,
+    )
+    with pytest.raises(UserError, match="--topics is 'clicks'; expected one of orders_topic, clicks_topic"):
+        _topics("--topics", ["clicks"])
+
+
+def test_filling_waits_for_a_sink_that_is_away_but_not_for_a_full_disk() -> None:
+    span = NOON_MS, NOON_MS + MINUTE
+    basket, clock = Basket(), FakeClock()
+    basket.refusals, basket.refusal = 3, SinkDown("Kafka is away.")
+    assert send_filled(Shop(rate=5).messages(*span), basket, Stop(), clock) == len(basket.sent) > 0
+    assert clock.slept == [1.0] * 3
+    basket.refusals, basket.refusal = 1, SinkError("The disk is full.")
+    with pytest.raises(SinkError, match="full"):
+        send_filled(Shop(rate=5).messages(*span), basket, Stop(), clock)
+
+
+def test_brokers_are_another_word_for_a_sink() -> None:
+    assert _where(None, None) == "log"
+    assert _where("kafka", None) == "kafka"
+    assert _where(None, "a:9092,b:9092") == "kafka://a:9092,b:9092"
+    with pytest.raises(UserError, match="give one of them"):
+        _where("log", "a:9092")

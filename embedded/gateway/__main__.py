@@ -9,14 +9,24 @@ import logging
 import os
 import signal
 import threading
+from pathlib import Path
 
-from embedded.gateway.commits import SqliteCommits
-from embedded.gateway.engine import Engine
+from embedded.gateway.commits import Commits, SqliteCommits
+from embedded.gateway.engine import Engine, Remote
+from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.server import Gateway, hide_tracebacks
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.settings import GatewaySettings
 from embedded.gateway.statements import Statements
-from lakehouse.settings import DremioSettings, Shared, claim_port, exit_on_user_error, open_data_dir
+from lakehouse.settings import (
+    DremioSettings,
+    NessieSettings,
+    S3Settings,
+    Shared,
+    claim_port,
+    exit_on_user_error,
+    open_data_dir,
+)
 
 logger = logging.getLogger("embedded.gateway")
 
@@ -46,23 +56,32 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
     """Serve until SIGTERM or SIGINT. Raises UserError for a busy port and a data directory that cannot be used."""
     port = shared.port("gateway")
     claim_port(port, host=settings.host)
-    data_dir = open_data_dir(shared.data_dir, "embedded").resolve()
+    nessie = settings.catalog == "nessie"
+    data_dir = open_data_dir(shared.data_dir, "stack" if nessie else "embedded").resolve()
+    commits: Commits
+    files: Files
+    if nessie:
+        commits, files, readable, remote = _from_nessie(settings, data_dir / "run" / f"gateway-files-{port}")
+    else:
+        commits, files = SqliteCommits(data_dir / "catalog.db"), LocalFiles()
+        readable, remote = data_dir, None
     hide_tracebacks()
     few_arenas()
     engine = Engine(
-        readable=data_dir,
+        readable=readable,
         spill=data_dir / "run" / "gateway-spill",
         threads=settings.threads,
         memory_limit_mb=settings.memory_limit,
         timeout_s=settings.statement_timeout.total_seconds(),
+        remote=remote,
     )
     sessions = Sessions(dremio.user, dremio.password.get_secret_value(), settings.session_ttl.total_seconds())
-    statements = Statements(SqliteCommits(data_dir / "catalog.db"), engine, settings.rows_in_memory)
+    statements = Statements(commits, engine, settings.rows_in_memory, files)
     server = Gateway(f"grpc://{settings.host}:{port}", sessions, statements)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    logger.info("ready on %s:%d, data in %s", settings.host, port, data_dir)
+    logger.info("ready on %s:%d, data in %s", settings.host, port, NessieSettings.load().uri if nessie else data_dir)
     stop.wait()
     # Running statements are cancelled, and what still streams to a slow client is cut off.
     engine.close()
@@ -72,6 +91,26 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
     logger.info("ended")
     logging.shutdown()
     os._exit(0)
+
+
+def _from_nessie(settings: GatewaySettings, folder: Path) -> tuple[Commits, Files, Path, Remote]:
+    """Commits and files of the stack. Neither server need be there yet."""
+    # Here, so that the embedded gateway starts and lives without them.
+    from embedded.gateway.nessie import NessieCommits
+    from embedded.gateway.s3 import S3, TIMEOUT_S, S3Files
+    from lakehouse.nessie import Nessie
+
+    nessie, s3_settings = NessieSettings.load(), S3Settings.load()
+    s3 = S3(s3_settings)
+    remote = Remote(
+        f"s3://{nessie.bucket}/",
+        s3_settings.endpoint,
+        s3_settings.access_key,
+        s3_settings.secret_key.get_secret_value(),
+        s3_settings.region,
+    )
+    commits = NessieCommits(Nessie(nessie.uri, timeout_s=TIMEOUT_S), s3)
+    return commits, S3Files(s3, folder, settings.files_on_disk), folder, remote
 
 
 if __name__ == "__main__":

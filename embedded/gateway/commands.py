@@ -56,7 +56,8 @@ def answer(words: list[Word], context: tuple[str, ...], commits: Commits, head: 
     match first, second:
         case "SHOW", "BRANCHES":
             _source(words, 2)
-            return _references([("Branch", "main", head.id)])
+            others = [("Branch", branch, commit) for branch, commit in commits.branches()]
+            return _references([("Branch", "main", head.id), *others])
         case "SHOW", "TAGS":
             _source(words, 2)
             return _references([("Tag", tag, commit) for tag, commit in commits.tags()])

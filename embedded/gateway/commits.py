@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,17 +14,17 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One publish. `published_at` in us since the epoch; `tables` maps a table's name to its metadata location."""
+    """One publish. `tables` maps a table's name to its metadata location."""
 
     id: str
-    published_at: int
     tables: Mapping[str, str]
 
 
 class Commits(Protocol):
     """The history of the branch main, newest publish last. None: no such commit, or nothing published yet.
 
-    Every method may be called from any thread, and costs well under a millisecond (`holding` excepted).
+    Every method may be called from any thread. On this machine each costs well under a millisecond; asking Nessie takes
+    a few. Each raises Refusal (UNAVAILABLE) where Nessie or S3 does not answer.
     """
 
     def head(self) -> Commit | None: ...
@@ -33,17 +33,23 @@ class Commits(Protocol):
 
     def by_tag(self, tag: str) -> Commit | None: ...
 
+    def by_branch(self, branch: str) -> Commit | None:
+        """The head of another branch than main."""
+
     def at(self, time_us: int) -> Commit | None:
-        """The commit in force at that time."""
+        """The commit in force at that time, or the newest kept one before it."""
 
     def tags(self) -> list[tuple[str, str]]:
-        """Tag and commit id, oldest first."""
+        """Tag and commit id."""
 
-    def metadata_locations(self, table: str) -> list[str]:
-        """Every metadata location of a table that a kept commit names, newest first."""
+    def branches(self) -> list[tuple[str, str]]:
+        """Branch and commit id of the branches beside main."""
+
+    def metadata_locations(self, table: str) -> Iterable[str]:
+        """Metadata locations of a table at kept commits, newest first: those that list any snapshot still readable."""
 
 
-_COLUMNS = "SELECT commit_id, published_at, tables FROM publications"
+_COLUMNS = "SELECT commit_id, tables FROM publications"
 _KEPT_IN_MEMORY = 64
 
 
@@ -64,6 +70,12 @@ class SqliteCommits:
 
     def by_tag(self, tag: str) -> Commit | None:
         return self._one("SELECT commit_id FROM publications WHERE tag = ? ORDER BY sequence DESC LIMIT 1", tag)
+
+    def by_branch(self, branch: str) -> Commit | None:
+        return None
+
+    def branches(self) -> list[tuple[str, str]]:
+        return []
 
     def at(self, time_us: int) -> Commit | None:
         return self._one(
@@ -98,7 +110,7 @@ class SqliteCommits:
         rows = self._rows(f"{_COLUMNS} WHERE commit_id = ?", commit_id)
         if not rows:
             return None
-        commit = Commit(commit_id, int(rows[0][1]), json.loads(rows[0][2]))
+        commit = Commit(commit_id, json.loads(rows[0][1]))
         with self._lock:
             self._seen[commit_id] = commit
             while len(self._seen) > _KEPT_IN_MEMORY:

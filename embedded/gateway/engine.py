@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,10 +23,29 @@ MAX_BATCH_ROWS = 4095
 _WATCH_S = 0.1
 
 
+@dataclass(frozen=True)
+class Remote:
+    """A bucket that DuckDB itself reads: only tables that need its own Iceberg reader (with delete files, say)."""
+
+    location: str
+    endpoint: str
+    access_key: str
+    secret_key: str
+    region: str
+
+
 class Engine:
     """Runs DuckDB's SQL, many statements at once, each with a deadline and cancelled when its client is gone."""
 
-    def __init__(self, readable: Path, spill: Path, threads: int, memory_limit_mb: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        readable: Path,
+        spill: Path,
+        threads: int,
+        memory_limit_mb: int,
+        timeout_s: float,
+        remote: Remote | None = None,
+    ) -> None:
         self._timeout_s = timeout_s
         self._database = duckdb.connect(
             config={
@@ -38,12 +58,17 @@ class Engine:
         )
         for name in ("avro", "iceberg"):
             self._database.execute(f"LOAD '{_extension(name)}'")
+        readables = [f"{readable}/", f"file://{readable}/"]
+        if remote is not None and find_spec("duckdb_extension_httpfs") is not None:
+            self._database.execute(f"LOAD '{_extension('httpfs')}'")
+            self._database.execute(_secret(remote))
+            readables.append(remote.location)
         for setting in (
             "TimeZone = 'UTC'",
             # Both keep 30 KB of each file ever read, new ones come with every publish, and they save a tenth of a read.
             "parquet_metadata_cache = false",
             "enable_external_file_cache = false",
-            f"allowed_directories = ['{_quoted(str(readable))}/', 'file://{_quoted(str(readable))}/']",
+            f"allowed_directories = [{', '.join(map(_text, readables))}]",
             "enable_external_access = false",
             "lock_configuration = true",
         ):
@@ -169,8 +194,17 @@ def _extension(name: str) -> Path:
     return path
 
 
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
+def _secret(remote: Remote) -> str:
+    scheme, _, host = remote.endpoint.partition("://")
+    return (
+        f"CREATE SECRET (TYPE s3, KEY_ID {_text(remote.access_key)}, SECRET {_text(remote.secret_key)}, "
+        f"REGION {_text(remote.region)}, ENDPOINT {_text(host)}, URL_STYLE 'path', "
+        f"USE_SSL {'true' if scheme == 'https' else 'false'}, SCOPE {_text(remote.location)})"
+    )
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 # ---- DuckDB's errors in Dremio's words ------------------------------------------------------------------------------

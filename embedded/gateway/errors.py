@@ -52,3 +52,9 @@ def object_not_found(path: list[str], start: int | None = None, length: int = 1)
     return validation(
         f"Object '{path[-1]}' not found{within}. Please check that it exists in the selected context.", start, length
     )
+
+
+def data_read(location: str, error: Exception) -> Refusal:
+    """Dremio's kind of sentence for a file that cannot be read."""
+    reason = str(error).partition("\n")[0]
+    return Refusal(Kind.INTERNAL, f"DATA_READ ERROR: {location} cannot be read: {reason}")

@@ -12,7 +12,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from embedded.gateway.snapshots import DataFile
@@ -41,11 +41,15 @@ class _Board:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Where to read files: `numbers` of `table` in memory, and `rest` from the disk."""
+    """Where to read files: `numbers` of `table` in memory, and `rest` from their files."""
 
     table: str
     numbers: list[int]
     rest: list[DataFile]
+
+
+type Reading = Callable[[list[DataFile]], AbstractContextManager[str]]
+"""Makes files readable for as long as it lasts; gives the table expression that reads them."""
 
 
 class Shelf:
@@ -64,7 +68,7 @@ class Shelf:
         self._next_file = itertools.count()
 
     @contextmanager
-    def holding(self, key: str, columns: str, empty: str, files: list[DataFile]) -> Iterator[Held]:
+    def holding(self, key: str, columns: str, empty: str, files: list[DataFile], reading: Reading) -> Iterator[Held]:
         """Files of the table that `key` names, in memory as far as worth it, for as long as a statement reads them.
 
         `columns` are the select items that read them, `empty` is a table expression with those columns.
@@ -74,7 +78,7 @@ class Shelf:
             yield Held("", [], files)
             return
         try:
-            self._load(board, columns, empty, files)
+            self._load(board, columns, empty, files, reading)
             with self._lock:
                 now = self._clock()
                 here = [file for file in files if file.path in board.numbers]
@@ -96,7 +100,7 @@ class Shelf:
             board.leases += 1
             return board
 
-    def _load(self, board: _Board, columns: str, empty: str, files: list[DataFile]) -> None:
+    def _load(self, board: _Board, columns: str, empty: str, files: list[DataFile], reading: Reading) -> None:
         """Bring files into memory that were asked for before, unless another thread does so now."""
         if not board.loading.acquire(blocking=False):
             return
@@ -110,11 +114,8 @@ class Shelf:
             first = next(self._next_file)
             for _ in wanted[1:]:
                 next(self._next_file)
-            paths = ", ".join("'" + file.path.replace("'", "''") + "'" for file in wanted)
-            self._execute(
-                f"INSERT INTO {board.name} SELECT {first} + file_index, {columns} "
-                f"FROM read_parquet([{paths}], hive_partitioning = false)"
-            )
+            with reading(wanted) as source:
+                self._execute(f"INSERT INTO {board.name} SELECT {first} + file_index, {columns} FROM {source}")
             with self._lock:
                 for number, file in enumerate(wanted, first):
                     board.numbers[file.path] = number

@@ -5,8 +5,8 @@ Metadata files, manifest lists and manifests never change, so each is read once;
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import struct
 import threading
 from collections import OrderedDict
@@ -14,13 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Self
-from urllib.parse import unquote, urlparse
 
-import pyarrow as pa
 from pyiceberg.avro.decoder import new_decoder
 from pyiceberg.avro.file import META_SCHEMA, AvroFile, AvroFileHeader
 from pyiceberg.avro.resolver import construct_reader, resolve_reader
-from pyiceberg.io import InputFile, load_file_io
+from pyiceberg.io import InputFile
 from pyiceberg.manifest import (
     MANIFEST_ENTRY_SCHEMAS,
     MANIFEST_LIST_FILE_SCHEMAS,
@@ -35,7 +33,8 @@ from pyiceberg.manifest import (
 from pyiceberg.manifest import DataFile as ManifestDataFile
 from pyiceberg.typedef import Record, StructProtocol
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import data_read
+from embedded.gateway.files import Files, LocalFiles, Once, local_path
 
 _US = struct.Struct("<q")
 _TIMES = ("timestamptz", "timestamp")
@@ -53,7 +52,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A Parquet file; `ranges` gives lowest and highest value of time columns by name, in us since the epoch."""
+    """A Parquet file, by its local path or its location in S3.
+
+    `ranges` gives lowest and highest value of time columns by name, in us since the epoch.
+    """
 
     path: str
     rows: int
@@ -71,7 +73,8 @@ class DataFile:
 class Snapshot:
     """A table at a commit. `files` is None where only DuckDB's own Iceberg reader does it justice.
 
-    That is so with delete files, other formats than Parquet, and columns that changed under files already written.
+    That is so with delete files, other formats than Parquet, and columns whose type changed. Where columns were added
+    or renamed under files already written, `by_id` says that files are read by the columns' ids.
     `past_id` is the snapshot's id, if it is not the metadata's current one that was asked for.
     """
 
@@ -80,6 +83,7 @@ class Snapshot:
     schema_key: str
     columns: tuple[Column, ...]
     files: tuple[DataFile, ...] | None
+    by_id: bool = False
 
     def files_in(self, bounds: Mapping[str, tuple[int | None, int | None]]) -> list[DataFile]:
         """The files that may hold a row inside all bounds."""
@@ -93,9 +97,10 @@ class Snapshot:
 class Snapshots:
     """Snapshots by metadata location, the newest used kept in memory: about 1 KB a data file."""
 
-    def __init__(self, snapshots: int = 256, manifests: int = 2048) -> None:
+    def __init__(self, files: Files | None = None, snapshots: int = 256, manifests: int = 2048) -> None:
+        self._source = files or LocalFiles()
         self._lock = threading.Lock()
-        self._snapshots = _Newest[tuple[str, int | None], Snapshot](snapshots)
+        self._snapshots = Once[tuple[str, int | None], Snapshot](snapshots)
         self._manifests = _Newest[str, tuple[DataFile, ...] | None](manifests)
 
     def at(self, metadata_location: str, snapshot_id: int | None = None) -> Snapshot:
@@ -103,29 +108,30 @@ class Snapshots:
 
         Raises KeyError for a snapshot that the metadata does not list, Refusal when a file cannot be read.
         """
-        key = (metadata_location, snapshot_id)
-        with self._lock:
-            known = self._snapshots.get(key)
-        if known is not None:
-            return known
-        try:
-            found = self._read(metadata_location, snapshot_id)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            reason = str(error).partition("\n")[0]
-            raise Refusal(Kind.INTERNAL, f"DATA_READ ERROR: {metadata_location} cannot be read: {reason}") from None
-        with self._lock:
-            self._snapshots.put(key, found)
-        return found
+
+        def read() -> Snapshot:
+            try:
+                return self._read(metadata_location, snapshot_id)
+            except (OSError, ValueError) as error:
+                raise data_read(metadata_location, error) from None
+
+        return self._snapshots.get((metadata_location, snapshot_id), read)
 
     def holds(self, metadata_location: str, snapshot_id: int) -> bool:
         """Whether a metadata file lists the snapshot."""
         try:
-            return any(item["snapshot-id"] == snapshot_id for item in _load(metadata_location).get("snapshots", ()))
+            snapshots = self._load(metadata_location).get("snapshots", ())
         except (OSError, ValueError):
             return False
+        return any(item["snapshot-id"] == snapshot_id for item in snapshots)
+
+    def _load(self, location: str) -> dict[str, Any]:
+        [text] = self._source.read([location])
+        content: dict[str, Any] = json.loads(text)
+        return content
 
     def _read(self, location: str, snapshot_id: int | None) -> Snapshot:
-        metadata = _load(location)
+        metadata = self._load(location)
         wanted = metadata.get("current-snapshot-id") if snapshot_id is None else snapshot_id
         schema_id = metadata["current-schema-id"]
         snapshot: dict[str, Any] | None = None
@@ -145,34 +151,46 @@ class Snapshots:
         files: tuple[DataFile, ...] | None = ()
         if snapshot is not None:
             files = self._files(snapshot, {column.id: column.name for column in columns if column.type in _TIMES})
-            if len(metadata["schemas"]) > 1 or metadata["format-version"] > 2:
+            if metadata["format-version"] > 2 or not _same_types(columns, metadata["schemas"]):
                 files = None
         key = f"{metadata['table-uuid']}/{schema_id}"
-        return Snapshot(location, snapshot_id, key, columns, files)
+        return Snapshot(location, snapshot_id, key, columns, files, by_id=len(metadata["schemas"]) > 1)
 
     def _files(self, snapshot: Mapping[str, Any], times: Mapping[int, str]) -> tuple[DataFile, ...] | None:
+        [content] = self._source.read([snapshot["manifest-list"]])
+        manifests = [
+            manifest
+            for manifest in _manifests(snapshot["manifest-list"], content)
+            if manifest.has_added_files() or manifest.has_existing_files()
+        ]
         found: list[DataFile] = []
-        for manifest in _manifests(snapshot["manifest-list"]):
-            if not manifest.has_added_files() and not manifest.has_existing_files():
-                continue
-            files = self._manifest(manifest.manifest_path, times)
+        read = self._manifest_files([manifest.manifest_path for manifest in manifests], times)
+        for manifest, files in zip(manifests, read, strict=True):
             # A manifest of deletes that names none is no reason to give up.
             if files is None or (manifest.content != ManifestContent.DATA and files):
                 return None
             found.extend(files)
         return tuple(found)
 
-    def _manifest(self, path: str, times: Mapping[int, str]) -> tuple[DataFile, ...] | None:
+    def _manifest_files(self, paths: list[str], times: Mapping[int, str]) -> list[tuple[DataFile, ...] | None]:
+        """The live files of each manifest; those not known yet are read side by side."""
         with self._lock:
-            known = self._manifests.get(path, _MISSING)
-        if known is not _MISSING:
-            return known
-        live = [entry.data_file for entry in _entries(path) if entry.status != ManifestEntryStatus.DELETED]
-        plain = all(file.file_format == FileFormat.PARQUET for file in live)
-        files = tuple(_data_file(file, times) for file in live) if plain else None
+            known = {path: self._manifests.get(path, _MISSING) for path in paths}
+        new = [path for path in paths if known[path] is _MISSING]
+        for path, content in zip(new, self._source.read(new) if new else (), strict=True):
+            live = [entry.data_file for entry in _entries(path, content) if entry.status != ManifestEntryStatus.DELETED]
+            plain = all(file.file_format == FileFormat.PARQUET for file in live)
+            known[path] = tuple(_data_file(file, times) for file in live) if plain else None
         with self._lock:
-            self._manifests.put(path, files)
-        return files
+            for path in new:
+                self._manifests.put(path, known[path])
+        return [known[path] for path in paths]
+
+
+def _same_types(columns: tuple[Column, ...], schemas: list[dict[str, Any]]) -> bool:
+    """Whether every column has had its type in all schemas that know it."""
+    types = {column.id: column.type for column in columns}
+    return all(types.get(field["id"], field["type"]) == field["type"] for item in schemas for field in item["fields"])
 
 
 def _data_file(file: ManifestDataFile, times: Mapping[int, str]) -> DataFile:
@@ -188,18 +206,19 @@ def _data_file(file: ManifestDataFile, times: Mapping[int, str]) -> DataFile:
 # ---- manifests ------------------------------------------------------------------------------------------------------
 
 
-def _manifests(location: str) -> list[ManifestFile]:
+def _manifests(location: str, content: bytes) -> list[ManifestFile]:
     """What pyiceberg's read_manifest_list reads."""
     types: dict[int, Callable[..., StructProtocol]] = {-1: ManifestFile, 508: PartitionFieldSummary}
-    with _Avro[ManifestFile](_open(location), MANIFEST_LIST_FILE_SCHEMAS[2], types, {517: ManifestContent}) as found:
+    file = _Content(location, content)
+    with _Avro[ManifestFile](file, MANIFEST_LIST_FILE_SCHEMAS[2], types, {517: ManifestContent}) as found:
         return list(found)
 
 
-def _entries(location: str) -> list[ManifestEntry]:
+def _entries(location: str, content: bytes) -> list[ManifestEntry]:
     """What pyiceberg's ManifestFile.fetch_manifest_entry reads, without the sequence numbers that it fills in."""
     types: dict[int, Callable[..., StructProtocol]] = {-1: ManifestEntry, 2: ManifestDataFile}
     enums: dict[int, Callable[..., Enum]] = {0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent}
-    with _Avro[ManifestEntry](_open(location), MANIFEST_ENTRY_SCHEMAS[2], types, enums) as found:
+    with _Avro[ManifestEntry](_Content(location, content), MANIFEST_ENTRY_SCHEMAS[2], types, enums) as found:
         return list(found)
 
 
@@ -226,34 +245,21 @@ class _Avro[T: Record](AvroFile[T]):
         return self
 
 
-def _open(location: str) -> InputFile:
-    # Anything but this machine's files is left to pyiceberg; its way loads pandas, half of the gateway's start.
-    if "://" in location and not location.startswith("file:"):
-        return load_file_io(location=location).new_input(location)
-    return _LocalFile(location)
+class _Content(InputFile):
+    """A file that was read already, as pyiceberg's readers want it."""
 
+    def __init__(self, location: str, content: bytes) -> None:
+        super().__init__(location)
+        self._content = content
 
-class _LocalFile(InputFile):
     def __len__(self) -> int:
-        return os.path.getsize(local_path(self.location))
+        return len(self._content)
 
     def exists(self) -> bool:
-        return os.path.exists(local_path(self.location))
+        return True
 
     def open(self, seekable: bool = True) -> Any:
-        return open(local_path(self.location), "rb")
-
-
-def local_path(location: str) -> str:
-    """A location as the engine reads it: the path of file:///…, anything else unchanged."""
-    parsed = urlparse(location)
-    return unquote(parsed.path) if parsed.scheme == "file" else location
-
-
-def _load(location: str) -> dict[str, Any]:
-    with open(local_path(location), "rb") as file:
-        content: dict[str, Any] = json.load(file)
-    return content
+        return io.BytesIO(self._content)
 
 
 _MISSING: Any = object()

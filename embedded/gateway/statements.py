@@ -9,23 +9,27 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 
 import pyarrow as pa
 
 from embedded.gateway import commands, wire
+from embedded.gateway.ahead import Ahead
 from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.dialect import At, Bound, Dialect, Relation, Statement, time_us
 from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
-from embedded.gateway.errors import Kind, Refusal, object_not_found, validation
-from embedded.gateway.shelf import Shelf
-from embedded.gateway.snapshots import Column, Snapshot, Snapshots
+from embedded.gateway.errors import Kind, Refusal, data_read, object_not_found, validation
+from embedded.gateway.files import Files, LocalFiles
+from embedded.gateway.shelf import Reading, Shelf
+from embedded.gateway.snapshots import Column, DataFile, Snapshot, Snapshots
 from lakehouse.dremio import NOTHING_PUBLISHED
 from lakehouse.tables import CATALOG, SCHEMA
 
-_EMPTY = Commit(NOTHING_PUBLISHED, 0, {})
+_EMPTY = Commit(NOTHING_PUBLISHED, {})
 _PLANS_KEPT = 512
 
 
@@ -57,13 +61,31 @@ class _Source:
     empty: str
 
 
+class _Head:
+    """The head of main, asked for once, and only by a statement that needs it."""
+
+    def __init__(self, commits: Commits, ahead: Ahead | None) -> None:
+        self._commits = commits
+        self._ahead = ahead
+
+    @cached_property
+    def commit(self) -> Commit:
+        commit = self._commits.head() or _EMPTY
+        if self._ahead is not None:
+            self._ahead.head(commit)
+        return commit
+
+
 class Statements:
     """Plans and runs statements. May be used from many threads."""
 
-    def __init__(self, commits: Commits, engine: Engine, rows_in_memory: int = 0) -> None:
+    def __init__(self, commits: Commits, engine: Engine, rows_in_memory: int = 0, files: Files | None = None) -> None:
         self._commits = commits
         self._engine = engine
-        self._snapshots = Snapshots()
+        self._files = files or LocalFiles()
+        self._snapshots = Snapshots(self._files)
+        # Files of this machine are read as fast as they are named.
+        self._ahead = None if files is None or isinstance(files, LocalFiles) else Ahead(self._snapshots, files)
         self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
         self._lock = threading.Lock()
@@ -72,10 +94,11 @@ class Statements:
     def plan(self, sql: str, context: tuple[str, ...]) -> Planned:
         """Schema and ticket of a statement; `context` is the session's schema. Raises Refusal."""
         statement = self._dialect.read(sql)
-        head = self._commits.head() or _EMPTY
-        ticket = {"sql": sql, "context": context, "head": head.id}
+        head = _Head(self._commits, self._ahead)
+        ticket: dict[str, object] = {"sql": sql, "context": context}
         if not isinstance(statement, Statement):
-            table = commands.answer(statement, context, self._commits, head, self.columns)
+            ticket["head"] = head.commit.id
+            table = commands.answer(statement, context, self._commits, head.commit, self.columns)
             return Planned(table.schema, json.dumps(ticket).encode())
         found = [self._resolve(relation, statement.ats, context, head) for relation in statement.shape.relations]
         ticket["commits"] = [commit.id for commit, _ in found]
@@ -86,8 +109,8 @@ class Statements:
         """The rows of a planned statement, at the commits it was planned for. Raises Refusal."""
         try:
             content = json.loads(ticket)
-            sql, context, head_id = str(content["sql"]), tuple(content["context"]), str(content["head"])
-            commit_ids = content.get("commits")
+            sql, context = str(content["sql"]), tuple(content["context"])
+            head_id, commit_ids = str(content.get("head")), content.get("commits")
         except (ValueError, TypeError, KeyError):
             raise Refusal(Kind.INTERNAL, "The ticket is not one of this server: plan the statement again.") from None
         statement = self._dialect.read(sql)
@@ -128,8 +151,9 @@ class Statements:
         if snapshot.files is None:
             past = f", snapshot_from_id = {snapshot.past_id}" if snapshot.past_id is not None else ""
             return f"(SELECT {items} FROM iceberg_scan({_text(snapshot.metadata_location)}{past}){where})"
+        reading = self._reading(snapshot)
         shelved = held.enter_context(
-            self._shelf.holding(snapshot.schema_key, items, source.empty, snapshot.files_in(ranges))
+            self._shelf.holding(snapshot.schema_key, items, source.empty, snapshot.files_in(ranges), reading)
         )
         parts: list[str] = []
         if shelved.numbers:
@@ -137,9 +161,20 @@ class Statements:
             numbers = ", ".join(map(str, shelved.numbers))
             parts.append(f"SELECT {names} FROM {shelved.table} WHERE __file IN ({numbers})")
         if shelved.rest:
-            paths = ", ".join(_text(file.path) for file in shelved.rest)
-            parts.append(f"SELECT {items} FROM read_parquet([{paths}], hive_partitioning = false){where}")
+            parts.append(f"SELECT {items} FROM {held.enter_context(reading(shelved.rest))}{where}")
         return f"({' UNION ALL '.join(parts)})" if parts else source.empty
+
+    def _reading(self, snapshot: Snapshot) -> Reading:
+        @contextmanager
+        def reading(files: Sequence[DataFile]) -> Iterator[str]:
+            with ExitStack() as held:
+                try:
+                    paths = held.enter_context(self._files.holding([file.path for file in files]))
+                except OSError as error:
+                    raise data_read(snapshot.metadata_location, error) from None
+                yield _parquet(paths, snapshot)
+
+        return reading
 
     def columns(self, table: str, commit: Commit) -> tuple[Column, ...] | None:
         """The columns of a table at a commit; None when it is not there."""
@@ -149,27 +184,35 @@ class Statements:
     # ---- which table, at which commit -------------------------------------------------------------------------------
 
     def _resolve(
-        self, relation: Relation, ats: tuple[At, ...], context: tuple[str, ...], head: Commit
+        self, relation: Relation, ats: tuple[At, ...], context: tuple[str, ...], head: _Head
     ) -> tuple[Commit, _Source]:
         at = None if relation.at is None else ats[relation.at]
-        commit = head if at is None else self._commit_at(at, head)
+        commit = head.commit if at is None else self._commit_at(at, head)
         return commit, self._source(relation, ats, context, commit)
 
-    def _commit_at(self, at: At, head: Commit) -> Commit:
-        found: Commit | None = head
+    def _commit_at(self, at: At, head: _Head) -> Commit:
+        found: Commit | None
         match at.kind:
             case "BRANCH":
-                found = head if at.value == "main" else None
+                found = head.commit if at.value == "main" else self._commits.by_branch(at.value)
             case "TAG":
                 found = self._commits.by_tag(at.value)
             case "COMMIT":
                 found = self._by_id(at.value, at.start)
             case "REF":
-                found = head if at.value == "main" else self._commits.by_tag(at.value) or self._commits.by_id(at.value)
+                found = (
+                    head.commit
+                    if at.value == "main"
+                    else self._commits.by_branch(at.value)
+                    or self._commits.by_tag(at.value)
+                    or self._commits.by_id(at.value)
+                )
             case "TIMESTAMP":
                 found = self._commits.at(time_us(at.value))
                 if found is None:
                     raise validation(f"No commit of branch main was in force at '{at.value}'", at.start)
+            case _:  # SNAPSHOT, looked up from the head
+                found = head.commit
         if found is None:
             name = {"REF": "Reference"}.get(at.kind, at.kind.capitalize())
             raise validation(f"{name} '{at.value}' not found in source {CATALOG}", at.start)
@@ -194,6 +237,8 @@ class Statements:
         location = commit.tables.get(name) if name else None
         if location is None:
             raise object_not_found(list(path), relation.start, len(path[-1]))
+        if self._ahead is not None:
+            self._ahead.asked(str(name))
         at = None if relation.at is None else ats[relation.at]
         if at is None or at.kind != "SNAPSHOT":
             return _of(self._snapshots.at(location))
@@ -205,7 +250,7 @@ class Statements:
             wanted = int(at.value)
         except ValueError:
             raise validation(f"'{at.value}' is no snapshot id", at.start) from None
-        for candidate in (location, *self._commits.metadata_locations(table)):
+        for candidate in chain([location], self._commits.metadata_locations(table)):
             if self._snapshots.holds(candidate, wanted):
                 return self._snapshots.at(candidate, wanted)
         raise validation(f"Snapshot '{at.value}' not found for table {CATALOG}.{SCHEMA}.{table}", at.start)
@@ -266,6 +311,23 @@ def _read(column: Column) -> str:
     if column.type in _TIMES:
         return f"make_timestamp_ms(epoch_ms({name})) AS {name}"
     return name
+
+
+def _parquet(paths: Sequence[str], snapshot: Snapshot) -> str:
+    """The table expression that reads Parquet files with the snapshot's columns."""
+    schema = ""
+    if snapshot.by_id:
+        columns = ", ".join(
+            f"{column.id}: {{name: {_text(column.name)}, type: {_text(_stored_type(column))}, default_value: NULL}}"
+            for column in snapshot.columns
+        )
+        schema = f", schema = MAP {{{columns}}}"
+    return f"read_parquet([{', '.join(map(_text, paths))}], hive_partitioning = false{schema})"
+
+
+def _stored_type(column: Column) -> str:
+    """DuckDB's type of a column as it stands in a file; `_read` makes of it what Dremio has."""
+    return "TIMESTAMP WITH TIME ZONE" if column.type == "timestamptz" else _duckdb_type(column)
 
 
 def _ranges(

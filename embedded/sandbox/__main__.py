@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
         settings = SandboxSettings.load()
         claim_port(shared.port("sandbox"))
         claim_port(shared.port("smtp"))
-        data_dir = open_data_dir(shared.data_dir, "embedded")
+        data_dir = open_data_dir(shared.data_dir, "embedded", "stack")
         store = Store(data_dir / "sandbox.db", settings.keep_messages)
     logger.info("http://localhost:%d shows what arrived; mail on port %d", shared.port("sandbox"), shared.port("smtp"))
     uvicorn.run(

@@ -2,8 +2,10 @@
 
 from lakehouse.alerting.alerts import Alert, is_old
 from lakehouse.alerting.judge import Moment, due, evaluate
-from lakehouse.alerting.rules import Rule, alerting_events, load_rules
+from lakehouse.alerting.rule import Rule
+from lakehouse.alerting.rules import alerting_events, load_rules
 from lakehouse.alerting.state import RuleState, State, state_from_rows, state_rows
+from lakehouse.alerting.watch import Tally, Watch
 
 __all__ = [
     "Alert",
@@ -11,6 +13,8 @@ __all__ = [
     "Rule",
     "RuleState",
     "State",
+    "Tally",
+    "Watch",
     "alerting_events",
     "due",
     "evaluate",

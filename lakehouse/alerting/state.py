@@ -16,8 +16,9 @@ CLOCK = ""
 class RuleState:
     """One rule and entity that is pending or firing, or the rule's clock.
 
-    A clock has judged_to and, for a no-data rule, newest_received_at of its topic (to the minute, so that it changes
-    once a minute). An entity is firing while it has an incident_id; newest_received_at is that of its newest alert.
+    A clock has judged_to; for a no-data rule newest_received_at of its topic (to the minute, so that it changes once a
+    minute); for a rule whose verdict is on several minutes inside_since, before which none was seen. An entity is
+    firing while it has an incident_id; newest_received_at is that of its newest alert.
     """
 
     rule: str

@@ -18,7 +18,8 @@ import pytest
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from bench.cdnow import ROWS, Pipeline
+from bench.cdnow import SETTINGS, replay
+from bench.pipelines import Embedded, Pipeline
 from lakehouse.settings import PORTS, ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -49,36 +50,35 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     offset = 12_000 + os.getpid() % 5000
     for name in list(os.environ):
         assert not name.startswith("TILLWATCH_DREMIO"), f"{name} is set"
-    pipeline = Pipeline(data_dir, offset)
     now = datetime.now(UTC)
     shoppers = ["shoppers", "--rate", "40", "--flat", "--no-outages"]
     span = ["--from", (now - timedelta(minutes=20)).isoformat(), "--to", now.isoformat()]
-    subprocess.run([sys.executable, "-m", "producers", *shoppers, *span], env=pipeline.environment, check=True)
-    pipeline.replay().wait()
-    pipeline.wait_until_read(ROWS + 1)
-    pipeline.ingest.terminate()
-    pipeline.ingest.wait(20)
-    console = subprocess.Popen(
-        [sys.executable, "-m", "console"],
-        env=pipeline.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{PORTS['console'] + offset}"
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/liveness", timeout=2).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline, "the console did not start"
-            time.sleep(0.2)
-    commit = pipeline.dremio.head()
-    as_of = pipeline.dremio.ask("as_of", commit=commit)["as_of"][0].as_py()
-    yield Shown(pipeline, url, commit, as_of)
-    console.terminate()
-    console.wait(20)
-    pipeline.close()
+    with Embedded(data_dir, offset, SETTINGS) as pipeline:
+        subprocess.run([sys.executable, "-m", "producers", *shoppers, *span], env=pipeline.environment, check=True)
+        replay(pipeline).wait()
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        pipeline.stop_engine()
+        console = subprocess.Popen(
+            [sys.executable, "-m", "console"],
+            env=pipeline.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        url = f"http://127.0.0.1:{PORTS['console'] + offset}"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/liveness", timeout=2).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "the console did not start"
+                time.sleep(0.2)
+        commit = pipeline.dremio.head()
+        as_of = pipeline.dremio.ask("as_of", commit=commit)["as_of"][0].as_py()
+        yield Shown(pipeline, url, commit, as_of)
+        console.terminate()
+        console.wait(20)
 
 
 def opened(page: Page, shown: Shown) -> None:

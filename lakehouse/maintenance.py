@@ -1,8 +1,8 @@
-"""Maintenance, by the one writer between batches: merge small files, apply retention, thin commits, sweep files."""
+"""Maintenance of files, by the one writer between batches: merge small ones, apply retention."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,9 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedded.catalog import Catalog, LiveFile
-from embedded.log import EventLog
-from embedded.settings import RetentionSettings
+from lakehouse.files import LiveFile, Store
+from lakehouse.settings import RetentionSettings
 from lakehouse.tables import TABLES, Table
 
 ROWS_OF_A_MERGED_FILE = 1_000_000
@@ -25,7 +24,7 @@ _US = timedelta(microseconds=1)
 class Run:
     """What one run wants published, and what it has deleted meanwhile."""
 
-    changes: dict[str, tuple[list[LiveFile], list[LiveFile]]] = field(default_factory=dict)
+    changes: dict[str, tuple[list[Any], list[Any]]] = field(default_factory=dict)
     files_merged: int = 0
     files_written: int = 0
     rows_expired: int = 0
@@ -64,26 +63,18 @@ class Run:
 class Maintenance:
     """Runs maintenance; remembers from run to run which hours have come to rest."""
 
-    def __init__(self, catalog: Catalog, log: EventLog, retention: RetentionSettings) -> None:
-        self._catalog = catalog
-        self._log = log
+    def __init__(self, store: Store, retention: RetentionSettings) -> None:
+        self._store = store
         self._retention = retention
-        self._last_sequence = catalog.sequence
-        catalog.sweep_orphans(retention.sweep_age)
+        self._last_sequence = store.sequence
 
-    def run(self, now: int, positions: Mapping[str, int], open_incidents: Collection[str]) -> Run:
-        """One run. `now` in us since the epoch; `positions`: a topic's next unpublished offset."""
+    def run(self, now: int, open_incidents: Collection[str]) -> Run:
+        """One run: what it wants published. `now` in us since the epoch."""
         run = Run()
         for name, table in TABLES.items():
             self._expire(run, name, table, now, open_incidents)
         self._merge(run)
-        kept = self._retention
-        before = datetime.fromtimestamp(now / 1e6).astimezone() - kept.event_log
-        for topic, offset in positions.items():
-            run.log_rows_deleted += self._log.trim(topic, offset, before)
-        run.commits_expired = self._catalog.thin(now, kept.every_commit, kept.first_of_minute)
-        run.files_deleted, run.bytes_deleted = self._catalog.sweep(now, kept.sweep_age)
-        self._last_sequence = self._catalog.sequence
+        self._last_sequence = self._store.sequence
         return run
 
     def _expire(self, run: Run, name: str, table: Table, now: int, open_incidents: Collection[str]) -> None:
@@ -95,7 +86,7 @@ class Maintenance:
         cutoff = now - span // _US
         # A file that is old in part is written anew only once a quarter of the span can be freed.
         rewrite = cutoff - span // _US // 4
-        for file in list(self._catalog.tables[name].live.values()):
+        for file in list(self._store.tables[name].live.values()):
             if file.aged_max is None or file.aged_min is None or file.aged_min >= cutoff:
                 continue
             if file.aged_max >= cutoff and file.aged_min >= rewrite:
@@ -103,7 +94,7 @@ class Maintenance:
             kept: list[LiveFile] = []
             rows = 0
             if file.aged_max >= cutoff or name == "alerts":
-                held = self._catalog.read(name, [file])
+                held = self._store.read(name, [file])
                 young = pc.greater_equal(pc.cast(held[table.aged_by], pa.int64()), cutoff)
                 if name == "alerts":
                     young = pc.or_(
@@ -113,7 +104,7 @@ class Maintenance:
                 rows = held.num_rows
                 if rows == file.rows:
                     continue
-                kept = self._catalog.tables[name].write(held, file.level)
+                kept = self._store.tables[name].write(held, file.level)
             run.rows_expired += file.rows - rows
             run.change(name, kept, [file])
 
@@ -124,7 +115,7 @@ class Maintenance:
             if table.partition_by is None:
                 continue
             gone = {file.uri for file in run.changes.get(name, ([], []))[1]}
-            for files in list(self._catalog.tables[name].hours.values()):
+            for files in list(self._store.tables[name].hours.values()):
                 small = [f for f in files.values() if f.rows < ROWS_NOT_SMALL and f.uri not in gone]
                 if len(small) < 2 or max(file.born for file in small) > self._last_sequence:
                     continue
@@ -134,7 +125,7 @@ class Maintenance:
                         group.append(file)
                 if len(group) < 2:
                     continue
-                added = self._catalog.tables[name].write(self._catalog.read(name, group), 3)
+                added = self._store.tables[name].write(self._store.read(name, group), 3)
                 run.files_merged += len(group)
                 run.change(name, added, group)
                 hours_left -= 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embedded.catalog import HOUR_US, Catalog, LiveFile
+from lakehouse.files import HOUR_US, LiveFile, Store
 from lakehouse.kpis import READS
 from lakehouse.tables import Table, arrow_schema
 
@@ -39,8 +39,8 @@ class _FileKeys:
 class KeyIndex:
     """Which (event key, event time) are stored, asked of the files whose hour and event times overlap a batch."""
 
-    def __init__(self, catalog: Catalog, table: Table, bound: int) -> None:
-        self._catalog = catalog
+    def __init__(self, store: Store, table: Table, bound: int) -> None:
+        self._store = store
         self._table = table
         self._bound = bound
         self._held: OrderedDict[str, _FileKeys] = OrderedDict()
@@ -52,7 +52,7 @@ class KeyIndex:
         found = np.zeros(len(hashes), dtype=np.bool_)
         conflicts = 0
         hours = times // HOUR_US
-        files = self._catalog.tables[self._table.name].hours
+        files = self._store.tables[self._table.name].hours
         for hour in np.unique(hours):
             at = np.flatnonzero(hours == hour)
             low, high = int(times[at].min()), int(times[at].max())
@@ -95,7 +95,7 @@ class KeyIndex:
             return keys
         event_time = self._table.event_time
         assert event_time is not None
-        rows = self._catalog.read(self._table.name, [file], ["event_key", event_time])
+        rows = self._store.read(self._table.name, [file], ["event_key", event_time])
         self.add(file, hash_keys(rows["event_key"].to_pylist(), rows.num_rows), _micros(rows[event_time]))
         return self._held.get(file.uri) or _FileKeys(np.empty(0, np.int64), np.empty(0, np.int64))
 
@@ -123,8 +123,8 @@ class MinuteRows:
     Columns are those of lakehouse.kpis.READS; the event's time is UTC without a zone.
     """
 
-    def __init__(self, catalog: Catalog, table: Table, bound: int) -> None:
-        self._catalog = catalog
+    def __init__(self, store: Store, table: Table, bound: int) -> None:
+        self._store = store
         self._table = table
         self._columns = READS[table.name]
         self._bound = bound
@@ -140,7 +140,7 @@ class MinuteRows:
             self._minutes.move_to_end(minute)
         for minute in missing:
             self._minutes[minute] = []
-        hours = self._catalog.tables[self._table.name].hours
+        hours = self._store.tables[self._table.name].hours
         for hour in {minute // 60 for minute in missing}:
             wanted = sorted(minute for minute in missing if minute // 60 == hour)
             low, high = wanted[0] * MINUTE_US, (wanted[-1] + 1) * MINUTE_US
@@ -151,7 +151,7 @@ class MinuteRows:
                 if file.event_min < high and file.event_max >= low
             ]
             if files:
-                rows = self._catalog.read(self._table.name, files, self._columns)
+                rows = self._store.read(self._table.name, files, self._columns)
                 for minute, part in self.split(rows):
                     if minute in missing:
                         self._append(minute, part)
@@ -206,8 +206,8 @@ class MinuteRows:
 class KpiHours:
     """KPI rows of recent hours: a KPI file holds one hour and is replaced whole."""
 
-    def __init__(self, catalog: Catalog, table: Table, bound: int = 200) -> None:
-        self._catalog = catalog
+    def __init__(self, store: Store, table: Table, bound: int = 200) -> None:
+        self._store = store
         self._table = table
         self._bound = bound
         self._hours: OrderedDict[int, pa.Table] = OrderedDict()
@@ -230,13 +230,26 @@ class KpiHours:
         """All rows of an hour."""
         held = self._hours.get(hour)
         if held is None:
-            files = list(self._catalog.tables[self._table.name].hours.get(hour, {}).values())
-            held = self._catalog.read(self._table.name, files)
+            files = list(self._store.tables[self._table.name].hours.get(hour, {}).values())
+            held = self._store.read(self._table.name, files)
             self._hours[hour] = held
         self._hours.move_to_end(hour)
         while len(self._hours) > self._bound:
             self._hours.popitem(last=False)
         return held
+
+    def ending_within(self, spans: Iterable[tuple[int, int]], changed: Mapping[int, pa.Table]) -> pa.Table:
+        """The rows with from < window_end <= to (us) of one of the spans, which are apart.
+
+        changed: the hours that are being published, by hour.
+        """
+        parts = []
+        for start, end in spans:
+            for hour in range(start // HOUR_US, end // HOUR_US + 1):
+                rows = changed[hour] if hour in changed else self.hour(hour)
+                ends = _micros(rows["window_end"])
+                parts.append(rows.filter(pa.array((ends > start) & (ends <= end))))
+        return pa.concat_tables(parts)
 
     def accept(self, changed: dict[int, pa.Table]) -> None:
         """The publish went through."""

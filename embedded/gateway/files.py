@@ -1,0 +1,80 @@
+"""Where the files of tables lie, and how they are read: on this machine's disk, here; in S3, s3.py."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+from urllib.parse import unquote, urlparse
+
+
+class Files(Protocol):
+    """Files that never change once they are written. Every method may be called from any thread.
+
+    Each raises OSError for a file that cannot be read, Refusal (UNAVAILABLE) where nobody answers.
+    """
+
+    def read(self, locations: Sequence[str]) -> list[bytes]:
+        """The whole content of small files."""
+
+    def holding(self, locations: Sequence[str]) -> AbstractContextManager[list[str]]:
+        """Paths at which DuckDB reads the files, good for as long as it lasts."""
+
+
+class LocalFiles:
+    """Files of this machine, named by path or by file:// address."""
+
+    def read(self, locations: Sequence[str]) -> list[bytes]:
+        return [_content(local_path(location)) for location in locations]
+
+    @contextmanager
+    def holding(self, locations: Sequence[str]) -> Iterator[list[str]]:
+        yield [local_path(location) for location in locations]
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def local_path(location: str) -> str:
+    """The path of file:///…; anything else unchanged."""
+    parsed = urlparse(location)
+    return unquote(parsed.path) if parsed.scheme == "file" else location
+
+
+class Once[K, V]:
+    """Values that never change, each made once, however many threads ask for it; the `size` used last stay."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._items: OrderedDict[K, Future[V]] = OrderedDict()
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        """The value; what `make` raises reaches all who wait for it, and the next one tries again."""
+        with self._lock:
+            known = self._items.get(key)
+            if known is not None:
+                self._items.move_to_end(key)
+            else:
+                future = self._items[key] = Future()
+                while len(self._items) > self._size:
+                    self._items.popitem(last=False)
+        if known is not None:
+            return known.result()
+        try:
+            value = make()
+        except BaseException as error:
+            self.forget(key)
+            future.set_exception(error)
+            raise
+        future.set_result(value)
+        return value
+
+    def forget(self, key: K) -> None:
+        with self._lock:
+            self._items.pop(key, None)

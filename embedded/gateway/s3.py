@@ -1,0 +1,272 @@
+"""Files in S3: a client that only reads, and a disk cache of data files in front of it.
+
+pyarrow's and DuckDB's own S3 clients ask twice for each file (its size, then its bytes) and load an SDK of 30 MB; a
+question over the last minutes meets dozens of small files, so here each costs one request, and several go side by side.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import hmac
+import logging
+import re
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+from xml.etree import ElementTree
+
+import urllib3
+
+from embedded.gateway.errors import Kind, Refusal
+from lakehouse.settings import S3Settings
+from lakehouse.tables import CATALOG
+
+logger = logging.getLogger(__name__)
+
+SIDE_BY_SIDE = 8
+TIMEOUT_S = 4.0
+"""Below dremio.plan_timeout, so that a reader hears which server is away."""
+_PIECE = 1 << 20
+_NOTHING = hashlib.sha256(b"").hexdigest()
+
+
+class S3:
+    """Reads objects of any bucket, path-style, with AWS signature version 4. Any thread may call any method.
+
+    Every method raises FileNotFoundError for an object (or bucket) that is not there, OSError when S3 refuses, and
+    Refusal (UNAVAILABLE) when it does not answer within TIMEOUT_S.
+    """
+
+    def __init__(self, settings: S3Settings) -> None:
+        self._endpoint = settings.endpoint
+        self._host = urlsplit(settings.endpoint).netloc
+        self._access_key = settings.access_key
+        self._secret_key = settings.secret_key.get_secret_value()
+        self._region = settings.region
+        self._key: tuple[str, bytes] = ("", b"")
+        self._http = urllib3.PoolManager(maxsize=2 * SIDE_BY_SIDE, timeout=TIMEOUT_S, retries=False)
+
+    def get(self, location: str) -> bytes:
+        answer = self._ask("GET", location)
+        data: bytes = answer.data
+        return data
+
+    def fetch(self, location: str, path: Path) -> int:
+        """Copy an object into a file, which appears whole or not at all; its size (bytes)."""
+        part = path.with_suffix(".part")
+        answer = self._ask("GET", location, whole=False)
+        try:
+            with part.open("wb") as file:
+                for piece in answer.stream(_PIECE):
+                    file.write(piece)
+            size = part.stat().st_size
+            part.replace(path)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._down(error) from None
+        finally:
+            answer.release_conn()
+            part.unlink(missing_ok=True)
+        return size
+
+    def exists(self, location: str) -> bool:
+        try:
+            self._ask("HEAD", location)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def folder(self, location: str) -> list[str]:
+        """Locations of all objects below a folder."""
+        bucket, prefix = _parts(location.rstrip("/") + "/")
+        found: list[str] = []
+        token = ""
+        while True:
+            query = {"list-type": "2", "prefix": prefix} | ({"continuation-token": token} if token else {})
+            tree = ElementTree.fromstring(self._ask("GET", f"s3://{bucket}", query).data)
+            found += [f"s3://{bucket}/{key.text}" for key in tree.iterfind(".//{*}Contents/{*}Key")]
+            token = tree.findtext("{*}NextContinuationToken") or ""
+            if not token:
+                return found
+
+    def _ask(
+        self, method: str, location: str, query: dict[str, str] | None = None, whole: bool = True
+    ) -> urllib3.BaseHTTPResponse:
+        bucket, key = _parts(location)
+        path = quote(f"/{bucket}/{key}" if key else f"/{bucket}", safe="/-_.~")
+        text = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in sorted((query or {}).items()))
+        url = f"{self._endpoint}{path}" + (f"?{text}" if text else "")
+        for last in (False, True):
+            try:
+                headers = self._signed(method, path, text)
+                answer = self._http.request(method, url, headers=headers, preload_content=whole)
+                break
+            except urllib3.exceptions.HTTPError as error:
+                # A connection that the server closed while it was idle: opened anew, once.
+                if last or not isinstance(error, urllib3.exceptions.ProtocolError):
+                    raise self._down(error) from None
+        if answer.status < 300:
+            return answer
+        body = answer.data if method != "HEAD" else b""
+        if not whole:
+            answer.release_conn()
+        code = re.search(rb"<Code>(\w+)</Code>", body)
+        reason = f"{answer.status} {code[1].decode() if code else answer.reason or ''}".rstrip()
+        match answer.status:
+            case 404:
+                raise FileNotFoundError(f"S3 at {self._endpoint} has no {location} ({reason})")
+            case 401 | 403:
+                raise OSError(f"S3 at {self._endpoint} refuses key '{self._access_key}' ({reason}): check section s3")
+            case 429 | 500 | 502 | 503 | 504:
+                raise unavailable(f"S3 at {self._endpoint} answers {reason}")
+        raise OSError(f"S3 at {self._endpoint} answers {reason} to {method} {location}")
+
+    def _down(self, error: Exception) -> Refusal:
+        return unavailable(f"S3 at {self._endpoint} does not answer: {plain_reason(error)}")
+
+    def _signed(self, method: str, path: str, query: str) -> dict[str, str]:
+        """Headers with AWS signature version 4 of a request without a body."""
+        now = dt.datetime.now(dt.UTC)
+        moment, day = f"{now:%Y%m%dT%H%M%SZ}", f"{now:%Y%m%d}"
+        headers = {"host": self._host, "x-amz-content-sha256": _NOTHING, "x-amz-date": moment}
+        names = ";".join(headers)
+        lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{_NOTHING}"
+        scope = f"{day}/{self._region}/s3/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+        signature = hmac.new(self._day_key(day), text.encode(), hashlib.sha256).hexdigest()
+        headers["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={self._access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+        )
+        return headers
+
+    def _day_key(self, day: str) -> bytes:
+        held = self._key
+        if held[0] != day:
+            key = f"AWS4{self._secret_key}".encode()
+            for part in (day, self._region, "s3", "aws4_request"):
+                key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+            held = self._key = (day, key)
+        return held[1]
+
+
+def _parts(location: str) -> tuple[str, str]:
+    """Bucket and key of s3://bucket/key (or s3a://, as Hadoop writes it)."""
+    scheme, _, rest = location.partition("://")
+    if scheme not in ("s3", "s3a") or not rest:
+        raise OSError(f"{location} is not in S3")
+    bucket, _, key = rest.partition("/")
+    return bucket, key
+
+
+def unavailable(reason: str) -> Refusal:
+    """The refusal while a server behind the gateway is away."""
+    return Refusal(Kind.UNAVAILABLE, f"CONNECTION ERROR: source {CATALOG} is not available now: {reason}")
+
+
+def plain_reason(error: Exception) -> str:
+    """What stands at the end of urllib3's long sentences."""
+    text = str(error)
+    if match := re.search(r"\[Errno -?\d+\] ([\w ,]+)", text):
+        return match[1].lower()
+    if "timed out" in text.lower():
+        return "timed out"
+    return text.partition("\n")[0]
+
+
+# ---- data files on the disk -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Copy:
+    """A file's copy on the disk; `leases` counts statements that read it."""
+
+    path: Path
+    size: Future[int] = field(default_factory=Future)
+    leases: int = 0
+
+
+class S3Files:
+    """The files of tables in S3: small ones are read whole, data files are copied to `folder` as they are asked for.
+
+    Copies of the files used last stay, about `most_mb` of them; those that a statement reads stay as long as it runs.
+    What is in the folder at the start is deleted.
+    """
+
+    def __init__(self, s3: S3, folder: Path, most_mb: int) -> None:
+        self._s3 = s3
+        self._folder = folder
+        self._most = most_mb << 20
+        self._lock = threading.Lock()
+        self._copies: OrderedDict[str, _Copy] = OrderedDict()
+        self._total = 0
+        self._pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="s3")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+
+    def read(self, locations: Sequence[str]) -> list[bytes]:
+        if len(locations) == 1:
+            return [self._s3.get(locations[0])]
+        return list(self._pool.map(self._s3.get, locations))
+
+    @contextmanager
+    def holding(self, locations: Sequence[str]) -> Iterator[list[str]]:
+        copies: list[_Copy] = []
+        missing: list[tuple[str, _Copy]] = []
+        with self._lock:
+            for location in locations:
+                copy = self._copies.get(location)
+                if copy is None:
+                    name = hashlib.sha256(location.encode()).hexdigest()[:32]
+                    copy = self._copies[location] = _Copy(self._folder / f"{name}.parquet")
+                    missing.append((location, copy))
+                else:
+                    self._copies.move_to_end(location)
+                copy.leases += 1
+                copies.append(copy)
+        try:
+            if len(missing) == 1:
+                self._fetch(*missing[0])
+            else:
+                for location, copy in missing:
+                    self._pool.submit(self._fetch, location, copy)
+            for copy in copies:
+                copy.size.result()
+            yield [str(copy.path) for copy in copies]
+        finally:
+            with self._lock:
+                for copy in copies:
+                    copy.leases -= 1
+            self._make_room()
+
+    def _fetch(self, location: str, copy: _Copy) -> None:
+        """Copy a file; what goes wrong is told to all who wait for it."""
+        try:
+            size = self._s3.fetch(location, copy.path)
+        except BaseException as error:
+            with self._lock:
+                if self._copies.get(location) is copy:
+                    del self._copies[location]
+            copy.size.set_exception(error)
+            return
+        with self._lock:
+            self._total += size
+        copy.size.set_result(size)
+
+    def _make_room(self) -> None:
+        with self._lock:
+            if self._total <= self._most:
+                return
+            for location, copy in list(self._copies.items()):
+                if self._total <= self._most:
+                    return
+                if not copy.leases and copy.size.done():
+                    del self._copies[location]
+                    self._total -= copy.size.result()
+                    copy.path.unlink(missing_ok=True)

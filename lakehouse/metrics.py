@@ -1,0 +1,66 @@
+"""Everything ingest shows on :5009/metrics, by name, meaning and unit: the embedded one and the Spark driver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from lakehouse.events import TOPICS
+
+OUTCOMES = ("good", "bad", "duplicate", "key_conflict", "late", "lost")
+
+# Events read, by topic and what became of them (count). late: also good; its minute had been judged already.
+EVENTS = Counter("tillwatch_ingest_events", "Events by topic and outcome", ["topic", "outcome"])
+# Seconds of each phase of a batch: read (with decode), kpis, write, publish; the driver splits them finer.
+PHASE = Histogram(
+    "tillwatch_ingest_phase_seconds",
+    "Seconds of each phase of a batch",
+    ["phase"],
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+)
+# Seconds of a whole batch, and what it may take: a pipeline whose batches take longer than the trigger falls behind.
+BATCH = Histogram(
+    "tillwatch_ingest_batch_seconds",
+    "Seconds from a batch's begin to its publish",
+    buckets=(0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60),
+)
+TRIGGER = Gauge("tillwatch_ingest_trigger_seconds", "Seconds from one batch's begin to the next one's")
+# Publishes made (count).
+PUBLISHES = Counter("tillwatch_ingest_publishes", "Publishes made")
+# Log time up to which all topics are in (seconds since the epoch).
+AS_OF = Gauge("tillwatch_ingest_as_of_seconds", "Log time up to which all topics are in")
+# Messages in the log that are not published (count).
+LAG = Gauge("tillwatch_ingest_lag", "Messages not yet published", ["topic"])
+PARTITION_LAG = Gauge("tillwatch_ingest_partition_lag", "Messages not yet published", ["topic", "partition"])
+# Whether Kafka's log ends could be asked just now (0 or 1).
+LOG_READABLE = Gauge("tillwatch_ingest_log_readable", "Whether Kafka answered when last asked how far its topics reach")
+# Batches that failed and were begun again (count).
+FAILURES = Counter("tillwatch_ingest_failures", "Batches that failed and were begun again")
+# Seconds of a maintenance run.
+MAINTENANCE = Histogram(
+    "tillwatch_ingest_maintenance_seconds", "Seconds of a maintenance run", buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+)
+
+for _topic in TOPICS:
+    LAG.labels(_topic)
+    for _outcome in OUTCOMES:
+        EVENTS.labels(_topic, _outcome)
+
+
+def published(as_of: datetime | None) -> None:
+    """Note one publish."""
+    PUBLISHES.inc()
+    if as_of is not None:
+        AS_OF.set(as_of.timestamp())
+
+
+def show_lag(partitions: Mapping[tuple[str, int], int]) -> None:
+    """Note how much of each partition waits."""
+    sums = dict.fromkeys(TOPICS, 0)
+    for (topic, partition), rows in partitions.items():
+        PARTITION_LAG.labels(topic, str(partition)).set(rows)
+        sums[topic] += rows
+    for topic, rows in sums.items():
+        LAG.labels(topic).set(rows)

@@ -1,0 +1,5 @@
+-- Dead letters at the given offsets of one partition, with their bytes; of a topic made anew there may be two at one.
+SELECT topic, source_partition, source_offset, received_at, reason, detail, payload
+FROM {dead_letters}
+WHERE topic = :topic AND source_partition = :partition AND source_offset IN (:offsets)
+ORDER BY source_offset, received_at

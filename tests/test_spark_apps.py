@@ -1,0 +1,115 @@
+"""What the Spark driver does without Spark: decoding, offsets, SQL, and whom its files import."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import sqlglot
+
+from batch import batch_end
+from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent
+from lakehouse.settings import ROOT
+from lakehouse.tables import KPI_TABLES
+from transforms import DECODED, decode_batch, offsets_json, spark_sql
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+APPS = sorted((ROOT / "spark-apps").glob("*.py"))
+
+
+def messages(*rows: tuple[str, bytes | None]) -> pa.RecordBatch:
+    """Kafka's columns for (topic, payload), offsets counting up."""
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array([topic for topic, _ in rows], pa.string()),
+            pa.array([0] * len(rows), pa.int32()),
+            pa.array(range(len(rows)), pa.int64()),
+            pa.array([NOW] * len(rows), pa.timestamp("us", "UTC")),
+            pa.array([payload for _, payload in rows], pa.binary()),
+        ],
+        names=["topic", "partition", "offset", "timestamp", "value"],
+    )
+
+
+def is_fatal(event: ErrorEvent) -> bool:
+    return event.severity == "FATAL"
+
+
+def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
+    order = {
+        "order_id": "o1",
+        "user_id": "u1",
+        "product_id": "p1",
+        "quantity": 2,
+        "price": 1.255,
+        "status": "CREATED",
+        "order_time": "2026-11-23T11:59:00Z",
+        "event_id": "e1",
+    }
+    fatal = {
+        "error_id": "x1",
+        "service_name": "payments",
+        "error_message": "no",
+        "severity": "FATAL",
+        "error_time": "2026-11-23T11:59:30",
+    }
+    batch = messages(
+        (ORDERS_TOPIC, json.dumps(order).encode()),
+        (ORDERS_TOPIC, None),
+        (CLICKS_TOPIC, b"{"),
+        (ERRORS_TOPIC, json.dumps(fatal).encode()),
+        (ERRORS_TOPIC, json.dumps(fatal | {"error_time": "2099-01-01T00:00:00Z"}).encode()),
+    )
+    rows = decode_batch(batch, timedelta(days=15), is_fatal)
+    assert rows.schema == DECODED
+    good, empty, broken, alert, future = rows.to_pylist()
+    assert (good["reason"], good["event_key"], good["order_total"]) == (None, "e1", Decimal("2.51"))
+    assert good["event_at"] == datetime(2026, 11, 23, 11, 59, tzinfo=UTC)
+    assert (empty["reason"], empty["payload"]) == ("EMPTY", None)
+    assert (broken["reason"], broken["payload"], broken["source_offset"]) == ("NOT_JSON", b"{", 2)
+    assert (alert["alerting"], alert["service_name"], alert["order_id"]) == (True, "payments", None)
+    assert (future["reason"], future["alerting"], future["event_at"]) == ("FUTURE_TIME", False, None)
+
+
+def test_where_a_batch_ends_is_read_from_what_spark_wrote_before_it(tmp_path: Path) -> None:
+    (tmp_path / "offsets").mkdir()
+    (tmp_path / "offsets" / "7").write_text(
+        'v1\n{"batchWatermarkMs":0,"conf":{}}\n{"orders_topic":{"0":5,"1":9},"clicks_topic":{"0":0}}'
+    )
+    assert batch_end(tmp_path, 7) == {("orders_topic", 0): 5, ("orders_topic", 1): 9, ("clicks_topic", 0): 0}
+
+
+def test_offsets_are_written_as_spark_reads_them() -> None:
+    assert json.loads(offsets_json([("a", 0, 5), ("a", 1, 6), ("b", 0, 0)])) == {"a": {"0": 5, "1": 6}, "b": {"0": 0}}
+
+
+@pytest.mark.parametrize("table", [table.name for table in KPI_TABLES])
+def test_each_kpi_query_is_one_statement_of_spark(table: str) -> None:
+    assert len(sqlglot.parse(spark_sql(table, ("CREATED",)), read="spark")) == 1
+
+
+@pytest.mark.parametrize("path", APPS, ids=[path.name for path in APPS])
+def test_a_file_of_spark_apps_imports_lakehouse_and_no_other_part(path: Path) -> None:
+    own = {app.stem for app in APPS}
+    parts = {folder.parent.name for folder in ROOT.glob("*/__init__.py")} - {"lakehouse"}
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    assert not names & parts
+    # Top-level names of our own must shadow nothing.
+    assert not own & set(sys.stdlib_module_names)
+
+
+def test_what_executors_run_imports_nothing_of_the_driver() -> None:
+    text = (ROOT / "spark-apps" / "transforms.py").read_text(encoding="utf-8")
+    imported = {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.module}
+    assert not imported & {path.stem for path in APPS}
