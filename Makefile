@@ -5,7 +5,7 @@
 BIN := .venv/bin
 ARGS =
 
-.PHONY: help demo status test lint lock bench clean-data env env-dev
+.PHONY: help demo stack stack-down status test lint lock bench clean-data env env-spark env-dev
 
 help: ## this list
 	@echo 'tillwatch: an operations console and alert notifier over an Iceberg lakehouse'
@@ -16,6 +16,12 @@ help: ## this list
 
 demo: env ## everything on this machine, with simulated shoppers; Ctrl-C ends it
 	@exec $(BIN)/tillwatch demo $(ARGS)
+
+stack: env-spark ## the same on Kafka, Spark, Nessie and S3, as plain processes; Ctrl-C ends it
+	@exec $(BIN)/tillwatch stack $(ARGS)
+
+stack-down: env-spark ## end the stack, or what a crash left of it
+	@exec $(BIN)/tillwatch stack-down
 
 test: env-dev ## the whole test suite
 	@exec $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
@@ -40,6 +46,9 @@ clean-data: ## remove the data directory (not while the demo runs)
 
 env:
 	@sh deploy/bootstrap default
+
+env-spark:
+	@sh deploy/bootstrap spark
 
 env-dev:
 	@sh deploy/bootstrap dev

@@ -1,4 +1,4 @@
-"""The command `tillwatch`: demo, status, doctor, and every part by its name.
+"""The command `tillwatch`: demo, stack, status, doctor, and every part by its name.
 
 Imports stay inside the commands: `tillwatch status` must answer while everything else is busy.
 """
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from lakehouse.settings import Shared, exit_on_user_error
-from tillwatch.parts import PARTS, Part
+from tillwatch.parts import DRIVER, PARTS, SERVERS, Part
 
 app = typer.Typer(
     name="tillwatch",
@@ -23,25 +23,97 @@ app = typer.Typer(
 )
 
 
+Rate = Annotated[float | None, typer.Option(help="Simulated events a second, the day's mean.")]
+FillRate = Annotated[float | None, typer.Option(help="The same for the past that is filled in; else --rate.")]
+Flat = Annotated[bool | None, typer.Option("--flat/--no-flat", help="Every hour alike, or with the shop's day curve.")]
+Lite = Annotated[bool | None, typer.Option("--lite/--no-lite", help="Start the small page too.")]
+Fill = Annotated[bool | None, typer.Option("--fill/--no-fill", help="Fill the past in.")]
+Incident = Annotated[
+    bool | None, typer.Option("--incident/--no-incident", help="Let payments fail 60 s after the start, for 90 s.")
+]
+RunFor = Annotated[str | None, typer.Option("--for", help="End by itself after so long, like '10 min'.")]
+OfStack = Annotated[
+    bool, typer.Option("--stack", help="Of the stack, in .tillwatch-stack unless a setting names another.")
+]
+
+
 @app.command()
 def demo(
-    rate: Annotated[float | None, typer.Option(help="Simulated events a second, the day's mean.")] = None,
-    fill_rate: Annotated[
-        float | None, typer.Option(help="The same for the past that is filled in; else --rate.")
-    ] = None,
-    flat: Annotated[
-        bool | None, typer.Option("--flat/--no-flat", help="Every hour alike, or with the shop's day curve.")
-    ] = None,
-    lite: Annotated[bool | None, typer.Option("--lite/--no-lite", help="Start the small page too.")] = None,
-    fill: Annotated[bool | None, typer.Option("--fill/--no-fill", help="Fill the past in.")] = None,
-    incident: Annotated[
-        bool | None, typer.Option("--incident/--no-incident", help="Let payments fail 60 s after the start, for 90 s.")
-    ] = None,
-    run_for: Annotated[str | None, typer.Option("--for", help="End by itself after so long, like '10 min'.")] = None,
+    rate: Rate = None,
+    fill_rate: FillRate = None,
+    flat: Flat = None,
+    lite: Lite = None,
+    fill: Fill = None,
+    incident: Incident = None,
+    run_for: RunFor = None,
 ) -> None:
     """Everything on this machine, with simulated shoppers. Ctrl-C ends it; the data stays."""
     from tillwatch.demo import DemoSettings, run
 
+    settings = DemoSettings.load(**_given(rate, fill_rate, flat, lite, fill, incident, run_for))
+    raise typer.Exit(run(settings, Shared.load()))
+
+
+@app.command()
+def stack(
+    rate: Rate = None,
+    fill_rate: FillRate = None,
+    flat: Flat = None,
+    lite: Lite = None,
+    fill: Fill = None,
+    incident: Incident = None,
+    run_for: RunFor = None,
+) -> None:
+    """The same on Kafka, Spark, Nessie and S3, as plain processes of this machine. Ctrl-C ends it; the data stays."""
+    from tillwatch.demo import DemoSettings
+    from tillwatch.stack import load_shared, run
+
+    settings = DemoSettings.load(**_given(rate, fill_rate, flat, lite, fill, incident, run_for))
+    raise typer.Exit(run(settings, load_shared()))
+
+
+@app.command("stack-down")
+def stack_down() -> None:
+    """End the stack, or what a crash left of it."""
+    from tillwatch.stack import down, load_shared
+
+    typer.echo(down(load_shared()))
+
+
+@app.command()
+def status(stack: OfStack = False) -> None:
+    """Is it running, how old is the data: one screen of text within 2 s. Exits 1 when a part is down."""
+    from tillwatch.status import show, time_left
+
+    raise typer.Exit(0 if show(_shared(stack), within_s=time_left()) else 1)
+
+
+@app.command()
+def doctor(stack: OfStack = False) -> None:
+    """What keeps the demo, or the stack, from starting here: Python, packages, Java, jars, data directory, ports."""
+    from tillwatch.doctor import examine
+
+    raise typer.Exit(0 if examine(_shared(stack), stack) else 1)
+
+
+@app.command("clean-data")
+def clean_data(stack: OfStack = False) -> None:
+    """Remove the data directory (not while the demo runs)."""
+    from tillwatch.demo import remove_data
+
+    typer.echo(remove_data(_shared(stack)))
+
+
+def _given(
+    rate: float | None,
+    fill_rate: float | None,
+    flat: bool | None,
+    lite: bool | None,
+    fill: bool | None,
+    incident: bool | None,
+    run_for: str | None,
+) -> dict[str, object]:
+    """What was said on the command line; the rest is for settings to say."""
     given = {
         "rate": rate,
         "fill_rate": fill_rate,
@@ -51,32 +123,15 @@ def demo(
         "incident": incident,
         "run_for": run_for,
     }
-    settings = DemoSettings.load(**{name: value for name, value in given.items() if value is not None})
-    raise typer.Exit(run(settings, Shared.load()))
+    return {name: value for name, value in given.items() if value is not None}
 
 
-@app.command()
-def status() -> None:
-    """Is it running, how old is the data: one screen of text within 2 s. Exits 1 when a part is down."""
-    from tillwatch.status import show, time_left
+def _shared(of_stack: bool) -> Shared:
+    if not of_stack:
+        return Shared.load()
+    from tillwatch.stack import load_shared
 
-    raise typer.Exit(0 if show(Shared.load(), within_s=time_left()) else 1)
-
-
-@app.command()
-def doctor() -> None:
-    """What keeps the demo from starting here: Python, packages, data directory, ports."""
-    from tillwatch.doctor import examine
-
-    raise typer.Exit(0 if examine(Shared.load()) else 1)
-
-
-@app.command("clean-data")
-def clean_data() -> None:
-    """Remove the data directory (not while the demo runs)."""
-    from tillwatch.demo import remove_data
-
-    typer.echo(remove_data(Shared.load()))
+    return load_shared()
 
 
 def _starter(part: Part) -> Callable[[typer.Context], None]:
@@ -88,10 +143,10 @@ def _starter(part: Part) -> Callable[[typer.Context], None]:
     return start
 
 
-for _part in PARTS:
+for _part in (*PARTS, DRIVER, *SERVERS):
     app.command(
         _part.name,
-        rich_help_panel="Parts",
+        rich_help_panel="Parts" if _part in PARTS else "Parts of the stack",
         # Words and --help belong to the part.
         add_help_option=False,
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},

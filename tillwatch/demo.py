@@ -1,4 +1,4 @@
-"""`tillwatch demo`: everything on this machine, one terminal, one data directory.
+"""`tillwatch demo`: everything on this machine, one terminal, one data directory. `tillwatch stack` plays by it too.
 
 The demo process itself only watches. supervisord, its child, starts and restarts the parts, in any order, for each
 waits for what it needs. The past is filled in by shoppers that run beside them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import select
 import shutil
@@ -17,7 +18,8 @@ import threading
 import time
 import urllib.request
 import xmlrpc.client
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,22 +38,26 @@ from lakehouse.settings import (
     UserError,
     claim_port,
     open_data_dir,
+    profile_of,
 )
 from tillwatch import fill, supervisor
-from tillwatch.parts import BY_NAME
+from tillwatch.parts import BY_NAME, Part
 
 INCIDENT_AT_S = 60
 INCIDENT_S = 90
 READY_WITHIN_S = 60
-END_WITHIN_S = 8
 
-# Everything the demo starts carries its data directory in this variable, so that what a kill -9 left can be found.
+# Everything that is started here carries its data directory in this variable, so that what a kill -9 left can be found.
 # Without the prefix of a setting, for unknown settings are refused.
 MARK = "_TILLWATCH_DEMO"
 
+# What is not supervisord's to start again: the pause doubles from the first to the longest while it keeps failing.
+FIRST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 60.0
+WELL_AFTER_S = 60
+
 # Started once the screen is live: on two cores their imports would take time from what the screen needs.
 LATER = ("sandbox", "notifier", "lite")
-LATER_AT_S = 20
 
 
 class DemoSettings(Section, section="demo"):
@@ -79,22 +85,54 @@ def note(text: str) -> None:
     say(f"  {datetime.now().astimezone():%H:%M:%S}  {text}")
 
 
+@dataclass(frozen=True)
+class Cast:
+    """Who runs, and in what the profiles differ. `log_ends` counts the messages that each topic has had."""
+
+    title: str
+    ports: Sequence[str]
+    programs: Sequence[supervisor.Program]
+    environment: Mapping[str, str]
+    log_ends: Callable[[], Mapping[str, int]]
+    is_new: Callable[[], bool]
+    clean_up: str
+    status: str
+    sink: str = "log"
+    more: Sequence[str] = ()
+    ready_within_s: float = READY_WITHIN_S
+    later_at_s: float = 20
+    end_within_s: float = 8
+    fill_first: bool = True
+    """Whether the last hour is filled in while the rest starts; else once the screen is live."""
+
+
+READERS_PORTS = ("sandbox", "smtp", "notifier")
+
+
 def run(settings: DemoSettings, shared: Shared) -> int:
     """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code."""
     data_dir = open_data_dir(shared.data_dir, "embedded").resolve()
+    parts = programs(settings, shared)
+    cast = Cast(
+        title="tillwatch demo",
+        ports=("gateway", "console", "ingest", *READERS_PORTS, *(["lite"] if settings.lite else [])),
+        programs=parts,
+        environment=demo_environment(shared, data_dir, parts),
+        log_ends=lambda: _event_log_ends(data_dir),
+        is_new=lambda: not (data_dir / "events.db").exists() and not (data_dir / "catalog.db").exists(),
+        clean_up="make clean-data",
+        status="make status",
+    )
+    return play(cast, settings, shared, data_dir)
+
+
+def play(cast: Cast, settings: DemoSettings, shared: Shared, data_dir: Path) -> int:
+    """Run this cast on a data directory, alone there. Raises UserError where that cannot be."""
     with only_demo(data_dir) as lock:
         end_leftovers(data_dir)
-        for name in (
-            "gateway",
-            "console",
-            "ingest",
-            "sandbox",
-            "smtp",
-            "notifier",
-            *(["lite"] if settings.lite else []),
-        ):
+        for name in cast.ports:
             claim_port(shared.port(name))
-        return _Demo(settings, shared, data_dir, lock).run()
+        return _Demo(cast, settings, shared, data_dir, lock).run()
 
 
 @contextlib.contextmanager
@@ -107,14 +145,19 @@ def only_demo(data_dir: Path) -> Iterator[int]:
         except BlockingIOError:
             lock.seek(0)
             raise UserError(
-                f"A demo already runs on {data_dir} (process {lock.read().strip() or 'unknown'}): end it with Ctrl-C "
-                "in its terminal, or set TILLWATCH_DATA_DIR and TILLWATCH_PORT_OFFSET to run another beside it."
+                f"A {_called(data_dir)} already runs on {data_dir} (process {lock.read().strip() or 'unknown'}): "
+                "end it with Ctrl-C in its terminal, or set TILLWATCH_DATA_DIR and TILLWATCH_PORT_OFFSET to run "
+                "another beside it."
             ) from None
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield lock.fileno()
         lock.truncate(0)
+
+
+def _called(data_dir: Path) -> str:
+    return "stack" if profile_of(data_dir) == "stack" else "demo"
 
 
 def remove_data(shared: Shared) -> str:
@@ -145,11 +188,29 @@ def end_leftovers(data_dir: Path) -> int:
 
 
 def programs(settings: DemoSettings, shared: Shared) -> list[supervisor.Program]:
-    """What supervisord runs. Sandbox and notifier are wired to each other here, for only the demo knows both."""
+    """What supervisord runs."""
+    return [
+        supervisor.Program(name, part.argv(*words(part, settings)), wiring(name, shared), autostart=name not in LATER)
+        for name, part in BY_NAME.items()
+        if name != "lite" or settings.lite
+    ]
+
+
+def words(part: Part, settings: DemoSettings, sink: str = "log") -> list[str]:
+    """What a part is told beside its command: the shoppers' rate and incident."""
+    if part.name != "producers":
+        return []
     shoppers = ["shoppers", "--rate", f"{settings.rate:g}", *(("--flat",) if settings.flat else ())]
     if settings.incident:
         shoppers += ["--incident", f"payments@{INCIDENT_AT_S}s"]
-    to_sandbox = {
+    return [*shoppers, "--sink", sink]
+
+
+def wiring(name: str, shared: Shared) -> dict[str, str]:
+    """Settings of one part. Sandbox and notifier are wired to each other here, for only the demo knows both."""
+    if name != "notifier":
+        return {}
+    return {
         "TILLWATCH_NOTIFIER_SLACK_BASE_URL": f"http://127.0.0.1:{shared.port('sandbox')}/api/",
         "TILLWATCH_NOTIFIER_SLACK_TOKEN": "xoxb-sandbox",
         "TILLWATCH_NOTIFIER_SLACK_CHANNEL": "C0ONCALL",
@@ -161,18 +222,11 @@ def programs(settings: DemoSettings, shared: Shared) -> list[supervisor.Program]
         "TILLWATCH_NOTIFIER_EMAIL_FROM": "tillwatch@shop.example",
         "TILLWATCH_NOTIFIER_EMAIL_TO": "oncall@shop.example",
     }
-    words = {"producers": shoppers}
-    environment = {"notifier": to_sandbox}
-    return [
-        supervisor.Program(
-            name, part.argv(*words.get(name, [])), environment.get(name, {}), autostart=name not in LATER
-        )
-        for name, part in BY_NAME.items()
-        if name != "lite" or settings.lite
-    ]
 
 
-def demo_environment(shared: Shared, data_dir: Path, parts: Sequence[supervisor.Program]) -> dict[str, str]:
+def demo_environment(
+    shared: Shared, data_dir: Path, parts: Sequence[supervisor.Program], **more: str
+) -> dict[str, str]:
     """What all parts get: this process's environment, but the demo's own data and gateway.
 
     A shell that is set up for production must not make the demo read there, nor write to real people.
@@ -182,14 +236,23 @@ def demo_environment(shared: Shared, data_dir: Path, parts: Sequence[supervisor.
         "TILLWATCH_DREMIO_URI": f"grpc://localhost:{shared.port('gateway')}",
         "PYTHONUNBUFFERED": "1",
         MARK: str(data_dir),
+        **more,
     }
     overridden = {*ours, *(name for part in parts for name in part.environment)}
     # A value from a file would win over ours.
     return {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in overridden} | ours
 
 
+def _event_log_ends(data_dir: Path) -> dict[str, int]:
+    from embedded.log import EventLog
+
+    with EventLog(data_dir / "events.db") as log:
+        return {topic: log.bounds(topic)[1] for topic in TOPICS}
+
+
 @dataclass
 class _Demo:
+    cast: Cast
     settings: DemoSettings
     shared: Shared
     data_dir: Path
@@ -203,13 +266,11 @@ class _Demo:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: self.ending.set())
         started, now = time.monotonic(), datetime.now(UTC)
-        empty = not (self.data_dir / "events.db").exists() and not (self.data_dir / "catalog.db").exists()
-        parts = programs(self.settings, self.shared)
-        environment = demo_environment(self.shared, self.data_dir, parts)
-        say(f"tillwatch demo: data and logs in {_shown(self.data_dir)}, {self.settings.rate:g} events/s")
+        is_new = self.cast.is_new()
+        say(f"{self.cast.title}: data and logs in {_shown(self.data_dir)}, {self.settings.rate:g} events/s")
         say()
-        child = supervisor.start(self.data_dir, parts, environment, self.lock)
-        filler = threading.Thread(target=self._fill, args=(now, empty, environment), name="fill", daemon=True)
+        child = supervisor.start(self.data_dir, self.cast.programs, self.cast.environment, self.lock)
+        filler = threading.Thread(target=self._fill, args=(now, is_new), name="fill", daemon=True)
         try:
             if self.settings.fill:
                 filler.start()
@@ -231,7 +292,9 @@ class _Demo:
         if self.settings.lite:
             say(f"    {self._url('lite'):<24} the same figures on one small page")
         say(f"    {self._url('sandbox'):<24} what the notifier sent: Slack and email, in a sandbox")
-        say(f"    {'make status':<24} in another terminal: which parts are up, how old the data is")
+        for line in self.cast.more:
+            say(f"    {line}")
+        say(f"    {self.cast.status:<24} in another terminal: which parts are up, how old the data is")
         say()
         if self.settings.incident:
             say(f"  {INCIDENT_AT_S} s after the start the payments service fails for {INCIDENT_S} s.")
@@ -241,13 +304,13 @@ class _Demo:
     # ---- the watch
 
     def _watch(self, child: subprocess.Popen[bytes], started: float) -> None:
-        due = [(READY_WITHIN_S, self._warn_if_not_ready)]
+        due = [(self.cast.ready_within_s, self._warn_if_not_ready)]
         if self.settings.incident:
             due += [(INCIDENT_AT_S, self._tell_of_incident), (INCIDENT_AT_S + INCIDENT_S, self._tell_of_its_end)]
         due.sort(key=lambda item: item[0])
         audience = _Audience()
         control = supervisor.Control(self.data_dir)
-        health = _Health(control, self.data_dir)
+        health = _Health(control, self.data_dir, self.cast.programs)
         later = [name for name in LATER if name != "lite" or self.settings.lite]
         pause = 0.25
         while not self.ending.wait(pause):
@@ -259,10 +322,10 @@ class _Demo:
                     f"The supervisor ended by itself (code {child.returncode}): "
                     f"see {_shown(self.data_dir / 'logs' / 'supervisor.out')}, then start again."
                 )
-            if not self.live.is_set() and _answers(self._url("console", BY_NAME["console"].health or "/")):
+            if not self.live.is_set() and _has_data(self._url("console", BY_NAME["console"].health or "/")):
                 self.live.set()
                 self._welcome(seconds)
-            if later and (self.live.is_set() or seconds >= LATER_AT_S):
+            if later and (self.live.is_set() or seconds >= self.cast.later_at_s):
                 with contextlib.suppress(OSError, xmlrpc.client.Error):  # not up yet: again in a moment
                     control.start(later[0])
                     later.pop(0)
@@ -276,7 +339,7 @@ class _Demo:
     def _warn_if_not_ready(self) -> None:
         if not self.live.is_set():
             logs = _shown(self.data_dir / "logs")
-            note(f"the console is not live yet; `make status` says what is missing, logs are in {logs}")
+            note(f"the console is not live yet; `{self.cast.status}` says what is missing, logs are in {logs}")
 
     def _tell_of_incident(self) -> None:
         note(f"payments fails now, for {INCIDENT_S} s. Look at the Errors and Alerts tabs of {self._url('console')},")
@@ -288,25 +351,27 @@ class _Demo:
 
     # ---- the past
 
-    def _fill(self, now: datetime, empty: bool, environment: dict[str, str]) -> None:
+    def _fill(self, now: datetime, is_new: bool) -> None:
         def shop(span: fill.Span, in_background: bool) -> None:
-            while in_background and not self.live.wait(0.2) and not self.ending.is_set():
+            after_live = in_background or not self.cast.fill_first
+            while after_live and not self.live.wait(0.2) and not self.ending.is_set():
                 pass
-            self._shop(span, in_background, environment)
+            self._shop(span, in_background)
 
         try:
-            fill_past(self.settings, now, None if empty else self._hours_with_rows, shop, note, self.ending)
+            fill_past(self.settings, now, None if is_new else self._hours_with_rows, shop, note, self.ending)
         except (UserError, DremioError) as error:
             if not self.ending.is_set():
                 note(f"the past is not filled in: {error}")
 
-    def _shop(self, span: fill.Span, in_background: bool, environment: dict[str, str]) -> None:
+    def _shop(self, span: fill.Span, in_background: bool) -> None:
         """Run shoppers over a span of the past. Raises UserError when they fail."""
         line = BY_NAME["producers"].argv(
             "shoppers",
             *("--rate", f"{self.settings.fill_rate or self.settings.rate:g}"),
             *("--from", span[0].isoformat()),
             *("--to", span[1].isoformat()),
+            *("--sink", self.cast.sink),
             *(("--flat",) if self.settings.flat else ()),
             # So that the first incident on the screen is the announced one. Seed and rate as in the live shop: the
             # same people walk on, and events that are there already are known again by their ids.
@@ -319,7 +384,7 @@ class _Demo:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=dict(self.cast.environment),
                 start_new_session=True,
             )
         while child.poll() is None:
@@ -330,17 +395,16 @@ class _Demo:
 
     def _hours_with_rows(self, start: datetime, end: datetime) -> set[datetime]:
         """Starts of the clock hours of [start, end) that have a row, in the tables or still on their way there."""
-        from embedded.log import EventLog
-
-        with EventLog(self.data_dir / "events.db") as log:
-            ends = {topic: log.bounds(topic)[1] for topic in TOPICS}
+        ends = self._log_ends()
         deadline = time.monotonic() + READY_WITHIN_S
         settings = DremioSettings.load(uri=f"grpc://localhost:{self.shared.port('gateway')}")
         with Dremio(settings) as dremio:
             while True:
                 try:
-                    at = {row["topic"]: row["next_offset"] for row in dremio.ask("demo_positions").to_pylist()}
-                    if all(at.get(topic, 0) >= end_of for topic, end_of in ends.items()):
+                    at = Counter[str]()
+                    for row in dremio.ask("demo_positions").to_pylist():
+                        at[row["topic"]] += row["next_offset"]
+                    if all(at[topic] >= end_of for topic, end_of in ends.items()):
                         rows = dremio.ask("demo_hours_with_rows", start=start, end=end)
                         return set(rows.column("hour_start").to_pylist())
                 except DremioError:
@@ -351,6 +415,16 @@ class _Demo:
                 if self.ending.wait(0.5):
                     return set()
 
+    def _log_ends(self) -> Mapping[str, int]:
+        """Waits until the log can be asked. Raises UserError when it never can."""
+        deadline = time.monotonic() + self.cast.ready_within_s
+        while True:
+            try:
+                return self.cast.log_ends()
+            except UserError:
+                if time.monotonic() > deadline or self.ending.wait(0.5):
+                    raise
+
     # ---- the end
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:
@@ -359,12 +433,12 @@ class _Demo:
         if child.stdin is not None:
             child.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(END_WITHIN_S)
+            child.wait(self.cast.end_within_s)
         end_leftovers(self.data_dir)
         if child.poll() is None:
             child.kill()
         child.wait()
-        say(f"  All ended. The data stays in {_shown(self.data_dir)}; `make clean-data` removes it.")
+        say(f"  All ended. The data stays in {_shown(self.data_dir)}; `{self.cast.clean_up}` removes it.")
 
 
 def fill_past(
@@ -418,19 +492,34 @@ class _Audience:
 
 
 class _Health:
-    """Says when a part ended and came back, and starts again what the supervisor has given up."""
+    """Says when a part ended and came back, and starts again what the supervisor has given up.
 
-    def __init__(self, control: supervisor.Control, data_dir: Path) -> None:
+    What the supervisor does not start again (Program.restarts) is started when it failed, after a pause that grows as
+    long as it keeps failing; when it ended because that was right, it stays ended.
+    """
+
+    def __init__(
+        self,
+        control: supervisor.Control,
+        data_dir: Path,
+        programs: Sequence[supervisor.Program],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._control = control
+        self._clock = clock
         self._data_dir = data_dir
+        self._ours = {program.name for program in programs if not program.restarts}
+        self._groups = {program.name: program.group for program in programs}
+        self._pauses: dict[str, float] = {}
+        self._ended: dict[str, int] = {}
         self._started: dict[str, int] = {}
         self._again_at: dict[str, float] = {}
         self._next_look = 0.0
 
     def look(self) -> None:
-        if time.monotonic() < self._next_look:
+        if self._clock() < self._next_look:
             return
-        self._next_look = time.monotonic() + 2
+        self._next_look = self._clock() + 2
         try:
             for process in self._control.processes():
                 self._one(process)
@@ -443,10 +532,12 @@ class _Health:
             again_at = self._again_at.get(process.name)
             if again_at is None:
                 note(f"{process.name} does not stay up; it is tried again every 30 s. {_last_line(log)} ({log})")
-            if again_at is None or time.monotonic() >= again_at:
-                self._again_at[process.name] = time.monotonic() + 30
+            if again_at is None or self._clock() >= again_at:
+                self._again_at[process.name] = self._clock() + 30
                 if again_at is not None:
-                    self._control.start(process.name)
+                    self._start(process.name)
+        elif process.state == "EXITED" and process.name in self._ours:
+            self._one_of_ours(process, log)
         elif process.state == "RUNNING":
             before = self._started.get(process.name)
             if before is not None and before != process.started:
@@ -454,15 +545,35 @@ class _Health:
             self._started[process.name] = process.started
             self._again_at.pop(process.name, None)
 
+    def _one_of_ours(self, process: supervisor.Process, log: str) -> None:
+        name = process.name
+        if self._ended.get(name) != process.ended:
+            self._ended[name] = process.ended
+            if process.exit_code == 0:
+                note(f"{name} has ended and stays ended. {_last_line(log)} ({log})")
+                return
+            ran_well = process.ended - process.started >= WELL_AFTER_S
+            before = FIRST_PAUSE_S / 2 if ran_well else self._pauses.get(name, FIRST_PAUSE_S / 2)
+            pause = min(2 * before, LONGEST_PAUSE_S)
+            self._pauses[name] = pause
+            self._again_at[name] = self._clock() + pause
+            note(f"{name} failed and is started again in {pause:.0f} s. {_last_line(log)} ({log})")
+        elif process.exit_code != 0 and self._clock() >= self._again_at.get(name, 0.0):
+            self._start(name)
+
+    def _start(self, name: str) -> None:
+        self._control.start(name, self._groups[name])
+
 
 _NICE: Sequence[str] = ("nice", "-n", "10")
 
 
-def _answers(url: str) -> bool:
+def _has_data(url: str) -> bool:
+    """Whether the console is ready, and has seen a publish."""
     try:
         with urllib.request.urlopen(url, timeout=1) as answer:
-            return bool(answer.status == 200)
-    except OSError:
+            return json.loads(answer.read()).get("as_of") is not None
+    except (OSError, ValueError):
         return False
 
 

@@ -1,4 +1,4 @@
-"""`tillwatch doctor`: what would keep the demo from starting here, a line each."""
+"""`tillwatch doctor`: what would keep the demo, or the stack, from starting here, a line each."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from lakehouse.settings import PORTS, Shared, UserError, claim_port, config_path
+from lakehouse.settings import PORTS, Shared, UserError, claim_port, config_path, profile_of
+from tillwatch import jars, servers
 
 NEEDED = ("panel", "duckdb", "duckdb-extension-iceberg", "pyiceberg", "pyarrow", "streamlit", "supervisor")
 DISK_MB = 1000
 
 
-def examine(shared: Shared) -> bool:
-    """Print each finding; True when all is well."""
+def examine(shared: Shared, stack: bool = False) -> bool:
+    """Print each finding; True when all is well. A data directory of the stack is looked at as such."""
+    stack = stack or profile_of(shared.data_dir) == servers.PROFILE
+    of_servers = {name for names in servers.PORTS_OF.values() for name in names}
     checks: list[Callable[[], str]] = [
         _python,
         _packages,
+        *((_stack_packages, _java, lambda: _jars(shared), lambda: _s3(shared)) if stack else ()),
         _settings_file,
         lambda: _data_dir(shared),
-        *(lambda name=name: _port(shared, name) for name in PORTS),
+        *(lambda name=name: _port(shared, name) for name in PORTS if stack or name not in of_servers),
     ]
     well = True
     for check in checks:
@@ -30,7 +34,7 @@ def examine(shared: Shared) -> bool:
         except UserError as error:
             print(f"  look  {error}")
             well = False
-    print("\nAll is well." if well else "\nWhat is marked `look` keeps the demo from starting, or is the demo itself.")
+    print("\nAll is well." if well else "\nWhat is marked `look` keeps it from starting, or is what runs already.")
     return well
 
 
@@ -48,6 +52,29 @@ def _packages() -> str:
         except PackageNotFoundError:
             raise UserError(f"The package {name} is not installed: run `make demo` once.") from None
     return ", ".join(found)
+
+
+def _stack_packages() -> str:
+    from tillwatch.stack import PACKAGES, check_packages
+
+    check_packages()
+    return ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+
+
+def _java() -> str:
+    return f"Java {servers.java()}, for Nessie {servers.java(servers.NESSIE_JAVA)}"
+
+
+def _jars(shared: Shared) -> str:
+    names = servers.needed_jars(shared)
+    if missing := jars.missing_mb(names):
+        return f"jars: {missing} MB to download at the first start, into {jars.cache_dir()}"
+    jars.verify(names)
+    return f"jars of {', '.join(names)} in {jars.cache_dir()}, by their checksums"
+
+
+def _s3(shared: Shared) -> str:
+    return f"S3 server: {servers.s3_kind(shared)}"
 
 
 def _settings_file() -> str:

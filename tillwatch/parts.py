@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from lakehouse.settings import ROOT
+
 
 @dataclass(frozen=True)
 class Part:
@@ -45,3 +47,24 @@ PARTS: tuple[Part, ...] = (
 )
 
 BY_NAME: dict[str, Part] = {part.name: part for part in PARTS}
+
+SERVERS: tuple[Part, ...] = (
+    Part("kafka", "the topics", ("-m", "tillwatch.servers", "kafka"), "kafka"),
+    Part("nessie", "the catalog", ("-m", "tillwatch.servers", "nessie"), "nessie", "/api/v2/config"),
+    Part("s3", "the object store", ("-m", "tillwatch.servers", "s3"), "s3"),
+)
+DRIVER = Part(
+    "driver",
+    "from the topics into the tables, on Spark",
+    (str(ROOT / "spark-apps" / "stream.py"),),
+    "ingest",
+    "/metrics",
+)
+
+STACK_PARTS: tuple[Part, ...] = (*SERVERS, *(DRIVER if part.name == "ingest" else part for part in PARTS))
+"""What runs on the local stack: the servers, and the driver in place of ingest."""
+
+
+def parts_of(profile: str) -> tuple[Part, ...]:
+    """The parts of a data directory's profile."""
+    return STACK_PARTS if profile == "stack" else PARTS

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 import xmlrpc.client
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lakehouse.settings import Shared
-from tillwatch.parts import PARTS, Part
+from lakehouse.settings import Shared, profile_of
+from tillwatch.parts import Part, parts_of
 
 CONNECT_S = 0.5
 ANSWER_S = 1.0
@@ -56,11 +57,13 @@ def time_left(whole_s: float = 1.8, least_s: float = 0.7) -> float:
 def show(shared: Shared, console: Console | None = None, within_s: float = ALL_WITHIN_S) -> bool:
     """Print the screen; True when every part that the figures need is up."""
     found: list[Data] = []
+    profile = profile_of(shared.data_dir) or "embedded"
+    parts = parts_of(profile)
     asked = _together(
         {
-            **{part.name: lambda part=part: part_state(part, shared) for part in PARTS if part.port},  # type: ignore[misc]
+            **{part.name: lambda part=part: part_state(part, shared) for part in parts if part.port},  # type: ignore[misc]
             "_data": lambda: _data(found.append),
-            "_log": lambda: _log_ends(shared),
+            "_log": lambda: _log_ends(shared, profile),
             "_supervisor": lambda: _supervised(shared),
             "_told": lambda: _told(shared),
         },
@@ -71,11 +74,11 @@ def show(shared: Shared, console: Console | None = None, within_s: float = ALL_W
     screen.print(f"[bold]tillwatch[/] · {shared.data_dir} · {now:%Y-%m-%d %H:%M:%S} UTC\n")
 
     supervised: dict[str, str] = asked["_supervisor"] if isinstance(asked["_supervisor"], dict) else {}
-    states = {part.name: _merged(part, asked.get(part.name), supervised) for part in PARTS}
+    states = {part.name: _merged(part, asked.get(part.name), supervised) for part in parts}
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("part", "state", "where", ""):
         table.add_column(heading, style="bold" if heading == "part" else "", header_style="dim")
-    for part in PARTS:
+    for part in parts:
         state = states[part.name]
         table.add_row(part.name, _coloured(state.state), _where(part, shared), Text(state.detail, style="dim"))
     screen.print(table)
@@ -84,7 +87,7 @@ def show(shared: Shared, console: Console | None = None, within_s: float = ALL_W
         screen.print(line, soft_wrap=True)
     if isinstance(asked["_told"], str):
         screen.print(f"[dim]told[/]      {asked['_told']}", soft_wrap=True)
-    return all(states[part.name].state == "up" for part in PARTS if not part.optional)
+    return all(states[part.name].state == "up" for part in parts if not part.optional)
 
 
 def data_lines(data: Data | BaseException | None, log_ends: object, now: datetime) -> list[str]:
@@ -182,13 +185,20 @@ def _data(found: Callable[[Data], None]) -> None:
         positions = dremio.ask("demo_positions", commit=commit).to_pylist()
         read_to = [row["read_to"] for row in positions]
         as_of = min(read_to) if read_to and None not in read_to else None
-        offsets = {row["topic"]: row["next_offset"] for row in positions}
+        offsets = Counter[str]()
+        for row in positions:
+            offsets[row["topic"]] += row["next_offset"]
         found(Data(commit, as_of, offsets, {}))
         rows = dremio.ask("demo_rows", commit=commit).to_pylist()
         found(Data(commit, as_of, offsets, rows[0] if rows else {}))
 
 
-def _log_ends(shared: Shared) -> dict[str, int]:
+def _log_ends(shared: Shared, profile: str) -> dict[str, int]:
+    """How many messages each topic has had; nothing where there is no log."""
+    if profile == "stack":
+        from tillwatch.stack import log_ends
+
+        return log_ends(shared)
     path = shared.data_dir / "events.db"
     if not path.exists():
         return {}
@@ -232,8 +242,8 @@ def _merged(part: Part, seen: object, supervised: Mapping[str, str]) -> PartStat
 def _where(part: Part, shared: Shared) -> str:
     if part.port is None:
         return ""
-    scheme = "grpc" if part.name == "gateway" else "http"
-    return f"{scheme}://localhost:{shared.port(part.port)}"
+    scheme = {"gateway": "grpc://", "kafka": ""}.get(part.name, "http://")
+    return f"{scheme}localhost:{shared.port(part.port)}"
 
 
 def _coloured(state: str) -> Text:

@@ -18,6 +18,8 @@ from typing import Any
 from supervisor.xmlrpc import SupervisorTransport
 
 GROUP = "tillwatch"
+SERVERS = "servers"
+"""The group of what the parts need: it ends once they have ended."""
 STOP_WAIT_S = 5
 """How long a part may take to end by itself."""
 
@@ -27,10 +29,19 @@ _LONGEST_SOCKET_PATH = 100
 
 @dataclass(frozen=True)
 class Program:
+    """One program. `restarts`: supervisord starts it again whenever it ends; else it is for others to do.
+
+    `stop_wait_s`: how long it may take to end by itself; `children_stop_too`: its children are told as well.
+    """
+
     name: str
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     autostart: bool = True
+    group: str = GROUP
+    restarts: bool = True
+    stop_wait_s: int = STOP_WAIT_S
+    children_stop_too: bool = True
 
 
 def socket_path(data_dir: Path) -> Path:
@@ -41,10 +52,13 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def configuration(data_dir: Path, programs: Sequence[Program]) -> str:
-    """The text of supervisord's configuration: all programs in one group, so that all are told to stop at once."""
+    """The text of supervisord's configuration: the parts in one group, so that all are told to stop at once.
+
+    Servers are in a group of their own, which is started first and stopped last.
+    """
     run, logs = data_dir / "run", data_dir / "logs"
     lines = [
-        "; Written by `tillwatch demo` at every start.",
+        "; Written at every start.",
         "[unix_http_server]",
         f"file={_escaped(str(socket_path(data_dir)))}",
         "chmod=0700",
@@ -63,10 +77,11 @@ def configuration(data_dir: Path, programs: Sequence[Program]) -> str:
         "",
         "[supervisorctl]",
         f"serverurl={_escaped(f'unix://{socket_path(data_dir)}')}",
-        "",
-        f"[group:{GROUP}]",
-        f"programs={','.join(program.name for program in programs)}",
     ]
+    for priority, group in enumerate((SERVERS, GROUP), 1):
+        names = [program.name for program in programs if program.group == group]
+        if names:
+            lines += ["", f"[group:{group}]", f"programs={','.join(names)}", f"priority={priority}"]
     for program in programs:
         environment = ",".join(f'{name}="{_escaped(value)}"' for name, value in program.environment.items())
         lines += [
@@ -75,12 +90,13 @@ def configuration(data_dir: Path, programs: Sequence[Program]) -> str:
             f"command={_escaped(shlex.join(program.argv))}",
             *([f"environment={environment}"] if environment else []),
             f"autostart={'true' if program.autostart else 'false'}",
-            "autorestart=true",
+            f"autorestart={'true' if program.restarts else 'false'}",
             # Ended sooner than this counts as a failed start; the pause before the next grows by a second each time.
-            "startsecs=3",
+            # 0: an end is an end, for otherwise even a wanted one would be followed by a start.
+            f"startsecs={3 if program.restarts else 0}",
             "startretries=5",
-            f"stopwaitsecs={STOP_WAIT_S}",
-            "stopasgroup=true",
+            f"stopwaitsecs={program.stop_wait_s}",
+            f"stopasgroup={'true' if program.children_stop_too else 'false'}",
             "killasgroup=true",
             "redirect_stderr=true",
             f"stdout_logfile={_escaped(str(logs / f'{program.name}.log'))}",
@@ -125,6 +141,8 @@ class Process:
     state: str
     pid: int
     started: int
+    ended: int = 0
+    exit_code: int = 0
 
 
 class Control:
@@ -137,11 +155,14 @@ class Control:
     def processes(self) -> list[Process]:
         with self._closed_on_failure():
             infos = self._rpc.getAllProcessInfo()
-        return [Process(info["name"], info["statename"], info["pid"], info["start"]) for info in infos]
+        return [
+            Process(info["name"], info["statename"], info["pid"], info["start"], info["stop"], info["exitstatus"])
+            for info in infos
+        ]
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, group: str = GROUP) -> None:
         with self._closed_on_failure():
-            self._rpc.startProcess(f"{GROUP}:{name}", False)
+            self._rpc.startProcess(f"{group}:{name}", False)
 
     def close(self) -> None:
         self._transport.close()
