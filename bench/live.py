@@ -72,10 +72,10 @@ def measure(rate: float, minutes: float, fatal_every_s: float, words: Sequence[s
             until, used, memory = _now(), cpu.percent(), memory_by_part(demo)
             demo.sleep(TAIL_S)
         seen = changes(page)
-        with Dremio(_dremio(demo)) as dremio:
+        with Dremio(dremio_of(demo)) as dremio:
             events = events_of(dremio, since, until)
             early = events_of(dremio, opened, filled) if filled > opened else []
-            fatal = _rows(dremio, _FATALS, since, until) if fatal_every_s else []
+            fatal = fatals_of(dremio, since, until) if fatal_every_s else []
         return Measured(
             len(events),
             per_element(events, seen),
@@ -89,12 +89,19 @@ def measure(rate: float, minutes: float, fatal_every_s: float, words: Sequence[s
 
 
 @contextlib.contextmanager
-def fatals(demo: Demo, every_s: float) -> Iterator[None]:
+def fatals(demo: Demo, every_s: float, *words: str) -> Iterator[None]:
     """While it lasts, beside the demo's shoppers: a FATAL each so many seconds, of another service each time."""
     if not every_s:
         yield
         return
-    words = ("--rate", "0.01", "--fatal-every", f"{every_s:g}", "--no-outages", "--seed", "7")
+    words = ("--rate", "0.01", "--fatal-every", f"{every_s:g}", "--no-outages", "--seed", "7", *words)
+    with shoppers(demo, *words):
+        yield
+
+
+@contextlib.contextmanager
+def shoppers(demo: Demo, *words: str) -> Iterator[None]:
+    """While it lasts, further shoppers, as their command's words say."""
     child = subprocess.Popen(
         [sys.executable, "-m", "producers", "shoppers", *words],
         cwd=demo.cwd,
@@ -112,6 +119,11 @@ def fatals(demo: Demo, every_s: float) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def fatals_of(dremio: Dremio, since: datetime, until: datetime) -> list[dict[str, Any]]:
+    """Each service of `fatals` that failed in [since, until): service_name, and produced_at of its first FATAL."""
+    return _rows(dremio, _FATALS, since, until)
 
 
 def events_of(dremio: Dremio, since: datetime, until: datetime) -> list[Event]:
@@ -142,7 +154,8 @@ def _rows(dremio: Dremio, template: str, since: datetime, until: datetime) -> li
     return found
 
 
-def _dremio(demo: Demo) -> DremioSettings:
+def dremio_of(demo: Demo) -> DremioSettings:
+    """Where its gateway is."""
     return DremioSettings.load(uri=f"grpc://localhost:{PORTS['gateway'] + demo.offset}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -32,8 +33,13 @@ MEMORY = "PSS" if SMAPS.exists() else "RSS"
 
 
 def free_offset() -> int:
-    """A port offset at which all ports of tillwatch are free; below 758, where the system hands none out."""
-    for offset in range(100, 700, 10):
+    """A port offset at which all ports of tillwatch are free; below 758, where the system hands none out.
+
+    By chance, so that two who ask at the same time seldom get the same one.
+    """
+    offsets = list(range(100, 700, 10))
+    random.shuffle(offsets)
+    for offset in offsets:
         with contextlib.ExitStack() as probes:
             try:
                 for port in PORTS.values():
@@ -65,6 +71,7 @@ class Demo:
     variables: Mapping[str, str] | None = None
     offset: int = field(default_factory=free_offset)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="tillwatch-bench-")))
+    end_within_s: float = END_WITHIN_S
     started_at: float = 0.0
     _process: subprocess.Popen[bytes] | None = None
     _seen: dict[int, psutil.Process] = field(default_factory=dict)
@@ -109,7 +116,7 @@ class Demo:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(END_WITHIN_S)
+            process.wait(self.end_within_s)
         for left in [*self._seen.values()]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 left.kill()
@@ -246,11 +253,25 @@ def words_of(process: psutil.Process) -> list[str]:
         return []
 
 
+# The stack's own processes, by what stands on their command lines; the first that fits.
+_STACK = {
+    "spark.deploy.SparkSubmit": "driver's JVM",
+    "spark-apps/stream.py": "driver",
+    "kafka.Kafka": "kafka",
+    "s3proxy.Main": "s3",
+    "minio": "s3",
+    "nessie": "nessie",
+}
+
+
 def part_of(process: psutil.Process) -> str:
     """The part's module, as its command line says it: embedded.gateway, console.lite, tillwatch, …"""
     words = words_of(process)
     if "-m" in words[:-1]:
         return words[words.index("-m") + 1]
+    for text, name in _STACK.items():
+        if any(text in word for word in words):
+            return name
     return Path(words[0]).name if words else "gone"
 
 

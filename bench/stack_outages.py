@@ -1,0 +1,155 @@
+"""Kafka, Nessie and S3 each stopped for a minute while shoppers shop: nothing lost, no false alert, no hand needed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.pipelines import Stack
+from bench.processes import free_offset
+from bench.report import Report
+from bench.servers import Servers
+from bench.stack_readers import disagreements, fingerprint, lost, shoppers
+from lakehouse.dremio import DremioError, fill
+from lakehouse.settings import PORTS
+
+NAMES = ("kafka", "nessie", "s3")
+_RECOVERS_WITHIN_S = 180
+_SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{.*\})? (?P<value>\S+)$", re.MULTILINE)
+
+
+@dataclass
+class Outage:
+    """One server's. `recovered_s`: from its start to a publish that holds all up to then; `age_s` and `lag`: the most
+    that the metrics page showed, in seconds and messages; `restarts` of the driver."""
+
+    server: str
+    recovered_s: float = 0.0
+    age_s: float = 0.0
+    lag: float = 0.0
+    restarts: int = 0
+
+
+@dataclass
+class Outages:
+    """All of them, and what must not be."""
+
+    outages: list[Outage] = field(default_factory=list)
+    sent: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def run(pipeline: Stack, names: Sequence[str], seconds: float, rate: float) -> Outages:
+    """Stop each named server for so long while shoppers send; at the end everything is in."""
+    found = Outages()
+    with pipeline.kept_running() as codes:
+        with shoppers(pipeline, rate):
+            _wait_past(pipeline, datetime.now(UTC))
+            for name in names:
+                found.outages.append(_stop_for(pipeline, name, seconds, codes))
+        pipeline.wait_until_read()
+        commit = pipeline.dremio.head()
+        found.problems += disagreements(fingerprint(pipeline.dremio, commit)) + lost(pipeline) + _alerts(pipeline)
+        found.sent = sum(pipeline.log_ends().values())
+        said = (pipeline.data_dir / "shoppers.log").read_text(encoding="utf-8")
+        if not re.search(rf"\b{found.sent:,} events\b", said):
+            found.problems.append(f"{found.sent:,} messages are in the log, but the shoppers say: {said.strip()}")
+    if code := pipeline.stop_engine():
+        found.problems.append(f"the driver ended with {code} on SIGTERM")
+    return found
+
+
+def _stop_for(pipeline: Stack, name: str, seconds: float, codes: list[int]) -> Outage:
+    outage, ended_before = Outage(name), len(codes)
+    pipeline.servers.stop(name)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        _look(pipeline, outage)
+        time.sleep(0.5)
+    pipeline.servers.start(name)
+    began = time.monotonic()
+    _wait_past(pipeline, datetime.now(UTC), outage)
+    outage.recovered_s = time.monotonic() - began
+    outage.restarts = len(codes) - ended_before
+    return outage
+
+
+def _wait_past(pipeline: Stack, moment: datetime, outage: Outage | None = None) -> None:
+    """Until a publish holds all that came before a moment. Raises TimeoutError."""
+    deadline = time.monotonic() + _RECOVERS_WITHIN_S
+    while True:
+        if outage is not None:
+            _look(pipeline, outage)
+        with contextlib.suppress(DremioError):
+            as_of = pipeline.dremio.ask("as_of")["as_of"][0].as_py()
+            if as_of is not None and as_of >= moment:
+                return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing past {moment:%H:%M:%S} is in:\n{pipeline.last_words()}")
+        time.sleep(0.2)
+
+
+def _look(pipeline: Stack, outage: Outage) -> None:
+    """What the driver's metrics page shows now; nothing while it is down."""
+    figures = metrics(pipeline)
+    outage.lag = max(outage.lag, sum(figures.get("tillwatch_ingest_lag", [])))
+    if as_of := figures.get("tillwatch_ingest_as_of_seconds"):
+        outage.age_s = max(outage.age_s, time.time() - as_of[0] if as_of[0] else 0.0)
+
+
+def metrics(pipeline: Stack) -> dict[str, list[float]]:
+    """The driver's metrics page, now: name -> the values of all its labels; empty while it is down."""
+    url = f"http://127.0.0.1:{PORTS['ingest'] + pipeline.port_offset}/metrics"
+    found: dict[str, list[float]] = {}
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+        for sample in _SAMPLE.finditer(answer.read().decode()):
+            found.setdefault(sample["name"], []).append(float(sample["value"]))
+    return found
+
+
+def _alerts(pipeline: Stack) -> list[str]:
+    """Alerts that tell of anything but a FATAL event: there is nothing else to tell of."""
+    try:
+        rows = pipeline.dremio.sql(
+            fill("SELECT rule, description FROM {alerts} WHERE rule <> 'fatal_error'", None, {})
+        ).to_pylist()
+    except DremioError as error:
+        return [str(error)]
+    return [f"false alert {row['rule']}: {row['description']}" for row in rows]
+
+
+def main() -> None:
+    """`python -m bench stack_outages`."""
+    parser = argparse.ArgumentParser(prog="bench stack_outages", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="of each outage (60)")
+    parser.add_argument("--rate", type=float, default=100, help="events/s (100)")
+    arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="tillwatch-bench-") as folder,
+        Servers(Path(folder) / "servers", free_offset()) as servers,
+        Stack(servers, Path(folder) / "stack") as pipeline,
+    ):
+        found = run(pipeline, NAMES, arguments.seconds, arguments.rate)
+    report = Report("stack_outages", f"{arguments.rate:g} events/s, each server stopped for {arguments.seconds:g} s")
+    for outage in found.outages:
+        report.row(f"{outage.server}: until all is in again", outage.recovered_s, "s")
+        report.row(f"{outage.server}: age of the data that was shown, at most", outage.age_s, "s")
+        report.row(f"{outage.server}: lag that was shown, at most", outage.lag, "messages")
+        report.row(f"{outage.server}: restarts of the driver", outage.restarts, "")
+    report.row("messages sent", found.sent, "")
+    report.row("what must not be", len(found.problems), "", exactly=0)
+    for sentence in found.problems[:20]:
+        print(sentence)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()

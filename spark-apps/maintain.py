@@ -1,0 +1,154 @@
+"""Maintenance of a stopped pipeline: `python spark-apps/maintain.py`.
+
+A running driver does the same between its batches. Here all that waits is done at once: small files become large ones,
+rows past their retention go, past commits are thinned, and files that no kept commit needs are deleted.
+
+`python spark-apps/maintain.py new-repository --to http://HOST:PORT/api/v2` leaves a Nessie store behind that has grown
+large: the head of main and all tags are put into the empty Nessie at that address.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import astuple
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from batch import micros, table_of
+from lakehouse.alerting import state_from_rows
+from lakehouse.files import LiveFile
+from lakehouse.maintenance import Maintenance, Run
+from lakehouse.nessie import Nessie, NessieError
+from lakehouse.objects import Objects, S3Error
+from lakehouse.repository import copy_repository, refuse_while_driver_runs
+from lakehouse.settings import (
+    IngestSettings,
+    NessieSettings,
+    RetentionSettings,
+    S3Settings,
+    Shared,
+    UserError,
+    check_spans,
+    exit_on_user_error,
+)
+from lakehouse.sweep import NessieSweep
+from lakehouse.tables import TABLES
+from session import SparkSettings, open_session
+from store import Change, Store
+
+logger = logging.getLogger("tillwatch.maintain")
+
+Rows = list[dict[str, Any]]
+
+
+def maintain(store: Store, retention: RetentionSettings, sweep: NessieSweep) -> Run:
+    """All there is to do, published; the figures of all of it."""
+    started, total = time.perf_counter(), Run()
+    positions: Rows = store.rows("ingest_positions").to_pylist()
+    if not positions:
+        raise UserError("There is nothing to maintain: no driver has published anything yet.")
+    at = max(datetime.now(UTC), *(row["updated_at"] for row in positions))
+    state = state_from_rows(store.rows("rule_state").to_pylist())
+    open_incidents = {row.incident_id for row in state.values() if row.incident_id is not None}
+    maintenance = Maintenance(store, retention)
+    while True:
+        run = maintenance.run(micros(at), open_incidents)
+        if not run.changes:
+            break
+        _publish(store, positions, at, {name: Change(added, removed) for name, (added, removed) in run.changes.items()})
+        total.files_merged += run.files_merged
+        total.files_written += run.files_written
+        total.rows_expired += run.rows_expired
+        logger.info("%d files merged, %d rows expired", run.files_merged, run.rows_expired)
+    swept = sweep.run(micros(datetime.now(UTC)), store.head)
+    total.commits_expired, total.files_deleted, total.bytes_deleted = astuple(swept)
+    row = total.row(at, time.perf_counter() - started)
+    written: Sequence[LiveFile] = store.tables["maintenance_runs"].write(table_of(TABLES["maintenance_runs"], [row]))
+    _publish(store, positions, at, {"maintenance_runs": Change(written)})
+    return total
+
+
+def _publish(store: Store, positions: Rows, at: datetime, changes: dict[str, Change]) -> None:
+    """One commit; like every other it has the positions, which stay where they are."""
+    files = store.tables["ingest_positions"]
+    rows = table_of(files.table, [{**row, "updated_at": at} for row in positions])
+    changes = {**changes, files.table.name: Change(files.write(rows), list(files.live.values()))}
+    store.stage(changes)
+    store.publish(changes, "maintenance")
+
+
+def run_tables() -> None:
+    """`maintain.py`: refuse while a driver runs; then everything, and no working branch is left."""
+    shared, spark_settings, nessie_settings = Shared.load(), SparkSettings.load(), NessieSettings.load()
+    s3, retention = S3Settings.load(), check_spans(RetentionSettings.load(), shared)
+    if not spark_settings.jars:
+        raise UserError("Setting 'spark.jars' is empty; give the directory of the jars as TILLWATCH_SPARK_JARS.")
+    nessie, objects = Nessie(nessie_settings.uri), Objects(s3)
+    refuse_while_driver_runs(nessie, IngestSettings.load().heartbeat_every)
+    with TemporaryDirectory(prefix="tillwatch-maintain-") as scratch:
+        spark: SparkSession = open_session(
+            spark_settings, nessie_settings, s3, Path(spark_settings.jars), Path(scratch)
+        )
+        try:
+            store = Store(spark, nessie, nessie_settings, s3)
+            try:
+                done = maintain(store, retention, NessieSweep(nessie, objects, retention, at_once=True))
+            finally:
+                store.close()
+        finally:
+            spark.stop()
+    print(
+        f"{done.files_merged} files merged, {done.rows_expired} rows expired, {done.commits_expired} commits thinned, "
+        f"{done.files_deleted} files deleted ({done.bytes_deleted / 1e6:.1f} MB)"
+    )
+
+
+def run_new_repository(to: str) -> None:
+    """`maintain.py new-repository`: refuse while a driver runs; then copy, and say what to do next."""
+    settings = NessieSettings.load()
+    target = NessieSettings.load(uri=to).uri
+    old, new = Nessie(settings.uri), Nessie(target)
+    refuse_while_driver_runs(old, IngestSettings.load().heartbeat_every)
+    copied = copy_repository(old, new)
+    print(
+        f"{copied.contents} tables and views and {copied.tags} tags of {settings.uri} are in {target}, main at "
+        f"{copied.head}. Let Nessie run on that store from now on, and delete the old one."
+    )
+
+
+def main() -> None:
+    """`python spark-apps/maintain.py [new-repository --to URI]`."""
+    parser = argparse.ArgumentParser(prog="maintain.py", description="Maintenance of a stopped pipeline.")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        default="tables",
+        choices=("tables", "new-repository"),
+        help="tables (default): merge, expire, thin and sweep; new-repository: leave a large Nessie store behind",
+    )
+    parser.add_argument("--to", metavar="URI", help="with new-repository: API v2 of a Nessie with an empty store")
+    arguments = parser.parse_args()
+    if (arguments.what == "new-repository") != (arguments.to is not None):
+        parser.error("new-repository and --to URI belong together")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("pyiceberg", "urllib3", "py4j"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with exit_on_user_error():
+        try:
+            if arguments.what == "tables":
+                run_tables()
+            else:
+                run_new_repository(arguments.to)
+        except (NessieError, S3Error) as error:
+            raise UserError(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()

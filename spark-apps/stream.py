@@ -1,0 +1,271 @@
+"""The streaming pipeline on Kafka, Spark and Iceberg: `python spark-apps/stream.py`.
+
+One query over the three topics. Every start reads where the last publish stands in main and begins a new query there,
+with a fresh checkpoint: whatever ended the driver before, nothing is lost and nothing comes twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import signal
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import urllib3
+from prometheus_client import start_http_server
+from pyspark.sql import DataFrame, SparkSession
+
+from batch import Parts, Pipeline
+from lakehouse import metrics
+from lakehouse.alerting import load_rules
+from lakehouse.events import TOPICS
+from lakehouse.nessie import Nessie
+from lakehouse.settings import (
+    AlertsSettings,
+    IngestSettings,
+    KafkaSettings,
+    NessieSettings,
+    OrdersSettings,
+    RetentionSettings,
+    RulesSettings,
+    S3Settings,
+    Shared,
+    UserError,
+    check_spans,
+    claim_port,
+    config_path,
+    exit_on_user_error,
+    open_data_dir,
+)
+from lakehouse.topics import KafkaDown, KafkaLog
+from session import SparkSettings, open_session
+from store import NewerDriver, Store
+from watch import Seen
+
+logger = logging.getLogger("tillwatch.driver")
+
+FIRST_PAUSE, LAST_PAUSE = 1.0, 15.0  # s
+LOOK_EVERY = 0.2  # s
+STOP_WITHIN = 25.0  # s
+
+
+class Settings:
+    """Everything the driver is told, read once."""
+
+    def __init__(self, spark: SparkSettings) -> None:
+        self.shared = Shared.load()
+        self.kafka = KafkaSettings.load()
+        self.nessie = NessieSettings.load()
+        self.s3 = S3Settings.load()
+        self.parts = Parts(
+            spark,
+            IngestSettings.load(),
+            check_spans(RetentionSettings.load(), self.shared),
+            OrdersSettings.load(),
+            AlertsSettings.load(),
+            RulesSettings.load(),
+            load_rules(config_path().parent / "alerts.yaml"),
+            self.shared.max_event_age,
+        )
+
+
+def run(settings: Settings, stop: Event) -> None:
+    """Read, write and publish until `stop` is set.
+
+    What fails is begun again from the last publish, with back-off, for `spark.retry_for`. Raises UserError for what
+    only people can mend, NewerDriver when another driver has taken over.
+    """
+    spark_settings = settings.parts.spark
+    data_dir = open_data_dir(settings.shared.data_dir, "stack").resolve()
+    port = settings.shared.port("ingest")
+    claim_port(port)
+    start_http_server(port, "127.0.0.1")
+    if not spark_settings.jars:
+        raise UserError("Setting 'spark.jars' is empty; `make stack` sets it, else give the directory of the jars.")
+    spark = open_session(
+        spark_settings, settings.nessie, settings.s3, Path(spark_settings.jars), data_dir / "spark" / "scratch"
+    )
+    nessie = Nessie(settings.nessie.uri)
+    pause = FIRST_PAUSE
+    failing_since: float | None = None
+    try:
+        while not stop.is_set():
+            try:
+                published = _run_once(spark, settings, nessie, data_dir / "spark" / "checkpoints", stop)
+            except (NewerDriver, KeyboardInterrupt):
+                raise
+            except UserError as error:
+                if not isinstance(error, KafkaDown):
+                    raise
+                published, failure = False, str(error)
+            except _Failed as error:
+                published, failure = error.published, error.reason
+            except Exception as error:
+                published, failure = False, _one_line(error)
+                logger.debug("what failed", exc_info=True)
+            else:
+                return
+            if not _java_answers(spark):
+                raise UserError(
+                    f"Spark's Java process has ended ({failure}); see the lines above, and raise "
+                    "TILLWATCH_SPARK_DRIVER_MEMORY if it ran out of memory."
+                )
+            now = time.monotonic()
+            if published or failing_since is None:
+                failing_since, pause = now, FIRST_PAUSE
+            if now - failing_since > spark_settings.retry_for.total_seconds():
+                raise UserError(f"It failed for {spark_settings.retry_for} and is given up: {failure}")
+            metrics.FAILURES.inc()
+            logger.error("failed, again from the last publish in %.0f s: %s", pause, failure)
+            stop.wait(pause)
+            pause = min(2 * pause, LAST_PAUSE)
+    finally:
+        with suppress(Exception):  # its Java process may be gone
+            spark.stop()
+
+
+def _java_answers(spark: SparkSession) -> bool:
+    try:
+        java: Any = spark._jvm
+        java.java.lang.System.nanoTime()
+    except Exception:
+        return False
+    return True
+
+
+class _Failed(Exception):
+    """A query ended; `published` tells whether it had brought something through."""
+
+    def __init__(self, published: bool, reason: str) -> None:
+        super().__init__(reason)
+        self.published = published
+        self.reason = reason
+
+
+def _run_once(spark: SparkSession, settings: Settings, nessie: Nessie, checkpoints: Path, stop: Event) -> bool:
+    """One query, from main's positions to its end or failure."""
+    with KafkaLog(settings.kafka.brokers) as log:
+        log.ensure(settings.kafka)
+        cluster = log.cluster_id()
+        logs = {topic: f"{cluster}/{topic_id}" for topic, topic_id in log.ids().items()}
+        asked_at = datetime.now(UTC)
+        first = Seen(asked_at, log.ends())
+    store = Store(spark, nessie, settings.nessie, settings.s3)
+    pipeline = Pipeline(spark, store, settings.parts, logs, first, settings.kafka.brokers)
+    query: Any = None
+    try:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        checkpoint = checkpoints / store.branch
+        query = _start(spark, settings, pipeline, checkpoint)
+        logger.info("reading from %s", pipeline.offsets())
+        while not stop.is_set() and query.isActive and pipeline.failure is None:
+            pipeline.tick()
+            stop.wait(LOOK_EVERY)
+        if pipeline.failure is None and not query.isActive:
+            raise _Failed(store.sequence > 0, _one_line(query.exception() or "the query ended by itself"))
+    except _Failed:
+        raise
+    except Exception as error:
+        pipeline.failure = pipeline.failure or error
+    finally:
+        # Between batches: whoever holds the lock is in none.
+        held = pipeline.lock.acquire(timeout=STOP_WITHIN)
+        if pipeline.failure is None:
+            pipeline.failure = _Stopped()
+        if held:
+            pipeline.lock.release()
+        try:
+            if query is not None:
+                query.stop()
+            spark.catalog.clearCache()
+        finally:
+            pipeline.close()
+    failure = pipeline.failure
+    if isinstance(failure, NewerDriver | UserError):
+        raise failure
+    if not isinstance(failure, _Stopped):
+        logger.debug("what failed", exc_info=failure)
+        raise _Failed(store.sequence > 0, _one_line(failure))
+    return True
+
+
+class _Stopped(Exception):
+    """Set where a failure would stand, so that no further batch begins."""
+
+
+def _start(spark: SparkSession, settings: Settings, pipeline: Pipeline, checkpoint: Path) -> Any:
+    messages = (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", settings.kafka.brokers)
+        .option("subscribe", ",".join(TOPICS))
+        .option("startingOffsets", pipeline.starting_offsets())
+        .option("maxOffsetsPerTrigger", settings.parts.spark.batch_rows)
+        .option("failOnDataLoss", "true")
+        .option("kafkaConsumer.pollTimeoutMs", "20000")
+        .option("kafka.request.timeout.ms", "15000")
+        .option("kafka.default.api.timeout.ms", "20000")
+        .option("kafka.max.partition.fetch.bytes", str(16 << 20))
+        .load()
+    )
+
+    def each(frame: DataFrame, batch_id: int) -> None:
+        pipeline.batch(frame, batch_id, checkpoint)
+
+    return (
+        messages.writeStream.foreachBatch(each)
+        .option("checkpointLocation", checkpoint.as_uri())
+        .trigger(processingTime=f"{settings.parts.spark.trigger / timedelta(milliseconds=1):.0f} milliseconds")
+        .start()
+    )
+
+
+def _one_line(error: object) -> str:
+    """The first lines of an error, without the Java stack below them."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    told = [line.strip() for line in lines if line.strip() and not line.strip().startswith("at ")]
+    return " ".join(told)[:500]
+
+
+def main() -> None:
+    """`python spark-apps/stream.py`."""
+    parser = argparse.ArgumentParser(
+        prog="stream.py", description="Read the topics into the Iceberg tables, exactly once; Ctrl-C ends it."
+    )
+    parser.add_argument("--master", help="where Spark works; default: setting spark.master")
+    parser.add_argument(
+        "--conf", action="append", default=[], metavar="NAME=VALUE", help="one of Spark's own settings; repeatable"
+    )
+    parser.add_argument("--verbose", action="store_true", help="log every publish")
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=logging.DEBUG if arguments.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for name in ("pyiceberg", "urllib3", "asyncio", "py4j", "kafka"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    urllib3.disable_warnings()
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with exit_on_user_error():
+        overrides: dict[str, Any] = {"master": arguments.master} if arguments.master else {}
+        spark = SparkSettings.load(**overrides)
+        conf = dict(pair.partition("=")[::2] for pair in arguments.conf)
+        if conf:
+            spark = spark.model_copy(update={"conf": {**spark.conf, **conf}})
+        try:
+            run(Settings(spark), stop)
+        except NewerDriver as error:
+            logger.error("ended: %s", error)
+            return
+    logger.info("done")
+
+
+if __name__ == "__main__":
+    main()

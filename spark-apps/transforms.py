@@ -1,0 +1,207 @@
+"""From Kafka's messages to rows, DataFrame -> DataFrame: what executors do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import sqlglot
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import from_arrow_type
+
+from lakehouse.alerting import Rule, alerting_events
+from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
+from lakehouse.kpis import kpi_sql
+from lakehouse.tables import CATALOG, RAW_OF_TOPIC, SCHEMA, TABLES, Table, arrow_schema
+
+_COORDINATES = pa.schema(
+    [
+        pa.field("topic", pa.string()),
+        pa.field("source_partition", pa.int32()),
+        pa.field("source_offset", pa.int64()),
+        pa.field("received_at", pa.timestamp("us", "UTC")),
+        pa.field("reason", pa.string()),
+        pa.field("detail", pa.string()),
+        pa.field("payload", pa.binary()),
+        pa.field("alerting", pa.bool_()),
+        pa.field("event_at", pa.timestamp("us", "UTC")),
+    ]
+)
+_LATER = ("ingested_at", "source_partition", "source_offset")
+
+
+def _event_columns() -> dict[str, pa.DataType]:
+    """Every column of the raw tables that an event has, once; the event's time is `event_at`."""
+    columns: dict[str, pa.DataType] = {}
+    for table in RAW_OF_TOPIC.values():
+        for field in arrow_schema(table):
+            if field.name not in _LATER and field.name != table.event_time:
+                columns[field.name] = field.type
+    return columns
+
+
+EVENT_COLUMNS = _event_columns()
+DECODED = pa.schema([*_COORDINATES, *(pa.field(name, type_) for name, type_ in EVENT_COLUMNS.items())])
+"""One row a message: an event, or a reason why it is none; columns of other topics are null."""
+
+
+def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequence[Rule]) -> DataFrame:
+    """Kafka's messages (topic, partition, offset, timestamp, value) as rows of DECODED."""
+    wanted = alerting_events(rules)
+
+    def decode_batches(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        for batch in batches:
+            yield decode_batch(batch, max_event_age, wanted)
+
+    read = messages.select("topic", "partition", "offset", "timestamp", "value")
+    return read.mapInArrow(decode_batches, spark_schema(DECODED))
+
+
+def decode_batch(
+    batch: pa.RecordBatch, max_event_age: timedelta | None, wanted: Callable[[ErrorEvent], bool]
+) -> pa.RecordBatch:
+    """Rows of DECODED from messages, in their order."""
+    topics = batch.column(0).to_pylist()
+    received = batch.column(3).to_pylist()
+    payloads = batch.column(4).to_pylist()
+    size = len(topics)
+    reasons: list[str | None] = [None] * size
+    details: list[str | None] = [None] * size
+    kept: list[bytes | None] = [None] * size
+    alerting = [False] * size
+    times: list[datetime | None] = [None] * size
+    values: dict[str, list[Any]] = {name: [None] * size for name in EVENT_COLUMNS}
+    names = {topic: _fields(topic) for topic in TOPICS}
+    for index in range(size):
+        event = decode(topics[index], payloads[index], received[index], max_event_age)
+        if isinstance(event, Rejected):
+            reasons[index], details[index], kept[index] = str(event.reason), event.detail, payloads[index]
+            continue
+        times[index] = event_time(event)
+        for name in names[topics[index]]:
+            values[name][index] = getattr(event, name)
+        if isinstance(event, ErrorEvent):
+            alerting[index] = wanted(event)
+    columns = [
+        batch.column(0).cast(pa.string()),
+        batch.column(1).cast(pa.int32()),
+        batch.column(2),
+        batch.column(3).cast(pa.timestamp("us", "UTC")),
+        pa.array(reasons, pa.string()),
+        pa.array(details, pa.string()),
+        pa.array(kept, pa.binary()),
+        pa.array(alerting, pa.bool_()),
+        pa.array(times, pa.timestamp("us", "UTC")),
+        *(pa.array(values[name], type_) for name, type_ in EVENT_COLUMNS.items()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=DECODED)
+
+
+@cache
+def _fields(topic: str) -> tuple[str, ...]:
+    table = RAW_OF_TOPIC[topic]
+    return tuple(
+        column.name for column in table.columns if column.name not in _LATER and column.name != table.event_time
+    )
+
+
+def fresh(events: DataFrame, stored: DataFrame) -> DataFrame:
+    """Events not stored yet, each (event_key, event_at) once: the first in log order. `stored` has both columns."""
+    order = Window.partitionBy("event_key", "event_at").orderBy("source_partition", "source_offset")
+    first = events.withColumn("_place", F.row_number().over(order)).where("_place = 1").drop("_place")
+    return first.join(stored.select("event_key", "event_at"), ["event_key", "event_at"], "left_anti")
+
+
+def raw_rows(events: DataFrame, table: Table, ingested_at: datetime) -> DataFrame:
+    """Rows of a raw table from its topic's events."""
+    columns: list[Column] = []
+    for column in table.columns:
+        match column.name:
+            case "ingested_at":
+                columns.append(F.lit(ingested_at).alias("ingested_at"))
+            case table.event_time:
+                columns.append(F.col("event_at").alias(column.name))
+            case name:
+                columns.append(F.col(name))
+    return events.select(*columns)
+
+
+def dead_letters(rejected: DataFrame, ingested_at: datetime) -> DataFrame:
+    """Rows of dead_letters."""
+    names = [column.name for column in TABLES["dead_letters"].columns if column.name != "ingested_at"]
+    return rejected.select(*names, F.lit(ingested_at).alias("ingested_at"))
+
+
+def minute_of(column: str) -> Column:
+    """The minute that a time lies in, as a time."""
+    return F.date_trunc("minute", F.col(column))
+
+
+def kpi_rows(
+    spark: SparkSession, table: Table, sources: dict[str, DataFrame], statuses: Sequence[str], updated_at: datetime
+) -> DataFrame:
+    """Rows of a KPI table from raw rows of whole minutes (and `window_ends`), by the query that DuckDB runs too."""
+    sql = spark_sql(table.name, tuple(statuses))
+    for name, rows in sources.items():
+        rows.createOrReplaceTempView(name)
+    answer = spark.sql(sql)
+    return answer.select(
+        *(
+            F.lit(updated_at).alias(column.name)
+            if column.name == "updated_at"
+            else F.col(column.name).cast(_spark_type(column.type)).alias(column.name)
+            for column in table.columns
+        )
+    )
+
+
+@cache
+def spark_sql(table: str, statuses: tuple[str, ...]) -> str:
+    """The query of a KPI table in Spark's dialect; the session's zone is UTC, so zoned times do as well."""
+    return sqlglot.transpile(kpi_sql(table, statuses), read="duckdb", write="spark")[0]
+
+
+def replaced(old: DataFrame, new: DataFrame, touched: DataFrame, by: str) -> DataFrame:
+    """Whole hours of a KPI table: `old` rows but those of `touched` minutes (column `minute`), and the new ones."""
+    hours = touched.select(F.date_trunc("hour", "minute").alias("_hour")).distinct()
+    keep = (
+        old.withColumn("_hour", F.date_trunc("hour", by))
+        .join(F.broadcast(hours), "_hour", "left_semi")
+        .drop("_hour")
+        .join(F.broadcast(touched), F.col(by) == F.col("minute"), "left_anti")
+    )
+    return keep.select(*new.columns).unionByName(new)
+
+
+def rows_of_minutes(raw: DataFrame, touched: DataFrame, event_time_column: str) -> DataFrame:
+    """Raw rows of the touched minutes."""
+    return raw.join(F.broadcast(touched), minute_of(event_time_column) == F.col("minute"), "left_semi")
+
+
+def table_name(table: Table) -> str:
+    """A table's name in SQL."""
+    return f"{CATALOG}.{SCHEMA}.{table.name}"
+
+
+@cache
+def spark_schema(schema: pa.Schema) -> T.StructType:
+    """Spark's schema for rows of an Arrow schema; every column may be null."""
+    return T.StructType([T.StructField(field.name, from_arrow_type(field.type), True) for field in schema])
+
+
+def _spark_type(name: str) -> str:
+    return {"long": "bigint", "timestamptz": "timestamp"}.get(name, name)
+
+
+def offsets_json(positions: Iterable[tuple[str, int, int]]) -> str:
+    """Kafka offsets as Spark's startingOffsets wants them, from (topic, partition, offset)."""
+    topics: dict[str, dict[str, int]] = {}
+    for topic, partition, offset in positions:
+        topics.setdefault(topic, {})[str(partition)] = offset
+    return json.dumps(topics)

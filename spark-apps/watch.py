@@ -1,0 +1,95 @@
+"""How far Kafka's topics reach, asked once a second beside the batches."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from lakehouse import metrics
+from lakehouse.events import TOPICS
+from lakehouse.settings import UserError
+from lakehouse.topics import Ends, KafkaLog
+
+logger = logging.getLogger("tillwatch.driver")
+
+EVERY_S = 1.0
+REMEMBERED = timedelta(minutes=20)
+
+type Partition = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Kafka's answer: what was in the log at `asked_at` is below `ends`."""
+
+    asked_at: datetime
+    ends: Mapping[Partition, Ends]
+
+
+class LogWatch:
+    """Asks in a thread of its own. While nobody answers, the last answer stands and the time counts as unreadable."""
+
+    def __init__(self, brokers: str, first: Seen) -> None:
+        self._log = KafkaLog(brokers)
+        self._lock = threading.Lock()
+        self._seen = first
+        self._unreadable: list[tuple[datetime, datetime]] = []
+        self._failing_since: datetime | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        self._log.close()
+
+    @property
+    def seen(self) -> Seen:
+        return self._seen
+
+    @property
+    def readable(self) -> bool:
+        """Whether the last question was answered, and lately."""
+        return self._failing_since is None and datetime.now(UTC) - self._seen.asked_at < timedelta(seconds=10)
+
+    def unreadable(self, now: datetime) -> dict[str, list[tuple[datetime, datetime]]]:
+        """Spans of the last minutes in which the topics could not be read, the one that lasts included."""
+        with self._lock:
+            self._unreadable = [span for span in self._unreadable if span[1] > now - REMEMBERED]
+            spans = list(self._unreadable)
+            if self._failing_since is not None:
+                spans.append((self._failing_since, max(now, self._failing_since)))
+        return dict.fromkeys(TOPICS, spans) if spans else {}
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            self._ask()
+
+    def _ask(self) -> None:
+        asked_at = datetime.now(UTC)
+        try:
+            began = time.monotonic()
+            ends = self._log.ends()
+            if not ends:
+                raise UserError("the topics are gone")
+            if time.monotonic() - began > EVERY_S:
+                logger.debug("Kafka took %.1f s to tell how far it reaches", time.monotonic() - began)
+        except Exception as error:
+            with self._lock:
+                if self._failing_since is None:
+                    self._failing_since = self._seen.asked_at
+                    logger.warning("the log cannot be read: %s", error)
+            metrics.LOG_READABLE.set(0)
+            return
+        with self._lock:
+            if self._failing_since is not None:
+                logger.info("the log can be read again")
+                self._unreadable.append((self._failing_since, asked_at))
+                self._failing_since = None
+            self._seen = Seen(asked_at, ends)
+        metrics.LOG_READABLE.set(1)

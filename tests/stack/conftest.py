@@ -1,0 +1,190 @@
+"""The real stack for tests: Kafka, Nessie and S3 once a session, emptied for each test; the driver and the gateway.
+
+    def test_…(stack: Stack) -> None:
+        with stack.driver() as driver, stack.gateway() as dremio:
+            …
+            driver.kill()
+            stack.servers.kill("kafka")
+
+The settings that lead to the servers are in the environment of the test too: KafkaSettings.load() and the rest work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bench.processes import free_offset
+from bench.servers import Servers
+from lakehouse.dremio import Dremio, DremioError
+from lakehouse.settings import PORTS, ROOT, DremioSettings, UserError
+from tillwatch.servers import NESSIE_JAVA, java
+from tillwatch.stack import check_packages
+
+READS_WITHIN_S = 120
+ANSWERS_WITHIN_S = 60
+ENDS_WITHIN_S = 40
+
+_NO_JAVA = pytest.StashKey[str]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("stack")
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One closing sentence, where tests of the stack were left out."""
+    if reason := config.stash.get(_NO_JAVA, ""):
+        terminalreporter.write_line(f"Tests of the stack were skipped: {reason}")
+
+
+@pytest.fixture(scope="session")
+def java_is_there(request: pytest.FixtureRequest) -> None:
+    """Without Java, or the packages of the stack, a test is skipped; with CI=true it fails."""
+    try:
+        check_packages()
+        java()
+        java(NESSIE_JAVA)
+    except UserError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        request.config.stash[_NO_JAVA] = str(error)
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def servers(java_is_there: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """The three servers, on ports of their own."""
+    with Servers(tmp_path_factory.mktemp("stack") / "data", free_offset()) as running:
+        yield running
+
+
+class Program:
+    """A process of ours and what it has said."""
+
+    def __init__(self, argv: list[str], environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        self._from = log.stat().st_size if log.exists() else 0
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                argv,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        """All its output so far."""
+        with self.log.open("rb") as out:
+            out.seek(self._from)
+            return out.read().decode("utf-8", "replace")
+
+    def until(self, what: Callable[[], object], within_s: float) -> None:
+        """Wait for something while the process runs. Raises AssertionError with what it said."""
+        end = time.monotonic() + within_s
+        while not what():
+            assert self.process.poll() is None, f"ended with code {self.process.returncode}:\n{self.said()[-6000:]}"
+            assert time.monotonic() < end, f"not within {within_s} s:\n{self.said()[-6000:]}"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """kill -9, with all that it started (Spark's JVM ends with its Python in any case)."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def ends(self, within_s: float = ENDS_WITHIN_S) -> int:
+        """Wait for its end by itself: the exit code. What it started and left is killed."""
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"runs on after {within_s} s:\n{self.said()[-6000:]}") from None
+        finally:
+            self.kill()
+
+    def stop(self, within_s: float = ENDS_WITHIN_S) -> int:
+        """SIGTERM, to it alone as supervisord does for a driver: the exit code."""
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGTERM)
+        return self.ends(within_s)
+
+
+@dataclass
+class Stack:
+    """The servers, empty, and a way to start the parts that use them; `tmp` is this test's directory."""
+
+    servers: Servers
+    tmp: Path
+    _count: int = 0
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a part gets: the settings of the servers, and a data directory of this test."""
+        return self.servers.environment | {"TILLWATCH_DATA_DIR": str(self.tmp / "data")}
+
+    def start(self, name: str, argv: list[str], **variables: str) -> Program:
+        """Start a part; `variables` are settings without TILLWATCH_, or names of the environment with a leading _."""
+        given = {name if name.startswith("_") else f"TILLWATCH_{name}": value for name, value in variables.items()}
+        self.tmp.mkdir(exist_ok=True)
+        return Program([sys.executable, *argv], self.environment | given, self.tmp / f"{name}.log")
+
+    @contextlib.contextmanager
+    def driver(self, wait: bool = True, **variables: str) -> Iterator[Program]:
+        """A driver that reads (with wait=False: just started); killed at the end if it still runs.
+
+        `variables`: SPARK_COLLECT_ROWS="0", _TILLWATCH_KILL_AT="kpis-written:3", …
+        """
+        program = self.start("driver", ["spark-apps/stream.py"], **variables)
+        try:
+            if wait:
+                program.until(lambda: "reading from" in program.said(), READS_WITHIN_S)
+            yield program
+        finally:
+            program.kill()
+
+    @contextlib.contextmanager
+    def gateway(self, **variables: str) -> Iterator[Dremio]:
+        """A gateway on Nessie's tables, and a client that asks it."""
+        program = self.start("gateway", ["-m", "embedded.gateway"], **({"GATEWAY_CATALOG": "nessie"} | variables))
+        uri = f"grpc://localhost:{PORTS['gateway'] + self.servers.offset}"
+        dremio = Dremio(DremioSettings.load(uri=uri))
+        try:
+            program.until(lambda: _answers(dremio), ANSWERS_WITHIN_S)
+            yield dremio
+        finally:
+            dremio.close()
+            program.kill()
+
+
+def _answers(dremio: Dremio) -> bool:
+    try:
+        dremio.sql("SELECT 1 AS n")
+    except DremioError:
+        return False
+    return True
+
+
+@pytest.fixture
+def stack(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """All servers up and empty: no topic, no commit, no bucket."""
+    servers.clean()
+    for name, value in servers.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TILLWATCH_DATA_DIR", str(tmp_path / "data"))
+    return Stack(servers, tmp_path)

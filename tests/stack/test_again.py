@@ -1,0 +1,174 @@
+"""At least once, again: messages that come twice, lost checkpoints, new topics, older backups. Tables stay right."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bench.mixture import Message, mixture
+from bench.parity import differences, expected, read
+from bench.pipelines import Stack as Pipeline
+from lakehouse.dremio import fill
+from lakehouse.events import TOPICS
+from lakehouse.nessie import Nessie
+from tests.stack.conftest import Stack
+
+# A batch of duplicates alone is no publish: the next heartbeat tells that they are read.
+SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s", "INGEST_MAINTENANCE_EVERY": "5 s", "RETENTION_SWEEP_AGE": "5 s"}
+
+
+@pytest.fixture
+def messages() -> list[Message]:
+    return mixture(1500, 5, datetime.now(UTC))
+
+
+@pytest.fixture
+def open_pipeline(stack: Stack) -> Callable[[], Pipeline]:
+    return lambda: Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS)
+
+
+def problems(pipeline: Pipeline, messages: list[Message], *, delivered_again: bool = False) -> list[str]:
+    return differences(read(pipeline.dremio), expected(messages, datetime.now(UTC)), delivered_again=delivered_again)
+
+
+def test_all_messages_again_and_a_driver_that_lost_its_directory(
+    open_pipeline: Callable[[], Pipeline], messages: list[Message]
+) -> None:
+    with open_pipeline() as pipeline:
+        pipeline.start_engine()
+        pipeline.send(messages[:1000])
+        pipeline.wait_until_read()
+        pipeline.send(messages[:1000])
+        pipeline.wait_until_read()
+        assert problems(pipeline, messages[:1000], delivered_again=True) == []
+        assert pipeline.stop_engine() == 0
+        for path in pipeline.data_dir.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+        pipeline.send(messages[500:])
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        assert problems(pipeline, messages, delivered_again=True) == []
+
+
+def test_topics_that_were_made_anew_are_read_from_their_beginning(
+    stack: Stack, open_pipeline: Callable[[], Pipeline], messages: list[Message]
+) -> None:
+    with open_pipeline() as pipeline:
+        pipeline.send(messages[:1000])
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        assert pipeline.stop_engine() == 0
+        delete_topics(pipeline.brokers)
+        pipeline.send(messages)
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        assert problems(pipeline, messages, delivered_again=True) == []
+
+
+def test_an_older_backup_of_nessie_is_filled_up_from_the_log(
+    stack: Stack, open_pipeline: Callable[[], Pipeline], messages: list[Message]
+) -> None:
+    with open_pipeline() as pipeline:
+        pipeline.send(messages[:700])
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        # A backup sets its tag before it copies, so that no sweep takes what it needs.
+        with contextlib.closing(Nessie(pipeline.servers.nessie_uri)) as nessie:
+            nessie.create("backup", nessie.head(), kind="TAG")
+        copy = backup(stack, "nessie")
+        pipeline.send(messages[700:])
+        pipeline.wait_until_read()
+        assert pipeline.stop_engine() == 0
+        restore(stack, "nessie", copy)
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        assert problems(pipeline, messages) == []
+
+
+def test_a_log_that_is_shorter_than_the_positions_is_refused(
+    stack: Stack, open_pipeline: Callable[[], Pipeline], messages: list[Message]
+) -> None:
+    with open_pipeline() as pipeline:
+        pipeline.send(messages[:700])
+        copy = backup(stack, "kafka")
+        pipeline.send(messages[700:])
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        assert pipeline.stop_engine() == 0
+        restore(stack, "kafka", copy)
+        pipeline.start_engine()
+        assert pipeline.engine.wait(90) not in (0, None)
+        assert "Traceback" not in pipeline.log()
+        assert "_topic was read up to offset" in pipeline.last_words()
+        assert problems(pipeline, messages) == []
+
+
+def test_messages_that_the_log_lost_unread_are_told_and_the_rest_is_read(
+    open_pipeline: Callable[[], Pipeline], messages: list[Message]
+) -> None:
+    with open_pipeline() as pipeline:
+        pipeline.send(messages[:700])
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        assert pipeline.stop_engine() == 0
+        before = pipeline.log_ends()
+        pipeline.send(messages[700:1000])
+        lost = pipeline.log_ends()
+        trim(pipeline.brokers, lost)
+        pipeline.send(messages[1000:])
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        assert problems(pipeline, [*messages[:700], *messages[1000:]]) == []
+        for topic in TOPICS:
+            assert f"{topic}" in pipeline.log()
+            assert f"offsets {before[topic, 0]} to {lost[topic, 0] - 1} are lost" in pipeline.log()
+        told = pipeline.dremio.sql(
+            fill("SELECT SUM(\"value\") AS n FROM {pipeline_metrics} WHERE metric = 'lost'", None, {})
+        )
+        assert told["n"][0].as_py() == 300
+
+
+def backup(stack: Stack, server: str) -> Path:
+    """A copy of what a server holds, made while it is stopped."""
+    stack.servers.stop(server)
+    copy = stack.tmp / f"{server}-backup"
+    shutil.copytree(stack.servers.data_dir / server, copy)
+    stack.servers.start(server)
+    return copy
+
+
+def restore(stack: Stack, server: str, copy: Path) -> None:
+    stack.servers.stop(server)
+    shutil.rmtree(stack.servers.data_dir / server)
+    shutil.copytree(copy, stack.servers.data_dir / server)
+    stack.servers.start(server)
+
+
+def delete_topics(brokers: str) -> None:
+    from kafka.admin import KafkaAdminClient
+
+    admin = KafkaAdminClient(bootstrap_servers=brokers)
+    try:
+        admin.delete_topics(list(TOPICS))
+        while set(admin.list_topics()) & set(TOPICS):
+            pass
+    finally:
+        admin.close()
+
+
+def trim(brokers: str, before: dict[tuple[str, int], int]) -> None:
+    """Let Kafka drop all messages before these offsets."""
+    from kafka.admin import KafkaAdminClient
+    from kafka.structs import TopicPartition
+
+    admin = KafkaAdminClient(bootstrap_servers=brokers)
+    try:
+        admin.delete_records({TopicPartition(*place): offset for place, offset in before.items()})
+    finally:
+        admin.close()

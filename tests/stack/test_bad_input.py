@@ -1,0 +1,142 @@
+"""What people and machines get wrong: a sentence, or the right rows; never a stream that stops for data."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pyarrow import fs
+
+from bench.pipelines import Stack as Pipeline
+from lakehouse.dremio import fill
+from lakehouse.events import CLICKS_TOPIC
+from lakehouse.nessie import Nessie
+from tests.stack.conftest import Stack
+
+SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s", "SPARK_RETRY_FOR": "1 s"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        pytest.param({"KAFKA_BROKERS": "127.0.0.1:9"}, "127.0.0.1:9", id="a broker that is not there"),
+        pytest.param({"NESSIE_URI": "http://127.0.0.1:9/api/v2"}, "127.0.0.1:9", id="a Nessie that is not there"),
+        pytest.param({"S3_SECRET_KEY": "wrong"}, "S3", id="another password"),
+        pytest.param({"NESSIE_WAREHOUSE": "s3://UPPER_case/wh"}, "UPPER_case", id="a bucket that cannot be"),
+    ],
+)
+def test_a_driver_that_cannot_begin_says_why_in_a_sentence(stack: Stack, settings: dict[str, str], told: str) -> None:
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | settings) as pipeline:
+        pipeline.variables.update({f"TILLWATCH_{name}": value for name, value in settings.items()})
+        pipeline.start_engine()
+        assert pipeline.engine.wait(120) > 0
+        last = pipeline.last_words(1)
+        assert last.startswith("tillwatch: "), pipeline.last_words()
+        assert told in last
+        assert "Traceback" not in pipeline.log()
+
+
+def test_messages_of_every_form_are_read_and_none_stops_the_stream(stack: Stack) -> None:
+    """Two partitions more than there are cores; compressed, keyed, with headers, tombstones, large ones, late ones."""
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | {"KAFKA_PARTITIONS": "4"}) as pipeline:
+        pipeline.start_engine()
+        pipeline.wait_reading()
+        now = datetime.now(UTC)
+        send(pipeline, "gzip", [click(f"zip-{number}", now) for number in range(100)])
+        send(pipeline, None, [click(f"late-{number}", now - timedelta(minutes=10)) for number in range(500)])
+        send(pipeline, None, [click(f"skewed-{number}", now + timedelta(minutes=3)) for number in range(10)])
+        send(pipeline, None, [click("large", now) | {"url": "/" + "x" * 900_000}])
+        send(pipeline, None, [None, None])
+        pipeline.wait_until_read()
+        counts = pipeline.dremio.sql(
+            fill("SELECT COUNT(*) AS n, COUNT(DISTINCT event_key) AS keys FROM {clicks_processed}", None, {})
+        ).to_pylist()
+        assert counts == [{"n": 611, "keys": 611}]
+        dead = pipeline.dremio.sql(fill("SELECT reason, detail, payload FROM {dead_letters}", None, {})).to_pylist()
+        assert dead == 2 * [{"reason": "EMPTY", "detail": "tombstone", "payload": None}]
+        late = now.replace(second=0, microsecond=0) - timedelta(minutes=10)
+        minute = pipeline.dremio.sql(
+            fill("SELECT SUM(clicks) AS n FROM {clicks_per_minute} WHERE window_start = :late", None, {"late": late})
+        )
+        assert minute["n"][0].as_py() == 500
+        assert pipeline.stop_engine() == 0
+
+
+def test_a_topic_with_three_hundred_partitions_is_read(stack: Stack) -> None:
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | {"KAFKA_PARTITIONS": "300"}) as pipeline:
+        now = datetime.now(UTC)
+        send(pipeline, None, [click(f"c-{number}", now, user=f"user-{number}") for number in range(400)])
+        pipeline.start_engine()
+        pipeline.wait_until_read(240)
+        found = pipeline.dremio.sql(fill("SELECT COUNT(*) AS n FROM {clicks_processed}", None, {}))
+        assert found["n"][0].as_py() == 400
+        assert pipeline.stop_engine() == 0
+
+
+def test_a_table_of_another_type_is_refused_with_what_to_do(stack: Stack) -> None:
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
+        pipeline.start_engine()
+        pipeline.wait_reading()
+        pipeline.send([])
+        pipeline.wait_until_read()
+        assert pipeline.stop_engine() == 0
+        retype(pipeline, "orders_processed", "quantity", "string")
+        pipeline.start_engine()
+        assert pipeline.engine.wait(120) > 0
+        assert "orders_processed" in pipeline.last_words(1)
+        assert "quantity" in pipeline.last_words(1)
+        assert "Traceback" not in pipeline.log()
+
+
+def click(name: str, when: datetime, user: str = "ada") -> dict[str, Any]:
+    return {
+        "click_id": name,
+        "event_id": name,
+        "user_id": user,
+        "url": "/cart",
+        "device_type": "mobile",
+        "click_time": when.isoformat(),
+    }
+
+
+def send(pipeline: Pipeline, compression: str | None, clicks: list[dict[str, Any] | None]) -> None:
+    """As somebody else's producer does, with its own settings."""
+    from kafka import KafkaProducer
+
+    pipeline.send([])  # the topics are there
+    producer = KafkaProducer(bootstrap_servers=pipeline.brokers, compression_type=compression, linger_ms=20)
+    for fields in clicks:
+        key = b"" if fields is None else fields["user_id"].encode()
+        value = None if fields is None else json.dumps(fields).encode()
+        producer.send(CLICKS_TOPIC, key=key, value=value, headers=[("source", b"app"), ("trace", b"\xff")])
+    producer.flush()
+    producer.close()
+
+
+def retype(pipeline: Pipeline, table: str, column: str, kind: str) -> None:
+    """Give a column of a published table another type, as somebody else's tool might."""
+    s3 = fs.S3FileSystem(
+        endpoint_override=pipeline.servers.s3_endpoint.removeprefix("http://"),
+        scheme="http",
+        region="us-east-1",
+        access_key="admin",
+        secret_key="password",
+    )
+    with contextlib.closing(Nessie(pipeline.servers.nessie_uri)) as nessie:
+        head = nessie.head()
+        at = nessie.tables(head)[table]
+        old = at.metadata_location.removeprefix("s3://")
+        with s3.open_input_stream(old) as stream:
+            metadata = json.loads(stream.read())
+        for schema in metadata["schemas"]:
+            for found in schema["fields"]:
+                if found["name"] == column:
+                    found["type"] = kind
+        new = old.replace(".metadata.json", "-retyped.metadata.json")
+        with s3.open_output_stream(new) as out:
+            out.write(json.dumps(metadata).encode())
+        nessie.commit("main", head, {table: replace(at, metadata_location=f"s3://{new}")}, "another type")

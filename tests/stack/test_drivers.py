@@ -1,0 +1,64 @@
+"""One driver writes: a newer one sends the older one home. Its page of figures says what became of each message."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from collections import Counter
+from datetime import UTC, datetime
+
+from bench.mixture import mixture
+from bench.parity import differences, expected, read
+from bench.pipelines import Stack as Pipeline
+from bench.processes import free_offset
+from lakehouse.settings import PORTS
+from tests.stack.conftest import Stack
+
+SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s"}
+
+
+def test_the_older_of_two_drivers_ends_with_its_reason_and_the_tables_are_right(stack: Stack) -> None:
+    messages = mixture(1500, 9, datetime.now(UTC))
+    with (
+        Pipeline(stack.servers, stack.tmp / "older", SETTINGS) as older,
+        Pipeline(stack.servers, stack.tmp / "newer", SETTINGS, port_offset=free_offset()) as newer,
+    ):
+        older.send(messages[:500])
+        older.start_engine()
+        older.wait_until_read()
+        newer.start_engine()
+        newer.wait_reading()
+        older.send(messages[500:1000])
+        assert older.engine.wait(60) == 0
+        assert re.search(r"newer|another driver", older.last_words()), older.last_words()
+        newer.send(messages[1000:])
+        newer.wait_until_read()
+        assert differences(read(newer.dremio), expected(messages, datetime.now(UTC))) == []
+        assert newer.stop_engine() == 0
+
+
+def test_its_page_counts_good_bad_and_doubled_messages(stack: Stack) -> None:
+    messages = mixture(1500, 13, datetime.now(UTC))
+    wanted = expected(messages, datetime.now(UTC))
+    rows = Counter({name: wanted[name].total() for name in wanted})
+    good = rows["orders_processed"] + rows["clicks_processed"] + rows["errors_processed"]
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
+        pipeline.send(messages)
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        counted = outcomes(pipeline)
+        assert (counted["good"], counted["bad"]) == (good, rows["dead_letters"])
+        assert counted["duplicate"] == len(messages) - good - rows["dead_letters"]
+        assert counted["lost"] == 0
+        assert pipeline.stop_engine() == 0
+
+
+def outcomes(pipeline: Pipeline) -> Counter[str]:
+    """Messages by outcome, over all topics."""
+    url = f"http://127.0.0.1:{PORTS['ingest'] + pipeline.port_offset}/metrics"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        text = answer.read().decode()
+    found: Counter[str] = Counter()
+    for outcome, value in re.findall(r'^tillwatch_ingest_events_total\{outcome="(\w+)",[^}]*\} (\S+)$', text, re.M):
+        found[outcome] += int(float(value))
+    return found
