@@ -17,7 +17,7 @@ import time
 import urllib.request
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bench.browser import browser_page, changes, watch
@@ -158,27 +158,24 @@ def total(found: Sample, name: str) -> float:
     return sum(value for (of, _), value in found.items() if of == name)
 
 
-@dataclass
 class Batches(threading.Thread):
-    """Looks at the driver's page five times a second: how long each batch took, as the sum grew by one or a few."""
+    """Looks at the driver's page five times a second, until `stop`: how long each batch took, and how much waits.
 
-    demo: Demo
-    taken: list[tuple[float, float]] = field(default_factory=list)
-    """(minute since the start of the watch, seconds)."""
-    lag: list[tuple[float, float]] = field(default_factory=list)
+    `taken` and `lag` hold (minute since the start of the watch, seconds or messages).
+    """
 
-    def __post_init__(self) -> None:
-        threading.Thread.__init__(self, name="batches", daemon=True)
+    def __init__(self, demo: Demo) -> None:
+        super().__init__(name="batches", daemon=True)
+        self._demo = demo
         self._ended = threading.Event()
         self._began = time.monotonic()
-
-    def __hash__(self) -> int:
-        return id(self)
+        self.taken: list[tuple[float, float]] = []
+        self.lag: list[tuple[float, float]] = []
 
     def run(self) -> None:
-        before = sample(self.demo)
+        before = sample(self._demo)
         while not self._ended.wait(0.2):
-            now = sample(self.demo)
+            now = sample(self._demo)
             minute = (time.monotonic() - self._began) / 60
             count = total(now, "tillwatch_ingest_batch_seconds_count") - total(
                 before, "tillwatch_ingest_batch_seconds_count"

@@ -31,6 +31,15 @@ class LiveFile:
     born: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Any file: its address, its size, and when it was written, in us since the epoch by the storage's own clock."""
+
+    uri: str
+    bytes: int
+    modified: int
+
+
 class TableFiles(Protocol):
     """The live files of one table, and a way to write more; what is written belongs to no snapshot yet."""
 

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import batched
@@ -20,6 +19,7 @@ from xml.sax.saxutils import escape
 
 import urllib3
 
+from lakehouse.files import Stored
 from lakehouse.settings import S3Settings
 
 # The most that one request may name.
@@ -32,15 +32,6 @@ class S3Error(Exception):
 
 class S3Down(S3Error):
     """S3 cannot be reached, or answers that it cannot serve now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A file: its address, its size, and when it was written, in us since the epoch by the server's clock."""
-
-    uri: str
-    bytes: int
-    modified: int
 
 
 class Objects:

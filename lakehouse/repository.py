@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lakehouse.nessie import MAIN, Nessie
+from lakehouse.nessie_sweep import WORKING
 from lakehouse.settings import UserError
-from lakehouse.sweep import WORKING
 
 _Contents = dict[tuple[str, ...], dict[str, Any]]
 

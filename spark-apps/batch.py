@@ -30,10 +30,12 @@ import transforms
 from lakehouse import metrics
 from lakehouse.alerting import Moment, Rule, State, due, evaluate, state_from_rows, state_rows
 from lakehouse.alerting.judge import CLOSING_DELAY
+from lakehouse.alerting.watch import Tally, Watch
 from lakehouse.events import TOPICS, ErrorEvent
 from lakehouse.files import LiveFile
 from lakehouse.kpis import kpi_sql
 from lakehouse.maintenance import Maintenance
+from lakehouse.nessie_sweep import BackgroundSweep, NessieSweep
 from lakehouse.objects import Objects
 from lakehouse.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
 from lakehouse.settings import (
@@ -44,7 +46,6 @@ from lakehouse.settings import (
     RulesSettings,
     UserError,
 )
-from lakehouse.sweep import BackgroundSweep, NessieSweep
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table, arrow_schema
 from lakehouse.topics import Ends
 from session import SparkSettings
@@ -76,10 +77,6 @@ def moment(us: int) -> datetime:
 def micros(when: datetime) -> int:
     """Microseconds since the epoch."""
     return (when - EPOCH) // timedelta(microseconds=1)
-
-
-def _hour(when: datetime) -> int:
-    return micros(when) // MINUTE_US // 60
 
 
 @dataclass
@@ -174,6 +171,9 @@ class Pipeline:
         self._counts_since = time.monotonic()
         self._read_positions(first)
         self._state: State = state_from_rows(store.rows("rule_state").to_pylist())
+        lookback = parts.rules_settings.max_lookback
+        self._judged = Watch(self._newest_ingested if self._newest_ingested != EPOCH else None, lookback)
+        self._tally = Tally(lookback)
         self._watch = LogWatch(brokers, first)
         self._published_at = time.monotonic()
         self._ticked_at = 0.0
@@ -354,7 +354,13 @@ class Pipeline:
         _phase(draft, "kpis", began)
 
     def _note_received(self, draft: Draft, rows: pa.Table) -> None:
-        """The newest log time of each topic and partition."""
+        """The newest log time of each topic and partition, and what came in each minute of the log."""
+        minutes = rows.select(["topic", "reason"]).append_column(
+            "minute", pc.floor_temporal(rows["received_at"], unit="minute")
+        )
+        came = minutes.group_by(["topic", "minute"]).aggregate([([], "count_all"), ("reason", "count")])
+        for row in came.to_pylist():
+            self._tally.count(row["topic"], row["minute"], row["count_all"], row["reason_count"])
         newest = rows.group_by(["topic", "source_partition"]).aggregate([("received_at", "max")])
         for row in newest.to_pylist():
             self._note(draft, row["topic"], row["source_partition"], row["received_at_max"])
@@ -524,16 +530,18 @@ class Pipeline:
             decoded.unpersist()
 
     def _spark_figures(self, decoded: DataFrame, draft: Draft) -> None:
-        """Counts and newest log times; one row a partition comes to the driver."""
+        """Counts and newest log times; one row a partition and minute comes to the driver."""
         figures = (
-            decoded.groupBy("topic", "source_partition")
+            decoded.groupBy("topic", "source_partition", transforms.minute_of("received_at").alias("minute"))
             .agg(
                 F.max("received_at").alias("received_at"),
+                F.count("*").alias("messages"),
                 F.sum(F.col("reason").isNotNull().cast("long")).alias("bad"),
             )
             .toArrow()
         )
-        for row in figures.to_pylist():
+        for row in figures.sort_by("minute").to_pylist():
+            self._tally.count(row["topic"], row["minute"], row["messages"], row["bad"])
             self._note(draft, row["topic"], row["source_partition"], row["received_at"])
             draft.counts[row["topic"], "bad"] += row["bad"]
             # Messages that are no events still were read.
@@ -766,17 +774,15 @@ class Pipeline:
             received=draft.received,
             first_event_at={topic: min(first) for topic, first in firsts.items() if first},
             unreadable=unreadable,
+            unwatched=self._judged.look(draft.ingested_at),
+            read=self._tally.counts,
         )
-        kpis = {}
-        for name, spans in due(parts.rules, self._state, moment_, lookback).items():
-            fresh = draft.changed_hours.get(name, {})
-            hours = sorted({hour for start, end in spans for hour in range(_hour(start), _hour(end) + 1)})
-            rows = pa.concat_tables([fresh[h] if h in fresh else self._hours[name].hour(h) for h in hours])
-            ends = rows["window_end"].cast(pa.int64()).to_numpy()
-            wanted = np.zeros(len(ends), dtype=np.bool_)
-            for start, end in spans:
-                wanted |= (ends > micros(start)) & (ends <= micros(end))
-            kpis[name] = rows.filter(pa.array(wanted))
+        kpis = {
+            name: self._hours[name].ending_within(
+                [(micros(start), micros(end)) for start, end in spans], draft.changed_hours.get(name, {})
+            )
+            for name, spans in due(parts.rules, self._state, moment_, lookback).items()
+        }
         return evaluate(
             parts.rules,
             self._state,
@@ -880,8 +886,9 @@ class Pipeline:
         self.store.publish(changes, "maintenance")
         self._newest_ingested = draft.ingested_at
         self._published_at = time.monotonic()
-        for hours in self._hours.values():
-            hours.clear()
+        if run.rows_expired:
+            for hours in self._hours.values():
+                hours.clear()
         pa.default_memory_pool().release_unused()
         metrics.MAINTENANCE.observe(time.perf_counter() - started)
 

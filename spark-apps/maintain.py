@@ -26,6 +26,7 @@ from lakehouse.alerting import state_from_rows
 from lakehouse.files import LiveFile
 from lakehouse.maintenance import Maintenance, Run
 from lakehouse.nessie import Nessie, NessieError
+from lakehouse.nessie_sweep import NessieSweep
 from lakehouse.objects import Objects, S3Error
 from lakehouse.repository import copy_repository, refuse_while_driver_runs
 from lakehouse.settings import (
@@ -38,7 +39,6 @@ from lakehouse.settings import (
     check_spans,
     exit_on_user_error,
 )
-from lakehouse.sweep import NessieSweep
 from lakehouse.tables import TABLES
 from session import SparkSettings, open_session
 from store import Change, Store

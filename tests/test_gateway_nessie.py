@@ -64,7 +64,8 @@ class Publishes(Nessie):
         changes: bool = False,
     ) -> Iterator[Logged]:
         self._look()
-        until = datetime.fromisoformat(where.split("'")[1]) if where else datetime.max.replace(tzinfo=UTC)
+        _, _, then = name.partition("*")
+        until = datetime.fromisoformat(then) if then else datetime.max.replace(tzinfo=UTC)
         newest = self.hashes.index(commit) if commit else len(self.hashes) - 1
         for number in reversed(range(newest + 1)):
             at = START + timedelta(seconds=number)

