@@ -159,7 +159,7 @@ def total(found: Sample, name: str) -> float:
 
 
 class Batches(threading.Thread):
-    """Looks at the driver's page five times a second, until `stop`: how long each batch took, and how much waits.
+    """Looks at the driver's page twice a second, until `stop`: how long each batch took, and how much waits.
 
     `taken` and `lag` hold (minute since the start of the watch, seconds or messages).
     """
@@ -174,7 +174,7 @@ class Batches(threading.Thread):
 
     def run(self) -> None:
         before = sample(self._demo)
-        while not self._ended.wait(0.2):
+        while not self._ended.wait(0.5):
             now = sample(self._demo)
             minute = (time.monotonic() - self._began) / 60
             count = total(now, "tillwatch_ingest_batch_seconds_count") - total(
