@@ -23,7 +23,7 @@ class SparkSettings(Section, section="spark"):
     conf: dict[str, str] = Field({}, description="more of Spark's own settings, by name: executors and so on")
     jars: str = Field("", description="directory with the jars; empty: where `make stack` puts them")
     trigger: Duration = Field(timedelta(seconds=1), description="from one batch's begin to the next one's")
-    batch_rows: int = Field(60_000, ge=1, description="messages of all topics in a batch, at most (count)")
+    batch_rows: int = Field(20_000, ge=1, description="messages of all topics in a batch, at most (count)")
     collect_rows: int = Field(
         20_000, ge=0, description="batches up to this size are finished in the driver, larger ones by Spark (count)"
     )
