@@ -25,19 +25,18 @@ from bench.report import Report
 from bench.servers import Servers
 
 POINTS = (
-    "read",
-    "decoded",
-    "deduped",
-    "raw-written",
-    "dead-letters-written",
-    "kpis-written",
-    "alerts-written",
-    "positions-written",
-    "before-merge",
-    "after-merge",
+    "read:2",
+    "decoded:2",
+    "deduped:2",
+    "raw-written:2",
+    "dead-letters-written:2",
+    "kpis-written:2",
+    "alerts-written:3",
+    "positions-written:3",
+    "before-merge:3",
+    "after-merge:3",
 )
-# A batch of duplicates alone is no publish: the next heartbeat tells that they are read.
-SETTINGS: Mapping[str, str] = {"INGEST_HEARTBEAT_EVERY": "2 s"}
+"""NAME:N, the Nth time a driver comes there: in its second batch. The first publish after a start has no events."""
 _POINT_WITHIN_S = 300
 _RANDOM_WITHIN_S = 12.0
 """The first batch after a start takes about this long, later ones a second."""
@@ -61,22 +60,17 @@ def run(
     at_random: int,
     seed: int = 11,
 ) -> Killed:
-    """Send the messages in pieces, a kill during each; at the end all is in.
-
-    A point is NAME or NAME:N, for the Nth time that the driver comes to it.
-    """
+    """Send the messages in pieces, a kill during each; at the end all is in."""
     found = Killed()
     draw = random.Random(seed)
     pieces = _pieces(messages, len(points) + at_random + 1)
     began = time.monotonic()
     for number, point in enumerate(points):
-        with _sending(pipeline, pieces.pop(0)):
-            pipeline.start_engine(**_way(number), _TILLWATCH_KILL_AT=point if ":" in point else f"{point}:1")
+        with _sending(pipeline, pieces.pop(0), {**_way(number), "_TILLWATCH_KILL_AT": point}):
             pipeline.wait_killed(_POINT_WITHIN_S)
         found.points.append(point)
     for number in range(at_random):
-        with _sending(pipeline, pieces.pop(0)):
-            pipeline.start_engine(**_way(number))
+        with _sending(pipeline, pieces.pop(0), _way(number)):
             pipeline.wait_reading()
             time.sleep(draw.uniform(0, _RANDOM_WITHIN_S))
             pipeline.kill_engine()
@@ -100,24 +94,31 @@ def _pieces(messages: Sequence[Message], count: int) -> list[Sequence[Message]]:
 
 
 @contextmanager
-def _sending(pipeline: Pipeline, messages: Sequence[Message]) -> Iterator[None]:
-    """Half of the messages are there before, the rest come while the driver starts and works, all of them at last."""
+def _sending(pipeline: Pipeline, messages: Sequence[Message], variables: Mapping[str, str]) -> Iterator[None]:
+    """A driver that finds half of the messages; the rest comes, bit by bit, once it has published those."""
     half = len(messages) // 2
     pipeline.send(messages[:half])
+    pipeline.start_engine(**variables)
+    ended = threading.Event()
     failed: list[BaseException] = []
 
     def trickle() -> None:
         try:
-            for piece in _pieces(messages[half:], 20):
+            while pipeline.behind() and not ended.wait(0.2):
+                pass
+            for piece in _pieces(messages[half:], 10):
                 pipeline.send(piece)
-                time.sleep(0.8)
+                ended.wait(0.5)
         except BaseException as error:
             failed.append(error)
 
     sender = threading.Thread(target=trickle, daemon=True)
     sender.start()
-    yield
-    sender.join()
+    try:
+        yield
+    finally:
+        ended.set()
+        sender.join()
     if failed:
         raise failed[0]
 
@@ -133,7 +134,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="tillwatch-bench-") as folder,
         Servers(Path(folder) / "servers", free_offset()) as servers,
-        Stack(servers, Path(folder) / "stack", SETTINGS) as pipeline,
+        Stack(servers, Path(folder) / "stack") as pipeline,
     ):
         found = run(pipeline, messages, POINTS, arguments.random, arguments.seed)
     report = Report("stack_kills", f"{arguments.events:,} events, seed {arguments.seed}; kill -9 of the driver")

@@ -247,8 +247,9 @@ def main() -> None:
         level=logging.DEBUG if arguments.verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    for name in ("pyiceberg", "urllib3", "asyncio", "py4j", "kafka"):
+    for name in ("pyiceberg", "urllib3", "asyncio", "py4j"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # the watch says itself when Kafka does not answer
     urllib3.disable_warnings()
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,8 +15,8 @@ from tests.stack.conftest import Stack
 @pytest.mark.timeout(600)
 def test_tables_are_those_of_a_run_without_kills(stack: Stack) -> None:
     messages = mixture(4000, 11, datetime.now(UTC))
-    points = ("kpis-written", "before-merge:2", "after-merge")
-    with Pipeline(stack.servers, stack.tmp / "pipeline", stack_kills.SETTINGS) as pipeline:
+    points = ("kpis-written:2", "before-merge:3", "after-merge:3")
+    with Pipeline(stack.servers, stack.tmp / "pipeline") as pipeline:
         found = stack_kills.run(pipeline, messages, points, at_random=2)
     assert found.differences == []
     assert found.exit_code == 0
