@@ -403,7 +403,7 @@ class Store:
             if any(reference.name == self.branch for reference in self.nessie.references()):
                 raise
             raise NewerDriver(
-                f"The working branch {self.branch} is gone: a driver that was started later has taken over."
+                f"The working branch {self.branch} is gone: a newer driver has taken over."
             ) from None
         reach("after-merge")
         self.head = head
