@@ -402,9 +402,7 @@ class Store:
         except NessieGone:
             if any(reference.name == self.branch for reference in self.nessie.references()):
                 raise
-            raise NewerDriver(
-                f"The working branch {self.branch} is gone: a newer driver has taken over."
-            ) from None
+            raise NewerDriver(f"The working branch {self.branch} is gone: a newer driver has taken over.") from None
         reach("after-merge")
         self.head = head
         self.sequence += 1
