@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any
 
 import pyarrow as pa
-import sqlglot
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -164,6 +163,8 @@ def kpi_rows(
 @cache
 def spark_sql(table: str, statuses: tuple[str, ...]) -> str:
     """The query of a KPI table in Spark's dialect; the session's zone is UTC, so zoned times do as well."""
+    import sqlglot  # here, not above: each Python worker of the executors would load it too, for half a second
+
     return sqlglot.transpile(kpi_sql(table, statuses), read="duckdb", write="spark")[0]
 
 
