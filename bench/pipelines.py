@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 
 from bench.mixture import Message
 from bench.servers import Servers
-from lakehouse.dremio import Dremio, DremioError, NotFound
+from lakehouse.dremio import Dremio, NotFound, Timeout, Unavailable
 from lakehouse.events import TOPICS
 from lakehouse.settings import PORTS, ROOT, DremioSettings, KafkaSettings
 from lakehouse.sinks import EventLogSink, KafkaSink, Sink
@@ -202,13 +202,16 @@ class Pipeline(ABC):
             sink.close()
 
     def positions(self, commit: str | None = None) -> Offsets:
-        """What is in, at one commit (None: the head); empty before the first publish, or while nobody answers."""
+        """What is in, at one commit (None: the head); empty before the first publish, or while nobody answers.
+
+        Raises DremioError where the gateway answers and cannot read it.
+        """
         at = f' AT COMMIT "{commit}"' if commit else ""
         try:
             rows = self.dremio.sql(
                 f"SELECT topic, source_partition, next_offset FROM {CATALOG}.{SCHEMA}.ingest_positions{at}"
             ).to_pylist()
-        except DremioError:
+        except (NotFound, Unavailable, Timeout):
             return {}
         return {(row["topic"], row["source_partition"]): row["next_offset"] for row in rows}
 

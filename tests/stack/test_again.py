@@ -47,9 +47,7 @@ def test_all_messages_again_and_a_driver_that_lost_its_directory(
         pipeline.wait_until_read()
         assert problems(pipeline, messages[:1000], delivered_again=True) == []
         assert pipeline.stop_engine() == 0
-        for path in pipeline.data_dir.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
+        shutil.rmtree(pipeline.data_dir / "spark")
         pipeline.send(messages[500:])
         pipeline.start_engine()
         pipeline.wait_until_read()
@@ -104,8 +102,7 @@ def test_a_log_that_is_shorter_than_the_positions_is_refused(
         restore(stack, "kafka", copy)
         pipeline.start_engine()
         assert pipeline.engine.wait(90) not in (0, None)
-        assert "Traceback" not in pipeline.log()
-        assert "_topic was read up to offset" in pipeline.last_words()
+        assert "was read up to offset" in pipeline.last_words(1)
         assert problems(pipeline, messages) == []
 
 

@@ -30,7 +30,7 @@ def test_the_older_of_two_drivers_ends_with_its_reason_and_the_tables_are_right(
         newer.wait_reading()
         older.send(messages[500:1000])
         assert older.engine.wait(60) == 0
-        assert "a driver that was started later has taken over" in older.last_words(3), older.last_words()
+        assert "a newer driver has taken over" in older.last_words(3), older.last_words()
         newer.send(messages[1000:])
         newer.wait_until_read()
         assert differences(read(newer.dremio), expected(messages, datetime.now(UTC))) == []
