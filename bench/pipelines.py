@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -293,7 +293,8 @@ class Stack(Pipeline):
         from lakehouse.topics import ensure_topics
 
         partitions = int(self.variables.get("TILLWATCH_KAFKA_PARTITIONS", 1))
-        ensure_topics(KafkaSettings.load(brokers=self.brokers, partitions=partitions))
+        settings = KafkaSettings.load(brokers=self.brokers, partitions=partitions)
+        _once_kafka_answers(lambda: ensure_topics(settings))
         return KafkaSink(self.brokers)
 
     @property
@@ -303,7 +304,22 @@ class Stack(Pipeline):
     def log_ends(self) -> Offsets:
         from lakehouse.topics import log_ends
 
-        return {place: end for place, (_, end) in log_ends(self.brokers).items() if place[0] in TOPICS}
+        ends = _once_kafka_answers(lambda: log_ends(self.brokers))
+        return {place: end for place, (_, end) in ends.items() if place[0] in TOPICS}
+
+
+def _once_kafka_answers[T](ask: Callable[[], T]) -> T:
+    """The answer, asked again for half a minute: after a restart of Kafka the connection that is held is a dead one."""
+    from lakehouse.topics import KafkaDown
+
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return ask()
+        except KafkaDown:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def patient(uri: str) -> Dremio:

@@ -17,6 +17,8 @@ from lakehouse.events import CLICKS_TOPIC
 from lakehouse.nessie import Nessie
 from tests.stack.conftest import Stack
 
+pytestmark = pytest.mark.full
+
 SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s", "SPARK_RETRY_FOR": "1 s"}
 
 
