@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from lakehouse.nessie import MAIN, Nessie
-from lakehouse.settings import ROOT, Shared
+from lakehouse.settings import ROOT, Shared, claim_port
 from tillwatch import jars
 from tillwatch.servers import SERVERS, answers, java_home, needed_jars
 
@@ -101,6 +101,8 @@ class Servers:
         """Start these servers, all by default, and wait until they answer; those that run already stay."""
         wanted = [name for name in names or self.names if not self.runs(name)]
         for name in wanted:
+            # An answer from somebody else's server would be taken for this one's.
+            claim_port(self.shared.port(name))
             with self.log(name).open("ab") as log:
                 self._processes[name] = subprocess.Popen(
                     [sys.executable, "-m", "tillwatch.servers", name],

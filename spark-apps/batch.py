@@ -425,13 +425,15 @@ class Pipeline:
             position = draft.positions[topic, row["source_partition"]]
             position.first_event_at = min(row["event_at_min"], position.first_event_at or row["event_at_min"])
 
+    def _closed(self, topic: str) -> datetime:
+        """Minutes that ended by then were judged: what comes for them is late."""
+        reads = [p.read_to for (t, _), p in self.positions.items() if t == topic]
+        known = [read for read in reads if read is not None]
+        return min(known) - CLOSING_DELAY if known and len(known) == len(reads) else EPOCH
+
     def _late(self, topic: str, times: Any) -> int:
         """How many events came after their minute was closed."""
-        reads = [p.read_to for (t, _), p in self.positions.items() if t == topic]
-        if not reads or None in reads:
-            return 0
-        closed = micros(min(read for read in reads if read) - CLOSING_DELAY)
-        return int(((times // MINUTE_US + 1) * MINUTE_US <= closed).sum())
+        return int(((times // MINUTE_US + 1) * MINUTE_US <= micros(self._closed(topic))).sum())
 
     def _kpis(self, draft: Draft) -> None:
         """Recompute the KPI rows of touched minutes, and of window ends that time has made due, in memory."""
@@ -565,10 +567,15 @@ class Pipeline:
         # Not persist(): Spark computes what it holds of a table anew after each write to that table, and after the
         # append of these very rows none of them would be new.
         fresh = transforms.fresh(good, stored).localCheckpoint()
-        first = fresh.groupBy("source_partition").agg(F.min("event_at").alias("first"), F.count("*").alias("rows"))
+        closed = self._closed(topic)
+        late = (transforms.minute_of("event_at") + F.expr("INTERVAL 1 MINUTE") <= F.lit(closed)).cast("long")
+        first = fresh.groupBy("source_partition").agg(
+            F.min("event_at").alias("first"), F.count("*").alias("rows"), F.sum(late).alias("late")
+        )
         new = 0
         for of_partition in first.toArrow().to_pylist():
             new += of_partition["rows"]
+            draft.counts[topic, "late"] += of_partition["late"]
             position = draft.positions[topic, of_partition["source_partition"]]
             position.first_event_at = min(of_partition["first"], position.first_event_at or of_partition["first"])
         draft.counts[topic, "good"] += new

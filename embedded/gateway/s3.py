@@ -248,6 +248,8 @@ class S3Files:
     def _fetch(self, location: str, copy: _Copy) -> None:
         """Copy a file; what goes wrong is told to all who wait for it."""
         try:
+            # It may have been cleaned away while the gateway ran.
+            self._folder.mkdir(parents=True, exist_ok=True)
             size = self._s3.fetch(location, copy.path)
         except BaseException as error:
             with self._lock:

@@ -67,7 +67,7 @@ def test_spark_makes_the_tables_that_the_embedded_engine_makes(
         assert pipeline.stop_engine() == 0
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_real_order_history_is_there_to_the_cent(stack: Stack) -> None:
     with Pipeline(stack.servers, stack.tmp / "pipeline", cdnow.SETTINGS) as pipeline:
         found = cdnow.plain(pipeline)["once"]
