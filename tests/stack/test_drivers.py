@@ -7,12 +7,16 @@ import urllib.request
 from collections import Counter
 from datetime import UTC, datetime
 
+import pytest
+
 from bench.mixture import mixture
 from bench.parity import differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
 from lakehouse.settings import PORTS
 from tests.stack.conftest import Stack
+
+pytestmark = pytest.mark.full
 
 SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s"}
 

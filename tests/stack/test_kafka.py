@@ -22,6 +22,8 @@ from lakehouse.sinks import KafkaSink, SinkDown, SinkError
 from lakehouse.topics import KafkaLog, ensure_topics, log_ends
 from tests.stack.conftest import Stack
 
+pytestmark = pytest.mark.full
+
 ORDERS = "orders_topic"
 
 
