@@ -63,7 +63,7 @@ def main() -> None:
             stack.sleep(10)
             memory = max(memory, sum(memory_by_part(stack).values()))
             ends.append(interrupt(stack))
-    report = Report("stack-start", f"make stack, installed, jars there, empty data directory, {runs} run(s)")
+    report = Report("stack_start", f"make stack, installed, jars there, empty data directory, {runs} run(s)")
     report.row("make stack to the first row answered, slowest", max(rows), "s", at_most=ROW_LIMIT_S)
     report.row("Ctrl-C to the end of the last process, slowest", max(ends), "s", at_most=END_LIMIT_S)
     report.row("CPU that all processes have used by the first row", busy, "s")
