@@ -41,7 +41,7 @@ def conditions() -> list[str]:
     lines = []
     for path in sorted(RESULTS.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
-        if any(figure["kept"] is not None for figure in content.get("figures", ())):
+        if "figures" in content and any(figure["kept"] is not None for figure in content["figures"]):
             lines.append(f"- `{content['bench']}`: {content['conditions']} ({content['machine']}).")
     return lines
 
