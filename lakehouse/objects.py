@@ -1,25 +1,24 @@
 """Objects in S3: read, list and delete thousands, each with few requests.
 
-pyarrow's file system (s3.py) asks twice for a small file, and deletes one at a time with four requests each.
-Requests are signed as in https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html.
+pyarrow's file system (spark-apps/s3.py) asks twice for a small file, and deletes one at a time with four requests each.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import batched
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import urllib3
 
 from lakehouse.files import Stored
+from lakehouse.s3_signature import Signature
 from lakehouse.settings import S3Settings
 
 # The most that one request may name.
@@ -39,9 +38,7 @@ class Objects:
 
     def __init__(self, settings: S3Settings, *, timeout_s: float = 15.0, connections: int = 4) -> None:
         self._endpoint = settings.endpoint
-        self._host = urlsplit(settings.endpoint).netloc
-        self._account, self._secret = settings.access_key, settings.secret_key.get_secret_value()
-        self._region = settings.region
+        self._signature = Signature(settings)
         self._http = urllib3.PoolManager(
             maxsize=connections,
             timeout=urllib3.Timeout(connect=2.0, read=timeout_s),
@@ -97,7 +94,7 @@ class Objects:
         path = quote(f"/{bucket}/{key}" if key else f"/{bucket}", safe="/-_.~")
         words = sorted((quote(k, safe="-_.~"), quote(v, safe="-_.~")) for k, v in (query or {}).items())
         text = "&".join(f"{name}={value}" for name, value in words)
-        headers = self._signed(method, path, text, body)
+        headers = self._signature.headers(method, path, text, body)
         if body:
             headers["content-md5"] = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         url = f"{self._endpoint}{path}" + (f"?{text}" if text else "")
@@ -119,24 +116,6 @@ class Objects:
             case 429 | 500 | 502 | 503 | 504:
                 raise S3Down(sentence)
         raise S3Error(sentence)
-
-    def _signed(self, method: str, path: str, query: str, body: bytes) -> dict[str, str]:
-        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        digest = hashlib.sha256(body).hexdigest()
-        headers = {"host": self._host, "x-amz-content-sha256": digest, "x-amz-date": stamp}
-        names = ";".join(headers)
-        lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-        request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{digest}"
-        scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-        key = f"AWS4{self._secret}".encode()
-        for word in scope.split("/"):
-            key = hmac.digest(key, word.encode(), "sha256")
-        signature = hmac.digest(key, text.encode(), "sha256").hex()
-        headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={self._account}/{scope}, SignedHeaders={names}, Signature={signature}"
-        )
-        return headers
 
 
 def _parts(uri: str) -> tuple[str, str]:

@@ -214,8 +214,7 @@ class Pipeline:
             if position.next_offset < ends.first:
                 self._lose(partition, position, ends)
             self.positions[partition] = position
-        reads = [position.read_to for position in self.positions.values()]
-        self._as_of = min((read for read in reads if read), default=None) if all(reads) else None
+        self._as_of = as_of_(self.positions)
 
     def _lose(self, partition: Partition, position: Position, ends: Ends) -> None:
         """What lies before the log's first offset is lost; say so and go on."""
@@ -427,9 +426,8 @@ class Pipeline:
 
     def _closed(self, topic: str) -> datetime:
         """Minutes that ended by then were judged: what comes for them is late."""
-        reads = [p.read_to for (t, _), p in self.positions.items() if t == topic]
-        known = [read for read in reads if read is not None]
-        return min(known) - CLOSING_DELAY if known and len(known) == len(reads) else EPOCH
+        read_to = as_of_({place: p for place, p in self.positions.items() if place[0] == topic})
+        return read_to - CLOSING_DELAY if read_to is not None else EPOCH
 
     def _late(self, topic: str, times: Any) -> int:
         """How many events came after their minute was closed."""
@@ -674,7 +672,7 @@ class Pipeline:
     def _forget_spark(self, names: set[str]) -> None:
         """Spark has written to these tables: what is in memory of them is no longer whole."""
         for name in names:
-            self.store.moved(name)
+            self.store.reload(name)
         for topic, table in RAW_OF_TOPIC.items():
             if table.name in names:
                 self._minutes[topic] = MinuteRows(self.store, table, self._parts.ingest.rows_in_memory)
@@ -762,22 +760,20 @@ class Pipeline:
     def _judge(self, draft: Draft) -> tuple[list[Any], State]:
         parts = self._parts
         lookback = parts.rules_settings.max_lookback
-        by_topic: dict[str, list[Position]] = {}
-        for (topic, _), position in draft.positions.items():
-            by_topic.setdefault(topic, []).append(position)
-        read_to = {
-            topic: min(p.read_to for p in held if p.read_to is not None)
-            for topic, held in by_topic.items()
-            if all(p.read_to is not None for p in held)
+        by_topic: dict[str, dict[Partition, Position]] = {}
+        for place, position in draft.positions.items():
+            by_topic.setdefault(place[0], {})[place] = position
+        read_to = {topic: as_of_(held) for topic, held in by_topic.items()}
+        firsts = {
+            topic: [p.first_event_at for p in held.values() if p.first_event_at] for topic, held in by_topic.items()
         }
-        firsts = {topic: [p.first_event_at for p in held if p.first_event_at] for topic, held in by_topic.items()}
         unreadable = {
             topic: [*self._lost.get(topic, ()), *spans]
             for topic, spans in self._watch.unreadable(draft.ingested_at).items()
         } or dict(self._lost)
         moment_ = Moment(
             now=draft.ingested_at,
-            read_to=read_to,
+            read_to={topic: read for topic, read in read_to.items() if read is not None},
             received=draft.received,
             first_event_at={topic: min(first) for topic, first in firsts.items() if first},
             unreadable=unreadable,

@@ -31,7 +31,7 @@ from lakehouse.files import HOUR_US, LiveFile
 from lakehouse.nessie import MAIN, Nessie, NessieConflict, NessieError, NessieGone, TableAt
 from lakehouse.settings import NessieSettings, S3Settings, UserError
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema
-from objects import ensure_bucket, iceberg_io, key_of, open_s3
+from s3 import ensure_bucket, iceberg_io, key_of, open_s3
 from session import io_properties
 
 logger = logging.getLogger("tillwatch.driver")
@@ -379,11 +379,8 @@ class Store:
             .commit()
         )
 
-    def moved(self, name: str) -> None:
-        """Spark has written to a table: read its files anew."""
-        self.reload(name)
-
     def reload(self, name: str) -> None:
+        """Read a table's live files anew: at the start, and after Spark has written to it."""
         location = self._working(name).metadata_location
         table = self.tables.get(name) or TableFiles(self, TABLES[name])
         table.load(FromInputFile.table_metadata(self.io.new_input(location)))
@@ -514,6 +511,3 @@ def reach(point: str) -> None:
         _reached += 1
         if _reached >= int(_KILL_AFTER or 1):
             os.kill(os.getpid(), 9)
-
-
-__all__ = ["MAIN", "Change", "NewerDriver", "Store", "TableFiles", "reach"]

@@ -6,9 +6,7 @@ question over the last minutes meets dozens of small files, so here each costs o
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
-import hmac
 import logging
 import re
 import shutil
@@ -19,12 +17,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import urllib3
 
 from embedded.gateway.errors import Kind, Refusal
+from lakehouse.s3_signature import Signature
 from lakehouse.settings import S3Settings
 from lakehouse.tables import CATALOG
 
@@ -34,7 +33,6 @@ SIDE_BY_SIDE = 8
 TIMEOUT_S = 4.0
 """Below dremio.plan_timeout, so that a reader hears which server is away."""
 _PIECE = 1 << 20
-_NOTHING = hashlib.sha256(b"").hexdigest()
 
 
 class S3:
@@ -46,11 +44,8 @@ class S3:
 
     def __init__(self, settings: S3Settings) -> None:
         self._endpoint = settings.endpoint
-        self._host = urlsplit(settings.endpoint).netloc
         self._access_key = settings.access_key
-        self._secret_key = settings.secret_key.get_secret_value()
-        self._region = settings.region
-        self._key: tuple[str, bytes] = ("", b"")
+        self._signature = Signature(settings)
         self._http = urllib3.PoolManager(maxsize=2 * SIDE_BY_SIDE, timeout=TIMEOUT_S, retries=False)
 
     def get(self, location: str) -> bytes:
@@ -104,7 +99,7 @@ class S3:
         url = f"{self._endpoint}{path}" + (f"?{text}" if text else "")
         for last in (False, True):
             try:
-                headers = self._signed(method, path, text)
+                headers = self._signature.headers(method, path, text)
                 answer = self._http.request(method, url, headers=headers, preload_content=whole)
                 break
             except urllib3.exceptions.HTTPError as error:
@@ -129,31 +124,6 @@ class S3:
 
     def _down(self, error: Exception) -> Refusal:
         return unavailable(f"S3 at {self._endpoint} does not answer: {plain_reason(error)}")
-
-    def _signed(self, method: str, path: str, query: str) -> dict[str, str]:
-        """Headers with AWS signature version 4 of a request without a body."""
-        now = dt.datetime.now(dt.UTC)
-        moment, day = f"{now:%Y%m%dT%H%M%SZ}", f"{now:%Y%m%d}"
-        headers = {"host": self._host, "x-amz-content-sha256": _NOTHING, "x-amz-date": moment}
-        names = ";".join(headers)
-        lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-        request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{_NOTHING}"
-        scope = f"{day}/{self._region}/s3/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-        signature = hmac.new(self._day_key(day), text.encode(), hashlib.sha256).hexdigest()
-        headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={self._access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
-        )
-        return headers
-
-    def _day_key(self, day: str) -> bytes:
-        held = self._key
-        if held[0] != day:
-            key = f"AWS4{self._secret_key}".encode()
-            for part in (day, self._region, "s3", "aws4_request"):
-                key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-            held = self._key = (day, key)
-        return held[1]
 
 
 def _parts(location: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from lakehouse.objects import Objects, S3Down, S3Error
 from lakehouse.repository import copy_repository, refuse_while_driver_runs
 from lakehouse.settings import NessieSettings, RetentionSettings, S3Settings, UserError
 from lakehouse.tables import INGEST_POSITIONS, PIPELINE_METRICS, SCHEMA, arrow_schema
-from objects import ensure_bucket, iceberg_io, open_s3
+from s3 import ensure_bucket, iceberg_io, open_s3
 from tests.stack.conftest import Stack
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
