@@ -39,7 +39,7 @@ RETENTION = {
     "TILLWATCH_RETENTION_FIRST_OF_MINUTE": "10 min",
     "TILLWATCH_RETENTION_SWEEP_AGE": "30 s",
 }
-EVERY_S = 2.0
+EVERY_S = 1.0
 
 
 class Questions:

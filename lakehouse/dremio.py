@@ -286,7 +286,13 @@ class Dremio:
             except flight.FlightUnavailableError as error:
                 # Dremio closes connections that were idle for 30 s: the first call after a pause may find it closed.
                 if last:
-                    raise Unavailable(f"No Dremio answers at {self._settings.uri}: {sentence(error)}") from None
+                    # Only a server that answers adds a detail: it is there, and something behind it is not.
+                    said = (
+                        "Dremio at {} cannot answer now: {}"
+                        if "Detail:" in str(error)
+                        else "No Dremio answers at {}: {}"
+                    )
+                    raise Unavailable(said.format(self._settings.uri, sentence(error))) from None
             except flight.FlightTimedOutError:
                 raise Timeout(
                     f"Dremio at {self._settings.uri} gave no answer within "

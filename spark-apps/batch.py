@@ -13,6 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -102,6 +103,24 @@ class Parts:
     max_event_age: timedelta | None
 
 
+@dataclass(frozen=True)
+class Span:
+    """Times of events, the first and the last included, and how many events."""
+
+    low: datetime
+    high: datetime
+    rows: int
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """Events of one topic that are not stored yet, held by Spark."""
+
+    topic: str
+    rows: DataFrame
+    span: Span
+
+
 @dataclass
 class Draft:
     """What a publish will be made of, while it is being made."""
@@ -162,7 +181,6 @@ class Pipeline:
         self._minutes = {t: MinuteRows(store, table, bound.rows_in_memory) for t, table in RAW_OF_TOPIC.items()}
         self._hours = {table.name: KpiHours(store, table) for table in KPI_TABLES}
         self._maintenance = Maintenance(store, parts.retention)
-        self._sweep = BackgroundSweep(NessieSweep(store.nessie, Objects(store.s3), parts.retention))
         self.positions: dict[Partition, Position] = {}
         self._newest_ingested = EPOCH
         self._as_of: datetime | None = None
@@ -174,6 +192,8 @@ class Pipeline:
         lookback = parts.rules_settings.max_lookback
         self._judged = Watch(self._newest_ingested if self._newest_ingested != EPOCH else None, lookback)
         self._tally = Tally(lookback)
+        # Last: each has a thread, which a failure above would leave behind.
+        self._sweep = BackgroundSweep(NessieSweep(store.nessie, Objects(store.s3), parts.retention))
         self._watch = LogWatch(brokers, first)
         self._published_at = time.monotonic()
         self._ticked_at = 0.0
@@ -503,109 +523,114 @@ class Pipeline:
         self._session = decoded.sparkSession
         self.store.share(self._session)
         decoded = decoded.persist()
-        try:
-            self._spark_figures(decoded, draft)
-            began = _phase(draft, "decode", began)
-            reach("decoded")
-            fresh: dict[str, DataFrame] = {}
-            for topic in draft.received:
-                new = self._spark_new_rows(topic, decoded, draft)
-                if new is not None:
-                    fresh[topic] = new
-            began = _phase(draft, "dedupe", began)
-            reach("deduped")
-            for topic, new in fresh.items():
-                self._spark_raw(topic, new, draft)
-            reach("raw-written")
-            if any(draft.counts[topic, "bad"] for topic in TOPICS):
-                rejected = decoded.where(F.col("reason").isNotNull())
-                self._spark_append("dead_letters", transforms.dead_letters(rejected, draft.ingested_at), draft)
-            reach("dead-letters-written")
-            began = _phase(draft, "raw", began)
-            self._read_to(draft)
-            self._spark_kpis(fresh, draft)
-            reach("kpis-written")
-            _phase(draft, "kpis", began)
-        finally:
-            decoded.unpersist()
+        # Topics share no table: side by side, one's planning fills the other's pauses.
+        with ThreadPoolExecutor(len(TOPICS), thread_name_prefix="topic") as topics:
+            try:
+                spans = self._spark_figures(decoded, draft)
+                began = _phase(draft, "decode", began)
+                reach("decoded")
+                found = topics.map(lambda topic: self._spark_new_rows(topic, decoded, spans[topic], draft), spans)
+                fresh = {new.topic: new for new in found if new is not None}
+                began = _phase(draft, "dedupe", began)
+                reach("deduped")
+                list(topics.map(lambda new: self._spark_raw(new, draft), fresh.values()))
+                reach("raw-written")
+                if any(draft.counts[topic, "bad"] for topic in TOPICS):
+                    rejected = decoded.where(F.col("reason").isNotNull())
+                    self._spark_append("dead_letters", transforms.dead_letters(rejected, draft.ingested_at), draft)
+                reach("dead-letters-written")
+                began = _phase(draft, "raw", began)
+                self._read_to(draft)
+                list(topics.map(lambda new: self._spark_kpis(new, draft), fresh.values()))
+                if "clicks_topic" in fresh:
+                    draft.kpis_done = True  # else those of ends that time has made due follow: a handful, from memory
+                reach("kpis-written")
+                _phase(draft, "kpis", began)
+            finally:
+                decoded.unpersist()
 
-    def _spark_figures(self, decoded: DataFrame, draft: Draft) -> None:
-        """Counts and newest log times; one row a partition and minute comes to the driver."""
+    def _spark_figures(self, decoded: DataFrame, draft: Draft) -> dict[str, Span]:
+        """Counts, newest log times and each topic's span of event times; a row a partition and minute is collected."""
         figures = (
             decoded.groupBy("topic", "source_partition", transforms.minute_of("received_at").alias("minute"))
             .agg(
                 F.max("received_at").alias("received_at"),
                 F.count("*").alias("messages"),
                 F.sum(F.col("reason").isNotNull().cast("long")).alias("bad"),
+                F.min("event_at").alias("low"),
+                F.max("event_at").alias("high"),
             )
             .toArrow()
         )
+        spans: dict[str, Span] = {}
         for row in figures.sort_by("minute").to_pylist():
-            self._tally.count(row["topic"], row["minute"], row["messages"], row["bad"])
-            self._note(draft, row["topic"], row["source_partition"], row["received_at"])
-            draft.counts[row["topic"], "bad"] += row["bad"]
-            # Messages that are no events still were read.
-            draft.counts[row["topic"], "good"] += 0
+            topic = row["topic"]
+            self._tally.count(topic, row["minute"], row["messages"], row["bad"])
+            self._note(draft, topic, row["source_partition"], row["received_at"])
+            draft.counts[topic, "bad"] += row["bad"]
+            if row["low"] is not None:
+                held = spans.get(topic, Span(row["low"], row["high"], 0))
+                good = row["messages"] - row["bad"]
+                spans[topic] = Span(min(held.low, row["low"]), max(held.high, row["high"]), held.rows + good)
+        return spans
 
-    def _spark_new_rows(self, topic: str, decoded: DataFrame, draft: Draft) -> DataFrame | None:
+    def _spark_new_rows(self, topic: str, decoded: DataFrame, span: Span, draft: Draft) -> Fresh | None:
         """The rows that are not stored yet, held by Spark; None where there are none."""
         table = RAW_OF_TOPIC[topic]
         good = decoded.where((F.col("topic") == topic) & F.col("reason").isNull())
-        span = good.agg(
-            F.min("event_at").alias("low"), F.max("event_at").alias("high"), F.count("*").alias("rows")
-        ).toArrow()
-        row = span.to_pylist()[0]
-        if not row["rows"]:
-            return None
-        stored = (
-            self._session.table(transforms.table_name(table))
-            .where(F.col(str(table.event_time)).between(F.lit(row["low"]), F.lit(row["high"])))
-            .select("event_key", F.col(str(table.event_time)).alias("event_at"))
+        event_at = F.col(str(table.event_time))
+        stored = self._session.table(transforms.table_name(table)).where(
+            event_at.between(F.lit(span.low), F.lit(span.high))
         )
         # Not persist(): Spark computes what it holds of a table anew after each write to that table, and after the
         # append of these very rows none of them would be new.
-        fresh = transforms.fresh(good, stored).localCheckpoint()
+        fresh = transforms.fresh(good, stored.select("event_key", event_at.alias("event_at"))).localCheckpoint()
         closed = self._closed(topic)
         late = (transforms.minute_of("event_at") + F.expr("INTERVAL 1 MINUTE") <= F.lit(closed)).cast("long")
-        first = fresh.groupBy("source_partition").agg(
-            F.min("event_at").alias("first"), F.count("*").alias("rows"), F.sum(late).alias("late")
+        figures = fresh.groupBy("source_partition").agg(
+            F.min("event_at").alias("low"),
+            F.max("event_at").alias("high"),
+            F.count("*").alias("rows"),
+            F.sum(late).alias("late"),
+            F.sum(F.col("key_conflict").cast("long")).alias("key_conflict"),
         )
-        new = 0
-        for of_partition in first.toArrow().to_pylist():
-            new += of_partition["rows"]
-            draft.counts[topic, "late"] += of_partition["late"]
-            position = draft.positions[topic, of_partition["source_partition"]]
-            position.first_event_at = min(of_partition["first"], position.first_event_at or of_partition["first"])
+        found = figures.toArrow().to_pylist()
+        new = sum(row["rows"] for row in found)
         draft.counts[topic, "good"] += new
-        draft.counts[topic, "duplicate"] += row["rows"] - new
-        return fresh if new else None
+        draft.counts[topic, "duplicate"] += span.rows - new
+        for row in found:
+            draft.counts[topic, "late"] += row["late"]
+            draft.counts[topic, "key_conflict"] += row["key_conflict"]
+            position = draft.positions[topic, row["source_partition"]]
+            position.first_event_at = min(row["low"], position.first_event_at or row["low"])
+        if not new:
+            return None
+        return Fresh(topic, fresh, Span(min(row["low"] for row in found), max(row["high"] for row in found), new))
 
-    def _spark_raw(self, topic: str, new: DataFrame, draft: Draft) -> None:
-        table = RAW_OF_TOPIC[topic]
-        self._spark_append(table.name, transforms.raw_rows(new, table, draft.ingested_at), draft)
-        if topic == "errors_topic":
+    def _spark_raw(self, new: Fresh, draft: Draft) -> None:
+        table = RAW_OF_TOPIC[new.topic]
+        self._spark_append(table.name, transforms.raw_rows(new.rows, table, draft.ingested_at), draft)
+        if new.topic == "errors_topic":
             # As many as a batch may hold messages (spark.batch_rows): incidents are told in order, by one judge.
-            draft.alerting += alerting(new.where("alerting").toArrow())
+            draft.alerting += alerting(new.rows.where("alerting").toArrow())
 
     def _spark_append(self, name: str, rows: DataFrame, draft: Draft) -> None:
         rows.writeTo(transforms.table_name(TABLES[name])).append()
         draft.by_spark.add(name)
 
-    def _spark_kpis(self, fresh: Mapping[str, DataFrame], draft: Draft) -> None:
-        statuses = self._parts.orders.counted_statuses
-        for topic, new in fresh.items():
-            name = _KPI_OF_TOPIC[topic]
-            touched = new.select(transforms.minute_of("event_at").alias("minute")).distinct().persist()
-            try:
-                self._spark_replace(TABLES[name], topic, touched, {}, statuses, draft)
-                if topic == "clicks_topic":
-                    self._spark_active_users(touched, statuses, draft)
-            finally:
-                touched.unpersist()
-        if "clicks_topic" in fresh:
-            draft.kpis_done = True  # else those of ends that time has made due follow: a handful, from memory
+    def _spark_kpis(self, new: Fresh, draft: Draft) -> None:
+        """Recompute the KPI rows of touched minutes."""
+        touched = new.rows.select(transforms.minute_of("event_at").alias("minute")).distinct().persist()
+        try:
+            low, high = micros(new.span.low) // MINUTE_US, micros(new.span.high) // MINUTE_US
+            self._spark_replace(TABLES[_KPI_OF_TOPIC[new.topic]], new.topic, touched, touched, (low, high), {}, draft)
+            if new.topic == "clicks_topic":
+                self._spark_active_users(touched, (low, high), draft)
+        finally:
+            touched.unpersist()
 
-    def _spark_active_users(self, touched: DataFrame, statuses: Sequence[str], draft: Draft) -> None:
+    def _spark_active_users(self, touched: DataFrame, minutes: tuple[int, int], draft: Draft) -> None:
+        """The same of the window ends after touched minutes, and of those that time has made due."""
         as_of = as_of_(draft.positions)
         if as_of is None:
             return
@@ -618,10 +643,11 @@ class Pipeline:
         if due_ends:
             rows = ", ".join(f"(TIMESTAMP '{moment(end * MINUTE_US):%Y-%m-%d %H:%M:%S}')" for end in sorted(due_ends))
             ends = ends.unionByName(self._session.sql(f"SELECT * FROM VALUES {rows} AS t(window_end)"))
+        first_end, last_end = min({minutes[0] + 1, *due_ends}), min(max({minutes[1] + WINDOW, *due_ends}), newest)
+        if first_end > last_end:
+            return
         ends = ends.where(F.col("window_end") <= F.lit(moment(newest * MINUTE_US))).distinct().persist()
         try:
-            table = TABLES[ACTIVE_USERS]
-            as_minutes = ends.select(F.col("window_end").alias("minute"))
             read = ends.select(
                 F.explode(
                     F.sequence(
@@ -631,7 +657,10 @@ class Pipeline:
                     )
                 ).alias("minute")
             ).distinct()
-            self._spark_replace(table, "clicks_topic", as_minutes, {"window_ends": ends}, statuses, draft, read=read)
+            as_minutes = ends.select(F.col("window_end").alias("minute"))
+            span = (first_end - WINDOW, last_end)
+            sources = {"window_ends": ends}
+            self._spark_replace(TABLES[ACTIVE_USERS], "clicks_topic", as_minutes, read, span, sources, draft)
         finally:
             ends.unpersist()
 
@@ -640,29 +669,27 @@ class Pipeline:
         table: Table,
         topic: str,
         touched: DataFrame,
+        read: DataFrame,
+        span: tuple[int, int],
         sources: dict[str, DataFrame],
-        statuses: Sequence[str],
         draft: Draft,
-        read: DataFrame | None = None,
     ) -> None:
-        """Recompute the KPI rows of `touched` minutes from raw rows of the minutes `read`; replace their hours."""
+        """Recompute the KPI rows of `touched` minutes from raw rows of the minutes `read`; replace their hours.
+
+        `span`: first and last of all these minutes. As literals: Iceberg then opens only the files of that time.
+        """
         raw = RAW_OF_TOPIC[topic]
-        read = touched if read is None else read
-        span = read.agg(F.min("minute").alias("low"), F.max("minute").alias("high")).toArrow().to_pylist()[0]
-        if span["low"] is None:
-            return
         event_time_column = str(raw.event_time)
-        # Literal bounds: Iceberg then opens only the files of that time.
-        low, high = span["low"], span["high"] + timedelta(minutes=1)
+        low, high = moment(span[0] * MINUTE_US), moment((span[1] + 1) * MINUTE_US)
         rows = self._session.table(transforms.table_name(raw)).where(
             (F.col(event_time_column) >= F.lit(low)) & (F.col(event_time_column) < F.lit(high))
         )
         rows = transforms.rows_of_minutes(rows, read, event_time_column)
+        statuses = self._parts.orders.counted_statuses
         new = transforms.kpi_rows(self._session, table, {raw.name: rows, **sources}, statuses, draft.ingested_at)
         by = str(table.partition_by)
-        # An end of a window may lie in the hour after its last minute.
         from_hour = low.replace(minute=0, second=0, microsecond=0)
-        to_hour = high.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1, minutes=2 * WINDOW)
+        to_hour = high.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         old = self._session.table(transforms.table_name(table)).where(
             (F.col(by) >= F.lit(from_hour)) & (F.col(by) < F.lit(to_hour))
         )

@@ -210,15 +210,21 @@ class Store:
         self._gateway: Any = spark.sparkContext._gateway
         manager = spark._jsparkSession.sessionState().catalogManager()
         self._catalog: Any = manager.catalog(CATALOG).icebergCatalog()
-        self._into_s3()
-        self._open()
+        self._branch_head: str | None = None
+        try:
+            self._into_s3()
+            self._open()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End, and leave no working branch behind; where Nessie does not answer, the next start deletes it."""
         self.uploads.shutdown(wait=False, cancel_futures=True)
         self._commits.shutdown(wait=False, cancel_futures=True)
-        with suppress(NessieError):
-            self.nessie.delete(self.branch, self._branch_head)
+        if self._branch_head is not None:
+            with suppress(NessieError):
+                self.nessie.delete(self.branch, self._branch_head)
 
     # Start ---------------------------------------------------------------------------------------------------------
 
@@ -240,16 +246,18 @@ class Store:
         namespace = self._jvm.org.apache.iceberg.catalog.Namespace.of(self._strings(SCHEMA))
         if not self._catalog.namespaceExists(namespace):
             self._catalog.createNamespace(namespace, self._jvm.java.util.HashMap())
-        for name, table in TABLES.items():
-            identifier = self._identifier(name)
-            if self._catalog.tableExists(identifier):
-                self._catalog.dropTable(identifier, False)
-            if name in self._at:
-                java = self._catalog.registerTable(identifier, self._at[name].metadata_location)
-                self._fit(java, table)
-            else:
-                self._create(identifier, table)
-        list(self._commits.map(self.reload, TABLES))
+        list(self._commits.map(self._open_table, TABLES))
+
+    def _open_table(self, name: str) -> None:
+        identifier = self._identifier(name)
+        if self._catalog.tableExists(identifier):
+            self._catalog.dropTable(identifier, False)
+        if name in self._at:
+            java = self._catalog.registerTable(identifier, self._at[name].metadata_location)
+            self._fit(java, TABLES[name])
+        else:
+            self._create(identifier, TABLES[name])
+        self.reload(name)
 
     def _into_s3(self) -> None:
         """Let the in-memory catalog write to S3: it holds pointers in memory, but files too unless told otherwise.
@@ -393,6 +401,7 @@ class Store:
         """
         working = {name: self._working(name) for name in {*changes, *names} | self._unpublished()}
         try:
+            assert self._branch_head is not None
             self._branch_head = self.nessie.commit(self.branch, self._branch_head, working, message)
             reach("before-merge")
             head = self.nessie.merge(self.branch, self._branch_head, self.head, message)

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import urllib3
@@ -24,7 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 from batch import Parts, Pipeline
 from lakehouse import metrics
 from lakehouse.alerting import load_rules
-from lakehouse.events import TOPICS
+from lakehouse.events import CLICKS_TOPIC, TOPICS
 from lakehouse.nessie import Nessie
 from lakehouse.settings import (
     AlertsSettings,
@@ -46,6 +46,7 @@ from lakehouse.settings import (
 from lakehouse.topics import KafkaDown, KafkaLog
 from session import SparkSettings, open_session
 from store import NewerDriver, Store
+from transforms import decoded
 from watch import Seen
 
 logger = logging.getLogger("tillwatch.driver")
@@ -91,6 +92,8 @@ def run(settings: Settings, stop: Event) -> None:
     spark = open_session(
         spark_settings, settings.nessie, settings.s3, Path(spark_settings.jars), data_dir / "spark" / "scratch"
     )
+    warming = Thread(target=_warm, args=(spark, settings.parts), name="warm", daemon=True)
+    warming.start()
     nessie = Nessie(settings.nessie.uri)
     pause = FIRST_PAUSE
     failing_since: float | None = None
@@ -130,6 +133,19 @@ def run(settings: Settings, stop: Event) -> None:
             spark.stop()
 
 
+def _warm(spark: SparkSession, parts: Parts) -> None:
+    """Decode a message while the tables are opened: the first batch then finds a worker and compiled code."""
+    message = spark.range(1, numPartitions=1).selectExpr(
+        f"'{CLICKS_TOPIC}' AS topic",
+        "0 AS partition",
+        "id AS offset",
+        "current_timestamp() AS timestamp",
+        "binary('') AS value",
+    )
+    with suppress(Exception):  # only a favour: what is wrong is told by the batches
+        decoded(message, parts.max_event_age, parts.rules).toArrow()
+
+
 def _java_answers(spark: SparkSession) -> bool:
     try:
         java: Any = spark._jvm
@@ -157,7 +173,11 @@ def _run_once(spark: SparkSession, settings: Settings, nessie: Nessie, checkpoin
         asked_at = datetime.now(UTC)
         first = Seen(asked_at, log.ends())
     store = Store(spark, nessie, settings.nessie, settings.s3)
-    pipeline = Pipeline(spark, store, settings.parts, logs, first, settings.kafka.brokers)
+    try:
+        pipeline = Pipeline(spark, store, settings.parts, logs, first, settings.kafka.brokers)
+    except BaseException:
+        store.close()
+        raise
     query: Any = None
     try:
         shutil.rmtree(checkpoints, ignore_errors=True)

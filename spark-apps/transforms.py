@@ -111,10 +111,21 @@ def _fields(topic: str) -> tuple[str, ...]:
 
 
 def fresh(events: DataFrame, stored: DataFrame) -> DataFrame:
-    """Events not stored yet, each (event_key, event_at) once: the first in log order. `stored` has both columns."""
-    order = Window.partitionBy("event_key", "event_at").orderBy("source_partition", "source_offset")
-    first = events.withColumn("_place", F.row_number().over(order)).where("_place = 1").drop("_place")
-    return first.join(stored.select("event_key", "event_at"), ["event_key", "event_at"], "left_anti")
+    """Events not stored yet, each (event_key, event_at) once: the first in log order. `stored` has both columns.
+
+    `key_conflict` tells which of them have a key that is stored, or came before in the batch, with another time.
+    """
+    # All that follows groups by the key, so rows move once; both windows and the join find them together.
+    by_key = events.repartition("event_key")
+    same = Window.partitionBy("event_key", "event_at").orderBy("source_partition", "source_offset")
+    first = by_key.withColumn("_place", F.row_number().over(same)).where("_place = 1").drop("_place")
+    of_key = Window.partitionBy("event_key").orderBy("source_partition", "source_offset")
+    first = first.withColumn("_again", F.row_number().over(of_key) > 1)
+    times = stored.groupBy("event_key").agg(F.collect_set("event_at").alias("_times"))
+    known = first.join(times, "event_key", "left").where(
+        ~F.coalesce(F.expr("array_contains(_times, event_at)"), F.lit(False))
+    )
+    return known.withColumn("key_conflict", F.col("_again") | F.col("_times").isNotNull()).drop("_again", "_times")
 
 
 def raw_rows(events: DataFrame, table: Table, ingested_at: datetime) -> DataFrame:

@@ -271,6 +271,17 @@ def test_one_lost_connection_is_tried_again(stand: Stand, client: Dremio) -> Non
     assert stand.plans == 2
 
 
+def test_a_server_that_cannot_answer_now_is_told_from_one_that_is_not_there(stand: Stand, client: Dremio) -> None:
+    def away() -> None:
+        raise flight.FlightUnavailableError("Nessie at http://nessie does not answer.")
+
+    stand.on_plan = away
+    with pytest.raises(
+        Unavailable, match=r"Dremio at \S+ cannot answer now: Nessie at http://nessie does not answer\."
+    ):
+        client.sql("SELECT 1")
+
+
 @pytest.mark.parametrize("where", ["plan", "read"])
 def test_an_answer_that_does_not_come_is_given_up(stand: Stand, client: Dremio, where: str) -> None:
     def slowly() -> Iterator[pa.RecordBatch]:

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 import pytest
 
 from bench.mixture import mixture
-from bench.parity import differences, expected, read
+from bench.parity import columns, differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
 from lakehouse.settings import PORTS
+from lakehouse.tables import RAW_OF_TOPIC
 from tests.stack.conftest import Stack
 
 pytestmark = pytest.mark.full
@@ -41,18 +42,23 @@ def test_the_older_of_two_drivers_ends_with_its_reason_and_the_tables_are_right(
         assert newer.stop_engine() == 0
 
 
-def test_its_page_counts_good_bad_and_doubled_messages(stack: Stack) -> None:
+@pytest.mark.parametrize("collect_rows", [20_000, 0], ids=["finished in the driver", "all by Spark"])
+def test_its_page_counts_good_bad_and_doubled_messages(stack: Stack, collect_rows: int) -> None:
     messages = mixture(1500, 13, datetime.now(UTC))
     wanted = expected(messages, datetime.now(UTC))
     rows = Counter({name: wanted[name].total() for name in wanted})
-    good = rows["orders_processed"] + rows["clicks_processed"] + rows["errors_processed"]
-    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
+    raw = [table.name for table in RAW_OF_TOPIC.values()]
+    good = sum(rows[name] for name in raw)
+    keys = {name: {row[columns(name).index("event_key")] for row in wanted[name]} for name in raw}
+    settings = SETTINGS | {"SPARK_COLLECT_ROWS": str(collect_rows)}
+    with Pipeline(stack.servers, stack.tmp / "pipeline", settings) as pipeline:
         pipeline.send(messages)
         pipeline.start_engine()
         pipeline.wait_until_read()
         counted = outcomes(pipeline)
         assert (counted["good"], counted["bad"]) == (good, rows["dead_letters"])
         assert counted["duplicate"] == len(messages) - good - rows["dead_letters"]
+        assert counted["key_conflict"] == good - sum(len(of) for of in keys.values()) > 0
         assert counted["lost"] == 0
         assert pipeline.stop_engine() == 0
 
