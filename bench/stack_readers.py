@@ -33,8 +33,9 @@ EVERY_S = 0.05
 WHOLE_EVERY_S = 2.0
 """How often the reader looks for rows that are there twice, too: that reads all of them."""
 
-# Retention in small, so that all of it happens within the run.
+# Retention in small, so that all of it happens within the run; publishes as fast as they can be made.
 SETTINGS: Mapping[str, str] = {
+    "SPARK_TRIGGER": "200 ms",
     "INGEST_MAINTENANCE_EVERY": "5 s",
     "INGEST_HEARTBEAT_EVERY": "5 s",
     "RETENTION_EVERY_COMMIT": "30 s",

@@ -175,16 +175,24 @@ def remove_data(shared: Shared) -> str:
 
 def end_leftovers(data_dir: Path) -> int:
     """Kill what an earlier demo on this data directory left behind; how many processes that were."""
-    left = []
+    ended: set[psutil.Process] = set()
+    # Again until nothing new is found: a process may have forked after it was listed and before it was killed.
+    while left := _leftovers(data_dir) - ended:
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=2)
+        ended |= left
+    return len(ended)
+
+
+def _leftovers(data_dir: Path) -> set[psutil.Process]:
+    left = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.environ().get(MARK) == str(data_dir):
-                left.append(process)
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(left, timeout=2)
-    return len(left)
+                left.add(process)
+    return left
 
 
 def programs(settings: DemoSettings, shared: Shared) -> list[supervisor.Program]:

@@ -12,6 +12,7 @@ The settings that lead to the servers are in the environment of the test too: Ka
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -33,6 +34,14 @@ from tillwatch.stack import check_packages
 READS_WITHIN_S = 120
 ANSWERS_WITHIN_S = 60
 ENDS_WITHIN_S = 40
+
+QUICK_START = {
+    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -Djava.net.preferIPv4Stack=true -XX:TieredStopAtLevel=1",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
+"""Most drivers here live for seconds: compiling costs them more than it brings. test_one_order and test_stack_run have
+the product's own settings."""
 
 _NO_JAVA = pytest.StashKey[str]()
 
@@ -68,7 +77,8 @@ def java_is_there(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def servers(java_is_there: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """The three servers, on ports of their own."""
-    with Servers(tmp_path_factory.mktemp("stack") / "data", free_offset()) as running:
+    settings = {"TILLWATCH_SPARK_CONF": json.dumps(QUICK_START)}
+    with Servers(tmp_path_factory.mktemp("stack") / "data", free_offset(), settings) as running:
         yield running
 
 

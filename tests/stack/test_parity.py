@@ -8,17 +8,13 @@ from decimal import Decimal
 
 import pytest
 
-from bench import cdnow
+from bench import cdnow, stack_parity
 from bench.mixture import Message, mixture
-from bench.parity import Tables, differences, expected, read
-from bench.pipelines import Embedded
+from bench.parity import Tables, differences, expected
 from bench.pipelines import Stack as Pipeline
-from bench.processes import free_offset
 from tests.stack.conftest import Stack
 
 EVENTS = 4000
-# A batch of duplicates alone is no publish: the next heartbeat tells that they are read.
-SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s"}
 
 
 @dataclass(frozen=True)
@@ -32,38 +28,18 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     messages = mixture(EVENTS, 7, datetime.now(UTC))
-    folder = tmp_path_factory.mktemp("embedded")
-    with Embedded(folder, free_offset(), SETTINGS | {"INGEST_BATCH_ROWS": "500"}) as pipeline:
-        pipeline.send(messages)
-        pipeline.start_engine()
-        pipeline.wait_until_read()
-        return Shop(messages, read(pipeline.dremio))
+    return Shop(messages, stack_parity.embedded(messages, tmp_path_factory.mktemp("embedded"), batch_rows=500))
 
 
 def test_the_embedded_engine_makes_what_is_expected(shop: Shop) -> None:
     assert differences(shop.embedded, expected(shop.messages, datetime.now(UTC))) == []
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        pytest.param({}, id="small batches finished in the driver"),
-        pytest.param({"SPARK_COLLECT_ROWS": "0", "KAFKA_PARTITIONS": "3"}, id="all by Spark, three partitions"),
-    ],
-)
-def test_spark_makes_the_tables_that_the_embedded_engine_makes(
-    stack: Stack, shop: Shop, settings: dict[str, str]
-) -> None:
-    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | settings) as pipeline:
-        half = EVENTS // 2
-        pipeline.send(shop.messages[:half])
-        pipeline.start_engine()
-        pipeline.wait_until_read()
-        # In many batches, so that what comes again finds the first in a table, in memory or beside it.
-        for at in range(half, EVENTS, 500):
-            pipeline.send(shop.messages[at : at + 500])
-            pipeline.wait_until_read()
-        assert differences(read(pipeline.dremio), shop.embedded) == []
+@pytest.mark.parametrize("way", stack_parity.WAYS)
+def test_spark_makes_the_tables_that_the_embedded_engine_makes(stack: Stack, shop: Shop, way: str) -> None:
+    settings = {**stack_parity.SETTINGS, **stack_parity.WAYS[way]}
+    with Pipeline(stack.servers, stack.tmp / "pipeline", settings) as pipeline:
+        assert differences(stack_parity.in_pieces(pipeline, shop.messages, 1000), shop.embedded) == []
         assert pipeline.stop_engine() == 0
 
 
