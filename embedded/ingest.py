@@ -197,8 +197,9 @@ class Ingest:
                     "the log these tables were made from; restore it, or move events.db away to start a new one."
                 )
             self.positions[topic] = Position(row["next_offset"], row["read_to"], row["first_event_at"])
-        reads = [position.read_to for position in self.positions.values()]
-        self._as_of = min((read for read in reads if read), default=None) if all(reads) else None
+        # KPIs were made up to the as_of of the last publish, whatever log that was read from.
+        reads = [row["read_to"] for row in rows]
+        self._as_of = min(reads) if reads and None not in reads else None
 
     def _skip_lost(self) -> None:
         """Positions before the log's first offset: what lies between is lost; say so and go on."""
@@ -533,10 +534,10 @@ class Ingest:
         """Minute ends (minutes since the epoch) whose active users change: of touched clicks, and newly due ones."""
         newest = micros(as_of) // MINUTE_US
         ends = {minute + after for minute in touched for after in range(1, WINDOW + 1) if minute + after <= newest}
-        if self._as_of is not None:
-            # A click may lie MAX_LEAD ahead of the log: its ends come due up to ten minutes later.
-            last = micros(self._as_of) // MINUTE_US
-            ends.update(range(last + 1, min(newest, last + 2 * WINDOW + 1) + 1))
+        stored = self._minutes["clicks_topic"].newest()
+        if self._as_of is not None and stored is not None:
+            # Clicks may lie ahead of as_of: their ends come due with time.
+            ends.update(range(micros(self._as_of) // MINUTE_US + 1, min(newest, stored + WINDOW) + 1))
         return ends
 
     def _ask(self, sql: str, sources: Mapping[str, pa.Table]) -> pa.Table:

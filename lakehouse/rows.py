@@ -152,20 +152,23 @@ class MinuteRows:
             ]
             if files:
                 rows = self._store.read(self._table.name, files, self._columns)
-                for minute, part in self.split(rows):
-                    if minute in missing:
-                        self._append(minute, part)
+                minutes_of_rows = _micros(rows[str(self._table.event_time)]) // MINUTE_US
+                # Only these, before they are cut: a slice would keep the whole hour in memory.
+                for minute, part in self.split(rows.filter(pa.array(np.isin(minutes_of_rows, wanted)))):
+                    self._append(minute, part)
 
     def split(self, rows: pa.Table) -> list[tuple[int, pa.Table]]:
         """What KPIs read of `rows`, by minute of their event."""
         assert self._table.event_time is not None
         minutes = _micros(rows[self._table.event_time]) // MINUTE_US
+        if not len(minutes):
+            return []
         rows = self._without_zone(rows.select(self._columns))
-        if len(minutes) and minutes.min() == minutes.max():
+        if minutes.min() == minutes.max():
             return [(int(minutes[0]), rows)]
         order = np.argsort(minutes, kind="stable")
         ordered, minutes = rows.take(pa.array(order)), minutes[order]
-        starts = np.flatnonzero(np.diff(minutes, prepend=minutes[0] - 1)) if len(minutes) else np.empty(0, np.int64)
+        starts = np.flatnonzero(np.diff(minutes, prepend=minutes[0] - 1))
         ends = [*starts[1:], len(minutes)]
         return [(int(minutes[a]), ordered.slice(a, b - a)) for a, b in zip(starts, ends, strict=True)]
 
@@ -185,6 +188,13 @@ class MinuteRows:
         name = self._table.event_time
         at = rows.schema.get_field_index(name)
         return rows.set_column(at, name, rows[name].cast(pa.timestamp("us")))
+
+    def newest(self) -> int | None:
+        """The newest minute that is stored; None where there are no rows."""
+        hours = self._store.tables[self._table.name].hours
+        last = max((hour for hour in hours if hour is not None), default=None)
+        ends = [file.event_max for file in hours[last].values()] if last is not None else []
+        return max((end // MINUTE_US for end in ends if end is not None), default=None)
 
     def trim(self) -> None:
         """Let go of the minutes not used for long, and of those not used for longest down to the bound."""

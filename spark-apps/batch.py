@@ -67,12 +67,13 @@ _KPI_OF_TOPIC = {
     "errors_topic": "errors_per_minute",
     "clicks_topic": "clicks_per_minute",
 }
+_FIRST_US = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 _SMALL = ("alerts", "dead_letters", "pipeline_metrics", "maintenance_runs")
 
 
 def moment(us: int) -> datetime:
-    """A time from microseconds since the epoch."""
-    return EPOCH + timedelta(microseconds=us)
+    """A time from microseconds since the epoch; of what lies before the year 1 its begin."""
+    return EPOCH + timedelta(microseconds=max(us, _FIRST_US))
 
 
 def micros(when: datetime) -> int:
@@ -185,6 +186,7 @@ class Pipeline:
         self._newest_ingested = EPOCH
         self._as_of: datetime | None = None
         self._lost: dict[str, list[tuple[datetime, datetime]]] = {}
+        self._lost_counts: Counter[tuple[str, str]] = Counter()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._counts_since = time.monotonic()
         self._read_positions(first)
@@ -234,7 +236,13 @@ class Pipeline:
             if position.next_offset < ends.first:
                 self._lose(partition, position, ends)
             self.positions[partition] = position
-        self._as_of = as_of_(self.positions)
+        # KPIs were made up to the as_of of the last publish, whatever log that was read from.
+        reads = [row["read_to"] for row in rows]
+        self._as_of = min(reads) if reads and None not in reads else None
+        read_before = {row["topic"] for row in rows if row["cluster_id"] == self._logs.get(row["topic"])}
+        for (topic, _), position in self.positions.items():
+            if topic in read_before and position.read_to is None:
+                position.read_to = self._as_of
 
     def _lose(self, partition: Partition, position: Position, ends: Ends) -> None:
         """What lies before the log's first offset is lost; say so and go on."""
@@ -248,11 +256,15 @@ class Pipeline:
             ends.first - 1,
             ends.first,
         )
-        self._counts[topic, "lost"] += lost
-        metrics.EVENTS.labels(topic, "lost").inc(lost)
+        self._lost_counts[topic, "lost"] += lost
         if position.read_to is not None:
             self._lost.setdefault(topic, []).append((position.read_to, datetime.now(UTC)))
         position.next_offset = ends.first
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was in the log when Kafka was last asked is read."""
+        return not any(self._lag(self.positions).values())
 
     def offsets(self) -> dict[str, int]:
         """The next offset to read, a partition."""
@@ -280,7 +292,8 @@ class Pipeline:
         size = 0
         for partition, end in ends.items():
             first = self._watch.seen.ends.get(partition, Ends(0, 0)).first
-            known = draft.positions.setdefault(partition, Position(first))
+            # A partition that was not there when as_of was asked for has nothing from before.
+            known = draft.positions.setdefault(partition, Position(first, self._as_of))
             size += end - known.next_offset
             known.next_offset = end
         reach("read")
@@ -374,6 +387,7 @@ class Pipeline:
 
     def _note_received(self, draft: Draft, rows: pa.Table) -> None:
         """The newest log time of each topic and partition, and what came in each minute of the log."""
+        rows = rows.filter(rows["log_time"])
         minutes = rows.select(["topic", "reason"]).append_column(
             "minute", pc.floor_temporal(rows["received_at"], unit="minute")
         )
@@ -491,7 +505,7 @@ class Pipeline:
 
     def _window_ends(self, draft: Draft) -> set[int]:
         """Minute ends (minutes since the epoch) whose active users change: of touched clicks, and newly due ones."""
-        as_of = as_of_(draft.positions)
+        as_of = as_of_(draft.positions) or self._as_of
         if as_of is None:
             return set()
         newest = micros(as_of) // MINUTE_US
@@ -500,11 +514,11 @@ class Pipeline:
         return ends | self._newly_due(newest)
 
     def _newly_due(self, newest: int) -> set[int]:
-        if self._as_of is None:
+        stored = self._minutes["clicks_topic"].newest()
+        if self._as_of is None or stored is None:
             return set()
-        # A click may lie five minutes ahead of the log: its ends come due up to ten minutes later.
-        last = micros(self._as_of) // MINUTE_US
-        return set(range(last + 1, min(newest, last + 2 * WINDOW + 1) + 1))
+        # Clicks may lie ahead of as_of: their ends come due with time.
+        return set(range(micros(self._as_of) // MINUTE_US + 1, min(newest, stored + WINDOW) + 1))
 
     def _ask(self, sql: str, sources: Mapping[str, pa.Table]) -> pa.Table:
         for name, rows in sources.items():
@@ -552,7 +566,8 @@ class Pipeline:
     def _spark_figures(self, decoded: DataFrame, draft: Draft) -> dict[str, Span]:
         """Counts, newest log times and each topic's span of event times; a row a partition and minute is collected."""
         figures = (
-            decoded.groupBy("topic", "source_partition", transforms.minute_of("received_at").alias("minute"))
+            decoded.withColumn("received_at", F.when(F.col("log_time"), F.col("received_at")))
+            .groupBy("topic", "source_partition", transforms.minute_of("received_at").alias("minute"))
             .agg(
                 F.max("received_at").alias("received_at"),
                 F.count("*").alias("messages"),
@@ -565,8 +580,9 @@ class Pipeline:
         spans: dict[str, Span] = {}
         for row in figures.sort_by("minute").to_pylist():
             topic = row["topic"]
-            self._tally.count(topic, row["minute"], row["messages"], row["bad"])
-            self._note(draft, topic, row["source_partition"], row["received_at"])
+            if row["minute"] is not None:
+                self._tally.count(topic, row["minute"], row["messages"], row["bad"])
+                self._note(draft, topic, row["source_partition"], row["received_at"])
             draft.counts[topic, "bad"] += row["bad"]
             if row["low"] is not None:
                 held = spans.get(topic, Span(row["low"], row["high"], 0))
@@ -580,13 +596,13 @@ class Pipeline:
         good = decoded.where((F.col("topic") == topic) & F.col("reason").isNull())
         event_at = F.col(str(table.event_time))
         stored = self._session.table(transforms.table_name(table)).where(
-            event_at.between(F.lit(span.low), F.lit(span.high))
+            event_at.between(transforms.instant(span.low), transforms.instant(span.high))
         )
         # Not persist(): Spark computes what it holds of a table anew after each write to that table, and after the
         # append of these very rows none of them would be new.
         fresh = transforms.fresh(good, stored.select("event_key", event_at.alias("event_at"))).localCheckpoint()
-        closed = self._closed(topic)
-        late = (transforms.minute_of("event_at") + F.expr("INTERVAL 1 MINUTE") <= F.lit(closed)).cast("long")
+        closed = transforms.instant(self._closed(topic))
+        late = (transforms.minute_of("event_at") + F.expr("INTERVAL 1 MINUTE") <= closed).cast("long")
         figures = fresh.groupBy("source_partition").agg(
             F.min("event_at").alias("low"),
             F.max("event_at").alias("high"),
@@ -631,7 +647,7 @@ class Pipeline:
 
     def _spark_active_users(self, touched: DataFrame, minutes: tuple[int, int], draft: Draft) -> None:
         """The same of the window ends after touched minutes, and of those that time has made due."""
-        as_of = as_of_(draft.positions)
+        as_of = as_of_(draft.positions) or self._as_of
         if as_of is None:
             return
         newest = micros(as_of) // MINUTE_US
@@ -646,7 +662,7 @@ class Pipeline:
         first_end, last_end = min({minutes[0] + 1, *due_ends}), min(max({minutes[1] + WINDOW, *due_ends}), newest)
         if first_end > last_end:
             return
-        ends = ends.where(F.col("window_end") <= F.lit(moment(newest * MINUTE_US))).distinct().persist()
+        ends = ends.where(F.col("window_end") <= transforms.instant(moment(newest * MINUTE_US))).distinct().persist()
         try:
             read = ends.select(
                 F.explode(
@@ -680,9 +696,10 @@ class Pipeline:
         """
         raw = RAW_OF_TOPIC[topic]
         event_time_column = str(raw.event_time)
+        event_at = F.col(event_time_column)
         low, high = moment(span[0] * MINUTE_US), moment((span[1] + 1) * MINUTE_US)
         rows = self._session.table(transforms.table_name(raw)).where(
-            (F.col(event_time_column) >= F.lit(low)) & (F.col(event_time_column) < F.lit(high))
+            (event_at >= transforms.instant(low)) & (event_at < transforms.instant(high))
         )
         rows = transforms.rows_of_minutes(rows, read, event_time_column)
         statuses = self._parts.orders.counted_statuses
@@ -691,7 +708,7 @@ class Pipeline:
         from_hour = low.replace(minute=0, second=0, microsecond=0)
         to_hour = high.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         old = self._session.table(transforms.table_name(table)).where(
-            (F.col(by) >= F.lit(from_hour)) & (F.col(by) < F.lit(to_hour))
+            (F.col(by) >= transforms.instant(from_hour)) & (F.col(by) < transforms.instant(to_hour))
         )
         transforms.replaced(old, new, touched, by).writeTo(transforms.table_name(table)).overwritePartitions()
         draft.by_spark.add(table.name)
@@ -712,15 +729,16 @@ class Pipeline:
         """What was in the log when Kafka was last asked is read: so is all up to that moment."""
         seen = self._watch.seen
         for partition, ends in seen.ends.items():
-            position = draft.positions.setdefault(partition, Position(ends.first))
+            position = draft.positions.setdefault(partition, Position(ends.first, self._as_of))
             if position.next_offset >= ends.end:
                 position.read_to = max(seen.asked_at, position.read_to or EPOCH)
 
     def _publish(self, draft: Draft, started: float, heartbeat: bool = False) -> None:
         """Judge, stage, publish; then remember it."""
         began = time.perf_counter()
-        self._read_to(draft)
         if not draft.kpis_done:
+            # Else KPIs stand for the as_of of that time: what time makes due after it is left to the next publish.
+            self._read_to(draft)
             self._kpis(draft)
         self._forget_spark(draft.by_spark)
         as_of = as_of_(draft.positions)
@@ -734,9 +752,11 @@ class Pipeline:
         if state is not self._state:
             self._replace("rule_state", state_rows(state, draft.ingested_at), draft)
         self._replace("ingest_positions", self._position_rows(draft), draft)
+        draft.counts.update(self._lost_counts)
         self._counts.update(draft.counts)
         measured = time.monotonic()
-        reports = heartbeat or measured - self._counts_since >= METRICS_EVERY
+        # The positions that leave something lost behind and the row that says so go together.
+        reports = heartbeat or bool(self._lost_counts) or measured - self._counts_since >= METRICS_EVERY
         if reports:
             self._append("pipeline_metrics", self._metric_rows(draft, heartbeat), draft)
         self._merge_one(draft)
@@ -750,6 +770,7 @@ class Pipeline:
         for accept in draft.accept:
             accept()
         self._state = state
+        self._lost_counts.clear()
         self._remember(draft, as_of, counted=True)
         self._published_at = time.monotonic()
         if reports:
@@ -781,7 +802,7 @@ class Pipeline:
             minutes.trim()
         for keys in self._keys.values():
             keys.trim()
-        self.positions, self._as_of = draft.positions, as_of
+        self.positions, self._as_of = draft.positions, as_of or self._as_of
         self._newest_ingested = draft.ingested_at
 
     def _judge(self, draft: Draft) -> tuple[list[Any], State]:

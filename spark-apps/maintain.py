@@ -41,7 +41,7 @@ from lakehouse.settings import (
 )
 from lakehouse.tables import TABLES
 from session import SparkSettings, open_session
-from store import Change, Store
+from store import Change, NewerDriver, Store
 
 logger = logging.getLogger("tillwatch.maintain")
 
@@ -146,6 +146,8 @@ def main() -> None:
                 run_tables()
             else:
                 run_new_repository(arguments.to)
+        except NewerDriver as error:
+            raise UserError(f"{error} Stop it, and start this again.") from None
         except (NessieError, S3Error) as error:
             raise UserError(str(error)) from None
 

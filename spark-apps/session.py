@@ -60,6 +60,8 @@ def open_session(
             if settings.master.startswith("local")
             else {}
         ),
+        # A batch larger than this fails, and is read in smaller ones; without it Java would run out of memory.
+        "spark.driver.maxResultSize": "400m",
         "spark.local.dir": str(local),
         "spark.sql.warehouse.dir": str(local / "warehouse"),
         "spark.ui.enabled": "false",

@@ -14,7 +14,7 @@ import os
 import struct
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -188,10 +188,18 @@ class TableFiles:
 class Store:
     """All tables, opened for writing by one driver: make the missing ones, stage, publish.
 
-    Raises UserError for a table of another type, NessieDown or OSError while Nessie or S3 do not answer.
+    `before` is the working branch that this driver had before, if any. Raises UserError for a table of another type,
+    NewerDriver when another driver has begun since then, NessieDown or OSError while Nessie or S3 do not answer.
     """
 
-    def __init__(self, spark: SparkSession, nessie: Nessie, nessie_settings: NessieSettings, s3: S3Settings) -> None:
+    def __init__(
+        self,
+        spark: SparkSession,
+        nessie: Nessie,
+        nessie_settings: NessieSettings,
+        s3: S3Settings,
+        before: str | None = None,
+    ) -> None:
         self.nessie = nessie
         self._spark = spark
         self._settings = nessie_settings
@@ -213,7 +221,7 @@ class Store:
         self._branch_head: str | None = None
         try:
             self._into_s3()
-            self._open()
+            self._open(before)
         except BaseException:
             self.close()
             raise
@@ -221,19 +229,25 @@ class Store:
     def close(self) -> None:
         """End, and leave no working branch behind; where Nessie does not answer, the next start deletes it."""
         self.uploads.shutdown(wait=False, cancel_futures=True)
-        self._commits.shutdown(wait=False, cancel_futures=True)
+        # To its end: a commit that came later would land in the working copy of the next Store.
+        self._commits.shutdown(cancel_futures=True)
         if self._branch_head is not None:
             with suppress(NessieError):
                 self.nessie.delete(self.branch, self._branch_head)
 
     # Start ---------------------------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _open(self, before: str | None) -> None:
         ensure_bucket(self.fs, self.s3, self._settings.bucket)
         # Other drivers' branches first, then main: what they publish before is seen, after it they cannot.
-        for reference in self.nessie.references():
-            if reference.type == "BRANCH" and reference.name.startswith(BRANCH):
-                self._end_branch(reference.name, reference.hash)
+        others = [
+            found for found in self.nessie.references() if found.type == "BRANCH" and found.name.startswith(BRANCH)
+        ]
+        newer = max((found.name for found in others), default="")
+        if before is not None and newer > before:  # a name begins with its time
+            raise NewerDriver(f"There is the working branch {newer}: a newer driver has taken over.")
+        for found in others:
+            self._end_branch(found.name, found.hash)
         self.head = self.nessie.head()
         self._at = self.nessie.tables(self.head)
         if not self._at:
@@ -354,8 +368,10 @@ class Store:
 
     def stage(self, changes: Mapping[str, Change]) -> None:
         """Commit each table's files to the working copy, side by side."""
-        for future in [self._commits.submit(self._stage, name, change) for name, change in changes.items()]:
-            future.result()
+        commits = [self._commits.submit(self._stage, name, change) for name, change in changes.items()]
+        wait(commits)
+        for commit in commits:
+            commit.result()
 
     def _stage(self, name: str, change: Change) -> None:
         table = self._catalog.loadTable(self._identifier(name))
@@ -375,10 +391,10 @@ class Store:
         self._expire(table, transaction)
         transaction.commitTransaction()
 
-    def _expire(self, table: Any, transaction: Any) -> None:
+    def _expire(self, table: Any, transaction: Any) -> bool:
         """Live metadata keeps few snapshots, for every commit writes them all; no file is deleted by it."""
         if table.operations().current().snapshots().size() < 2 * LIVE_SNAPSHOTS:
-            return
+            return False
         (
             transaction.expireSnapshots()
             .expireOlderThan(self._jvm.java.lang.System.currentTimeMillis())
@@ -386,6 +402,7 @@ class Store:
             .cleanExpiredFiles(False)
             .commit()
         )
+        return True
 
     def reload(self, name: str) -> None:
         """Read a table's live files anew: at the start, and after Spark has written to it."""
@@ -399,6 +416,11 @@ class Store:
 
         `changes` were staged, `names` were written by Spark. Raises NewerDriver when another driver has taken over.
         """
+        for name in names:
+            table = self._catalog.loadTable(self._identifier(name))
+            transaction = table.newTransaction()
+            if self._expire(table, transaction):
+                transaction.commitTransaction()
         working = {name: self._working(name) for name in {*changes, *names} | self._unpublished()}
         try:
             assert self._branch_head is not None
@@ -406,9 +428,10 @@ class Store:
             reach("before-merge")
             head = self.nessie.merge(self.branch, self._branch_head, self.head, message)
         except NessieGone:
-            if any(reference.name == self.branch for reference in self.nessie.references()):
-                raise
-            raise NewerDriver(f"The working branch {self.branch} is gone: a newer driver has taken over.") from None
+            branches = {reference.name for reference in self.nessie.references()}
+            if self.branch not in branches and any(name.startswith(BRANCH) for name in branches):
+                raise NewerDriver(f"The working branch {self.branch} is gone: a newer driver has taken over.") from None
+            raise  # by maintain.py, or a backup of Nessie: the next attempt makes a new one
         reach("after-merge")
         self.head = head
         self.sequence += 1

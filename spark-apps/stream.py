@@ -53,7 +53,7 @@ logger = logging.getLogger("tillwatch.driver")
 
 FIRST_PAUSE, LAST_PAUSE = 1.0, 15.0  # s
 LOOK_EVERY = 0.2  # s
-STOP_WITHIN = 25.0  # s
+STOP_WITHIN = 15.0  # s; less than what `tillwatch stack` gives it, for Java ends after that
 
 
 class Settings:
@@ -95,12 +95,13 @@ def run(settings: Settings, stop: Event) -> None:
     warming = Thread(target=_warm, args=(spark, settings.parts), name="warm", daemon=True)
     warming.start()
     nessie = Nessie(settings.nessie.uri)
+    attempts = Attempts(spark_settings.batch_rows)
     pause = FIRST_PAUSE
     failing_since: float | None = None
     try:
         while not stop.is_set():
             try:
-                published = _run_once(spark, settings, nessie, data_dir / "spark" / "checkpoints", stop)
+                _run_once(spark, settings, nessie, data_dir / "spark" / "checkpoints", stop, attempts)
             except (NewerDriver, KeyboardInterrupt):
                 raise
             except UserError as error:
@@ -113,7 +114,9 @@ def run(settings: Settings, stop: Event) -> None:
                 published, failure = False, _one_line(error)
                 logger.debug("what failed", exc_info=True)
             else:
-                return
+                attempts.widen()
+                failing_since = None
+                continue
             if not _java_answers(spark):
                 raise UserError(
                     f"Spark's Java process has ended ({failure}); see the lines above, and raise "
@@ -124,6 +127,7 @@ def run(settings: Settings, stop: Event) -> None:
                 failing_since, pause = now, FIRST_PAUSE
             if now - failing_since > spark_settings.retry_for.total_seconds():
                 raise UserError(f"It failed for {spark_settings.retry_for} and is given up: {failure}")
+            attempts.failed(published)
             metrics.FAILURES.inc()
             logger.error("failed, again from the last publish in %.0f s: %s", pause, failure)
             stop.wait(pause)
@@ -131,6 +135,29 @@ def run(settings: Settings, stop: Event) -> None:
     finally:
         with suppress(Exception):  # its Java process may be gone
             spark.stop()
+
+
+class Attempts:
+    """What one attempt tells the next: the working branch it had, and how many messages a batch may have.
+
+    A batch that failed comes again as it was. It may have failed for its size, so the next ones are smaller until one
+    comes through, and whole again once all that waited is read.
+    """
+
+    def __init__(self, batch_rows: int) -> None:
+        self._whole = batch_rows
+        self.batch_rows = batch_rows
+        self.branch: str | None = None
+
+    @property
+    def narrowed(self) -> bool:
+        return self.batch_rows < self._whole
+
+    def failed(self, published: bool) -> None:
+        self.batch_rows = min(2 * self.batch_rows, self._whole) if published else max(1, self.batch_rows // 4)
+
+    def widen(self) -> None:
+        self.batch_rows = self._whole
 
 
 def _warm(spark: SparkSession, parts: Parts) -> None:
@@ -164,15 +191,18 @@ class _Failed(Exception):
         self.reason = reason
 
 
-def _run_once(spark: SparkSession, settings: Settings, nessie: Nessie, checkpoints: Path, stop: Event) -> bool:
-    """One query, from main's positions to its end or failure."""
+def _run_once(
+    spark: SparkSession, settings: Settings, nessie: Nessie, checkpoints: Path, stop: Event, attempts: Attempts
+) -> None:
+    """One query, from main's positions to its end or failure; with small batches only until it has caught up."""
     with KafkaLog(settings.kafka.brokers) as log:
         log.ensure(settings.kafka)
         cluster = log.cluster_id()
         logs = {topic: f"{cluster}/{topic_id}" for topic, topic_id in log.ids().items()}
         asked_at = datetime.now(UTC)
         first = Seen(asked_at, log.ends())
-    store = Store(spark, nessie, settings.nessie, settings.s3)
+    store = Store(spark, nessie, settings.nessie, settings.s3, attempts.branch)
+    attempts.branch = store.branch
     try:
         pipeline = Pipeline(spark, store, settings.parts, logs, first, settings.kafka.brokers)
     except BaseException:
@@ -182,12 +212,16 @@ def _run_once(spark: SparkSession, settings: Settings, nessie: Nessie, checkpoin
     try:
         shutil.rmtree(checkpoints, ignore_errors=True)
         checkpoint = checkpoints / store.branch
-        query = _start(spark, settings, pipeline, checkpoint)
+        query = _start(spark, settings, pipeline, checkpoint, attempts.batch_rows)
         logger.info("reading from %s", pipeline.offsets())
-        while not stop.is_set() and query.isActive and pipeline.failure is None:
+        active = True
+        while not stop.is_set() and active and pipeline.failure is None:
             pipeline.tick()
+            if attempts.narrowed and store.sequence and pipeline.caught_up:
+                break
             stop.wait(LOOK_EVERY)
-        if pipeline.failure is None and not query.isActive:
+            active = query.isActive
+        if pipeline.failure is None and not active:
             raise _Failed(store.sequence > 0, _one_line(query.exception() or "the query ended by itself"))
     except _Failed:
         raise
@@ -212,20 +246,20 @@ def _run_once(spark: SparkSession, settings: Settings, nessie: Nessie, checkpoin
     if not isinstance(failure, _Stopped):
         logger.debug("what failed", exc_info=failure)
         raise _Failed(store.sequence > 0, _one_line(failure))
-    return True
 
 
 class _Stopped(Exception):
     """Set where a failure would stand, so that no further batch begins."""
 
 
-def _start(spark: SparkSession, settings: Settings, pipeline: Pipeline, checkpoint: Path) -> Any:
+def _start(spark: SparkSession, settings: Settings, pipeline: Pipeline, checkpoint: Path, batch_rows: int) -> Any:
     messages = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.kafka.brokers)
         .option("subscribe", ",".join(TOPICS))
         .option("startingOffsets", pipeline.starting_offsets())
-        .option("maxOffsetsPerTrigger", settings.parts.spark.batch_rows)
+        # Spark rounds up to one message a partition, and a batch must not be larger than it may.
+        .option("maxOffsetsPerTrigger", max(1, batch_rows - len(pipeline.positions)))
         .option("failOnDataLoss", "true")
         .option("kafkaConsumer.pollTimeoutMs", "20000")
         .option("kafka.request.timeout.ms", "15000")

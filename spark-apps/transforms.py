@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -25,6 +25,7 @@ _COORDINATES = pa.schema(
         pa.field("source_partition", pa.int32()),
         pa.field("source_offset", pa.int64()),
         pa.field("received_at", pa.timestamp("us", "UTC")),
+        pa.field("log_time", pa.bool_()),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
         pa.field("payload", pa.binary()),
@@ -47,28 +48,37 @@ def _event_columns() -> dict[str, pa.DataType]:
 
 EVENT_COLUMNS = _event_columns()
 DECODED = pa.schema([*_COORDINATES, *(pa.field(name, type_) for name, type_ in EVENT_COLUMNS.items())])
-"""One row a message: an event, or a reason why it is none; columns of other topics are null."""
+"""One row a message: an event, or a reason why it is none; columns of other topics are null.
+
+`log_time` tells whether received_at is the log's own time; of messages from before a topic was switched to
+LogAppendTime it is their producer's.
+"""
+_LOG_APPEND_TIME = 1  # Kafka's timestampType
+_LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequence[Rule]) -> DataFrame:
-    """Kafka's messages (topic, partition, offset, timestamp, value) as rows of DECODED."""
+    """Kafka's messages (topic, partition, offset, timestamp, timestampType, value) as rows of DECODED."""
     wanted = alerting_events(rules)
 
     def decode_batches(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in batches:
             yield decode_batch(batch, max_event_age, wanted)
 
-    read = messages.select("topic", "partition", "offset", "timestamp", "value")
+    # A producer may have told any time: Python knows none after the year 9999.
+    received = F.least("timestamp", instant(_LAST)).alias("timestamp")
+    log_time = (F.col("timestampType") == _LOG_APPEND_TIME).alias("log_time")
+    read = messages.select("topic", "partition", "offset", received, log_time, "value")
     return read.mapInArrow(decode_batches, spark_schema(DECODED))
 
 
 def decode_batch(
     batch: pa.RecordBatch, max_event_age: timedelta | None, wanted: Callable[[ErrorEvent], bool]
 ) -> pa.RecordBatch:
-    """Rows of DECODED from messages, in their order."""
+    """Rows of DECODED from messages (topic, partition, offset, timestamp, log_time, value), in their order."""
     topics = batch.column(0).to_pylist()
     received = batch.column(3).to_pylist()
-    payloads = batch.column(4).to_pylist()
+    payloads = batch.column(5).to_pylist()
     size = len(topics)
     reasons: list[str | None] = [None] * size
     details: list[str | None] = [None] * size
@@ -92,6 +102,7 @@ def decode_batch(
         batch.column(1).cast(pa.int32()),
         batch.column(2),
         batch.column(3).cast(pa.timestamp("us", "UTC")),
+        batch.column(4),
         pa.array(reasons, pa.string()),
         pa.array(details, pa.string()),
         pa.array(kept, pa.binary()),
@@ -134,7 +145,7 @@ def raw_rows(events: DataFrame, table: Table, ingested_at: datetime) -> DataFram
     for column in table.columns:
         match column.name:
             case "ingested_at":
-                columns.append(F.lit(ingested_at).alias("ingested_at"))
+                columns.append(instant(ingested_at).alias("ingested_at"))
             case table.event_time:
                 columns.append(F.col("event_at").alias(column.name))
             case name:
@@ -145,7 +156,12 @@ def raw_rows(events: DataFrame, table: Table, ingested_at: datetime) -> DataFram
 def dead_letters(rejected: DataFrame, ingested_at: datetime) -> DataFrame:
     """Rows of dead_letters."""
     names = [column.name for column in TABLES["dead_letters"].columns if column.name != "ingested_at"]
-    return rejected.select(*names, F.lit(ingested_at).alias("ingested_at"))
+    return rejected.select(*names, instant(ingested_at).alias("ingested_at"))
+
+
+def instant(when: datetime) -> Column:
+    """A time as a literal. Not F.lit: that goes through Java's calendar, in which days before 1582 are others."""
+    return F.timestamp_micros(F.lit((when - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)))
 
 
 def minute_of(column: str) -> Column:
@@ -163,7 +179,7 @@ def kpi_rows(
     answer = spark.sql(sql)
     return answer.select(
         *(
-            F.lit(updated_at).alias(column.name)
+            instant(updated_at).alias(column.name)
             if column.name == "updated_at"
             else F.col(column.name).cast(_spark_type(column.type)).alias(column.name)
             for column in table.columns

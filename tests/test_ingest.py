@@ -169,6 +169,23 @@ def test_kpis_equal_their_raw_rows_after_late_doubled_and_future_events(shop: Sh
         assert sorted(stored, key=key) == sorted(wanted, key=key), table
 
 
+def test_active_users_of_a_topic_that_was_read_far_ahead_of_the_others_come_when_those_catch_up(
+    tmp_path: Path,
+) -> None:
+    shop = Shop(tmp_path, batch_rows=20)
+    for _ in range(45):
+        shop.order()
+    for _ in range(12):  # two hours
+        shop.click()
+        shop.pass_time(10 * MINUTE)
+    shop.order()
+    while shop.ingest.publish():
+        shop.restart()
+    found = {row["window_end"] for row in shop.rows("active_users_per_window")}
+    assert found == {NOON + (10 * click + after) * MINUTE for click in range(12) for after in range(1, 6)}
+    shop.close()
+
+
 def test_active_users_are_the_distinct_users_of_the_five_minutes_before_each_minutes_end(shop: Shop) -> None:
     for minutes, user in ((0, "ada"), (1, "ben"), (1, "ada"), (4, "cy")):
         shop.now = NOON + minutes * MINUTE + SECOND

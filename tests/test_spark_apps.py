@@ -24,16 +24,17 @@ APPS = sorted((ROOT / "spark-apps").glob("*.py"))
 
 
 def messages(*rows: tuple[str, bytes | None]) -> pa.RecordBatch:
-    """Kafka's columns for (topic, payload), offsets counting up."""
+    """What is read of Kafka's columns for (topic, payload), offsets counting up."""
     return pa.RecordBatch.from_arrays(
         [
             pa.array([topic for topic, _ in rows], pa.string()),
             pa.array([0] * len(rows), pa.int32()),
             pa.array(range(len(rows)), pa.int64()),
             pa.array([NOW] * len(rows), pa.timestamp("us", "UTC")),
+            pa.array([True] * len(rows)),
             pa.array([payload for _, payload in rows], pa.binary()),
         ],
-        names=["topic", "partition", "offset", "timestamp", "value"],
+        names=["topic", "partition", "offset", "timestamp", "log_time", "value"],
     )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
+import string
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +18,7 @@ from bench.pipelines import Stack as Pipeline
 from lakehouse.dremio import fill
 from lakehouse.events import CLICKS_TOPIC
 from lakehouse.nessie import Nessie
-from tests.stack.conftest import Stack
+from tests.stack.conftest import QUICK_START, Stack
 
 pytestmark = pytest.mark.full
 
@@ -66,6 +69,42 @@ def test_messages_of_every_form_are_read_and_none_stops_the_stream(stack: Stack)
         assert pipeline.stop_engine() == 0
 
 
+def test_producers_times_from_before_a_topic_was_switched_move_nothing(stack: Stack) -> None:
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
+        make_topic(pipeline, CLICKS_TOPIC, "CreateTime")
+        now = datetime.now(UTC)
+        for year in (2099, 33_000):
+            milliseconds = int((year - 1970) * 365.25 * 86_400_000)
+            send(pipeline, None, [click(f"of-{year}", now)], milliseconds)
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        send(pipeline, None, [click("after", now)])
+        pipeline.wait_until_read()
+        reached = pipeline.dremio.sql(fill("SELECT MAX(read_to) AS newest FROM {ingest_positions}", None, {}))
+        assert now <= reached["newest"][0].as_py() <= datetime.now(UTC)
+        dead = pipeline.dremio.sql(fill("SELECT reason FROM {dead_letters}", None, {}))["reason"].to_pylist()
+        assert dead == ["STALE_TIME", "STALE_TIME"]
+        kept = pipeline.dremio.sql(fill("SELECT event_key FROM {clicks_processed}", None, {}))["event_key"].to_pylist()
+        assert kept == ["after"]
+        assert pipeline.stop_engine() == 0
+
+
+def test_a_backlog_that_does_not_fit_is_read_in_smaller_batches(stack: Stack) -> None:
+    small = json.dumps({**QUICK_START, "spark.driver.maxResultSize": "2m"})
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | {"SPARK_CONF": small}) as pipeline:
+        now = datetime.now(UTC)
+        padding = "".join(random.Random(1).choices(string.ascii_letters, k=60_000))
+        send(pipeline, None, [click(f"big-{number}", now) | {"url": f"/{padding}"} for number in range(200)])
+        pipeline.start_engine(TILLWATCH_SPARK_RETRY_FOR="5 min", TILLWATCH_SPARK_BATCH_ROWS="400")
+        pipeline.wait_until_read()
+        found = pipeline.dremio.sql(fill("SELECT COUNT(*) AS n FROM {clicks_processed}", None, {}))
+        assert found["n"][0].as_py() == 200
+        assert "failed, again from the last publish" in pipeline.log()
+        send(pipeline, None, [click("last", now)])
+        pipeline.wait_until_read()
+        assert pipeline.stop_engine() == 0
+
+
 def test_a_topic_with_three_hundred_partitions_is_read(stack: Stack) -> None:
     with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | {"KAFKA_PARTITIONS": "300"}) as pipeline:
         now = datetime.now(UTC)
@@ -102,16 +141,30 @@ def click(name: str, when: datetime, user: str = "ada") -> dict[str, Any]:
     }
 
 
-def send(pipeline: Pipeline, compression: str | None, clicks: list[dict[str, Any] | None]) -> None:
-    """As somebody else's producer does, with its own settings."""
+def make_topic(pipeline: Pipeline, name: str, timestamps: str) -> None:
+    """As somebody else may have made it; times may lie ahead."""
+    from kafka.admin import KafkaAdminClient, NewTopic
+
+    admin = KafkaAdminClient(bootstrap_servers=pipeline.brokers)
+    configs = {"message.timestamp.type": timestamps, "message.timestamp.after.max.ms": str(2**63 - 1)}
+    admin.create_topics([NewTopic(name, 1, 1, topic_configs=configs)])
+    admin.close()
+
+
+def send(
+    pipeline: Pipeline, compression: str | None, clicks: Sequence[dict[str, Any] | None], time_ms: int | None = None
+) -> None:
+    """As somebody else's producer does, with its own settings; `time_ms`: the producer's time of the messages."""
     from kafka import KafkaProducer
 
-    pipeline.send([])  # the topics are there
+    if time_ms is None:
+        pipeline.send([])  # the topics are there
     producer = KafkaProducer(bootstrap_servers=pipeline.brokers, compression_type=compression, linger_ms=20)
     for fields in clicks:
         key = b"" if fields is None else fields["user_id"].encode()
         value = None if fields is None else json.dumps(fields).encode()
-        producer.send(CLICKS_TOPIC, key=key, value=value, headers=[("source", b"app"), ("trace", b"\xff")])
+        headers = [("source", b"app"), ("trace", b"\xff")]
+        producer.send(CLICKS_TOPIC, key=key, value=value, headers=headers, timestamp_ms=time_ms)
     producer.flush()
     producer.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import urllib.request
 from collections import Counter
@@ -13,6 +14,7 @@ from bench.mixture import mixture
 from bench.parity import columns, differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
+from lakehouse.nessie import Nessie, NessieConflict
 from lakehouse.settings import PORTS
 from lakehouse.tables import RAW_OF_TOPIC
 from tests.stack.conftest import Stack
@@ -40,6 +42,25 @@ def test_the_older_of_two_drivers_ends_with_its_reason_and_the_tables_are_right(
         newer.wait_until_read()
         assert differences(read(newer.dremio), expected(messages, datetime.now(UTC))) == []
         assert newer.stop_engine() == 0
+
+
+def test_a_driver_whose_working_branch_somebody_deleted_goes_on(stack: Stack) -> None:
+    """As maintain.py does, or a backup of Nessie that is restored; no other driver is there."""
+    messages = mixture(600, 9, datetime.now(UTC))
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
+        pipeline.send(messages[:300])
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        with contextlib.closing(Nessie(pipeline.servers.nessie_uri)) as nessie:
+            while True:
+                (branch,) = [found for found in nessie.references() if found.name.startswith("ingest-")]
+                with contextlib.suppress(NessieConflict):  # it has just published
+                    nessie.delete(branch.name, branch.hash)
+                    break
+        pipeline.send(messages[300:])
+        pipeline.wait_until_read()
+        assert differences(read(pipeline.dremio), expected(messages, datetime.now(UTC))) == []
+        assert pipeline.stop_engine() == 0
 
 
 @pytest.mark.parametrize("collect_rows", [20_000, 0], ids=["finished in the driver", "all by Spark"])
