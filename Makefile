@@ -26,7 +26,7 @@ stack-down: env-spark ## end the stack, or what a crash left of it
 # The real stack after the rest: its servers would slow the browsers down. 5 says that ARGS chose no test of one half.
 test: env-dev ## the whole test suite
 	@$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/stack $(ARGS) || [ $$? -eq 5 ]
-	@$(BIN)/pytest tests/stack $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/pytest -n 2 --dist worksteal tests/stack $(ARGS) || [ $$? -eq 5 ]
 
 lint: env-dev ## ruff, mypy --strict and the import rules; changes nothing
 	@$(BIN)/ruff check .

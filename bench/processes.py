@@ -35,9 +35,10 @@ MEMORY = "PSS" if SMAPS.exists() else "RSS"
 def free_offset() -> int:
     """A port offset at which all ports of tillwatch are free; below 758, where the system hands none out.
 
-    By chance, so that two who ask at the same time seldom get the same one.
+    By chance, so that two who ask at the same time seldom get the same one; workers of one test run never do.
     """
-    offsets = list(range(100, 700, 10))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    offsets = list(range(100, 700, 10))[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
     random.shuffle(offsets)
     for offset in offsets:
         with contextlib.ExitStack() as probes:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 from embedded.ingest import Ingest, Parts
 from embedded.log import EventLog
@@ -21,29 +20,17 @@ from lakehouse.sinks import EventLogSink
 NOON = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 
 
-class _StackInOnePiece(LoadFileScheduling):  # type: ignore[misc]
-    """A file's tests on one worker, and those of tests/stack on one and the same: they share servers, and two cores."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        scope: str = super()._split_scope(nodeid)
-        return _STACK if scope.startswith(_STACK) else scope
+_SKIPPED_AS_ONE = {"browser": "Browser tests", "stack": "Tests of the stack"}
 
 
-_STACK = "tests/stack/"
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    if config.getvalue("dist") != "loadfile":
-        return None
-    config.option.loadscopereorder = False
-    return _StackInOnePiece(config, log)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The longest piece first, so that it does not run on alone in the end.
-    items.sort(key=lambda item: not item.nodeid.startswith(_STACK))
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One closing sentence, where tests were left out for something that is not installed."""
+    reasons = {}
+    for report in terminalreporter.stats.get("skipped", ()):
+        for marker in _SKIPPED_AS_ONE.keys() & report.keywords.keys():
+            reasons[marker] = report.longrepr[2].removeprefix("Skipped: ")
+    for marker, reason in sorted(reasons.items()):
+        terminalreporter.write_line(f"{_SKIPPED_AS_ONE[marker]} were skipped: {reason}")
 
 
 @pytest.fixture(autouse=True)

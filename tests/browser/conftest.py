@@ -23,7 +23,7 @@ MISSING = "there is no Chrome or Chromium; install one, or run `playwright insta
 
 
 @pytest.fixture(scope="session")
-def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
     """A headless browser. Without one, a test is skipped; with CI=true it fails."""
     with sync_playwright() as playwright:
         try:
@@ -31,19 +31,9 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
         except PlaywrightError as error:
             if os.environ.get("CI") == "true":
                 pytest.fail(f"{MISSING}: {str(error).splitlines()[0]}")
-            request.config.stash[_NO_BROWSER] = True
             pytest.skip(MISSING)
         yield browser
         browser.close()
-
-
-_NO_BROWSER = pytest.StashKey[bool]()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One closing sentence, where browser tests were left out."""
-    if config.stash.get(_NO_BROWSER, False):
-        terminalreporter.write_line(f"Browser tests were skipped: {MISSING}.")
 
 
 class Served:

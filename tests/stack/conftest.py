@@ -43,8 +43,6 @@ QUICK_START = {
 """Most drivers here live for seconds: compiling costs them more than it brings. test_one_order and test_stack_run have
 the product's own settings."""
 
-_NO_JAVA = pytest.StashKey[str]()
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -54,14 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.timeout(600))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One closing sentence, where tests of the stack were left out."""
-    if reason := config.stash.get(_NO_JAVA, ""):
-        terminalreporter.write_line(f"Tests of the stack were skipped: {reason}")
-
-
 @pytest.fixture(scope="session")
-def java_is_there(request: pytest.FixtureRequest) -> None:
+def java_is_there() -> None:
     """Without Java, or the packages of the stack, a test is skipped; with CI=true it fails."""
     try:
         check_packages()
@@ -70,7 +62,6 @@ def java_is_there(request: pytest.FixtureRequest) -> None:
     except UserError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
-        request.config.stash[_NO_JAVA] = str(error)
         pytest.skip(str(error))
 
 

@@ -18,8 +18,6 @@ from lakehouse.events import TOPICS
 from lakehouse.nessie import Nessie
 from tests.stack.conftest import Stack
 
-pytestmark = pytest.mark.full
-
 # A batch of duplicates alone is no publish: the next heartbeat tells that they are read.
 SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s", "INGEST_MAINTENANCE_EVERY": "5 s", "RETENTION_SWEEP_AGE": "5 s"}
 

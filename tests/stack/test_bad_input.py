@@ -20,8 +20,6 @@ from lakehouse.events import CLICKS_TOPIC
 from lakehouse.nessie import Nessie
 from tests.stack.conftest import QUICK_START, Stack
 
-pytestmark = pytest.mark.full
-
 SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s", "SPARK_RETRY_FOR": "1 s"}
 
 
@@ -106,7 +104,8 @@ def test_a_backlog_that_does_not_fit_is_read_in_smaller_batches(stack: Stack) ->
 
 
 def test_a_topic_with_three_hundred_partitions_is_read(stack: Stack) -> None:
-    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | {"KAFKA_PARTITIONS": "300"}) as pipeline:
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
+        make_topic(pipeline, CLICKS_TOPIC, "LogAppendTime", partitions=300)
         now = datetime.now(UTC)
         send(pipeline, None, [click(f"c-{number}", now, user=f"user-{number}") for number in range(400)])
         pipeline.start_engine()
@@ -141,13 +140,13 @@ def click(name: str, when: datetime, user: str = "ada") -> dict[str, Any]:
     }
 
 
-def make_topic(pipeline: Pipeline, name: str, timestamps: str) -> None:
+def make_topic(pipeline: Pipeline, name: str, timestamps: str, partitions: int = 1) -> None:
     """As somebody else may have made it; times may lie ahead."""
     from kafka.admin import KafkaAdminClient, NewTopic
 
     admin = KafkaAdminClient(bootstrap_servers=pipeline.brokers)
     configs = {"message.timestamp.type": timestamps, "message.timestamp.after.max.ms": str(2**63 - 1)}
-    admin.create_topics([NewTopic(name, 1, 1, topic_configs=configs)])
+    admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
     admin.close()
 
 

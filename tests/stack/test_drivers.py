@@ -19,8 +19,6 @@ from lakehouse.settings import PORTS
 from lakehouse.tables import RAW_OF_TOPIC
 from tests.stack.conftest import Stack
 
-pytestmark = pytest.mark.full
-
 SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s"}
 
 

@@ -26,8 +26,6 @@ from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from tests.conftest import Shop
 from tests.stack.conftest import Stack
 
-pytestmark = pytest.mark.full
-
 ORDERS = f"{CATALOG}.{SCHEMA}.orders_processed"
 REVENUE = f"{CATALOG}.{SCHEMA}.orders_revenue_per_minute"
 

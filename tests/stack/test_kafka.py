@@ -22,8 +22,6 @@ from lakehouse.sinks import KafkaSink, SinkDown, SinkError
 from lakehouse.topics import KafkaLog, ensure_topics, log_ends
 from tests.stack.conftest import Stack
 
-pytestmark = pytest.mark.full
-
 ORDERS = "orders_topic"
 
 

@@ -11,8 +11,6 @@ from bench.mixture import mixture
 from bench.pipelines import Stack as Pipeline
 from tests.stack.conftest import Stack
 
-pytestmark = pytest.mark.full
-
 
 @pytest.mark.timeout(600)
 def test_tables_are_those_of_a_run_without_kills(stack: Stack) -> None:

@@ -8,14 +8,10 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-import pytest
-
 from lakehouse.dremio import Dremio, DremioError, fill
 from lakehouse.nessie import Nessie
 from lakehouse.sinks import KafkaSink
 from tests.stack.conftest import Stack
-
-pytestmark = pytest.mark.full
 
 _LEAST = {
     "RETENTION_EVERY_COMMIT": "0 s",

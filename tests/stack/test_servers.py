@@ -12,8 +12,6 @@ from kafka.admin import KafkaAdminClient
 from lakehouse.nessie import Nessie
 from tests.stack.conftest import Stack
 
-pytestmark = pytest.mark.full
-
 
 def store(stack: Stack) -> pyarrow.fs.S3FileSystem:
     return pyarrow.fs.S3FileSystem(

@@ -19,8 +19,6 @@ from lakehouse.dremio import Dremio, DremioError
 from lakehouse.settings import PORTS, DremioSettings
 from tillwatch import demo, supervisor
 
-pytestmark = pytest.mark.full
-
 
 def until(stack: Demo, what: Callable[[], object], within_s: float) -> None:
     end = time.monotonic() + within_s
