@@ -261,11 +261,6 @@ class Pipeline:
             self._lost.setdefault(topic, []).append((position.read_to, datetime.now(UTC)))
         position.next_offset = ends.first
 
-    @property
-    def caught_up(self) -> bool:
-        """Whether all that was in the log when Kafka was last asked is read."""
-        return not any(self._lag(self.positions).values())
-
     def offsets(self) -> dict[str, int]:
         """The next offset to read, a partition."""
         return {f"{t}-{p}": position.next_offset for (t, p), position in sorted(self.positions.items())}

@@ -53,6 +53,8 @@ logger = logging.getLogger("tillwatch.driver")
 
 FIRST_PAUSE, LAST_PAUSE = 1.0, 15.0  # s
 LOOK_EVERY = 0.2  # s
+NARROWED_FOR = 20  # publishes
+_TOO_LARGE = ("spark.driver.maxResultSize", "OutOfMemoryError", "Java heap space")
 STOP_WITHIN = 15.0  # s; less than what `tillwatch stack` gives it, for Java ends after that
 
 
@@ -127,7 +129,7 @@ def run(settings: Settings, stop: Event) -> None:
                 failing_since, pause = now, FIRST_PAUSE
             if now - failing_since > spark_settings.retry_for.total_seconds():
                 raise UserError(f"It failed for {spark_settings.retry_for} and is given up: {failure}")
-            attempts.failed(published)
+            attempts.failed(failure)
             metrics.FAILURES.inc()
             logger.error("failed, again from the last publish in %.0f s: %s", pause, failure)
             stop.wait(pause)
@@ -140,8 +142,8 @@ def run(settings: Settings, stop: Event) -> None:
 class Attempts:
     """What one attempt tells the next: the working branch it had, and how many messages a batch may have.
 
-    A batch that failed comes again as it was. It may have failed for its size, so the next ones are smaller until one
-    comes through, and whole again once all that waited is read.
+    A batch that failed comes again as it was. Where its bytes were too many for Java, the next ones are smaller, and
+    grow again step by step.
     """
 
     def __init__(self, batch_rows: int) -> None:
@@ -153,11 +155,12 @@ class Attempts:
     def narrowed(self) -> bool:
         return self.batch_rows < self._whole
 
-    def failed(self, published: bool) -> None:
-        self.batch_rows = min(2 * self.batch_rows, self._whole) if published else max(1, self.batch_rows // 4)
+    def failed(self, reason: str) -> None:
+        if any(sign in reason for sign in _TOO_LARGE):
+            self.batch_rows = max(1, self.batch_rows // 4)
 
     def widen(self) -> None:
-        self.batch_rows = self._whole
+        self.batch_rows = min(4 * self.batch_rows, self._whole)
 
 
 def _warm(spark: SparkSession, parts: Parts) -> None:
@@ -194,7 +197,7 @@ class _Failed(Exception):
 def _run_once(
     spark: SparkSession, settings: Settings, nessie: Nessie, checkpoints: Path, stop: Event, attempts: Attempts
 ) -> None:
-    """One query, from main's positions to its end or failure; with small batches only until it has caught up."""
+    """One query, from main's positions to its end or failure; with smaller batches for NARROWED_FOR publishes."""
     with KafkaLog(settings.kafka.brokers) as log:
         log.ensure(settings.kafka)
         cluster = log.cluster_id()
@@ -217,7 +220,7 @@ def _run_once(
         active = True
         while not stop.is_set() and active and pipeline.failure is None:
             pipeline.tick()
-            if attempts.narrowed and store.sequence and pipeline.caught_up:
+            if attempts.narrowed and store.sequence >= NARROWED_FOR:
                 break
             stop.wait(LOOK_EVERY)
             active = query.isActive
