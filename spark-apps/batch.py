@@ -294,6 +294,8 @@ class Pipeline:
         reach("read")
         if not size:
             return
+        # A task costs more than the messages of most partitions.
+        messages = messages.coalesce(self._session.sparkContext.defaultParallelism)
         decoded = transforms.decoded(messages, self._parts.max_event_age, self._parts.rules)
         if size <= self._parts.spark.collect_rows:
             self._small(decoded, draft)

@@ -78,6 +78,8 @@ def open_session(
         "spark.sql.streaming.numRecentProgressUpdates": "20",
         "spark.sql.streaming.minBatchesToRetain": "2",
         "spark.cleaner.periodicGC.interval": "5min",
+        # One a partition, or a topic of 300 makes them anew for each batch.
+        "spark.kafka.consumer.cache.capacity": "512",
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         **settings.conf,
     }
