@@ -268,8 +268,8 @@ def _start(spark: SparkSession, settings: Settings, pipeline: Pipeline, checkpoi
         .option("kafka.request.timeout.ms", "15000")
         .option("kafka.default.api.timeout.ms", "20000")
         .option("kafka.max.partition.fetch.bytes", str(16 << 20))
-        # After each fetch Spark asks how far the partition reaches, and the broker answers that only when the next fetch,
-        # which is on its way already, has ended: with Kafka's 500 ms a batch of few messages took 0.4 s more.
+        # Spark asks after each fetch how far the partition reaches. The broker answers that only when the next fetch,
+        # which is on its way already, has ended: with Kafka's 500 ms that wait was most of a small batch.
         .option("kafka.fetch.max.wait.ms", "10")
         .load()
     )
