@@ -170,6 +170,7 @@ def _warm(spark: SparkSession, parts: Parts) -> None:
         "0 AS partition",
         "id AS offset",
         "current_timestamp() AS timestamp",
+        "1 AS timestampType",
         "binary('') AS value",
     )
     with suppress(Exception):  # only a favour: what is wrong is told by the batches
