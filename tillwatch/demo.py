@@ -55,6 +55,7 @@ MARK = "_TILLWATCH_DEMO"
 FIRST_PAUSE_S = 2.0
 LONGEST_PAUSE_S = 60.0
 WELL_AFTER_S = 60
+FILLER_ENDS_WITHIN_S = 5
 
 # Started once the screen is live: on two cores their imports would take time from what the screen needs.
 LATER = ("sandbox", "notifier", "lite")
@@ -286,6 +287,9 @@ class _Demo:
         finally:
             self.ending.set()
             self._end(child)
+            if filler.is_alive():
+                # A question to the gateway that is under way when Python ends may keep the process from ending.
+                filler.join(FILLER_ENDS_WITHIN_S)
         return 0
 
     # ---- what is said
