@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import duckdb
@@ -60,6 +59,7 @@ from lakehouse.settings import (
     exit_on_user_error,
     open_data_dir,
 )
+from lakehouse.stop import Stop
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table, arrow_schema
 
 logger = logging.getLogger("tillwatch.ingest")
@@ -743,7 +743,7 @@ def _kpi_rows(table: Table, answer: pa.Table, updated_at: datetime) -> pa.Table:
     )
 
 
-def run(stop: Event) -> None:
+def run(stop: Stop) -> None:
     """Ingest until `stop` is set. A batch that fails is begun again from the last publish, with back-off."""
     shared = Shared.load()
     retention = check_spans(RetentionSettings.load(), shared)
@@ -801,7 +801,7 @@ def main() -> None:
     )
     for name in ("pyiceberg", "urllib3", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    stop = Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with exit_on_user_error():

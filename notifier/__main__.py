@@ -20,6 +20,7 @@ from lakehouse.settings import (
     claim_port,
     exit_on_user_error,
 )
+from lakehouse.stop import Stop
 from notifier.api import create_app
 from notifier.daemon import Daemon, make_channels
 from notifier.ledger import Ledger
@@ -59,7 +60,7 @@ def _run() -> int:
         raise UserError(
             f"The data directory {shared.data_dir} cannot be used: {error.strerror}; set TILLWATCH_DATA_DIR."
         ) from None
-    stop = threading.Event()
+    stop = Stop()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():

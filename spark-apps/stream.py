@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import urllib3
@@ -43,6 +43,7 @@ from lakehouse.settings import (
     exit_on_user_error,
     open_data_dir,
 )
+from lakehouse.stop import Stop
 from lakehouse.topics import KafkaDown, KafkaLog
 from session import SparkSettings, open_session
 from store import NewerDriver, Store
@@ -78,7 +79,7 @@ class Settings:
         )
 
 
-def run(settings: Settings, stop: Event) -> None:
+def run(settings: Settings, stop: Stop) -> None:
     """Read, write and publish until `stop` is set.
 
     What fails is begun again from the last publish, with back-off, for `spark.retry_for`. Raises UserError for what
@@ -196,7 +197,7 @@ class _Failed(Exception):
 
 
 def _run_once(
-    spark: SparkSession, settings: Settings, nessie: Nessie, checkpoints: Path, stop: Event, attempts: Attempts
+    spark: SparkSession, settings: Settings, nessie: Nessie, checkpoints: Path, stop: Stop, attempts: Attempts
 ) -> None:
     """One query, from main's positions to its end or failure; with smaller batches for NARROWED_FOR publishes."""
     with KafkaLog(settings.kafka.brokers) as log:
@@ -312,7 +313,7 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # the watch says itself when Kafka does not answer
     urllib3.disable_warnings()
-    stop = Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with exit_on_user_error():

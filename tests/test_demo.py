@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,6 +21,7 @@ import pytest
 from rich.console import Console
 
 from lakehouse.settings import Shared, UserError
+from lakehouse.stop import Stop
 from tillwatch import demo, fill, status, supervisor
 from tillwatch.demo import DemoSettings
 from tillwatch.parts import PARTS
@@ -46,7 +46,7 @@ def test_a_new_screen_gets_the_last_hour_first_then_yesterday_and_a_week_ago() -
     shopped: list[tuple[fill.Span, bool]] = []
     settings = DemoSettings.load(fill_pause=timedelta(0), fill_piece=timedelta(minutes=30))
 
-    demo.fill_past(settings, NOON, None, lambda span, back: shopped.append((span, back)), quiet, threading.Event())
+    demo.fill_past(settings, NOON, None, lambda span, back: shopped.append((span, back)), quiet, Stop())
 
     assert shopped[0] == ((NOON - fill.HOUR, NOON), False)
     assert all(in_background for _, in_background in shopped[1:])
@@ -65,7 +65,7 @@ def test_a_second_start_fills_only_hours_without_any_row() -> None:
         lambda start, end: {hour for hour in has_rows if start - fill.HOUR < hour < end},
         lambda span, _: shopped.append(span),
         quiet,
-        threading.Event(),
+        Stop(),
     )
 
     assert shopped == [
@@ -75,7 +75,7 @@ def test_a_second_start_fills_only_hours_without_any_row() -> None:
 
 
 def test_filling_stops_when_the_demo_ends() -> None:
-    ending = threading.Event()
+    ending = Stop()
     shopped: list[fill.Span] = []
 
     def shop(span: fill.Span, _: bool) -> None:

@@ -40,6 +40,7 @@ from lakehouse.settings import (
     open_data_dir,
     profile_of,
 )
+from lakehouse.stop import Stop
 from tillwatch import fill, supervisor
 from tillwatch.parts import BY_NAME, Part
 
@@ -266,7 +267,7 @@ class _Demo:
     shared: Shared
     data_dir: Path
     lock: int
-    ending: threading.Event = field(default_factory=threading.Event)
+    ending: Stop = field(default_factory=Stop)
     live: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> int:
@@ -459,7 +460,7 @@ def fill_past(
     hours_with_rows: Callable[[datetime, datetime], set[datetime]] | None,
     shop: Callable[[fill.Span, bool], None],
     tell: Callable[[str], None],
-    ending: threading.Event,
+    ending: Stop,
 ) -> None:
     """Fill the last hour at once, then the older past in the background, piece by piece; only hours without any row.
 

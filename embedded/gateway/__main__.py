@@ -27,6 +27,7 @@ from lakehouse.settings import (
     exit_on_user_error,
     open_data_dir,
 )
+from lakehouse.stop import Stop
 
 logger = logging.getLogger("embedded.gateway")
 
@@ -78,7 +79,7 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
     sessions = Sessions(dremio.user, dremio.password.get_secret_value(), settings.session_ttl.total_seconds())
     statements = Statements(commits, engine, settings.rows_in_memory, files)
     server = Gateway(f"grpc://{settings.host}:{port}", sessions, statements)
-    stop = threading.Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     logger.info("ready on %s:%d, data in %s", settings.host, port, NessieSettings.load().uri if nessie else data_dir)

@@ -1,0 +1,33 @@
+"""The wish that a process end, which a signal handler can state."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+
+class Stop:
+    """Set once, by SIGTERM, Ctrl-C or the program itself; `wait` as that of threading.Event.
+
+    Not an Event: a handler runs in the main thread, and set() would wait for ever for the lock that this very thread
+    holds while it enters or leaves wait(). SimpleQueue.put may interrupt anything.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        self._woken: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        self._set = True
+        self._woken.put(None)
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Until it is set, at most so many seconds; whether it is."""
+        if not self._set:
+            with suppress(Empty):
+                self._woken.get(timeout=seconds)
+                self._woken.put(None)  # for others who wait
+        return self._set
