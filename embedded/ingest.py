@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -801,9 +800,7 @@ def main() -> None:
     )
     for name in ("pyiceberg", "urllib3", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    stop = Stop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = Stop.on_signals()
     with exit_on_user_error():
         run(stop)
 

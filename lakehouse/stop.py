@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import Self
 
 
 class Stop:
@@ -16,6 +18,14 @@ class Stop:
     def __init__(self) -> None:
         self._set = False
         self._woken: SimpleQueue[None] = SimpleQueue()
+
+    @classmethod
+    def on_signals(cls) -> Self:
+        """One that SIGTERM and Ctrl-C set from now on; for the main thread."""
+        stop = cls()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        return stop
 
     def set(self) -> None:
         self._set = True

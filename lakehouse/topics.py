@@ -228,6 +228,7 @@ class KafkaLog:
         """The answer; KafkaDown where none comes, KafkaError where the brokers refuse."""
         from kafka import errors
 
+        kept = self._admin is not None
         try:
             if self._admin is None:
                 self._admin = self._made_by()
@@ -239,7 +240,10 @@ class KafkaLog:
             if refused:
                 raise
             self.close()
-            raise _down(self.brokers, error) from error
+            if not kept or isinstance(error, errors.KafkaTimeoutError):
+                raise _down(self.brokers, error) from error
+        # A kept connection that broke says nothing of the brokers now: they may be up again.
+        return self._ask(question)
 
     def _connect(self) -> Any:
         from kafka import KafkaAdminClient

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,9 @@ from lakehouse.dremio import Dremio, DremioError
 from lakehouse.events import ORDERS_TOPIC, TOPICS, Reason, parse_time
 from lakehouse.settings import DremioSettings, Shared, UserError, exit_on_user_error, parse_duration
 from lakehouse.sinks import EventLogSink, KafkaSink, open_sink
+from lakehouse.stop import Stop
 from producers import dead_letters, shop
-from producers.pace import Stop, SystemClock, iso, send_filled, send_live
+from producers.pace import SystemClock, iso, send_filled, send_live
 from producers.replay import Layout, read, replay
 from producers.shoppers import Message, Outage, Shop
 
@@ -85,7 +85,7 @@ def shoppers(
         fatal_every_ms=max(1, round(fatal_every * 1000)) if fatal_every else None,
     )
     with _opened(where) as target:
-        stop, began = _stop_on_signal(), clock.now()
+        stop, began = Stop.on_signals(), clock.now()
         if span:
             messages = _only(simulated.messages(since_ms, int(span[1].timestamp() * 1000)), wanted)
             sent = send_filled(messages, target, stop, clock)
@@ -161,7 +161,7 @@ def replay_file(
     if where == "log":
         lines.refuse_stale(now)
     with _opened(where) as target:
-        sent = replay(lines, target, clock, _stop_on_signal(), rate)
+        sent = replay(lines, target, clock, Stop.on_signals(), rate)
     onto = f", times ending at {iso(end.timestamp())} (--anchor)" if span is not None else ""
     typer.echo(f"{sent:,} of {len(lines.times):,} lines of {file}{onto}")
 
@@ -245,7 +245,7 @@ def replay_letters(
         typer.echo(f"{len(good):,} of {len(messages):,} dead letters would be sent")
     elif good:
         with _opened(where) as target:
-            sent = dead_letters.send(good, target, clock, _stop_on_signal())
+            sent = dead_letters.send(good, target, clock, Stop.on_signals())
     if not check:
         typer.echo(f"{sent:,} of {len(messages):,} dead letters sent again")
     if bad:
@@ -325,13 +325,6 @@ def _only(messages: Iterator[list[Message]], topics: tuple[str, ...]) -> Iterato
     if not topics:
         return messages
     return ([message for message in batch if message[2] in topics] for batch in messages)
-
-
-def _stop_on_signal() -> Stop:
-    stop = Stop()
-    signal.signal(signal.SIGTERM, stop.request)
-    signal.signal(signal.SIGINT, stop.request)
-    return stop
 
 
 def _duration(option: str, text: str) -> timedelta:

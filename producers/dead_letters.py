@@ -20,7 +20,8 @@ import pyarrow as pa
 from lakehouse.events import TOPICS, Reason, Rejected, decode
 from lakehouse.settings import UserError
 from lakehouse.sinks import Sink
-from producers.pace import Clock, Stop, deliver
+from lakehouse.stop import Stop
+from producers.pace import Clock, deliver
 from producers.replay import KEY_FIELD
 
 MOST = 10_000
@@ -254,6 +255,6 @@ def send(messages: Sequence[tuple[Again, bytes]], sink: Sink, clock: Clock, stop
         sink.send(message.topic, key, message.payload)
         if number % _BATCH == 0 or number == len(messages):
             deliver(sink, clock, stop)
-            if stop.requested:
+            if stop.is_set():
                 return number
     return len(messages)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from lakehouse.sinks import Sink, SinkDown, SinkError
+from lakehouse.stop import Stop
 from producers.shoppers import Message, message_value
 
 logger = logging.getLogger(__name__)
@@ -40,15 +41,6 @@ class SystemClock:
         time.sleep(seconds)
 
 
-class Stop:
-    """Set by a signal; those who send look at it between batches."""
-
-    requested = False
-
-    def request(self, *_: object) -> None:
-        self.requested = True
-
-
 def iso(seconds: float) -> str:
     """A time as producers write it: ISO 8601, UTC, ms."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -62,7 +54,7 @@ def send_live(messages: Iterator[list[Message]], sink: Sink, clock: Clock, stop:
     ahead, place = next(messages, []), 0
     # The first list takes a while where there are many people to bring in: that is no reason to begin with a flood.
     began, sent = clock.now(), 0
-    while not stop.requested:
+    while not stop.is_set():
         now = clock.now()
         if until is not None and now >= until:
             break
@@ -113,7 +105,7 @@ def send_filled(messages: Iterable[list[Message]], sink: Sink, stop: Stop, clock
         if waiting >= _BATCH:
             deliver(sink, clock, stop)
             sent, waiting = sent + waiting, 0
-        if stop.requested:
+        if stop.is_set():
             break
     deliver(sink, clock, stop)
     return sent + waiting
@@ -122,7 +114,7 @@ def send_filled(messages: Iterable[list[Message]], sink: Sink, stop: Stop, clock
 def paced(total: int, rate: float | None, clock: Clock, stop: Stop) -> Iterator[range]:
     """Numbers 0 to total in batches: `rate` of them a second, or for None as fast as they are taken."""
     began, done = clock.now(), 0
-    while done < total and not stop.requested:
+    while done < total and not stop.is_set():
         if rate is None:
             end = min(total, done + _BATCH)
         else:
@@ -149,7 +141,7 @@ def deliver(sink: Sink, clock: Clock, stop: Stop, passing: type[SinkError] = Sin
         try:
             sink.flush()
         except passing as error:
-            if stop.requested:
+            if stop.is_set():
                 raise
             if not refused:
                 logger.warning("%s Trying again each second.", error)

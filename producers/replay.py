@@ -38,7 +38,8 @@ from lakehouse.events import (
 )
 from lakehouse.settings import Shared, UserError
 from lakehouse.sinks import Sink
-from producers.pace import Clock, Stop, deliver, iso, paced
+from lakehouse.stop import Stop
+from producers.pace import Clock, deliver, iso, paced
 
 FORMATS = ("csv", "whitespace", "jsonl", "cdnow")
 _BY_ENDING = {".csv": "csv", ".txt": "whitespace", ".dat": "whitespace", ".jsonl": "jsonl", ".ndjson": "jsonl"}

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 import producers.__main__ as command
 from lakehouse.events import Reason
 from lakehouse.settings import UserError
+from lakehouse.stop import Stop
 from producers import dead_letters
 from producers.dead_letters import Chosen, Letter
-from producers.pace import Stop, SystemClock
+from producers.pace import SystemClock
 from tests.conftest import NOON, Shop
 from tests.fake_dremio import FakeDremio
 
@@ -181,7 +182,7 @@ def today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     monkeypatch.setattr(FakeDremio, "__enter__", lambda self: self, raising=False)
     monkeypatch.setattr(FakeDremio, "__exit__", lambda *_: None, raising=False)
     monkeypatch.setattr(command, "Dremio", lambda _settings: dremio)
-    monkeypatch.setattr(command, "_stop_on_signal", Stop)
+    monkeypatch.setattr(Stop, "on_signals", Stop)
     yield shop
     shop.close()
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from embedded.log import EventLog
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, Click, ErrorEvent, Event, Order, Rejected, decode
 from lakehouse.settings import UserError
+from lakehouse.stop import Stop
 from producers.__main__ import app
-from producers.pace import Stop
 from producers.replay import Layout, Lines, read, replay
 from tests.test_shoppers import Basket, FakeClock
 

@@ -23,8 +23,9 @@ from lakehouse.events import (
 )
 from lakehouse.settings import UserError
 from lakehouse.sinks import SinkDown, SinkError
+from lakehouse.stop import Stop
 from producers.__main__ import _incident, _only, _topics, _where
-from producers.pace import Stop, iso, send_filled, send_live
+from producers.pace import iso, send_filled, send_live
 from producers.shoppers import Outage, Shop, message_value
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -330,7 +331,7 @@ def test_a_signal_ends_a_run_after_the_batch_in_hand() -> None:
         def sleep(self, seconds: float) -> None:
             super().sleep(seconds)
             if len(self.slept) == 20:
-                stop.request(15, None)
+                stop.set()
 
     clock = Signalled()
     basket = Basket()

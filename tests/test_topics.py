@@ -192,6 +192,15 @@ def test_a_lost_connection_is_said_once_and_made_again(brokers: Brokers, log: Ka
     assert log.ends() == {}
 
 
+def test_a_kept_connection_that_broke_is_made_again_before_anything_is_said(brokers: Brokers, log: KafkaLog) -> None:
+    assert log.ends() == {}
+    brokers.lost = 1
+    assert log.ends() == {}
+    brokers.lost = 2
+    with pytest.raises(KafkaDown, match="reset by peer"):
+        log.ends()
+
+
 def test_nobody_at_the_address_is_told_at_once() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

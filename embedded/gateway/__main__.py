@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import logging
 import os
-import signal
 import threading
 from pathlib import Path
 
@@ -79,9 +78,7 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
     sessions = Sessions(dremio.user, dremio.password.get_secret_value(), settings.session_ttl.total_seconds())
     statements = Statements(commits, engine, settings.rows_in_memory, files)
     server = Gateway(f"grpc://{settings.host}:{port}", sessions, statements)
-    stop = Stop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = Stop.on_signals()
     logger.info("ready on %s:%d, data in %s", settings.host, port, NessieSettings.load().uri if nessie else data_dir)
     stop.wait()
     # Running statements are cancelled, and what still streams to a slow client is cut off.
