@@ -15,9 +15,9 @@ from pathlib import Path
 
 from bench.pipelines import Stack
 from bench.processes import free_offset
+from bench.readers import disagreements, fingerprint, lost, shoppers
 from bench.report import Report
 from bench.servers import Servers
-from bench.stack_readers import disagreements, fingerprint, lost, shoppers
 from lakehouse.dremio import DremioError, fill
 from lakehouse.settings import PORTS
 

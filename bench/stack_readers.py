@@ -1,141 +1,29 @@
-"""A reader every 50 ms while the Spark driver publishes, is killed, merges, expires and sweeps: always whole publishes.
+"""bench readers on the stack: a reader every 50 ms while the Spark driver publishes, is killed, merges and sweeps.
 
-Promise: KPIs and raw rows of one commit never disagree, no row is there twice, no statement fails; at the end every
-kept commit still reads what it read first, every other one is refused with a sentence; at most 2 working branches.
+Promise: as there, and at most 2 working branches at a time.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import random
-import subprocess
-import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from bench.latency import percentile
-from bench.pipelines import Stack, patient
+from bench import readers
+from bench.pipelines import Stack
 from bench.processes import free_offset
+from bench.readers import EVERY_S, Read
 from bench.report import Report
 from bench.servers import Servers
-from lakehouse.dremio import Dremio, DremioError, NotFound, QueryError, fill
 from lakehouse.nessie import Nessie, NessieError
-from lakehouse.settings import ROOT
+from lakehouse.settings import RetentionSettings
 
-EVERY_S = 0.05
-WHOLE_EVERY_S = 2.0
-"""How often the reader looks for rows that are there twice, too: that reads all of them."""
-
-# Retention in small, so that all of it happens within the run; publishes as fast as they can be made.
-SETTINGS: Mapping[str, str] = {
-    "SPARK_TRIGGER": "200 ms",
-    "INGEST_MAINTENANCE_EVERY": "5 s",
-    "INGEST_HEARTBEAT_EVERY": "5 s",
-    "RETENTION_EVERY_COMMIT": "30 s",
-    "RETENTION_FIRST_OF_MINUTE": "10 min",
-    "RETENTION_SWEEP_AGE": "5 s",
-}
-
-# Each pair of lines must agree. Offsets make the fingerprint of a commit's rows.
-_SUMS = """
-SELECT 'orders' AS what, COUNT(*) AS n, SUM(order_total) AS total, SUM(source_offset) AS offsets
-FROM {orders_processed}
-UNION ALL
-SELECT 'orders per minute', SUM(orders_count), SUM(total_revenue), 0 FROM {orders_revenue_per_minute}
-UNION ALL
-SELECT 'clicks', COUNT(*), CAST(0 AS DECIMAL(38, 2)), SUM(source_offset) FROM {clicks_processed}
-UNION ALL
-SELECT 'clicks per minute', SUM(clicks), CAST(0 AS DECIMAL(38, 2)), 0 FROM {clicks_per_minute}
-UNION ALL
-SELECT 'errors', COUNT(*), CAST(0 AS DECIMAL(38, 2)), SUM(source_offset) FROM {errors_processed}
-UNION ALL
-SELECT 'errors per minute', SUM(error_count), CAST(0 AS DECIMAL(38, 2)), 0 FROM {errors_per_minute}
-"""
-_PAIRS = (("orders", "orders per minute"), ("clicks", "clicks per minute"), ("errors", "errors per minute"))
-_TWICE = """
-SELECT COUNT(*) AS n FROM (
-  SELECT event_key, {time} FROM {{{table}}} GROUP BY event_key, {time} HAVING COUNT(*) > 1
-) AS doubled
-"""
-_RAW = {"orders_processed": "order_ts", "clicks_processed": "click_ts", "errors_processed": "error_ts"}
-
-type Fingerprint = tuple[tuple[str, Any, Any, Any], ...]
-
-
-def fingerprint(dremio: Dremio, commit: str) -> Fingerprint:
-    """Counts and sums of raw rows and KPIs at one commit."""
-    rows = dremio.sql(fill(_SUMS, commit, {})).to_pylist()
-    return tuple(sorted((row["what"], row["n"] or 0, row["total"] or 0, row["offsets"] or 0) for row in rows))
-
-
-def disagreements(found: Fingerprint) -> list[str]:
-    """Sentences where KPIs are not the sums of the raw rows."""
-    by_name = {what: (n, total) for what, n, total, _ in found}
-    return [f"{raw} {by_name[raw]}, {kpi} {by_name[kpi]}" for raw, kpi in _PAIRS if by_name[raw] != by_name[kpi]]
-
-
-class Reader(threading.Thread):
-    """Asks the head and what it holds every 50 ms until `stop`; `problems` is what it saw that must not be."""
-
-    def __init__(self, uri: str, every_s: float = EVERY_S) -> None:
-        super().__init__(name="reader", daemon=True)
-        self._dremio = patient(uri)
-        self._every_s = every_s
-        self._ended = threading.Event()
-        self.seen: dict[str, tuple[float, Fingerprint]] = {}
-        """Commit -> when it was first seen (seconds since the epoch), and what it held; in the order they came."""
-        self.problems: list[str] = []
-        self.asked = 0
-        self.taken: list[float] = []
-
-    def run(self) -> None:
-        newest, whole_at = "", time.monotonic()
-        while not self._ended.is_set():
-            began = time.monotonic()
-            try:
-                commit = self._dremio.head()
-                found = fingerprint(self._dremio, commit)
-                if began - whole_at >= WHOLE_EVERY_S:
-                    whole_at = began
-                    self._look_for_doubles(commit)
-            except NotFound:
-                if self.seen:
-                    self.problems.append(f"a table is gone after {len(self.seen)} commits")
-            except DremioError as error:
-                self.problems.append(f"{type(error).__name__}: {error}")
-            else:
-                self._note(commit, newest, found)
-                newest = commit
-            self.taken.append(time.monotonic() - began)
-            self._ended.wait(max(0.0, self._every_s - (time.monotonic() - began)))
-
-    def _note(self, commit: str, newest: str, found: Fingerprint) -> None:
-        self.asked += 1
-        self.problems += [f"commit {commit[:8]}: {sentence}" for sentence in disagreements(found)]
-        if commit not in self.seen:
-            self.seen[commit] = (time.time(), found)
-        elif commit != newest:
-            self.problems.append(f"main went back to {commit[:8]}")
-        elif found != self.seen[commit][1]:
-            self.problems.append(f"commit {commit[:8]} held {self.seen[commit][1]}, then {found}")
-
-    def _look_for_doubles(self, commit: str) -> None:
-        for table, moment in _RAW.items():
-            rows = self._dremio.sql(fill(_TWICE.format(time=moment, table=table), commit, {})).to_pylist()
-            if rows[0]["n"]:
-                self.problems.append(f"commit {commit[:8]}: {rows[0]['n']} rows of {table} are there twice")
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join()
-        self._dremio.close()
+# Publishes as fast as they can be made.
+SETTINGS: Mapping[str, str] = {**readers.SETTINGS, "SPARK_TRIGGER": "200 ms", "RETENTION_FIRST_OF_MINUTE": "10 min"}
 
 
 class Branches(threading.Thread):
@@ -158,87 +46,12 @@ class Branches(threading.Thread):
         self._nessie.close()
 
 
-@dataclass
-class Read:
-    """What a run gave. `gone` are commits that were refused at the end with a sentence, as thinning wants it."""
-
-    publishes: int = 0
-    kills: int = 0
-    asked: int = 0
-    commits_seen: int = 0
-    kept: int = 0
-    gone: int = 0
-    branches: int = 0
-    merged: int = 0
-    deleted: int = 0
-    problems: list[str] = field(default_factory=list)
-    taken: list[float] = field(default_factory=list)
-    seconds: float = 0.0
-
-
-def run(pipeline: Stack, publishes: int, kills: int, rate: float, seed: int = 3) -> Read:
-    """Shoppers at a rate, the driver with kills, a reader; until so many publishes are on main."""
-    found = Read()
-    draw = random.Random(seed)
-    began = time.monotonic()
-    pipeline.start_engine()
-    pipeline.wait_reading()
-    reader, branches = Reader(pipeline.uri), Branches(pipeline.servers.nessie_uri)
-    made = Publishes(pipeline.servers.nessie_uri)
-    with shoppers(pipeline, rate):
-        reader.start()
-        branches.start()
-        for number in range(1, kills + 1):
-            _wait_for(pipeline, made, publishes * number // (kills + 1))
-            time.sleep(draw.uniform(0, 1.5))
-            pipeline.kill_engine()
-            pipeline.start_engine()
-        _wait_for(pipeline, made, publishes)
-    pipeline.wait_until_read()
-    reader.stop()
-    branches.stop()
-    found.publishes, found.kills, found.branches = made.count(), kills, branches.most
-    made.close()
-    found.asked, found.commits_seen, found.taken = reader.asked, len(reader.seen), reader.taken
-    found.problems = reader.problems
-    _read_again(pipeline, reader, found)
-    _look_at_maintenance(pipeline, found)
-    found.problems += lost(pipeline)
-    if code := pipeline.stop_engine():
-        found.problems.append(f"the driver ended with {code} on SIGTERM")
-    found.seconds = time.monotonic() - began
-    return found
-
-
-@contextlib.contextmanager
-def shoppers(pipeline: Stack, rate: float, *words: str) -> Iterator[None]:
-    """Simulated people, while the block lasts."""
-    command = [sys.executable, "-m", "producers", "shoppers", "--rate", f"{rate:g}", "--flat", *words]
-    with (pipeline.data_dir / "shoppers.log").open("ab") as log:
-        child = subprocess.Popen(
-            [*command, *pipeline.sink_words],
-            cwd=ROOT,
-            env=pipeline.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield
-    finally:
-        child.terminate()
-        try:
-            child.wait(60)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
 class Publishes:
-    """Counts the publishes on main; those that were counted are not asked for again."""
+    """The history of main. Publishes that were counted are not asked for again."""
 
-    def __init__(self, uri: str) -> None:
-        self._nessie = Nessie(uri)
+    def __init__(self, nessie_uri: str, retention: RetentionSettings) -> None:
+        self._nessie = Nessie(nessie_uri)
+        self._retention = retention
         self._newest = ""
         self._count = 0
 
@@ -252,80 +65,42 @@ class Publishes:
         self._newest = new[0] if new else self._newest
         return self._count
 
-    def close(self) -> None:
-        self._nessie.close()
-
-
-def _wait_for(pipeline: Stack, made_so_far: Publishes, publishes: int) -> None:
-    """Until main has so many publishes. Raises TimeoutError where there is none for two minutes."""
-    before, moved_at = -1, time.monotonic()
-    while (made := made_so_far.count()) < publishes:
-        if made > before:
-            before, moved_at = made, time.monotonic()
-        if pipeline.engine.poll() is not None:
-            raise RuntimeError(f"the engine ended with {pipeline.engine.returncode}:\n{pipeline.last_words()}")
-        if time.monotonic() - moved_at > 120:
-            raise TimeoutError(f"no publish after the {made}th:\n{pipeline.last_words()}")
-        time.sleep(0.5)
-
-
-def _read_again(pipeline: Stack, reader: Reader, found: Read) -> None:
-    """Every commit that the reader saw: as it was, or refused; those that must be kept are."""
-    must = _must_be_kept(pipeline)
-    for commit, (_, first) in reader.seen.items():
-        try:
-            again = fingerprint(pipeline.dremio, commit)
-        except QueryError as error:
-            found.gone += 1
-            if commit in must:
-                found.problems.append(f"commit {commit[:8]} must be kept, but: {error}")
-            elif not str(error):
-                found.problems.append(f"commit {commit[:8]} was refused without a sentence")
-        except DremioError as error:
-            found.problems.append(f"commit {commit[:8]}: {type(error).__name__}: {error}")
-        else:
-            found.kept += 1
-            if again != first:
-                found.problems.append(f"commit {commit[:8]} held {first}, at the end {again}")
-
-
-def _must_be_kept(pipeline: Stack) -> set[str]:
-    """Publishes of the span in which each is kept, and the first of each minute; a little less, for time goes on."""
-    settings = {name.removeprefix("TILLWATCH_"): value for name, value in pipeline.variables.items()}
-    every = timedelta(seconds=float(settings["RETENTION_EVERY_COMMIT"].split()[0]) - 10)
-    minutes = timedelta(minutes=float(settings["RETENTION_FIRST_OF_MINUTE"].split()[0]) - 1)
-    now = datetime.now(UTC)
-    first: dict[datetime, str] = {}
-    kept = set()
-    with contextlib.closing(Nessie(pipeline.servers.nessie_uri)) as nessie:
-        for logged in nessie.history():
-            age = now - logged.committed_at
+    def must_be_kept(self, ended: datetime) -> set[str]:
+        """Those of the span in which each is kept, and the first of each minute; a little less, for the driver thinned
+        before it ended."""
+        every = self._retention.every_commit - timedelta(seconds=2)
+        minutes = self._retention.first_of_minute - timedelta(minutes=1)
+        first: dict[datetime, str] = {}
+        kept = set()
+        for logged in self._nessie.history():
+            age = ended - logged.committed_at
             if age < every:
                 kept.add(logged.hash)
             if age < minutes:
                 first[logged.committed_at.replace(second=0, microsecond=0)] = logged.hash
-    if first:
-        first.pop(min(first))  # its minute may have begun before the span
-    return kept | set(first.values())
+        if first:
+            first.pop(min(first))  # its minute may have begun before the span
+        return kept | set(first.values())
+
+    def close(self) -> None:
+        self._nessie.close()
 
 
-def _look_at_maintenance(pipeline: Stack, found: Read) -> None:
-    rows = pipeline.dremio.sql(
-        fill("SELECT SUM(files_merged) AS merged, SUM(files_deleted) AS deleted FROM {maintenance_runs}", None, {})
-    ).to_pylist()
-    found.merged, found.deleted = rows[0]["merged"] or 0, rows[0]["deleted"] or 0
-
-
-def lost(pipeline: Stack) -> list[str]:
-    """Whether each message is a row, once: shoppers send none twice."""
-    rows = 0
-    for table in (*_RAW, "dead_letters"):
+def run(pipeline: Stack, publishes: int, kills: int, rate: float) -> tuple[Read, int]:
+    """readers.run of a driver; and the most working branches that there were at a time."""
+    pipeline.start_engine()
+    pipeline.wait_reading()
+    retention = RetentionSettings.load(
+        every_commit=pipeline.variables["TILLWATCH_RETENTION_EVERY_COMMIT"],
+        first_of_minute=pipeline.variables["TILLWATCH_RETENTION_FIRST_OF_MINUTE"],
+    )
+    branches = Branches(pipeline.servers.nessie_uri)
+    branches.start()
+    with contextlib.closing(Publishes(pipeline.servers.nessie_uri, retention)) as history:
         try:
-            rows += pipeline.dremio.sql(fill(f"SELECT COUNT(*) AS n FROM {{{table}}}", None, {}))["n"][0].as_py()
-        except NotFound:
-            continue
-    sent = sum(pipeline.log_ends().values())
-    return [] if rows == sent else [f"{sent} messages are in the log, {rows} rows in the tables"]
+            return readers.run(pipeline, history, publishes, kills, rate), branches.most
+        finally:
+            branches.stop()
 
 
 def main() -> None:
@@ -340,23 +115,10 @@ def main() -> None:
         Servers(Path(folder) / "servers", free_offset()) as servers,
         Stack(servers, Path(folder) / "stack", SETTINGS) as pipeline,
     ):
-        found = run(pipeline, arguments.publishes, arguments.kills, arguments.rate)
+        found, branches = run(pipeline, arguments.publishes, arguments.kills, arguments.rate)
     report = Report("stack_readers", f"{arguments.rate:g} events/s, a reader every {EVERY_S * 1000:g} ms")
-    report.row("publishes", found.publishes, "", at_least=arguments.publishes)
-    report.row("kill -9 of the driver", found.kills, "", exactly=arguments.kills)
-    report.row("questions asked", found.asked, "")
-    report.row("commits seen", found.commits_seen, "")
-    report.row("answer, p50", percentile(found.taken, 50) * 1000, "ms")
-    report.row("answer, p95", percentile(found.taken, 95) * 1000, "ms")
-    report.row("seen commits that read the same at the end", found.kept, "")
-    report.row("seen commits refused at the end", found.gone, "")
-    report.row("small files merged meanwhile", found.merged, "")
-    report.row("files deleted meanwhile", found.deleted, "")
-    report.row("working branches at a time, at most", found.branches, "", at_most=2)
-    report.row("what must not be", len(found.problems), "", exactly=0)
-    report.row("time in all", found.seconds, "s")
-    for sentence in found.problems[:20]:
-        print(sentence)
+    report.row("working branches at a time, at most", branches, "", at_most=2)
+    found.write(report, arguments.publishes, arguments.kills)
     report.finish()
 
 

@@ -17,7 +17,7 @@ from bench.latency import Event, first_seen, per_element, percentile
 from bench.mixture import mixture
 from bench.parity import differences, expected
 from bench.processes import cpu_seconds, directory_mb, environment, free_offset, memory_mb
-from bench.stack_readers import disagreements
+from bench.readers import disagreements
 from bench.start import bare_environment
 from bench.streaming import phases
 from lakehouse.events import Reason, Rejected, decode
