@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from console.settings import ConsoleSettings
 from lakehouse.settings import DremioSettings, Shared, claim_port, exit_on_user_error
 
 HERE = Path(__file__).resolve().parent
+
+SIGNED_IN_DAYS = 7
 
 cli = typer.Typer(add_completion=False)
 
@@ -37,6 +40,11 @@ def serve_arguments(
         "--liveness",
         "--warm",
         *("--static-dirs", f"look={HERE / 'static'}"),
+        *("--basic-login-template", str(HERE / "sign_in.html")),
+        *("--logout-template", str(HERE / "sign_in.html")),
+        # What the sign-in page itself is drawn with.
+        *("--oauth-guest-endpoints", *(f"/look/{name}" for name in ("tokens.css", "console.css", "icon.svg"))),
+        *("--oauth-expiry-days", str(SIGNED_IN_DAYS)),
         *("--unused-session-lifetime", "60000"),
         *("--check-unused-sessions", "5000"),
         *("--keep-alive", "10000"),
@@ -59,9 +67,21 @@ def serve(setup: Path = HERE / "setup.py", plugins: Sequence[str] = ()) -> None:
     print(f"console: http://localhost:{port}/", flush=True)
     from panel.command import main
 
+    _ask_for_password(settings)
     # Panel's command reads the process's own arguments in places.
     sys.argv = ["panel", *serve_arguments(port, settings, setup, plugins)]
     main()
+
+
+def _ask_for_password(settings: ConsoleSettings) -> None:
+    """Panel's own sign-in, where there is a password. Set here, for a command line may be read by anybody."""
+    if password := settings.password.get_secret_value():
+        from panel.config import config
+
+        cookie_secret = settings.cookie_secret.get_secret_value() or secrets.token_urlsafe(32)
+        # Typed as read only, for they are properties.
+        for name, value in (("basic_auth", password), ("cookie_secret", cookie_secret)):
+            setattr(config, name, value)
 
 
 @cli.command()

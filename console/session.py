@@ -105,7 +105,9 @@ class Session:
         doc.config.update(reconnect_session=True, notify_connection_status=False)
         self._draw_charts()
         doc.template_variables.update(
-            theme=self.view.theme, first=json.dumps(self._message(full=True)).replace("<", "\\u003c")
+            theme=self.view.theme,
+            signed_in=bool(pn.config.basic_auth),
+            first=json.dumps(self._message(full=True)).replace("<", "\\u003c"),
         )
         doc.on_event(DocumentReady, lambda _event: self._arrived())
         doc.on_session_destroyed(lambda _context: self._gone())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from lakehouse.settings import Section
 
@@ -17,6 +17,12 @@ class ConsoleSettings(Section, section="console"):
     currency: str = Field("$", max_length=4, description="sign before sums of money")
     error_rate_watch: float = Field(0.02, gt=0, le=1, description="errors per click from which the tile says watch")
     error_rate_bad: float = Field(0.05, gt=0, le=1, description="errors per click from which the tile says bad")
+    password: SecretStr = Field(
+        SecretStr(""), description="to sign in with, under any name; better given as *_FILE; empty: no sign-in"
+    )
+    cookie_secret: SecretStr = Field(
+        SecretStr(""), description="signs who is signed in; empty: another one at each start, so all sign in again"
+    )
     address: str = Field("127.0.0.1", description="address to listen on")
     allowed_origins: tuple[str, ...] = Field(
         (), description="further HOST:PORT names that browsers reach it by, behind a proxy"

@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 import psutil
 import yaml
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -293,6 +293,9 @@ class KafkaSettings(Section, section="kafka"):
     brokers: str = Field("", description="HOST:PORT,HOST:PORT; empty: the broker on this machine")
     partitions: int = Field(1, ge=1, le=1000, description="of a topic that is made (count)")
     replication: int = Field(1, ge=1, le=9, description="copies of each partition of a topic that is made (count)")
+    min_insync: int = Field(
+        1, ge=1, le=9, description="copies that must have a message before it is confirmed, of a topic that is made"
+    )
     retention: Duration = Field(timedelta(days=7), description="how long a topic that is made keeps its messages")
     max_message_mb: int = Field(1, ge=1, le=64, description="largest message that a topic that is made takes (MB)")
 
@@ -303,6 +306,14 @@ class KafkaSettings(Section, section="kafka"):
             return f"127.0.0.1:{Shared.load().port('kafka')}"
         if not re.fullmatch(r"[^\s,:/]+:\d+(,[^\s,:/]+:\d+)*", value):
             raise ValueError("expected HOST:PORT, or several with commas between")
+        return value
+
+    @field_validator("min_insync")
+    @classmethod
+    def _min_insync(cls, value: int, info: ValidationInfo) -> int:
+        replication = info.data.get("replication", value)
+        if value > replication:
+            raise ValueError(f"there are no more than {replication} copies (kafka.replication)")
         return value
 
 

@@ -21,6 +21,7 @@ from lakehouse.settings import KafkaSettings, UserError
 logger = logging.getLogger(__name__)
 
 _TIMESTAMPS, _SIZE, _CLEANUP = "message.timestamp.type", "max.message.bytes", "cleanup.policy"
+_IN_SYNC = "min.insync.replicas"
 _LOG_TIME = "LogAppendTime"
 _CONNECT_S = 2.0
 _REQUEST_S = 5.0
@@ -178,6 +179,7 @@ class KafkaLog:
             "configs": {
                 _TIMESTAMPS: _LOG_TIME,
                 _SIZE: str(settings.max_message_mb << 20),
+                _IN_SYNC: str(settings.min_insync),
                 "retention.ms": str(settings.retention // timedelta(milliseconds=1)),
             },
         }

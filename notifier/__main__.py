@@ -73,7 +73,7 @@ def _run() -> int:
     daemon = Daemon(settings, max_age, Dremio(dremio_settings), ledger, make_channels(settings), routes)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(daemon),
+            create_app(daemon, settings.api_token.get_secret_value()),
             host=settings.host,
             port=port,
             loop="asyncio",

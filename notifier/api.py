@@ -1,12 +1,17 @@
-"""The notifier over HTTP: health, metrics, and what the ledger holds. Read only."""
+"""The notifier over HTTP: health, metrics, and what the ledger holds. Read only.
+
+With a token, /api/ asks for it; health and metrics are for probes, which have none.
+"""
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import FastAPI, Query, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
@@ -67,8 +72,8 @@ class ReadyOut(BaseModel):
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
-def create_app(daemon: Daemon) -> FastAPI:
-    """The application over a running daemon."""
+def create_app(daemon: Daemon, token: str = "") -> FastAPI:
+    """The application over a running daemon; with a token, only who knows it reads the ledger."""
     # No docs pages: they load scripts from elsewhere. /openapi.json is there.
     app = FastAPI(title="tillwatch notifier", version="1", docs_url=None, redoc_url=None)
 
@@ -96,7 +101,19 @@ def create_app(daemon: Daemon) -> FastAPI:
         daemon.refresh_metrics()
         return Response(generate_latest(daemon.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/api/deliveries")
+    def known(given: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]) -> None:
+        if token and (given is None or not secrets.compare_digest(given.credentials.encode(), token.encode())):
+            raise HTTPException(
+                401,
+                "This needs the token of notifier.api_token: `Authorization: Bearer TOKEN`.",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    api = APIRouter(
+        prefix="/api", dependencies=[Depends(known)], responses={401: {"description": "No token, or a wrong one."}}
+    )
+
+    @api.get("/deliveries")
     def deliveries(state: State | None = None, incident: str | None = None, limit: Limit = 100) -> DeliveriesOut:
         """What was sent, waits, failed or was muted."""
         counts = dict.fromkeys(State, 0)
@@ -105,11 +122,12 @@ def create_app(daemon: Daemon) -> FastAPI:
         rows = daemon.ledger.deliveries(state, incident, limit)
         return DeliveriesOut(counts=counts, deliveries=[_delivery(row) for row in rows])
 
-    @app.get("/api/incidents")
+    @api.get("/incidents")
     def incidents(limit: Limit = 100) -> list[IncidentOut]:
         """Incidents the notifier has seen, newest alert first."""
         return [_incident(row) for row in daemon.ledger.incidents(limit)]
 
+    app.include_router(api)
     return app
 
 

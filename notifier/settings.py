@@ -22,6 +22,9 @@ class NotifierSettings(Section, section="notifier"):
     """The daemon, Slack and email. A channel without its settings is off."""
 
     host: str = Field("127.0.0.1", description="address its API listens on")
+    api_token: SecretStr = Field(
+        SecretStr(""), description="what /api/ asks for as a bearer token; better given as *_FILE; empty: none"
+    )
     poll_s: float = Field(1.0, gt=0, le=60, description="how often it looks for a new commit, in seconds")
     overlap: Duration = Field(timedelta(minutes=1), description="how far behind the cursor each question looks again")
     sweep_every: Duration = Field(timedelta(minutes=10), description="how often it looks a day behind the cursor")

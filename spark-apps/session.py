@@ -22,6 +22,7 @@ class SparkSettings(Section, section="spark"):
     driver_memory: str = Field("1200m", pattern=r"\d+[mg]", description="heap of the driver's Java process")
     conf: dict[str, str] = Field({}, description="more of Spark's own settings, by name: executors and so on")
     jars: str = Field("", description="directory with the jars; empty: where `make stack` puts them")
+    metrics_host: str = Field("127.0.0.1", description="address its metrics listen on")
     trigger: Duration = Field(timedelta(seconds=1), description="from one batch's begin to the next one's")
     batch_rows: int = Field(20_000, ge=1, description="messages of all topics in a batch, at most (count)")
     collect_rows: int = Field(

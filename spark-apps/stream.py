@@ -87,8 +87,8 @@ def run(settings: Settings, stop: Stop) -> None:
     spark_settings = settings.parts.spark
     data_dir = open_data_dir(settings.shared.data_dir, "stack").resolve()
     port = settings.shared.port("ingest")
-    claim_port(port)
-    start_http_server(port, "127.0.0.1")
+    claim_port(port, host=spark_settings.metrics_host)
+    start_http_server(port, spark_settings.metrics_host)
     if not spark_settings.jars:
         raise UserError("Setting 'spark.jars' is empty; `make stack` sets it, else give the directory of the jars.")
     spark = open_session(

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -233,3 +235,23 @@ def test_the_api_describes_itself(shop_on_call: Cast) -> None:
     status, schema = shop_on_call.get("notifier", "/openapi.json")
     assert status == 200
     assert {"/api/deliveries", "/api/incidents", "/-/ready", "/metrics"} <= set(schema["paths"])
+
+
+def test_with_a_token_only_who_knows_it_reads_the_ledger(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("otter-kettle\n", encoding="utf-8")
+    with cast_of(tmp_path / "data", NOTIFIER_API_TOKEN_FILE=str(secret)) as cast:
+        cast.start("notifier")
+        url = f"http://127.0.0.1:{PORTS['notifier'] + cast.offset}/api/incidents"
+        for header in ({}, {"Authorization": "Bearer kettle"}, {"Authorization": "Basic otter-kettle"}):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(urllib.request.Request(url, headers=header), timeout=10)
+            assert refused.value.code == 401
+            assert refused.value.headers["WWW-Authenticate"] == "Bearer"
+            assert "notifier.api_token" in refused.value.read().decode()
+        known = urllib.request.Request(url, headers={"Authorization": "Bearer otter-kettle"})
+        with urllib.request.urlopen(known, timeout=10) as answer:
+            assert answer.status == 200
+        assert cast.get("notifier", "/-/healthy")[0] == 200
+        assert cast.get("notifier", "/metrics")[0] == 200
+        assert "otter-kettle" not in cast.log()

@@ -1,6 +1,6 @@
 """The jars of the stack: fetched once for all checkouts, by the checksums in deploy/jars/*.lock.
 
-    python -m tillwatch.jars           fetch what is missing, and check every file
+    python -m tillwatch.jars [SET…]    fetch what is missing of all sets, or of these, and check every file
     python -m tillwatch.jars lock      resolve deploy/jars/jars.toml anew into deploy/jars/*.lock
 
 A set lies in one directory of the cache, named for its lock's checksum: an older checkout keeps its own. jgo fetches,
@@ -236,13 +236,15 @@ def main() -> None:
     with exit_on_user_error():
         if words == ["lock"]:
             lock()
-        elif not words:
-            for name, where in fetch().items():
+        elif set(words) <= set(SETS):
+            names = words or SETS
+            for name, where in fetch(names).items():
                 print(f"{name:<8} {where}")
-            verify()
+            verify(names)
         else:
             raise UserError(
-                f"'{' '.join(words)}' is not understood; `python -m tillwatch.jars` takes `lock` or nothing."
+                f"'{' '.join(words)}' is not understood; `python -m tillwatch.jars` takes `lock`, nothing, or some of "
+                f"{', '.join(SETS)}."
             )
 
 

@@ -160,8 +160,12 @@ def _reason(body: bytes) -> str:
 
 def _told(shared: Shared) -> str:
     """What the notifier did so far: deliveries by state, those that are none left out."""
+    from notifier.settings import NotifierSettings
+
     url = f"http://127.0.0.1:{shared.port('notifier')}/api/deliveries?limit=1"
-    with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
+    token = NotifierSettings.load().api_token.get_secret_value()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=ANSWER_S) as answer:
         counts: dict[str, int] = json.loads(answer.read())["counts"]
     return " · ".join(f"{state} {count:,}" for state, count in counts.items() if count) or "nothing so far"
 

@@ -27,14 +27,14 @@ def main(arguments: list[str] | None = None) -> None:
     with exit_on_user_error():
         shared = Shared.load()
         settings = SandboxSettings.load()
-        claim_port(shared.port("sandbox"))
-        claim_port(shared.port("smtp"))
+        for name in ("sandbox", "smtp"):
+            claim_port(shared.port(name), host=settings.host)
         data_dir = open_data_dir(shared.data_dir, "embedded", "stack")
         store = Store(data_dir / "sandbox.db", settings.keep_messages)
     logger.info("http://localhost:%d shows what arrived; mail on port %d", shared.port("sandbox"), shared.port("smtp"))
     uvicorn.run(
-        create_app(store, shared.port("smtp")),
-        host="127.0.0.1",
+        create_app(store, shared.port("smtp"), settings.host),
+        host=settings.host,
         port=shared.port("sandbox"),
         http=Protocol,
         loop="asyncio",

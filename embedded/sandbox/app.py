@@ -39,8 +39,8 @@ def _drop(request: Request) -> None:
         transport.abort()
 
 
-def create_app(store: Store, smtp_port: int | None = None) -> FastAPI:
-    """The application; with `smtp_port` it also listens for mail while it runs."""
+def create_app(store: Store, smtp_port: int | None = None, host: str = "127.0.0.1") -> FastAPI:
+    """The application; with `smtp_port` it also listens for mail, on `host`, while it runs."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -50,7 +50,7 @@ def create_app(store: Store, smtp_port: int | None = None) -> FastAPI:
         loop = asyncio.get_running_loop()
         handler = MailHandler(store)
         server = await loop.create_server(
-            lambda: SMTP(handler, hostname="sandbox", ident="tillwatch sandbox", loop=loop), "127.0.0.1", smtp_port
+            lambda: SMTP(handler, hostname="sandbox", ident="tillwatch sandbox", loop=loop), host, smtp_port
         )
         yield
         server.close()

@@ -39,8 +39,9 @@ def chromium() -> Iterator[Browser]:
 class Served:
     """A console on a fake Dremio, in a process of its own."""
 
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(self, port: int, log: Path, **variables: str) -> None:
         self.port = port
+        self.variables = variables
         self.log = log
         self.url = f"http://127.0.0.1:{port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,6 +51,7 @@ class Served:
         environment["TILLWATCH_PORT_OFFSET"] = str(self.port - PORTS["console"])
         environment["TILLWATCH_CONSOLE_REFRESH_S"] = "0.3"
         environment["TILLWATCH_CONSOLE_DRILL_REFRESH_S"] = "0.5"
+        environment |= self.variables
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.browser.serve_fake"], cwd=ROOT, env=environment, stdout=log, stderr=log
@@ -64,6 +66,11 @@ class Served:
             else:
                 return
         raise AssertionError(f"the console did not start: {self.log.read_text()}")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self) -> None:
         if self._process is not None:
@@ -83,15 +90,19 @@ class Served:
             return str(answer.read().decode())
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
     # An offset reaches 20,000 ports up; what the system gives out may lie higher.
     while not 0 <= port - PORTS["console"] <= 20000:
         port = port - 15000
-    console = Served(port, tmp_path_factory.mktemp("console") / "console.log")
+    return port
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    console = Served(free_port(), tmp_path_factory.mktemp("console") / "console.log")
     console.start()
     yield console
     console.stop()

@@ -1,0 +1,114 @@
+"""The console with a password: nobody sees anything of the shop before signing in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Served, free_port
+
+pytestmark = pytest.mark.browser
+
+PASSWORD = "kettle-otter-52"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A console whose password and cookie secret are in files, as containers have them."""
+    folder = tmp_path_factory.mktemp("guarded")
+    variables = {}
+    for name, value in (("PASSWORD", PASSWORD), ("COOKIE_SECRET", "0" * 32)):
+        (folder / name).write_text(value + "\n", encoding="utf-8")
+        variables[f"TILLWATCH_CONSOLE_{name}_FILE"] = str(folder / name)
+    console = Served(free_port(), folder / "console.log", **variables)
+    console.start()
+    yield console
+    console.stop()
+
+
+def signed_in(page: Page, guarded: Served, query: str = "") -> Page:
+    page.goto(f"{guarded.url}/app?{query}")
+    page.fill("#username", "ada")
+    page.fill("#password", PASSWORD)
+    with page.expect_console_message(lambda message: "document idle" in message.text):
+        page.click("button")
+    return page
+
+
+def test_who_is_not_signed_in_sees_the_sign_in_page_and_nothing_else(page: Page, guarded: Served) -> None:
+    page.goto(f"{guarded.url}/app?tab=orders")
+    expect(page.get_by_label("Password")).to_be_visible()
+    assert "latest_orders" not in page.content()
+
+
+def test_a_websocket_without_signing_in_is_refused(page: Page, guarded: Served) -> None:
+    page.goto(f"{guarded.url}/login")
+    ended = page.evaluate(
+        """url => new Promise(done => {
+            const socket = new WebSocket(url, ["bokeh", "x.y"]);
+            socket.onmessage = event => done("heard " + event.data);
+            socket.onclose = () => done("closed");
+        })""",
+        f"ws://127.0.0.1:{guarded.port}/app/ws",
+    )
+    assert ended == "closed"
+
+
+def test_a_wrong_password_is_told_and_the_right_one_leads_to_the_page_asked_for(page: Page, guarded: Served) -> None:
+    page.goto(f"{guarded.url}/app?tab=errors&theme=light")
+    page.fill("#username", "ada")
+    page.fill("#password", "guess")
+    page.click("button")
+    expect(page.get_by_role("alert")).to_have_text("That is not the password; try again.")
+    page.fill("#username", "ada")
+    page.fill("#password", PASSWORD)
+    page.click("button")
+    expect(page.locator('nav a[aria-current="page"]')).to_have_text("Errors")
+    assert page.locator("html").get_attribute("data-theme") == "light"
+
+
+def test_a_signed_in_page_lives_and_signing_out_ends_it(page: Page, guarded: Served) -> None:
+    signed_in(page, guarded)
+    guarded.post("/fake/order?product=samovar")
+    expect(page.locator('[data-list="latest_orders"] tr').first).to_contain_text("samovar")
+    page.get_by_role("link", name="Sign out").click()
+    expect(page.get_by_role("status")).to_have_text("You are signed out.")
+    page.goto(f"{guarded.url}/app")
+    expect(page.get_by_label("Password")).to_be_visible()
+
+
+def test_a_sign_in_outlives_a_restart(page: Page, guarded: Served) -> None:
+    signed_in(page, guarded)
+    guarded.stop()
+    guarded.start()
+    page.goto(f"{guarded.url}/app")
+    expect(page.get_by_role("link", name="Sign out")).to_be_visible()
+
+
+def test_probes_need_no_password_and_it_stands_in_no_log(guarded: Served) -> None:
+    assert json.loads(guarded.get("/readyz"))["ready"] is True
+    assert "# HELP" in guarded.get("/metrics")
+    said = guarded.log.read_text(encoding="utf-8")
+    assert PASSWORD not in said
+    command = Path(f"/proc/{guarded.pid}/cmdline")
+    if command.exists():
+        assert PASSWORD not in command.read_text(encoding="utf-8")
+
+
+def test_without_a_password_there_is_nothing_to_sign_out_of(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/app")
+    expect(page.locator("#theme")).to_be_visible()
+    expect(page.get_by_role("link", name="Sign out")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_sign_in_page_can_be_used_by_everybody(page: Page, guarded: Served, theme: str) -> None:
+    page.goto(f"{guarded.url}/app?theme={theme}")
+    expect(page.locator("html")).to_have_attribute("data-theme", theme)
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
