@@ -5,7 +5,7 @@
 BIN := .venv/bin
 ARGS =
 
-.PHONY: help demo stack stack-down status test lint lock bench clean-data env env-spark env-dev
+.PHONY: help demo stack stack-down status test test-images lint lock bench clean-data env env-spark env-dev
 
 help: ## this list
 	@echo 'tillwatch: an operations console and alert notifier over an Iceberg lakehouse'
@@ -24,9 +24,12 @@ stack-down: env-spark ## end the stack, or what a crash left of it
 	@exec $(BIN)/tillwatch stack-down
 
 # The real stack after the rest: its servers would slow the browsers down. 5 says that ARGS chose no test of one half.
-test: env-dev ## the whole test suite
-	@$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/stack $(ARGS) || [ $$? -eq 5 ]
+test: env-dev ## the whole test suite, but for the images
+	@$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/stack --ignore=tests/images $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/pytest -n 2 --dist worksteal tests/stack $(ARGS) || [ $$? -eq 5 ]
+
+test-images: env-dev ## docker-compose.yml on images built here, on a private Docker engine; Linux, as root, 20 min
+	@$(BIN)/pytest tests/images -s $(ARGS)
 
 lint: env-dev ## ruff, mypy --strict and the import rules; changes nothing
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Objects in S3: read, list and delete thousands, each with few requests.
+"""Objects in S3: read, write, list and delete thousands, each with few requests.
 
 pyarrow's file system (spark-apps/s3.py) asks twice for a small file, and deletes one at a time with four requests each.
 """
@@ -59,6 +59,18 @@ class Objects:
         headers = self._ask("HEAD", *_parts(uri)).headers
         modified = parsedate_to_datetime(headers["last-modified"])
         return Stored(uri, int(headers.get("content-length", 0)), int(modified.timestamp() * 1_000_000))
+
+    def write(self, uri: str, data: bytes) -> None:
+        """Put an object, whole or not at all."""
+        self._ask("PUT", *_parts(uri), body=data)
+
+    def make_bucket(self, bucket: str) -> None:
+        """Make a bucket; one that is there is left as it is."""
+        try:
+            self._ask("PUT", bucket, "")
+        except S3Error as error:
+            if "BucketAlready" not in str(error):
+                raise
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """All objects whose address begins with `prefix`, an s3:// address."""

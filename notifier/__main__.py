@@ -6,7 +6,10 @@ import argparse
 import logging
 import os
 import signal
+import sqlite3
 import threading
+from contextlib import closing
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -28,21 +31,40 @@ from notifier.settings import NotifierSettings
 
 logger = logging.getLogger("notifier")
 
+LEDGER = "ledger.db"
+
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m notifier", description="Tells people on Slack and by email when something breaks."
     )
-    parser.parse_args(arguments)
+    parser.add_argument(
+        "--save-ledger", type=Path, metavar="FILE", help="copy the ledger, of a running daemon too, and end"
+    )
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # It warns each second while a look for commits hangs; metrics and health tell that.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with exit_on_user_error():
-        code = _run()
+        code = save_ledger(options.save_ledger) if options.save_ledger else _run()
     logging.shutdown()
     # A thread that hangs in a call must not keep the process; all that matters is in the ledger.
     os._exit(code)
+
+
+def save_ledger(to: Path) -> int:
+    """A whole copy of the ledger as it is now. Raises UserError where there is none, or it cannot be written."""
+    held = Shared.load().data_dir / LEDGER
+    if not held.exists():
+        raise UserError(f"There is no ledger {held}; set TILLWATCH_DATA_DIR to the notifier's data directory.")
+    try:
+        with closing(sqlite3.connect(held)) as source, closing(sqlite3.connect(to)) as copy:
+            source.backup(copy)
+    except sqlite3.Error as error:
+        raise UserError(f"The ledger could not be copied to {to}: {error}; name another file.") from None
+    logger.info("%s is a copy of %s", to, held)
+    return 0
 
 
 def _run() -> int:
@@ -67,7 +89,7 @@ def _run() -> int:
             os._exit(1)
         stop.set()
 
-    ledger = Ledger(shared.data_dir / "ledger.db")
+    ledger = Ledger(shared.data_dir / LEDGER)
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     daemon = Daemon(settings, max_age, Dremio(dremio_settings), ledger, make_channels(settings), routes)

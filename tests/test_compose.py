@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from lakehouse.settings import ROOT
+from tillwatch.settings_page import every_section
 
 BASE = "docker-compose.yml"
 OVERRIDES = ("docker-compose.small.yml", "docker-compose.s3proxy.yml")
@@ -181,8 +182,6 @@ def test_the_example_names_only_what_is_read() -> None:
 
 def test_every_setting_in_the_files_is_one(files: tuple[str, ...]) -> None:
     """A name that no section has would stop its service at the start."""
-    from tests.test_settings import every_section
-
     sections = every_section()
     known = {
         f"TILLWATCH_{section}{'_' if section else ''}{name}".upper()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -255,3 +256,34 @@ def test_with_a_token_only_who_knows_it_reads_the_ledger(tmp_path: Path) -> None
         assert cast.get("notifier", "/-/healthy")[0] == 200
         assert cast.get("notifier", "/metrics")[0] == 200
         assert "otter-kettle" not in cast.log()
+
+
+def test_a_ledger_that_was_saved_and_put_back_sends_nothing_twice(tmp_path: Path) -> None:
+    with cast_of(tmp_path / "data") as cast:
+        cast.start("embedded.sandbox")
+        cast.start("notifier")
+        fatal(cast, "before")
+        wait_for(lambda: len(cast.slack()) == 1)
+        wait_for(lambda: len(cast.email()) == 1)
+        saving = [sys.executable, "-m", "notifier", "--save-ledger", str(tmp_path / "saved.db")]
+        done = subprocess.run(saving, env=cast.environment(), capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        before = cast.deliveries()
+        cast.kill("notifier")
+        for left in cast.data_dir.glob("ledger.db*"):
+            left.unlink()
+        shutil.copy(tmp_path / "saved.db", cast.data_dir / "ledger.db")
+        cast.start("notifier")
+        assert cast.deliveries() == before
+        fatal(cast, "after")
+        wait_for(lambda: len(cast.slack()) == 2)
+        assert len({message["text"] for message in cast.slack()}) == 2
+
+
+def test_a_ledger_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with cast_of(tmp_path / "data") as cast:
+        saving = [sys.executable, "-m", "notifier", "--save-ledger", str(tmp_path / "saved.db")]
+        done = subprocess.run(saving, env=cast.environment(), capture_output=True, text=True, timeout=30)
+        assert done.returncode == 2
+        assert "There is no ledger" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 import socket
 from datetime import timedelta
@@ -12,12 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-import console
-import embedded
-import lakehouse
-import notifier
-import producers
-import tillwatch
 from lakehouse.settings import (
     ROOT,
     SECTIONS,
@@ -33,16 +25,19 @@ from lakehouse.settings import (
     claim_port,
     open_data_dir,
 )
+from tillwatch import settings_page
+from tillwatch.settings_page import every_section
 
 
-def every_section() -> dict[str, type[Section]]:
-    """All settings classes of all parts, by section; the shared ones under ''."""
-    for package in (lakehouse, producers, embedded, console, notifier, tillwatch):
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if module.name.endswith("settings"):
-                importlib.import_module(module.name)
-    importlib.import_module("session")  # of spark-apps, which is no package
-    return {cls.section or "": cls for cls in Section.__subclasses__()}
+def test_the_table_of_operations_is_what_the_code_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings_page.main(["--check"])
+    old = tmp_path / "operations.md"
+    old.write_text(settings_page.PAGE.read_text(encoding="utf-8").replace("`15 d`", "`14 d`"), encoding="utf-8")
+    monkeypatch.setattr(settings_page, "PAGE", old)
+    with pytest.raises(UserError, match=r"run python -m tillwatch\.settings_page --write"):
+        settings_page.main(["--check"])
+    settings_page.main(["--write"])
+    settings_page.main(["--check"])
 
 
 def test_the_settings_file_lists_every_setting_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,228 @@
+"""What the images are, and what docker-compose.yml makes of them, from a broker that stops to `down` and `up`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from bench.browser import launch
+from tests.images.conftest import FILES, ONCE, TARGETS, Compose, eventually, moment, number
+from tests.images.engine import Engine
+
+OURS = tuple(target for target in TARGETS if target != "setup")
+# What an image may weigh unpacked (MB), with the base as it stands in here.
+LIMITS = {
+    "setup": 750,
+    "console": 1100,
+    "lite": 1000,
+    "notifier": 850,
+    "producers": 750,
+    "sandbox": 750,
+    "gateway": 1000,
+    "spark": 2000,
+}
+
+
+def test_images_are_small_and_bring_nothing_that_builds(engine: Engine, images: dict[str, float]) -> None:
+    sizes = {target: engine.inspect(f"tillwatch/{target}:0.1.0")["Size"] / 1e6 for target in TARGETS}
+    print("\nMB:", {name: round(size) for name, size in sizes.items()})
+    print("built in s:", {name: round(seconds) for name, seconds in images.items()})
+    assert {name for name, size in sizes.items() if size > LIMITS[name]} == set()
+    for target in TARGETS:
+        image = f"tillwatch/{target}:0.1.0"
+        found = engine.inspect(image)["Config"]
+        assert found["User"] == "10001:10001", target
+        assert found["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
+        look = "id -u; for each in gcc make uv pip git; do command -v $each; done; touch /app/x 2>&1"
+        words = ("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", f"{look}; true")
+        said = engine.docker(*words).splitlines()
+        assert said == ["10001", "touch: cannot touch '/app/x': Permission denied"], f"{target}: {said}"
+
+
+def test_no_layer_holds_a_secret(engine: Engine, images: dict[str, float]) -> None:
+    for target in TARGETS:
+        history = engine.docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", f"tillwatch/{target}:0.1.0")
+        assert not re.search(r"(?i)(password|secret|token)\w*=\S", history), target
+
+
+def test_services_start_in_the_order_of_their_health(compose: Compose) -> None:
+    print("\nhealthy after s:", {name: round(seconds) for name, seconds in compose.healthy_s.items()})
+
+    def started(service: str) -> float:
+        return moment(compose.state(service)["StartedAt"]).timestamp()
+
+    def ended(service: str) -> float:
+        return moment(compose.state(service)["FinishedAt"]).timestamp()
+
+    for later in ("minio", "nessie", "dremio-setup"):
+        assert ended("setup") <= started(later), later
+    for later in ("console", "lite", "notifier"):
+        assert ended("dremio-setup") <= started(later), later
+    for service in ("kafka1", "kafka2", "kafka3", "minio", "nessie"):
+        assert started(service) < started("driver"), service
+    assert compose.state("driver")["Restarting"] is False
+    assert "password, shown this once" in compose.said("setup")
+
+
+def test_what_runs_is_not_root_on_a_root_that_is_read_only(compose: Compose) -> None:
+    for service in ("console", "lite", "notifier", "driver", "dremio", "producers", "sandbox"):
+        container = compose.container(service)
+        assert compose.engine.docker("exec", container, "id", "-u").strip() == "10001"
+        assert compose.engine.inspect(container)["HostConfig"]["ReadonlyRootfs"] is True
+        refused = subprocess.run(
+            ["docker", "exec", "-u", "0", container, "touch", "/app/x"],
+            env=compose.engine.environment,
+            capture_output=True,
+            text=True,
+        )
+        assert "Read-only file system" in refused.stderr, service
+
+
+def test_ports_are_published_on_this_machine_only(compose: Compose) -> None:
+    for service in compose("config", "--services").split():
+        if service.startswith("spark-"):
+            continue
+        for bindings in (compose.engine.inspect(compose.container(service))["NetworkSettings"]["Ports"] or {}).values():
+            assert {binding["HostIp"] for binding in bindings or ()} <= {"127.0.0.1"}, service
+
+
+def test_an_order_reaches_flight_console_and_lite_and_a_fatal_the_sandbox(compose: Compose) -> None:
+    with compose.dremio() as dremio:
+        count = "SELECT COUNT(*) AS n FROM {orders_processed}"
+        eventually(lambda: number(dremio, count) > 50, 120, "orders in Flight's answers")
+    password = re.search(r"shown this once: (\S+)", compose.said("setup"))
+    assert password is not None
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(compose.url("CONSOLE_PORT"))
+        page.fill("#username", "ada")
+        page.fill("#password", password[1])
+        page.click("button")
+        expect(page.locator('[data-list="latest_orders"] tr')).not_to_have_count(0, timeout=60_000)
+        before = page.get_attribute("body", "data-commit")
+        eventually(lambda: page.get_attribute("body", "data-commit") != before, 30, "a new commit on the page")
+        page.screenshot(path=str(compose.folder / "console.png"))
+        lite = browser.new_page()
+        lite.goto(compose.url("LITE_PORT"))
+        expect(lite.get_by_text("Latest orders")).to_be_visible(timeout=60_000)
+        lite.screenshot(path=str(compose.folder / "lite.png"))
+        browser.close()
+    print(f"\nscreenshots: {compose.folder}")
+    eventually(lambda: told(compose), 240, "a FATAL in the sandbox")
+    [channel, *_] = compose.get("SANDBOX_PORT", "/messages")[1]["email"]
+    assert "payments" in str(channel)
+
+
+def told(compose: Compose) -> list[str]:
+    """The texts of Slack's messages in the sandbox."""
+    status, found = compose.get("SANDBOX_PORT", "/messages")
+    return [message["text"] for message in found["slack"]] if status == 200 else []
+
+
+def test_the_notifiers_api_asks_for_its_token(compose: Compose) -> None:
+    assert compose.get("NOTIFIER_PORT", "/api/deliveries")[0] == 401
+    token = compose.secret("notifier_api_token")
+    status, found = compose.get("NOTIFIER_PORT", "/api/deliveries", Authorization=f"Bearer {token}")
+    assert status == 200
+    assert found["counts"]["sent"] > 0
+
+
+def test_a_broker_that_stops_for_a_minute_is_not_missed(compose: Compose) -> None:
+    before = compose.log_ends()
+    compose("stop", "-t", "10", "kafka2")
+    time.sleep(60)
+    assert sum(compose.log_ends().values()) > sum(before.values()) + 60 * 20
+    compose("start", "kafka2")
+    eventually(lambda: compose.is_well("kafka2"), 120, "kafka2 healthy")
+    assert compose.state("producers")["Running"] is True
+    assert compose.engine.inspect(compose.container("producers"))["RestartCount"] == 0
+    assert "Traceback" not in compose.said("producers")
+
+
+def test_the_killed_driver_is_started_again_and_the_tables_are_right(compose: Compose) -> None:
+    """What a batch was about is done once; a `docker kill` would count as a stop by hand, so its process is killed."""
+    before = compose.state("driver")["StartedAt"]
+    pid = compose.state("driver")["Pid"]
+    compose.engine.docker("exec", compose.container("driver"), "true")
+    subprocess.run(["kill", "-9", str(pid)], check=True)
+    eventually(lambda: compose.state("driver")["StartedAt"] != before, 60, "the driver started again")
+    compose("stop", "-t", "20", "producers")
+    assert compose.wait_all_in() > 0
+    with compose.dremio() as dremio:
+        keys = "SELECT event_key FROM {orders_processed} GROUP BY event_key HAVING COUNT(*) > 1"
+        doubled = number(dremio, f"SELECT COUNT(*) AS n FROM ({keys}) AS doubled")
+        raw = number(dremio, "SELECT COUNT(*) AS n FROM {orders_processed}")
+        kpi = number(dremio, "SELECT SUM(orders_count) AS n FROM {orders_revenue_per_minute}")
+    assert doubled == 0
+    assert raw == kpi
+
+
+def test_a_killed_notifier_loses_nothing_and_sends_nothing_twice(compose: Compose) -> None:
+    before = told(compose)
+    pid = compose.state("notifier")["Pid"]
+    compose("start", "producers")  # its incident comes 120 s later
+    eventually(lambda: len(told(compose)) > len(before), 240, "the next FATAL in the sandbox")
+    subprocess.run(["kill", "-9", str(pid)], check=True)
+    eventually(lambda: compose.is_well("notifier"), 120, "the notifier healthy again")
+    with compose.dremio() as dremio:
+        incidents = number(dremio, "SELECT COUNT(DISTINCT incident_id) AS n FROM {alerts} WHERE severity = 'FATAL'")
+
+    def firsts() -> int:
+        return sum(
+            1 for message in compose.get("SANDBOX_PORT", "/messages")[1]["slack"] if not message.get("thread_ts")
+        )
+
+    eventually(lambda: firsts() >= incidents, 90, "a first message of each incident")
+    assert firsts() == incidents
+    emails = Counter(mail["message_id"] for mail in compose.get("SANDBOX_PORT", "/messages")[1]["email"])
+    assert max(emails.values()) == 1
+
+
+def test_down_and_up_lose_nothing(compose: Compose) -> None:
+    compose("stop", "-t", "20", "producers")
+    rows, messages = compose.wait_all_in(), told(compose)
+    password = compose.secret("console_password")
+    compose("down", "-t", "30")
+    print(f"\nup again in {compose.up():.0f} s")
+    compose("stop", "-t", "20", "producers")
+    assert compose.wait_all_in() >= rows
+    assert compose.secret("console_password") == password
+    assert told(compose)[: len(messages)] == messages or set(messages) <= set(told(compose))
+    assert "there already" in compose.said("setup")
+    assert password not in compose.said("setup")
+
+
+def test_a_busy_port_is_said_by_name(compose: Compose) -> None:
+    words = ["docker-compose", "-p", "second", *(word for name in FILES for word in ("-f", name)), "--profile", "demo"]
+    refused = subprocess.run(
+        [*words, "up", "-d", "--no-build", "sandbox"], env=compose.environment, capture_output=True, text=True
+    )
+    subprocess.run([*words, "down", "-v"], env=compose.environment, capture_output=True, check=False)
+    assert refused.returncode != 0
+    assert str(compose.ports["SANDBOX_PORT"]) in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_wrong_secret_is_one_sentence_and_destroys_nothing(compose: Compose) -> None:
+    environment = {**compose.environment, "TILLWATCH_DREMIO_PASSWORD": "otter"}
+    files = [word for name in FILES for word in ("-f", name)]
+    words = ["docker-compose", "-p", compose.project, *files]
+    before = compose.secret("dremio_password")
+    ran = subprocess.run([*words, "run", "--rm", "setup"], env=environment, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert "TILLWATCH_DREMIO_PASSWORD has to have at least 8 characters" in ran.stdout + ran.stderr
+    assert compose.secret("dremio_password") == before
+
+
+@pytest.mark.parametrize("service", ONCE)
+def test_what_runs_once_may_run_again(compose: Compose, service: str) -> None:
+    files = [word for name in FILES for word in ("-f", name)]
+    words = ["docker-compose", "-p", compose.project, *files, "run", "--rm", "--no-deps", service]
+    ran = subprocess.run(words, env=compose.environment, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stdout + ran.stderr

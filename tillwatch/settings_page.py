@@ -1,0 +1,108 @@
+"""The settings table of docs/operations.md, from the settings classes: `python -m tillwatch.settings_page`.
+
+--write puts it into the page, --check compares, without either it is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from lakehouse.settings import ROOT, SECTIONS, Section, UserError, exit_on_user_error
+
+PAGE = ROOT / "docs" / "operations.md"
+BEGIN, END = "<!-- settings:begin -->", "<!-- settings:end -->"
+PACKAGES = ("lakehouse", "producers", "embedded", "console", "notifier", "tillwatch")
+_COMMAND = "python -m tillwatch.settings_page --write"
+_UNITS = (
+    ("d", timedelta(days=1)),
+    ("h", timedelta(hours=1)),
+    ("min", timedelta(minutes=1)),
+    ("s", timedelta(seconds=1)),
+)
+
+
+def every_section() -> dict[str, type[Section]]:
+    """All settings classes of all parts, by section in the file's order; the shared ones, under '', first."""
+    for name in PACKAGES:
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+            if module.name.endswith("settings"):
+                importlib.import_module(module.name)
+    if (scripts := str(ROOT / "spark-apps")) not in sys.path:
+        sys.path.append(scripts)
+    importlib.import_module("session")  # of spark-apps, which is no package
+    found = {cls.section or "": cls for cls in Section.__subclasses__()}
+    return {name: found[name] for name in ("", *SECTIONS) if name in found}
+
+
+def rows() -> Iterator[str]:
+    """The table, line by line."""
+    yield "| setting | default | what |"
+    yield "|---|---|---|"
+    for section, cls in every_section().items():
+        for name, field in cls.model_fields.items():
+            what = (field.description or "").replace("|", "\\|")
+            yield f"| `{section + '.' if section else ''}{name}` | {_default(field)} | {what} |"
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.default
+    match value:
+        case SecretStr():
+            return "secret" if value.get_secret_value() else ""
+        case timedelta():
+            return f"`{_span(value)}`"
+        case None:
+            return "`off`"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case tuple() | dict() if not value:
+            return "none"
+        case tuple():
+            return f"`{', '.join(map(str, value))}`"
+        case str() | Path() if not str(value) or value is PydanticUndefined:
+            return ""
+    return f"`{value}`"
+
+
+def _span(value: timedelta) -> str:
+    if value < timedelta(seconds=1):
+        return f"{value / timedelta(milliseconds=1):g} ms"
+    unit, size = next((unit, size) for unit, size in _UNITS if value >= size and not value % size)
+    return f"{value // size} {unit}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Raises UserError where --check finds the page out of date."""
+    parser = argparse.ArgumentParser(prog="python -m tillwatch.settings_page", description="The table of settings.")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--write", action="store_true", help="write it into docs/operations.md")
+    what.add_argument("--check", action="store_true", help="fail when docs/operations.md is not what the code says")
+    options = parser.parse_args(arguments)
+    table = "\n".join(rows())
+    if not (options.write or options.check):
+        print(table)
+        return
+    text = PAGE.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    page = f"{head}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}"
+    if options.write:
+        PAGE.write_text(page, encoding="utf-8")
+    elif page != text:
+        raise UserError(f"docs/operations.md is not what the code says; run {_COMMAND}.")
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()
