@@ -29,6 +29,8 @@ BATCH = Histogram(
 TRIGGER = Gauge("tillwatch_ingest_trigger_seconds", "Seconds from one batch's begin to the next one's")
 # Publishes made (count).
 PUBLISHES = Counter("tillwatch_ingest_publishes", "Publishes made")
+# When the last one was made (seconds since the epoch): one that is older than three heartbeats is news.
+PUBLISHED_AT = Gauge("tillwatch_ingest_published_at_seconds", "When the last publish was made")
 # Log time up to which all topics are in (seconds since the epoch).
 AS_OF = Gauge("tillwatch_ingest_as_of_seconds", "Log time up to which all topics are in")
 # Messages in the log that are not published (count).
@@ -52,6 +54,7 @@ for _topic in TOPICS:
 def published(as_of: datetime | None) -> None:
     """Note one publish."""
     PUBLISHES.inc()
+    PUBLISHED_AT.set_to_current_time()
     if as_of is not None:
         AS_OF.set(as_of.timestamp())
 

@@ -22,7 +22,7 @@ from tillwatch.settings_page import every_section
 BASE = "docker-compose.yml"
 OVERRIDES = ("docker-compose.small.yml", "docker-compose.s3proxy.yml")
 COMBINED = ((BASE,), *((BASE, override) for override in OVERRIDES))
-ONCE = {"setup", "dremio-setup"}
+ONCE = {"setup", "bucket", "dremio-setup"}
 # Never started with the override for 8 GiB.
 EXECUTORS = {"spark-master", "spark-worker"}
 GIB = {"docker-compose.yml": 16, "docker-compose.small.yml": 8}
@@ -144,7 +144,7 @@ def test_images_are_pinned_and_ours_have_the_projects_version(files: tuple[str, 
         if image.startswith("tillwatch/"):
             assert tag == version, name
             targets = [image.removeprefix("tillwatch/")]
-            assert name == "dremio-setup" or service["build"]["target"] in targets, name
+            assert name in ("bucket", "dremio-setup") or service["build"]["target"] in targets, name
     assert f'version="{version}"' in dockerfile()
     assert re.findall(r"^ARG PYTHON=(.*)$", dockerfile(), re.MULTILINE) == ["python:3.12-slim-bookworm"]
     assert set(re.findall(r"^FROM (\S+)", dockerfile(), re.MULTILINE)) == {"${PYTHON}", "install", "base"}

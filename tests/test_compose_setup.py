@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,8 +159,9 @@ def test_a_volume_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 
 class _Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/readyz" else 503)
+        self.send_response(200 if self.path in ("/readyz", "/metrics") else 503)
         self.end_headers()
+        self.wfile.write(f"# HELP at when\nat {time.time() - 30}\nat_last 1.7e9\n".encode())
 
     def log_message(self, *_: object) -> None:
         pass
@@ -173,14 +175,17 @@ def page() -> Iterator[str]:
     server.shutdown()
 
 
-def healthy(address: str) -> int:
-    return subprocess.run([sys.executable, "-IS", str(HEALTHY), address], timeout=30).returncode
+def healthy(*words: str) -> int:
+    return subprocess.run([sys.executable, "-IS", str(HEALTHY), *words], timeout=30).returncode
 
 
 def test_a_container_is_well_where_its_page_says_so(page: str) -> None:
     assert healthy(f"http://{page}/readyz") == 0
     assert healthy(f"http://{page}/else") == 1
     assert healthy(f"tcp://{page}") == 0
+    assert healthy(f"http://{page}/metrics", "at", "60") == 0
+    assert healthy(f"http://{page}/metrics", "at", "10") == 1
+    assert healthy(f"http://{page}/metrics", "none", "60") == 1
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]

@@ -138,6 +138,8 @@ def nessie_properties(key: str, environment: Mapping[str, str]) -> str:
     """What Nessie's own Iceberg REST door needs of S3; others read through it, tillwatch does not."""
     options = "nessie.catalog.service.s3.default-options"
     properties = {
+        # Where S3 is away, Nessie is well all the same.
+        "nessie.catalog.object-stores.health-check.enabled": "false",
         "nessie.catalog.default-warehouse": "warehouse",
         "nessie.catalog.warehouses.warehouse.location": environment.get("TILLWATCH_NESSIE_WAREHOUSE")
         or "s3://warehouse/wh",

@@ -42,7 +42,7 @@ PORTS = {
     "KAFKA2_PORT": 39092,
     "KAFKA3_PORT": 49092,
 }
-ONCE = ("setup", "dremio-setup")
+ONCE = ("setup", "bucket", "dremio-setup")
 HEALTHY_WITHIN_S = 420
 RAW = ("orders_processed", "clicks_processed", "errors_processed", "dead_letters")
 
