@@ -89,8 +89,10 @@ class Compose:
         }
         self.environment = self.engine.environment | ours | self.environment
 
-    def __call__(self, *words: str, within_s: float = 900) -> str:
-        files = [word for name in FILES for word in ("-f", str(ROOT / name))]
+    def __call__(self, *words: str, within_s: float = 900, more: Path | None = None) -> str:
+        """One command of docker-compose; `more` is a further file."""
+        names = [ROOT / name for name in FILES] + ([more] if more else [])
+        files = [word for name in names for word in ("-f", str(name))]
         command = ["docker-compose", "-p", self.project, *files, "--profile", "demo", *words]
         return run(command, self.environment, within_s)
 

@@ -12,7 +12,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from bench.browser import launch
 from tests.images.conftest import FILES, ONCE, TARGETS, Compose, eventually, moment, number
-from tests.images.engine import Engine
+from tests.images.engine import STANDINS, Engine
 
 OURS = tuple(target for target in TARGETS if target != "setup")
 # What an image may weigh unpacked (MB), with the base as it stands in here.
@@ -196,6 +196,34 @@ def test_down_and_up_lose_nothing(compose: Compose) -> None:
     assert told(compose)[: len(messages)] == messages or set(messages) <= set(told(compose))
     assert "there already" in compose.said("setup")
     assert password not in compose.said("setup")
+
+
+def test_the_driver_works_on_executors_as_well(compose: Compose) -> None:
+    """As docker-compose.yml alone has it: Spark's master, a worker, and the driver beside them."""
+    file = STANDINS / "executors.yml"
+    published = "tillwatch_ingest_publishes_total"
+    compose("start", "producers")
+    compose("up", "-d", "--no-build", "spark-master", "spark-worker", "driver", more=file)
+    driver = compose.container("driver")
+    ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:5009/metrics').read().decode())"
+
+    def publishes() -> float:
+        ran = subprocess.run(
+            ["docker", "exec", driver, "python", "-c", ask],
+            env=compose.engine.environment,
+            capture_output=True,
+            text=True,
+        )
+        found = re.search(rf"^{published} (\S+)$", ran.stdout, re.MULTILINE)
+        return float(found[1]) if found else 0
+
+    eventually(lambda: publishes() >= 5, 180, "five publishes of a driver on executors")
+    executors = compose.engine.docker("exec", compose.container("spark-worker"), "sh", "-c", "cat /proc/[0-9]*/cmdline")
+    assert "CoarseGrainedExecutorBackend" in executors
+    compose("stop", "-t", "20", "producers")
+    assert compose.wait_all_in() > 0
+    compose("up", "-d", "--no-build", "driver")
+    compose("rm", "-s", "-f", "spark-worker", "spark-master", more=file)
 
 
 def test_a_busy_port_is_said_by_name(compose: Compose) -> None:
