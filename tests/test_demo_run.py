@@ -44,6 +44,8 @@ class Terminal:
                 stderr=subprocess.STDOUT,
                 env=self.environment,
                 start_new_session=True,
+                # Where the tests run under nohup, a demo would be right to ignore that its terminal closes.
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             )
 
     def said(self) -> str:

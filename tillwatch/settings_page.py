@@ -39,6 +39,7 @@ def every_section() -> dict[str, type[Section]]:
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
             if module.name.endswith("settings"):
                 importlib.import_module(module.name)
+    importlib.import_module("tillwatch.demo")  # has its own
     if (scripts := str(ROOT / "spark-apps")) not in sys.path:
         sys.path.append(scripts)
     importlib.import_module("session")  # of spark-apps, which is no package
