@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import secrets
@@ -44,7 +45,6 @@ def serve_arguments(
         *("--logout-template", str(HERE / "sign_in.html")),
         # What the sign-in page itself is drawn with.
         *("--oauth-guest-endpoints", *(f"/look/{name}" for name in ("tokens.css", "console.css", "icon.svg"))),
-        *("--oauth-expiry-days", str(SIGNED_IN_DAYS)),
         *("--unused-session-lifetime", "60000"),
         *("--check-unused-sessions", "5000"),
         *("--keep-alive", "10000"),
@@ -78,9 +78,11 @@ def _ask_for_password(settings: ConsoleSettings) -> None:
     if password := settings.password.get_secret_value():
         from panel.config import config
 
-        cookie_secret = settings.cookie_secret.get_secret_value() or secrets.token_urlsafe(32)
-        # Typed as read only, for they are properties.
-        for name, value in (("basic_auth", password), ("cookie_secret", cookie_secret)):
+        # Another password signs everybody out.
+        key = settings.cookie_secret.get_secret_value() or secrets.token_urlsafe(32)
+        cookie_secret = hmac.digest(key.encode(), password.encode(), "sha256").hex()
+        options = {"basic_auth": password, "cookie_secret": cookie_secret, "oauth_expiry": SIGNED_IN_DAYS}
+        for name, value in options.items():
             setattr(config, name, value)
 
 

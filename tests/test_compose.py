@@ -38,17 +38,19 @@ def read(name: str) -> Compose:
 
 def compose(*words: str, files: tuple[str, ...], **variables: str) -> subprocess.CompletedProcess[str]:
     """docker-compose 1.29 or Compose v2. Without either, the test is skipped; on Linux with CI=true it fails."""
-    if shutil.which("docker-compose"):
-        command = ["docker-compose"]
-    elif subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
-        command = ["docker", "compose"]
-    elif os.environ.get("CI") == "true" and sys.platform == "linux":
+    # Ubuntu 24.04 has a docker-compose that its Python does not run.
+    command = next((words for words in (["docker-compose"], ["docker", "compose"]) if _runs(*words, "version")), None)
+    if command is None and os.environ.get("CI") == "true" and sys.platform == "linux":
         pytest.fail("there is no docker-compose; deploy/ci-setup installs it")
-    else:
+    if command is None:
         pytest.skip("there is no docker-compose")
     named = [word for name in files for word in ("-f", name)]
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("TILLWATCH_", "COMPOSE_"))}
     return subprocess.run([*command, *named, *words], cwd=ROOT, env=clean | variables, capture_output=True, text=True)
+
+
+def _runs(*command: str) -> bool:
+    return bool(shutil.which(command[0])) and subprocess.run(command, capture_output=True).returncode == 0
 
 
 def merged(files: tuple[str, ...], **variables: str) -> Compose:

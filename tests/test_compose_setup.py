@@ -92,9 +92,11 @@ def test_a_secret_of_your_own_takes_the_place_of_the_one_made(tmp_path: Path) ->
     volume.mkdir()
     own.write_text("kettle-otter-52\n", encoding="utf-8")
     setup(volume)
+    made = held(volume)["console_password"]
     ran = setup(volume, TILLWATCH_CONSOLE_PASSWORD_FILE=str(own), TILLWATCH_NOTIFIER_API_TOKEN="otter-kettle")
     assert ran.returncode == 0
     assert held(volume)["console_password"] == "kettle-otter-52"
+    assert held(volume)["console_password.before"] == made
     assert held(volume)["notifier_api_token"] == "otter-kettle"
     assert "kettle-otter" not in ran.stdout
     # And stays when it is no longer named.

@@ -3,8 +3,8 @@
     python setup.py [--into /secrets] [--memory-gib 14] [--disk-gib 10]
 
 A secret of your own comes as TILLWATCH_NAME or, in a file, as TILLWATCH_NAME_FILE, and takes the place of the one that
-was made. What is there is never made anew. Before that it looks whether this machine has the memory and the disk.
-Python's own library only.
+was made, which stays beside it as NAME.before. What is there is never made anew. The first time it looks whether this
+machine has the memory and the disk. Python's own library only.
 """
 
 from __future__ import annotations
@@ -124,6 +124,9 @@ def run(into: Path, environment: Mapping[str, str]) -> None:
         if value == held:
             print(f"{secret.file}: there already")
             continue
+        if held:
+            # Whoever still knows only the old one, like a Dremio where it was not changed, can be told it.
+            _write(path.with_name(f"{path.name}.before"), held)
         _write(path, value)
         print(f"{secret.file}: {f'taken from {secret.variable}' if secret.file in brought else 'made'}")
         if secret.file == "console_password" and secret.file not in brought:
@@ -158,7 +161,10 @@ def _write(path: Path, text: str) -> None:
     """Whole or not at all. Services of other images read it, each under a user of its own."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
-    new.write_text(text, encoding="utf-8")
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     new.chmod(0o444)
     new.replace(path)
 
@@ -170,7 +176,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--disk-gib", type=float, default=0)
     arguments = parser.parse_args(words)
     try:
-        check_machine(arguments.into, arguments.memory_gib, arguments.disk_gib)
+        if not (arguments.into / "format").exists():
+            # Later starts are not kept from what runs already.
+            check_machine(arguments.into, arguments.memory_gib, arguments.disk_gib)
         run(arguments.into, os.environ)
     except Refused as refused:
         print(f"setup: {refused}", file=sys.stderr)

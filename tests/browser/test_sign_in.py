@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -80,6 +82,22 @@ def test_a_signed_in_page_lives_and_signing_out_ends_it(page: Page, guarded: Ser
     expect(page.get_by_role("status")).to_have_text("You are signed out.")
     page.goto(f"{guarded.url}/app")
     expect(page.get_by_label("Password")).to_be_visible()
+
+
+@pytest.mark.parametrize("asked", ["///evil.example", "//evil.example", "https://evil.example", "/\\\\evil.example"])
+def test_signing_in_leads_nowhere_else(page: Page, guarded: Served, asked: str) -> None:
+    answer = page.goto(f"{guarded.url}/login?{urlencode({'next': asked})}")
+    assert answer is not None
+    if answer.status == 400:
+        return  # Panel refuses what it sees is elsewhere
+    page.fill("#username", "ada")
+    page.fill("#password", PASSWORD)
+    page.click("button")
+    expect(page.get_by_role("link", name="Sign out")).to_be_visible()
+    assert page.url.startswith(f"{guarded.url}/")
+    [cookie] = [cookie for cookie in page.context.cookies() if cookie["name"] == "user"]
+    assert cookie["httpOnly"]
+    assert 6 < (cookie["expires"] - time.time()) / 86_400 < 8
 
 
 def test_a_sign_in_outlives_a_restart(page: Page, guarded: Served) -> None:

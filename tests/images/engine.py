@@ -66,11 +66,13 @@ class Engine:
         ours = {"DOCKER_HOST": self.socket, "DOCKER_BUILDKIT": "0", "COMPOSE_HTTP_TIMEOUT": "300"}
         self.environment = clean | ours
         self._process: subprocess.Popen[bytes] | None = None
+        self._storage = ""
 
     def __enter__(self) -> Self:
         # overlay2 where the disk allows it, else each layer is a whole copy.
         for storage in ("overlay2", "vfs"):
             if self._starts(storage):
+                self._storage = storage
                 return self
         raise AssertionError(f"dockerd did not start:\n{self.log.read_text(encoding='utf-8')[-4000:]}")
 
@@ -82,7 +84,7 @@ class Engine:
         for line in reversed(Path("/proc/mounts").read_text(encoding="utf-8").splitlines()):
             if str(self.folder) in line.split()[1]:
                 subprocess.run(["umount", "-l", line.split()[1]], check=False)
-        shutil.rmtree(self.folder / storage_of(self.folder), ignore_errors=True)
+        shutil.rmtree(self.folder / self._storage, ignore_errors=True)
 
     @property
     def log(self) -> Path:
@@ -126,10 +128,6 @@ class Engine:
         return dict(found)
 
 
-def storage_of(folder: Path) -> str:
-    return "overlay2" if (folder / "overlay2").exists() else "vfs"
-
-
 def check_programs() -> None:
     """Skips where no private engine can be had here; with CI=true on Linux it fails."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
@@ -142,6 +140,15 @@ def check_programs() -> None:
         pytest.skip(reason)
 
 
+def libraries() -> list[str]:
+    """LIBRARIES as this system's release calls them: some have t64 at their end since Debian 13 and Ubuntu 24.04."""
+    found = []
+    for name in LIBRARIES:
+        known = subprocess.run(["apt-cache", "show", f"{name}t64"], capture_output=True, check=False).returncode == 0
+        found.append(f"{name}t64" if known else name)
+    return found
+
+
 def codename() -> str:
     """This system's release: a Python that was built here runs on its libraries."""
     lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
@@ -151,7 +158,7 @@ def codename() -> str:
 def make_base(engine: Engine, folder: Path) -> None:
     """The base image under its name: the system's minimum, this Python, and whom this machine trusts."""
     root = folder / "rootfs"
-    run(["debootstrap", "--variant=minbase", f"--include={','.join(LIBRARIES)}", codename(), str(root)])
+    run(["debootstrap", "--variant=minbase", f"--include={','.join(libraries())}", codename(), str(root)])
     ignored = shutil.ignore_patterns("__pycache__", "test", "tests", "idlelib", "turtledemo", "*.a", "site-packages")
     source = Path(sys.base_prefix)
     for name in ("bin", "lib"):

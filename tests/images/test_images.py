@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -110,13 +111,17 @@ def test_an_order_reaches_flight_console_and_lite_and_a_fatal_the_sandbox(compos
         page.screenshot(path=str(compose.folder / "console.png"))
         lite = browser.new_page()
         lite.goto(compose.url("LITE_PORT"))
-        expect(lite.get_by_text("Latest orders")).to_be_visible(timeout=60_000)
+        expect(lite.get_by_text(re.compile(r"^o-\w+")).first).to_be_visible(timeout=60_000)
         lite.screenshot(path=str(compose.folder / "lite.png"))
         browser.close()
     print(f"\nscreenshots: {compose.folder}")
     eventually(lambda: told(compose), 240, "a FATAL in the sandbox")
-    [channel, *_] = compose.get("SANDBOX_PORT", "/messages")[1]["email"]
-    assert "payments" in str(channel)
+
+    def mails() -> list[str]:
+        return [str(mail) for mail in compose.get("SANDBOX_PORT", "/messages")[1]["email"]]
+
+    eventually(mails, 60, "an email in the sandbox")
+    assert "payments" in mails()[0]
 
 
 def told(compose: Compose) -> list[str]:
@@ -196,6 +201,30 @@ def test_down_and_up_lose_nothing(compose: Compose) -> None:
     assert told(compose)[: len(messages)] == messages or set(messages) <= set(told(compose))
     assert "there already" in compose.said("setup")
     assert password not in compose.said("setup")
+
+
+def test_a_backup_brings_back_what_lost_volumes_held(compose: Compose, tmp_path: Path) -> None:
+    """By the commands of docs/operations.md."""
+    tmp_path.chmod(0o777)
+    compose("stop", "-t", "20", "producers")
+    rows, messages = compose.wait_all_in(), told(compose)
+
+    def once(service: str, *words: str) -> None:
+        compose("run", "--rm", "--no-deps", "-v", f"{tmp_path}:/backup", service, *words)
+
+    once("dremio-setup", "python", "-m", "lakehouse.backup", "save", "/backup")
+    once("notifier", "python", "-m", "notifier", "--save-ledger", "/backup/ledger.db")
+    compose("down", "-t", "30")
+    for volume in ("nessie-data", "minio-data", "notifier-data"):
+        compose.engine.docker("volume", "rm", f"{compose.project}_{volume}")
+    compose("up", "-d", "--no-build", "nessie", "minio")
+    eventually(lambda: compose.is_well("nessie") and compose.is_well("minio"), 120, "Nessie and MinIO healthy")
+    once("dremio-setup", "python", "-m", "lakehouse.backup", "restore", "/backup")
+    once("notifier", "sh", "-c", "rm -f /data/ledger.db-*; cp /backup/ledger.db /data/ledger.db")
+    compose.up()
+    compose("stop", "-t", "20", "producers")
+    assert compose.wait_all_in() >= rows
+    assert set(messages) <= set(told(compose))
 
 
 def test_the_driver_works_on_executors_as_well(compose: Compose) -> None:
