@@ -53,6 +53,7 @@ logger = logging.getLogger("tillwatch.driver")
 
 FIRST_PAUSE, LAST_PAUSE = 1.0, 15.0  # s
 LOOK_EVERY = 0.2  # s
+WARM_WITHIN = 5.0  # s
 NARROWED_FOR = 20  # publishes
 _TOO_LARGE = ("spark.driver.maxResultSize", "OutOfMemoryError", "Java heap space")
 STOP_WITHIN = 15.0  # s; less than what `tillwatch stack` gives it, for Java ends after that
@@ -135,6 +136,8 @@ def run(settings: Settings, stop: Stop) -> None:
             stop.wait(pause)
             pause = min(2 * pause, LAST_PAUSE)
     finally:
+        # Cut off, it would have the last word in the log, where people look for why the driver ended.
+        warming.join(WARM_WITHIN)
         with suppress(Exception):  # its Java process may be gone
             spark.stop()
 
