@@ -87,8 +87,8 @@ class Reader(threading.Thread):
         self._dremio = patient(uri)
         self._every_s = every_s
         self._ended = threading.Event()
-        self.seen: dict[str, tuple[float, Fingerprint]] = {}
-        """Commit -> when it was first seen (seconds since the epoch), and what it held; in the order they came."""
+        self.seen: dict[str, Fingerprint] = {}
+        """Commit -> what it held when it was first seen; in the order they came."""
         self.problems: list[str] = []
         self.asked = 0
         self.taken: list[float] = []
@@ -118,11 +118,11 @@ class Reader(threading.Thread):
         self.asked += 1
         self.problems += [f"commit {commit[:8]}: {sentence}" for sentence in disagreements(found)]
         if commit not in self.seen:
-            self.seen[commit] = (time.time(), found)
+            self.seen[commit] = found
         elif commit != newest:
             self.problems.append(f"main went back to {commit[:8]}")
-        elif found != self.seen[commit][1]:
-            self.problems.append(f"commit {commit[:8]} held {self.seen[commit][1]}, then {found}")
+        elif found != self.seen[commit]:
+            self.problems.append(f"commit {commit[:8]} held {self.seen[commit]}, then {found}")
 
     def _look_for_doubles(self, commit: str) -> None:
         for table, moment in _RAW.items():
@@ -267,7 +267,7 @@ def _wait_for(pipeline: Pipeline, history: History, publishes: int) -> None:
 
 def _read_again(pipeline: Pipeline, reader: Reader, must: set[str], found: Read) -> None:
     """Every commit that the reader saw: as it was, or refused; those that must be kept are."""
-    for commit, (_, first) in reader.seen.items():
+    for commit, first in reader.seen.items():
         try:
             again = fingerprint(pipeline.dremio, commit)
         except QueryError as error:

@@ -19,11 +19,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from lakehouse.nessie import MAIN, Nessie, NessieError
 from lakehouse.objects import Objects, S3Error
-from lakehouse.repository import refuse_while_driver_runs
+from lakehouse.repository import Contents, changes_to, refuse_while_driver_runs
 from lakehouse.settings import IngestSettings, NessieSettings, S3Settings, UserError, exit_on_user_error
 from lakehouse.sweep import Reach
 
@@ -40,7 +39,7 @@ class Backup:
 
     commit: str
     taken_at: datetime
-    contents: Mapping[tuple[str, ...], Mapping[str, Any]]
+    contents: Contents
     files: Mapping[str, int]
 
     def write(self, path: Path) -> None:
@@ -84,12 +83,12 @@ class Copied:
     size: int
 
 
-def save(nessie: Nessie, objects: Objects, folder: Path, now: datetime | None = None) -> Copied:
+def save(nessie: Nessie, objects: Objects, folder: Path) -> Copied:
     """Copy main's head and the files that it needs into `folder`. The pipeline may run meanwhile.
 
     Raises UserError where there is nothing to save, or the folder cannot be written.
     """
-    at = now or datetime.now(UTC)
+    at = datetime.now(UTC)
     commit, tag = nessie.head(), f"{TAG}{at:%Y%m%dT%H%M%SZ}"
     for left in nessie.references():
         if left.name.startswith(TAG):
@@ -103,7 +102,7 @@ def save(nessie: Nessie, objects: Objects, folder: Path, now: datetime | None = 
         locations = [content["metadataLocation"] for content in contents.values() if content["type"] == "ICEBERG_TABLE"]
         if not locations:
             raise UserError(f"There is nothing to save: main of Nessie at {nessie.uri} has no table.")
-        wanted = Reach(objects.read).of(locations, since=_us(at))
+        wanted = Reach(objects.read).of(locations, since=int(at.timestamp() * 1e6))
 
         def copy(uri: str) -> tuple[str, int, bool]:
             path, size = _place(folder, uri), objects.look(uri).bytes
@@ -148,10 +147,12 @@ def restore(folder: Path, nessie: Nessie, objects: Objects) -> Copied:
         return size, True
 
     done = _side_by_side(put, backup.files)
-    # Namespaces before what lies in them; the new repository gives ids of its own.
-    keys = sorted(backup.contents, key=lambda key: (backup.contents[key]["type"] != "NAMESPACE", key))
-    plain = {key: {name: value for name, value in backup.contents[key].items() if name != "id"} for key in keys}
-    commit = nessie.put(MAIN, head, plain, f"restored from the backup of {backup.taken_at:%Y-%m-%d %H:%M:%S} UTC")
+    commit = nessie.put(
+        MAIN,
+        head,
+        changes_to({}, backup.contents),
+        f"restored from the backup of {backup.taken_at:%Y-%m-%d %H:%M:%S} UTC",
+    )
     new = [size for size, is_new in done if is_new]
     return Copied(commit, len(done), len(new), sum(new))
 
@@ -187,10 +188,6 @@ def _replace(path: Path, data: bytes) -> None:
         new.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}; name another directory.") from None
-
-
-def _us(moment: datetime) -> int:
-    return int(moment.timestamp() * 1e6)
 
 
 def main(words: list[str] | None = None) -> None:

@@ -16,7 +16,7 @@ from lakehouse.nessie import MAIN, Nessie
 from lakehouse.nessie_sweep import WORKING
 from lakehouse.settings import UserError
 
-_Contents = dict[tuple[str, ...], dict[str, Any]]
+Contents = dict[tuple[str, ...], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def copy_repository(old: Nessie, new: Nessie) -> Copied:
     tags.sort(key=lambda tag: next(old.history(tag.name, commit=tag.hash, limit=1)).committed_at)
     for name, at in [*((tag.name, tag.hash) for tag in tags), (MAIN, head)]:
         have = new.contents(commit)
-        changes = _changes(have, old.contents(at, name))
+        changes = changes_to(have, old.contents(at, name))
         if changes:
             commit = new.put(MAIN, commit, changes, f"as {name} of the repository before")
         if name != MAIN:
@@ -61,8 +61,8 @@ def copy_repository(old: Nessie, new: Nessie) -> Copied:
     return Copied(commit, sum(content["type"] != "NAMESPACE" for content in new.contents(commit).values()), len(tags))
 
 
-def _changes(have: _Contents, want: _Contents) -> Mapping[tuple[str, ...], Mapping[str, Any] | None]:
-    """What makes `want` of `have`; contents keep the ids that the new repository gave them."""
+def changes_to(have: Contents, want: Contents) -> Mapping[tuple[str, ...], Mapping[str, Any] | None]:
+    """What Nessie.put is given to make `want` of `have`; contents keep the ids that the new repository gave them."""
     changes: dict[tuple[str, ...], Mapping[str, Any] | None] = dict.fromkeys(have.keys() - want.keys())
     # Namespaces before what lies in them.
     for key in sorted(want, key=lambda key: (want[key]["type"] != "NAMESPACE", key)):

@@ -16,7 +16,6 @@ from typing import Any
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from lakehouse.settings import ROOT, SECTIONS, Section, UserError, exit_on_user_error
 
@@ -72,7 +71,7 @@ def _default(field: FieldInfo) -> str:
             return "none"
         case tuple():
             return f"`{', '.join(map(str, value))}`"
-        case str() | Path() if not str(value) or value is PydanticUndefined:
+        case str() | Path() if not str(value):
             return ""
     return f"`{value}`"
 
