@@ -74,6 +74,8 @@ class Demo:
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="tillwatch-bench-")))
     end_within_s: float = END_WITHIN_S
     started_at: float = 0.0
+    ended_s: float = 0.0
+    """From Ctrl-C to its end, once it ended."""
     _process: subprocess.Popen[bytes] | None = None
     _seen: dict[int, psutil.Process] = field(default_factory=dict)
 
@@ -112,12 +114,14 @@ class Demo:
         if process is None:
             return
         self.processes()
+        asked_at = time.monotonic()
         if process.poll() is None:
             # As Ctrl-C in its terminal: to make and to the demo alike.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(self.end_within_s)
+        self.ended_s = time.monotonic() - asked_at
         for left in [*self._seen.values()]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 left.kill()

@@ -1,4 +1,8 @@
-"""`make demo` to a live chart in Chromium: installed, or from a clone with empty HOME and caches (--clean)."""
+"""`make demo` to a live chart in Chromium, and Ctrl-C to its end: installed, or from a bare clone (--clean).
+
+--clean has an empty HOME and empty caches. Installed, also how long `tillwatch status` takes once the past is filled in,
+and when nothing runs.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +13,47 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.browser import browser_page, wait_for_live_chart
-from bench.processes import Demo, directory_mb
+from bench.processes import Demo, directory_mb, environment, free_offset
 from bench.report import Report
 from lakehouse.settings import ROOT
 
 INSTALLED_LIMIT_S, CLEAN_LIMIT_S = 20.0, 120.0
+END_LIMIT_S, STATUS_LIMIT_S = 10.0, 2.0
 GIVE_UP_AFTER = 3
 """Times the limit."""
 
 
-def until_live_chart(cwd: Path, variables: Mapping[str, str], limit_s: float) -> float:
-    """Seconds from `make demo` in a folder to a live chart in a browser that stands by."""
+@dataclass(frozen=True)
+class Run:
+    """One life of the demo, in seconds: until the chart lives, what `tillwatch status` then took, and its end."""
+
+    live_s: float
+    status_s: float
+    ended_s: float
+
+
+def run(cwd: Path, variables: Mapping[str, str], limit_s: float) -> Run:
+    """`make demo` in a folder, a browser that stands by, Ctrl-C."""
     with browser_page() as page, Demo((), command=("make", "demo"), cwd=cwd, variables=variables) as demo:
         since_ms = time.time() * 1000
         wait_for_live_chart(page, demo.url("console"), since_ms, GIVE_UP_AFTER * limit_s)
-        return demo.seconds
+        live_s = demo.seconds
+        demo.wait_filled()  # filling takes all cores for a while
+        status_s = status(cwd, demo.environment)
+    return Run(live_s, status_s, demo.ended_s)
+
+
+def status(cwd: Path, variables: Mapping[str, str]) -> float:
+    """Seconds that `tillwatch status` takes."""
+    began = time.monotonic()
+    subprocess.run(
+        [".venv/bin/tillwatch", "status"], cwd=cwd, env=dict(variables), stdout=subprocess.DEVNULL, check=False
+    )
+    return time.monotonic() - began
 
 
 def bare_environment(home: Path) -> dict[str, str]:
@@ -52,7 +79,7 @@ def clean(folder: Path) -> tuple[float, float]:
         ["git", "clone", "--quiet", "--no-hardlinks", f"file://{ROOT}", str(clone)], check=True, env=variables
     )
     cloned_s = time.monotonic() - began
-    return cloned_s + until_live_chart(clone, variables, CLEAN_LIMIT_S), directory_mb(clone)
+    return cloned_s + run(clone, variables, CLEAN_LIMIT_S).live_s, directory_mb(clone)
 
 
 def main() -> None:
@@ -62,11 +89,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1, help="the slowest counts (1)")
     arguments = parser.parse_args()
     if not arguments.clean:
-        seconds = [until_live_chart(ROOT, os.environ, INSTALLED_LIMIT_S) for _ in range(arguments.runs)]
+        runs = [run(ROOT, os.environ, INSTALLED_LIMIT_S) for _ in range(arguments.runs)]
+        with tempfile.TemporaryDirectory(prefix="tillwatch-bench-") as nothing:
+            down_s = [status(ROOT, environment(Path(nothing), free_offset())) for _ in range(arguments.runs)]
         report = Report(
             "start", f"make demo, installed, empty data directory, Chromium standing by, {arguments.runs} run(s)"
         )
-        report.row("make demo to live chart, slowest", max(seconds), "s", at_most=INSTALLED_LIMIT_S)
+        report.row("make demo to live chart, slowest", max(one.live_s for one in runs), "s", at_most=INSTALLED_LIMIT_S)
+        report.row("Ctrl-C to its end, slowest", max(one.ended_s for one in runs), "s", at_most=END_LIMIT_S)
+        report.row("tillwatch status, slowest", max(one.status_s for one in runs), "s", at_most=STATUS_LIMIT_S)
+        report.row("the same, nothing runs", max(down_s), "s", at_most=STATUS_LIMIT_S)
         report.finish()
         return
     slowest, installed_mb = 0.0, 0.0

@@ -122,10 +122,10 @@ class Cast:
         process.wait()
 
     def stop(self, part: str) -> int:
-        """SIGTERM, and the exit code."""
+        """SIGTERM, and the exit code. Fails when it waits for a Slack that is held up for longer."""
         process = self.processes.pop(part)
         process.send_signal(signal.SIGTERM)
-        return process.wait(15)
+        return process.wait(20)
 
     def close(self) -> None:
         for part in list(self.processes):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,13 +102,11 @@ def test_a_clean_clone_is_set_up_by_one_command_that_says_the_download_first(mac
 def test_what_fits_already_costs_nothing(machine: Machine) -> None:
     machine.bootstrap()
     before = machine.calls("")
-    began = time.monotonic()
 
     done = machine.bootstrap()
 
     assert (done.returncode, done.stderr) == (0, "")
     assert machine.calls("") == before
-    assert time.monotonic() - began < 0.3
 
 
 def test_a_uv_on_the_path_is_left_alone(machine: Machine) -> None:
@@ -252,9 +249,18 @@ def test_dev_holds_all_of_default() -> None:
     assert not any(pin.startswith("pyspark") for pin in pins("default.lock"))
 
 
-def test_our_environment_needs_no_repair() -> None:
+def test_our_environment_needs_no_repair(tmp_path: Path) -> None:
+    """Nor does finding that out start any process but the two on this PATH."""
     if not (ROOT / ".venv" / ".tillwatch").exists():
         pytest.skip("this environment was not made by deploy/bootstrap")
-    began = time.monotonic()
-    subprocess.run(["sh", "deploy/bootstrap", "default"], cwd=ROOT, check=True, timeout=300, env=os.environ)
-    assert time.monotonic() - began < 0.3
+    shell = shutil.which("sh")
+    assert shell is not None
+    for name in ("cmp", "dirname"):
+        command = shutil.which(name)
+        assert command is not None
+        (tmp_path / name).symlink_to(command)
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run(
+        [shell, "deploy/bootstrap", "default"], cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

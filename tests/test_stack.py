@@ -8,7 +8,6 @@ import shlex
 import stat
 import subprocess
 import sys
-import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -320,10 +319,8 @@ def test_status_shows_the_parts_of_the_stack_for_its_directory(shared: Shared) -
     shared.data_dir.mkdir()
     (shared.data_dir / "profile").write_text("stack\n")
     screen = Console(width=100, record=True, quiet=False)
-    began = time.monotonic()
     assert not status.show(shared, screen, 1.5)
     text = screen.export_text()
-    assert time.monotonic() - began < 60
     for name in ("kafka", "nessie", "s3", "driver", "gateway"):
         assert name in text
     assert "ingest" not in text

@@ -47,6 +47,7 @@ class Engine:
         remote: Remote | None = None,
     ) -> None:
         self._timeout_s = timeout_s
+        spill.parent.mkdir(parents=True, exist_ok=True)  # DuckDB makes the folder itself, at the first spill
         self._database = duckdb.connect(
             config={
                 "threads": threads,
