@@ -1,7 +1,7 @@
 """`make demo` to a live chart in Chromium, and Ctrl-C to its end: installed, or from a bare clone (--clean).
 
---clean has an empty HOME and empty caches. Installed, also how long `tillwatch status` takes once the past is filled in,
-and when nothing runs.
+--clean has an empty HOME and empty caches. Installed, also how long `tillwatch status` takes once the past is filled
+in, and when nothing runs.
 """
 
 from __future__ import annotations
