@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import runpy
+import importlib
 import sys
 from pathlib import Path
 
@@ -32,7 +32,8 @@ def main() -> int:
         print(f"bench: there is no bench '{name}'; known are {', '.join(known)}.", file=sys.stderr)
         return 2
     sys.argv = [f"bench {name}", *sys.argv[2:]]
-    runpy.run_module(f"bench.{name}", run_name="__main__")
+    # Imported by its name, or what it gives to other processes could not be found there.
+    importlib.import_module(f"bench.{name}").main()
     return 0
 
 

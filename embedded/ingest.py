@@ -160,6 +160,7 @@ class Ingest:
         self._tally = Tally(lookback)
         self._counts: Counter[tuple[str, str]] = Counter()
         self._counts_since = time.monotonic()
+        self._spans = metrics.Spans()
         self._unreadable: dict[str, list[tuple[datetime, datetime]]] = {}
         self._skip_lost()
         self._begun_at = float("-inf")
@@ -375,15 +376,17 @@ class Ingest:
         if heartbeat or measured - self._counts_since >= METRICS_EVERY:
             self._counts.clear()
             self._counts_since = measured
+            self._spans.clear()
         events = sum(counts.values())
         self._rate.append((begun_at, events))
-        for phase, seconds in (
-            ("read", decoded - started),
-            ("kpis", computed - decoded),
-            ("write", written - computed),
-            ("publish", done - written),
-        ):
-            metrics.PHASE.labels(phase).observe(seconds)
+        if events:
+            phases = {
+                "read": decoded - started,
+                "kpis": computed - decoded,
+                "write": written - computed,
+                "publish": done - written,
+            }
+            self._spans.add(phases, done - started)
         metrics.published(as_of)
         metrics.show_lag({(topic, 0): rows for topic, rows in self._lag(positions).items()})
         logger.debug("publish %d %s: %d events in %.3f s", sequence, commit_id[:8], events, done - started)
@@ -655,6 +658,7 @@ class Ingest:
         figures += [(topic, "log_end", float(self._log.bounds(topic)[1])) for topic in positions]
         if heartbeat:
             figures.append(("", "heartbeat", 1.0))
+        figures += self._spans.means()
         return [
             {"measured_at": now, "topic": topic, "metric": name, "value": value, "ingested_at": now}
             for topic, name, value in figures

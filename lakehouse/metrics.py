@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from statistics import fmean
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -49,6 +50,28 @@ for _topic in TOPICS:
     LAG.labels(_topic)
     for _outcome in OUTCOMES:
         EVENTS.labels(_topic, _outcome)
+
+
+class Spans:
+    """Seconds that batches spent in each phase, and whole, since they were last told."""
+
+    def __init__(self) -> None:
+        self._spent: dict[str, list[float]] = {}
+
+    def add(self, phases: Mapping[str, float], batch: float) -> None:
+        """Count one batch, here and on the page."""
+        for phase, seconds in phases.items():
+            PHASE.labels(phase).observe(seconds)
+        BATCH.observe(batch)
+        for name, seconds in {**phases, "batch": batch}.items():
+            self._spent.setdefault(f"{name}_seconds", []).append(seconds)
+
+    def means(self) -> list[tuple[str, str, float]]:
+        """(topic, metric, value) as a row of pipeline_metrics has them: of all topics."""
+        return [("", name, fmean(spent)) for name, spent in self._spent.items()]
+
+    def clear(self) -> None:
+        self._spent.clear()
 
 
 def published(as_of: datetime | None) -> None:

@@ -280,7 +280,12 @@ PIPELINE_METRICS = Table(
     (
         Column("measured_at", "timestamptz", "when it was measured"),
         Column("topic", "string", "which topic; empty: of all"),
-        Column("metric", "string", "good bad duplicate key_conflict late lag log_end lost publish_seconds heartbeat"),
+        Column(
+            "metric",
+            "string",
+            "good bad duplicate key_conflict late lag log_end lost heartbeat; "
+            "batch_seconds, PHASE_seconds: mean of the batches since the row before",
+        ),
         Column("value", "double", "the figure", "count or seconds"),
         Column("ingested_at", "timestamptz", "when its publish was made"),
     ),

@@ -189,6 +189,7 @@ class Pipeline:
         self._lost_counts: Counter[tuple[str, str]] = Counter()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._counts_since = time.monotonic()
+        self._spans = metrics.Spans()
         self._read_positions(first)
         self._state: State = state_from_rows(store.rows("rule_state").to_pylist())
         lookback = parts.rules_settings.max_lookback
@@ -773,11 +774,10 @@ class Pipeline:
         if reports:
             self._counts.clear()
             self._counts_since = measured
+            self._spans.clear()
         seconds = time.perf_counter() - started
         if draft.counts:
-            metrics.BATCH.observe(seconds)
-        for phase, spent in draft.phases.items():
-            metrics.PHASE.labels(phase).observe(spent)
+            self._spans.add(draft.phases, seconds)
         metrics.published(as_of)
         self._show_lag()
         logger.debug(
@@ -905,6 +905,7 @@ class Pipeline:
         figures += [(topic, name, float(rows)) for (topic, name), rows in sums.items()]
         if heartbeat:
             figures.append(("", "heartbeat", 1.0))
+        figures += self._spans.means()
         at = draft.ingested_at
         return [
             {"measured_at": at, "topic": topic, "metric": name, "value": value, "ingested_at": at}

@@ -152,6 +152,14 @@ def test_images_are_pinned_and_ours_have_the_projects_version(files: tuple[str, 
     assert set(re.findall(r"^FROM (\S+)", dockerfile(), re.MULTILINE)) == {"${PYTHON}", "install", "base"}
 
 
+@pytest.mark.parametrize("name", [BASE, *OVERRIDES])
+def test_our_own_images_are_asked_of_no_registry(name: str) -> None:
+    """As each file says; docker-compose 1.29 reads it and has no use for it."""
+    for service, content in read(name)["services"].items():
+        if content.get("image", "").startswith("tillwatch/"):
+            assert content["pull_policy"] == "never", service
+
+
 def test_no_secret_stands_in_a_file(files: tuple[str, ...]) -> None:
     for name, service in merged(files)["services"].items():
         for variable, value in (service.get("environment") or {}).items():

@@ -247,7 +247,10 @@ def test_as_of_is_what_every_topic_is_read_to_and_a_heartbeat_moves_it(shop: Sho
     shop.ingest.publish(heartbeat=True)
     assert shop.ingest.catalog.sequence == sequence + 1
     assert {row["read_to"] for row in shop.rows("ingest_positions")} == {NOON + timedelta(seconds=15)}
-    assert {row["metric"] for row in shop.rows("pipeline_metrics")} >= {"heartbeat", "lag", "log_end"}
+    metrics = {row["metric"]: row["value"] for row in shop.rows("pipeline_metrics")}
+    assert metrics.keys() >= {"heartbeat", "lag", "log_end"}
+    phases = [metrics[f"{phase}_seconds"] for phase in ("read", "kpis", "write", "publish")]
+    assert metrics["batch_seconds"] == pytest.approx(sum(phases))
 
 
 def test_nothing_is_published_where_there_is_nothing_new(shop: Shop) -> None:

@@ -1,10 +1,13 @@
-"""A backup taken while the pipeline runs, and what comes of it when Nessie and the object store are lost."""
+"""A backup taken while everything runs, and what comes of it when Nessie, the object store and the ledger are lost."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +20,13 @@ from lakehouse.backup import restore
 from lakehouse.dremio import Dremio, DremioError, fill
 from lakehouse.nessie import MAIN, Nessie
 from lakehouse.objects import Objects
-from lakehouse.settings import S3Settings, UserError
+from lakehouse.settings import PORTS, S3Settings, Shared, UserError
 from lakehouse.sinks import KafkaSink
 from lakehouse.tables import TABLES
 from lakehouse.topics import log_ends
+from notifier.policy import OPEN
 from tests.stack.conftest import Program, Stack
+from tillwatch.demo import wiring
 
 
 @pytest.fixture
@@ -71,6 +76,46 @@ def lose(nessie: Nessie, objects: Objects, bucket: str) -> None:
     objects.delete([found.uri for found in objects.list(f"s3://{bucket}/")])
 
 
+@contextmanager
+def notifier(stack: Stack) -> Iterator[Program]:
+    """One that tells the sandbox."""
+    hasty = {"NOTIFIER_GATHER": "1 s", "NOTIFIER_SLACK_PER_S": "100"}
+    settings = {name.removeprefix("TILLWATCH_"): value for name, value in wiring("notifier", Shared.load()).items()}
+    program = stack.start("notifier", ["-m", "notifier"], **settings | hasty)
+    try:
+        program.until(lambda: "running" in program.said(), 60)
+        yield program
+    finally:
+        program.kill()
+
+
+def told(ledger: Path) -> list[tuple[object, ...]]:
+    """Every alert and every delivery that a ledger knows; none where there is no ledger yet."""
+    if not ledger.exists():
+        return []
+    with closing(sqlite3.connect(ledger)) as held:
+        tables = {name for (name,) in held.execute("SELECT name FROM sqlite_master")}
+        if not {"alerts", "deliveries"} <= tables:
+            return []
+        return [row for table in ("alerts", "deliveries") for row in held.execute(f"SELECT * FROM {table} ORDER BY 1")]
+
+
+def is_told(ledger: Path) -> bool:
+    """Whether both channels were told something, and nothing is left to tell."""
+    if not told(ledger):
+        return False
+    with closing(sqlite3.connect(ledger)) as held:
+        states = set(held.execute("SELECT channel, state FROM deliveries").fetchall())
+    return {("slack", "sent"), ("email", "sent")} <= states and not {state for _, state in states} & set(OPEN)
+
+
+def arrived(stack: Stack) -> list[str]:
+    """What Slack got."""
+    port = PORTS["sandbox"] + stack.servers.offset
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/messages", timeout=30) as answer:
+        return [message["text"] for message in json.loads(answer.read())["slack"]]
+
+
 def ended(program: Program) -> tuple[int, str]:
     return program.ends(60), program.said()
 
@@ -79,15 +124,25 @@ def test_what_was_saved_is_restored_and_what_came_after_is_read_again(
     stack: Stack, nessie: Nessie, objects: Objects, tmp_path: Path
 ) -> None:
     folder = tmp_path / "backup"
+    ledger = tmp_path / "data" / "ledger.db"
     messages = mixture(1200, 5, datetime.now(UTC))
     bucket = stack.servers.variables["TILLWATCH_NESSIE_WAREHOUSE"].removeprefix("s3://").split("/")[0]
     assert ended(stack.start("nothing", ["-m", "lakehouse.backup", "save", str(folder)]))[0] == 2
-    with stack.gateway() as dremio:
-        with stack.driver() as driver:
+    with ExitStack() as at_end, stack.gateway() as dremio:
+        at_end.callback(stack.start("sandbox", ["-m", "embedded.sandbox"]).kill)
+        with stack.driver() as driver, notifier(stack) as telling:
             send(stack, messages[:800])
             driver.until(lambda: is_in(stack, dremio), 120)
+            telling.until(lambda: is_told(ledger), 60)
             code, said = ended(stack.start("save", ["-m", "lakehouse.backup", "save", str(folder)]))
             assert code == 0, said
+            saving = ["-m", "notifier", "--save-ledger", str(folder / "ledger.db")]
+            code, said = ended(stack.start("save-ledger", saving))
+            assert code == 0, said
+            assert telling.stop() == 0
+            known = told(ledger)
+            assert known
+            slack = arrived(stack)
             send(stack, messages[800:])
             driver.until(lambda: is_in(stack, dremio), 120)
             code, said = ended(stack.start("restore-too-early", ["-m", "lakehouse.backup", "restore", str(folder)]))
@@ -101,11 +156,18 @@ def test_what_was_saved_is_restored_and_what_came_after_is_read_again(
             restore(folder, nessie, objects)
 
         lose(nessie, objects, bucket)
+        for left in ledger.parent.glob("ledger.db*"):
+            left.unlink()
         code, said = ended(stack.start("restore", ["-m", "lakehouse.backup", "restore", str(folder)]))
         assert code == 0, said
+        shutil.copy(folder / "ledger.db", ledger)
         assert everything(dremio, nessie.head()) == saved
-        with stack.driver() as driver:
+        assert told(ledger) == known
+        with stack.driver() as driver, notifier(stack) as telling:
+            assert arrived(stack) == slack
             driver.until(lambda: is_in(stack, dremio), 120)
+            telling.until(lambda: is_told(ledger), 60)
+            assert len(set(arrived(stack))) == len(arrived(stack)), "one was told twice"
             assert driver.stop() == 0
         after = everything(dremio, nessie.head())
         for name in ("orders_processed", "clicks_processed", "errors_processed", "dead_letters"):
