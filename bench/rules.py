@@ -33,7 +33,7 @@ from lakehouse.tables import TABLES, arrow_schema
 from producers import shop
 from producers.shoppers import Shop, busyness
 
-RATE = 62.0  # events/s, the day's mean: 03:00 to 04:00 has 16 orders a minute, and 2 messages of the smallest service
+RATE = 62.0  # events/s, the day's mean: the quietest hour has 2 log messages a minute of the smallest service
 DEMO_RATE = 20.0
 JUDGED = range(101, 111)
 MINUTES = 7 * 24 * 60
@@ -83,6 +83,14 @@ class Rates:
         log_lines = 60 * simulated.errors_a_s
         orders = buyers * sum(size * chance for size, chance in enumerate(shop.BASKET, start=1))
         return cls(visits, carts, checkouts, buyers, 60 * rate - orders - log_lines, log_lines)
+
+
+def in_the_quietest_minute(rate: float) -> tuple[float, float]:
+    """Orders, and log messages of the smallest service, at so many events/s as the day's mean."""
+    rates = Rates.of(rate)
+    quiet = min(busyness((minute + 0.5) * 60_000) for minute in range(24 * 60))
+    basket = sum(size * chance for size, chance in enumerate(shop.BASKET, start=1))
+    return quiet * rates.buyers * basket, quiet * rates.log_lines * min(shop.SERVICE_SHARE)
 
 
 @dataclass(frozen=True)
@@ -329,10 +337,12 @@ def main() -> None:
         flat = partial(a_week, path=arguments.rules, rate=DEMO_RATE, quiet=True, flat=True)
         demo = list(pool.map(flat, seeds[:3]))
     whole = summed(planted)
+    orders, lines = in_the_quietest_minute(arguments.rate)
     report = Report(
         "rules",
         f"{len(seeds)} weeks with {INCIDENTS} incidents each and as many quiet ones, seeds {arguments.seeds}, "
-        f"{arguments.rate:g} events/s as the day's mean",
+        f"{arguments.rate:g} events/s as the day's mean: in its quietest minute {orders:.0f} orders and {lines:.1f} log "
+        "messages of the smallest service",
     )
     found, fired, right = (sum(counts.values()) for counts in (whole.found, whole.fired, whole.right))
     report.row("recall: incidents alerted within 5 minutes", found / sum(whole.planted.values()), "", at_least=0.9)
