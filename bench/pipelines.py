@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from bench.mixture import Message
 from bench.servers import Servers
@@ -121,6 +124,12 @@ class Pipeline(ABC):
 
     def last_words(self, lines: int = 25) -> str:
         return "\n".join(self.log().splitlines()[-lines:])
+
+    def failures(self) -> list[str]:
+        """What the engine said of each batch that failed and was begun again, in all its starts."""
+        path = self.data_dir / "engine.log"
+        said = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        return [line for line in said if "failed, again" in line]
 
     def wait_reading(self) -> None:
         """Until it reads the log. Raises RuntimeError when it ends before, TimeoutError when it takes too long."""
@@ -289,6 +298,10 @@ class Stack(Pipeline):
         self.variables = servers.variables | where | self.variables
         self.brokers = servers.brokers
 
+    def batch_sizes(self) -> list[int]:
+        """Messages of each batch that was published since the last start; a heartbeat has none."""
+        return [int(size) for size in re.findall(r" publish \d+ \w+: (\d+) events in ", self.log())]
+
     def sink(self) -> Sink:
         from lakehouse.topics import ensure_topics
 
@@ -320,6 +333,24 @@ def _once_kafka_answers[T](ask: Callable[[], T]) -> T:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
+
+
+def rule(name: str, kind: str, **more: object) -> dict[str, object]:
+    """A rule as config/alerts.yaml has it; `more` are its other keys, or other words than these."""
+    words = {"description": name, "owner": "bench", "summary": name, "runbook_url": "https://runbooks.example.com"}
+    return {"name": name, "kind": kind, "severity": "ERROR", **words, **more}
+
+
+HASTY: Mapping[str, Any] = {"for": "1 min", "keep_firing_for": "1 min"}
+"""The shortest times that a rule on minutes may have."""
+
+
+def with_rules(folder: Path, *rules: Mapping[str, object]) -> dict[str, str]:
+    """The settings of a pipeline that judges by these rules in place of config/alerts.yaml."""
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "config" / "tillwatch.yaml", folder)
+    (folder / "alerts.yaml").write_text(json.dumps({"rules": rules}), encoding="utf-8")  # JSON is YAML too
+    return {"CONFIG": str(folder / "tillwatch.yaml")}
 
 
 def patient(uri: str) -> Dremio:

@@ -1,7 +1,7 @@
 """A reader every 50 ms while ingest publishes, is killed, merges, expires and sweeps: always whole publishes.
 
-Promise: KPIs and raw rows of one commit never disagree, no row is there twice, no statement fails; at the end every
-kept commit still reads what it read first, every other one is refused with a sentence.
+Promise: KPIs and raw rows of one commit never disagree, no row is there twice, no statement and no batch fails; at the
+end every kept commit still reads what it read first, every other one is refused with a sentence.
 """
 
 from __future__ import annotations
@@ -176,6 +176,7 @@ class Read:
     gone: int = 0
     merged: int = 0
     deleted: int = 0
+    failed: int = 0
     problems: list[str] = field(default_factory=list)
     taken: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -192,6 +193,7 @@ class Read:
         report.row("seen commits refused at the end", self.gone, "", at_least=1)
         report.row("small files merged meanwhile", self.merged, "", at_least=1)
         report.row("files deleted meanwhile", self.deleted, "", at_least=1)
+        report.row("batches that failed and were begun again", self.failed, "", exactly=0)
         report.row("what must not be", len(self.problems), "", exactly=0)
         report.row("time in all", self.seconds, "s")
         for sentence in self.problems[:20]:
@@ -222,6 +224,9 @@ def run(pipeline: Pipeline, history: History, publishes: int, kills: int, rate: 
     _read_again(pipeline, reader, history.must_be_kept(ended), found)
     _look_at_maintenance(pipeline, found)
     found.problems += lost(pipeline)
+    failures = pipeline.failures()
+    found.failed = len(failures)
+    found.problems += failures
     if code:
         found.problems.append(f"the engine ended with {code} on SIGTERM")
     found.seconds = time.monotonic() - began

@@ -341,8 +341,8 @@ def main() -> None:
     report = Report(
         "rules",
         f"{len(seeds)} weeks with {INCIDENTS} incidents each and as many quiet ones, seeds {arguments.seeds}, "
-        f"{arguments.rate:g} events/s as the day's mean: in its quietest minute {orders:.0f} orders and {lines:.1f} log "
-        "messages of the smallest service",
+        f"{arguments.rate:g} events/s as the day's mean: in its quietest minute {orders:.0f} orders and {lines:.1f} "
+        "log messages of the smallest service",
     )
     found, fired, right = (sum(counts.values()) for counts in (whole.found, whole.fired, whole.right))
     report.row("recall: incidents alerted within 5 minutes", found / sum(whole.planted.values()), "", at_least=0.9)

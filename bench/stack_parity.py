@@ -1,11 +1,13 @@
 """The same events through both engines: good, bad, late, doubled and of keys used twice; equal row by row.
 
-The Spark driver runs them in both of its ways: batches finished in the driver, and all by Spark on three partitions.
+The Spark driver runs them in both of its ways: batches finished in the driver, and all by Spark on three partitions;
+and in both by turns, so that each way finds what the other has left in tables and in memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -21,9 +23,12 @@ from bench.servers import Servers
 
 # A batch of duplicates alone is no publish: the next heartbeat tells that they are read.
 SETTINGS: Mapping[str, str] = {"INGEST_HEARTBEAT_EVERY": "2 s"}
+BY_TURNS = "small batches in the driver, large ones by Spark"
+COLLECT_ROWS = 700
 WAYS: Mapping[str, Mapping[str, str]] = {
     "small batches finished in the driver": {},
     "all by Spark, three partitions": {"SPARK_COLLECT_ROWS": "0", "KAFKA_PARTITIONS": "3"},
+    BY_TURNS: {"SPARK_COLLECT_ROWS": str(COLLECT_ROWS)},
 }
 
 
@@ -37,7 +42,7 @@ def embedded(messages: Sequence[Message], folder: Path, batch_rows: int) -> Tabl
 
 
 def in_pieces(pipeline: Pipeline, messages: Sequence[Message], piece: int) -> Tables:
-    """The tables that an engine makes: half of the messages in one batch, the rest in pieces.
+    """The tables that an engine makes: half of the messages in one batch, the rest in small and large pieces by turns.
 
     So what comes again finds the first in a table, in memory or beside it.
     """
@@ -45,10 +50,20 @@ def in_pieces(pipeline: Pipeline, messages: Sequence[Message], piece: int) -> Ta
     pipeline.send(messages[:half])
     pipeline.start_engine()
     pipeline.wait_until_read()
-    for at in range(half, len(messages), piece):
-        pipeline.send(messages[at : at + piece])
+    at, sizes = half, itertools.cycle((piece // 10, piece))
+    while at < len(messages):
+        size = next(sizes)
+        pipeline.send(messages[at : at + size])
         pipeline.wait_until_read()
+        at += size
     return read(pipeline.dremio)
+
+
+def by_turns(pipeline: Stack) -> tuple[int, int]:
+    """How many batches were finished in the driver, and how many worked by Spark, where COLLECT_ROWS parts them."""
+    sizes = [size for size in pipeline.batch_sizes() if size]
+    by_spark = sum(size > COLLECT_ROWS for size in sizes)
+    return len(sizes) - by_spark, by_spark
 
 
 def main() -> None:
@@ -76,7 +91,11 @@ def main() -> None:
                 with Stack(servers, folder / f"stack-{number}", {**SETTINGS, **settings}) as pipeline:
                     wrong = differences(in_pieces(pipeline, messages, 5000), ours)
                     pipeline.stop_engine()
+                    in_driver, by_spark = by_turns(pipeline)
                 report.row(way, time.monotonic() - began, "s")
+                if way == BY_TURNS:
+                    report.row("by turns: batches finished in the driver", in_driver, "", at_least=1)
+                    report.row("by turns: batches worked by Spark", by_spark, "", at_least=1)
                 report.row(f"{way}: tables that differ", len(wrong), "", exactly=0)
                 told += wrong
     for sentence in told:

@@ -47,10 +47,10 @@ from lakehouse.settings import (
     RulesSettings,
     UserError,
 )
-from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table, arrow_schema
+from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table
 from lakehouse.topics import Ends
 from session import SparkSettings
-from store import Change, Store, reach
+from store import Change, Store, reach, row_schema
 from watch import LogWatch, Partition, Seen
 
 logger = logging.getLogger("tillwatch.driver")
@@ -369,7 +369,7 @@ class Pipeline:
         reach("raw-written")
         bad = rows.filter(pc.is_valid(rows["reason"]))
         if bad.num_rows:
-            schema = arrow_schema(TABLES["dead_letters"])
+            schema = row_schema(TABLES["dead_letters"])
             stamped = bad.append_column(
                 "ingested_at", pa.repeat(pa.scalar(draft.ingested_at, pa.timestamp("us", "UTC")), bad.num_rows)
             )
@@ -984,22 +984,22 @@ def alerting(rows: pa.Table) -> list[tuple[ErrorEvent, datetime]]:
 def raw_rows(table: Table, new: pa.Table, ingested_at: datetime) -> pa.Table:
     """Rows of a raw table from rows of DECODED."""
     columns = []
-    for column in arrow_schema(table):
+    for column in row_schema(table):
         if column.name == "ingested_at":
             columns.append(pa.repeat(pa.scalar(ingested_at, column.type), new.num_rows))
         else:
             columns.append(new["event_at" if column.name == table.event_time else column.name].cast(column.type))
-    return pa.Table.from_arrays(columns, schema=arrow_schema(table))
+    return pa.Table.from_arrays(columns, schema=row_schema(table))
 
 
 def table_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows of a small table from mappings with all its columns."""
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(table))
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=row_schema(table))
 
 
 def kpi_rows(table: Table, answer: pa.Table, updated_at: datetime) -> pa.Table:
     """Rows of a KPI table from DuckDB's answer."""
-    schema = arrow_schema(table)
+    schema = row_schema(table)
     stamped = answer.append_column(
         "updated_at", pa.repeat(pa.scalar(updated_at, pa.timestamp("us", "UTC")), len(answer))
     ).select(schema.names)

@@ -88,14 +88,10 @@ def run_tables() -> None:
     """`maintain.py`: refuse while a driver runs; then everything, and no working branch is left."""
     shared, spark_settings, nessie_settings = Shared.load(), SparkSettings.load(), NessieSettings.load()
     s3, retention = S3Settings.load(), check_spans(RetentionSettings.load(), shared)
-    if not spark_settings.jars:
-        raise UserError("Setting 'spark.jars' is empty; give the directory of the jars as TILLWATCH_SPARK_JARS.")
     nessie, objects = Nessie(nessie_settings.uri), Objects(s3)
     refuse_while_driver_runs(nessie, IngestSettings.load().heartbeat_every)
     with TemporaryDirectory(prefix="tillwatch-maintain-") as scratch:
-        spark: SparkSession = open_session(
-            spark_settings, nessie_settings, s3, Path(spark_settings.jars), Path(scratch)
-        )
+        spark: SparkSession = open_session(spark_settings, nessie_settings, s3, Path(scratch))
         try:
             store = Store(spark, nessie, nessie_settings, s3)
             try:

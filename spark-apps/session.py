@@ -21,7 +21,7 @@ class SparkSettings(Section, section="spark"):
     master: str = Field("local[2]", description="where Spark works: local[N], spark://HOST:PORT, k8s://…")
     driver_memory: str = Field("1200m", pattern=r"\d+[mg]", description="heap of the driver's Java process")
     conf: dict[str, str] = Field({}, description="more of Spark's own settings, by name: executors and so on")
-    jars: str = Field("", description="directory with the jars; empty: where `make stack` puts them")
+    jars: str = Field("", description="directory with the jars, which `python -m tillwatch.jars spark` names")
     metrics_host: str = Field("127.0.0.1", description="address its metrics listen on")
     trigger: Duration = Field(timedelta(seconds=1), description="from one batch's begin to the next one's")
     batch_rows: int = Field(20_000, ge=1, description="messages of all topics in a batch, at most (count)")
@@ -33,17 +33,19 @@ class SparkSettings(Section, section="spark"):
     )
 
 
-def jar_files(folder: Path) -> list[Path]:
-    """The jars of a directory. Raises UserError where there are none."""
-    jars = sorted(folder.glob("*.jar"))
+def jar_files(folder: str) -> list[Path]:
+    """The jars of a directory. Raises UserError where none is named, and where there are none."""
+    if not folder:
+        raise UserError(
+            "Setting 'spark.jars' is empty; `python -m tillwatch.jars spark` names the directory to give it."
+        )
+    jars = sorted(Path(folder).glob("*.jar"))
     if not jars:
         raise UserError(f"There are no jars in {folder}; run `make stack` once, or set TILLWATCH_SPARK_JARS.")
     return jars
 
 
-def open_session(
-    settings: SparkSettings, nessie: NessieSettings, s3: S3Settings, jars: Path, local: Path
-) -> SparkSession:
+def open_session(settings: SparkSettings, nessie: NessieSettings, s3: S3Settings, local: Path) -> SparkSession:
     """A session with the catalog of the working copy (store.py); `local` is where Spark keeps scratch files.
 
     The catalog lives in the driver's memory: what Spark writes through it lies in S3 and is seen by nobody before its
@@ -52,7 +54,7 @@ def open_session(
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     local.mkdir(parents=True, exist_ok=True)
     conf: Mapping[str, str] = {
-        "spark.jars": ",".join(str(path) for path in jar_files(jars)),
+        "spark.jars": ",".join(str(path) for path in jar_files(settings.jars)),
         "spark.driver.memory": settings.driver_memory,
         "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -Djava.net.preferIPv4Stack=true",
         # bindAddress alone fails where the host's name does not resolve to it.

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -84,9 +85,12 @@ class TableFiles:
         """Take over the current snapshot of a table's metadata."""
         self.location = metadata.location
         self.field_ids = {field.name: field.field_id for field in metadata.schema().fields}
+        required = {field.name: field.required for field in metadata.schema().fields}
         self.file_schema = pa.schema(
             [
-                field.with_metadata({"PARQUET:field_id": str(self.field_ids[field.name])})
+                field.with_nullable(not required[field.name]).with_metadata(
+                    {"PARQUET:field_id": str(self.field_ids[field.name])}
+                )
                 for field in arrow_schema(self.table)
             ]
         )
@@ -343,7 +347,7 @@ class Store:
 
     def read(self, name: str, files: Sequence[LiveFile], columns: Sequence[str] | None = None) -> pa.Table:
         """Rows of the given live files, all columns or some, in the files' order."""
-        schema = arrow_schema(TABLES[name])
+        schema = row_schema(TABLES[name])
         if columns is not None:
             schema = pa.schema([schema.field(column) for column in columns])
 
@@ -509,6 +513,12 @@ class Store:
         for index, text in enumerate(texts):
             array[index] = text
         return array
+
+
+@cache
+def row_schema(table: Table) -> pa.Schema:
+    """Arrow schema of rows in memory: any column may be empty, as rows are from before it was added."""
+    return pa.schema([field.with_nullable(True) for field in arrow_schema(table)])
 
 
 def _schema_json(table: Table) -> dict[str, Any]:

@@ -90,11 +90,7 @@ def run(settings: Settings, stop: Stop) -> None:
     port = settings.shared.port("ingest")
     claim_port(port, host=spark_settings.metrics_host)
     start_http_server(port, spark_settings.metrics_host)
-    if not spark_settings.jars:
-        raise UserError("Setting 'spark.jars' is empty; `make stack` sets it, else give the directory of the jars.")
-    spark = open_session(
-        spark_settings, settings.nessie, settings.s3, Path(spark_settings.jars), data_dir / "spark" / "scratch"
-    )
+    spark = open_session(spark_settings, settings.nessie, settings.s3, data_dir / "spark" / "scratch")
     warming = Thread(target=_warm, args=(spark, settings.parts), name="warm", daemon=True)
     warming.start()
     nessie = Nessie(settings.nessie.uri)
