@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from lakehouse.settings import ROOT
+from tests.images.engine import compose_words
 from tillwatch.settings_page import every_section
 
 BASE = "docker-compose.yml"
@@ -38,19 +39,14 @@ def read(name: str) -> Compose:
 
 def compose(*words: str, files: tuple[str, ...], **variables: str) -> subprocess.CompletedProcess[str]:
     """docker-compose 1.29 or Compose v2. Without either, the test is skipped; on Linux with CI=true it fails."""
-    # Ubuntu 24.04 has a docker-compose that its Python does not run.
-    command = next((words for words in (["docker-compose"], ["docker", "compose"]) if _runs(*words, "version")), None)
-    if command is None and os.environ.get("CI") == "true" and sys.platform == "linux":
+    command = compose_words()
+    if not command and os.environ.get("CI") == "true" and sys.platform == "linux":
         pytest.fail("there is no docker-compose; deploy/ci-setup installs it")
-    if command is None:
+    if not command:
         pytest.skip("there is no docker-compose")
     named = [word for name in files for word in ("-f", name)]
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("TILLWATCH_", "COMPOSE_"))}
     return subprocess.run([*command, *named, *words], cwd=ROOT, env=clean | variables, capture_output=True, text=True)
-
-
-def _runs(*command: str) -> bool:
-    return bool(shutil.which(command[0])) and subprocess.run(command, capture_output=True).returncode == 0
 
 
 def merged(files: tuple[str, ...], **variables: str) -> Compose:
@@ -176,12 +172,28 @@ def test_a_secret_of_your_own_reaches_the_service_that_needs_it() -> None:
     assert "./deploy/secrets:/run/own:ro" in read(BASE)["services"]["notifier"]["volumes"]
 
 
+def test_an_s3_of_your_own_reaches_all_who_use_it() -> None:
+    own = {"S3_ENDPOINT": "https://s3.example", "S3_WAREHOUSE": "s3://otters/wh", "S3_REGION": "eu-central-1"}
+    services = merged((BASE, "docker-compose.small.yml"), **own)["services"]
+    told = {}
+    for name, service in services.items():
+        environment = service.get("environment") or {}
+        if "TILLWATCH_S3_ENDPOINT" in environment:
+            names = ("TILLWATCH_S3_ENDPOINT", "TILLWATCH_NESSIE_WAREHOUSE", "TILLWATCH_S3_REGION")
+            told[name] = [environment.get(variable) for variable in names]
+    assert set(told) == {"setup", "bucket", "driver", "dremio", "dremio-setup"}
+    assert all(values == list(own.values()) for values in told.values()), told
+
+
 def test_the_example_names_only_what_is_read() -> None:
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     text = "".join((ROOT / name).read_text(encoding="utf-8") for name in (BASE, *OVERRIDES))
     named = re.findall(r"^# ([A-Z][A-Z0-9_]+)=", example, re.MULTILINE)
     assert len(named) > 20
-    for variable in named:
+    # Compose's own: which files and profiles its commands mean.
+    own = {"COMPOSE_FILE": "docker-compose.yml:docker-compose.small.yml", "COMPOSE_PROFILES": "demo"}
+    assert own.items() <= dict(re.findall(r"^# ([A-Z_]+)=(\S+)$", example, re.MULTILINE)).items()
+    for variable in set(named) - set(own):
         assert variable in text, variable
     defaults = dict(re.findall(r"\$\{(\w+):-(\d+)\}", text.replace("${SETUP_MEMORY_GIB:-7}", "")))
     shown = dict(re.findall(r"^# ([A-Z0-9_]+)=(\d+)(?:\s|$)", example, re.MULTILINE))

@@ -53,8 +53,17 @@ def test_the_first_start_makes_all_secrets_and_shows_the_consoles_password_once(
     assert re.fullmatch(r"([a-z]{3}\d-){3}[a-z]{3}\d", found["dremio_password"])
     assert f"s3creds.secret={found['s3_secret_key']}\n" in found["nessie.properties"]
     assert "default-options.endpoint=http://minio:9000\n" in found["nessie.properties"]
+    assert "warehouse.location=s3://warehouse/wh\n" in found["nessie.properties"]
     # Read by the users of other images, changed by nobody.
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o444}
+
+
+def test_nessie_is_told_of_an_s3_of_your_own(tmp_path: Path) -> None:
+    own = {"TILLWATCH_NESSIE_WAREHOUSE": "s3://otters/wh", "TILLWATCH_S3_REGION": "eu-central-1"}
+    assert setup(tmp_path, **own).returncode == 0
+    properties = held(tmp_path)["nessie.properties"]
+    assert "warehouses.warehouse.location=s3://otters/wh\n" in properties
+    assert "default-options.region=eu-central-1\n" in properties
 
 
 def test_two_installations_share_no_secret(tmp_path: Path) -> None:
@@ -137,6 +146,21 @@ def test_a_machine_that_is_too_small_is_told_what_would_do(tmp_path: Path) -> No
     assert re.search(r"disk has [\d.]+ GiB left and the containers need 1e\+07: make room", ran.stderr)
     assert list(tmp_path.iterdir()) == []
     assert setup(tmp_path, "--memory-gib", "0", "--disk-gib", "0").returncode == 0
+
+
+def test_s3proxy_does_not_start_on_what_minio_wrote(tmp_path: Path) -> None:
+    secrets, data = tmp_path / "secrets", tmp_path / "data"
+    secrets.mkdir()
+    (data / "warehouse").mkdir(parents=True)
+    assert setup(secrets, SETUP_S3PROXY_DATA=str(data)).returncode == 0
+    (data / ".minio.sys").mkdir()
+    assert setup(secrets).returncode == 0
+    before = held(secrets)
+    ran = setup(secrets, SETUP_S3PROXY_DATA=str(data), TILLWATCH_CONSOLE_PASSWORD="kettle-otter-52")
+    assert ran.returncode == 2
+    assert "The volume minio-data was written by MinIO, whose files S3Proxy does not read: start without" in ran.stderr
+    assert ran.stderr.count("\n") == 1
+    assert held(secrets) == before
 
 
 @pytest.mark.parametrize("text", ["2", "half", ""])

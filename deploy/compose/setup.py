@@ -4,7 +4,8 @@
 
 A secret of your own comes as TILLWATCH_NAME or, in a file, as TILLWATCH_NAME_FILE, and takes the place of the one that
 was made, which stays beside it as NAME.before. What is there is never made anew. The first time it looks whether this
-machine has the memory and the disk. Python's own library only.
+machine has the memory and the disk; each time, where SETUP_S3PROXY_DATA names S3Proxy's folder, whether it is MinIO's.
+Python's own library only.
 """
 
 from __future__ import annotations
@@ -113,9 +114,21 @@ def check_format(into: Path) -> None:
         )
 
 
+def check_s3proxy(environment: Mapping[str, str]) -> None:
+    """Raises Refused where S3Proxy would start on what MinIO wrote, and show neither its buckets nor its files."""
+    data = environment.get("SETUP_S3PROXY_DATA")
+    if data and (Path(data) / ".minio.sys").exists():
+        raise Refused(
+            "The volume minio-data was written by MinIO, whose files S3Proxy does not read: start without "
+            "docker-compose.s3proxy.yml, or restore a backup into an empty volume (docs/operations.md). "
+            "Nothing was changed."
+        )
+
+
 def run(into: Path, environment: Mapping[str, str]) -> None:
     """Make what is missing in the volume. Raises Refused before anything is written."""
     check_format(into)
+    check_s3proxy(environment)
     brought = {secret.file: value for secret in SECRETS if (value := given(secret, environment)) is not None}
     for secret in SECRETS:
         path = into / secret.file
