@@ -7,7 +7,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -24,7 +26,7 @@ import yaml
 from lakehouse.dremio import Dremio, DremioError, fill
 from lakehouse.settings import ROOT, DremioSettings
 from lakehouse.topics import KafkaDown, KafkaLog
-from tests.images.engine import Engine, check_programs, make_base, make_standins, run
+from tests.images.engine import Engine, check_programs, compose_words, make_base, make_standins, run
 
 FILES = ("docker-compose.yml", "docker-compose.small.yml")
 TARGETS = ("setup", "console", "lite", "notifier", "producers", "sandbox", "gateway", "spark")
@@ -70,7 +72,7 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass
 class Compose:
-    """One project of docker-compose."""
+    """One project of Compose."""
 
     engine: Engine
     folder: Path
@@ -89,12 +91,26 @@ class Compose:
         }
         self.environment = self.engine.environment | ours | self.environment
 
-    def __call__(self, *words: str, within_s: float = 900, more: Path | None = None) -> str:
-        """One command of docker-compose; `more` is a further file."""
+    def command(self, *words: str, more: Path | None = None, project: str | None = None) -> list[str]:
+        """Compose with our files; `more` is a further one."""
         names = [ROOT / name for name in FILES] + ([more] if more else [])
         files = [word for name in names for word in ("-f", str(name))]
-        command = ["docker-compose", "-p", self.project, *files, "--profile", "demo", *words]
-        return run(command, self.environment, within_s)
+        return [*compose_words(), "-p", project or self.project, *files, "--profile", "demo", *words]
+
+    def __call__(self, *words: str, within_s: float = 900, more: Path | None = None) -> str:
+        """One command that works: what it prints."""
+        return run(self.command(*words, more=more), self.environment, within_s)
+
+    def attempt(self, *words: str, project: str | None = None, **variables: str) -> tuple[int, str]:
+        """One command that may fail: its exit code, and what it printed."""
+        done = subprocess.run(
+            self.command(*words, project=project),
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        return done.returncode, done.stdout + done.stderr
 
     # Containers ----------------------------------------------------------------------------------------------------
 
@@ -109,6 +125,13 @@ class Compose:
 
     def state(self, service: str) -> dict[str, Any]:
         return dict(self.engine.inspect(self.container(service))["State"])
+
+    def send(self, service: str, what: signal.Signals) -> None:
+        """A signal from outside: `docker kill` would count as a stop by hand, and nothing would start it again."""
+        pid = int(self.state(service)["Pid"])
+        # 0 would mean this process and those beside it.
+        assert pid > 0, f"{service} does not run"
+        os.kill(pid, what)
 
     def is_well(self, service: str) -> bool:
         state = self.state(service)
@@ -160,6 +183,12 @@ class Compose:
         except ValueError:
             return status, body.decode("utf-8", "replace")
 
+    def break_next(self, service: str, kind: str) -> None:
+        """Switch a fault of the sandbox on, for one message."""
+        fault = json.dumps({"service": service, "kind": kind}).encode()
+        asked = urllib.request.Request(self.url("SANDBOX_PORT", "/faults"), fault, {"Content-Type": "application/json"})
+        urllib.request.urlopen(asked, timeout=10).close()
+
     # What went in and what came out --------------------------------------------------------------------------------
 
     def dremio(self) -> Dremio:
@@ -188,6 +217,17 @@ class Compose:
             except KafkaDown:
                 assert time.monotonic() < end, "no broker answers"
                 time.sleep(1)
+
+    def start_producers(self) -> None:
+        """And wait for their first messages."""
+        before = self.log_ends()
+        self("start", "producers")
+        eventually(lambda: self.log_ends() != before, 60, "messages of producers that were started")
+
+    def delivered(self) -> Counter[str]:
+        """What the newest run of the producers says that it has delivered; their log has every run."""
+        report = re.findall(r"Delivered to kafka: (.*)", self.said("producers"))[-1]
+        return Counter({topic: int(n.replace(",", "")) for topic, n in re.findall(r"(\w+) ([\d,]*\d)", report)})
 
     def rows(self, dremio: Dremio) -> int:
         """Raw rows and dead letters: one a message, for shoppers send none twice."""
@@ -258,7 +298,7 @@ def compose(engine: Engine, images: dict[str, float], tmp_path_factory: pytest.T
         project.up()
         yield project
     finally:
-        keep = os.environ.get("TILLWATCH_IMAGES_LOGS")
+        keep = os.environ.get("IMAGES_LOGS")
         if keep:
             for service in project("config", "--services").split():
                 Path(keep, f"{service}.log").write_text(project.said(service), encoding="utf-8")

@@ -1,6 +1,6 @@
 """A private Docker engine, and base images without a registry: the way of facts that were tried on Debian.
 
-Needs root, dockerd, docker, docker-compose and debootstrap, which deploy/ci-setup installs.
+Needs root, dockerd, docker, Compose and debootstrap, which deploy/ci-setup installs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,7 +27,7 @@ from tillwatch import jars, servers
 
 STANDINS = Path(__file__).with_name("standins")
 BASE = "python:3.12-slim-bookworm"
-PROGRAMS = ("dockerd", "docker", "docker-compose", "debootstrap")
+PROGRAMS = ("dockerd", "docker", "debootstrap")
 # What Python was built against, and what its extension modules load.
 LIBRARIES = (
     "ca-certificates",
@@ -53,6 +54,20 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None, wi
     said = done.stdout + done.stderr
     assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}:\n{said[-6000:]}"
     return done.stdout
+
+
+@cache
+def compose_words() -> tuple[str, ...]:
+    """The words of the Compose that runs here, docker-compose 1.29 or Compose v2; none where there is none."""
+    for words in (("docker-compose",), ("docker", "compose")):
+        if shutil.which(words[0]) is None:
+            continue
+        # Ubuntu 24.04 has a docker-compose that does not start on its Python.
+        asked = subprocess.run([*words, "version", "--short"], capture_output=True, text=True, check=False)
+        if asked.returncode == 0:
+            # Containers are called tillwatch_driver_1 by the first, and by the second where it is asked to.
+            return words if asked.stdout.startswith("1.") else (*words, "--compatibility")
+    return ()
 
 
 class Engine:
@@ -127,10 +142,24 @@ class Engine:
         [found] = json.loads(self.docker("inspect", name))
         return dict(found)
 
+    def said_in_layers(self, images: Sequence[str], texts: Sequence[str]) -> set[str]:
+        """Those of some texts that stand in a file of any layer."""
+        found, end = set[str](), b""
+        command = ["docker", "save", *images]
+        with subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE) as saving:
+            assert saving.stdout is not None
+            while piece := saving.stdout.read(1 << 20):
+                found |= {text for text in texts if text.encode() in end + piece}
+                end = piece[-200:]
+        assert saving.returncode == 0
+        return found
+
 
 def check_programs() -> None:
     """Skips where no private engine can be had here; with CI=true on Linux it fails."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if not compose_words():
+        missing.append("docker-compose")
     reason = f"not installed: {', '.join(missing)}" if missing else ""
     if not reason and os.geteuid() != 0:
         reason = "a private Docker engine needs root"
