@@ -28,7 +28,7 @@ test: env-dev ## the whole test suite, but for the images
 	@$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/stack --ignore=tests/images $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/pytest -n 2 --dist worksteal tests/stack $(ARGS) || [ $$? -eq 5 ]
 
-test-images: env-dev ## docker-compose.yml on images built here, on a private Docker engine; Linux, as root, 18 min
+test-images: env-dev ## docker-compose.yml on images built here, on a private Docker engine; Linux, as root, 20 min
 	@$(BIN)/pytest tests/images -s $(ARGS)
 
 lint: env-dev ## ruff, mypy --strict and the import rules; changes nothing

@@ -41,8 +41,8 @@ def embedded(messages: Sequence[Message], folder: Path, batch_rows: int) -> Tabl
         return read(pipeline.dremio)
 
 
-def in_pieces(pipeline: Pipeline, messages: Sequence[Message], piece: int) -> Tables:
-    """The tables that an engine makes: half of the messages in one batch, the rest in small and large pieces by turns.
+def in_pieces(pipeline: Pipeline, messages: Sequence[Message], pieces: Sequence[int]) -> Tables:
+    """The tables that an engine makes: half of the messages in one batch, the rest in pieces of these sizes by turns.
 
     So what comes again finds the first in a table, in memory or beside it.
     """
@@ -50,7 +50,7 @@ def in_pieces(pipeline: Pipeline, messages: Sequence[Message], piece: int) -> Ta
     pipeline.send(messages[:half])
     pipeline.start_engine()
     pipeline.wait_until_read()
-    at, sizes = half, itertools.cycle((piece // 10, piece))
+    at, sizes = half, itertools.cycle(pieces)
     while at < len(messages):
         size = next(sizes)
         pipeline.send(messages[at : at + size])
@@ -89,7 +89,8 @@ def main() -> None:
                 servers.clean()
                 began = time.monotonic()
                 with Stack(servers, folder / f"stack-{number}", {**SETTINGS, **settings}) as pipeline:
-                    wrong = differences(in_pieces(pipeline, messages, 5000), ours)
+                    pieces = (500, 5000) if way == BY_TURNS else (5000,)
+                    wrong = differences(in_pieces(pipeline, messages, pieces), ours)
                     pipeline.stop_engine()
                     in_driver, by_spark = by_turns(pipeline)
                 report.row(way, time.monotonic() - began, "s")

@@ -12,6 +12,7 @@ The settings that lead to the servers are in the environment of the test too: Ka
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -68,9 +69,34 @@ def java_is_there() -> None:
 @pytest.fixture(scope="session")
 def servers(java_is_there: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """The three servers, on ports of their own."""
-    settings = {"TILLWATCH_SPARK_CONF": json.dumps(QUICK_START)}
+    # All workers of one run share it.
+    run = tmp_path_factory.getbasetemp()
+    archive = (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "classes.jsa"
+    settings = {"TILLWATCH_SPARK_CONF": quick_start(f"-XX:SharedArchiveFile={archive}")}
     with Servers(tmp_path_factory.mktemp("stack") / "data", free_offset(), settings) as running:
+        share_classes(running, archive)
         yield running
+
+
+def quick_start(*options: str, **conf: str) -> str:
+    """spark.conf with QUICK_START, more options of Java, and more settings of Spark's."""
+    java_options = " ".join([QUICK_START["spark.driver.extraJavaOptions"], *options])
+    return json.dumps({**QUICK_START, "spark.driver.extraJavaOptions": java_options, **conf})
+
+
+def share_classes(servers: Servers, archive: Path) -> None:
+    """Make the archive of Java classes that drivers start from, where this run has none yet."""
+    with archive.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if archive.exists():
+            return
+        new = archive.with_suffix(".new")
+        settings = servers.environment | {"TILLWATCH_SPARK_CONF": quick_start(f"-XX:ArchiveClassesAtExit={new}")}
+        done = subprocess.run(
+            [sys.executable, "tests/stack/classes.py"], cwd=ROOT, env=settings, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-6000:]
+        new.rename(archive)
 
 
 class Program:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from bench.mixture import Message, mixture
 from bench.parity import differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from lakehouse.dremio import fill
-from lakehouse.events import TOPICS
+from lakehouse.events import CLICKS_TOPIC, TOPICS
 from lakehouse.nessie import Nessie
 from tests.stack.conftest import Stack
 
@@ -32,26 +33,45 @@ def open_pipeline(stack: Stack) -> Callable[[], Pipeline]:
     return lambda: Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS)
 
 
+def click(number: int) -> Message:
+    """One of many, of a few minutes of the hour before."""
+    at = datetime.now(UTC).replace(minute=number % 5, second=0, microsecond=0) - timedelta(hours=1)
+    fields = {
+        "click_id": f"backlog-{number}",
+        "user_id": f"user-{number % 300}",
+        "url": "/cart",
+        "device_type": "mobile",
+        "click_time": at.isoformat(),
+    }
+    return Message(CLICKS_TOPIC, b"user-%d" % (number % 300), json.dumps(fields).encode(), "late")
+
+
 def problems(pipeline: Pipeline, messages: list[Message], *, delivered_again: bool = False) -> list[str]:
     return differences(read(pipeline.dremio), expected(messages, datetime.now(UTC)), delivered_again=delivered_again)
 
 
-def test_all_messages_again_and_a_driver_that_lost_its_directory(
+def test_all_messages_again_and_a_driver_that_was_ended_in_a_backlog_and_lost_its_directory(
     open_pipeline: Callable[[], Pipeline], messages: list[Message]
 ) -> None:
+    backlog = [click(number) for number in range(30_000)]
     with open_pipeline() as pipeline:
-        pipeline.start_engine()
+        pipeline.start_engine(TILLWATCH_SPARK_BATCH_ROWS="1000")
         pipeline.send(messages[:1000])
         pipeline.wait_until_read()
         pipeline.send(messages[:1000])
         pipeline.wait_until_read()
         assert problems(pipeline, messages[:1000], delivered_again=True) == []
+        pipeline.send(backlog)
+        while sum(pipeline.behind().values()) == len(backlog):
+            assert pipeline.engine.poll() is None, pipeline.last_words()
         assert pipeline.stop_engine() == 0
+        assert pipeline.behind(), "it read all before it ended"
         shutil.rmtree(pipeline.data_dir / "spark")
         pipeline.send(messages[500:])
         pipeline.start_engine()
         pipeline.wait_until_read()
-        assert problems(pipeline, messages, delivered_again=True) == []
+        assert problems(pipeline, [*messages, *backlog], delivered_again=True) == []
+        assert pipeline.failures() == []
 
 
 def test_topics_that_were_made_anew_are_read_from_their_beginning(

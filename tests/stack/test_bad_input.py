@@ -6,21 +6,31 @@ import contextlib
 import json
 import random
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyarrow import fs
+from pyiceberg.catalog.sql import SqlCatalog
 
+from bench.mixture import Message
 from bench.pipelines import Stack as Pipeline
+from embedded.catalog import iceberg_schema, partition_spec
 from lakehouse.dremio import fill
-from lakehouse.events import CLICKS_TOPIC
-from lakehouse.nessie import Nessie
+from lakehouse.events import CLICKS_TOPIC, ORDERS_TOPIC
+from lakehouse.nessie import Nessie, TableAt
+from lakehouse.settings import NessieSettings, S3Settings
+from lakehouse.tables import SCHEMA, TABLES, arrow_schema
+from s3 import ensure_bucket, iceberg_io, open_s3
 from tests.stack.conftest import QUICK_START, Stack
 
 SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s", "SPARK_RETRY_FOR": "1 s"}
+HUGE = 10_000_000
+"""Bytes of a message, or of a field of one."""
 
 
 @pytest.mark.parametrize(
@@ -42,23 +52,34 @@ def test_a_driver_that_cannot_begin_says_why_in_a_sentence(stack: Stack, setting
 
 
 def test_messages_of_every_form_are_read_and_none_stops_the_stream(stack: Stack) -> None:
-    """Two partitions more than there are cores; compressed, keyed, with headers, tombstones, large ones, late ones."""
+    """Two partitions more than there are cores; compressed, keyed, with headers, tombstones, huge ones, late ones."""
     with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | {"KAFKA_PARTITIONS": "4"}) as pipeline:
         pipeline.start_engine()
         pipeline.wait_reading()
         now = datetime.now(UTC)
-        send(pipeline, "gzip", [click(f"zip-{number}", now) for number in range(100)])
+        for kind in compressions():
+            send(pipeline, kind, [click(f"{kind}-{number}", now) for number in range(100)])
         send(pipeline, None, [click(f"late-{number}", now - timedelta(minutes=10)) for number in range(500)])
         send(pipeline, None, [click(f"skewed-{number}", now + timedelta(minutes=3)) for number in range(10)])
         send(pipeline, None, [click("large", now) | {"url": "/" + "x" * 900_000}])
         send(pipeline, None, [None, None])
+        limit_messages(pipeline, CLICKS_TOPIC, 12_000_000)
+        send(pipeline, None, [click("huge", now) | {"url": "/" + "x" * HUGE}, b"x" * HUGE])
         pipeline.wait_until_read()
         counts = pipeline.dremio.sql(
-            fill("SELECT COUNT(*) AS n, COUNT(DISTINCT event_key) AS keys FROM {clicks_processed}", None, {})
+            fill(
+                "SELECT COUNT(*) AS n, COUNT(DISTINCT event_key) AS keys, MAX(LENGTH(url)) AS longest "
+                "FROM {clicks_processed}",
+                None,
+                {},
+            )
         ).to_pylist()
-        assert counts == [{"n": 611, "keys": 611}]
-        dead = pipeline.dremio.sql(fill("SELECT reason, detail, payload FROM {dead_letters}", None, {})).to_pylist()
-        assert dead == 2 * [{"reason": "EMPTY", "detail": "tombstone", "payload": None}]
+        wanted = 512 + 100 * len(compressions())
+        assert counts == [{"n": wanted, "keys": wanted, "longest": 1 + HUGE}]
+        rows = pipeline.dremio.sql(fill("SELECT reason, detail, payload FROM {dead_letters}", None, {})).to_pylist()
+        dead = sorted((row["reason"], len(row["payload"] or b"")) for row in rows)
+        assert dead == [("EMPTY", 0), ("EMPTY", 0), ("NOT_JSON", HUGE)]
+        assert [row["detail"] for row in rows if row["payload"] is None] == ["tombstone", "tombstone"]
         late = now.replace(second=0, microsecond=0) - timedelta(minutes=10)
         minute = pipeline.dremio.sql(
             fill("SELECT SUM(clicks) AS n FROM {clicks_per_minute} WHERE window_start = :late", None, {"late": late})
@@ -115,12 +136,53 @@ def test_a_topic_with_three_hundred_partitions_is_read(stack: Stack) -> None:
         assert pipeline.stop_engine() == 0
 
 
-def test_a_table_of_another_type_is_refused_with_what_to_do(stack: Stack) -> None:
-    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
+def test_an_older_table_gets_the_columns_it_lacks_and_one_of_another_type_is_refused(stack: Stack) -> None:
+    """Rows of before hold nothing in such a column, and stay when the driver or Spark writes their hour anew."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+    first, second, third = (hour + timedelta(minutes=minute) for minute in (10, 20, 30))
+    lineage = {"ingested_at": third, "source_partition": 0, "source_offset": 0}
+    old_click = {"click_id": "old", "event_key": "old", "user_id": "ada", "url": "/cart", "device_type": "mobile"}
+    old_minute = {
+        "window_start": first,
+        "window_end": first + timedelta(minutes=1),
+        "orders_count": 7,
+        "total_revenue": Decimal("70.00"),
+        "cancelled_count": 0,
+        "cancelled_revenue": Decimal("0.00"),
+        "updated_at": third,
+    }
+    older_tables(
+        stack,
+        {
+            ("clicks_processed", "produced_at"): old_click | lineage | {"click_ts": first},
+            ("orders_revenue_per_minute", "buyers"): old_minute,
+        },
+    )
+    # What is more than one message is worked by Spark.
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | {"SPARK_COLLECT_ROWS": "1"}) as pipeline:
         pipeline.start_engine()
         pipeline.wait_reading()
-        pipeline.send([])
+        pipeline.send([order("o-2", second)])
         pipeline.wait_until_read()
+        new_click = click("new", first) | {"produced_at": third.isoformat()}
+        again = message(CLICKS_TOPIC, click("old", first))
+        pipeline.send([again, message(CLICKS_TOPIC, new_click), order("o-3", third)])
+        pipeline.wait_until_read()
+        assert {1} < set(pipeline.batch_sizes()) - {0}, "no batch went each way"
+        clicks = "SELECT event_key, produced_at FROM {clicks_processed} ORDER BY event_key"
+        assert pipeline.dremio.sql(fill(clicks, None, {})).to_pylist() == [
+            {"event_key": "new", "produced_at": third},
+            {"event_key": "old", "produced_at": None},
+        ]
+        minutes = "SELECT orders_count, buyers FROM {orders_revenue_per_minute} ORDER BY window_start"
+        assert pipeline.dremio.sql(fill(minutes, None, {})).to_pylist() == [
+            {"orders_count": 7, "buyers": None},
+            {"orders_count": 1, "buyers": 1},
+            {"orders_count": 1, "buyers": 1},
+        ]
+        of_clicks = "SELECT clicks, users FROM {clicks_per_minute}"
+        assert pipeline.dremio.sql(fill(of_clicks, None, {})).to_pylist() == [{"clicks": 2, "users": 1}]
+        assert pipeline.failures() == []
         assert pipeline.stop_engine() == 0
         retype(pipeline, "orders_processed", "quantity", "string")
         pipeline.start_engine()
@@ -140,6 +202,49 @@ def click(name: str, when: datetime, user: str = "ada") -> dict[str, Any]:
     }
 
 
+def order(name: str, when: datetime) -> Message:
+    fields = {
+        "order_id": name,
+        "user_id": "ada",
+        "product_id": "book",
+        "quantity": 1,
+        "price": 10,
+        "status": "CREATED",
+        "order_time": when.isoformat(),
+    }
+    return message(ORDERS_TOPIC, fields)
+
+
+def message(topic: str, fields: dict[str, Any]) -> Message:
+    return Message(topic, fields["user_id"].encode(), json.dumps(fields).encode(), "good")
+
+
+def older_tables(stack: Stack, rows: Mapping[tuple[str, str], dict[str, Any]]) -> None:
+    """Publish tables as an older version made them: (table, column that it did not know) -> the row it holds."""
+    settings, s3 = NessieSettings.load(), S3Settings.load()
+    ensure_bucket(open_s3(s3), s3, settings.bucket)
+    stack.tmp.mkdir(exist_ok=True)
+    catalog = SqlCatalog("older", uri=f"sqlite:///{stack.tmp}/older.db", **iceberg_io(s3).properties)
+    catalog.create_namespace("older")
+    put = {}
+    for (name, lacking), row in rows.items():
+        known = tuple(column for column in TABLES[name].columns if column.name != lacking)
+        older = replace(TABLES[name], columns=known)
+        table = catalog.create_table(
+            f"older.{name}",
+            iceberg_schema(older),
+            location=f"{settings.warehouse}/{SCHEMA}/{name}_older",
+            partition_spec=partition_spec(older),
+        )
+        table.append(pa.Table.from_pylist([row], schema=arrow_schema(older)))
+        snapshot = table.current_snapshot()
+        assert snapshot is not None
+        put[name] = TableAt("", table.metadata_location, snapshot.snapshot_id, 0, 0, 0)
+    catalog.engine.dispose()
+    with contextlib.closing(Nessie(settings.uri)) as nessie:
+        nessie.commit("main", nessie.head(), put, "an older version", (SCHEMA,))
+
+
 def make_topic(pipeline: Pipeline, name: str, timestamps: str, partitions: int = 1) -> None:
     """As somebody else may have made it; times may lie ahead."""
     from kafka.admin import KafkaAdminClient, NewTopic
@@ -150,18 +255,42 @@ def make_topic(pipeline: Pipeline, name: str, timestamps: str, partitions: int =
     admin.close()
 
 
+def limit_messages(pipeline: Pipeline, topic: str, size: int) -> None:
+    """Let a topic take messages up to this size."""
+    from kafka.admin import ConfigResource, KafkaAdminClient
+
+    admin = KafkaAdminClient(bootstrap_servers=pipeline.brokers)
+    admin.alter_configs([ConfigResource("TOPIC", topic, {"max.message.bytes": str(size)})])
+    admin.close()
+
+
+def compressions() -> list[str]:
+    """What a producer here can compress with."""
+    from kafka import codec
+
+    return [kind for kind in ("gzip", "snappy", "lz4", "zstd") if getattr(codec, f"has_{kind}")()]
+
+
 def send(
-    pipeline: Pipeline, compression: str | None, clicks: Sequence[dict[str, Any] | None], time_ms: int | None = None
+    pipeline: Pipeline,
+    compression: str | None,
+    clicks: Sequence[dict[str, Any] | bytes | None],
+    time_ms: int | None = None,
 ) -> None:
     """As somebody else's producer does, with its own settings; `time_ms`: the producer's time of the messages."""
     from kafka import KafkaProducer
 
     if time_ms is None:
         pipeline.send([])  # the topics are there
-    producer = KafkaProducer(bootstrap_servers=pipeline.brokers, compression_type=compression, linger_ms=20)
+    producer = KafkaProducer(
+        bootstrap_servers=pipeline.brokers,
+        compression_type=compression,
+        linger_ms=20,
+        max_request_size=2 * HUGE,
+    )
     for fields in clicks:
-        key = b"" if fields is None else fields["user_id"].encode()
-        value = None if fields is None else json.dumps(fields).encode()
+        key = fields["user_id"].encode() if isinstance(fields, dict) else b""
+        value = json.dumps(fields).encode() if isinstance(fields, dict) else fields
         headers = [("source", b"app"), ("trace", b"\xff")]
         producer.send(CLICKS_TOPIC, key=key, value=value, headers=headers, timestamp_ms=time_ms)
     producer.flush()

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import urllib.request
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bench.mixture import mixture
+from bench.mixture import Message, mixture
 from bench.parity import columns, differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
+from lakehouse.dremio import fill
+from lakehouse.events import CLICKS_TOPIC, TOPICS
+from lakehouse.metrics import OUTCOMES
 from lakehouse.nessie import Nessie, NessieConflict
 from lakehouse.settings import PORTS
 from lakehouse.tables import RAW_OF_TOPIC
 from tests.stack.conftest import Stack
 
 SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s"}
+PHASES = {"decode", "dedupe", "raw", "kpis", "alerts", "stage", "publish"}
 
 
 def test_the_older_of_two_drivers_ends_with_its_reason_and_the_tables_are_right(stack: Stack) -> None:
@@ -62,7 +67,7 @@ def test_a_driver_whose_working_branch_somebody_deleted_goes_on(stack: Stack) ->
 
 
 @pytest.mark.parametrize("collect_rows", [20_000, 0], ids=["finished in the driver", "all by Spark"])
-def test_its_page_counts_good_bad_and_doubled_messages(stack: Stack, collect_rows: int) -> None:
+def test_its_page_and_its_table_of_figures_count_what_became_of_each_message(stack: Stack, collect_rows: int) -> None:
     messages = mixture(1500, 13, datetime.now(UTC))
     wanted = expected(messages, datetime.now(UTC))
     rows = Counter({name: wanted[name].total() for name in wanted})
@@ -78,16 +83,49 @@ def test_its_page_counts_good_bad_and_doubled_messages(stack: Stack, collect_row
         assert (counted["good"], counted["bad"]) == (good, rows["dead_letters"])
         assert counted["duplicate"] == len(messages) - good - rows["dead_letters"]
         assert counted["key_conflict"] == good - sum(len(of) for of in keys.values()) > 0
-        assert counted["lost"] == 0
+        assert (counted["late"], counted["lost"]) == (0, 0)
+        pipeline.send([late_click(number) for number in range(30)])
+        pipeline.wait_until_read()
+        assert outcomes(pipeline) == counted + Counter({"good": 30, "late": 30})
+        assert {phase for phase, batches in page(pipeline, "phase_seconds_count", "phase").items() if batches} == PHASES
+        assert page(pipeline, "lag", "topic") == Counter(dict.fromkeys(TOPICS, 0))
+        told: Counter[str] = Counter()
+        while told != +outcomes(pipeline):  # with the next heartbeat
+            assert pipeline.engine.poll() is None, pipeline.last_words()
+            figures = reported(pipeline)
+            told = Counter({name: int(sum(figures.get(name, []))) for name in OUTCOMES if sum(figures.get(name, []))})
+        assert figures.keys() >= {f"{phase}_seconds" for phase in {*PHASES, "batch"}}
+        assert (figures["lag"][-1], figures["log_end"][-1]) == (0, len(messages) + 30)
         assert pipeline.stop_engine() == 0
+
+
+def late_click(number: int) -> Message:
+    """Of a minute that was judged long ago."""
+    at = datetime.now(UTC) - timedelta(hours=1)
+    fields = {"user_id": "ada", "url": "/cart", "device_type": "mobile", "click_time": at.isoformat()}
+    return Message(CLICKS_TOPIC, b"ada", json.dumps({"click_id": f"late-{number}", **fields}).encode(), "late")
 
 
 def outcomes(pipeline: Pipeline) -> Counter[str]:
     """Messages by outcome, over all topics."""
+    return page(pipeline, "events_total", "outcome")
+
+
+def page(pipeline: Pipeline, name: str, label: str) -> Counter[str]:
+    """A figure on the driver's page by one of its labels, the sum over all others."""
     url = f"http://127.0.0.1:{PORTS['ingest'] + pipeline.port_offset}/metrics"
     with urllib.request.urlopen(url, timeout=5) as answer:
         text = answer.read().decode()
     found: Counter[str] = Counter()
-    for outcome, value in re.findall(r'^tillwatch_ingest_events_total\{outcome="(\w+)",[^}]*\} (\S+)$', text, re.M):
-        found[outcome] += int(float(value))
+    for value_of, value in re.findall(rf'^tillwatch_ingest_{name}\{{.*?\b{label}="(\w+)".*\}} (\S+)$', text, re.M):
+        found[value_of] += int(float(value))
+    return found
+
+
+def reported(pipeline: Pipeline) -> dict[str, list[float]]:
+    """What pipeline_metrics holds of each figure, over all topics, in order of time."""
+    sql = 'SELECT metric, SUM("value") AS n FROM {pipeline_metrics} GROUP BY metric, measured_at ORDER BY measured_at'
+    found: dict[str, list[float]] = {}
+    for row in pipeline.dremio.sql(fill(sql, None, {})).to_pylist():
+        found.setdefault(row["metric"], []).append(row["n"])
     return found

@@ -39,8 +39,11 @@ def test_the_embedded_engine_makes_what_is_expected(shop: Shop) -> None:
 def test_spark_makes_the_tables_that_the_embedded_engine_makes(stack: Stack, shop: Shop, way: str) -> None:
     settings = {**stack_parity.SETTINGS, **stack_parity.WAYS[way]}
     with Pipeline(stack.servers, stack.tmp / "pipeline", settings) as pipeline:
-        assert differences(stack_parity.in_pieces(pipeline, shop.messages, 1000), shop.embedded) == []
+        pieces = (300, 1400) if way == stack_parity.BY_TURNS else (1000,)
+        assert differences(stack_parity.in_pieces(pipeline, shop.messages, pieces), shop.embedded) == []
         assert pipeline.stop_engine() == 0
+        if way == stack_parity.BY_TURNS:
+            assert min(stack_parity.by_turns(pipeline)) >= 1, pipeline.batch_sizes()
 
 
 @pytest.mark.timeout(600)
