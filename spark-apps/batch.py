@@ -51,7 +51,7 @@ from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table
 from lakehouse.topics import Ends
 from session import SparkSettings
 from store import Change, Store, reach, row_schema
-from watch import LogWatch, Partition, Seen
+from watch import LogWatch, Outages, Partition, Seen
 
 logger = logging.getLogger("tillwatch.driver")
 
@@ -167,7 +167,14 @@ class Pipeline:
     """
 
     def __init__(
-        self, spark: SparkSession, store: Store, parts: Parts, logs: Mapping[str, str], first: Seen, brokers: str
+        self,
+        spark: SparkSession,
+        store: Store,
+        parts: Parts,
+        logs: Mapping[str, str],
+        first: Seen,
+        brokers: str,
+        outages: Outages,
     ) -> None:
         self._session = spark
         self.store = store
@@ -197,7 +204,7 @@ class Pipeline:
         self._tally = Tally(lookback)
         # Last: each has a thread, which a failure above would leave behind.
         self._sweep = BackgroundSweep(NessieSweep(store.nessie, Objects(store.s3), parts.retention))
-        self._watch = LogWatch(brokers, first)
+        self._watch = LogWatch(brokers, first, outages)
         self._published_at = time.monotonic()
         self._ticked_at = 0.0
         self._maintained_at = time.monotonic()

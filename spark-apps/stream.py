@@ -47,7 +47,7 @@ from lakehouse.topics import KafkaDown, KafkaLog
 from session import SparkSettings, open_session
 from store import NewerDriver, Store
 from transforms import decoded
-from watch import Seen
+from watch import Outages, Seen
 
 logger = logging.getLogger("tillwatch.driver")
 
@@ -139,7 +139,7 @@ def run(settings: Settings, stop: Stop) -> None:
 
 
 class Attempts:
-    """What one attempt tells the next: the working branch it had, and how many messages a batch may have.
+    """What one attempt tells the next: the working branch it had, when Kafka was away, and how large a batch may be.
 
     A batch that failed comes again as it was. Where its bytes were too many for Java, the next ones are smaller, and
     grow again step by step.
@@ -149,6 +149,7 @@ class Attempts:
         self._whole = batch_rows
         self.batch_rows = batch_rows
         self.branch: str | None = None
+        self.outages = Outages()
 
     @property
     def narrowed(self) -> bool:
@@ -200,16 +201,21 @@ def _run_once(
     spark: SparkSession, settings: Settings, nessie: Nessie, checkpoints: Path, stop: Stop, attempts: Attempts
 ) -> None:
     """One query, from main's positions to its end or failure; with smaller batches for NARROWED_FOR publishes."""
-    with KafkaLog(settings.kafka.brokers) as log:
-        log.ensure(settings.kafka)
-        cluster = log.cluster_id()
-        logs = {topic: f"{cluster}/{topic_id}" for topic, topic_id in log.ids().items()}
-        asked_at = datetime.now(UTC)
-        first = Seen(asked_at, log.ends())
+    try:
+        with KafkaLog(settings.kafka.brokers) as log:
+            log.ensure(settings.kafka)
+            cluster = log.cluster_id()
+            logs = {topic: f"{cluster}/{topic_id}" for topic, topic_id in log.ids().items()}
+            asked_at = datetime.now(UTC)
+            first = Seen(asked_at, log.ends())
+    except KafkaDown:
+        attempts.outages.begins()
+        raise
+    attempts.outages.answered(asked_at)
     store = Store(spark, nessie, settings.nessie, settings.s3, attempts.branch)
     attempts.branch = store.branch
     try:
-        pipeline = Pipeline(spark, store, settings.parts, logs, first, settings.kafka.brokers)
+        pipeline = Pipeline(spark, store, settings.parts, logs, first, settings.kafka.brokers, attempts.outages)
     except BaseException:
         store.close()
         raise

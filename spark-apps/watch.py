@@ -30,15 +30,47 @@ class Seen:
     ends: Mapping[Partition, Ends]
 
 
+class Outages:
+    """Spans in which Kafka did not answer. They outlive an attempt: rules must know what no attempt could see."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spans: list[tuple[datetime, datetime]] = []
+        # A driver that is started while Kafka is away knows nothing of the time before.
+        self._answered_at = datetime.fromtimestamp(0, UTC)
+        self._failing_since: datetime | None = None
+
+    @property
+    def lasts(self) -> bool:
+        return self._failing_since is not None
+
+    def begins(self) -> None:
+        """Kafka did not answer: nothing is known since it last did."""
+        with self._lock:
+            self._failing_since = self._failing_since or self._answered_at
+
+    def answered(self, asked_at: datetime) -> None:
+        with self._lock:
+            if self._failing_since is not None:
+                self._spans.append((self._failing_since, asked_at))
+            self._answered_at, self._failing_since = asked_at, None
+
+    def spans(self, now: datetime) -> list[tuple[datetime, datetime]]:
+        """Those of the last minutes, the one that lasts included."""
+        with self._lock:
+            self._spans = [span for span in self._spans if span[1] > now - REMEMBERED]
+            if self._failing_since is None:
+                return list(self._spans)
+            return [*self._spans, (self._failing_since, max(now, self._failing_since))]
+
+
 class LogWatch:
     """Asks in a thread of its own. While nobody answers, the last answer stands and the time counts as unreadable."""
 
-    def __init__(self, brokers: str, first: Seen) -> None:
+    def __init__(self, brokers: str, first: Seen, outages: Outages) -> None:
         self._log = KafkaLog(brokers)
-        self._lock = threading.Lock()
         self._seen = first
-        self._unreadable: list[tuple[datetime, datetime]] = []
-        self._failing_since: datetime | None = None
+        self._outages = outages
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-watch", daemon=True)
         self._thread.start()
@@ -55,15 +87,11 @@ class LogWatch:
     @property
     def readable(self) -> bool:
         """Whether the last question was answered, and lately."""
-        return self._failing_since is None and datetime.now(UTC) - self._seen.asked_at < timedelta(seconds=10)
+        return not self._outages.lasts and datetime.now(UTC) - self._seen.asked_at < timedelta(seconds=10)
 
     def unreadable(self, now: datetime) -> dict[str, list[tuple[datetime, datetime]]]:
         """Spans of the last minutes in which the topics could not be read, the one that lasts included."""
-        with self._lock:
-            self._unreadable = [span for span in self._unreadable if span[1] > now - REMEMBERED]
-            spans = list(self._unreadable)
-            if self._failing_since is not None:
-                spans.append((self._failing_since, max(now, self._failing_since)))
+        spans = self._outages.spans(now)
         return dict.fromkeys(TOPICS, spans) if spans else {}
 
     def _run(self) -> None:
@@ -80,16 +108,13 @@ class LogWatch:
             if time.monotonic() - began > EVERY_S:
                 logger.debug("Kafka took %.1f s to tell how far it reaches", time.monotonic() - began)
         except Exception as error:
-            with self._lock:
-                if self._failing_since is None:
-                    self._failing_since = self._seen.asked_at
-                    logger.warning("the log cannot be read: %s", error)
+            if not self._outages.lasts:
+                logger.warning("the log cannot be read: %s", error)
+            self._outages.begins()
             metrics.LOG_READABLE.set(0)
             return
-        with self._lock:
-            if self._failing_since is not None:
-                logger.info("the log can be read again")
-                self._unreadable.append((self._failing_since, asked_at))
-                self._failing_since = None
-            self._seen = Seen(asked_at, ends)
+        if self._outages.lasts:
+            logger.info("the log can be read again")
+        self._outages.answered(asked_at)
+        self._seen = Seen(asked_at, ends)
         metrics.LOG_READABLE.set(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -16,6 +16,7 @@ from lakehouse.dremio import fill
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
 from tests.stack.conftest import Stack
 from tests.stack.test_bad_input import click, make_topic, message, send
+from watch import Outages
 
 RULES = (
     rule(
@@ -97,6 +98,23 @@ def test_rules_fire_and_resolve_by_the_log_s_time(stack: Stack) -> None:
         assert incidents(pipeline, "RESOLVED").keys() == fired.keys()
         assert pipeline.failures() == []
         assert pipeline.stop_engine() == 0
+
+
+def test_a_time_without_kafka_is_known_to_the_next_attempt_and_forgotten_after_twenty_minutes() -> None:
+    noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    minute = timedelta(minutes=1)
+    outages = Outages()
+    outages.begins()
+    assert outages.spans(noon) == [(datetime.fromtimestamp(0, UTC), noon)], "nobody knows of the time before a start"
+    outages.answered(noon)
+    outages.answered(noon + minute)
+    outages.begins()
+    outages.begins()
+    assert outages.spans(noon + 5 * minute)[1:] == [(noon + minute, noon + 5 * minute)]
+    outages.answered(noon + 10 * minute)
+    assert not outages.lasts
+    assert outages.spans(noon + 21 * minute) == [(noon + minute, noon + 10 * minute)]
+    assert outages.spans(noon + 31 * minute) == []
 
 
 def error(service: str, number: int, severity: str) -> Message:
