@@ -87,6 +87,8 @@ def serve_arguments(port: int, address: str) -> list[str]:
         "server.address": address,
         "server.headless": "true",
         "server.showEmailPrompt": "false",
+        # It would ask a server on the internet for this machine's address.
+        "logger.hideWelcomeMessage": "true",
         "server.fileWatcherType": "none",
         "server.runOnSave": "false",
         "browser.gatherUsageStats": "false",

@@ -320,6 +320,8 @@ def test_a_fresh_dremio_gets_its_user_and_source_and_answers(dremio: FakeDremio,
                 {"name": "fs.s3a.path.style.access", "value": "true"},
                 {"name": "fs.s3a.endpoint", "value": "minio:9000"},
                 {"name": "dremio.s3.compat", "value": "true"},
+                {"name": "fs.s3a.endpoint.region", "value": "us-east-1"},
+                {"name": "dremio.s3.region", "value": "us-east-1"},
             ],
         },
     }
@@ -349,11 +351,13 @@ def test_what_dremio_leaves_out_is_its_default(dremio: FakeDremio, person: Perso
 
 def test_s3_behind_tls_is_a_secure_source(dremio: FakeDremio, person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TILLWATCH_S3_ENDPOINT", "https://s3.example.org")
+    monkeypatch.setenv("TILLWATCH_S3_REGION", "eu-west-1")
     monkeypatch.setenv("TILLWATCH_NESSIE_WAREHOUSE", "s3://shop")
     person.runs("--rest", dremio.url)
     config = dremio.bodies["POST /api/v3/catalog"]["config"]
     assert (config["secure"], config["awsRootPath"]) == (True, "/shop")
     assert {"name": "fs.s3a.endpoint", "value": "s3.example.org"} in config["propertyList"]
+    assert {"name": "dremio.s3.region", "value": "eu-west-1"} in config["propertyList"]
     person.runs("--rest", dremio.url)
 
 

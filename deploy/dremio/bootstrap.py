@@ -232,6 +232,9 @@ def source(nessie: NessieSettings, s3: S3Settings) -> dict[str, Any]:
         "fs.s3a.path.style.access": "true",
         "fs.s3a.endpoint": host,
         "dremio.s3.compat": "true",
+        # Dremio's two clients of S3 read one each. Not compared later: most servers take any.
+        "fs.s3a.endpoint.region": s3.region,
+        "dremio.s3.region": s3.region,
     }
     return {
         "entityType": "source",
