@@ -239,7 +239,8 @@ def main() -> None:
         elif set(words) <= set(SETS):
             names = words or SETS
             for name, where in fetch(names).items():
-                print(f"{name:<8} {where}")
+                # A set alone is asked for by $(…).
+                print(where if len(names) == 1 else f"{name:<8} {where}")
             verify(names)
         else:
             raise UserError(
