@@ -19,6 +19,8 @@ from lakehouse.topics import KafkaDown, KafkaLog, Topic, TopicRefused
 logger = logging.getLogger(__name__)
 
 LOG_FILE = "events.db"
+_WAIT_S = 10.0
+"""How long one who opens or writes the event log waits for the others."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT);
@@ -49,16 +51,29 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    # Of several that switch a new file at once, SQLite refuses all but one without the wait of `timeout`.
+    give_up = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+
+
 def connect_log(path: Path) -> sqlite3.Connection:
     """A connection to the event log at path, which is made where there is none. Times in it are us since 1970, UTC.
 
     Writers do not wait for the disk: a crash of a process loses nothing, a power cut may lose the newest second.
     Whoever publishes what it read calls EventLog.sync() first, so that the tables never know more than the log.
     """
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
     # Space of trimmed rows can be given back; it must be said before the first table is made.
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
     if connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'heads'").fetchone() == (0,):
