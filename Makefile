@@ -47,7 +47,7 @@ lock: env-dev ## choose versions anew: writes requirements/*.lock and measures t
 	@exec sh deploy/lock $(ARGS)
 
 clean-data: ## remove the data directory (not while the demo runs)
-	@if [ -x $(BIN)/tillwatch ]; then exec $(BIN)/tillwatch clean-data; else rm -rf .tillwatch; fi
+	@if [ -x $(BIN)/tillwatch ]; then exec $(BIN)/tillwatch clean-data $(ARGS); else rm -rf .tillwatch; fi
 
 env:
 	@sh deploy/bootstrap default

@@ -244,13 +244,6 @@ class Pipeline(ABC):
                 raise TimeoutError(f"after {seconds:g} s not in: {behind}\n{self.last_words()}")
             time.sleep(0.2)
 
-    def has_published(self) -> bool:
-        try:
-            self.dremio.sql(f"SELECT COUNT(*) AS n FROM {CATALOG}.{SCHEMA}.ingest_positions")
-        except NotFound:
-            return False
-        return True
-
 
 class Embedded(Pipeline):
     """Event log -> ingest -> files on the disk."""

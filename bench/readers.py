@@ -194,7 +194,7 @@ class Read:
         report.row("small files merged meanwhile", self.merged, "", at_least=1)
         report.row("files deleted meanwhile", self.deleted, "", at_least=1)
         report.row("batches that failed and were begun again", self.failed, "", exactly=0)
-        report.row("what must not be", len(self.problems), "", exactly=0)
+        report.row("violations found", len(self.problems), "", exactly=0)
         report.row("time in all", self.seconds, "s")
         for sentence in self.problems[:20]:
             print(sentence)

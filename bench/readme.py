@@ -29,9 +29,8 @@ def rows() -> list[str]:
             value = f"{figure['value']:,.10g}" if exact else f"{figure['value']:,.4g}"
             value = f"{value} {figure['unit']}".strip()
             verdict = "" if figure["kept"] else " **not kept**"
-            command = content["bench"].split("-")[0]
             found.append(
-                f"| {content['bench']}: {figure['name']} | {value}{verdict} | {limit} | `python -m bench {command}` |"
+                f"| {content['bench']}: {figure['name']} | {value}{verdict} | {limit} | `{content['command']}` |"
             )
     return found
 

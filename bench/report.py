@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,6 +82,7 @@ class Report:
         RESULTS.mkdir(exist_ok=True)
         content = {
             "bench": self.name,
+            "command": f"python -m {shlex.join([*sys.argv[0].split(), *sys.argv[1:]])}",
             "conditions": self.conditions,
             "machine": machine,
             "figures": [asdict(figure) | {"kept": figure.kept} for figure in self.figures],

@@ -151,7 +151,7 @@ def main() -> None:
         middle = max(sizes[name] for minute, _, sizes in samples if 10 <= minute < 15)
         late_most = max(sizes[name] for minute, _, sizes in samples if minute >= minutes - 5)
         report.row(f"{name}, most of minutes 10 to 15", middle, "")
-        report.row(f"{name}, most of the last 5 / that", late_most / middle, "x", at_most=1.2)
+        report.row(f"{name}, most in the last 5 min / in minutes 10 to 15", late_most / middle, "x", at_most=1.2)
     report.row("data directory at the end", size, "MB")
     report.finish()
 

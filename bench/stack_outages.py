@@ -199,7 +199,7 @@ def main() -> None:
         report.row(f"{outage.server}: lag that was shown, at most", outage.lag, "messages", at_least=least)
         report.row(f"{outage.server}: restarts of the driver", outage.restarts, "")
     report.row("messages sent", found.sent, "")
-    report.row("what must not be", len(found.problems), "", exactly=0)
+    report.row("violations found", len(found.problems), "", exactly=0)
     for sentence in found.problems[:20]:
         print(sentence)
     report.finish()

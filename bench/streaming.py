@@ -283,7 +283,7 @@ def throughput(report: Report, rate: float, minutes: float) -> None:
     report.row("lag, median of the first third", statistics.median(early), "messages")
     report.row("lag, median of the last third", statistics.median(late), "messages")
     grown = (statistics.median(late) - statistics.median(early)) / rate
-    report.row("lag grown between them", grown, "s of events", at_most=1.0)
+    report.row("lag, late minus early", grown, "s of events", at_most=1.0)
     _batch_rows(report, [taken for _, taken in batches.taken], phases(first, last))
     report.row(f"memory ({MEMORY})", memory, "MB")
     for part, percent in used.items():

@@ -55,10 +55,10 @@ STALE_S = 45
 """Ingest publishes at least every heartbeat, which is 15 s: three of them."""
 
 EMPTY = {
-    "latest_orders": "No order in the last day. `make demo` makes some.",
+    "latest_orders": "No order in the last day. They appear here when they are placed.",
     "latest_errors": "No error in the last day. They appear here when a service reports one.",
     "incidents": "Nothing fired in the last 24 hours. An incident opens when a service reports a FATAL error or a rule "
-    "breaks.",
+    "fires.",
 }
 STATES = {"open": "open", "resolved": "resolved", "old": "too old to wake"}
 
@@ -202,7 +202,7 @@ def freshness(snapshot: Snapshot, age_s: float | None) -> tuple[str, Literal["ok
         names = ", ".join(name.replace("_", " ") for name in snapshot.failed)
         return f"{names} failed: {next(iter(snapshot.failed.values()))}", "late"
     if age_s is None:
-        unpublished = "nothing is published yet: start the producers and ingest, or `make demo`"
+        unpublished = "nothing is published yet: look whether the producers and ingest (or the Spark driver) run"
         return unpublished if snapshot.polled_at else "waiting for the first data", "waiting"
     return "all feeds ok", "ok"
 

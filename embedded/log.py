@@ -123,8 +123,3 @@ class EventLog:
         if free > max(pages // 2, _FREE_PAGES):
             for _ in range((free - pages // 4) // _FREE_PAGES):
                 self._connection.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES})").fetchall()
-
-    def size_bytes(self) -> int:
-        """What the log takes on disk, its write-ahead file included."""
-        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())

@@ -1,7 +1,8 @@
-"""A copy of the tables that outlives the object store and the catalog: `python -m lakehouse.backup save|restore DIR`.
+"""A copy of the tables that outlives the object store and the catalog: `python -m lakehouse.backup save DIR`.
 
     save      while everything runs: the head of main is held by a tag, and every file that it needs is copied
     restore   into an empty Nessie and any S3: the files that are missing, then main with the tables as they were
+    forget    deletes the tags of saves that were killed
 
 Files of Iceberg never change, so a second `save` into the same directory copies what is new and no more. What came
 after the backup is read again from Kafka: the positions are a table like the others.
@@ -93,7 +94,9 @@ def save(nessie: Nessie, objects: Objects, folder: Path) -> Copied:
     for left in nessie.references():
         if left.name.startswith(TAG):
             logger.warning(
-                "tag %s holds a commit of a backup that did not end, or runs now; where none runs, delete it", left.name
+                "tag %s is of a backup that runs now, or did not end: where none runs, delete it by "
+                "`python -m lakehouse.backup forget`",
+                left.name,
             )
     # First the tag: no sweep deletes what it holds.
     nessie.create(tag, commit, kind="TAG")
@@ -119,6 +122,14 @@ def save(nessie: Nessie, objects: Objects, folder: Path) -> Copied:
         nessie.delete(tag, commit, kind="TAG")
     new = [size for _, size, is_new in done if is_new]
     return Copied(commit, len(done), len(new), sum(new))
+
+
+def forget(nessie: Nessie) -> list[str]:
+    """Delete the tags of backups that did not end; their names. One that runs meanwhile may lose files to a sweep."""
+    left = [tag for tag in nessie.references() if tag.name.startswith(TAG)]
+    for tag in left:
+        nessie.delete(tag.name, tag.hash, kind="TAG")
+    return [tag.name for tag in left]
 
 
 def restore(folder: Path, nessie: Nessie, objects: Objects) -> Copied:
@@ -192,14 +203,19 @@ def _replace(path: Path, data: bytes) -> None:
 
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lakehouse.backup", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("save", "restore"))
-    parser.add_argument("folder", type=Path, metavar="DIR")
+    commands = parser.add_subparsers(dest="what", required=True)
+    for name, does in (("save", "copy the tables into DIR"), ("restore", "put them back into an empty Nessie")):
+        commands.add_parser(name, help=does).add_argument("folder", type=Path, metavar="DIR")
+    commands.add_parser("forget", help="delete the tags of backups that did not end; none may run")
     arguments = parser.parse_args(words)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     with exit_on_user_error():
         settings = NessieSettings.load()
         with closing(Nessie(settings.uri)) as nessie, closing(Objects(S3Settings.load())) as objects:
             try:
+                if arguments.what == "forget":
+                    print(f"deleted: {', '.join(forget(nessie)) or 'nothing'}")
+                    return
                 if arguments.what == "save":
                     done = save(nessie, objects, arguments.folder)
                 else:

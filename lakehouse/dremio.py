@@ -290,7 +290,7 @@ class Dremio:
                     said = (
                         "Dremio at {} cannot answer now: {}"
                         if "Detail:" in str(error)
-                        else "No Dremio answers at {}: {}"
+                        else "Neither Dremio nor a gateway answers at {}: {}"
                     )
                     raise Unavailable(said.format(self._settings.uri, sentence(error))) from None
             except flight.FlightTimedOutError:

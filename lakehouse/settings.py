@@ -36,7 +36,6 @@ SECTIONS = (
     "lite",
     "notifier",
     "sandbox",
-    "producers",
     "demo",
     "kafka",
     "nessie",
@@ -89,6 +88,15 @@ def parse_duration(value: object) -> object:
     if match is None:
         raise ValueError("expected a number with a unit, like '30 s', '15 min', '1 h' or '15 d'")
     return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+def write_duration(value: timedelta) -> str:
+    """What parse_duration reads, in the largest unit that has no fraction: "15 d", "90 s", "250 ms"."""
+    for unit, seconds in reversed(_UNITS.items()):
+        size = timedelta(seconds=seconds)
+        if value >= size and not value % size:
+            return f"{value // size} {unit}"
+    return f"{value / timedelta(milliseconds=1):g} ms"
 
 
 def _off_or_duration(value: object) -> object:
@@ -432,8 +440,9 @@ def check_spans(retention: RetentionSettings, shared: Shared) -> RetentionSettin
     needed = shared.max_event_age + retention.event_log + timedelta(minutes=15)
     if needed >= retention.raw:
         raise UserError(
-            f"Setting 'retention.raw' is {retention.raw}, which is not longer than max_event_age "
-            f"({shared.max_event_age}) + retention.event_log ({retention.event_log}) + 15 min; "
+            f"Setting 'retention.raw' is {write_duration(retention.raw)}, which is not longer than max_event_age "
+            f"({write_duration(shared.max_event_age)}) + retention.event_log ({write_duration(retention.event_log)}) "
+            "+ 15 min; "
             "raise it or lower one of the other two."
         )
     return retention

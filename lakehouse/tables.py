@@ -196,7 +196,7 @@ ALERTS = Table(
         Column("alert_timestamp", "timestamptz", "time of the event, end of the window, or the moment judged"),
         Column("metric_value", "double", "1.0 for event rules, else the value judged", "as the rule says"),
         Column("status", "string", "FIRING RESOLVED"),
-        Column("incident_id", "string", "what people acknowledge"),
+        Column("incident_id", "string", "the same for all rows of one incident"),
         Column("starts_at", "timestamptz", "alert_timestamp of the incident's first row; the hour of an old one"),
         Column("rule", "string", "name in config/alerts.yaml"),
         Column("severity", "string", "INFO WARN ERROR FATAL"),

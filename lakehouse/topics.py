@@ -318,13 +318,3 @@ def ensure_topics(settings: KafkaSettings, names: Iterable[str] = TOPICS) -> dic
 def log_ends(brokers: str, names: Iterable[str] = TOPICS) -> dict[tuple[str, int], Ends]:
     """KafkaLog.ends over this process's own connection: (topic, partition) -> (first, end)."""
     return _log(brokers).ends(names)
-
-
-def cluster_id(brokers: str) -> str:
-    """KafkaLog.cluster_id over this process's own connection."""
-    return _log(brokers).cluster_id()
-
-
-def topic_ids(brokers: str, names: Iterable[str] = TOPICS) -> dict[str, str]:
-    """KafkaLog.ids over this process's own connection."""
-    return _log(brokers).ids(names)

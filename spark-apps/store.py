@@ -205,7 +205,6 @@ class Store:
         before: str | None = None,
     ) -> None:
         self.nessie = nessie
-        self._spark = spark
         self._settings = nessie_settings
         self.s3 = s3
         self.fs = open_s3(s3)

@@ -41,6 +41,7 @@ from lakehouse.settings import (
     config_path,
     exit_on_user_error,
     open_data_dir,
+    write_duration,
 )
 from lakehouse.stop import Stop
 from lakehouse.topics import KafkaDown, KafkaLog
@@ -125,7 +126,10 @@ def run(settings: Settings, stop: Stop) -> None:
             if published or failing_since is None:
                 failing_since, pause = now, FIRST_PAUSE
             if now - failing_since > spark_settings.retry_for.total_seconds():
-                raise UserError(f"It failed for {spark_settings.retry_for} and is given up: {failure}")
+                raise UserError(
+                    f"Every attempt for {write_duration(spark_settings.retry_for)} has failed, the last one with: "
+                    f"{failure}; mend that, then start the driver again."
+                )
             attempts.failed(failure)
             metrics.FAILURES.inc()
             logger.error("failed, again from the last publish in %.0f s: %s", pause, failure)

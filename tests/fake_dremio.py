@@ -64,7 +64,7 @@ class FakeDremio:
     def _answers(self, what: str) -> None:
         self.asked.append(what)
         if self.down:
-            raise Unavailable("No Dremio answers at grpc://localhost:1: connection refused.")
+            raise Unavailable("Neither Dremio nor a gateway answers at grpc://localhost:1: connection refused.")
         if what in self.broken:
             raise QueryError("Column 'x' not found in any table.")
 

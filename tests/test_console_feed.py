@@ -252,7 +252,7 @@ def test_a_dead_dremio_keeps_the_last_answers_says_why_and_recovers(dremio: Fake
     good = hub.snapshot
     dremio.down = True
     poller.poll()
-    assert "No Dremio answers" in str(hub.snapshot.error)
+    assert "Neither Dremio nor a gateway answers" in str(hub.snapshot.error)
     assert hub.snapshot.answers == good.answers
     assert poller.period_s <= 5
     dremio.down = False

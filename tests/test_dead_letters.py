@@ -241,5 +241,5 @@ def test_a_gateway_that_is_away_is_a_sentence(today: Shop, monkeypatch: pytest.M
     dremio = asked(today)
     dremio.down = True
     monkeypatch.setattr(command, "Dremio", lambda _settings: dremio)
-    with pytest.raises(UserError, match=r"The dead letters cannot be read\. No Dremio answers"):
+    with pytest.raises(UserError, match=r"The dead letters cannot be read\. Neither Dremio nor a gateway answers"):
         run("list")

@@ -234,7 +234,7 @@ def test_a_restart_is_survived_and_a_dead_server_is_told(stand: Stand, client: D
     client.sql("SELECT 1")
     port = stand.port
     stand.shutdown()
-    with pytest.raises(Unavailable, match="No Dremio answers at"):
+    with pytest.raises(Unavailable, match="Neither Dremio nor a gateway answers at"):
         client.sql("SELECT 1")
     assert client.state.status == "down"
     assert client.state.last_ok is not None
@@ -253,7 +253,7 @@ def test_a_restart_is_survived_and_a_dead_server_is_told(stand: Stand, client: D
 
 def test_a_server_that_was_never_there_is_unavailable() -> None:
     client = Dremio(DremioSettings.load(uri="grpc://127.0.0.1:1"))
-    with client, pytest.raises(Unavailable, match=r"No Dremio answers at grpc://127\.0\.0\.1:1"):
+    with client, pytest.raises(Unavailable, match=r"Neither Dremio nor a gateway answers at grpc://127\.0\.0\.1:1"):
         client.head()
 
 

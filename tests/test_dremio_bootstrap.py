@@ -571,7 +571,7 @@ def test_a_flight_port_that_comes_up_later_is_waited_for(
     monkeypatch.setenv("TILLWATCH_DREMIO_URI", f"grpc://127.0.0.1:{port}")
     with ExitStack() as later, once_it_waits(lambda: later.enter_context(a_gateway(tmp_path, port))):
         said = person.runs("--only-question", "--within", "20 s")
-    assert said[0].startswith(f"waiting: No Dremio answers at grpc://127.0.0.1:{port}: ")
+    assert said[0].startswith(f"waiting: Neither Dremio nor a gateway answers at grpc://127.0.0.1:{port}: ")
     assert said[1:] == [f"grpc://127.0.0.1:{port} answers: main of {CATALOG} is at commit {NOTHING_PUBLISHED}"]
 
 
@@ -579,7 +579,7 @@ def test_a_flight_port_that_never_comes_up_is_given_up(person: Person, monkeypat
     port = free_port()
     monkeypatch.setenv("TILLWATCH_DREMIO_URI", f"grpc://127.0.0.1:{port}")
     said = person.fails("--only-question", "--within", "200 ms")
-    assert said.startswith(f"No Dremio answers at grpc://127.0.0.1:{port}: ")
+    assert said.startswith(f"Neither Dremio nor a gateway answers at grpc://127.0.0.1:{port}: ")
     assert said.endswith(", still after 200 ms; see Dremio's log, or allow more with --within.")
 
 

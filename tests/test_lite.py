@@ -128,7 +128,8 @@ def test_a_dremio_that_fails_leaves_the_last_data_and_a_sentence(dremio: Watched
     assert not page.exception
     assert [metric.value for metric in page.metric] == before
     assert [warning.value.replace("\\", "") for warning in page.warning] == [
-        "No Dremio answers at grpc://localhost:1: connection refused. What you see is the last good data."
+        "Neither Dremio nor a gateway answers at grpc://localhost:1: connection refused. "
+        "What you see is the last good data."
     ]
     assert "all feeds ok" not in html_of(page)
     dremio.down = False
@@ -142,7 +143,9 @@ def test_a_dremio_that_never_answered_is_a_sentence_too(dremio: Watched) -> None
     page = opened()
     assert not page.exception
     assert not page.metric
-    assert page.warning[0].value.replace("\\", "").startswith("No Dremio answers at grpc://localhost:1")
+    assert (
+        page.warning[0].value.replace("\\", "").startswith("Neither Dremio nor a gateway answers at grpc://localhost:1")
+    )
 
 
 def test_one_failing_question_is_named_and_the_rest_is_shown(dremio: Watched) -> None:
@@ -156,7 +159,7 @@ def test_one_failing_question_is_named_and_the_rest_is_shown(dremio: Watched) ->
 def test_before_the_first_publish_it_says_what_to_start() -> None:
     words, health = lite.freshness(Snapshot(polled_at=now_utc()), None)
     assert health == "waiting"
-    assert "make demo" in words
+    assert "look whether the producers and ingest" in words
 
 
 def test_data_that_no_heartbeat_renewed_is_called_stale(dremio: Watched) -> None:

@@ -17,18 +17,12 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from lakehouse.settings import ROOT, SECTIONS, Section, UserError, exit_on_user_error
+from lakehouse.settings import ROOT, SECTIONS, Section, UserError, exit_on_user_error, write_duration
 
 PAGE = ROOT / "docs" / "operations.md"
 BEGIN, END = "<!-- settings:begin -->", "<!-- settings:end -->"
 PACKAGES = ("lakehouse", "producers", "embedded", "console", "notifier", "tillwatch")
 _COMMAND = "python -m tillwatch.settings_page --write"
-_UNITS = (
-    ("d", timedelta(days=1)),
-    ("h", timedelta(hours=1)),
-    ("min", timedelta(minutes=1)),
-    ("s", timedelta(seconds=1)),
-)
 
 
 def every_section() -> dict[str, type[Section]]:
@@ -62,7 +56,7 @@ def _default(field: FieldInfo) -> str:
         case SecretStr():
             return "secret" if value.get_secret_value() else ""
         case timedelta():
-            return f"`{_span(value)}`"
+            return f"`{write_duration(value)}`"
         case None:
             return "`off`"
         case bool():
@@ -74,13 +68,6 @@ def _default(field: FieldInfo) -> str:
         case str() | Path() if not str(value):
             return ""
     return f"`{value}`"
-
-
-def _span(value: timedelta) -> str:
-    if value < timedelta(seconds=1):
-        return f"{value / timedelta(milliseconds=1):g} ms"
-    unit, size = next((unit, size) for unit, size in _UNITS if value >= size and not value % size)
-    return f"{value // size} {unit}"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -112,8 +112,8 @@ def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Pat
         environment=environment(shared, data_dir, parts, java_home, spark_jars),
         log_ends=lambda: log_ends(shared),
         is_new=lambda: not (data_dir / "kafka").exists(),
-        clean_up="tillwatch clean-data --stack",
-        status="tillwatch status --stack",
+        clean_up="make clean-data ARGS=--stack",
+        status="make status ARGS=--stack",
         sink=sink(shared),
         more=(
             f"Kafka 127.0.0.1:{port('kafka')} · Nessie http://localhost:{port('nessie')} · "

@@ -67,7 +67,7 @@ class AlertsTab(DrillTab):
                 "produced_at": iso_ms(max((incident.touched_at for incident in found_incidents), default=None)),
                 "words": words,
                 "empty": "Nothing fired in this range. An incident opens when a service reports a FATAL error "
-                "or a rule breaks.",
+                "or a rule fires.",
             },
             "behind": {"shown": False},
         }

@@ -87,7 +87,6 @@ class TimeChart:
         span = hv.DynamicMap(_draw_brush, streams=[self._pipe])
         self._bounds = streams.BoundsX(source=drawn, boundsx=None)
         self._bounds.add_subscriber(lambda boundsx: on_brush(_span(boundsx)))
-        self._range = bars.span
         self.pane = _pane((span * drawn).opts(hv.opts.Overlay(responsive=True, hooks=[_tidy])), theme)
 
     def send(self, bars: TimeBars) -> None:

@@ -73,7 +73,7 @@ def _empty(shown: Minutes) -> Parts:
     """What a chart says in place of an hour without any figure; null where it has some."""
     return {
         "revenue_per_minute": None if any(shown.revenue) else "No revenue in this hour.",
-        "orders_per_minute": None if any(shown.orders) else "No order in this hour. `make demo` makes some.",
+        "orders_per_minute": None if any(shown.orders) else "No order in this hour.",
         "errors_per_minute": None if any(map(any, shown.errors.values())) else "No error reported in this hour.",
         "active_users": None if any(shown.users) else "Nobody clicked in this hour.",
     }

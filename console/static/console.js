@@ -171,9 +171,9 @@ window.tillwatch = (() => {
       cell(row.message, {class: "wide", title: row.message}), cell(row.error))
   }
   const EMPTY = {
-    latest_orders: "No order in the last day. They appear here a second after they are placed; `make demo` makes some.",
+    latest_orders: "No order in the last day. They appear here a second after they are placed.",
     latest_errors: "No error in the last day. They appear here a second after a service reports one.",
-    incidents: "Nothing fired in the last 24 hours. An incident opens when a service reports a FATAL error or a rule breaks.",
+    incidents: "Nothing fired in the last 24 hours. An incident opens when a service reports a FATAL error or a rule fires.",
   }
   function incidentItem(row) {
     const state = {open: "open", resolved: "resolved", old: "too old to wake"}[row.state]
@@ -284,7 +284,7 @@ window.tillwatch = (() => {
     else if (head.error) { state = "stale"; why = head.error }
     else if (age !== null && age > STALE_S) { state = "stale"; why = "ingest is down or cannot read: it has published nothing for three heartbeats" }
     else if (failed.length) { state = "late"; why = `${failed.map(([name]) => name.replaceAll("_", " ")).join(", ")} failed: ${failed[0][1]}` }
-    else if (age === null) { state = "waiting"; why = head.polled ? "nothing is published yet: start the producers and ingest, or `make demo`" : "" }
+    else if (age === null) { state = "waiting"; why = head.polled ? "nothing is published yet: look whether the producers and ingest (or the Spark driver) run" : "" }
     setText($("#age"), age === null ? "no data yet" : `data ${lasting(age)} old`)
     setText($("#health"), why || (age === null ? "" : "all feeds ok"))
     setAttribute(document.body, "data-health", state)

@@ -1,4 +1,4 @@
-"""A private Docker engine, and base images without a registry: the way of facts that were tried on Debian.
+"""A private Docker engine, and base images without a registry: made of what the machine has. Tried on Debian.
 
 Needs root, dockerd, docker, Compose and debootstrap, which deploy/ci-setup installs.
 """
