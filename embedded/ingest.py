@@ -42,7 +42,7 @@ from lakehouse.alerting import (
 from lakehouse.alerting.judge import CLOSING_DELAY
 from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
 from lakehouse.kpis import kpi_sql
-from lakehouse.maintenance import Maintenance
+from lakehouse.maintenance import BYTES_OF_A_MERGED_FILE, Maintenance
 from lakehouse.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
 from lakehouse.settings import (
     AlertsSettings,
@@ -152,6 +152,7 @@ class Ingest:
         self.positions: dict[str, Position] = {}
         self._newest_ingested = EPOCH
         self._as_of: datetime | None = None
+        self._received: dict[str, datetime] = {}
         self._state: State = {}
         self._read_positions()
         self._state = state_from_rows(self.catalog.rows("rule_state").to_pylist())
@@ -282,7 +283,7 @@ class Ingest:
         changes: dict[str, _Change] = {}
         dead: list[tuple[str, Record, Rejected]] = []
         more = False
-        received: dict[str, datetime] = {}
+        received = dict(self._received)
         alerting: list[tuple[ErrorEvent, datetime]] = []
         counts: Counter[tuple[str, str]] = Counter()
         remember: list[Callable[[], None]] = []
@@ -342,7 +343,7 @@ class Ingest:
         )
         if not changes and not heartbeat:
             # Only duplicates: their positions go with the next publish.
-            self.positions = positions
+            self.positions, self._received = positions, received
             self._counts.update(counts)
             self._count(counts)
             return more
@@ -369,7 +370,7 @@ class Ingest:
         for keys in self._keys.values():
             keys.trim()
         self._count(counts)
-        self.positions, self._as_of, self._state = positions, as_of, state
+        self.positions, self._as_of, self._state, self._received = positions, as_of, state, {}
         self._newest_ingested = ingested_at
         # From the beginning of this publish, so that publishes come at an even pace however long one takes.
         self._begun_at = begun_at
@@ -536,10 +537,10 @@ class Ingest:
         """Minute ends (minutes since the epoch) whose active users change: of touched clicks, and newly due ones."""
         newest = micros(as_of) // MINUTE_US
         ends = {minute + after for minute in touched for after in range(1, WINDOW + 1) if minute + after <= newest}
-        stored = self._minutes["clicks_topic"].newest()
+        stored = self._minutes["clicks_topic"].span()
         if self._as_of is not None and stored is not None:
             # Clicks may lie ahead of as_of: their ends come due with time.
-            ends.update(range(micros(self._as_of) // MINUTE_US + 1, min(newest, stored + WINDOW) + 1))
+            ends.update(range(micros(self._as_of) // MINUTE_US + 1, min(newest, stored[1] + WINDOW) + 1))
         return ends
 
     def _ask(self, sql: str, sources: Mapping[str, pa.Table]) -> pa.Table:
@@ -705,7 +706,7 @@ def mergeable(writer: TableWriter, change: _Change) -> list[CatalogFile]:
         files = [file for file in writer.hours.get(hour, {}).values() if file.uri not in gone]
         for level in range(LEVELS):
             group = [file for file in files if file.level == level]
-            if len(group) >= MERGE_AT:
+            if len(group) >= MERGE_AT and sum(file.bytes for file in group) <= BYTES_OF_A_MERGED_FILE:
                 return group
     return []
 

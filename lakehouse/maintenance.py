@@ -16,6 +16,9 @@ from lakehouse.tables import TABLES, Table
 
 ROWS_OF_A_MERGED_FILE = 1_000_000
 ROWS_NOT_SMALL = 300_000
+# The same for rows that are large: a merge holds all of them in memory.
+BYTES_OF_A_MERGED_FILE = 64 << 20
+BYTES_NOT_SMALL = 20 << 20
 HOURS_A_RUN = 64
 _US = timedelta(microseconds=1)
 
@@ -116,13 +119,19 @@ class Maintenance:
                 continue
             gone = {file.uri for file in run.changes.get(name, ([], []))[1]}
             for files in list(self._store.tables[name].hours.values()):
-                small = [f for f in files.values() if f.rows < ROWS_NOT_SMALL and f.uri not in gone]
+                small = [
+                    f
+                    for f in files.values()
+                    if f.rows < ROWS_NOT_SMALL and f.bytes < BYTES_NOT_SMALL and f.uri not in gone
+                ]
                 if len(small) < 2 or max(file.born for file in small) > self._last_sequence:
                     continue
                 group: list[LiveFile] = []
+                rows = size = 0
                 for file in sorted(small, key=lambda f: f.event_min or 0):
-                    if sum(f.rows for f in group) + file.rows <= ROWS_OF_A_MERGED_FILE:
+                    if rows + file.rows <= ROWS_OF_A_MERGED_FILE and size + file.bytes <= BYTES_OF_A_MERGED_FILE:
                         group.append(file)
+                        rows, size = rows + file.rows, size + file.bytes
                 if len(group) < 2:
                     continue
                 added = self._store.tables[name].write(self._store.read(name, group), 3)

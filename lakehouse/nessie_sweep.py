@@ -16,7 +16,7 @@ from lakehouse.nessie import MAIN, Nessie, NessieGone, Reference, TableAt
 from lakehouse.objects import Objects
 from lakehouse.settings import RetentionSettings
 from lakehouse.sweep import Publish, Reach, kept, unreached
-from lakehouse.tables import TABLES
+from lakehouse.tables import SCHEMA, TABLES
 
 logger = logging.getLogger(__name__)
 
@@ -194,6 +194,10 @@ class NessieSweep:
                 kept_ones.add(witness)
         # Those without one were old when they were first seen: the listing finds them.
         gone = {commit.witness for commit in going if commit.witness is not None} - kept_ones
+        if gone:
+            # Main may show one under another name: WITNESS was renamed.
+            newest = next(reversed(self._commits))
+            gone -= {content.get("metadataLocation") for content in self._nessie.contents(newest).values()}
         self._s3.delete(gone)
         for commit in going:
             commit.thinned = True
@@ -236,20 +240,40 @@ class NessieSweep:
         past = [location for commit in resting for location in (commit.tables or {}).values()]
         past += [location for hold in self._holds.values() for location in hold.at_commit.values()]
         current = [*head.values(), *(location for hold in self._holds.values() for location in hold.own.values())]
+        metadata = [self._reach.metadata(location) for location in (*past, *current)]
+        folders = {found.location for found in metadata}
         reached = self._reach.of(past) | self._reach.of(current, since=base.at)
+        reached |= self._of_others(newest, folders, base.at)
         self._reach.forget_all_but(reached)
         # S3 dates the files: where its clock is behind Nessie's, they look older than they are. It may cut off the
         # fraction of a second.
         behind = max(0, newest.at - self._s3.look(head[WITNESS]).modified)
         before = base.at - self._retention.sweep_age // _US - behind - 1_000_000
-        metadata = [self._reach.metadata(location) for location in (*past, *current)]
         witnesses = {self._reach.metadata(head[WITNESS]).location}
-        for folder in sorted({found.location for found in metadata}, key=lambda folder: folder not in witnesses):
+        for folder in sorted(folders, key=lambda folder: folder not in witnesses):
             self._garbage += unreached(self._s3.list(f"{folder}/"), reached, before)
         self._a_run = max(LEAST_DELETED, len(self._garbage) // 5)
         spent = time.monotonic() - begun
         logger.debug("listed in %.2f s: %d files needed, %d to be deleted", spent, len(reached), len(self._garbage))
         self._list_after = begun + (0.0 if self._at_once else max(self._list_every, 50 * spent))
+
+    def _of_others(self, newest: _Commit, folders: Collection[str], since: int) -> set[str]:
+        """What tables that are not ours need in these folders, as one has that was renamed."""
+        inside = tuple(f"{folder}/" for folder in folders)
+        needed: set[str] = set()
+        for name, commit in [(MAIN, newest.id), *((held.name, held.hash) for held in self._holds)]:
+            try:
+                contents = self._nessie.contents(commit, name)
+            except NessieGone:
+                continue  # deleted meanwhile
+            for key, content in contents.items():
+                location = str(content.get("metadataLocation", ""))
+                if location.startswith(inside) and not (key[:-1] == (SCHEMA,) and key[-1] in TABLES):
+                    try:
+                        needed |= self._reach.of([location], since=since)
+                    except FileNotFoundError as error:
+                        logger.warning("table %s cannot be read any more: %s is gone", ".".join(key), error)
+        return needed
 
     def _delete_garbage(self) -> tuple[int, int]:
         """Delete some of what was found, or all; count and bytes."""

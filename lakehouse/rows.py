@@ -189,12 +189,15 @@ class MinuteRows:
         at = rows.schema.get_field_index(name)
         return rows.set_column(at, name, rows[name].cast(pa.timestamp("us")))
 
-    def newest(self) -> int | None:
-        """The newest minute that is stored; None where there are no rows."""
+    def span(self) -> tuple[int, int] | None:
+        """The oldest and the newest minute that is stored; None where there are no rows."""
         hours = self._store.tables[self._table.name].hours
-        last = max((hour for hour in hours if hour is not None), default=None)
-        ends = [file.event_max for file in hours[last].values()] if last is not None else []
-        return max((end // MINUTE_US for end in ends if end is not None), default=None)
+        known = [hour for hour in hours if hour is not None]
+        if not known:
+            return None
+        starts = [file.event_min for file in hours[min(known)].values() if file.event_min is not None]
+        ends = [file.event_max for file in hours[max(known)].values() if file.event_max is not None]
+        return (min(starts) // MINUTE_US, max(ends) // MINUTE_US) if starts and ends else None
 
     def trim(self) -> None:
         """Let go of the minutes not used for long, and of those not used for longest down to the bound."""

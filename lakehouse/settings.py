@@ -173,8 +173,8 @@ class _FileSource(PydanticBaseSettingsSource):
             if path:
                 try:
                     values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-                except OSError as error:
-                    reason = error.strerror
+                except (OSError, UnicodeDecodeError) as error:
+                    reason = error.strerror if isinstance(error, OSError) else "it is no text"
                     raise UserError(f"{variable} names {path}, which cannot be read: {reason}.") from None
         return values
 
@@ -428,7 +428,9 @@ class RetentionSettings(Section, section="retention"):
     sweep_age: Duration = Field(timedelta(minutes=2), description="how long a file outlives its last commit")
 
 
-def check_spans(retention: RetentionSettings, shared: Shared) -> RetentionSettings:
+def check_spans(
+    retention: RetentionSettings, shared: Shared, log: tuple[str, timedelta] | None = None
+) -> RetentionSettings:
     """The retention in force: `max_event_age: off` turns raw retention off, for then any minute may still get events.
 
     Raises UserError where an event could arrive for a minute whose raw rows are gone: its KPIs could not be recomputed.
@@ -437,12 +439,12 @@ def check_spans(retention: RetentionSettings, shared: Shared) -> RetentionSettin
         return retention.model_copy(update={"raw": None})
     if retention.raw is None:
         return retention
-    needed = shared.max_event_age + retention.event_log + timedelta(minutes=15)
+    name, span = log or ("retention.event_log", retention.event_log)
+    needed = shared.max_event_age + span + timedelta(minutes=15)
     if needed >= retention.raw:
         raise UserError(
             f"Setting 'retention.raw' is {write_duration(retention.raw)}, which is not longer than max_event_age "
-            f"({write_duration(shared.max_event_age)}) + retention.event_log ({write_duration(retention.event_log)}) "
-            "+ 15 min; "
+            f"({write_duration(shared.max_event_age)}) + {name} ({write_duration(span)}) + 15 min; "
             "raise it or lower one of the other two."
         )
     return retention

@@ -35,7 +35,7 @@ from lakehouse.alerting.watch import Tally, Watch
 from lakehouse.events import TOPICS, ErrorEvent
 from lakehouse.files import LiveFile
 from lakehouse.kpis import kpi_sql
-from lakehouse.maintenance import Maintenance
+from lakehouse.maintenance import BYTES_OF_A_MERGED_FILE, Maintenance
 from lakehouse.nessie_sweep import BackgroundSweep, NessieSweep
 from lakehouse.objects import Objects
 from lakehouse.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
@@ -192,6 +192,7 @@ class Pipeline:
         self.positions: dict[Partition, Position] = {}
         self._newest_ingested = EPOCH
         self._as_of: datetime | None = None
+        self._received: dict[str, datetime] = {}
         self._lost: dict[str, list[tuple[datetime, datetime]]] = {}
         self._lost_counts: Counter[tuple[str, str]] = Counter()
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -204,7 +205,8 @@ class Pipeline:
         self._tally = Tally(lookback)
         # Last: each has a thread, which a failure above would leave behind.
         self._sweep = BackgroundSweep(NessieSweep(store.nessie, Objects(store.s3), parts.retention))
-        self._watch = LogWatch(brokers, first, outages)
+        ids = {topic: held.rpartition("/")[2] for topic, held in logs.items()}
+        self._watch = LogWatch(brokers, first, outages, ids)
         self._published_at = time.monotonic()
         self._ticked_at = 0.0
         self._maintained_at = time.monotonic()
@@ -322,6 +324,8 @@ class Pipeline:
             self._show_lag()
             if not self._watch.readable:
                 return
+            if self._watch.made_anew:
+                raise RuntimeError(f"{self._watch.made_anew} was made anew")
             if now - self._maintained_at >= self._parts.ingest.maintenance_every.total_seconds():
                 self._maintain()
             elif now - self._published_at >= self._parts.ingest.heartbeat_every.total_seconds() or self.store.is_new:
@@ -340,6 +344,7 @@ class Pipeline:
         return Draft(
             max(datetime.now(UTC), self._newest_ingested),
             {partition: replace(position) for partition, position in self.positions.items()},
+            received=dict(self._received),
         )
 
     def _alert_is_due(self) -> bool:
@@ -519,11 +524,14 @@ class Pipeline:
         return ends | self._newly_due(newest)
 
     def _newly_due(self, newest: int) -> set[int]:
-        stored = self._minutes["clicks_topic"].newest()
-        if self._as_of is None or stored is None:
+        stored = self._minutes["clicks_topic"].span()
+        if stored is None:
             return set()
-        # Clicks may lie ahead of as_of: their ends come due with time.
-        return set(range(micros(self._as_of) // MINUTE_US + 1, min(newest, stored + WINDOW) + 1))
+        # Clicks may lie ahead of as_of: their ends come due with time. When as_of is known for the first time those of
+        # all clicks do; no more than of a day, for their rows are held in memory.
+        known = micros(self._as_of) // MINUTE_US if self._as_of is not None else None
+        done = max(stored[0], newest - 24 * 60) if known is None else known
+        return set(range(done + 1, min(newest, stored[1] + WINDOW) + 1))
 
     def _ask(self, sql: str, sources: Mapping[str, pa.Table]) -> pa.Table:
         for name, rows in sources.items():
@@ -806,6 +814,8 @@ class Pipeline:
             minutes.trim()
         for keys in self._keys.values():
             keys.trim()
+        # What the state does not know yet: duplicates alone are no silence.
+        self._received = {} if counted else draft.received
         self.positions, self._as_of = draft.positions, as_of or self._as_of
         self._newest_ingested = draft.ingested_at
 
@@ -970,7 +980,7 @@ def mergeable(files: Any, added: Sequence[LiveFile], removed: Sequence[LiveFile]
         held = [file for file in files.hours.get(hour, {}).values() if file.uri not in gone]
         for level in range(LEVELS):
             group = [file for file in held if file.level == level]
-            if len(group) >= MERGE_AT:
+            if len(group) >= MERGE_AT and sum(file.bytes for file in group) <= BYTES_OF_A_MERGED_FILE:
                 return group
     return []
 

@@ -31,6 +31,7 @@ from lakehouse.objects import Objects, S3Error
 from lakehouse.repository import copy_repository, refuse_while_driver_runs
 from lakehouse.settings import (
     IngestSettings,
+    KafkaSettings,
     NessieSettings,
     RetentionSettings,
     S3Settings,
@@ -87,7 +88,8 @@ def _publish(store: Store, positions: Rows, at: datetime, changes: dict[str, Cha
 def run_tables() -> None:
     """`maintain.py`: refuse while a driver runs; then everything, and no working branch is left."""
     shared, spark_settings, nessie_settings = Shared.load(), SparkSettings.load(), NessieSettings.load()
-    s3, retention = S3Settings.load(), check_spans(RetentionSettings.load(), shared)
+    s3, log = S3Settings.load(), ("kafka.retention", KafkaSettings.load().retention)
+    retention = check_spans(RetentionSettings.load(), shared, log)
     nessie, objects = Nessie(nessie_settings.uri), Objects(s3)
     refuse_while_driver_runs(nessie, IngestSettings.load().heartbeat_every)
     with TemporaryDirectory(prefix="tillwatch-maintain-") as scratch:

@@ -63,8 +63,9 @@ def open_session(settings: SparkSettings, nessie: NessieSettings, s3: S3Settings
             if settings.master.startswith("local")
             else {}
         ),
-        # A batch larger than this fails, and is read in smaller ones; without it Java would run out of memory.
-        "spark.driver.maxResultSize": "400m",
+        # A batch larger than this fails, and is read in smaller ones; without it Java would run out of memory, where a
+        # result is held about three times.
+        "spark.driver.maxResultSize": f"{_megabytes(settings.driver_memory) // 8}m",
         "spark.local.dir": str(local),
         "spark.sql.warehouse.dir": str(local / "warehouse"),
         "spark.ui.enabled": "false",
@@ -89,7 +90,13 @@ def open_session(settings: SparkSettings, nessie: NessieSettings, s3: S3Settings
     builder = SparkSession.builder.appName("tillwatch").master(settings.master)
     for name, value in conf.items():
         builder = builder.config(name, value)
-    session = builder.getOrCreate()
+    try:
+        session = builder.getOrCreate()
+    except Exception as error:  # Java's, Py4J's or PySpark's own: of many kinds
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"Spark does not start: {reason}; look at Java (17), spark.master, spark.driver_memory and spark.conf."
+        ) from None
     session.sparkContext.setLogLevel("WARN")
     # Only now: what is set before is on the Java process's command line, which anybody may read.
     catalog = f"spark.sql.catalog.{CATALOG}"
@@ -101,6 +108,10 @@ def open_session(settings: SparkSettings, nessie: NessieSettings, s3: S3Settings
     # What executors run; lakehouse is installed where they are.
     session.sparkContext.addPyFile(str(Path(__file__).with_name("transforms.py")))
     return session
+
+
+def _megabytes(memory: str) -> int:
+    return int(memory[:-1]) * (1024 if memory[-1] == "g" else 1)
 
 
 def io_properties(nessie: NessieSettings, s3: S3Settings) -> dict[str, str]:

@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyiceberg.manifest import ManifestContent
 from pyiceberg.serializers import FromInputFile
 from pyspark.sql import SparkSession
 
@@ -99,6 +100,10 @@ class TableFiles:
         if snapshot is not None:
             io = self._store.io
             for manifest in snapshot.manifests(io):
+                if manifest.content != ManifestContent.DATA:
+                    raise _unfit(self.table, "has delete files, which are not looked at")
+                if manifest.partition_spec_id != metadata.default_spec_id:
+                    raise _unfit(self.table, "has files of an older partitioning")
                 self.hold(
                     self._live_file(entry.data_file)
                     for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
@@ -192,8 +197,9 @@ class TableFiles:
 class Store:
     """All tables, opened for writing by one driver: make the missing ones, stage, publish.
 
-    `before` is the working branch that this driver had before, if any. Raises UserError for a table of another type,
-    NewerDriver when another driver has begun since then, NessieDown or OSError while Nessie or S3 do not answer.
+    `own` are the names of this driver's working branches, to which the new one is added; `before` is the last that was
+    in use. Raises UserError for a table of another type, NewerDriver when another driver has begun since then,
+    NessieDown or OSError while Nessie or S3 do not answer.
     """
 
     def __init__(
@@ -203,6 +209,7 @@ class Store:
         nessie_settings: NessieSettings,
         s3: S3Settings,
         before: str | None = None,
+        own: list[str] | None = None,
     ) -> None:
         self.nessie = nessie
         self._settings = nessie_settings
@@ -212,6 +219,9 @@ class Store:
         self.uploads = ThreadPoolExecutor(4, thread_name_prefix="upload")
         self._commits = ThreadPoolExecutor(4, thread_name_prefix="commit")
         self.branch = f"{BRANCH}{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+        self._own = own if own is not None else []
+        # Before it is made: an answer of Nessie may be lost, and what it made then must not pass for another driver's.
+        self._own.append(self.branch)
         self.sequence = 0
         self.tables: dict[str, TableFiles] = {}
         self._at: dict[str, TableAt] = {}
@@ -246,7 +256,7 @@ class Store:
         others = [
             found for found in self.nessie.references() if found.type == "BRANCH" and found.name.startswith(BRANCH)
         ]
-        newer = max((found.name for found in others), default="")
+        newer = max((found.name for found in others if found.name not in self._own), default="")
         if before is not None and newer > before:  # a name begins with its time
             raise NewerDriver(f"There is the working branch {newer}: a newer driver has taken over.")
         for found in others:
@@ -313,11 +323,12 @@ class Store:
         properties = self._jvm.java.util.HashMap()
         for key, value in {**PROPERTIES, "comment": table.doc}.items():
             properties.put(key, value)
-        location = f"{self._settings.warehouse}/{SCHEMA}/{table.name}"
+        # No folder that another catalog's table of this name, or one that was renamed, may have: a sweep lists it.
+        location = f"{self._settings.warehouse}/{SCHEMA}/{table.name}_{uuid.uuid4().hex[:8]}"
         self._catalog.createTable(identifier, schema, spec.build(), location, properties)
 
     def _fit(self, java: Any, table: Table) -> None:
-        """Add the columns that an older table lacks. Raises UserError where one has another type."""
+        """Add the columns that an older table lacks. Raises UserError where types or partitions are others."""
         found = {
             field["name"]: field["type"]
             for field in json.loads(self._jvm.org.apache.iceberg.SchemaParser.toJson(java.schema()))["fields"]
@@ -329,10 +340,13 @@ class Store:
             if have is None:
                 missing.append(column)
             elif have != wanted:
-                raise UserError(
-                    f"Column {column.name} of table {CATALOG}.{SCHEMA}.{table.name} is {have}, not {wanted}; rename "
-                    "that table in Nessie (the driver then makes a new one), or point nessie.uri at another catalog."
-                )
+                raise _unfit(table, f"has column {column.name} as {have}, not {wanted}")
+        parts = [
+            (str(java.schema().findColumnName(part.sourceId())), str(part.transform())) for part in java.spec().fields()
+        ]
+        wanted_parts = [(table.partition_by, "hour")] if table.partition_by else []
+        if parts != wanted_parts:
+            raise _unfit(table, f"is partitioned by {_said(parts)}, not by {_said(wanted_parts)}")
         if missing:
             update = java.updateSchema()
             types = self._jvm.org.apache.iceberg.types.Types
@@ -432,7 +446,8 @@ class Store:
             head = self.nessie.merge(self.branch, self._branch_head, self.head, message)
         except NessieGone:
             branches = {reference.name for reference in self.nessie.references()}
-            if self.branch not in branches and any(name.startswith(BRANCH) for name in branches):
+            # A name begins with its time; an older one is of a backup of Nessie that was restored.
+            if self.branch not in branches and any(n.startswith(BRANCH) and n > self.branch for n in branches):
                 raise NewerDriver(f"The working branch {self.branch} is gone: a newer driver has taken over.") from None
             raise  # by maintain.py, or a backup of Nessie: the next attempt makes a new one
         reach("after-merge")
@@ -535,6 +550,17 @@ def _schema_json(table: Table) -> dict[str, Any]:
             for number, column in enumerate(table.columns, start=1)
         ],
     }
+
+
+def _unfit(table: Table, what: str) -> UserError:
+    return UserError(
+        f"Table {CATALOG}.{SCHEMA}.{table.name} {what}; rename that table in Nessie (the driver then makes a new one), "
+        "or point nessie.uri at another catalog."
+    )
+
+
+def _said(parts: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{transform}({column})" for column, transform in parts) or "nothing"
 
 
 def _iceberg_type(name: str) -> str:

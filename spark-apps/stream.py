@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shutil
 import time
 from contextlib import suppress
@@ -56,8 +57,15 @@ FIRST_PAUSE, LAST_PAUSE = 1.0, 15.0  # s
 LOOK_EVERY = 0.2  # s
 WARM_WITHIN = 5.0  # s
 NARROWED_FOR = 20  # publishes
-_TOO_LARGE = ("spark.driver.maxResultSize", "OutOfMemoryError", "Java heap space")
+_TOO_LARGE = (
+    "spark.driver.maxResultSize",
+    "OutOfMemoryError",
+    "Java heap space",
+    "OutOfDirectMemory",
+    "ExecutorLostFailure",  # a worker that ran out of memory is not there to say so
+)
 STOP_WITHIN = 15.0  # s; less than what `tillwatch stack` gives it, for Java ends after that
+GIVE_UP_AFTER = 25.0  # s after the wish to stop
 
 
 class Settings:
@@ -71,7 +79,7 @@ class Settings:
         self.parts = Parts(
             spark,
             IngestSettings.load(),
-            check_spans(RetentionSettings.load(), self.shared),
+            check_spans(RetentionSettings.load(), self.shared, ("kafka.retention", self.kafka.retention)),
             OrdersSettings.load(),
             AlertsSettings.load(),
             RulesSettings.load(),
@@ -91,11 +99,14 @@ def run(settings: Settings, stop: Stop) -> None:
     port = settings.shared.port("ingest")
     claim_port(port, host=spark_settings.metrics_host)
     start_http_server(port, spark_settings.metrics_host)
-    spark = open_session(spark_settings, settings.nessie, settings.s3, data_dir / "spark" / "scratch")
+    Thread(target=_end_anyway, args=(stop,), name="end-anyway", daemon=True).start()
+    scratch = data_dir / "spark" / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)  # a Java that was killed leaves its files
+    spark = open_session(spark_settings, settings.nessie, settings.s3, scratch)
     warming = Thread(target=_warm, args=(spark, settings.parts), name="warm", daemon=True)
     warming.start()
     nessie = Nessie(settings.nessie.uri)
-    attempts = Attempts(spark_settings.batch_rows)
+    attempts = Attempts(spark_settings.batch_rows, data_dir / "spark" / "batch_rows")
     pause = FIRST_PAUSE
     failing_since: float | None = None
     try:
@@ -118,6 +129,7 @@ def run(settings: Settings, stop: Stop) -> None:
                 failing_since = None
                 continue
             if not _java_answers(spark):
+                attempts.narrow()
                 raise UserError(
                     f"Spark's Java process has ended ({failure}); see the lines above, and raise "
                     "TILLWATCH_SPARK_DRIVER_MEMORY if it ran out of memory."
@@ -146,13 +158,17 @@ class Attempts:
     """What one attempt tells the next: the working branch it had, when Kafka was away, and how large a batch may be.
 
     A batch that failed comes again as it was. Where its bytes were too many for Java, the next ones are smaller, and
-    grow again step by step.
+    grow again step by step. Too many can end Java, and with it the driver: `note` tells the next one.
     """
 
-    def __init__(self, batch_rows: int) -> None:
+    def __init__(self, batch_rows: int, note: Path) -> None:
         self._whole = batch_rows
+        self._note = note
         self.batch_rows = batch_rows
+        with suppress(OSError, ValueError):
+            self.batch_rows = max(1, min(batch_rows, int(note.read_text(encoding="ascii"))))
         self.branch: str | None = None
+        self.own: list[str] = []
         self.outages = Outages()
 
     @property
@@ -161,10 +177,29 @@ class Attempts:
 
     def failed(self, reason: str) -> None:
         if any(sign in reason for sign in _TOO_LARGE):
-            self.batch_rows = max(1, self.batch_rows // 4)
+            self.narrow()
+
+    def narrow(self) -> None:
+        self.batch_rows = max(1, self.batch_rows // 4)
+        with suppress(OSError):
+            self._note.write_text(str(self.batch_rows), encoding="ascii")
 
     def widen(self) -> None:
         self.batch_rows = min(4 * self.batch_rows, self._whole)
+        with suppress(OSError):
+            if self.narrowed:
+                self._note.write_text(str(self.batch_rows), encoding="ascii")
+            else:
+                self._note.unlink(missing_ok=True)
+
+
+def _end_anyway(stop: Stop) -> None:
+    """A call that does not come back must not outlast the wish to stop: a kill loses nothing either."""
+    while not stop.is_set():  # wait() would wake one waiter, and that must be the main thread
+        time.sleep(1)
+    time.sleep(GIVE_UP_AFTER)
+    logger.warning("ended in the middle of a batch; the next start goes on from the last publish")
+    os._exit(0)
 
 
 def _warm(spark: SparkSession, parts: Parts) -> None:
@@ -216,7 +251,7 @@ def _run_once(
         attempts.outages.begins()
         raise
     attempts.outages.answered(asked_at)
-    store = Store(spark, nessie, settings.nessie, settings.s3, attempts.branch)
+    store = Store(spark, nessie, settings.nessie, settings.s3, attempts.branch, attempts.own)
     attempts.branch = store.branch
     try:
         pipeline = Pipeline(spark, store, settings.parts, logs, first, settings.kafka.brokers, attempts.outages)

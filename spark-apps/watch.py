@@ -67,10 +67,13 @@ class Outages:
 class LogWatch:
     """Asks in a thread of its own. While nobody answers, the last answer stands and the time counts as unreadable."""
 
-    def __init__(self, brokers: str, first: Seen, outages: Outages) -> None:
+    def __init__(self, brokers: str, first: Seen, outages: Outages, ids: Mapping[str, str]) -> None:
+        self._ids = ids
         self._log = KafkaLog(brokers)
         self._seen = first
         self._outages = outages
+        self.made_anew = ""
+        """A topic that has another id than at the start: offsets of the one that was read mean nothing in it."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-watch", daemon=True)
         self._thread.start()
@@ -105,6 +108,7 @@ class LogWatch:
             ends = self._log.ends()
             if not ends:
                 raise UserError("the topics are gone")
+            ids = self._log.ids()
             if time.monotonic() - began > EVERY_S:
                 logger.debug("Kafka took %.1f s to tell how far it reaches", time.monotonic() - began)
         except Exception as error:
@@ -115,6 +119,7 @@ class LogWatch:
             return
         if self._outages.lasts:
             logger.info("the log can be read again")
+        self.made_anew = next((topic for topic, held in self._ids.items() if ids.get(topic, held) != held), "")
         self._outages.answered(asked_at)
         self._seen = Seen(asked_at, ends)
         metrics.LOG_READABLE.set(1)

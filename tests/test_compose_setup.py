@@ -148,17 +148,26 @@ def test_a_machine_that_is_too_small_is_told_what_would_do(tmp_path: Path) -> No
     assert setup(tmp_path, "--memory-gib", "0", "--disk-gib", "0").returncode == 0
 
 
-def test_s3proxy_does_not_start_on_what_minio_wrote(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("server", "other", "sentence"),
+    [
+        ("s3proxy", "minio", "written by MinIO, whose files S3Proxy does not read: start without"),
+        ("minio", "s3proxy", "written by S3Proxy, whose files MinIO does not read: start with"),
+    ],
+)
+def test_no_s3_server_starts_on_what_another_one_wrote(tmp_path: Path, server: str, other: str, sentence: str) -> None:
     secrets, data = tmp_path / "secrets", tmp_path / "data"
     secrets.mkdir()
-    (data / "warehouse").mkdir(parents=True)
-    assert setup(secrets, SETUP_S3PROXY_DATA=str(data)).returncode == 0
-    (data / ".minio.sys").mkdir()
-    assert setup(secrets).returncode == 0
+    (data / "lost+found").mkdir(parents=True)
+    for name in (server, other):
+        assert setup(secrets, SETUP_S3_DATA=str(data), SETUP_S3_SERVER=name).returncode == 0
+    (data / (".minio.sys" if other == "minio" else "warehouse")).mkdir()
+    assert setup(secrets, SETUP_S3_DATA=str(data), SETUP_S3_SERVER=other).returncode == 0
     before = held(secrets)
-    ran = setup(secrets, SETUP_S3PROXY_DATA=str(data), TILLWATCH_CONSOLE_PASSWORD="kettle-otter-52")
+    own = {"TILLWATCH_CONSOLE_PASSWORD": "kettle-otter-52"}
+    ran = setup(secrets, SETUP_S3_DATA=str(data), SETUP_S3_SERVER=server, **own)
     assert ran.returncode == 2
-    assert "The volume minio-data was written by MinIO, whose files S3Proxy does not read: start without" in ran.stderr
+    assert f"The volume minio-data was {sentence}" in ran.stderr
     assert ran.stderr.count("\n") == 1
     assert held(secrets) == before
 

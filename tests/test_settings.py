@@ -115,6 +115,13 @@ def test_the_environment_wins_over_the_file_and_a_secret_file_over_both(
     assert "of-secret" not in repr(settings)
 
 
+def test_a_secret_file_that_is_no_text_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\xff\xfe")
+    monkeypatch.setenv("TILLWATCH_DREMIO_PASSWORD_FILE", str(tmp_path / "secret"))
+    with pytest.raises(UserError, match="which cannot be read: it is no text"):
+        DremioSettings.load()
+
+
 def test_a_port_offset_moves_every_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TILLWATCH_PORT_OFFSET", "100")
     assert Shared.load().port("console") == 5106

@@ -17,6 +17,7 @@ from batch import batch_end
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent
 from lakehouse.settings import ROOT
 from lakehouse.tables import KPI_TABLES
+from stream import Attempts
 from transforms import DECODED, decode_batch, offsets_json, spark_sql
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -84,6 +85,23 @@ def test_where_a_batch_ends_is_read_from_what_spark_wrote_before_it(tmp_path: Pa
         'v1\n{"batchWatermarkMs":0,"conf":{}}\n{"orders_topic":{"0":5,"1":9},"clicks_topic":{"0":0}}'
     )
     assert batch_end(tmp_path, 7) == {("orders_topic", 0): 5, ("orders_topic", 1): 9, ("clicks_topic", 0): 0}
+
+
+def test_a_batch_that_ended_java_is_smaller_for_the_next_driver(tmp_path: Path) -> None:
+    note = tmp_path / "batch_rows"
+    first = Attempts(20_000, note)
+    assert (first.batch_rows, first.narrowed) == (20_000, False)
+    first.narrow()
+    second = Attempts(20_000, note)
+    assert (second.batch_rows, second.narrowed) == (5_000, True)
+    second.failed("Job aborted: java.lang.OutOfMemoryError: Java heap space")
+    second.failed("Kafka does not answer")
+    assert second.batch_rows == Attempts(20_000, note).batch_rows == 1_250
+    second.widen()
+    second.widen()
+    assert (second.batch_rows, Attempts(20_000, note).batch_rows, note.exists()) == (20_000, 20_000, False)
+    note.write_text("nonsense", encoding="ascii")
+    assert Attempts(20_000, note).batch_rows == 20_000
 
 
 def test_offsets_are_written_as_spark_reads_them() -> None:

@@ -114,21 +114,31 @@ def check_format(into: Path) -> None:
         )
 
 
-def check_s3proxy(environment: Mapping[str, str]) -> None:
-    """Raises Refused where S3Proxy would start on what MinIO wrote, and show neither its buckets nor its files."""
-    data = environment.get("SETUP_S3PROXY_DATA")
-    if data and (Path(data) / ".minio.sys").exists():
+def check_s3(environment: Mapping[str, str]) -> None:
+    """Raises Refused where an S3 server would start on what the other one wrote, and show none of its files."""
+    data = Path(environment.get("SETUP_S3_DATA") or "/none")
+    found = {path.name for path in data.iterdir()} - {"lost+found"} if data.is_dir() else set()
+    if not found:
+        return
+    of_minio = ".minio.sys" in found
+    if environment.get("SETUP_S3_SERVER") == "s3proxy" and of_minio:
         raise Refused(
             "The volume minio-data was written by MinIO, whose files S3Proxy does not read: start without "
             "docker-compose.s3proxy.yml, or restore a backup into an empty volume (docs/operations.md). "
             "Nothing was changed."
+        )
+    if environment.get("SETUP_S3_SERVER") == "minio" and not of_minio:
+        raise Refused(
+            "The volume minio-data was written by S3Proxy, whose files MinIO does not read: start with "
+            "docker-compose.s3proxy.yml as well (COMPOSE_FILE in .env makes every command mean it), or restore a "
+            "backup into an empty volume (docs/operations.md). Nothing was changed."
         )
 
 
 def run(into: Path, environment: Mapping[str, str]) -> None:
     """Make what is missing in the volume. Raises Refused before anything is written."""
     check_format(into)
-    check_s3proxy(environment)
+    check_s3(environment)
     brought = {secret.file: value for secret in SECRETS if (value := given(secret, environment)) is not None}
     for secret in SECRETS:
         path = into / secret.file

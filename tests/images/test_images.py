@@ -323,6 +323,7 @@ def test_the_driver_works_on_executors_as_well(compose: Compose, tmp_path: Path)
     eventually(lambda: publishes() >= 5, 180, "five publishes of a driver on executors")
     executors = compose.engine.docker("exec", compose.container("spark-worker"), "sh", "-c", "cat /proc/[0-9]*/cmdline")
     assert "CoarseGrainedExecutorBackend" in executors
+    eventually(lambda: compose.is_well("spark-worker"), 60, "a worker that is well")
     compose("stop", "-t", "20", "producers")
     rows = compose.wait_all_in()
     assert rows > 0

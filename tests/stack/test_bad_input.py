@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import fs
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
 
 from bench.mixture import Message
 from bench.pipelines import Stack as Pipeline
@@ -40,6 +41,7 @@ HUGE = 10_000_000
         pytest.param({"NESSIE_URI": "http://127.0.0.1:9/api/v2"}, "127.0.0.1:9", id="a Nessie that is not there"),
         pytest.param({"S3_SECRET_KEY": "wrong"}, "S3", id="another password"),
         pytest.param({"NESSIE_WAREHOUSE": "warehouse/wh"}, "s3://BUCKET/PATH", id="a bucket that is none"),
+        pytest.param({"SPARK_MASTER": "nonsense"}, "Spark does not start", id="a master that is none"),
     ],
 )
 def test_a_driver_that_cannot_begin_says_why_in_a_sentence(stack: Stack, settings: dict[str, str], told: str) -> None:
@@ -105,6 +107,24 @@ def test_producers_times_from_before_a_topic_was_switched_move_nothing(stack: St
         assert dead == ["STALE_TIME", "STALE_TIME"]
         kept = pipeline.dremio.sql(fill("SELECT event_key FROM {clicks_processed}", None, {}))["event_key"].to_pylist()
         assert kept == ["after"]
+        assert pipeline.stop_engine() == 0
+
+
+def test_clicks_with_producers_times_count_as_active_users_once_the_log_s_time_is_known(stack: Stack) -> None:
+    """What was sent before the topic was switched tells nothing of how far the log was read."""
+    now = datetime.now(UTC).replace(second=30, microsecond=0) - timedelta(minutes=1)
+    minutes = [now - timedelta(minutes=back) for back in range(15, 0, -1)]
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | {"SPARK_BATCH_ROWS": "4"}) as pipeline:
+        make_topic(pipeline, CLICKS_TOPIC, "CreateTime")
+        for number, minute in enumerate(minutes):
+            send(pipeline, None, [click(f"c-{number}", minute)], int(minute.timestamp() * 1000))
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        assert len([size for size in pipeline.batch_sizes() if size]) > 2
+        sql = "SELECT window_end, active_users_approx AS users FROM {active_users_per_window} ORDER BY window_end"
+        found = pipeline.dremio.sql(fill(sql, None, {})).to_pylist()
+        ends = [minute.replace(second=0) + timedelta(minutes=1) for minute in minutes]
+        assert [row for row in found if row["window_end"] <= ends[-1]] == [{"window_end": e, "users": 1} for e in ends]
         assert pipeline.stop_engine() == 0
 
 
@@ -187,8 +207,19 @@ def test_an_older_table_gets_the_columns_it_lacks_and_one_of_another_type_is_ref
         retype(pipeline, "orders_processed", "quantity", "string")
         pipeline.start_engine()
         assert pipeline.engine.wait(120) > 0
-        assert "orders_processed" in pipeline.last_words(1)
-        assert "quantity" in pipeline.last_words(1)
+        assert "orders_processed has column quantity as string, not int" in pipeline.last_words(1)
+
+
+def test_a_table_of_other_partitions_is_refused(stack: Stack) -> None:
+    now = datetime.now(UTC)
+    row = {"click_id": "old", "event_key": "old", "user_id": "ada", "url": "/cart", "device_type": "mobile"}
+    lineage = {"ingested_at": now, "source_partition": 0, "source_offset": 0}
+    older_tables(stack, {("clicks_processed", "produced_at"): row | lineage | {"click_ts": now}}, partitioned=False)
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
+        pipeline.start_engine()
+        assert pipeline.engine.wait(120) > 0
+        last = pipeline.last_words(1)
+        assert "clicks_processed is partitioned by nothing, not by hour(click_ts); rename that table" in last
 
 
 def click(name: str, when: datetime, user: str = "ada") -> dict[str, Any]:
@@ -219,7 +250,7 @@ def message(topic: str, fields: dict[str, Any]) -> Message:
     return Message(topic, fields["user_id"].encode(), json.dumps(fields).encode(), "good")
 
 
-def older_tables(stack: Stack, rows: Mapping[tuple[str, str], dict[str, Any]]) -> None:
+def older_tables(stack: Stack, rows: Mapping[tuple[str, str], dict[str, Any]], *, partitioned: bool = True) -> None:
     """Publish tables as an older version made them: (table, column that it did not know) -> the row it holds."""
     settings, s3 = NessieSettings.load(), S3Settings.load()
     ensure_bucket(open_s3(s3), s3, settings.bucket)
@@ -234,7 +265,7 @@ def older_tables(stack: Stack, rows: Mapping[tuple[str, str], dict[str, Any]]) -
             f"older.{name}",
             iceberg_schema(older),
             location=f"{settings.warehouse}/{SCHEMA}/{name}_older",
-            partition_spec=partition_spec(older),
+            partition_spec=partition_spec(older) if partitioned else UNPARTITIONED_PARTITION_SPEC,
         )
         table.append(pa.Table.from_pylist([row], schema=arrow_schema(older)))
         snapshot = table.current_snapshot()

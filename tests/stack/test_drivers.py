@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
+import time
 import urllib.request
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -48,19 +50,44 @@ def test_the_older_of_two_drivers_ends_with_its_reason_and_the_tables_are_right(
 
 
 def test_a_driver_whose_working_branch_somebody_deleted_goes_on(stack: Stack) -> None:
-    """As maintain.py does, or a backup of Nessie that is restored; no other driver is there."""
+    """As maintain.py does, or a backup of Nessie that is restored, with a branch of its time; no other driver runs."""
+    older = "ingest-20260101T000000-00000000"
     messages = mixture(600, 9, datetime.now(UTC))
     with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
         pipeline.send(messages[:300])
         pipeline.start_engine()
         pipeline.wait_until_read()
         with contextlib.closing(Nessie(pipeline.servers.nessie_uri)) as nessie:
+            nessie.create(older, nessie.head())
             while True:
-                (branch,) = [found for found in nessie.references() if found.name.startswith("ingest-")]
+                (branch,) = [
+                    found for found in nessie.references() if found.name.startswith("ingest-") and found.name != older
+                ]
                 with contextlib.suppress(NessieConflict):  # it has just published
                     nessie.delete(branch.name, branch.hash)
                     break
         pipeline.send(messages[300:])
+        pipeline.wait_until_read()
+        assert differences(read(pipeline.dremio), expected(messages, datetime.now(UTC))) == []
+        assert pipeline.stop_engine() == 0
+
+
+def test_a_driver_that_waits_for_s3_ends_when_it_is_told_to(stack: Stack) -> None:
+    """A call that does not come back must not outlast the wish to stop; the next start loses nothing."""
+    messages = mixture(600, 9, datetime.now(UTC))
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
+        pipeline.send(messages[:300])
+        pipeline.start_engine()
+        pipeline.wait_until_read()
+        pipeline.servers.freeze("s3")
+        try:
+            pipeline.send(messages[300:])
+            time.sleep(3)
+            pipeline.engine.send_signal(signal.SIGTERM)
+            assert pipeline.engine.wait(30) == 0
+        finally:
+            pipeline.servers.freeze("s3", False)
+        pipeline.start_engine()
         pipeline.wait_until_read()
         assert differences(read(pipeline.dremio), expected(messages, datetime.now(UTC))) == []
         assert pipeline.stop_engine() == 0

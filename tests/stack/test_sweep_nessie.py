@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -188,6 +188,18 @@ def test_a_tag_and_somebody_elses_branch_hold_their_commits_until_they_are_gone(
     lake.nessie.delete("try-out", commits[3])
     assert lake.sweep().files_deleted > 0
     assert [lake.is_kept(commit) for commit in commits] == [False] * 5 + [True]
+
+
+def test_a_table_that_was_renamed_keeps_its_files(lake: Lake) -> None:
+    """The driver's sentence about a table of another type advises it."""
+    old = lake.publish(1.0)
+    renamed = replace(lake.nessie.tables(old)["ingest_positions"], id="")
+    lake.nessie.commit("main", lake.nessie.head(), {"positions_before": renamed}, "renamed")
+    newest = [lake.publish(float(n)) for n in range(2, 6)][-1]
+    assert lake.sweep().files_deleted > 0
+    at = lake.nessie.tables(newest)["positions_before"].metadata_location
+    rows = StaticTable.from_metadata(at, iceberg_io(S3Settings.load()).properties).scan().to_arrow()
+    assert rows["next_offset"].to_pylist() == [1]
 
 
 def test_a_branch_with_changes_of_its_own_holds_them_and_the_commit_it_was_made_from(lake: Lake) -> None:
