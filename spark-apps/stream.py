@@ -129,7 +129,8 @@ def run(settings: Settings, stop: Stop) -> None:
                 failing_since = None
                 continue
             if not _java_answers(spark):
-                attempts.narrow()
+                if not stop.is_set():
+                    attempts.narrow()
                 raise UserError(
                     f"Spark's Java process has ended ({failure}); see the lines above, and raise "
                     "TILLWATCH_SPARK_DRIVER_MEMORY if it ran out of memory."

@@ -176,12 +176,12 @@ def test_what_was_saved_is_restored_and_what_came_after_is_read_again(
         # A second backup into the same directory copies what is new and no more.
         code, said = ended(stack.start("again", ["-m", "lakehouse.backup", "save", str(folder)]))
         assert (code, "tag backup-20260101T000000Z" in said) == (0, True), said
-        code, said = ended(stack.start("forget", ["-m", "lakehouse.backup", "forget"]))
-        assert (code, "deleted: backup-20260101T000000Z" in said) == (0, True), said
-        assert [reference.name for reference in nessie.references()] == ["main"]
         again: dict[str, Any] = json.loads((folder / "backup.json").read_text(encoding="utf-8"))
         assert set(again["files"]) & set(backup["files"])
         assert f"{len(again['files'])} files, {len(set(again['files']) - set(backup['files']))} of them" in said
+        code, said = ended(stack.start("forget", ["-m", "lakehouse.backup", "forget"]))
+        assert (code, "deleted: backup-20260101T000000Z" in said) == (0, True), said
+        assert [reference.name for reference in nessie.references()] == ["main"]
         # A new Nessie over the same files, as its store is made small again.
         lose(nessie)
         code, said = ended(stack.start("restore-nessie", ["-m", "lakehouse.backup", "restore", str(folder)]))

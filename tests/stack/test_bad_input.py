@@ -114,10 +114,10 @@ def test_clicks_with_producers_times_count_as_active_users_once_the_log_s_time_i
     """What was sent before the topic was switched tells nothing of how far the log was read."""
     now = datetime.now(UTC).replace(second=30, microsecond=0) - timedelta(minutes=1)
     minutes = [now - timedelta(minutes=back) for back in range(15, 0, -1)]
-    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | {"SPARK_BATCH_ROWS": "4"}) as pipeline:
+    with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | {"SPARK_BATCH_ROWS": "8"}) as pipeline:
         make_topic(pipeline, CLICKS_TOPIC, "CreateTime")
-        for number, minute in enumerate(minutes):
-            send(pipeline, None, [click(f"c-{number}", minute)], int(minute.timestamp() * 1000))
+        clicks = [click(f"c-{number}", minute) for number, minute in enumerate(minutes)]
+        send(pipeline, None, clicks, int(minutes[-1].timestamp() * 1000))
         pipeline.start_engine()
         pipeline.wait_until_read()
         assert len([size for size in pipeline.batch_sizes() if size]) > 2

@@ -73,24 +73,19 @@ def test_a_driver_whose_working_branch_somebody_deleted_goes_on(stack: Stack) ->
 
 
 def test_a_driver_that_waits_for_s3_ends_when_it_is_told_to(stack: Stack) -> None:
-    """A call that does not come back must not outlast the wish to stop; the next start loses nothing."""
-    messages = mixture(600, 9, datetime.now(UTC))
+    """A call that does not come back must not outlast the wish to stop; that nothing is lost, test_kills shows."""
+    messages = mixture(100, 9, datetime.now(UTC))
     with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
-        pipeline.send(messages[:300])
         pipeline.start_engine()
-        pipeline.wait_until_read()
+        pipeline.wait_reading()
         pipeline.servers.freeze("s3")
         try:
-            pipeline.send(messages[300:])
+            pipeline.send(messages)
             time.sleep(3)
             pipeline.engine.send_signal(signal.SIGTERM)
             assert pipeline.engine.wait(30) == 0
         finally:
             pipeline.servers.freeze("s3", False)
-        pipeline.start_engine()
-        pipeline.wait_until_read()
-        assert differences(read(pipeline.dremio), expected(messages, datetime.now(UTC))) == []
-        assert pipeline.stop_engine() == 0
 
 
 @pytest.mark.parametrize("collect_rows", [20_000, 0], ids=["finished in the driver", "all by Spark"])
