@@ -10,6 +10,8 @@ import argparse
 import logging
 import os
 import shutil
+import signal
+import socket
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -99,7 +101,6 @@ def run(settings: Settings, stop: Stop) -> None:
     port = settings.shared.port("ingest")
     claim_port(port, host=spark_settings.metrics_host)
     start_http_server(port, spark_settings.metrics_host)
-    Thread(target=_end_anyway, args=(stop,), name="end-anyway", daemon=True).start()
     scratch = data_dir / "spark" / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)  # a Java that was killed leaves its files
     spark = open_session(spark_settings, settings.nessie, settings.s3, scratch)
@@ -192,15 +193,6 @@ class Attempts:
                 self._note.write_text(str(self.batch_rows), encoding="ascii")
             else:
                 self._note.unlink(missing_ok=True)
-
-
-def _end_anyway(stop: Stop) -> None:
-    """A call that does not come back must not outlast the wish to stop: a kill loses nothing either."""
-    while not stop.is_set():  # wait() would wake one waiter, and that must be the main thread
-        time.sleep(1)
-    time.sleep(GIVE_UP_AFTER)
-    logger.warning("ended in the middle of a batch; the next start goes on from the last publish")
-    os._exit(0)
 
 
 def _warm(spark: SparkSession, parts: Parts) -> None:
@@ -331,6 +323,25 @@ def _start(spark: SparkSession, settings: Settings, pipeline: Pipeline, checkpoi
     )
 
 
+def _end_at_last() -> None:
+    """End GIVE_UP_AFTER a signal, whatever is waited for: a kill loses nothing either.
+
+    A signal's handler runs between two steps of the main thread, which may hang in a call to S3. Its wake-up descriptor
+    is written to at once.
+    """
+    told, tell = socket.socketpair()
+    tell.setblocking(False)
+    signal.set_wakeup_fd(tell.detach(), warn_on_full_buffer=False)
+
+    def end() -> None:
+        told.recv(1)
+        time.sleep(GIVE_UP_AFTER)
+        logger.warning("ended in the middle of a batch; the next start goes on from the last publish")
+        os._exit(0)
+
+    Thread(target=end, name="end-at-last", daemon=True).start()
+
+
 def _one_line(error: object) -> str:
     """The first lines of an error, without the Java stack below them."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -358,6 +369,7 @@ def main() -> None:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # the watch says itself when Kafka does not answer
     urllib3.disable_warnings()
     stop = Stop.on_signals()
+    _end_at_last()
     with exit_on_user_error():
         overrides: dict[str, Any] = {"master": arguments.master} if arguments.master else {}
         spark = SparkSettings.load(**overrides)

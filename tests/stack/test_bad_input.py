@@ -133,11 +133,11 @@ def test_a_backlog_that_does_not_fit_is_read_in_smaller_batches(stack: Stack) ->
     with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS | {"SPARK_CONF": small}) as pipeline:
         now = datetime.now(UTC)
         padding = "".join(random.Random(1).choices(string.ascii_letters, k=60_000))
-        send(pipeline, None, [click(f"big-{number}", now) | {"url": f"/{padding}"} for number in range(200)])
-        pipeline.start_engine(TILLWATCH_SPARK_RETRY_FOR="5 min", TILLWATCH_SPARK_BATCH_ROWS="400")
+        send(pipeline, None, [click(f"big-{number}", now) | {"url": f"/{padding}"} for number in range(60)])
+        pipeline.start_engine(TILLWATCH_SPARK_RETRY_FOR="5 min", TILLWATCH_SPARK_BATCH_ROWS="80")
         pipeline.wait_until_read()
         found = pipeline.dremio.sql(fill("SELECT COUNT(*) AS n FROM {clicks_processed}", None, {}))
-        assert found["n"][0].as_py() == 200
+        assert found["n"][0].as_py() == 60
         assert "failed, again from the last publish" in pipeline.log()
         send(pipeline, None, [click("last", now)])
         pipeline.wait_until_read()
