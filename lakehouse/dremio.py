@@ -353,7 +353,10 @@ class Dremio:
                     raise Unavailable("The connection to Dremio was closed here.")
                 if self._client is None:
                     self._client = flight.FlightClient(
-                        self._settings.uri, middleware=[self._cookies], generic_options=_CHANNEL
+                        self._settings.uri,
+                        middleware=[self._cookies],
+                        generic_options=_CHANNEL,
+                        tls_root_certs=_roots(self._settings.tls_roots),
                     )
                 client = self._client
         return client
@@ -392,6 +395,13 @@ class Dremio:
             f"Dremio at {self._settings.uri} does not let user '{self._settings.user}' in{told}: "
             "check dremio.user and dremio.password."
         )
+
+
+def _roots(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise ProtocolError(f"dremio.tls_roots names {path}, which cannot be read: {error.strerror}.") from None
 
 
 class _Cookies(flight.ClientMiddlewareFactory):  # type: ignore[misc]  # pyarrow.flight has no types

@@ -282,6 +282,9 @@ class DremioSettings(Section, section="dremio"):
     uri: str = Field("", description="grpc://HOST:PORT or grpc+tls://HOST:PORT; empty: the gateway on this machine")
     user: str = Field("dremio", description="user name")
     password: SecretStr = Field(SecretStr("dremio123"), description="password; better given as *_FILE")
+    tls_roots: Path | None = Field(
+        None, description="PEM file of whoever signed its certificate; empty: those that this system trusts"
+    )
     plan_timeout: Duration = Field(timedelta(seconds=5), description="for planning one question")
     fetch_timeout: Duration = Field(timedelta(seconds=15), description="for reading its answer")
 

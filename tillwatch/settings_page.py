@@ -58,7 +58,7 @@ def _default(field: FieldInfo) -> str:
         case timedelta():
             return f"`{write_duration(value)}`"
         case None:
-            return "`off`"
+            return "" if "Path" in str(field.annotation) else "`off`"
         case bool():
             return f"`{str(value).lower()}`"
         case tuple() | dict() if not value:

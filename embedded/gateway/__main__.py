@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import secrets
 import threading
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from embedded.gateway.engine import Engine, Remote
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.server import Gateway, hide_tracebacks
 from embedded.gateway.sessions import Sessions
-from embedded.gateway.settings import GatewaySettings
+from embedded.gateway.settings import GatewaySettings, check_door, tls_pair
 from embedded.gateway.statements import Statements
 from lakehouse.settings import (
     DremioSettings,
@@ -31,6 +32,7 @@ from lakehouse.stop import Stop
 logger = logging.getLogger("embedded.gateway")
 
 _LAST_WORDS_S = 1.0
+_KEY_BYTES = 32
 _M_ARENA_MAX = -8  # malloc.h
 
 
@@ -53,7 +55,12 @@ def few_arenas() -> None:
 
 
 def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises UserError for a busy port and a data directory that cannot be used."""
+    """Serve until SIGTERM or SIGINT.
+
+    Raises UserError for an open door (settings.check_door), a busy port and a data directory that cannot be used.
+    """
+    check_door(settings, dremio)
+    tls = tls_pair(settings)
     port = shared.port("gateway")
     claim_port(port, host=settings.host)
     nessie = settings.catalog == "nessie"
@@ -64,7 +71,7 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
         commits, files, readable, remote = _from_nessie(settings, data_dir / "run" / f"gateway-files-{port}")
     else:
         commits, files = SqliteCommits(data_dir / "catalog.db"), LocalFiles()
-        readable, remote = data_dir, None
+        readable, remote = data_dir / "warehouse", None
     hide_tracebacks()
     few_arenas()
     engine = Engine(
@@ -76,8 +83,9 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
         remote=remote,
     )
     sessions = Sessions(dremio.user, dremio.password.get_secret_value(), settings.session_ttl.total_seconds())
-    statements = Statements(commits, engine, settings.rows_in_memory, files)
-    server = Gateway(f"grpc://{settings.host}:{port}", sessions, statements)
+    key = ticket_key(data_dir / "run" / "gateway.key")
+    statements = Statements(commits, engine, settings.rows_in_memory, files, key)
+    server = Gateway(f"grpc{'+tls' if tls else ''}://{settings.host}:{port}", sessions, statements, tls)
     stop = Stop.on_signals()
     logger.info("ready on %s:%d, data in %s", settings.host, port, NessieSettings.load().uri if nessie else data_dir)
     stop.wait()
@@ -91,6 +99,18 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
     os._exit(0)
 
 
+def ticket_key(path: Path) -> bytes:
+    """The key that signs tickets, made at the first start: what was planned before a restart can be read after it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+    key = path.read_bytes()
+    # A key cut short by a full disk proves nothing.
+    return key if len(key) == _KEY_BYTES else secrets.token_bytes(_KEY_BYTES)
+
+
 def _from_nessie(settings: GatewaySettings, folder: Path) -> tuple[Commits, Files, Path, Remote]:
     """Commits and files of the stack. Neither server need be there yet."""
     # Here, so that the embedded gateway starts and lives without them.
@@ -101,7 +121,7 @@ def _from_nessie(settings: GatewaySettings, folder: Path) -> tuple[Commits, File
     nessie, s3_settings = NessieSettings.load(), S3Settings.load()
     s3 = S3(s3_settings)
     remote = Remote(
-        f"s3://{nessie.bucket}/",
+        f"{nessie.warehouse}/",
         s3_settings.endpoint,
         s3_settings.access_key,
         s3_settings.secret_key.get_secret_value(),

@@ -200,8 +200,8 @@ def _done(summary: str) -> pa.Table:
 # ---- INFORMATION_SCHEMA ---------------------------------------------------------------------------------------------
 
 
-def information(name: str, head: Commit, columns: Columns) -> str:
-    """A table of INFORMATION_SCHEMA as a table expression. Raises Refusal for one that is not there."""
+def information(name: str, head: Commit, columns: Columns) -> tuple[tuple[str, ...], str]:
+    """A table of INFORMATION_SCHEMA: its columns, and a table expression. Raises Refusal for one that is not there."""
     schema = f"{CATALOG}.{SCHEMA}"
     names: tuple[str, ...]
     rows: list[tuple[Any, ...]] = []
@@ -234,7 +234,7 @@ def information(name: str, head: Commit, columns: Columns) -> str:
     nothing = f"({', '.join('NULL' for _ in names)})"
     inner = ", ".join(f"column{index}" for index in range(len(names)))
     where = "" if rows else " WHERE false"
-    return f"(SELECT {items} FROM (VALUES {values or nothing}) AS known({inner}){where})"
+    return names, f"(SELECT {items} FROM (VALUES {values or nothing}) AS known({inner}){where})"
 
 
 def _value(value: Any) -> str:

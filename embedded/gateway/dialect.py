@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -19,13 +18,15 @@ from sqlglot import ErrorLevel, exp
 from sqlglot.dialects.dremio import Dremio
 from sqlglot.errors import ParseError, TokenError, UnsupportedError
 
+from embedded.gateway import tree as trees
 from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.names import Need, resolve
+from embedded.gateway.relations import Relation
 from embedded.gateway.rewrites import rewrite
-from embedded.gateway.words import FUNCTIONS, RESERVED, SYNTAX
-from lakehouse.tables import TABLES
+from embedded.gateway.words import FUNCTIONS, SYNTAX
 
-# Stands before the names that the gateway puts into a text: no statement of a client holds it.
-MARK = "\x01"
+# One of these stands before the names that the gateway puts into a text: the first that the statement itself lacks.
+_MARKS = "\x01\x02\x03\x04\x05\x06"
 
 _SHAPES_KEPT = 512
 _TEXTS_KEPT = 64
@@ -42,30 +43,16 @@ class At:
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """A condition `column op time` that every row of the answer meets; `time` is an index into the times."""
-
-    column: str
-    op: str
-    time: int
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """A table that the statement reads; `at` is an index into the AT clauses, `start` its place in the text."""
-
-    path: tuple[str, ...]
-    at: int | None
-    bounds: tuple[Bound, ...]
-    start: int
-
-
-@dataclass(frozen=True, slots=True)
 class Shape:
-    """A statement in DuckDB's SQL, with marks for what differs each time."""
+    """A statement in DuckDB's SQL, with marks for what differs each time.
+
+    `needs` are the columns that its relations must have, `mark` is the character that marks begin with.
+    """
 
     sql: str
     relations: tuple[Relation, ...]
+    needs: tuple[Need, ...]
+    mark: str = field(repr=False)
 
     def filled(self, sources: list[str], times: tuple[str, ...]) -> str:
         """The statement with a source (a table expression in brackets) for each relation, and its times."""
@@ -74,10 +61,7 @@ class Shape:
             number = int(match[2])
             return sources[number] if match[1] == "r" else times[number]
 
-        return _MARKED.sub(replace, self.sql)
-
-
-_MARKED = re.compile(rf"[\"']{MARK}([rt])(\d+)[\"']")
+        return re.sub(rf"[\"']{self.mark}([rt])(\d+)[\"']", replace, self.sql)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +121,8 @@ def words_of(sql: str) -> list[Word]:
     """The tokens of a statement, without comments and one closing semicolon. Raises Refusal for what is not SQL."""
     if len(sql) > _LONGEST:
         raise Refusal(Kind.PARSE, f"The statement has {len(sql):,} characters; {_LONGEST:,} are the limit.")
+    if "\0" in sql:
+        raise Refusal(Kind.PARSE, "Failure parsing the query: it holds a NUL character.", sql.index("\0"))
     found: list[Word] = []
     for match in _LEXER.finditer(sql):
         kind = match.lastgroup or "other"
@@ -193,14 +179,15 @@ class Dialect:
         return statement
 
     def _prepare(self, sql: str, words: list[Word]) -> Statement:
-        text, times, ats = _cut(sql, words)
+        mark = _mark(sql)
+        text, times, ats = _cut(sql, words, mark)
         with self._lock:
             shape = self._shapes.get(text)
             if shape is not None:
                 self._shapes.move_to_end(text)
         if shape is None:
             _check_words(words)
-            shape = _translate(sql, text)
+            shape = _translate(sql, text, mark)
             with self._lock:
                 self._shapes[text] = shape
                 while len(self._shapes) > _SHAPES_KEPT:
@@ -208,7 +195,15 @@ class Dialect:
         return Statement(shape, times, ats)
 
 
-def _cut(sql: str, words: list[Word]) -> tuple[str, tuple[str, ...], tuple[At, ...]]:
+def _mark(sql: str) -> str:
+    """A character for the gateway's own names, one that the statement does not hold: so no text is taken for a name."""
+    for mark in _MARKS:
+        if mark not in sql:
+            return mark
+    raise Refusal(Kind.PARSE, "Failure parsing the query: it holds too many control characters.", 0)
+
+
+def _cut(sql: str, words: list[Word], mark: str) -> tuple[str, tuple[str, ...], tuple[At, ...]]:
     """The text with marks for timestamps and AT clauses, and what stood there; every place keeps its offset."""
     times: list[str] = []
     ats: list[At] = []
@@ -216,11 +211,11 @@ def _cut(sql: str, words: list[Word]) -> tuple[str, tuple[str, ...], tuple[At, .
     done = 0
     index = 0
 
-    def put(start: int, end: int, mark: str) -> None:
+    def put(start: int, end: int, name: str) -> None:
         nonlocal done
         pieces.append(sql[done:start])
         # As long as what it stands for, as far as that goes: sqlglot's offsets stay those of the statement.
-        pieces.append(mark.ljust(end - start))
+        pieces.append(name.ljust(end - start))
         done = end
 
     while index < len(words):
@@ -229,14 +224,14 @@ def _cut(sql: str, words: list[Word]) -> tuple[str, tuple[str, ...], tuple[At, .
             found = _at_clause(words, index)
             if found is not None:
                 at, after, end = found
-                put(word.start, end, f'."{MARK}a{len(ats)}"')
+                put(word.start, end, f'."{mark}a{len(ats)}"')
                 ats.append(at)
                 index = after
                 continue
         if word.kind == "text" and (casted := _is_time(words, index)) is not None:
             literal = _time(word, casted)
             if literal is not None:
-                put(word.start, word.start + len(word.text), f"'{MARK}t{len(times)}'")
+                put(word.start, word.start + len(word.text), f"'{mark}t{len(times)}'")
                 times.append(literal)
         index += 1
     pieces.append(sql[done:])
@@ -315,14 +310,13 @@ def _at_clause(words: list[Word], index: int) -> tuple[At, int, int] | None:
 
 
 def _check_words(words: list[Word]) -> None:
-    """Refuse functions and signs that Dremio does not have."""
+    """Refuse functions that Dremio does not have, by the name that they are written with, quoted or not."""
     for index, word in enumerate(words[:-1]):
-        if word.kind != "word" or words[index + 1].text != "(":
+        if word.kind not in ("word", "name") or words[index + 1].text != "(":
             continue
-        if index and words[index - 1].text == ".":
-            continue
-        name = word.upper
-        if name in FUNCTIONS or name in SYNTAX:
+        name = word.plain.upper()
+        dotted = index > 0 and words[index - 1].text == "."
+        if not dotted and (name in FUNCTIONS or (word.kind == "word" and name in SYNTAX)):
             continue
         # `FROM (…) alias (a, b)` and `WITH name (a, b) AS`
         before = words[index - 1].upper if index else ""
@@ -386,30 +380,31 @@ class _Dialect(Dremio):
 _DREMIO = _Dialect()
 
 
-def _translate(sql: str, text: str) -> Shape:
+def _translate(sql: str, text: str, mark: str) -> Shape:
     try:
-        trees = [tree for tree in _DREMIO.parse(text, error_level=ErrorLevel.IMMEDIATE) if tree is not None]
+        found = [tree for tree in _DREMIO.parse(text, error_level=ErrorLevel.IMMEDIATE) if tree is not None]
+        if len(found) != 1 or not isinstance(found[0], exp.Query):
+            raise _encountered(sql.split(maxsplit=1)[0], 0)
+        tree: exp.Expr = found[0]
+        for select in tree.find_all(exp.Select):
+            select.set("hint", None)
+        trees.check(tree, sql)
+        for select in tree.find_all(exp.Select):
+            _name_columns(select)
+        names = resolve(tree, sql, mark)
+        result = rewrite(tree).sql("duckdb", identify=True, comments=False, unsupported_level=ErrorLevel.RAISE)
     except (ParseError, TokenError) as error:
-        raise _parse_refusal(error, sql) from None
-    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
-        raise _encountered(sql.split(maxsplit=1)[0], 0)
-    tree: exp.Expr = trees[0]
-    _check_tree(tree, sql)
-    for select in tree.find_all(exp.Select):
-        select.set("hint", None)
-        _name_columns(select)
-    relations = _take_relations(tree, sql)
-    tree = rewrite(tree)
-    try:
-        result = tree.sql("duckdb", identify=True, comments=False, unsupported_level=ErrorLevel.RAISE)
+        raise _parse_refusal(error, sql, mark) from None
     except UnsupportedError as error:
         raise validation(f"Not supported by the gateway: {str(error).partition(chr(10))[0]}") from None
-    return Shape(result, relations)
+    except RecursionError:
+        raise Refusal(Kind.PARSE, "Failure parsing the query: it is nested too deeply.", 0) from None
+    return Shape(result, names.relations, names.needs, mark)
 
 
-def _parse_refusal(error: ParseError | TokenError, sql: str) -> Refusal:
+def _parse_refusal(error: ParseError | TokenError, sql: str, mark: str) -> Refusal:
     details = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
-    near = str(details.get("highlight") or "").replace(MARK, "")
+    near = str(details.get("highlight") or "").replace(mark, "")
     line, column = details.get("line"), details.get("col")
     start = None
     if isinstance(line, int) and isinstance(column, int):
@@ -418,66 +413,6 @@ def _parse_refusal(error: ParseError | TokenError, sql: str) -> Refusal:
         start = sum(len(item) + 1 for item in lines[: line - 1]) + max(0, column - max(1, len(near)))
     what = f'encountered "{near}"' if near else "the statement breaks off"
     return Refusal(Kind.PARSE, f"Failure parsing the query: {what}.", start, max(1, len(near)))
-
-
-_NOT_IN_DREMIO: tuple[tuple[type[exp.Expr], str], ...] = (
-    (exp.TryCast, "TRY_CAST"),
-    (exp.Filter, "FILTER (WHERE …)"),
-    (exp.Lambda, "a lambda"),
-    (exp.TableSample, "TABLESAMPLE"),
-    (exp.Pivot, "PIVOT"),
-    (exp.Unnest, "UNNEST"),
-    (exp.Lateral, "LATERAL"),
-    (exp.Bracket, "an index in brackets"),
-    (exp.Placeholder, "a parameter"),
-    (exp.Parameter, "a parameter"),
-    (exp.Into, "INTO"),
-    (exp.Lock, "FOR UPDATE"),
-    (exp.Columns, "COLUMNS(…)"),
-)
-
-
-def _check_tree(tree: exp.Expr, sql: str) -> None:
-    for node in tree.walk():
-        for kind, name in _NOT_IN_DREMIO:
-            if isinstance(node, kind):
-                raise validation(f"{name} is not supported", *_place(node, sql))
-        if isinstance(node, exp.Identifier) and not node.quoted and node.name.upper() in RESERVED:
-            start, length = _place(node, sql)
-            raise Refusal(
-                Kind.PARSE,
-                f'Failure parsing the query: encountered "{node.name}", a reserved word: put it in double quotes.',
-                start,
-                length,
-            )
-        if isinstance(node, exp.With) and node.recursive:
-            raise validation("WITH RECURSIVE is not supported")
-        if isinstance(node, exp.Join) and (node.method or node.kind in ("SEMI", "ANTI")):
-            raise validation(f"{node.method or node.kind} JOIN is not supported")
-        if isinstance(node, exp.Window) and node.this.find(exp.Distinct):
-            raise validation("DISTINCT is not supported in a window function")
-        if isinstance(node, exp.Star) and any(node.args.get(key) for key in ("except", "except_", "replace", "rename")):
-            raise validation("* EXCEPT and * REPLACE are not supported")
-        if isinstance(node, exp.Distinct) and node.args.get("on"):
-            raise validation("DISTINCT ON is not supported")
-        if isinstance(node, exp.Group) and node.args.get("all"):
-            raise validation("GROUP BY ALL is not supported")
-        if isinstance(node, exp.Interval):
-            unit = str(node.args.get("unit") or "").upper().split(" ")[0].rstrip("S")
-            if unit not in ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"):
-                raise Refusal(Kind.PARSE, f"Failure parsing the query: INTERVAL has no unit {unit or 'here'}.", 0)
-        truncates = isinstance(node, exp.TimestampTrunc | exp.DateTrunc)
-        if truncates and not isinstance(node.args.get("unit"), exp.Literal | exp.Var):
-            raise validation("The unit of DATE_TRUNC must be a literal")
-
-
-def _place(node: exp.Expr, sql: str) -> tuple[int, int]:
-    """Offset and length of a node in the statement, as far as it is known."""
-    for item in node.walk():
-        start, end = item.meta.get("start"), item.meta.get("end")
-        if isinstance(start, int) and isinstance(end, int):
-            return start, end - start + 1
-    return 0, 1
 
 
 def place_of_name(name: str, sql: str) -> tuple[int, int]:
@@ -492,94 +427,3 @@ def _name_columns(select: exp.Select) -> None:
         if isinstance(item, exp.Alias | exp.Column | exp.Star) or item.is_star:
             continue
         item.replace(exp.alias_(item.copy(), f"EXPR${index}", quoted=True))
-
-
-# ---- tables and bounds ----------------------------------------------------------------------------------------------
-
-
-def _take_relations(tree: exp.Expr, sql: str) -> tuple[Relation, ...]:
-    """Replace each table by a mark. Names of WITH queries stay."""
-    named = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
-    for column in tree.find_all(exp.Column):
-        # `catalog.schema.table.column` is `table.column` here: the mark has the table's name as alias.
-        column.set("db", None)
-        column.set("catalog", None)
-    relations: list[Relation] = []
-    for table in list(tree.find_all(exp.Table)):
-        parts = table.parts
-        if not all(isinstance(part, exp.Identifier) for part in parts):
-            raise validation("Table functions are not supported", *_place(table, sql))
-        path = [part.name for part in parts]
-        at = None
-        if path[-1].startswith(MARK):
-            at = int(path.pop()[2:])
-        if at is None and len(path) == 1 and path[0].lower() in named:
-            continue
-        alias = table.args.get("alias") or exp.TableAlias(this=exp.to_identifier(path[-1], quoted=True))
-        if not alias.name:
-            alias.set("this", exp.to_identifier(path[-1], quoted=True))
-        bounds = _bounds(table, alias.name.lower(), path[-1])
-        mark = exp.Table(this=exp.to_identifier(f"{MARK}r{len(relations)}", quoted=True), alias=alias)
-        for key in ("joins", "laterals"):
-            if table.args.get(key):
-                mark.set(key, table.args[key])
-        table.replace(mark)
-        relations.append(Relation(tuple(path), at, bounds, _place(parts[len(path) - 1], sql)[0]))
-    return tuple(relations)
-
-
-_OPS: dict[type[exp.Expr], str] = {exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=", exp.EQ: "="}
-_MIRROR = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "=": "="}
-
-
-def _bounds(table: exp.Table, alias: str, name: str) -> tuple[Bound, ...]:
-    """Conditions on times, joined by AND in the WHERE of the query that reads the table.
-
-    They hold for its rows before any join too: a row that a comparison refuses, or that an outer join fills with NULL
-    in its stead, does not pass the WHERE.
-    """
-    parent = table.parent
-    if isinstance(parent, exp.Join):
-        parent = parent.parent
-    select = parent.parent if isinstance(parent, exp.From) else parent
-    if not isinstance(select, exp.Select) or not isinstance(where := select.args.get("where"), exp.Where):
-        return ()
-    sources = 1 + len(select.args.get("joins") or ())
-    columns = {column.name for column in TABLES[name.lower()].columns} if name.lower() in TABLES else set()
-
-    def own(node: exp.Expr) -> str | None:
-        if not isinstance(node, exp.Column):
-            return None
-        if node.table:
-            return node.name.lower() if node.table.lower() == alias else None
-        return node.name.lower() if sources == 1 or node.name.lower() in columns else None
-
-    found: list[Bound] = []
-    for condition in _conjuncts(where.this):
-        pairs: list[tuple[exp.Expr, str, exp.Expr]] = []
-        if isinstance(condition, exp.Between):
-            pairs = [(condition.this, ">=", condition.args["low"]), (condition.this, "<=", condition.args["high"])]
-        elif type(condition) in _OPS:
-            op = _OPS[type(condition)]
-            pairs = [(condition.this, op, condition.expression), (condition.expression, _MIRROR[op], condition.this)]
-        for left, op, right in pairs:
-            column, time = own(left), _time_index(right)
-            if column is not None and time is not None:
-                found.append(Bound(column, op, time))
-    return tuple(found)
-
-
-def _conjuncts(node: exp.Expr) -> Iterator[exp.Expr]:
-    if isinstance(node, exp.And):
-        yield from _conjuncts(node.left)
-        yield from _conjuncts(node.right)
-    elif isinstance(node, exp.Paren):
-        yield from _conjuncts(node.this)
-    else:
-        yield node
-
-
-def _time_index(node: exp.Expr) -> int | None:
-    if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.name.startswith(f"{MARK}t"):
-        return int(node.this.name[2:])
-    return None

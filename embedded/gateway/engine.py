@@ -1,9 +1,12 @@
-"""DuckDB, as the gateway runs it: in memory, offline, in UTC; it reads below the data directory and nothing else."""
+"""DuckDB, as the gateway runs it: in memory, offline, in UTC.
+
+A statement is planned by a DuckDB that has no files, no network and nothing of this machine to give, over tables
+without rows. Only what passes there is run, by another one that reads the folder of the tables' files and nothing else.
+"""
 
 from __future__ import annotations
 
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +17,20 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from embedded.gateway.dialect import place_of_name
-from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.wording import planning_refusal, running_refusal
 
 MAX_BATCH_ROWS = 4095
 """Dremio's exec.batch.records.max."""
 
 _WATCH_S = 0.1
+
+_CLOSED = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    # DuckDB takes a name that it does not know for a variable of the Python code around it.
+    "python_enable_replacements": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -47,14 +57,16 @@ class Engine:
         remote: Remote | None = None,
     ) -> None:
         self._timeout_s = timeout_s
+        self._planner = duckdb.connect(config={"threads": 1, "memory_limit": "64MB", **_CLOSED})
+        for setting in ("TimeZone = 'UTC'", "enable_external_access = false", "lock_configuration = true"):
+            self._planner.execute(f"SET GLOBAL {setting}")
         spill.parent.mkdir(parents=True, exist_ok=True)  # DuckDB makes the folder itself, at the first spill
         self._database = duckdb.connect(
             config={
                 "threads": threads,
                 "memory_limit": f"{memory_limit_mb}MB",
                 "temp_directory": str(spill),
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
+                **_CLOSED,
             }
         )
         for name in ("avro", "iceberg"):
@@ -79,13 +91,11 @@ class Engine:
 
     def describe(self, sql: str, original: str) -> list[tuple[str, str]]:
         """Name and DuckDB type of each column of the answer. Raises Refusal, in Dremio's words, for what cannot be."""
-        cursor = self._take()
         try:
-            return [(str(row[0]), str(row[1])) for row in cursor.execute(f"DESCRIBE {sql}").fetchall()]
+            with self._planner.cursor() as cursor:
+                return [(str(row[0]), str(row[1])) for row in cursor.execute(f"DESCRIBE {sql}").fetchall()]
         except duckdb.Error as error:
-            raise _planning_refusal(error, original) from None
-        finally:
-            self._idle.put(cursor)
+            raise planning_refusal(error, original) from None
 
     def execute(self, sql: str) -> None:
         """Run a statement of the gateway's own."""
@@ -93,7 +103,7 @@ class Engine:
         try:
             cursor.execute(sql)
         except duckdb.Error as error:
-            raise _running_refusal(error, None, self._timeout_s) from None
+            raise running_refusal(error, None, self._timeout_s) from None
         finally:
             self._idle.put(cursor)
 
@@ -108,7 +118,7 @@ class Engine:
             reader = cursor.execute(sql).to_arrow_reader(MAX_BATCH_ROWS)
             yield from reader
         except (duckdb.Error, pa.ArrowException) as error:
-            raise _running_refusal(error, watched.reason, self._timeout_s) from None
+            raise running_refusal(error, watched.reason, self._timeout_s) from None
         finally:
             # An interrupt meant for this statement must not reach the next one on this cursor.
             if self._watch.remove(watched):
@@ -206,49 +216,3 @@ def _secret(remote: Remote) -> str:
 
 def _text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-# ---- DuckDB's errors in Dremio's words ------------------------------------------------------------------------------
-
-
-def _planning_refusal(error: duckdb.Error, sql: str) -> Refusal:
-    text = str(error)
-    line = _first_line(text)
-    if match := re.search(r'Referenced column "([^"]+)" not found|does not have a column named "([^"]+)"', text):
-        name = match[1] or match[2]
-        return validation(f"Column '{name}' not found in any table", *place_of_name(name, sql))
-    if match := re.search(r'Referenced table "([^"]+)" not found', text):
-        return validation(f"Table '{match[1]}' not found", *place_of_name(match[1], sql))
-    if match := re.search(r'Ambiguous reference to column name "([^"]+)"', text):
-        return validation(f"Column '{match[1]}' is ambiguous", *place_of_name(match[1], sql))
-    if match := re.search(r'column "([^"]+)" must appear in the GROUP BY clause', text):
-        return validation(f"Expression '{match[1]}' is not being grouped", *place_of_name(match[1], sql))
-    if match := re.search(r"Function with name \"?(\w+)\"? does not exist", text):
-        name = match[1].upper()
-        return validation(f"No match found for function signature {name}(<arguments>)", *place_of_name(name, sql))
-    if match := re.search(r"argument types '(\w+)\((.*)\)'", text):
-        name = match[1].upper()
-        types = ", ".join(f"<{item.strip()}>" for item in match[2].split(","))
-        return validation(f"Cannot apply '{name}' to arguments of type '{name}({types})'", *place_of_name(name, sql))
-    if isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException):
-        return validation(line)
-    return _running_refusal(error, None, 0)
-
-
-def _running_refusal(error: Exception, reason: str | None, timeout_s: float) -> Refusal:
-    line = _first_line(str(error))
-    if reason == "timeout":
-        return Refusal(Kind.CANCELLED, f"Query was cancelled because it exceeded the runtime limit of {timeout_s:g} s")
-    if isinstance(error, duckdb.InterruptException):
-        return Refusal(Kind.CANCELLED, f"Query cancelled: {reason or 'interrupted'}")
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return Refusal(Kind.UNAVAILABLE, "RESOURCE ERROR: Query was cancelled because it exceeded the memory limits")
-    if isinstance(error, duckdb.IOException):
-        return Refusal(Kind.INTERNAL, f"DATA_READ ERROR: {line}")
-    if isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException | duckdb.OutOfRangeException):
-        return Refusal(Kind.INTERNAL, f"FUNCTION ERROR: {line}")
-    return Refusal(Kind.INTERNAL, f"SYSTEM ERROR: {line}")
-
-
-def _first_line(text: str) -> str:
-    return re.sub(r"^[A-Z][\w ]* Error: ", "", text.partition("\n")[0]).strip()

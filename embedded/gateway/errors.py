@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from enum import Enum, auto
+
+logger = logging.getLogger(__name__)
 
 
 class Kind(Enum):
@@ -55,6 +58,6 @@ def object_not_found(path: list[str], start: int | None = None, length: int = 1)
 
 
 def data_read(location: str, error: Exception) -> Refusal:
-    """Dremio's kind of sentence for a file that cannot be read."""
-    reason = str(error).partition("\n")[0]
-    return Refusal(Kind.INTERNAL, f"DATA_READ ERROR: {location} cannot be read: {reason}")
+    """Dremio's kind of sentence for a file that cannot be read. Which one, and why, is for whoever reads the log."""
+    logger.warning("%s cannot be read: %s: %s", location, type(error).__name__, str(error).partition("\n")[0])
+    return Refusal(Kind.INTERNAL, "DATA_READ ERROR: a file of a table cannot be read; the gateway's log names it")

@@ -7,6 +7,7 @@ deletes it first. Nessie itself knows all commits for ever.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 import time
@@ -23,6 +24,8 @@ from embedded.gateway.s3 import plain_reason, unavailable
 from lakehouse.dremio import NOTHING_PUBLISHED
 from lakehouse.nessie import MAIN, Logged, Nessie, NessieDown, NessieError, NessieGone
 from lakehouse.tables import CATALOG
+
+logger = logging.getLogger(__name__)
 
 POSITIONS = "ingest_positions"
 # Thinning may take a commit that was found good so long ago; its files outlive it by retention.sweep_age (2 min).
@@ -237,4 +240,7 @@ def _answering() -> Iterator[None]:
             reason = f"{reason.partition(' cannot be reached')[0]} does not answer: {plain_reason(error)}"
         raise unavailable(reason) from None
     except (NessieError, OSError) as error:
-        raise Refusal(Kind.INTERNAL, f"SOURCE_BAD_STATE ERROR: source {CATALOG}: {error}") from None
+        logger.warning("source %s cannot be read: %s: %s", CATALOG, type(error).__name__, error)
+        raise Refusal(
+            Kind.INTERNAL, f"SOURCE_BAD_STATE ERROR: source {CATALOG} cannot be read; the gateway's log says why"
+        ) from None

@@ -10,7 +10,7 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 from pyarrow import flight
@@ -28,9 +28,13 @@ _SLOW_S = 1.0
 class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight has no types
     """Serves from its construction on; `shutdown()` ends it."""
 
-    def __init__(self, location: str, sessions: Sessions, statements: Statements) -> None:
+    def __init__(
+        self, location: str, sessions: Sessions, statements: Statements, tls: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """`tls` is certificate and key, PEM; the location then begins with grpc+tls."""
         self._statements = statements
-        super().__init__(location, auth_handler=_NoPayload(), middleware={"caller": _Door(sessions)})
+        door = {"caller": _Door(sessions)}
+        super().__init__(location, auth_handler=_NoPayload(), middleware=door, tls_certificates=list(tls) or None)
 
     def get_flight_info(
         self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
@@ -101,8 +105,11 @@ def _stream(answer: Answer, first: list[pa.RecordBatch]) -> Iterator[pa.RecordBa
     try:
         yield from first
         yield from answer.batches
-    except Refusal as refusal:
-        raise _flight_error(refusal, answer.sql) from None
+    except Exception as error:
+        told = _outgoing(error, answer.sql)
+    else:
+        return
+    raise told from None
 
 
 def _session(context: flight.ServerCallContext) -> Session:
@@ -160,12 +167,17 @@ def _told[T](work: Callable[[], T], sql: str | Callable[[], str]) -> T:
     """The work's result; what goes wrong leaves as pyarrow's exception with Dremio's status and text."""
     try:
         return work()
-    except Refusal as refusal:
-        error = _flight_error(refusal, sql if isinstance(sql, str) else sql())
-    except Exception as unexpected:
-        logger.error("failed: %s: %s", type(unexpected).__name__, unexpected)
-        error = flight.FlightInternalError("SYSTEM ERROR: There was an error servicing your request.")
-    raise error from None
+    except Exception as error:
+        told = _outgoing(error, sql if isinstance(sql, str) else sql())
+    raise told from None
+
+
+def _outgoing(error: Exception, sql: str) -> Exception:
+    if isinstance(error, Refusal):
+        return _flight_error(error, sql)
+    logger.error("failed: %s: %s", type(error).__name__, error)
+    internal: Exception = flight.FlightInternalError("SYSTEM ERROR: There was an error servicing your request.")
+    return internal
 
 
 def _flight_error(refusal: Refusal, sql: str) -> Exception:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+import ssl
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from lakehouse.settings import Duration, Section
+from lakehouse.settings import DremioSettings, Duration, Section, UserError
 
 
 class GatewaySettings(Section, section="gateway"):
@@ -17,6 +20,11 @@ class GatewaySettings(Section, section="gateway"):
         "embedded", description="whose tables it answers from: embedded ingest's, or Nessie's in S3"
     )
     host: str = Field("127.0.0.1", description="address it listens on")
+    tls_certificate: Path | None = Field(None, description="PEM file of its certificate; empty: no TLS")
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's key")
+    insecure: bool = Field(
+        False, description="take the default password, or no TLS, where others than this machine can reach it"
+    )
     threads: int = Field(
         1, ge=1, le=64, description="of DuckDB beside the callers' own (count); 1 costs least for small answers"
     )
@@ -25,3 +33,44 @@ class GatewaySettings(Section, section="gateway"):
     files_on_disk: int = Field(1024, ge=16, description="copies of data files from S3 kept in the data directory (MB)")
     statement_timeout: Duration = Field(timedelta(seconds=60), description="a statement is cancelled after it")
     session_ttl: Duration = Field(timedelta(hours=2), description="a session unused for so long is forgotten")
+
+
+def check_door(settings: GatewaySettings, dremio: DremioSettings) -> None:
+    """Refuse what would let in anybody on the network, unless it is said to be meant. Raises UserError."""
+    if settings.insecure or _is_loopback(settings.host):
+        return
+    open_to = []
+    if dremio.password.get_secret_value() == DremioSettings.model_fields["password"].default.get_secret_value():
+        open_to.append("takes the default password (set dremio.password)")
+    if settings.tls_certificate is None:
+        open_to.append("sends passwords and rows in the clear (set gateway.tls_certificate and gateway.tls_key)")
+    if open_to:
+        raise UserError(
+            f"The gateway on {settings.host} can be reached from other machines and {' and '.join(open_to)}; "
+            "or set gateway.insecure to true where that is meant, behind a network of its own, say."
+        )
+
+
+def tls_pair(settings: GatewaySettings) -> list[tuple[bytes, bytes]]:
+    """Certificate and key for the server; empty without TLS. Raises UserError for files that do not go together."""
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if certificate is None and key is None:
+        return []
+    if certificate is None or key is None:
+        raise UserError("Settings 'gateway.tls_certificate' and 'gateway.tls_key' go together: set both or none.")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        return [(certificate.read_bytes(), key.read_bytes())]
+    except OSError as error:  # SSLError is one
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"gateway.tls_certificate {certificate} and gateway.tls_key {key} cannot be used: {reason}; "
+            "give a certificate and its key as PEM files."
+        ) from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -6,7 +6,10 @@ schema and the rows agree, and the ticket may be run again.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -14,16 +17,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
 import pyarrow as pa
 
 from embedded.gateway import commands, wire
 from embedded.gateway.ahead import Ahead
 from embedded.gateway.commits import Commit, Commits
-from embedded.gateway.dialect import At, Bound, Dialect, Relation, Statement, time_us
+from embedded.gateway.dialect import At, Dialect, Statement, time_us
 from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
 from embedded.gateway.errors import Kind, Refusal, data_read, object_not_found, validation
 from embedded.gateway.files import Files, LocalFiles
+from embedded.gateway.relations import Bound, Relation
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import Column, DataFile, Snapshot, Snapshots
 from lakehouse.dremio import NOTHING_PUBLISHED
@@ -31,6 +36,7 @@ from lakehouse.tables import CATALOG, SCHEMA
 
 _EMPTY = Commit(NOTHING_PUBLISHED, {})
 _PLANS_KEPT = 512
+_PROOF_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,14 @@ class Answer:
 class _Source:
     """A relation, resolved: `schema_key` stands for its columns, `empty` is a table expression with them, without rows.
 
-    Without a snapshot it is a table of INFORMATION_SCHEMA, and `empty` is that table itself.
+    `names` are its columns in small letters. Without a snapshot it is a table of INFORMATION_SCHEMA, and `empty` is
+    that table itself.
     """
 
     snapshot: Snapshot | None
     schema_key: str
     empty: str
+    names: frozenset[str]
 
 
 class _Head:
@@ -77,9 +85,20 @@ class _Head:
 
 
 class Statements:
-    """Plans and runs statements. May be used from many threads."""
+    """Plans and runs statements. May be used from many threads.
 
-    def __init__(self, commits: Commits, engine: Engine, rows_in_memory: int = 0, files: Files | None = None) -> None:
+    `ticket_key` proves that a ticket was made here: whoever starts with the same key runs the tickets of before.
+    """
+
+    def __init__(
+        self,
+        commits: Commits,
+        engine: Engine,
+        rows_in_memory: int = 0,
+        files: Files | None = None,
+        ticket_key: bytes | None = None,
+    ) -> None:
+        self._ticket_key = ticket_key or secrets.token_bytes(32)
         self._commits = commits
         self._engine = engine
         self._files = files or LocalFiles()
@@ -99,20 +118,17 @@ class Statements:
         if not isinstance(statement, Statement):
             ticket["head"] = head.commit.id
             table = commands.answer(statement, context, self._commits, head.commit, self.columns)
-            return Planned(table.schema, json.dumps(ticket).encode())
+            return Planned(table.schema, self._signed(ticket))
         found = [self._resolve(relation, statement.ats, context, head) for relation in statement.shape.relations]
         ticket["commits"] = [commit.id for commit, _ in found]
         schema = self._schema(statement, [source for _, source in found], sql)
-        return Planned(schema, json.dumps(ticket).encode())
+        return Planned(schema, self._signed(ticket))
 
     def run(self, ticket: bytes, gone: Callable[[], bool]) -> Answer:
         """The rows of a planned statement, at the commits it was planned for. Raises Refusal."""
-        try:
-            content = json.loads(ticket)
-            sql, context = str(content["sql"]), tuple(content["context"])
-            head_id, commit_ids = str(content.get("head")), content.get("commits")
-        except (ValueError, TypeError, KeyError):
-            raise Refusal(Kind.INTERNAL, "The ticket is not one of this server: plan the statement again.") from None
+        content = self._opened(ticket)
+        sql, context = str(content["sql"]), tuple(content["context"])
+        head_id, commit_ids = str(content.get("head")), content.get("commits", ())
         statement = self._dialect.read(sql)
         if not isinstance(statement, Statement):
             table = commands.answer(statement, context, self._commits, self._by_id(head_id, 0), self.columns)
@@ -124,6 +140,21 @@ class Statements:
         ]
         schema = self._schema(statement, sources, sql)
         return Answer(sql, schema, self._rows(statement, sources, schema, gone))
+
+    def _signed(self, content: dict[str, object]) -> bytes:
+        body = json.dumps(content).encode()
+        return self._proof(body) + body
+
+    def _opened(self, ticket: bytes) -> dict[str, Any]:
+        """What a ticket of this server says. Raises Refusal for any other."""
+        proof, body = ticket[:_PROOF_BYTES], ticket[_PROOF_BYTES:]
+        if not hmac.compare_digest(proof, self._proof(body)):
+            raise Refusal(Kind.INTERNAL, "The ticket is not one of this server: plan the statement again.")
+        content: dict[str, Any] = json.loads(body)
+        return content
+
+    def _proof(self, body: bytes) -> bytes:
+        return hmac.new(self._ticket_key, body, hashlib.sha256).digest()
 
     def _rows(
         self, statement: Statement, sources: list[_Source], schema: pa.Schema, gone: Callable[[], bool]
@@ -231,8 +262,8 @@ class Statements:
     def _source(self, relation: Relation, ats: tuple[At, ...], context: tuple[str, ...], commit: Commit) -> _Source:
         path = commands.full_path(relation.path, context)
         if len(path) == 2 and path[0].upper() == "INFORMATION_SCHEMA":
-            rows = commands.information(path[1].upper(), commit, self.columns)
-            return _Source(None, path[1].upper(), rows)
+            names, rows = commands.information(path[1].upper(), commit, self.columns)
+            return _Source(None, path[1].upper(), rows, frozenset(name.lower() for name in names))
         name = commands.table_name(path)
         location = commit.tables.get(name) if name else None
         if location is None:
@@ -265,6 +296,9 @@ class Statements:
             if known is not None:
                 self._schemas.move_to_end(key)
                 return known
+        for need in statement.shape.needs:
+            if not any(need.column.lower() in sources[number].names for number in need.relations):
+                raise need.refusal()
         query = statement.shape.filled([source.empty for source in sources], statement.times)
         schema = wire.schema_of(self._engine.describe(query, sql))
         with self._lock:
@@ -294,7 +328,8 @@ _TIMES = ("timestamptz", "timestamp")
 
 
 def _of(snapshot: Snapshot) -> _Source:
-    return _Source(snapshot, snapshot.schema_key, _empty_sql(snapshot.columns))
+    names = frozenset(column.name.lower() for column in snapshot.columns)
+    return _Source(snapshot, snapshot.schema_key, _empty_sql(snapshot.columns), names)
 
 
 def _duckdb_type(column: Column) -> str:

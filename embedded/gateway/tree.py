@@ -1,0 +1,246 @@
+"""What a statement may be made of, decided on its syntax tree.
+
+Every node must be of a kind that is listed here, every function one that Dremio has: what is not known is refused, so
+that nothing reaches the engine because nobody thought of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlglot import exp
+
+from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.words import FUNCTIONS, RESERVED
+
+# The functions of words.py, as sqlglot reads them: those that it has no class for are Anonymous and go by their name.
+_FUNCTION_NODES: frozenset[type[exp.Expr]] = frozenset(
+    {
+        exp.Abs, exp.Acos, exp.Anonymous, exp.ApproxDistinct, exp.Ascii, exp.Asin, exp.Atan, exp.Atan2, exp.Avg,
+        exp.BitwiseAndAgg, exp.BitwiseOrAgg, exp.Case, exp.Cast, exp.Ceil, exp.Chr, exp.Coalesce, exp.Concat, exp.Corr,
+        exp.Cos, exp.Cot, exp.Count, exp.CovarPop, exp.CovarSamp, exp.CumeDist, exp.CurrentDate, exp.CurrentTimestamp,
+        exp.DateTrunc, exp.Day, exp.DayOfMonth, exp.DayOfYear, exp.Degrees, exp.DenseRank, exp.EndsWith, exp.Exp,
+        exp.Extract, exp.FirstValue, exp.Floor, exp.Greatest, exp.Hour, exp.If, exp.Initcap, exp.Lag, exp.LastDay,
+        exp.LastValue, exp.Lead, exp.Least, exp.Left, exp.Length, exp.Ln, exp.Log, exp.LogicalAnd, exp.LogicalOr,
+        exp.Lower, exp.MD5, exp.Max, exp.Median, exp.Min, exp.Minute, exp.Mod, exp.Month, exp.NthValue, exp.Ntile,
+        exp.Nullif, exp.Pad, exp.PercentRank, exp.PercentileCont, exp.PercentileDisc, exp.Pi, exp.Pow, exp.Quarter,
+        exp.Radians, exp.Rank, exp.RegexpReplace, exp.Repeat, exp.Replace, exp.Reverse, exp.Right, exp.Round,
+        exp.RowNumber, exp.Second, exp.Sign, exp.Sin, exp.SplitPart, exp.Sqrt, exp.StartsWith, exp.Stddev,
+        exp.StddevPop, exp.StddevSamp, exp.StrPosition, exp.Substring, exp.Sum, exp.Tan, exp.TimestampTrunc,
+        exp.Translate, exp.Trim, exp.Trunc, exp.Upper, exp.Variance, exp.VariancePop, exp.Week, exp.Year,
+    }
+)  # fmt: skip
+
+_SYNTAX_NODES: frozenset[type[exp.Expr]] = frozenset(
+    {
+        # queries
+        exp.CTE, exp.Cube, exp.Except, exp.Fetch, exp.From, exp.Group, exp.GroupingSets, exp.Having, exp.Intersect,
+        exp.Join, exp.Limit, exp.LimitOptions, exp.Offset, exp.Order, exp.Ordered, exp.Qualify, exp.Rollup, exp.Select,
+        exp.Subquery, exp.Table, exp.TableAlias, exp.Union, exp.Values, exp.Where, exp.Window, exp.WindowSpec, exp.With,
+        exp.WithinGroup,
+        # names and values
+        exp.Alias, exp.Boolean, exp.Column, exp.DataType, exp.DataTypeParam, exp.Distinct, exp.Dot,
+        exp.Identifier, exp.Interval, exp.IntervalSpan, exp.Literal, exp.Null, exp.Paren, exp.Star, exp.Tuple, exp.Var,
+        # signs and conditions
+        exp.Add, exp.All, exp.And, exp.Any, exp.Between, exp.DPipe, exp.Div, exp.EQ, exp.Escape, exp.Exists, exp.GT,
+        exp.GTE, exp.ILike, exp.In, exp.Is, exp.LT, exp.LTE, exp.Like, exp.Mul, exp.NEQ, exp.Neg, exp.Not,
+        exp.NullSafeEQ, exp.NullSafeNEQ, exp.Or, exp.Sub,
+    }
+)  # fmt: skip
+
+_TYPES = frozenset(
+    {
+        exp.DType.BIGINT, exp.DType.BINARY, exp.DType.BOOLEAN, exp.DType.CHAR, exp.DType.DATE, exp.DType.DECIMAL,
+        exp.DType.DOUBLE, exp.DType.FLOAT, exp.DType.INT, exp.DType.SMALLINT, exp.DType.TEXT, exp.DType.TIME,
+        exp.DType.TIMESTAMP, exp.DType.TINYINT, exp.DType.VARBINARY, exp.DType.VARCHAR,
+    }
+)  # fmt: skip
+
+_PARTS = frozenset(
+    """YEAR QUARTER MONTH WEEK DAY HOUR MINUTE SECOND DOW DOY ISODOW ISOYEAR EPOCH DECADE CENTURY MILLENNIUM
+    MILLISECOND MILLISECONDS MICROSECOND MICROSECONDS DAYOFWEEK DAYOFYEAR""".split()  # noqa: SIM905  # a list of words
+)
+_INTERVALS = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
+
+# What a table of a statement may carry; anything else (a sample, a version, ONLY …) is syntax of other engines.
+_TABLE_ARGS = frozenset({"this", "db", "catalog", "alias", "joins"})
+_SELECT_ARGS = frozenset(
+    """expressions from_ joins where group having qualify order limit offset distinct with_ windows hint
+    operation_modifiers""".split()  # noqa: SIM905
+)
+
+# How refusals name what people write.
+_CALLED: dict[str, str] = {
+    "TryCast": "TRY_CAST",
+    "Filter": "FILTER (WHERE …)",
+    "Lambda": "a lambda",
+    "TableSample": "TABLESAMPLE",
+    "Bracket": "an index in brackets",
+    "Placeholder": "a parameter",
+    "Parameter": "a parameter",
+    "Into": "INTO",
+    "Lock": "FOR UPDATE",
+    "Columns": "COLUMNS(…)",
+    "AtTimeZone": "AT TIME ZONE",
+}
+
+
+def check(tree: exp.Expr, sql: str) -> None:
+    """Refuse what Dremio does not have, and what the gateway does not know. Raises Refusal."""
+    for node in tree.walk():
+        kind = type(node)
+        if kind not in _SYNTAX_NODES:
+            _check_function(node, sql)
+        if kind in _RULES:
+            _RULES[kind](node, sql)
+
+
+def _check_function(node: exp.Expr, sql: str) -> None:
+    kind = type(node)
+    if kind in _FUNCTION_NODES and not (
+        isinstance(node, exp.Anonymous) and (node.name.upper() not in FUNCTIONS or isinstance(node.this, exp.Expr))
+    ):
+        return
+    if isinstance(node, exp.Func) and kind.__name__ not in _CALLED:
+        name = (node.name if isinstance(node, exp.Anonymous) else node.sql_name()).upper()
+        raise validation(f"No match found for function signature {name}(<arguments>)", *place(node, sql))
+    raise validation(f"{_CALLED.get(kind.__name__, kind.__name__.upper())} is not supported", *place(node, sql))
+
+
+def _identifier(node: exp.Expr, sql: str) -> None:
+    if not node.args.get("quoted") and node.name.upper() in RESERVED:
+        start, length = place(node, sql)
+        raise Refusal(
+            Kind.PARSE,
+            f'Failure parsing the query: encountered "{node.name}", a reserved word: put it in double quotes.',
+            start,
+            length,
+        )
+
+
+def _with(node: exp.Expr, sql: str) -> None:
+    if node.args.get("recursive"):
+        raise validation("WITH RECURSIVE is not supported")
+    names: set[str] = set()
+    for cte in node.expressions:
+        name = cte.alias.lower()
+        if name in names:
+            raise validation(f"Duplicate name '{cte.alias}' in WITH", *place(cte.args["alias"], sql))
+        names.add(name)
+        if cte.args.get("materialized") is not None or cte.args.get("key_expressions"):
+            raise validation("MATERIALIZED is not supported")
+
+
+def _join(node: exp.Expr, sql: str) -> None:
+    method, kind, side = (str(node.args.get(key) or "") for key in ("method", "kind", "side"))
+    if method or kind not in ("", "INNER", "CROSS", "OUTER") or side not in ("", "LEFT", "RIGHT", "FULL"):
+        raise validation(f"{method or kind or side} JOIN is not supported")
+    if node.args.get("global_") or node.args.get("hint") or node.args.get("match_condition"):
+        raise validation("This kind of JOIN is not supported")
+
+
+def _window(node: exp.Expr, sql: str) -> None:
+    if node.this is not None and node.this.find(exp.Distinct):
+        raise validation("DISTINCT is not supported in a window function")
+
+
+def _star(node: exp.Expr, sql: str) -> None:
+    if any(node.args.values()):
+        raise validation("* EXCEPT and * REPLACE are not supported")
+
+
+def _distinct(node: exp.Expr, sql: str) -> None:
+    if node.args.get("on"):
+        raise validation("DISTINCT ON is not supported")
+
+
+def _group(node: exp.Expr, sql: str) -> None:
+    if node.args.get("all"):
+        raise validation("GROUP BY ALL is not supported")
+
+
+def _interval(node: exp.Expr, sql: str) -> None:
+    unit = str(node.args.get("unit") or "").upper().split(" ")[0].rstrip("S")
+    if unit not in _INTERVALS:
+        raise Refusal(Kind.PARSE, f"Failure parsing the query: INTERVAL has no unit {unit or 'here'}.", 0)
+
+
+def _truncation(node: exp.Expr, sql: str) -> None:
+    if not isinstance(node.args.get("unit"), exp.Literal | exp.Var):
+        raise validation("The unit of DATE_TRUNC must be a literal")
+
+
+def _extract(node: exp.Expr, sql: str) -> None:
+    if node.name.upper() not in _PARTS:
+        raise validation(f"'{node.name}' is not a part of a time", *place(node, sql))
+
+
+def _type(node: exp.Expr, sql: str) -> None:
+    if node.this not in _TYPES or node.args.get("nested"):
+        name = node.sql() if not isinstance(node.this, exp.DType) else node.this.value
+        raise validation(f"Type {name} is not supported", *place(node, sql))
+
+
+def _dot(node: exp.Expr, sql: str) -> None:
+    """A path of more than three names is a table's only: `catalog.schema.table AT …`."""
+    top = node
+    while isinstance(top.parent, exp.Dot):
+        top = top.parent
+    names = all(isinstance(item, exp.Identifier | exp.Dot) for item in node.iter_expressions())
+    if not isinstance(top.parent, exp.Table) or not names:
+        function = node.find(exp.Func)
+        if function is not None:
+            name = (function.name if isinstance(function, exp.Anonymous) else function.sql_name()).upper()
+            raise validation(f"No match found for function signature {name}(<arguments>)", *place(node, sql))
+        raise validation("A field of a column is not supported", *place(node, sql))
+
+
+def _table(node: exp.Expr, sql: str) -> None:
+    if not isinstance(node, exp.Table) or not all(isinstance(part, exp.Identifier) for part in node.parts):
+        raise validation("Table functions are not supported", *place(node, sql))
+    _only(node, _TABLE_ARGS, sql)
+
+
+def _select(node: exp.Expr, sql: str) -> None:
+    _only(node, _SELECT_ARGS, sql)
+
+
+def _only(node: exp.Expr, known: frozenset[str], sql: str) -> None:
+    for key, value in node.args.items():
+        if value and key not in known:
+            raise validation(f"{key.strip('_').upper()} is not supported here", *place(node, sql))
+
+
+_RULES = {
+    exp.Identifier: _identifier,
+    exp.With: _with,
+    exp.Join: _join,
+    exp.Window: _window,
+    exp.Star: _star,
+    exp.Distinct: _distinct,
+    exp.Group: _group,
+    exp.Interval: _interval,
+    exp.TimestampTrunc: _truncation,
+    exp.DateTrunc: _truncation,
+    exp.Extract: _extract,
+    exp.DataType: _type,
+    exp.Dot: _dot,
+    exp.Table: _table,
+    exp.Select: _select,
+}
+
+
+def place(node: exp.Expr, sql: str) -> tuple[int, int]:
+    """Offset and length of a node in the statement, as far as it is known."""
+    for item in node.walk():
+        start, end = item.meta.get("start"), item.meta.get("end")
+        if isinstance(start, int) and isinstance(end, int):
+            return start, end - start + 1
+    return 0, 1
+
+
+def queries_of(node: exp.Expr) -> Iterator[exp.Query]:
+    """The queries inside an expression, without those inside them."""
+    for item in node.walk(prune=lambda one: isinstance(one, exp.Query)):
+        if isinstance(item, exp.Query):
+            yield item
