@@ -1,14 +1,19 @@
-"""Times of the log beside this machine's clock, which of the two is wrong nobody can tell."""
+"""Times of the log beside this machine's clock. Which of the two is wrong nobody can tell: it is said, and nothing that
+is judged by time takes one that lies ahead."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 logger = logging.getLogger("tillwatch.clock")
 
 CLOCK_SLACK = timedelta(seconds=60)
 """Two clocks that differ by more are worth a word."""
+SHOWN = timedelta(hours=1)
+"""How long readers show that a clock was ahead."""
 
 
 class ClockAhead:
@@ -19,15 +24,14 @@ class ClockAhead:
 
     def note(self, topic: str, messages: int, ahead: timedelta) -> None:
         """Messages of a batch whose log time lay over CLOCK_SLACK ahead, the worst of them by `ahead`."""
+        seconds = ahead.total_seconds()
         if topic not in self._most:
             logger.warning(
-                "%s: %d messages have a log time up to %s ahead of this machine's clock; they are taken as received "
-                "when they are read. Set right the clock of what writes the log, or this one.",
-                topic,
-                messages,
-                ahead - timedelta(microseconds=ahead.microseconds),
+                "%s; they count as received when they were read. Set right the clock of what writes the log, or this "
+                "one.",
+                _words(messages, topic, seconds),
             )
-        self._most[topic] = max(ahead.total_seconds(), self._most.get(topic, 0.0))
+        self._most[topic] = max(seconds, self._most.get(topic, 0.0))
 
     def figures(self) -> list[tuple[str, str, float]]:
         """(topic, metric, value) as a row of pipeline_metrics has them."""
@@ -36,3 +40,17 @@ class ClockAhead:
     def clear(self) -> None:
         """It was reported."""
         self._most.clear()
+
+
+def clock_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What the answer to `clock_ahead` says, for people; nothing where no clock was ahead."""
+    told = sorted((row for row in rows if row["messages"]), key=lambda row: -float(row["ahead_s"]))
+    if not told:
+        return ""
+    topics = ", ".join(row["topic"] for row in told)
+    return f"in the last hour {_words(sum(row['messages'] for row in told), topics, told[0]['ahead_s'])}"
+
+
+def _words(messages: float, topics: str, seconds: float) -> str:
+    span = f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
+    return f"{messages:,.0f} messages of {topics} had a log time up to {span} ahead of ingest's clock"

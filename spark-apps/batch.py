@@ -409,7 +409,8 @@ class Pipeline:
         for row in of_topic.to_pylist():
             self._note_ahead(draft, row["topic"], row["count_all"], row["received_at_max"])
         place = rows.schema.get_field_index("received_at")
-        rows = rows.set_column(place, "received_at", pc.min_element_wise(times, read_at)).filter(rows["log_time"])
+        times = pc.if_else(pc.greater(times, read_at), read_at, times)
+        rows = rows.set_column(place, "received_at", times).filter(rows["log_time"])
         minutes = rows.select(["topic", "reason"]).append_column(
             "minute", pc.floor_temporal(rows["received_at"], unit="minute")
         )

@@ -68,8 +68,16 @@ def brought_back(state: State, now: datetime) -> State:
 
 
 def _brought_back(row: RuleState, limit: datetime, minute: datetime) -> RuleState:
-    names = ("judged_to", "pending_since", "inside_since", "newest_received_at")
-    return replace(row, **{name: minute for name in names if (time := getattr(row, name)) is not None and time > limit})
+    def back(time: datetime | None) -> datetime | None:
+        return minute if time is not None and time > limit else time
+
+    return replace(
+        row,
+        judged_to=back(row.judged_to),
+        pending_since=back(row.pending_since),
+        inside_since=back(row.inside_since),
+        newest_received_at=back(row.newest_received_at),
+    )
 
 
 def state_rows(state: State, updated_at: datetime) -> list[dict[str, Any]]:
