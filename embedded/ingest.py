@@ -279,7 +279,7 @@ class Ingest:
         started = time.perf_counter()
         begun_at = time.monotonic()
         clock = self._clock()
-        ingested_at = max(clock, self._newest_ingested)
+        ingested_at = self._clock_ahead.ingested_at(clock, self._newest_ingested)
         sequence = self.catalog.sequence + 1
         positions = {topic: replace(position) for topic, position in self.positions.items()}
         changes: dict[str, _Change] = {}

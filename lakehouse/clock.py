@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 logger = logging.getLogger("tillwatch.clock")
@@ -21,6 +21,7 @@ class ClockAhead:
 
     def __init__(self) -> None:
         self._most: dict[str, float] = {}
+        self._went_back = False
 
     def note(self, topic: str, messages: int, ahead: timedelta) -> None:
         """Messages of a batch whose log time lay over CLOCK_SLACK ahead, the worst of them by `ahead`."""
@@ -33,6 +34,18 @@ class ClockAhead:
             )
         self._most[topic] = max(seconds, self._most.get(topic, 0.0))
 
+    def ingested_at(self, now: datetime, newest: datetime) -> datetime:
+        """The time of a publish after one at `newest`: it never goes back, and where the clock did this is said."""
+        if newest - now > CLOCK_SLACK and not self._went_back:
+            self._went_back = True
+            logger.warning(
+                "this machine's clock went back from %s to %s UTC; until it is there again, rows have the first of the "
+                "two as ingested_at, and a start is refused.",
+                f"{newest:%Y-%m-%d %H:%M:%S}",
+                f"{now:%Y-%m-%d %H:%M:%S}",
+            )
+        return max(now, newest)
+
     def figures(self) -> list[tuple[str, str, float]]:
         """(topic, metric, value) as a row of pipeline_metrics has them."""
         return [(topic, "clock_ahead_seconds", seconds) for topic, seconds in self._most.items()]
@@ -40,6 +53,7 @@ class ClockAhead:
     def clear(self) -> None:
         """It was reported."""
         self._most.clear()
+        self._went_back = False
 
 
 def clock_words(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -348,7 +348,7 @@ class Pipeline:
         now = datetime.now(UTC)
         return Draft(
             now,
-            max(now, self._newest_ingested),
+            self._clock_ahead.ingested_at(now, self._newest_ingested),
             {partition: replace(position) for partition, position in self.positions.items()},
             received=dict(self._received),
         )

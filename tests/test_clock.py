@@ -130,7 +130,9 @@ def test_a_clock_of_years_ahead_keeps_no_letter_from_being_sent_again_once_it_is
     assert [row["event_key"] for row in shop.rows("clicks_processed")] == ["right"]
 
 
-def test_a_machine_whose_clock_jumps_ahead_and_back_goes_on_at_once(shop: Shop) -> None:
+def test_a_machine_whose_clock_jumps_ahead_and_back_goes_on_at_once(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     shop.click()
     shop.publish()
     with clock_ahead(shop):
@@ -144,6 +146,7 @@ def test_a_machine_whose_clock_jumps_ahead_and_back_goes_on_at_once(shop: Shop) 
     assert alert["received_at"] == shop.now
     assert told(shop) == [(Kind.FIRST, None)]
     assert judged_to(shop) <= shop.now + MINUTE
+    assert "clock went back from 2026-03-03 14:00:00 to 2026-03-02 12:00:10 UTC" in caplog.text
     shop.pass_time(5 * MINUTE)
     shop.ingest.publish(heartbeat=True)
     assert len(alerts(shop, "RESOLVED")) == 1
