@@ -202,7 +202,7 @@ class Ingest:
             self.positions[topic] = Position(row["next_offset"], read_to, row["first_event_at"])
         # KPIs were made up to the as_of of the last publish, whatever log that was read from.
         reads = [row["read_to"] for row in rows]
-        self._as_of = min(*reads, now) if reads and None not in reads else None
+        self._as_of = min(reads) if reads and None not in reads else None
 
     def _skip_lost(self) -> None:
         """Positions before the log's first offset: what lies between is lost; say so and go on."""

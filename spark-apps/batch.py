@@ -252,7 +252,7 @@ class Pipeline:
             self.positions[partition] = position
         # KPIs were made up to the as_of of the last publish, whatever log that was read from.
         reads = [row["read_to"] for row in rows]
-        self._as_of = min(*reads, now) if reads and None not in reads else None
+        self._as_of = min(reads) if reads and None not in reads else None
         read_before = {row["topic"] for row in rows if row["cluster_id"] == self._logs.get(row["topic"])}
         for (topic, _), position in self.positions.items():
             if topic in read_before and position.read_to is None:

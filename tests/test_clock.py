@@ -179,8 +179,9 @@ def test_what_an_older_version_stored_of_a_clock_ahead_is_healed_by_the_next_pub
     shop.restart()
     shop.pass_time(15 * SECOND)
     shop.click()
-    shop.publish()
+    shop.ingest.publish(heartbeat=True)
     assert as_of(shop) == shop.now
+    assert figures(shop, "late")["clicks_topic"] == 0
     shop.pass_time(5 * MINUTE)
     shop.ingest.publish(heartbeat=True)
     assert len(alerts(shop, "RESOLVED")) == 1
@@ -188,6 +189,21 @@ def test_what_an_older_version_stored_of_a_clock_ahead_is_healed_by_the_next_pub
     assert users["window_end"] <= shop.now
     assert users["active_users_approx"] == 1
     assert judged_to(shop) <= shop.now + MINUTE
+
+
+def test_what_a_clock_ahead_writes_counts_in_the_minutes_in_which_it_is_read(shop: Shop) -> None:
+    """Else no rule about what cannot be read would hear of it."""
+    shop.pass_time(12 * SECOND)
+    shop.click()
+    shop.publish()
+    for _ in range(3):
+        shop.pass_time(MINUTE)
+        with clock_ahead(shop):
+            for _ in range(30):
+                shop.message("clicks_topic", b"?")
+        shop.publish()
+    (alert,) = shop.rows("alerts")
+    assert alert["description"] == "100 % of clicks_topic cannot be read, over 5 % for 2 min"
 
 
 def test_only_what_lies_far_ahead_is_brought_back() -> None:
