@@ -67,4 +67,5 @@ def clock_words(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def _words(messages: float, topics: str, seconds: float) -> str:
     span = f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
-    return f"{messages:,.0f} messages of {topics} had a log time up to {span} ahead of ingest's clock"
+    many = f"{messages:,.0f} message{'' if messages == 1 else 's'}"
+    return f"{many} of {topics} had a log time up to {span} ahead of ingest's clock"

@@ -227,3 +227,4 @@ def test_the_words_name_the_topics_and_the_farthest() -> None:
         "clock"
     )
     assert clock_words(rows[1:2]) == ""
+    assert clock_words([rows[0] | {"messages": 1.0}]).startswith("in the last hour 1 message of orders_topic had")

@@ -392,3 +392,11 @@ def test_a_clock_that_was_ahead_is_said_for_an_hour_and_seldom_asked_for(dremio:
     dremio.publish(NOON + timedelta(minutes=2))
     poller.poll()
     assert hub.snapshot.clock_ahead == ""
+
+
+def test_a_fatal_of_a_clock_ahead_is_open_now_and_not_when_its_time_comes(dremio: FakeDremio) -> None:
+    dremio.alert(NOON + timedelta(hours=26), "i-1", received_at=NOON, ingested_at=NOON)
+    dremio.publish(NOON)
+    rows = snapshot_of(dremio).answers["incidents"].table.to_pylist()
+    (incident,) = incidents_of(rows, timedelta(hours=1))
+    assert (incident.state, incident.touched_at) == ("open", NOON)

@@ -17,6 +17,8 @@ MINUTES_SHOWN = 60
 LIST_ROWS = 12
 CLOCK_EVERY = timedelta(seconds=15)
 INCIDENT_SPAN = timedelta(hours=24)
+ANY_AHEAD = timedelta(days=10_000)
+"""A FATAL of a clock that is ahead is news now, not when its time comes."""
 INCIDENTS_SHOWN = 200
 
 
@@ -33,7 +35,7 @@ def whole_minute(moment: datetime) -> datetime:
 
 def ask_frame(ask: Ask, as_of: datetime, held: Mapping[str, Answer], _counted: Sequence[str]) -> None:
     """What every tab shows: the open incidents are counted in the navigation; whether a clock was ahead."""
-    ask("incidents", since=as_of - INCIDENT_SPAN, until=as_of + TILE_SPAN, most=INCIDENTS_SHOWN)
+    ask("incidents", since=as_of - INCIDENT_SPAN, until=as_of + ANY_AHEAD, most=INCIDENTS_SHOWN)
     before = held.get("clock_ahead")
     # Ingest reports once a minute. Nearer to another as_of either way: it goes back when a clock is set right.
     if before is None or abs(as_of - before.as_of) >= CLOCK_EVERY:
