@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from console.feed.hub import Hub
+from console.feed.incidents import incidents_of
+from console.feed.poller import Poller
 from embedded.ingest import micros
 from lakehouse.alerting import RuleState
 from lakehouse.alerting.state import CLOCK, brought_back
@@ -17,6 +20,7 @@ from lakehouse.clock import clock_words
 from lakehouse.settings import AlertsSettings
 from notifier.policy import Alert, Kind, Muted, Target, in_order, plan, to_ms
 from tests.conftest import NOON, Shop
+from tests.fake_dremio import FakeDremio
 
 AHEAD = timedelta(hours=26)
 SECOND = timedelta(seconds=1)
@@ -228,3 +232,56 @@ def test_the_words_name_the_topics_and_the_farthest() -> None:
     )
     assert clock_words(rows[1:2]) == ""
     assert clock_words([rows[0] | {"messages": 1.0}]).startswith("in the last hour 1 message of orders_topic had")
+
+
+# ---- what readers show
+
+
+@pytest.fixture
+def dremio() -> Iterator[FakeDremio]:
+    fake = FakeDremio()
+    yield fake
+    fake.close()
+
+
+class Somebody:
+    """Has the Overview open."""
+
+    watches = "overview"
+    present = True
+
+    def wake(self) -> None: ...
+
+
+def a_poller(dremio: FakeDremio) -> tuple[Hub, Poller]:
+    """The console's feed with one viewer."""
+    hub = Hub()
+    hub.join(Somebody())
+    return hub, Poller(dremio, hub, refresh_s=1, idle_refresh_s=15, counted_statuses=("CREATED",))
+
+
+def test_a_clock_that_was_ahead_is_said_for_an_hour_and_seldom_asked_for(dremio: FakeDremio) -> None:
+    dremio.clock_ahead(NOON - timedelta(minutes=59), "errors_topic", 12, 93_600.0)
+    dremio.publish(NOON)
+    hub, poller = a_poller(dremio)
+    poller.poll()
+    assert hub.snapshot.clock_ahead.endswith(
+        "12 messages of errors_topic had a log time up to 26.0 h ahead of ingest's clock"
+    )
+    for seconds in range(1, 15):
+        dremio.publish(NOON + timedelta(seconds=seconds))
+        poller.poll()
+    assert dremio.asked.count("clock_ahead") == 1
+    dremio.publish(NOON + timedelta(minutes=2))
+    poller.poll()
+    assert hub.snapshot.clock_ahead == ""
+
+
+def test_a_fatal_of_a_clock_ahead_is_open_now_and_not_when_its_time_comes(dremio: FakeDremio) -> None:
+    dremio.alert(NOON + timedelta(hours=26), "i-1", received_at=NOON, ingested_at=NOON)
+    dremio.publish(NOON)
+    hub, poller = a_poller(dremio)
+    poller.poll()
+    rows = hub.snapshot.answers["incidents"].table.to_pylist()
+    (incident,) = incidents_of(rows, timedelta(hours=1))
+    assert (incident.state, incident.touched_at) == ("open", NOON)

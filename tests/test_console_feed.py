@@ -373,30 +373,3 @@ def test_a_drill_down_stays_on_its_commit_for_its_cadence() -> None:
 def test_the_feed_knows_no_panel_and_the_live_charts_no_holoviews(package: str, forbidden: str) -> None:
     code = f"import sys, {package}; sys.exit({forbidden!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_a_clock_that_was_ahead_is_said_for_an_hour_and_seldom_asked_for(dremio: FakeDremio) -> None:
-    dremio.clock_ahead(NOON - timedelta(minutes=59), "errors_topic", 12, 93_600.0)
-    dremio.publish(NOON)
-    hub = Hub()
-    hub.join(Somebody())
-    poller = a_poller(dremio, hub)
-    poller.poll()
-    assert hub.snapshot.clock_ahead.endswith(
-        "12 messages of errors_topic had a log time up to 26.0 h ahead of ingest's clock"
-    )
-    for seconds in range(1, 15):
-        dremio.publish(NOON + timedelta(seconds=seconds))
-        poller.poll()
-    assert dremio.asked.count("clock_ahead") == 1
-    dremio.publish(NOON + timedelta(minutes=2))
-    poller.poll()
-    assert hub.snapshot.clock_ahead == ""
-
-
-def test_a_fatal_of_a_clock_ahead_is_open_now_and_not_when_its_time_comes(dremio: FakeDremio) -> None:
-    dremio.alert(NOON + timedelta(hours=26), "i-1", received_at=NOON, ingested_at=NOON)
-    dremio.publish(NOON)
-    rows = snapshot_of(dremio).answers["incidents"].table.to_pylist()
-    (incident,) = incidents_of(rows, timedelta(hours=1))
-    assert (incident.state, incident.touched_at) == ("open", NOON)

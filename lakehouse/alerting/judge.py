@@ -43,7 +43,7 @@ type Received = tuple[ErrorEvent, datetime]
 class Moment:
     """What is known of the logs at one batch or tick. Topics may be left out where nothing is known.
 
-    now: wall clock; no other time here lies past it.
+    now: wall clock when the batch or tick began.
     read_to: log time up to which a topic is in, the smallest over its partitions.
     received: received_at of the newest event this batch holds of a topic (any kind of event).
     first_event_at: event time of a topic's earliest event ever.
