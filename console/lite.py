@@ -174,6 +174,8 @@ def draw(snapshot: Snapshot, parts: Mapping[str, Parts], currency: str, zone: tz
         if health == "waiting":
             st.info(sentence(words))
         return
+    if snapshot.clock_ahead:
+        st.warning(sentence(snapshot.clock_ahead))
     # Not columns: a phone would show them one under the other.
     with st.container(horizontal=True):
         for key, name in TILES.items():

@@ -206,6 +206,7 @@ class Session:
             "viewers": max(1, self.hub.viewers),
             "error": snapshot.error,
             "failed": dict(snapshot.failed),
+            "clock": snapshot.clock_ahead,
             "open": open_incidents,
             "polled": snapshot.polled_at is not None,
         }

@@ -40,6 +40,7 @@ from lakehouse.alerting import (
     state_rows,
 )
 from lakehouse.alerting.judge import CLOSING_DELAY
+from lakehouse.clock import CLOCK_SLACK, ClockAhead
 from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
 from lakehouse.kpis import kpi_sql
 from lakehouse.maintenance import BYTES_OF_A_MERGED_FILE, Maintenance
@@ -63,7 +64,6 @@ from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table, arrow_sche
 
 logger = logging.getLogger("tillwatch.ingest")
 
-CLOCK_SLACK = timedelta(seconds=60)
 LOW_RATE = 50  # events/s below which publishes come half as often
 METRICS_EVERY = 60.0  # s
 TICK = 1.0  # s
@@ -161,6 +161,7 @@ class Ingest:
         self._tally = Tally(lookback)
         self._counts: Counter[tuple[str, str]] = Counter()
         self._counts_since = time.monotonic()
+        self._clock_ahead = ClockAhead()
         self._spans = metrics.Spans()
         self._unreadable: dict[str, list[tuple[datetime, datetime]]] = {}
         self._skip_lost()
@@ -197,7 +198,8 @@ class Ingest:
                     f"{topic} was read up to offset {row['next_offset']}, but the event log ends at {end}: it is not "
                     "the log these tables were made from; restore it, or move events.db away to start a new one."
                 )
-            self.positions[topic] = Position(row["next_offset"], row["read_to"], row["first_event_at"])
+            read_to = None if row["read_to"] is None else min(row["read_to"], now)
+            self.positions[topic] = Position(row["next_offset"], read_to, row["first_event_at"])
         # KPIs were made up to the as_of of the last publish, whatever log that was read from.
         reads = [row["read_to"] for row in rows]
         self._as_of = min(reads) if reads and None not in reads else None
@@ -277,7 +279,7 @@ class Ingest:
         started = time.perf_counter()
         begun_at = time.monotonic()
         clock = self._clock()
-        ingested_at = max(clock, self._newest_ingested)
+        ingested_at = self._clock_ahead.ingested_at(clock, self._newest_ingested)
         sequence = self.catalog.sequence + 1
         positions = {topic: replace(position) for topic, position in self.positions.items()}
         changes: dict[str, _Change] = {}
@@ -295,13 +297,15 @@ class Ingest:
             end = self._log.bounds(topic)[1]
             position = positions[topic]
             records = self._log.read(topic, position.next_offset, self._parts.ingest.batch_rows)
+            read_at = self._clock()
             if records:
-                received[topic] = records[-1].received_at
+                received_at = self._received_by(read_at, topic, records, counts)
+                received[topic] = max(received_at)
                 position.next_offset = records[-1].offset + 1
                 read = self._decode(topic, records)
                 dead += [(topic, record, rejected) for record, rejected in read.rejected]
-                received_at = [record.received_at for record in records]
-                self._tally.add(topic, received_at, [record.received_at for record, _ in read.rejected])
+                rejected_at = [min(record.received_at, read_at) for record, _ in read.rejected]
+                self._tally.add(topic, received_at, rejected_at)
                 counts[topic, "bad"] += len(read.rejected)
                 rows, hashes, times = self._new_rows(topic, read, ingested_at, counts)
                 if rows.num_rows:
@@ -309,20 +313,21 @@ class Ingest:
                     first = moment(int(times.min()))
                     position.first_event_at = min(first, position.first_event_at or first)
                     if topic == "errors_topic":
-                        alerting = self._alerting(read)
+                        alerting = self._alerting(read, read_at)
             if position.next_offset >= end:
                 newest = max(asked, received.get(topic, EPOCH))
             else:
                 newest = received.get(topic, position.read_to or EPOCH)
                 more = True
-            position.read_to = max(newest, position.read_to or EPOCH)
+            # No later than now, or a clock that was ahead for a moment would mute the rules until that time comes.
+            position.read_to = min(max(newest, position.read_to or EPOCH), read_at)
         decoded = time.perf_counter()
 
         as_of = min(position.read_to for position in positions.values() if position.read_to is not None)
         kpis = self._kpis(touched, as_of, ingested_at, changes, remember)
         computed = time.perf_counter()
 
-        alerts, state = self._judge(positions, ingested_at, received, alerting, kpis)
+        alerts, state = self._judge(positions, clock, received, alerting, kpis)
         self._append("alerts", [asdict(a) | {"ingested_at": ingested_at} for a in alerts], changes)
         self._append(
             "dead_letters",
@@ -378,6 +383,7 @@ class Ingest:
             self._counts.clear()
             self._counts_since = measured
             self._spans.clear()
+            self._clock_ahead.clear()
         events = sum(counts.values())
         self._rate.append((begun_at, events))
         if events:
@@ -392,6 +398,20 @@ class Ingest:
         metrics.show_lag({(topic, 0): rows for topic, rows in self._lag(positions).items()})
         logger.debug("publish %d %s: %d events in %.3f s", sequence, commit_id[:8], events, done - started)
         return more
+
+    def _received_by(
+        self, read_at: datetime, topic: str, records: Sequence[Record], counts: Counter[tuple[str, str]]
+    ) -> list[datetime]:
+        """received_at of each record, of one from a clock ahead the time of reading; counts those far ahead."""
+        times = [record.received_at for record in records]
+        newest = max(times)
+        if newest <= read_at:
+            return times
+        if newest - read_at > CLOCK_SLACK:
+            ahead = sum(time - read_at > CLOCK_SLACK for time in times)
+            counts[topic, "clock_ahead"] += ahead
+            self._clock_ahead.note(topic, ahead, newest - read_at)
+        return [min(time, read_at) for time in times]
 
     def _decode(self, topic: str, records: Sequence[Record]) -> _Rows:
         rows = _Rows()
@@ -552,10 +572,10 @@ class Ingest:
             for name in sources:
                 self._duckdb.unregister(name)
 
-    def _alerting(self, read: _Rows) -> list[tuple[ErrorEvent, datetime]]:
+    def _alerting(self, read: _Rows, read_at: datetime) -> list[tuple[ErrorEvent, datetime]]:
         wanted = alerting_events(self._parts.rules)
         return [
-            (event, record.received_at)
+            (event, min(record.received_at, read_at))
             for event, record in zip(read.events, read.records, strict=True)
             if isinstance(event, ErrorEvent) and wanted(event)
         ]
@@ -659,7 +679,7 @@ class Ingest:
         figures += [(topic, "log_end", float(self._log.bounds(topic)[1])) for topic in positions]
         if heartbeat:
             figures.append(("", "heartbeat", 1.0))
-        figures += self._spans.means()
+        figures += self._spans.means() + self._clock_ahead.figures()
         return [
             {"measured_at": now, "topic": topic, "metric": name, "value": value, "ingested_at": now}
             for topic, name, value in figures
@@ -675,7 +695,8 @@ class Ingest:
     def _maintain(self) -> None:
         """Merge, expire, thin and sweep; what it did is published as a row of maintenance_runs."""
         started = time.perf_counter()
-        now = max(self._clock(), self._newest_ingested)
+        # The clock, not ingested_at: after that was ahead, what is young would go as if it were old.
+        now = self._clock()
         open_incidents = {row.incident_id for row in self._state.values() if row.incident_id is not None}
         run = self.maintenance.run(micros(now), open_incidents)
         kept = self._parts.retention
@@ -687,12 +708,13 @@ class Ingest:
         if not run.did_something:
             return
         changes = {name: _Change(added, removed) for name, (added, removed) in run.changes.items()}
-        self._append("maintenance_runs", [run.row(now, time.perf_counter() - started)], changes)
-        self._replace("ingest_positions", self._position_rows(self.positions, now), changes)
+        ingested_at = max(now, self._newest_ingested)
+        self._append("maintenance_runs", [run.row(ingested_at, time.perf_counter() - started)], changes)
+        self._replace("ingest_positions", self._position_rows(self.positions, ingested_at), changes)
         sequence = self.catalog.sequence + 1
         staged = [self._stage(name, change, sequence) for name, change in changes.items()]
         self.catalog.publish(staged, micros(self._as_of) if self._as_of else None)
-        self._newest_ingested = now
+        self._newest_ingested = ingested_at
         for hours in self._hours.values():
             hours.clear()
         pa.default_memory_pool().release_unused()

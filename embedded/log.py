@@ -1,6 +1,7 @@
 """The event log of the embedded default: what Kafka is elsewhere, as one SQLite file that many processes write.
 
-One partition a topic. Offsets count from 0 without gaps; received_at never decreases within a topic.
+One partition a topic. Offsets count from 0 without gaps; received_at never decreases within a topic, but after a clock
+that was over a minute ahead.
 Appending is lakehouse.sinks.EventLogSink's; reading and trimming are here.
 """
 
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from lakehouse.clock import CLOCK_SLACK
 from lakehouse.sinks import connect_log
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -84,25 +86,34 @@ class EventLog:
             return
 
     def trim(self, topic: str, before_offset: int, before: datetime) -> int:
-        """Delete messages with an offset below before_offset that came before `before`; how many they were."""
+        """Delete messages with an offset below before_offset that came before `before`; how many they were.
+
+        One of a clock that was ahead, which the newest message shows, goes with the older ones after it: its own time
+        may be years away.
+        """
         limit = (before - _EPOCH) // _US
-        first, end = self.bounds(topic)
-        start, end = first, min(before_offset, end)
-        while first < end:
-            cut = min(first + _TRIM_ROWS, end)
-            kept = self._connection.execute(
-                "SELECT min(offset) FROM log WHERE topic = ? AND offset >= ? AND offset < ? AND received_at >= ?",
-                (topic, first, cut, limit),
-            ).fetchone()[0]
-            cut = cut if kept is None else kept
-            if cut > first:
-                self._delete(topic, cut)
-            first = cut
-            if kept is not None:
-                break
-        if first > start:
-            self._give_back()
-        return first - start
+        start, end = self.bounds(topic)
+        newest = self._one("SELECT last_received_at FROM heads WHERE topic = ?", topic) or 0
+        kept = self._one(
+            "SELECT offset FROM log WHERE topic = ? AND offset >= ? AND offset < ? AND received_at BETWEEN ? AND ? "
+            "ORDER BY offset LIMIT 1",
+            *(topic, start, min(before_offset, end), limit, newest + CLOCK_SLACK // _US),
+        )
+        old = self._one(
+            "SELECT offset FROM log WHERE topic = ? AND offset >= ? AND offset < ? AND received_at < ? "
+            "ORDER BY offset DESC LIMIT 1",
+            *(topic, start, min(before_offset, end) if kept is None else kept, limit),
+        )
+        if old is None:
+            return 0
+        for cut in (*range(start + _TRIM_ROWS, old + 1, _TRIM_ROWS), old + 1):
+            self._delete(topic, cut)
+        self._give_back()
+        return old + 1 - start
+
+    def _one(self, sql: str, *values: object) -> int | None:
+        found = self._connection.execute(sql, values).fetchone()
+        return found[0] if found else None
 
     def _delete(self, topic: str, before_offset: int) -> None:
         self._connection.execute("BEGIN IMMEDIATE")

@@ -10,15 +10,18 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from lakehouse.clock import CLOCK_SLACK
 from lakehouse.settings import KafkaSettings, Shared, UserError, open_data_dir
 from lakehouse.topics import KafkaDown, KafkaLog, Topic, TopicRefused
 
 logger = logging.getLogger(__name__)
 
 LOG_FILE = "events.db"
+_SLACK_US = CLOCK_SLACK // timedelta(microseconds=1)
 _WAIT_S = 10.0
 """How long one who opens or writes the event log waits for the others."""
 
@@ -88,7 +91,8 @@ def connect_log(path: Path) -> sqlite3.Connection:
 class EventLogSink:
     """Appends to the event log; many may, from many processes. A flush is one transaction.
 
-    received_at is the time of the flush, but never before that of the topic's last message.
+    received_at is the time of the flush, but never before that of the topic's last message; unless that lies over
+    CLOCK_SLACK ahead of the clock, which was wrong then and must not make the log's time stand still until it comes.
     `delivered` counts what is in the log, by topic.
     """
 
@@ -150,7 +154,9 @@ class EventLogSink:
         found = self._connection.execute(
             "SELECT next_offset, last_received_at FROM heads WHERE topic = ?", (topic,)
         ).fetchone()
-        return [0, now] if found is None else [found[0], max(now, found[1])]
+        if found is None:
+            return [0, now]
+        return [found[0], now if found[1] - now > _SLACK_US else max(now, found[1])]
 
     def close(self) -> None:
         try:

@@ -204,7 +204,9 @@ ALERTS = Table(
         Column("threshold", "double", "the rule's limit", "as the rule says", required=False),
         Column("summary", "string", "what is wrong, for people", required=False),
         Column("runbook_url", "string", "what to do about it", required=False),
-        Column("received_at", "timestamptz", "log time of its event, or the window's end"),
+        Column(
+            "received_at", "timestamptz", "log time of its event, at most the time it was read at; or the window's end"
+        ),
         Column("ingested_at", "timestamptz", "when its publish was made; never goes back"),
     ),
     event_time="alert_timestamp",
@@ -246,7 +248,7 @@ INGEST_POSITIONS = Table(
         Column("topic", "string", "which topic"),
         Column("source_partition", "int", "which partition"),
         Column("next_offset", "long", "first offset that is not in"),
-        Column("read_to", "timestamptz", "log time up to which all is in", required=False),
+        Column("read_to", "timestamptz", "log time up to which all is in, at most its publish's time", required=False),
         Column("first_event_at", "timestamptz", "event time of the topic's earliest event", required=False),
         Column("updated_at", "timestamptz", "when its publish was made"),
     ),
@@ -283,7 +285,8 @@ PIPELINE_METRICS = Table(
         Column(
             "metric",
             "string",
-            "good bad duplicate key_conflict late lag log_end lost heartbeat; "
+            "good bad duplicate key_conflict late lag log_end lost heartbeat; clock_ahead: log times over 60 s ahead "
+            "of the time they were read at, clock_ahead_seconds: the most of that; "
             "batch_seconds, PHASE_seconds: mean of the batches since the row before",
         ),
         Column("value", "double", "the figure", "count or seconds"),

@@ -262,15 +262,14 @@ def _read(
 
 
 def _chosen(since: str, topic: list[str] | None, reason: list[str] | None) -> dead_letters.Chosen:
-    # Now and a minute: the log's clock may be ahead of this one.
-    until = datetime.now(UTC) + timedelta(minutes=1)
+    # To the end of time: the log's clock may have been ahead by any span.
+    until = datetime(9999, 12, 31, tzinfo=UTC)
     reasons = tuple(Reason)
     for text in reason or ():
         if text not in reasons:
             raise UserError(f"--reason is '{text}'; expected one of {', '.join(reasons)}.")
-    return dead_letters.Chosen(
-        until - _duration("--since", since), until, _topics("--topic", topic) or TOPICS, tuple(reason or reasons)
-    )
+    begin = datetime.now(UTC) - _duration("--since", since)
+    return dead_letters.Chosen(begin, until, _topics("--topic", topic) or TOPICS, tuple(reason or reasons))
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from lakehouse import metrics
 from lakehouse.alerting import Moment, Rule, State, due, evaluate, state_from_rows, state_rows
 from lakehouse.alerting.judge import CLOSING_DELAY
 from lakehouse.alerting.watch import Tally, Watch
+from lakehouse.clock import CLOCK_SLACK, ClockAhead
 from lakehouse.events import TOPICS, ErrorEvent
 from lakehouse.files import LiveFile
 from lakehouse.kpis import kpi_sql
@@ -55,7 +56,6 @@ from watch import LogWatch, Outages, Partition, Seen
 
 logger = logging.getLogger("tillwatch.driver")
 
-CLOCK_SLACK = timedelta(seconds=60)
 METRICS_EVERY = 60.0  # s
 WINDOW = 5  # minutes of active_users_per_window
 MERGE_AT = 16  # small files of one level and hour that become one
@@ -126,6 +126,8 @@ class Fresh:
 class Draft:
     """What a publish will be made of, while it is being made."""
 
+    read_at: datetime
+    """This machine's clock: no message was received later than this, whatever its log time says."""
     ingested_at: datetime
     positions: dict[Partition, Position]
     added: dict[str, list[LiveFile]] = field(default_factory=dict)
@@ -197,6 +199,7 @@ class Pipeline:
         self._lost_counts: Counter[tuple[str, str]] = Counter()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._counts_since = time.monotonic()
+        self._clock_ahead = ClockAhead()
         self._spans = metrics.Spans()
         self._read_positions(first)
         self._state: State = state_from_rows(store.rows("rule_state").to_pylist())
@@ -242,7 +245,8 @@ class Pipeline:
                     f"log ends at {ends.end}: it is not the log these tables were made from; restore it, or make the "
                     "topic anew (it is then read from its beginning, and events already stored are told by their keys)."
                 )
-            position = Position(row["next_offset"], row["read_to"], row["first_event_at"])
+            read_to = None if row["read_to"] is None else min(row["read_to"], now)
+            position = Position(row["next_offset"], read_to, row["first_event_at"])
             if position.next_offset < ends.first:
                 self._lose(partition, position, ends)
             self.positions[partition] = position
@@ -341,8 +345,10 @@ class Pipeline:
             self.lock.release()
 
     def _draft(self) -> Draft:
+        now = datetime.now(UTC)
         return Draft(
-            max(datetime.now(UTC), self._newest_ingested),
+            now,
+            self._clock_ahead.ingested_at(now, self._newest_ingested),
             {partition: replace(position) for partition, position in self.positions.items()},
             received=dict(self._received),
         )
@@ -397,7 +403,14 @@ class Pipeline:
 
     def _note_received(self, draft: Draft, rows: pa.Table) -> None:
         """The newest log time of each topic and partition, and what came in each minute of the log."""
-        rows = rows.filter(rows["log_time"])
+        times, read_at = rows["received_at"], pa.scalar(draft.read_at, pa.timestamp("us", "UTC"))
+        ahead = rows.filter(pc.greater(times, pa.scalar(draft.read_at + CLOCK_SLACK, read_at.type)))
+        of_topic = ahead.group_by("topic").aggregate([([], "count_all"), ("received_at", "max")])
+        for row in of_topic.to_pylist():
+            self._note_ahead(draft, row["topic"], row["count_all"], row["received_at_max"])
+        place = rows.schema.get_field_index("received_at")
+        times = pc.if_else(pc.greater(times, read_at), read_at, times)
+        rows = rows.set_column(place, "received_at", times).filter(rows["log_time"])
         minutes = rows.select(["topic", "reason"]).append_column(
             "minute", pc.floor_temporal(rows["received_at"], unit="minute")
         )
@@ -407,6 +420,11 @@ class Pipeline:
         newest = rows.group_by(["topic", "source_partition"]).aggregate([("received_at", "max")])
         for row in newest.to_pylist():
             self._note(draft, row["topic"], row["source_partition"], row["received_at_max"])
+
+    def _note_ahead(self, draft: Draft, topic: str, messages: int, newest: datetime) -> None:
+        """Messages whose time, the log's or their producer's, lies far ahead."""
+        draft.counts[topic, "clock_ahead"] += messages
+        self._clock_ahead.note(topic, messages, newest - draft.read_at)
 
     def _note(self, draft: Draft, topic: str, partition: int, received_at: datetime) -> None:
         draft.received[topic] = max(received_at, draft.received.get(topic, EPOCH))
@@ -460,7 +478,7 @@ class Pipeline:
 
         draft.accept.append(remember)
         if topic == "errors_topic":
-            draft.alerting += alerting(new.filter(new["alerting"]))
+            draft.alerting += alerting(new.filter(new["alerting"]), draft.read_at)
 
     def _note_first(self, draft: Draft, topic: str, new: pa.Table) -> None:
         first = new.group_by("source_partition").aggregate([("event_at", "min")])
@@ -578,11 +596,16 @@ class Pipeline:
 
     def _spark_figures(self, decoded: DataFrame, draft: Draft) -> dict[str, Span]:
         """Counts, newest log times and each topic's span of event times; a row a partition and minute is collected."""
+        read_at = transforms.instant(draft.read_at)
+        far = F.col("stored_at") > transforms.instant(draft.read_at + CLOCK_SLACK)
         figures = (
-            decoded.withColumn("received_at", F.when(F.col("log_time"), F.col("received_at")))
+            decoded.withColumn("stored_at", F.col("received_at"))
+            .withColumn("received_at", F.when(F.col("log_time"), F.least("received_at", read_at)))
             .groupBy("topic", "source_partition", transforms.minute_of("received_at").alias("minute"))
             .agg(
                 F.max("received_at").alias("received_at"),
+                F.sum(far.cast("long")).alias("ahead"),
+                F.max("stored_at").alias("stored_at"),
                 F.count("*").alias("messages"),
                 F.sum(F.col("reason").isNotNull().cast("long")).alias("bad"),
                 F.min("event_at").alias("low"),
@@ -596,6 +619,8 @@ class Pipeline:
             if row["minute"] is not None:
                 self._tally.count(topic, row["minute"], row["messages"], row["bad"])
                 self._note(draft, topic, row["source_partition"], row["received_at"])
+            if row["ahead"]:
+                self._note_ahead(draft, topic, row["ahead"], row["stored_at"])
             draft.counts[topic, "bad"] += row["bad"]
             if row["low"] is not None:
                 held = spans.get(topic, Span(row["low"], row["high"], 0))
@@ -641,7 +666,7 @@ class Pipeline:
         self._spark_append(table.name, transforms.raw_rows(new.rows, table, draft.ingested_at), draft)
         if new.topic == "errors_topic":
             # As many as a batch may hold messages (spark.batch_rows): incidents are told in order, by one judge.
-            draft.alerting += alerting(new.rows.where("alerting").toArrow())
+            draft.alerting += alerting(new.rows.where("alerting").toArrow(), draft.read_at)
 
     def _spark_append(self, name: str, rows: DataFrame, draft: Draft) -> None:
         rows.writeTo(transforms.table_name(TABLES[name])).append()
@@ -745,6 +770,9 @@ class Pipeline:
             position = draft.positions.setdefault(partition, Position(ends.first, self._as_of))
             if position.next_offset >= ends.end:
                 position.read_to = max(seen.asked_at, position.read_to or EPOCH)
+            if position.read_to is not None:
+                # Or a clock that was ahead for a moment would mute the rules until that time comes.
+                position.read_to = min(position.read_to, datetime.now(UTC))
 
     def _publish(self, draft: Draft, started: float, heartbeat: bool = False) -> None:
         """Judge, stage, publish; then remember it."""
@@ -790,6 +818,7 @@ class Pipeline:
             self._counts.clear()
             self._counts_since = measured
             self._spans.clear()
+            self._clock_ahead.clear()
         seconds = time.perf_counter() - started
         if draft.counts:
             self._spans.add(draft.phases, seconds)
@@ -831,15 +860,15 @@ class Pipeline:
         }
         unreadable = {
             topic: [*self._lost.get(topic, ()), *spans]
-            for topic, spans in self._watch.unreadable(draft.ingested_at).items()
+            for topic, spans in self._watch.unreadable(draft.read_at).items()
         } or dict(self._lost)
         moment_ = Moment(
-            now=draft.ingested_at,
+            now=draft.read_at,
             read_to={topic: read for topic, read in read_to.items() if read is not None},
             received=draft.received,
             first_event_at={topic: min(first) for topic, first in firsts.items() if first},
             unreadable=unreadable,
-            unwatched=self._judged.look(draft.ingested_at),
+            unwatched=self._judged.look(draft.read_at),
             read=self._tally.counts,
         )
         kpis = {
@@ -922,7 +951,7 @@ class Pipeline:
         figures += [(topic, name, float(rows)) for (topic, name), rows in sums.items()]
         if heartbeat:
             figures.append(("", "heartbeat", 1.0))
-        figures += self._spans.means()
+        figures += self._spans.means() + self._clock_ahead.figures()
         at = draft.ingested_at
         return [
             {"measured_at": at, "topic": topic, "metric": name, "value": value, "ingested_at": at}
@@ -937,8 +966,9 @@ class Pipeline:
         self._maintained_at = time.monotonic()
         draft = self._draft()
         open_incidents = {row.incident_id for row in self._state.values() if row.incident_id is not None}
-        run = self._maintenance.run(micros(draft.ingested_at), open_incidents)
-        swept = self._sweep.next(micros(draft.ingested_at), self.store.head)
+        # The clock, not ingested_at: after that was ahead, what is young would go as if it were old.
+        run = self._maintenance.run(micros(draft.read_at), open_incidents)
+        swept = self._sweep.next(micros(draft.read_at), self.store.head)
         run.commits_expired, run.files_deleted, run.bytes_deleted = astuple(swept)
         if not run.did_something:
             return
@@ -985,14 +1015,14 @@ def mergeable(files: Any, added: Sequence[LiveFile], removed: Sequence[LiveFile]
     return []
 
 
-def alerting(rows: pa.Table) -> list[tuple[ErrorEvent, datetime]]:
-    """The events of rows of DECODED that alert, in log order, with their received_at."""
+def alerting(rows: pa.Table, read_at: datetime) -> list[tuple[ErrorEvent, datetime]]:
+    """The events of rows of DECODED that alert, in log order, with their received_at: when they were read at last."""
     ordered = rows.sort_by([("source_partition", "ascending"), ("source_offset", "ascending")])
     names = ("event_key", "error_id", "service_name", "error_message", "severity")
     return [
         (
             ErrorEvent(**{name: row[name] for name in names}, error_ts=row["event_at"], produced_at=row["produced_at"]),
-            row["received_at"],
+            min(row["received_at"], read_at),
         )
         for row in ordered.select([*names, "event_at", "produced_at", "received_at"]).to_pylist()
     ]

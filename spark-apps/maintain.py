@@ -55,12 +55,13 @@ def maintain(store: Store, retention: RetentionSettings, sweep: NessieSweep) -> 
     positions: Rows = store.rows("ingest_positions").to_pylist()
     if not positions:
         raise UserError("There is nothing to maintain: no driver has published anything yet.")
-    at = max(datetime.now(UTC), *(row["updated_at"] for row in positions))
+    now = datetime.now(UTC)
+    at = max(now, *(row["updated_at"] for row in positions))
     state = state_from_rows(store.rows("rule_state").to_pylist())
     open_incidents = {row.incident_id for row in state.values() if row.incident_id is not None}
     maintenance = Maintenance(store, retention)
     while True:
-        run = maintenance.run(micros(at), open_incidents)
+        run = maintenance.run(micros(now), open_incidents)
         if not run.changes:
             break
         _publish(store, positions, at, {name: Change(added, removed) for name, (added, removed) in run.changes.items()})

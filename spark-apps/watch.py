@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from lakehouse import metrics
+from lakehouse.alerting.watch import until
 from lakehouse.events import TOPICS
 from lakehouse.settings import UserError
 from lakehouse.topics import Ends, KafkaLog
@@ -58,7 +59,7 @@ class Outages:
     def spans(self, now: datetime) -> list[tuple[datetime, datetime]]:
         """Those of the last minutes, the one that lasts included."""
         with self._lock:
-            self._spans = [span for span in self._spans if span[1] > now - REMEMBERED]
+            self._spans = until(self._spans, now, REMEMBERED)
             if self._failing_since is None:
                 return list(self._spans)
             return [*self._spans, (self._failing_since, max(now, self._failing_since))]
@@ -90,7 +91,8 @@ class LogWatch:
     @property
     def readable(self) -> bool:
         """Whether the last question was answered, and lately."""
-        return not self._outages.lasts and datetime.now(UTC) - self._seen.asked_at < timedelta(seconds=10)
+        # Either way: a clock that was put back makes the answer look new for as long.
+        return not self._outages.lasts and abs(datetime.now(UTC) - self._seen.asked_at) < timedelta(seconds=10)
 
     def unreadable(self, now: datetime) -> dict[str, list[tuple[datetime, datetime]]]:
         """Spans of the last minutes in which the topics could not be read, the one that lasts included."""

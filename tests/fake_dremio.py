@@ -112,6 +112,11 @@ class FakeDremio:
         defaults |= {"produced_at": at, "ingested_at": at}
         self.insert("errors_processed", **(defaults | values))
 
+    def clock_ahead(self, at: datetime, topic: str, messages: int, seconds: float) -> None:
+        """What ingest reported of log times ahead of its clock."""
+        for metric, value in (("clock_ahead", float(messages)), ("clock_ahead_seconds", seconds)):
+            self.insert("pipeline_metrics", measured_at=at, topic=topic, metric=metric, value=value, ingested_at=at)
+
     def alert(
         self, at: datetime, incident: str, status: str = "FIRING", service: str = "payments", **values: Any
     ) -> None:

@@ -26,6 +26,7 @@ ALL = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
 def a_console() -> Running:
     """The shared parts on a seeded shop, polled once for the Overview."""
     dremio, hub = FakeDremio(), Hub()
+    dremio.clock_ahead(NOON, "errors_topic", 12, 93_600.0)
     a_shop(dremio, NOON)
     poller = Poller(dremio, hub, refresh_s=1, idle_refresh_s=15, counted_statuses=ALL, now=lambda: NOON)
     asker = Asker(dremio)
@@ -64,6 +65,7 @@ def test_the_page_itself_carries_the_first_tiles() -> None:
     assert {"tile.revenue", "spark.revenue", "list.latest_orders", "list.incidents", "head"} <= set(parts)
     assert parts["tile.revenue"]["produced_at"].endswith("Z")
     assert parts["head"]["open"] == 1
+    assert "12 messages of errors_topic" in parts["head"]["clock"]
 
 
 def test_a_page_that_is_closed_is_let_go() -> None:

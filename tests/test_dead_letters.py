@@ -194,6 +194,16 @@ def run(*words: str, text: str | None = None) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def test_the_list_has_what_a_clock_ahead_received(today: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    today.pass_time(timedelta(days=20))
+    today.click(datetime.now(UTC))
+    today.publish()
+    letters = asked(today)
+    monkeypatch.setattr(command, "Dremio", lambda _settings: letters)
+    code, listed = run("list", "--reason", "STALE_TIME")
+    assert (code, listed.partition("\n")[0]) == (0, "1 dead letters of the last 1d:")
+
+
 def test_from_the_list_over_an_editor_back_into_the_tables(today: Shop, tmp_path: Path) -> None:
     code, listed = run("list")
     assert code == 0

@@ -299,6 +299,9 @@ def test_a_part_that_hangs_does_not_hold_status_up(shared: Shared) -> None:
         (status.Data("c0ffee" * 6, NOON, {}, {"orders": 1234}), {}, "1.5 s old · all up to 12:20:00 UTC is in"),
         (status.Data("c0ffee" * 6, NOON, {"a": 90, "b": 5}, {}), {"a": 100, "b": 5}, "10 events of the log"),
         (status.Data("c0ffee" * 6, NOON, {}, {"orders": 1234}), {}, "orders 1,234"),
+        (status.Data("c0ffee" * 6, NOON + timedelta(hours=26), {}, {}), {}, "26.0 h ahead of this machine's clock ·"),
+        (status.Data("c0ffee" * 6, NOON + timedelta(seconds=5), {}, {}), {}, "0.0 s old ·"),
+        (status.Data("c0ffee" * 6, NOON, {}, {}, "a clock was ahead"), {}, "clock     a clock was ahead"),
     ],
 )
 def test_status_says_how_old_the_data_is(data: object, log_ends: dict[str, int], told: str) -> None:

@@ -168,6 +168,17 @@ def test_data_that_no_heartbeat_renewed_is_called_stale(dremio: Watched) -> None
     assert page.warning[0].value.startswith("Ingest is down or cannot read")
 
 
+def test_a_clock_that_was_ahead_is_said_while_the_feeds_are_ok(dremio: Watched) -> None:
+    now = now_utc()
+    dremio.clock_ahead(now - timedelta(minutes=9), "errors_topic", 12, 93_600.0)
+    dremio.publish(now + timedelta(milliseconds=1))
+    page = opened()
+    assert "all feeds ok" in html_of(page)
+    assert [warning.value.replace("\\", "") for warning in page.warning] == [
+        "In the last hour 12 messages of errors_topic had a log time up to 26.0 h ahead of ingest's clock."
+    ]
+
+
 def test_text_from_outside_stays_text(dremio: Watched) -> None:
     now = now_utc()
     dremio.error(now, error_message="<img src=x onerror=alert(1)> [a](http://x)")

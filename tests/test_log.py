@@ -77,13 +77,27 @@ def test_nothing_is_there_before_the_flush_and_all_of_it_after(sink: EventLogSin
 
 def test_received_at_never_goes_back_within_a_topic(sink: EventLogSink, log: EventLog, clock: Hands) -> None:
     append(sink, 1)
-    clock.at -= timedelta(hours=1)
+    clock.at -= timedelta(minutes=1)
     append(sink, 1)
     append(sink, 1, "clicks_topic")
     clock.at = NOON + timedelta(microseconds=1)
     append(sink, 1)
     assert [record.received_at for record in log.read(TOPIC, 0, 9)] == [NOON, NOON, clock.at]
-    assert log.read("clicks_topic", 0, 1)[0].received_at == NOON - timedelta(hours=1)
+    assert log.read("clicks_topic", 0, 1)[0].received_at == NOON - timedelta(minutes=1)
+
+
+def test_a_clock_that_was_far_ahead_stops_neither_the_log_s_time_nor_its_trim(
+    sink: EventLogSink, log: EventLog, clock: Hands
+) -> None:
+    append(sink, 2)
+    clock.at = NOON + timedelta(days=3650)
+    append(sink, 2)
+    clock.at = NOON + timedelta(minutes=5)
+    append(sink, 2)
+    times = [record.received_at for record in log.read(TOPIC, 0, 9)]
+    assert times == [NOON] * 2 + [NOON + timedelta(days=3650)] * 2 + [clock.at] * 2
+    assert log.trim(TOPIC, 6, clock.at) == 2
+    assert log.trim(TOPIC, 6, clock.at + timedelta(minutes=1)) == 4
 
 
 def test_a_log_keeps_its_identity_and_another_has_another(path: Path, tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pytest
 import sqlglot
 
-from batch import batch_end
+from batch import Draft, Pipeline, Position, alerting, batch_end
+from lakehouse.alerting import Tally
+from lakehouse.clock import ClockAhead
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent
 from lakehouse.settings import ROOT
 from lakehouse.tables import KPI_TABLES
@@ -77,6 +79,25 @@ def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
     assert (broken["reason"], broken["payload"], broken["source_offset"]) == ("NOT_JSON", b"{", 2)
     assert (alert["alerting"], alert["service_name"], alert["order_id"]) == (True, "payments", None)
     assert (future["reason"], future["alerting"], future["event_at"]) == ("FUTURE_TIME", False, None)
+
+
+def test_a_log_time_ahead_of_the_driver_s_clock_moves_no_read_to_and_is_counted() -> None:
+    fatal = {"error_id": "x1", "service_name": "payments", "error_message": "no", "severity": "FATAL"}
+    payload = json.dumps(fatal | {"error_time": NOW.isoformat()}).encode()
+    batch = messages((ERRORS_TOPIC, payload), (CLICKS_TOPIC, b"{"))
+    rows = pa.Table.from_batches([decode_batch(batch, timedelta(days=15), is_fatal)])
+    read_at = NOW - timedelta(hours=26)
+    pipeline = Pipeline.__new__(Pipeline)
+    pipeline._tally, pipeline._clock_ahead = Tally(timedelta(minutes=15)), ClockAhead()
+    positions = {(topic, 0): Position(1) for topic in (ERRORS_TOPIC, CLICKS_TOPIC)}
+    draft = Draft(read_at, read_at, positions)
+    pipeline._note_received(draft, rows)
+    assert [position.read_to for position in positions.values()] == [read_at, read_at]
+    assert draft.received == {ERRORS_TOPIC: read_at, CLICKS_TOPIC: read_at}
+    assert draft.counts == {(ERRORS_TOPIC, "clock_ahead"): 1, (CLICKS_TOPIC, "clock_ahead"): 1}
+    assert pipeline._tally.counts[CLICKS_TOPIC] == {read_at.replace(second=0, microsecond=0): (1, 1)}
+    assert [seconds for *_, seconds in pipeline._clock_ahead.figures()] == [93_600, 93_600]
+    assert [received_at for _, received_at in alerting(rows.filter(rows["alerting"]), read_at)] == [read_at]
 
 
 def test_where_a_batch_ends_is_read_from_what_spark_wrote_before_it(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lakehouse.clock import CLOCK_SLACK, SHOWN, clock_words
 from lakehouse.settings import Shared, profile_of
 from tillwatch.parts import Part, parts_of
 
@@ -41,12 +42,13 @@ class PartState:
 
 @dataclass(frozen=True)
 class Data:
-    """What the tables hold: at one commit, all events up to `as_of` are in."""
+    """What the tables hold: at one commit, all events up to `as_of` are in; which clock was ahead, in words."""
 
     commit: str
     as_of: datetime | None
     next_offsets: Mapping[str, int]
     rows: Mapping[str, int]
+    clock_ahead: str = ""
 
 
 def time_left(whole_s: float = 1.8, least_s: float = 0.7) -> float:
@@ -101,10 +103,14 @@ def data_lines(data: Data | BaseException | None, log_ends: object, now: datetim
     else:
         age = now - data.as_of
         late = age > timedelta(seconds=30)
+        told = f"{'[yellow]' if late else ''}{spoken(max(age, timedelta()))} old{'[/]' if late else ''}"
+        if -age > CLOCK_SLACK:
+            told = f"[yellow]{spoken(-age)} ahead of this machine's clock[/]"
         lines.append(
-            f"[dim]data[/]      {'[yellow]' if late else ''}{spoken(age)} old{'[/]' if late else ''}"
-            f" · all up to {data.as_of:%H:%M:%S} UTC is in · commit {data.commit[:12]}"
+            f"[dim]data[/]      {told} · all up to {data.as_of:%H:%M:%S} UTC is in · commit {data.commit[:12]}"
         )
+    if data.clock_ahead:
+        lines.append(f"[dim]clock[/]     [yellow]{data.clock_ahead}[/]")
     if isinstance(log_ends, dict) and log_ends:
         behind = sum(max(0, end - data.next_offsets.get(topic, 0)) for topic, end in log_ends.items())
         lines.append(f"[dim]lag[/]       {behind:,} events of the log are not in the tables yet")
@@ -193,8 +199,12 @@ def _data(found: Callable[[Data], None]) -> None:
         for row in positions:
             offsets[row["topic"]] += row["next_offset"]
         found(Data(commit, as_of, offsets, {}))
+        ahead = ""
+        if as_of is not None:
+            ahead = clock_words(dremio.ask("clock_ahead", commit=commit, since=as_of - SHOWN).to_pylist())
+        found(Data(commit, as_of, offsets, {}, ahead))
         rows = dremio.ask("demo_rows", commit=commit).to_pylist()
-        found(Data(commit, as_of, offsets, rows[0] if rows else {}))
+        found(Data(commit, as_of, offsets, rows[0] if rows else {}, ahead))
 
 
 def _log_ends(shared: Shared, profile: str) -> dict[str, int]:

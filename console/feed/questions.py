@@ -10,11 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from console.feed.snapshot import Answer
+from lakehouse.clock import SHOWN
 
 TILE_SPAN = timedelta(minutes=5)
 MINUTES_SHOWN = 60
 LIST_ROWS = 12
+CLOCK_EVERY = timedelta(seconds=15)
 INCIDENT_SPAN = timedelta(hours=24)
+ANY_AHEAD = timedelta(days=10_000)
+"""A FATAL of a clock that is ahead is news now, not when its time comes."""
 INCIDENTS_SHOWN = 200
 
 
@@ -29,9 +33,13 @@ def whole_minute(moment: datetime) -> datetime:
     return moment.replace(second=0, microsecond=0)
 
 
-def ask_frame(ask: Ask, as_of: datetime, _held: Mapping[str, Answer], _counted: Sequence[str]) -> None:
-    """What every tab shows: the open incidents are counted in the navigation."""
-    ask("incidents", since=as_of - INCIDENT_SPAN, until=as_of + TILE_SPAN, most=INCIDENTS_SHOWN)
+def ask_frame(ask: Ask, as_of: datetime, held: Mapping[str, Answer], _counted: Sequence[str]) -> None:
+    """What every tab shows: the open incidents are counted in the navigation; whether a clock was ahead."""
+    ask("incidents", since=as_of - INCIDENT_SPAN, until=as_of + ANY_AHEAD, most=INCIDENTS_SHOWN)
+    before = held.get("clock_ahead")
+    # Ingest reports once a minute. Nearer to another as_of either way: it goes back when a clock is set right.
+    if before is None or abs(as_of - before.as_of) >= CLOCK_EVERY:
+        ask("clock_ahead", since=as_of - SHOWN)
 
 
 def ask_overview(ask: Ask, as_of: datetime, held: Mapping[str, Answer], counted: Sequence[str]) -> None:

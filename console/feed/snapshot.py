@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from lakehouse.clock import clock_words
+
 
 class Asks(Protocol):
     """As much of lakehouse.dremio.Dremio as the console needs."""
@@ -53,6 +55,12 @@ class Snapshot:
     def age_s(self, now: datetime) -> float | None:
         """Age of the data in seconds: now - as_of; None before the first publish."""
         return None if self.as_of is None else max(0.0, (now - self.as_of).total_seconds())
+
+    @property
+    def clock_ahead(self) -> str:
+        """Which clock was ahead of ingest's in the last hour, in words; empty: none."""
+        answer = self.answers.get("clock_ahead")
+        return "" if answer is None else clock_words(answer.table.to_pylist())
 
 
 def now_utc() -> datetime:

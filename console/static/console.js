@@ -285,6 +285,7 @@ window.tillwatch = (() => {
     else if (age !== null && age > STALE_S) { state = "stale"; why = "ingest is down or cannot read: it has published nothing for three heartbeats" }
     else if (failed.length) { state = "late"; why = `${failed.map(([name]) => name.replaceAll("_", " ")).join(", ")} failed: ${failed[0][1]}` }
     else if (age === null) { state = "waiting"; why = head.polled ? "nothing is published yet: look whether the producers and ingest (or the Spark driver) run" : "" }
+    else if (head.clock) { state = "late"; why = head.clock }
     setText($("#age"), age === null ? "no data yet" : `data ${lasting(age)} old`)
     setText($("#health"), why || (age === null ? "" : "all feeds ok"))
     setAttribute(document.body, "data-health", state)

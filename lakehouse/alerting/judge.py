@@ -24,7 +24,7 @@ from lakehouse.alerting.rule import (
     Span,
     floor_minute,
 )
-from lakehouse.alerting.state import CLOCK, RuleState, State, entity_text
+from lakehouse.alerting.state import CLOCK, RuleState, State, brought_back, entity_text
 from lakehouse.events import ErrorEvent
 
 # A minute closes this long after its end, so that events on their way are in.
@@ -43,7 +43,7 @@ type Received = tuple[ErrorEvent, datetime]
 class Moment:
     """What is known of the logs at one batch or tick. Topics may be left out where nothing is known.
 
-    now: wall clock, the publish's ingested_at.
+    now: wall clock when the batch or tick began.
     read_to: log time up to which a topic is in, the smallest over its partitions.
     received: received_at of the newest event this batch holds of a topic (any kind of event).
     first_event_at: event time of a topic's earliest event ever.
@@ -69,6 +69,7 @@ def due(rules: Sequence[Rule], state: State, moment: Moment, max_lookback: timed
     past days too: at most 4 h and 14 spans of under an hour (the shipped ones: 34 min and 7 spans of 24 min).
     """
     wanted: dict[str, list[Span]] = {}
+    state = brought_back(state, moment.now)
     for rule in rules:
         if not isinstance(rule, MinuteRule) or rule.reads is None:
             continue
@@ -111,9 +112,9 @@ def evaluate(
     The same State object comes back when nothing changed. A state that was not published must not be built upon: a
     failed publish evaluates again from the last one.
     """
-    book = _Book(state)
+    book = _Book(brought_back(state, moment.now), state)
     by_name = {rule.name: rule for rule in rules}
-    for key, row in state.items():
+    for key, row in list(book.state.items()):
         if key[0] not in by_name:
             book.forget(row, moment.now)
     if events:
@@ -217,10 +218,10 @@ def _ceil_minute(time: datetime) -> datetime:
 class _Book:
     """The rows and the state while one evaluation runs."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, published: State) -> None:
         self.alerts: list[Alert] = []
         self.state = dict(state)
-        self.changed = False
+        self.changed = state is not published
 
     def put(self, row: RuleState) -> None:
         self.state[row.rule, row.entity] = row

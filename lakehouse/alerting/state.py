@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from lakehouse.alerting.rule import floor_minute
 
 # The row that holds judged_to of a minute rule; an entity is a JSON list and cannot meet it.
 CLOCK = ""
+# A rule is ahead of now by less: minutes that cannot be judged are closed beforehand.
+AHEAD = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,40 @@ type State = Mapping[tuple[str, str], RuleState]
 def entity_text(entity: tuple[str, ...]) -> str:
     """The entity as rule_state names it: a JSON list."""
     return json.dumps(entity, ensure_ascii=False, separators=(",", ":"))
+
+
+def brought_back(state: State, now: datetime) -> State:
+    """The state without times of a clock that was ahead: what lies over AHEAD past now becomes now's minute.
+
+    Else a rule would wait in silence, and an incident stay open, until that time comes. The same State object where
+    nothing lies ahead. starts_at stays, for rows that are published have it.
+    """
+    limit = now + AHEAD
+    # Without a call for each row: every tick asks.
+    ahead = [
+        row
+        for row in state.values()
+        if (row.judged_to or now) > limit
+        or (row.pending_since or now) > limit
+        or (row.inside_since or now) > limit
+        or (row.newest_received_at or now) > limit
+    ]
+    if not ahead:
+        return state
+    return {**state, **{(row.rule, row.entity): _brought_back(row, limit, floor_minute(now)) for row in ahead}}
+
+
+def _brought_back(row: RuleState, limit: datetime, minute: datetime) -> RuleState:
+    def back(time: datetime | None) -> datetime | None:
+        return minute if time is not None and time > limit else time
+
+    return replace(
+        row,
+        judged_to=back(row.judged_to),
+        pending_since=back(row.pending_since),
+        inside_since=back(row.inside_since),
+        newest_received_at=back(row.newest_received_at),
+    )
 
 
 def state_rows(state: State, updated_at: datetime) -> list[dict[str, Any]]:

@@ -28,8 +28,14 @@ class Watch:
         if self._seen_at is not None and now - self._seen_at > PAUSE:
             self._pauses.append((self._seen_at, now))
         self._seen_at = now
-        self._pauses = [pause for pause in self._pauses if pause[1] > now - self._keep]
+        # A clock that was ahead for a while leaves a pause that ends ahead.
+        self._pauses = until(self._pauses, now, self._keep)
         return list(self._pauses)
+
+
+def until(spans: Sequence[Span], now: datetime, keep: timedelta) -> list[Span]:
+    """What of the spans lies in the past; those that ended within `keep`."""
+    return [(start, min(end, now)) for start, end in spans if start < now and end > now - keep]
 
 
 class Tally:
@@ -60,6 +66,6 @@ class Tally:
 
 
 def _by_minute(times: Sequence[datetime]) -> Mapping[datetime, int]:
-    if times and floor_minute(times[0]) == floor_minute(times[-1]):
+    if times and floor_minute(min(times)) == floor_minute(max(times)):
         return {floor_minute(times[0]): len(times)}
     return Counter(map(floor_minute, times))

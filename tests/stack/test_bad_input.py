@@ -6,6 +6,7 @@ import contextlib
 import json
 import random
 import string
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from bench.mixture import Message
 from bench.pipelines import Stack as Pipeline
 from embedded.catalog import iceberg_schema, partition_spec
 from lakehouse.dremio import fill
-from lakehouse.events import CLICKS_TOPIC, ORDERS_TOPIC
+from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
 from lakehouse.nessie import Nessie, TableAt
 from lakehouse.settings import NessieSettings, S3Settings
 from lakehouse.tables import SCHEMA, TABLES, arrow_schema
@@ -91,15 +92,20 @@ def test_messages_of_every_form_are_read_and_none_stops_the_stream(stack: Stack)
 
 
 def test_producers_times_from_before_a_topic_was_switched_move_nothing(stack: Stack) -> None:
+    """Neither read_to nor an alert: a FATAL of a clock that is 26 h ahead was received when it was read."""
     with Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS) as pipeline:
         make_topic(pipeline, CLICKS_TOPIC, "CreateTime")
+        make_topic(pipeline, ERRORS_TOPIC, "CreateTime")
         now = datetime.now(UTC)
         for year in (2099, 33_000):
             milliseconds = int((year - 1970) * 365.25 * 86_400_000)
             send(pipeline, None, [click(f"of-{year}", now)], milliseconds)
+        tomorrow = int(1000 * (now + timedelta(hours=26)).timestamp())
+        send(pipeline, None, [fatal("ahead", now)], tomorrow, ERRORS_TOPIC)
         pipeline.start_engine()
         pipeline.wait_until_read()
         send(pipeline, None, [click("after", now)])
+        send(pipeline, None, [fatal("after", now)], topic=ERRORS_TOPIC)
         pipeline.wait_until_read()
         reached = pipeline.dremio.sql(fill("SELECT MAX(read_to) AS newest FROM {ingest_positions}", None, {}))
         assert now <= reached["newest"][0].as_py() <= datetime.now(UTC)
@@ -107,6 +113,13 @@ def test_producers_times_from_before_a_topic_was_switched_move_nothing(stack: St
         assert dead == ["STALE_TIME", "STALE_TIME"]
         kept = pipeline.dremio.sql(fill("SELECT event_key FROM {clicks_processed}", None, {}))["event_key"].to_pylist()
         assert kept == ["after"]
+        alerts = pipeline.dremio.sql(
+            fill("SELECT status, incident_id, received_at FROM {alerts}", None, {})
+        ).to_pylist()
+        assert [row["status"] for row in alerts] == ["FIRING", "FIRING"]
+        assert len({row["incident_id"] for row in alerts}) == 1, "the second is not old, and joins what is open"
+        assert all(now <= row["received_at"] <= datetime.now(UTC) for row in alerts)
+        assert counted_ahead(pipeline) == {CLICKS_TOPIC: 2, ERRORS_TOPIC: 1}
         assert pipeline.stop_engine() == 0
 
 
@@ -222,6 +235,27 @@ def test_a_table_of_other_partitions_is_refused(stack: Stack) -> None:
         assert "clicks_processed is partitioned by nothing, not by hour(click_ts); rename that table" in last
 
 
+def counted_ahead(pipeline: Pipeline) -> dict[str, float]:
+    """Messages of clocks that were ahead, a topic, once the next heartbeat has told of them."""
+    sql = """SELECT topic, SUM("value") AS n FROM {pipeline_metrics} WHERE metric = 'clock_ahead' GROUP BY topic"""
+    until = time.monotonic() + 60
+    while not (rows := pipeline.dremio.sql(fill(sql, None, {})).to_pylist()) and time.monotonic() < until:
+        time.sleep(0.5)
+    return {row["topic"]: row["n"] for row in rows if row["n"]}
+
+
+def fatal(name: str, when: datetime) -> bytes:
+    fields = {
+        "error_id": name,
+        "event_id": name,
+        "service_name": "payments",
+        "error_message": "down",
+        "severity": "FATAL",
+        "error_time": when.isoformat(),
+    }
+    return json.dumps(fields).encode()
+
+
 def click(name: str, when: datetime, user: str = "ada") -> dict[str, Any]:
     return {
         "click_id": name,
@@ -305,8 +339,9 @@ def compressions() -> list[str]:
 def send(
     pipeline: Pipeline,
     compression: str | None,
-    clicks: Sequence[dict[str, Any] | bytes | None],
+    values: Sequence[dict[str, Any] | bytes | None],
     time_ms: int | None = None,
+    topic: str = CLICKS_TOPIC,
 ) -> None:
     """As somebody else's producer does, with its own settings; `time_ms`: the producer's time of the messages."""
     from kafka import KafkaProducer
@@ -319,11 +354,11 @@ def send(
         linger_ms=20,
         max_request_size=2 * HUGE,
     )
-    for fields in clicks:
+    for fields in values:
         key = fields["user_id"].encode() if isinstance(fields, dict) else b""
         value = json.dumps(fields).encode() if isinstance(fields, dict) else fields
         headers = [("source", b"app"), ("trace", b"\xff")]
-        producer.send(CLICKS_TOPIC, key=key, value=value, headers=headers, timestamp_ms=time_ms)
+        producer.send(topic, key=key, value=value, headers=headers, timestamp_ms=time_ms)
     producer.flush()
     producer.close()
 

@@ -50,6 +50,7 @@ RULES = (
     ),
 )
 TOLD = {
+    ("fatal_error", "checkout"),
     ("fatal_error", "payments"),
     ("many_errors", "payments"),
     ("many_errors", "search"),
@@ -65,7 +66,8 @@ WITHIN_S = 250
 def test_rules_fire_and_resolve_by_the_log_s_time(stack: Stack) -> None:
     """Half of what they tell of comes in a batch that is finished in the driver, half in one that Spark works.
 
-    Two minutes of it are waiting: a minute is judged 10 s after its end, outside and inside again.
+    Two minutes of it are waiting: a minute is judged 10 s after its end, outside and inside again. A FATAL of a clock
+    that is 26 h ahead is over as soon as any other.
     """
     settings = {
         **with_rules(stack.tmp / "config", *RULES),
@@ -76,6 +78,9 @@ def test_rules_fire_and_resolve_by_the_log_s_time(stack: Stack) -> None:
         # A click with its producer's time: there were clicks, and their silence counts from the driver's start on.
         make_topic(pipeline, CLICKS_TOPIC, "CreateTime")
         send(pipeline, None, [click("before", datetime.now(UTC))], int(1000 * time.time()))
+        make_topic(pipeline, ERRORS_TOPIC, "CreateTime")
+        ahead = [error("checkout", 0, "FATAL"), *(error(f"other-{n}", n, "INFO") for n in range(COLLECT_ROWS))]
+        send(pipeline, None, [each.value for each in ahead], int(1000 * time.time()) + 26 * 3_600_000, ERRORS_TOPIC)
         pipeline.start_engine()
         pipeline.wait_reading()
         pipeline.send([error("payments", n, "ERROR" if n else "FATAL") for n in range(200)])
