@@ -16,7 +16,7 @@ from notifier.ledger import Ledger
 from notifier.ledger_file import LedgerError
 from notifier.ledger_rows import Delivery
 from notifier.metrics import Metrics
-from notifier.policy import Alert, Kind, Muted, State, from_ms, to_ms
+from notifier.policy import HORIZON_MS, Alert, Kind, Muted, State, from_ms, to_ms
 from notifier.render import Message, Style, message
 
 logger = logging.getLogger("notifier")
@@ -25,8 +25,6 @@ UNEXPLAINED_TRIES = 3
 BACKOFF_CAP_S = 60.0
 LOOK_AGAIN_S = 5.0
 CHECK_AGAIN_S = 5.0
-HORIZON_MS = 600_000
-"""No wait is longer; see Ledger.due."""
 BURST = 5
 
 

@@ -18,13 +18,12 @@ from notifier.cursor import Reader
 from notifier.ledger import Ledger
 from notifier.ledger_rows import Cursor
 from notifier.metrics import Metrics
-from notifier.policy import Alert, Draft, Target, from_ms, in_order, plan, span_ms, to_ms
+from notifier.policy import SWEEP_BACK, Alert, Draft, Target, from_ms, in_order, plan, span_ms, to_ms
 
 logger = logging.getLogger("notifier")
 
 BATCH = 2000
 """Alerts planned in one transaction."""
-SWEEP_BACK = timedelta(days=1)
 STRANGE_SHOWN = 5
 """Odd rows that one line of the log shows; the metric counts all."""
 

@@ -9,6 +9,11 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+HORIZON_MS = 600_000
+"""No wait is longer, in ms; see Ledger.due."""
+SWEEP_BACK = timedelta(days=1)
+"""How far behind the cursor a sweep looks."""
+
 
 class Kind(StrEnum):
     """What a message says about its incident."""
