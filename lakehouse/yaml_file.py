@@ -38,7 +38,7 @@ def read_yaml(path: Path) -> Any:
 
 class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        alias = self.peek_event() if self.check_event(yaml.AliasEvent) else None
+        alias = self.peek_event() if self.check_event(yaml.AliasEvent) else None  # type: ignore[no-untyped-call]
         node = super().compose_node(parent, index)
         if alias is not None and not isinstance(node, yaml.ScalarNode):
             raise yaml.YAMLError(

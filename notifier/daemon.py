@@ -31,6 +31,7 @@ from notifier.metrics import Metrics
 from notifier.pipeline import Limits, Sender
 from notifier.planner import Planner
 from notifier.policy import Target
+from notifier.redact import Redact
 from notifier.render import Style
 from notifier.settings import NotifierSettings, Route
 
@@ -95,6 +96,7 @@ class Daemon:
         ledger: Ledger,
         channels: Sequence[Channel],
         routes: Sequence[Route],
+        redact: Redact = str,
     ) -> None:
         self.ledger = ledger
         self.metrics = Metrics(channel.name for channel in channels)
@@ -104,6 +106,7 @@ class Daemon:
         self.senders = {channel.name: Sender(channel, ledger, self.metrics, style, limits) for channel in channels}
         self.targets = targets(routes, channels)
         self._settings = settings
+        self._redact = redact
         self._planner = Planner(
             reader,
             ledger,
@@ -199,7 +202,7 @@ class Daemon:
         """What is wrong, by part; None where all is well."""
         parts = {"data": self.health.data_error, "ledger": self.ledger.file.error}
         parts.update({name: sender.access for name, sender in self.senders.items()})
-        return parts
+        return {name: error and self._redact(error) for name, error in parts.items()}
 
     def refresh_metrics(self) -> None:
         """Set the gauges that are read, not counted."""

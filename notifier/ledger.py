@@ -28,6 +28,7 @@ from notifier.ledger_rows import (
     to_delivery,
 )
 from notifier.policy import OPEN, Alert, Draft, Kind, Muted, State, Target, Thread
+from notifier.redact import Redact
 
 
 class Ledger:
@@ -38,7 +39,7 @@ class Ledger:
     kept.
     """
 
-    def __init__(self, path: Path, clock: Clock = wall_ms, redact: Callable[[str], str] = str) -> None:
+    def __init__(self, path: Path, clock: Clock = wall_ms, redact: Redact = str) -> None:
         self.file = LedgerFile(path, clock)
         self._redact = redact
         self._read, self._write = self.file.read, self.file.write

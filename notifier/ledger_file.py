@@ -21,6 +21,8 @@ logger = logging.getLogger("notifier")
 HEAD = "0002"
 """Newest revision in migrations/versions."""
 
+BUSY_S = 10.0
+"""How long a statement waits for a lock of somebody else."""
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
@@ -41,7 +43,7 @@ class LedgerFile:
         self._lock = _locked(path)
         self._engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(path)),
-            connect_args={"timeout": 10, "check_same_thread": False},
+            connect_args={"timeout": BUSY_S, "check_same_thread": False},
             max_overflow=40,
         )
         sa.event.listen(self._engine, "connect", _on_connect)

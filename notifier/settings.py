@@ -153,6 +153,14 @@ class NotifierSettings(Section, section="notifier"):
     def email_on(self) -> bool:
         return bool(self.smtp_host)
 
+    def logins(self) -> list[tuple[str, str]]:
+        """Every secret of this section, with the user's name that it goes with."""
+        return [
+            (self.smtp_user if name == "smtp_password" else "", value.get_secret_value())
+            for name, value in self
+            if isinstance(value, SecretStr)
+        ]
+
     def check(self) -> None:
         """Raises UserError for a channel that is only half set up, and for spans that do not go together."""
         for shorter, longer in (
