@@ -96,6 +96,9 @@ def to_alert(row: Mapping[str, Any], commit: str, moment: datetime) -> tuple[Ale
     odd = [f"no {name}" for name in ("alert_id", "incident_id") if not _text(row, name)]
     given = {name: from_ms(row[name]) for name in _TIMES if _is_time(row.get(name))}
     odd += [f"no {name} that is a time" for name in _TIMES if name not in given]
+    if (row.get("ingested_at") or 0) >= _LATEST_MS:
+        # As far in the future as can be: every look finds it again, so the ledger must not forget it.
+        given["ingested_at"] = from_ms(_LATEST_MS)
     ingested_at = given.get("ingested_at") or given.get("received_at") or given.get("alert_timestamp") or moment
     alert_timestamp = given.get("alert_timestamp") or given.get("received_at") or ingested_at
     severity, status = (_text(row, name).strip().upper() for name in ("severity", "status"))

@@ -194,7 +194,10 @@ class Daemon:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         settle_ms = int(max((sender.channel.settle_s for sender in self.senders.values()), default=0) * 1000)
-        left = self.ledger.interrupt("The notifier was ended before the answer.", wall_ms(), settle_ms)
+        try:
+            left = self.ledger.interrupt("The notifier was ended before the answer.", wall_ms(), settle_ms)
+        except LedgerError:
+            return  # it has told its fault; the next start settles what is in hand
         if left:
             logger.warning("%d messages are in hand without an answer; the next start looks them up", left)
 

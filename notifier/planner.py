@@ -100,6 +100,10 @@ class Planner:
                 alerts = self._new(_rows_but(rows, ids, known), head, moment or from_ms(self._clock()))
                 held = self._plan(alerts, held, head, moment)
                 planned += len(alerts)
+        if held.ingested_ms is None and moment:
+            # Nothing yet, as far back as it goes: no need to look there again.
+            held = replace(held, ingested_ms=to_ms(moment))
+            self._ledger.move(held)
         self._head = head
         if sweep:
             self._swept_at = self._monotonic()

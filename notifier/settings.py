@@ -35,7 +35,7 @@ class NotifierSettings(Section, section="notifier"):
         timedelta(minutes=1),
         ge=timedelta(seconds=1),
         le=SWEEP_BACK,
-        description="how far behind the cursor each question looks again",
+        description="how far behind the cursor each question looks again, 1 s to 1 d",
     )
     sweep_every: Duration = Field(
         timedelta(minutes=10),
@@ -47,7 +47,7 @@ class NotifierSettings(Section, section="notifier"):
         timedelta(minutes=1),
         ge=timedelta(milliseconds=100),
         le=_LONGEST_WAIT,
-        description="later alerts of an incident: one message in this time",
+        description="later alerts of an incident: one message in this time, 10 min at most",
     )
     give_up: Duration = Field(
         timedelta(days=1),
@@ -56,7 +56,10 @@ class NotifierSettings(Section, section="notifier"):
         description="a delivery that fails for so long is dead",
     )
     keep: Duration = Field(
-        timedelta(days=90), ge=2 * SWEEP_BACK, le=timedelta(days=3650), description="how long the ledger remembers"
+        timedelta(days=90),
+        ge=2 * SWEEP_BACK,
+        le=timedelta(days=3650),
+        description="how long the ledger remembers, 2 d at least",
     )
     timezone: str = Field("UTC", description="zone of the times in messages, an IANA name")
     console_url: str = Field("", description="the console as people reach it; empty: the one on this machine")

@@ -119,6 +119,8 @@ def test_a_time_that_is_beyond_the_calendar_stops_nobody(desk: Desk) -> None:
     )
     desk.fatal("inc-2")
     desk.publish()
+    desk.now += timedelta(days=91)
+    desk.publish()
     assert len(desk.channel.posts) == 2
 
 
@@ -212,6 +214,22 @@ def test_a_ledger_of_an_older_version_goes_on(tmp_path: Path) -> None:
     again.publish()
     assert len(again.channel.posts) == 1
     again.close()
+
+
+def test_a_ledger_without_alerts_does_not_look_back_so_far_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[datetime] = []
+    ask = desk.dremio.ask
+
+    def noting(question: str, **values: Any) -> pa.Table:
+        if question == "alerts_since":
+            asked.append(values["since"])
+        return ask(question, **values)
+
+    monkeypatch.setattr(desk.dremio, "ask", noting)
+    desk.publish()
+    desk.now += timedelta(seconds=5)
+    desk.publish()
+    assert asked == [NOON - timedelta(days=90), NOON - timedelta(minutes=1)]
 
 
 def test_a_ledgers_birth_is_written_when_its_file_is_made(desk: Desk) -> None:

@@ -164,6 +164,7 @@ def test_a_ledger_that_is_damaged_while_it_is_used_ends_the_daemon_with_a_senten
     answer = api.get("/api/incidents")
     assert answer.status_code == 503
     assert "is damaged" in answer.json()["detail"]
+    daemon.stop()
 
 
 def test_the_notifier_ends_with_two_and_one_sentence_over_a_damaged_ledger(tmp_path: Path) -> None:
