@@ -78,6 +78,10 @@ class ProtocolError(DremioError):
     """The answer is not what was agreed: schema, size, or a server that is no Dremio."""
 
 
+class TooLarge(ProtocolError):
+    """The answer has more rows or bytes than a client takes: ask for less."""
+
+
 @dataclass(frozen=True)
 class State:
     """How the connection is: `degraded` answers, but its last statement failed; `down` does not answer or let us in."""
@@ -339,7 +343,7 @@ class Dremio:
             size += chunk.data.nbytes
             if rows > self._max_rows or size > self._max_bytes:
                 reader.cancel()
-                raise ProtocolError(
+                raise TooLarge(
                     f"The answer is larger than {self._max_rows:,} rows or {self._max_bytes >> 20} MB: ask for less."
                 )
             batches.append(chunk.data)

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import psutil
-import yaml
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lakehouse.yaml_file import NotYaml, read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "TILLWATCH_"
@@ -87,7 +88,10 @@ def parse_duration(value: object) -> object:
     match = _DURATION.fullmatch(value)
     if match is None:
         raise ValueError("expected a number with a unit, like '30 s', '15 min', '1 h' or '15 d'")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    except OverflowError:
+        raise ValueError("it is longer than can be counted") from None
 
 
 def write_duration(value: timedelta) -> str:
@@ -118,12 +122,9 @@ def config_path() -> Path:
 @cache
 def _read_yaml(path: Path, _changed: int) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"The settings file {path} cannot be read: {reason}. Mend it or set TILLWATCH_CONFIG."
-        ) from None
+        content = read_yaml(path)
+    except NotYaml as error:
+        raise UserError(f"The settings file {path} cannot be read: {error}. Mend it or set TILLWATCH_CONFIG.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -147,11 +148,19 @@ class _YamlSource(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         path = config_path()
-        if not path.exists():
+        try:
+            changed = path.stat().st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
             if "TILLWATCH_CONFIG" in os.environ:
-                raise UserError(f"TILLWATCH_CONFIG names {path}, which does not exist. Correct it or unset it.")
+                raise UserError(
+                    f"TILLWATCH_CONFIG names {path}, which does not exist. Correct it or unset it."
+                ) from None
             return {}
-        content = _read_yaml(path, path.stat().st_mtime_ns)
+        except OSError as error:
+            raise UserError(
+                f"The settings file {path} cannot be read: {error.strerror}. Mend it or set TILLWATCH_CONFIG."
+            ) from None
+        content = _read_yaml(path, changed)
         section = self.settings_cls.section  # type: ignore[attr-defined]  # the sources are typed for BaseSettings
         if section is None:
             return {name: value for name, value in content.items() if name not in SECTIONS}
@@ -184,6 +193,18 @@ class Section(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, validate_default=True)
     section: ClassVar[str | None] = None
+
+    @field_validator("*")
+    @classmethod
+    def _one_line(cls, value: Any) -> Any:
+        """A secret with a line end goes into places that know nothing of it: headers, and errors that quote them."""
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+            if not text.isprintable() or text != text.strip():
+                raise ValueError(
+                    "it has a line end, a control character or a blank at an end; a secret is one line, also in a file"
+                )
+        return value
 
     def __init_subclass__(cls, section: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -256,7 +277,8 @@ def _sentence(cls: type[Section], error: ValidationError) -> str:
         return f"Unknown setting '{key}' in {config_path()}; known are {', '.join(sorted(cls.model_fields))}."
     field = cls.model_fields.get(name)
     secret = field is not None and "SecretStr" in str(field.annotation)
-    value = "(secret)" if secret else first["input"]
+    given = first["input"]
+    value = "(secret)" if secret else write_duration(given) if isinstance(given, timedelta) else str(given)[:200]
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
     return f"Setting '{key}' has the value '{value}': {reason}; set it in {config_path()} or as {variable}."
@@ -396,7 +418,9 @@ class AlertsSettings(Section, section="alerts"):
     """When an alert is too old to wake somebody."""
 
     max_age: Duration = Field(
-        timedelta(hours=1), description="an event older than this when received is listed, not sent"
+        timedelta(hours=1),
+        ge=timedelta(minutes=1),
+        description="an event older than this when received is listed, not sent",
     )
 
 
@@ -481,7 +505,7 @@ def profile_of(path: Path) -> str | None:
     """The profile that a data directory remembers; None where it is none."""
     try:
         return (path / "profile").read_text(encoding="utf-8").strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
 
 
@@ -499,9 +523,10 @@ def open_data_dir(path: Path, *profiles: str) -> Path:
         else:
             held = profile
             note.write_text(f"{profile}\n", encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"{note} is no text"
         raise UserError(
-            f"The data directory {path} cannot be used: {error.strerror}. Free it or set TILLWATCH_DATA_DIR."
+            f"The data directory {path} cannot be used: {reason}. Free it or set TILLWATCH_DATA_DIR."
         ) from None
     if held not in profiles:
         raise UserError(

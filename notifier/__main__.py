@@ -27,11 +27,13 @@ from lakehouse.stop import Stop
 from notifier.api import create_app
 from notifier.daemon import Daemon, make_channels
 from notifier.ledger import Ledger
+from notifier.redact import RedactingFormatter, redactor
 from notifier.settings import NotifierSettings
 
 logger = logging.getLogger("notifier")
 
 LEDGER = "ledger.db"
+LOG = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--save-ledger", type=Path, metavar="FILE", help="copy the ledger, of a running daemon too, and end"
     )
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG)
     # It warns each second while a look for commits hangs; metrics and health tell that.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -74,6 +76,14 @@ def _run() -> int:
     routes = settings.load_routes()
     max_age = AlertsSettings.load().max_age
     dremio_settings = DremioSettings.load()
+    redact = redactor(
+        [
+            *settings.logins(),
+            (dremio_settings.user, dremio_settings.password.get_secret_value()),
+        ]
+    )
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(RedactingFormatter(LOG, redact))
     port = shared.port("notifier")
     claim_port(port, host=settings.host)
     try:
@@ -89,10 +99,10 @@ def _run() -> int:
             os._exit(1)
         stop.set()
 
-    ledger = Ledger(shared.data_dir / LEDGER)
+    ledger = Ledger(shared.data_dir / LEDGER, redact=redact)
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    daemon = Daemon(settings, max_age, Dremio(dremio_settings), ledger, make_channels(settings), routes)
+    daemon = Daemon(settings, max_age, Dremio(dremio_settings), ledger, make_channels(settings), routes, redact)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(daemon, settings.api_token.get_secret_value()),
@@ -101,6 +111,8 @@ def _run() -> int:
             loop="asyncio",
             http="h11",
             ws="none",
+            # Its own handlers would write past the one that hides secrets.
+            log_config=None,
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=1,

@@ -9,13 +9,14 @@ import secrets
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from notifier.daemon import Daemon
+from notifier.ledger_file import LedgerError
 from notifier.ledger_rows import Delivery, Incident
 from notifier.policy import Kind, State, from_ms
 
@@ -76,6 +77,10 @@ def create_app(daemon: Daemon, token: str = "") -> FastAPI:
     """The application over a running daemon; with a token, only who knows it reads the ledger."""
     # No docs pages: they load scripts from elsewhere. /openapi.json is there.
     app = FastAPI(title="tillwatch notifier", version="1", docs_url=None, redoc_url=None)
+
+    @app.exception_handler(LedgerError)
+    def no_ledger(_request: Request, error: LedgerError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 503)
 
     @app.get("/-/healthy", response_class=PlainTextResponse)
     def healthy() -> Response:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from lakehouse.dremio import NOTHING_PUBLISHED
-from notifier.policy import Alert, from_ms
+from lakehouse.dremio import NOTHING_PUBLISHED, TooLarge
+from notifier.policy import Alert, from_ms, to_ms
 
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_START_AGE = timedelta(hours=1)
 """On an empty ledger, what was published longer ago than this wakes nobody."""
 
+PAGE = 20_000
+"""Rows asked for at once; a poll that finds more asks again."""
+
 _TEXTS = ("service_name", "summary", "runbook_url")
-_NEEDED = ("alert_id", "incident_id", "alert_timestamp", "received_at", "ingested_at")
+_TIMES = ("alert_timestamp", "received_at", "ingested_at")
+_LOWER = frozenset({"DEBUG", "INFO", "WARN", "ERROR"})
+_LATEST_MS = to_ms(datetime(9999, 1, 1, tzinfo=UTC))
 
 
 class Reader(Protocol):
@@ -30,15 +36,38 @@ def something_published(commit: str) -> bool:
     return commit != NOTHING_PUBLISHED
 
 
-def rows_since(reader: Reader, commit: str, since: datetime | None) -> pa.Table:
-    """Alerts published at or after `since` (None: ever), as the commit shows them; times in ms since the epoch."""
-    return _in_ms(reader.ask("alerts_since", commit=commit, since=since or BEGINNING))
+def pages_since(reader: Reader, commit: str, since: datetime) -> Iterator[pa.Table]:
+    """Alerts published at or after `since`, as the commit shows them, oldest first; times in ms since the epoch."""
+    return _pages(reader, "alerts_since", commit=commit, since=since)
 
 
-def mute_before(reader: Reader, commit: str, newest: datetime) -> datetime:
-    """On an empty ledger: what was published before this is listed only. `newest` is the newest alert's ingested_at."""
-    as_of = _in_ms(reader.ask("as_of", commit=commit))["as_of"].to_pylist()
-    return max([newest, *(from_ms(ms) for ms in as_of if ms is not None)]) - FIRST_START_AGE
+def pages_unstamped(reader: Reader, commit: str) -> Iterator[pa.Table]:
+    """Alerts without an ingested_at. All of the table has to be read for them, so they are asked for now and then."""
+    return _pages(reader, "alerts_unstamped", commit=commit)
+
+
+def _pages(reader: Reader, question: str, **asked: Any) -> Iterator[pa.Table]:
+    """In pages, for a client takes only so many rows and bytes of one answer: no poll may fail because much is new."""
+    skip, limit = 0, PAGE
+    while True:
+        try:
+            page = reader.ask(question, **asked, limit=limit, skip=skip)
+        except TooLarge:
+            if limit == 1:
+                raise
+            limit //= 2
+            continue
+        if page.num_rows:
+            yield _in_ms(page)
+        if page.num_rows < limit:
+            return
+        skip += page.num_rows
+
+
+def as_of(reader: Reader, commit: str) -> datetime | None:
+    """The moment a commit speaks of; None where nothing says it."""
+    moments = _in_ms(reader.ask("as_of", commit=commit))["as_of"].to_pylist()
+    return next((from_ms(ms) for ms in moments if _is_time(ms)), None)
 
 
 def _in_ms(rows: pa.Table) -> pa.Table:
@@ -50,24 +79,59 @@ def _in_ms(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def to_alert(row: dict[str, Any], commit: str) -> Alert | None:
-    """An alert from a row, or None when it lacks what a message cannot do without."""
-    if any(row.get(name) in (None, "") for name in _NEEDED):
-        return None
-    return Alert(
-        alert_id=str(row["alert_id"]),
-        incident_id=str(row["incident_id"]),
-        alert_type=str(row.get("alert_type") or ""),
-        rule=str(row.get("rule") or "unnamed"),
-        severity=str(row.get("severity") or "FATAL"),
-        status=str(row.get("status") or "FIRING"),
-        description=str(row.get("description") or ""),
-        alert_timestamp=from_ms(row["alert_timestamp"]),
-        received_at=from_ms(row["received_at"]),
-        ingested_at=from_ms(row["ingested_at"]),
-        starts_at=from_ms(row["alert_timestamp"] if row.get("starts_at") is None else row["starts_at"]),
+def identity(row: Mapping[str, Any]) -> str:
+    """A row's alert_id; of one that has none, a hash of its other values, which is the same at every look."""
+    if _text(row, "alert_id"):
+        return str(row["alert_id"])
+    return hashlib.sha256(repr(sorted((name, repr(value)) for name, value in row.items())).encode()).hexdigest()
+
+
+def to_alert(row: Mapping[str, Any], commit: str, moment: datetime) -> tuple[Alert, list[str]]:
+    """An alert from any row of the table, and what was odd about it, in words.
+
+    What is missing is filled in, so that no row is passed over: an alert without an incident is one of its own, of
+    times one stands for the other (`moment`, the commit's as_of, where all are missing), and a row that may be a
+    FATAL is one. Only a severity that is a word, and none of ours, is kept as it is: no route has it, it is listed.
+    """
+    odd = [f"no {name}" for name in ("alert_id", "incident_id") if not _text(row, name)]
+    given = {name: from_ms(row[name]) for name in _TIMES if _is_time(row.get(name))}
+    odd += [f"no {name} that is a time" for name in _TIMES if name not in given]
+    if (row.get("ingested_at") or 0) >= _LATEST_MS:
+        # As far in the future as can be: every look finds it again, so the ledger must not forget it.
+        given["ingested_at"] = from_ms(_LATEST_MS)
+    ingested_at = given.get("ingested_at") or given.get("received_at") or given.get("alert_timestamp") or moment
+    alert_timestamp = given.get("alert_timestamp") or given.get("received_at") or ingested_at
+    severity, status = (_text(row, name).strip().upper() for name in ("severity", "status"))
+    if row.get("severity") != severity or severity not in _LOWER | {"FATAL"}:
+        odd.append(f"severity {row.get('severity')!r}")
+    if row.get("status") != status or status not in ("FIRING", "RESOLVED"):
+        odd.append(f"status {row.get('status')!r}")
+    alert_id = identity(row)
+    alert = Alert(
+        alert_id=alert_id,
+        incident_id=_text(row, "incident_id") or alert_id,
+        alert_type=_text(row, "alert_type"),
+        rule=_text(row, "rule") or "unnamed",
+        severity=severity or "FATAL",
+        status="RESOLVED" if status == "RESOLVED" else "FIRING",
+        description=_text(row, "description"),
+        alert_timestamp=alert_timestamp,
+        received_at=given.get("received_at") or alert_timestamp,
+        ingested_at=ingested_at,
+        starts_at=from_ms(row["starts_at"]) if _is_time(row.get("starts_at")) else alert_timestamp,
         commit=commit,
         metric_value=row.get("metric_value"),
         threshold=row.get("threshold"),
         **{name: row.get(name) or None for name in _TEXTS},
     )
+    return alert, odd
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = str(row.get(name) or "")
+    return value if value.strip() else ""
+
+
+def _is_time(ms: int | None) -> bool:
+    """Whether it is a moment from 1970 to 9999: what a damaged writer wrote may be none that Python can count."""
+    return ms is not None and 0 <= ms < _LATEST_MS

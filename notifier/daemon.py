@@ -22,12 +22,16 @@ from lakehouse.dremio import DremioError
 from notifier.channels import Channel
 from notifier.channels.email import Email
 from notifier.channels.slack import Slack
+from notifier.clock import wall_ms
 from notifier.cursor import Reader
 from notifier.health import EXIT_AFTER_S, Health
 from notifier.ledger import Ledger
+from notifier.ledger_file import LedgerError
 from notifier.metrics import Metrics
-from notifier.pipeline import Limits, Planner, Sender, wall_ms
+from notifier.pipeline import Limits, Sender
+from notifier.planner import Planner
 from notifier.policy import Target
+from notifier.redact import Redact
 from notifier.render import Style
 from notifier.settings import NotifierSettings, Route
 
@@ -35,7 +39,6 @@ logger = logging.getLogger("notifier")
 
 STOP_S = 8.0
 """How long a stop waits for the message in hand; the process is gone within 10 s."""
-PRUNE_EVERY_S = 3600.0
 _TIMER_EVENTS = {EVENT_JOB_ERROR: "error", EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "max_instances"}
 
 
@@ -93,6 +96,7 @@ class Daemon:
         ledger: Ledger,
         channels: Sequence[Channel],
         routes: Sequence[Route],
+        redact: Redact = str,
     ) -> None:
         self.ledger = ledger
         self.metrics = Metrics(channel.name for channel in channels)
@@ -102,6 +106,7 @@ class Daemon:
         self.senders = {channel.name: Sender(channel, ledger, self.metrics, style, limits) for channel in channels}
         self.targets = targets(routes, channels)
         self._settings = settings
+        self._redact = redact
         self._planner = Planner(
             reader,
             ledger,
@@ -111,10 +116,10 @@ class Daemon:
             gather=settings.gather,
             overlap=settings.overlap,
             sweep_every=settings.sweep_every,
+            keep=settings.keep,
             wake=self._wake,
         )
         self._threads: list[threading.Thread] = []
-        self._pruned_at: float | None = None
         self._timer = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -149,9 +154,11 @@ class Daemon:
         error: str | None = None
         try:
             self._planner.poll()
-            self._prune()
         except DremioError as caught:
             error = str(caught)
+            self.metrics.polls.labels("failed").inc()
+        except LedgerError:
+            # It has told its fault itself, and readiness tells it: the data answered.
             self.metrics.polls.labels("failed").inc()
         except Exception as caught:
             error = f"Unexpected error: {caught}."
@@ -162,6 +169,12 @@ class Daemon:
 
     def watch(self) -> bool:
         """False when the timer is beyond help: the process should end and be started again."""
+        if self.ledger.file.damaged:
+            # Trying on would write into a broken file, and what was sent might be sent again at each try. Nothing is
+            # lost by an end: the alerts stay in the table, and the next start says what to do. A disk that is full or
+            # a file that is locked is another matter: that may be mended while we run, so we try on.
+            logger.critical("the ledger is damaged; ending")
+            return False
         stalled_s = self.health.stalled_s()
         if stalled_s > EXIT_AFTER_S:
             logger.critical("no look for commits has ended for %.0f s; ending", self.health.age_s())
@@ -181,33 +194,31 @@ class Daemon:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         settle_ms = int(max((sender.channel.settle_s for sender in self.senders.values()), default=0) * 1000)
-        left = self.ledger.interrupt("The notifier was ended before the answer.", wall_ms(), settle_ms)
+        try:
+            left = self.ledger.interrupt("The notifier was ended before the answer.", wall_ms(), settle_ms)
+        except LedgerError:
+            return  # it has told its fault; the next start settles what is in hand
         if left:
             logger.warning("%d messages are in hand without an answer; the next start looks them up", left)
 
     def readiness(self) -> dict[str, str | None]:
         """What is wrong, by part; None where all is well."""
-        parts = {"data": self.health.data_error}
+        parts = {"data": self.health.data_error, "ledger": self.ledger.file.error}
         parts.update({name: sender.access for name, sender in self.senders.items()})
-        return parts
+        return {name: error and self._redact(error) for name, error in parts.items()}
 
     def refresh_metrics(self) -> None:
         """Set the gauges that are read, not counted."""
-        counts = self.ledger.counts()
-        for name in self.senders:
-            states = ("planned", "sending", "unknown", "retry")
-            self.metrics.open.labels(name).set(sum(counts.get((name, state), 0) for state in states))
+        try:
+            counts = self.ledger.counts()
+            for name in self.senders:
+                states = ("planned", "sending", "unknown", "retry")
+                self.metrics.open.labels(name).set(sum(counts.get((name, state), 0) for state in states))
+        except LedgerError:
+            pass  # the other metrics are wanted all the more
+        self.metrics.ledger_up.set(self.ledger.file.error is None)
         self.metrics.data_up.set(self.health.data_error is None)
         self.metrics.cycle_age.set(self.health.age_s())
-
-    def _prune(self) -> None:
-        now = time.monotonic()
-        if self._pruned_at is None or now - self._pruned_at >= PRUNE_EVERY_S:
-            self._pruned_at = now
-            keep_ms = int(self._settings.keep.total_seconds() * 1000)
-            forgotten = self.ledger.prune(wall_ms() - keep_ms)
-            if forgotten:
-                logger.info("%d alerts older than notifier.keep are forgotten", forgotten)
 
     def _wake(self, channel: str) -> None:
         if channel in self.senders:

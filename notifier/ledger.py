@@ -5,17 +5,15 @@ All times are milliseconds since the epoch. May be used from many threads; every
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from lakehouse.settings import UserError
+from notifier.clock import Clock, wall_ms
+from notifier.ledger_file import LedgerFile
 from notifier.ledger_rows import (
     ALERTS,
     CURSOR,
@@ -30,41 +28,35 @@ from notifier.ledger_rows import (
     to_delivery,
 )
 from notifier.policy import OPEN, Alert, Draft, Kind, Muted, State, Target, Thread
-
-HEAD = "0001"
-"""Newest revision in migrations/versions."""
+from notifier.redact import Redact
 
 
 class Ledger:
     """Opens the file, brings its tables up to date, and holds a lock on it until `close`.
 
-    Raises UserError when the file cannot be used, is a newer tillwatch's, or another notifier has it.
+    Raises UserError when the file cannot be used, is damaged or a newer tillwatch's, or another notifier has it; later
+    every method raises LedgerError when it cannot be read or written. redact: what errors go through before they are
+    kept.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = _locked(path)
-        self._engine = sa.create_engine(
-            f"sqlite:///{path}", connect_args={"timeout": 10, "check_same_thread": False}, max_overflow=40
-        )
-        sa.event.listen(self._engine, "connect", _on_connect)
-        sa.event.listen(self._engine, "begin", _on_begin)
-        try:
-            self._migrate()
-        except sa.exc.DatabaseError as error:
-            self.close()
-            raise UserError(f"The ledger {path} cannot be used: {error.orig}; free it or restore it.") from None
+    def __init__(self, path: Path, clock: Clock = wall_ms, redact: Redact = str) -> None:
+        self.file = LedgerFile(path, clock)
+        self._redact = redact
+        self._read, self._write = self.file.read, self.file.write
 
     def close(self) -> None:
-        self._engine.dispose()
-        self._lock.close()
+        self.file.close()
 
     # ---- planning
 
     def cursor(self) -> Cursor:
         with self._read() as db:
             row = db.execute(sa.select(CURSOR)).first()
-        return Cursor(row.ingested_ms, row.mute_before_ms) if row else Cursor()
+        return Cursor(row.ingested_ms, row.mute_before_ms, row.born_ms) if row else Cursor()
+
+    def move(self, cursor: Cursor) -> None:
+        with self._write() as db:
+            _move(db, cursor)
 
     def known(self, alert_ids: Sequence[str]) -> set[str]:
         """Those of these alerts that were planned before."""
@@ -101,9 +93,16 @@ class Ledger:
                             updated_ms=now_ms,
                         )
                     )
-            db.execute(sqlite_insert(CURSOR).on_conflict_do_nothing(), {"id": 1})
-            db.execute(sa.update(CURSOR).values(ingested_ms=cursor.ingested_ms, mute_before_ms=cursor.mute_before_ms))
+            _move(db, cursor)
         return drafts
+
+    def touch(self, alert_ids: Iterable[str], now_ms: int) -> None:
+        """These alerts are found in the table at every sweep: were they forgotten, they would be told again."""
+        ids = list(alert_ids)
+        with self._write() as db:
+            for start in range(0, len(ids), 500):
+                chunk = ids[start : start + 500]
+                db.execute(sa.update(ALERTS).where(ALERTS.c.alert_id.in_(chunk)).values(seen_ms=now_ms))
 
     # ---- sending
 
@@ -191,7 +190,7 @@ class Ledger:
                 now_ms,
                 state=State.RETRY,
                 not_before_ms=not_before_ms,
-                error=error,
+                error=self._redact(error),
                 unreadable_since_ms=None,
                 **values,
             )
@@ -207,14 +206,14 @@ class Ledger:
                 now_ms,
                 state=State.UNKNOWN,
                 not_before_ms=not_before_ms,
-                error=error,
+                error=self._redact(error),
                 unreadable_since_ms=unreadable_since_ms,
             )
 
     def dead(self, key: str, reason: str, error: str, now_ms: int) -> None:
         """It will not be sent."""
         with self._write() as db:
-            _set(db, key, now_ms, state=State.DEAD, reason=reason, error=error)
+            _set(db, key, now_ms, state=State.DEAD, reason=reason, error=self._redact(error))
 
     def mute(self, key: str, reason: Muted, now_ms: int) -> None:
         with self._write() as db:
@@ -230,7 +229,7 @@ class Ledger:
                 .values(
                     state=State.UNKNOWN,
                     not_before_ms=sa.func.min(d.c.attempt_ms, now_ms) + settle_ms,
-                    error=error,
+                    error=self._redact(error),
                     updated_ms=now_ms,
                 )
             ).rowcount
@@ -266,6 +265,7 @@ class Ledger:
 
     def park(self, channel: str, until_ms: int, reason: str) -> None:
         """Leave a channel alone until a time, over restarts too."""
+        reason = self._redact(reason)
         insert = sqlite_insert(PARKED).values(channel=channel, until_ms=until_ms, reason=reason)
         with self._write() as db:
             db.execute(insert.on_conflict_do_update(set_={"until_ms": until_ms, "reason": reason}))
@@ -321,11 +321,15 @@ class Ledger:
             rows = db.execute(query).mappings().all()
         return [Incident(status="FIRING" if row["resolved_ms"] is None else "RESOLVED", **row) for row in rows]
 
-    def prune(self, before_ms: int) -> int:
-        """Forget incidents without an alert or a delivery since a time, and nothing open; how many alerts."""
+    def prune(self, before_ms: int, reach_ms: int | None = None) -> int:
+        """Forget incidents without an alert or a delivery since a time, and nothing open; how many alerts.
+
+        reach_ms: what was published after it is found again in the table, so it must not be forgotten.
+        """
         a, d = ALERTS, DELIVERIES
         with self._write() as db:
-            recent = sa.select(a.c.incident_id).where(a.c.seen_ms >= before_ms)
+            found = a.c.ingested_ms >= reach_ms if reach_ms is not None else sa.false()
+            recent = sa.select(a.c.incident_id).where(sa.or_(a.c.seen_ms >= before_ms, found))
             alive = sa.select(d.c.incident_id).where(sa.or_(_is_open(d), d.c.updated_ms >= before_ms))
             forgotten = db.execute(
                 sa.delete(a).where(a.c.incident_id.not_in(recent), a.c.incident_id.not_in(alive))
@@ -333,76 +337,9 @@ class Ledger:
             db.execute(sa.delete(d).where(d.c.incident_id.not_in(sa.select(a.c.incident_id))))
         return forgotten
 
-    # ---- inside
 
-    @contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        with self._engine.begin() as db:
-            yield db
-
-    @contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
-            yield db
-
-    def _migrate(self) -> None:
-        with self._read() as db:
-            tables = sa.inspect(db).get_table_names()
-            held = (
-                db.scalar(sa.text("SELECT version_num FROM alembic_version")) if "alembic_version" in tables else None
-            )
-        if held == HEAD:
-            return
-        # Imported here: it costs 8 MB, and only a new or an older ledger needs it.
-        from alembic import command
-        from alembic.config import Config
-        from alembic.util import CommandError
-
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-        with self._write() as db:
-            config.attributes["connection"] = db
-            try:
-                command.upgrade(config, "head")
-            except CommandError:
-                raise UserError(
-                    f"The ledger {self._path} was written by another version of tillwatch (revision {held}); "
-                    "run that version, or move the file away."
-                ) from None
-
-
-def _locked(path: Path) -> IO[str]:
-    lock = path.with_suffix(".lock")
-    try:
-        held = lock.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"The ledger {path} cannot be used: {error.strerror}; set TILLWATCH_DATA_DIR.") from None
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        held.seek(0)
-        holder = held.read().strip() or "unknown"
-        held.close()
-        raise UserError(
-            f"The ledger {path} is held by another notifier (process {holder}); end it or set TILLWATCH_DATA_DIR."
-        ) from None
-    held.truncate(0)
-    held.write(f"{os.getpid()}\n")
-    held.flush()
-    return held
-
-
-def _on_connect(connection: Any, _record: Any) -> None:
-    # Transactions are begun by _on_begin, not by the driver.
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _on_begin(connection: sa.Connection) -> None:
-    # Take the write lock first: a transaction that reads before it writes could not get it later.
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _move(db: sa.Connection, cursor: Cursor) -> None:
+    db.execute(sa.update(CURSOR).values(ingested_ms=cursor.ingested_ms, mute_before_ms=cursor.mute_before_ms))
 
 
 def _is_open(table: sa.FromClause) -> sa.ColumnElement[bool]:

@@ -43,6 +43,7 @@ CURSOR = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("ingested_ms", sa.Integer),
     sa.Column("mute_before_ms", sa.Integer),
+    sa.Column("born_ms", sa.Integer),
 )
 PARKED = sa.Table(
     "parked",
@@ -55,10 +56,14 @@ PARKED = sa.Table(
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far alerts are planned. `mute_before` is set once, with the first alerts of an empty ledger."""
+    """How far alerts are planned, in the data's time. `mute_before` is set once, at the first look for alerts.
+
+    born_ms: when the file was made, by our clock.
+    """
 
     ingested_ms: int | None = None
     mute_before_ms: int | None = None
+    born_ms: int | None = None
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ class Metrics:
         self.polls = self._counter("polls", "Looks for new commits", "outcome", POLLS)
         # Alerts read from the table and planned or muted.
         self.alerts = self._counter("alerts", "Alerts planned, by status", "status", ("FIRING", "RESOLVED"))
-        # Rows of the table that could not be read as an alert; passed over.
-        self.bad_rows = Counter("tillwatch_notifier_bad_rows", "Rows that are no alert", registry=self.registry)
+        # Rows of the table with an odd or missing value; each is counted once, logged once, and planned.
+        self.bad_rows = Counter("tillwatch_notifier_bad_rows", "Alerts with an odd value", registry=self.registry)
         # Deliveries listed and not sent.
         self.muted = self._counter("muted", "Deliveries muted", "reason", tuple(Muted))
         # Attempts, by how they ended.
@@ -62,6 +62,8 @@ class Metrics:
         self.open = Gauge("tillwatch_notifier_open", "Deliveries not yet sent", ("channel",), registry=self.registry)
         # 1 while the data's door answers.
         self.data_up = Gauge("tillwatch_notifier_data_up", "1 while Dremio answers", registry=self.registry)
+        # 1 while the ledger can be read and written.
+        self.ledger_up = Gauge("tillwatch_notifier_ledger_up", "1 while the ledger works", registry=self.registry)
         # 1 while a channel is left alone after a 429.
         self.parked = Gauge("tillwatch_notifier_parked", "1 while rate limited", ("channel",), registry=self.registry)
         # Age of the newest finished look for commits, seconds.

@@ -1,4 +1,4 @@
-"""Plan, then send: one planner that reads alerts into the ledger, and a sender for each channel that empties it."""
+"""Sending: a sender for each channel empties the ledger that the planner fills."""
 
 from __future__ import annotations
 
@@ -6,160 +6,26 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import groupby
-from typing import Any
 
-import pyarrow as pa
-import sqlalchemy as sa
-
-from notifier import cursor as cursors
 from notifier.channels import Absent, Channel, Dead, Outcome, Retry, Sent, Unknown, Unreadable
-from notifier.cursor import Reader
+from notifier.clock import Clock, wall_ms
 from notifier.ledger import Ledger
-from notifier.ledger_rows import Cursor, Delivery
+from notifier.ledger_file import LedgerError
+from notifier.ledger_rows import Delivery
 from notifier.metrics import Metrics
-from notifier.policy import Alert, Draft, Kind, Muted, State, Target, from_ms, in_order, plan, to_ms
+from notifier.policy import HORIZON_MS, Alert, Kind, Muted, State, from_ms, to_ms
 from notifier.render import Message, Style, message
 
 logger = logging.getLogger("notifier")
 
-BATCH = 2000
-"""Alerts planned in one transaction."""
-SWEEP_BACK = timedelta(days=1)
 UNEXPLAINED_TRIES = 3
 BACKOFF_CAP_S = 60.0
 LOOK_AGAIN_S = 5.0
 CHECK_AGAIN_S = 5.0
-HORIZON_MS = 600_000
-"""No wait is longer; see Ledger.due."""
 BURST = 5
-
-type Clock = Callable[[], int]
-
-
-def wall_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
-class Planner:
-    """Turns new rows of the table alerts into deliveries. `poll` is called by one thread."""
-
-    def __init__(
-        self,
-        reader: Reader,
-        ledger: Ledger,
-        metrics: Metrics,
-        targets: Mapping[str, Sequence[Target]],
-        *,
-        max_age: timedelta,
-        gather: timedelta,
-        overlap: timedelta,
-        sweep_every: timedelta,
-        wake: Callable[[str], None] = lambda channel: None,
-        clock: Clock = wall_ms,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._reader = reader
-        self._ledger = ledger
-        self._metrics = metrics
-        self._targets = targets
-        self._max_age = max_age
-        self._gather = gather
-        self._overlap = overlap
-        self._sweep_every_s = sweep_every.total_seconds()
-        self._wake = wake
-        self._clock = clock
-        self._monotonic = monotonic
-        self._head: str | None = None
-        self._swept_at: float | None = None
-
-    def poll(self) -> int:
-        """Plan what was published since the last look; how many alerts. Raises DremioError when nobody answers.
-
-        1. Ask for the head commit: nothing more when it has not moved.
-        2. Read what was published since the cursor, less an overlap (now and then a day), at that commit.
-        3. Leave out what the ledger has.
-        4. Plan the rest in order, each batch and its cursor in one transaction, and wake the senders.
-        """
-        head = self._reader.head()
-        if head == self._head or not cursors.something_published(head):
-            self._metrics.polls.labels("unchanged").inc()
-            return 0
-        held = self._ledger.cursor()
-        sweep = self._swept_at is None or self._monotonic() - self._swept_at >= self._sweep_every_s
-        since = None
-        if held.ingested_ms is not None:
-            since = from_ms(held.ingested_ms) - (SWEEP_BACK if sweep else self._overlap)
-        alerts = self._new(cursors.rows_since(self._reader, head, since), head)
-        if alerts:
-            self._plan(alerts, held, head)
-        self._head = head
-        if sweep:
-            self._swept_at = self._monotonic()
-        self._metrics.polls.labels("planned" if alerts else "nothing_new").inc()
-        return len(alerts)
-
-    def _new(self, rows: pa.Table, commit: str) -> list[Alert]:
-        ids = rows["alert_id"].to_pylist()
-        known = self._ledger.known([alert_id for alert_id in ids if alert_id])
-        fresh: dict[str, Alert] = {}
-        for row in _rows_but(rows, ids, known):
-            alert = cursors.to_alert(row, commit)
-            if alert is None:
-                self._metrics.bad_rows.inc()
-                logger.warning("a row of alerts lacks an id or a time and is passed over: %s", row)
-            else:
-                fresh.setdefault(alert.alert_id, alert)
-        return in_order(fresh.values())
-
-    def _plan(self, alerts: list[Alert], held: Cursor, commit: str) -> None:
-        mute_before_ms = held.mute_before_ms
-        if mute_before_ms is None:
-            mute_before_ms = to_ms(cursors.mute_before(self._reader, commit, alerts[-1].ingested_at))
-        ingested_ms = held.ingested_ms or 0
-        for start in range(0, len(alerts), BATCH):
-            batch = alerts[start : start + BATCH]
-            ingested_ms = max(ingested_ms, to_ms(batch[-1].ingested_at))
-            now_ms = self._clock()
-            drafts = self._ledger.plan(
-                batch,
-                lambda threads, batch=batch, now_ms=now_ms: plan(  # type: ignore[misc]
-                    batch,
-                    self._targets,
-                    threads,
-                    now_ms,
-                    max_age=self._max_age,
-                    gather=self._gather,
-                    mute_before=from_ms(mute_before_ms),
-                ),
-                Cursor(ingested_ms, mute_before_ms),
-                now_ms,
-            )
-            self._told(batch, drafts, commit)
-
-    def _told(self, batch: Sequence[Alert], drafts: Sequence[Draft], commit: str) -> None:
-        for alert in batch:
-            self._metrics.alerts.labels(alert.status).inc()
-        for draft in drafts:
-            if draft.muted and not draft.added:
-                self._metrics.muted.labels(draft.muted).inc()
-        for channel in {draft.target.channel for draft in drafts}:
-            self._wake(channel)
-        logger.info("%d alerts at commit %.12s: %d deliveries planned", len(batch), commit, len(drafts))
-
-
-def _rows_but(rows: pa.Table, ids: Sequence[str], known: set[str]) -> Iterator[dict[str, Any]]:
-    """Rows whose alert_id is not known. In slices, for pyarrow makes masks through pandas."""
-    start = 0
-    for is_known, run in groupby(ids, known.__contains__):
-        length = len(list(run))
-        if not is_known:
-            yield from rows.slice(start, length).to_pylist()
-        start += length
 
 
 @dataclass(frozen=True)
@@ -214,8 +80,12 @@ class Sender:
             try:
                 self._check()
                 wait_s = self.step()
+            except LedgerError:
+                # Full, locked or read-only: the ledger has said so, and it may be mended while we run.
+                self._metrics.errors.inc()
+                wait_s = 1.0
             except Exception:
-                # One bad delivery, or a full disk, must not end the daemon.
+                # One bad delivery must not end the daemon.
                 self._metrics.errors.inc()
                 logger.exception("%s: unexpected error; going on in a second", self.channel.name)
                 wait_s = 1.0
@@ -368,9 +238,9 @@ class Sender:
             try:
                 record()
                 return
-            except sa.exc.OperationalError as error:
+            except LedgerError:
+                # The ledger has said why; the daemon ends where trying on is in vain.
                 self._metrics.errors.inc()
-                logger.error("%s: the ledger cannot be written: %s; trying again", self.channel.name, error.orig)
                 if self._stop.wait(1.0):
                     raise
 

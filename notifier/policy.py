@@ -9,6 +9,11 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+HORIZON_MS = 600_000
+"""No wait is longer, in ms; see Ledger.due."""
+SWEEP_BACK = timedelta(days=1)
+"""How far behind the cursor a sweep looks."""
+
 
 class Kind(StrEnum):
     """What a message says about its incident."""
@@ -39,6 +44,7 @@ class Muted(StrEnum):
     OLD = "old"
     NO_CHANNEL = "no_channel"
     NOT_TOLD = "not_told"
+    SEVERITY = "severity"
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,8 @@ def plan(
     alerts: in order, none of them planned before. targets: by severity. threads: what is known of their incidents.
 
     1. A RESOLVED row goes once to each target that was told of its incident, and to nobody else.
-    2. Another row that is old, or has no target, is listed as muted: one delivery for each incident and reason.
+    2. Another row that is old, or has no target or a severity of no route, is listed as muted: one delivery for each
+       incident and reason.
     3. An incident's first other row goes at once.
     4. Later ones join the message that waits, or make one that waits until `gather` after the newest.
     """
@@ -155,7 +162,8 @@ def plan(
         muted = reason_to_mute(alert, max_age, mute_before)
         routed = targets.get(alert.severity, ())
         if not routed:
-            book.mute(alert, NOBODY, muted or Muted.NO_CHANNEL)
+            # Routed severities are all there, with an empty list while no channel is set up.
+            book.mute(alert, NOBODY, muted or (Muted.NO_CHANNEL if alert.severity in targets else Muted.SEVERITY))
         for target in routed:
             if muted:
                 book.mute(alert, target, muted)
@@ -230,6 +238,11 @@ class _Book:
 def to_ms(moment: datetime) -> int:
     """Milliseconds since the epoch, cut, as readers get them."""
     return (moment - _EPOCH) // _MS
+
+
+def span_ms(span: timedelta) -> int:
+    """A span in whole milliseconds."""
+    return span // _MS
 
 
 def from_ms(ms: int) -> datetime:

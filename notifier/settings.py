@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode
 
-from lakehouse.settings import Duration, Section, Shared, UserError, config_path
+from lakehouse.settings import Duration, Section, Shared, UserError, config_path, write_duration
+from lakehouse.yaml_file import NotYaml, read_yaml
+from notifier.policy import HORIZON_MS, SWEEP_BACK
 
 CHANNELS = ("slack", "email")
-_ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+")
+# Dot-atoms of RFC 5322 and a host name: what every mail server takes, also one that knows no SMTPUTF8.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@.{{1,253}}$){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
+_LONGEST_WAIT = timedelta(milliseconds=HORIZON_MS)
 
 
 class NotifierSettings(Section, section="notifier"):
@@ -26,11 +31,36 @@ class NotifierSettings(Section, section="notifier"):
         SecretStr(""), description="what /api/ asks for as a bearer token; better given as *_FILE; empty: none"
     )
     poll_s: float = Field(1.0, gt=0, le=60, description="how often it looks for a new commit, in seconds")
-    overlap: Duration = Field(timedelta(minutes=1), description="how far behind the cursor each question looks again")
-    sweep_every: Duration = Field(timedelta(minutes=10), description="how often it looks a day behind the cursor")
-    gather: Duration = Field(timedelta(minutes=1), description="later alerts of an incident: one message in this time")
-    give_up: Duration = Field(timedelta(days=1), description="a delivery that fails for so long is dead")
-    keep: Duration = Field(timedelta(days=90), description="how long the ledger remembers")
+    overlap: Duration = Field(
+        timedelta(minutes=1),
+        ge=timedelta(seconds=1),
+        le=SWEEP_BACK,
+        description="how far behind the cursor each question looks again, 1 s to 1 d",
+    )
+    sweep_every: Duration = Field(
+        timedelta(minutes=10),
+        ge=timedelta(seconds=1),
+        le=SWEEP_BACK / 2,
+        description="how often it looks a day behind the cursor",
+    )
+    gather: Duration = Field(
+        timedelta(minutes=1),
+        ge=timedelta(milliseconds=100),
+        le=_LONGEST_WAIT,
+        description="later alerts of an incident: one message in this time, 10 min at most",
+    )
+    give_up: Duration = Field(
+        timedelta(days=1),
+        ge=timedelta(minutes=5),
+        le=timedelta(days=3650),
+        description="a delivery that fails for so long is dead",
+    )
+    keep: Duration = Field(
+        timedelta(days=90),
+        ge=2 * SWEEP_BACK,
+        le=timedelta(days=3650),
+        description="how long the ledger remembers, 2 d at least",
+    )
     timezone: str = Field("UTC", description="zone of the times in messages, an IANA name")
     console_url: str = Field("", description="the console as people reach it; empty: the one on this machine")
     routes: Path = Field(Path("routes.yaml"), description="who is told; relative to the settings file")
@@ -38,12 +68,18 @@ class NotifierSettings(Section, section="notifier"):
     slack_token: SecretStr = Field(SecretStr(""), description="bot token; better given as *_FILE; empty: no Slack")
     slack_channel: str = Field("", description="id of the channel, like C0123456789")
     slack_timeout_s: float = Field(10.0, gt=0, le=60, description="for one call of Slack, in seconds")
-    slack_per_s: float = Field(1.0, gt=0, description="messages a second, after a burst of five")
+    slack_per_s: float = Field(1.0, ge=0.02, le=1000, description="messages a second, after a burst of five")
     settle: Duration = Field(
-        timedelta(seconds=20), description="wait before a post without an answer is looked up in Slack's history"
+        timedelta(seconds=20),
+        ge=timedelta(milliseconds=100),
+        le=_LONGEST_WAIT,
+        description="wait before a post without an answer is looked up in Slack's history",
     )
     unreadable: Duration = Field(
-        timedelta(minutes=2), description="a history unreadable for so long: sent again as (possible repeat)"
+        timedelta(minutes=2),
+        ge=timedelta(seconds=1),
+        le=timedelta(days=1),
+        description="a history unreadable for so long: sent again as (possible repeat)",
     )
     smtp_host: str = Field("", description="mail server; empty: no email")
     smtp_port: int = Field(587, ge=1, le=65535, description="its port")
@@ -74,6 +110,13 @@ class NotifierSettings(Section, section="notifier"):
             raise ValueError("expected http://HOST:PORT/app")
         return value
 
+    @field_validator("slack_token", "api_token")
+    @classmethod
+    def _token(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[!-~]*", value.get_secret_value()):
+            raise ValueError("a token goes into a header: it has only ASCII and no blank")
+        return value
+
     @field_validator("slack_base_url")
     @classmethod
     def _slack_url(cls, value: str) -> str:
@@ -92,7 +135,7 @@ class NotifierSettings(Section, section="notifier"):
     @classmethod
     def _sender(cls, value: str) -> str:
         if value and not _ADDRESS.fullmatch(value):
-            raise ValueError("expected an address like alerts@shop.example")
+            raise ValueError("expected an address like alerts@shop.example, in ASCII")
         return value
 
     @field_validator("email_to", mode="before")
@@ -102,7 +145,7 @@ class NotifierSettings(Section, section="notifier"):
             value = [address.strip() for address in value.split(",") if address.strip()]
         wrong = [address for address in value or () if not _ADDRESS.fullmatch(str(address))]
         if wrong:
-            raise ValueError(f"'{wrong[0]}' is no address; expected one like oncall@shop.example")
+            raise ValueError(f"'{wrong[0]}' is no address; expected one like oncall@shop.example, in ASCII")
         return tuple(dict.fromkeys(value or ()))
 
     @property
@@ -113,8 +156,29 @@ class NotifierSettings(Section, section="notifier"):
     def email_on(self) -> bool:
         return bool(self.smtp_host)
 
+    def logins(self) -> list[tuple[str, str]]:
+        """Every secret of this section, with the user's name that it goes with."""
+        return [
+            (self.smtp_user if name == "smtp_password" else "", value.get_secret_value())
+            for name, value in self
+            if isinstance(value, SecretStr)
+        ]
+
     def check(self) -> None:
-        """Raises UserError for a channel that is only half set up."""
+        """Raises UserError for a channel that is only half set up, and for spans that do not go together."""
+        for shorter, longer in (
+            ("overlap", "keep"),
+            ("give_up", "keep"),
+            ("settle", "give_up"),
+            ("unreadable", "give_up"),
+            ("gather", "give_up"),
+        ):
+            less, more = getattr(self, shorter), getattr(self, longer)
+            if less >= more:
+                raise UserError(
+                    f"Setting 'notifier.{shorter}' is {write_duration(less)}, which is not shorter than "
+                    f"notifier.{longer} ({write_duration(more)}); lower the one or raise the other."
+                )
         if self.slack_on and not self.slack_channel:
             raise UserError(_half("slack_token", "slack_channel", "the id of a channel like C0123456789"))
         if self.slack_channel and not self.slack_on:
@@ -154,10 +218,9 @@ class Route(BaseModel):
 def read_routes(path: Path) -> tuple[Route, ...]:
     """Routes from a YAML file: `routes:`, each with name, severity and channels."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UserError(f"The routes file {path} cannot be read: {reason}; mend it or set notifier.routes.") from None
+        content = read_yaml(path)
+    except NotYaml as error:
+        raise UserError(f"The routes file {path} cannot be read: {error}; mend it or set notifier.routes.") from None
     entries = content.get("routes") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries or set(content) != {"routes"}:
         raise UserError(f"The routes file {path} must hold one list, `routes:`, with at least one route.")

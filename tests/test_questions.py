@@ -44,7 +44,7 @@ class _Binds(dict[str, Any]):
 def _value(name: str) -> Any:
     if name == "step":
         return "MINUTE"
-    if name in ("most", "limit", "partition", "offsets") or name.startswith("all_"):
+    if name in ("most", "limit", "skip", "partition", "offsets") or name.startswith("all_"):
         return 1
     if name in ("severities", "services", "statuses", "products", "counted_statuses", "topics", "reasons"):
         return ["a", "b"]

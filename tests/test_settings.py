@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
+from lakehouse.alerting.rules import load_rules
 from lakehouse.settings import (
     ROOT,
     SECTIONS,
+    AlertsSettings,
     DremioSettings,
     IngestSettings,
     OrdersSettings,
@@ -25,6 +29,7 @@ from lakehouse.settings import (
     claim_port,
     open_data_dir,
 )
+from notifier.settings import NotifierSettings, read_routes
 from tillwatch import settings_page
 from tillwatch.settings_page import every_section
 
@@ -147,3 +152,133 @@ def test_raw_rows_must_outlive_every_event_that_may_still_come() -> None:
     with pytest.raises(UserError, match="raise it or lower one of the other two"):
         check_spans(RetentionSettings.load(), shared)
     assert check_spans(RetentionSettings.load(), Shared.load(max_event_age=None)).raw is None
+
+
+SECRETS = [
+    (cls, name)
+    for cls in every_section().values()
+    for name, field in cls.model_fields.items()
+    if field.annotation is SecretStr
+]
+
+
+@pytest.mark.parametrize(("cls", "name"), SECRETS, ids=lambda value: str(getattr(value, "section", value)))
+@pytest.mark.parametrize("bad", ["otter\nkettle", "otter\rkettle", " otter-kettle", "otter\tkettle", "otter\x00kettle"])
+def test_a_secret_of_more_than_one_clean_line_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cls: type[Section], name: str, bad: str
+) -> None:
+    (tmp_path / "secret").write_text(f"{bad}\n", encoding="utf-8", newline="")
+    monkeypatch.setenv(f"TILLWATCH_{cls.section}_{name}_FILE".upper(), str(tmp_path / "secret"))
+    with pytest.raises(UserError, match=rf"'{cls.section}\.{name}' has the value '\(secret\)'.*one line") as error:
+        cls.load()
+    assert "otter" not in str(error.value)
+    assert "kettle" not in str(error.value)
+
+
+BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\ningest: *c\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("ingest: {}\n# café\n".encode("latin-1"), "not UTF-8 text"),
+        ("ingest: {}\n".encode("utf-16"), "not UTF-8 text"),
+        (b"ingest: {}\x00\n", "special characters are not allowed"),
+        (b"ingest: {}\ningest: {}\n", "key 'ingest' stands twice"),
+        (b"ingest:\n  batch_rows: 1\n  batch_rows: 2\n", "key 'batch_rows' stands twice"),
+        (BOMB.encode(), "'*a' at line 2 stands for a list or a mapping"),
+        (b"ingest: &a [*a]\n", "stands for a list or a mapping"),
+        (b"ingest: " + b"[" * 5000, "nested too deep"),
+        (b"ingest: " + b"{a: " * 5000, "nested too deep"),
+        (b"port_offset: 2026-13-01\n", "one of its values is none"),
+        (b"port_offset: !!int ''\n", "one of its values is none"),
+        (b"port_offset: " + b"9" * 5000, "one of its values is none"),
+        (b"? [a]\n: b\n", "cannot be read"),
+        (b"a: !!python/object:os.system x\n", "cannot be read"),
+        (None, "directory"),
+    ],
+)
+@pytest.mark.parametrize("read", ["settings", "routes", "alerts"])
+def test_a_file_that_is_no_good_yaml_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, reason: str, read: str
+) -> None:
+    path = tmp_path / "t.yaml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    readers: dict[str, Callable[[], object]] = {
+        "settings": Shared.load,
+        "routes": lambda: read_routes(path),
+        "alerts": lambda: load_rules(path),
+    }
+    if read == "settings":
+        monkeypatch.setenv("TILLWATCH_CONFIG", str(path))
+    with pytest.raises(UserError, match=re.escape(reason)) as error:
+        readers[read]()
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_byte_order_mark_and_an_alias_of_one_value_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_bytes("port_offset: &n 100\ningest: {batch_rows: *n}\n".encode("utf-8-sig"))
+    monkeypatch.setenv("TILLWATCH_CONFIG", str(tmp_path / "t.yaml"))
+    assert (Shared.load().port_offset, IngestSettings.load().batch_rows) == (100, 100)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/below.yaml"])
+def test_a_settings_file_that_cannot_be_looked_at_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TILLWATCH_CONFIG", str(tmp_path / name))
+    with pytest.raises(UserError, match=r"does not exist|cannot be read: File name too long"):
+        Shared.load()
+
+
+def test_a_span_beyond_counting_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TILLWATCH_INGEST_HEARTBEAT_EVERY", "99999999999 d")
+    with pytest.raises(UserError, match="longer than can be counted"):
+        IngestSettings.load()
+
+
+def test_a_data_directory_whose_profile_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "profile").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="is no text"):
+        open_data_dir(tmp_path, "embedded")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"GATHER": "11 min"}, "'notifier.gather' has the value '11 min'"),
+        ({"GATHER": "0 ms"}, "'notifier.gather' has the value '0 ms'"),
+        ({"SETTLE": "11 min"}, "'notifier.settle' has the value '11 min'"),
+        ({"KEEP": "23 h"}, "'notifier.keep' has the value '23 h'"),
+        ({"KEEP": "0 d"}, "'notifier.keep' has the value '0 ms'"),
+        ({"OVERLAP": "1 ms"}, "'notifier.overlap' has the value '1 ms'"),
+        ({"OVERLAP": "2 d"}, "'notifier.overlap' has the value '2 d'"),
+        ({"SWEEP_EVERY": "2 d"}, "'notifier.sweep_every' has the value '2 d'"),
+        ({"GIVE_UP": "1 ms"}, "'notifier.give_up' has the value '1 ms'"),
+        ({"SLACK_PER_S": "inf"}, "'notifier.slack_per_s' has the value 'inf'"),
+        ({"GIVE_UP": "3 d", "KEEP": "2 d"}, "'notifier.give_up' is 3 d, which is not shorter than notifier.keep (2 d)"),
+        ({"GIVE_UP": "10 min", "UNREADABLE": "10 min"}, "'notifier.unreadable' is 10 min, which is not shorter than"),
+        ({"EMAIL_FROM": "müller@shop.example"}, "expected an address like"),
+        ({"EMAIL_TO": "a..b@shop.example"}, "'a..b@shop.example' is no address"),
+        ({"EMAIL_TO": "alice@shop.example,bob@müller.example"}, "'bob@müller.example' is no address"),
+        ({"EMAIL_TO": "alice.@shop.example"}, "'alice.@shop.example' is no address"),
+        ({"EMAIL_TO": "alice@shop..example"}, "'alice@shop..example' is no address"),
+        ({"SLACK_TOKEN": "xoxb otter"}, "has only ASCII and no blank"),
+        ({"API_TOKEN": "öttер"}, "has only ASCII and no blank"),
+    ],
+)
+def test_settings_of_the_notifier_that_do_no_good_are_refused(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], sentence: str
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"TILLWATCH_NOTIFIER_{name}", value)
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        NotifierSettings.load().check()
+
+
+def test_an_alert_is_never_old_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TILLWATCH_ALERTS_MAX_AGE", "0 s")
+    with pytest.raises(UserError, match=r"'alerts\.max_age' has the value '0 ms'"):
+        AlertsSettings.load()

@@ -5,11 +5,9 @@ A new kind is a subclass of MinuteRule, listed in KINDS: it says what it reads, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from lakehouse.alerting.limits import DeadLettersRule, NoDataRule, ThresholdRule
@@ -17,6 +15,7 @@ from lakehouse.alerting.rule import EventRule, Rule, Wrong
 from lakehouse.alerting.usual import AnomalyRule, ZeroRule
 from lakehouse.events import ErrorEvent
 from lakehouse.settings import UserError
+from lakehouse.yaml_file import NotYaml, read_yaml
 
 KINDS: dict[str, type[Rule]] = {
     "event": EventRule,
@@ -40,12 +39,9 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
     Raises UserError in one sentence that names file, rule, key and value.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
-    except OSError as error:
-        raise UserError(f"The alert rules {path} cannot be read: {error.strerror}; restore the file.") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"The alert rules {path} are not YAML: {reason}; mend that place.") from None
+        content = read_yaml(path)
+    except NotYaml as error:
+        raise UserError(f"The alert rules {path} cannot be read: {error}; mend or restore the file.") from None
     if not isinstance(content, dict) or list(content) != ["rules"] or not isinstance(content["rules"], list):
         raise UserError(f"The alert rules {path} must hold one list under `rules:`; compare with config/alerts.yaml.")
     rules: list[Rule] = []
@@ -55,17 +51,6 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
             raise UserError(f"{path}: key 'name' has the value '{rule.name}' in two rules; give one another name.")
         rules.append(rule)
     return tuple(rules)
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is written twice; YAML would silently take the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key '{key}' stands twice in the mapping at line {node.start_mark.line + 1}")
-        return super().construct_mapping(node, deep)
 
 
 def _rule(path: Path, place: int, raw: object) -> Rule:

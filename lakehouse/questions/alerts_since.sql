@@ -1,6 +1,8 @@
--- FATAL alerts, and every RESOLVED row, published at or after :since. One row an alert; times UTC, ms.
+-- FATAL and RESOLVED alerts, and those of no known severity or status, published since :since; :limit after :skip.
 SELECT alert_id, incident_id, alert_type, rule, severity, status, service_name, description, summary, runbook_url,
        metric_value, threshold, alert_timestamp, received_at, ingested_at, starts_at
 FROM {alerts}
-WHERE ingested_at >= :since AND (severity = 'FATAL' OR status = 'RESOLVED')
-ORDER BY ingested_at
+WHERE ingested_at >= :since
+  AND (severity IS NULL OR status IS NULL OR severity NOT IN ('DEBUG', 'INFO', 'WARN', 'ERROR') OR status <> 'FIRING')
+ORDER BY ingested_at, status, alert_timestamp, alert_id
+LIMIT :limit OFFSET :skip

@@ -1,0 +1,176 @@
+"""The ledger's file: one process holds it, its tables are brought up to date, its faults are told in one sentence."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import sqlalchemy as sa
+
+from lakehouse.settings import UserError
+from notifier.clock import Clock
+from notifier.ledger_rows import CURSOR
+
+logger = logging.getLogger("notifier")
+
+HEAD = "0002"
+"""Newest revision in migrations/versions."""
+
+BUSY_S = 10.0
+"""How long a statement waits for a lock of somebody else."""
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+
+class LedgerError(UserError):
+    """The ledger could not be read or written just now; the message is one sentence."""
+
+
+class LedgerFile:
+    """Opened, proven to be whole and writable, and locked until `close`. Raises UserError where it is not.
+
+    error: the sentence while the file cannot be read or written. damaged: True once the file itself is broken.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.error: str | None = None
+        self.damaged = False
+        self._path = path
+        self._lock = _locked(path)
+        self._engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(path)),
+            connect_args={"timeout": BUSY_S, "check_same_thread": False},
+            max_overflow=40,
+        )
+        sa.event.listen(self._engine, "connect", _on_connect)
+        sa.event.listen(self._engine, "begin", _on_begin)
+        try:
+            self._prove()
+            self._migrate(clock)
+            self._try_to_write()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._engine.dispose()
+        self._lock.close()
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction. Raises LedgerError."""
+        with self._telling(), self._engine.begin() as db:
+            yield db
+        if self.error is not None:
+            logger.info("the ledger can be written again")
+            self.error = None
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Reads; each statement sees what is committed then. Raises LedgerError."""
+        with self._telling(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+            yield db
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Makes one sentence of what SQLite says, and logs it once while it stays the same."""
+        try:
+            yield
+        except sa.exc.DatabaseError as caught:
+            if type(caught) not in (sa.exc.DatabaseError, sa.exc.OperationalError):
+                raise
+            name = getattr(caught.orig, "sqlite_errorname", None) or ""
+            self.damaged = self.damaged or name.startswith(_DAMAGED)
+            self._fail(str(caught.orig))
+
+    def _fail(self, reason: str) -> None:
+        error = f"The ledger {self._path} cannot be used: {reason}; free it, make room, or let it be written."
+        if self.damaged:
+            error = (
+                f"The ledger {self._path} is damaged: {reason}; restore a copy that --save-ledger made, or move it "
+                "away: a new one tells again what was published in the last hour."
+            )
+        if error != self.error:
+            self.error = error
+            logger.error("%s", error)
+        raise LedgerError(error) from None
+
+    def _prove(self) -> None:
+        """Every page is read: better no start than a stop at the first alert."""
+        with self.read() as db:
+            found = db.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if found != "ok":
+            self.damaged = True
+            self._fail(" ".join(str(found).replace("*", "").split()))
+
+    def _try_to_write(self) -> None:
+        with self.write() as db:
+            db.execute(sa.update(CURSOR).values(id=1))
+
+    def _migrate(self, clock: Clock) -> None:
+        with self.read() as db:
+            tables = sa.inspect(db).get_table_names()
+            held = (
+                db.scalar(sa.text("SELECT version_num FROM alembic_version")) if "alembic_version" in tables else None
+            )
+        if held == HEAD:
+            return
+        # Imported here: it costs 8 MB, and only a new or an older ledger needs it.
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+        with self.write() as db:
+            config.attributes["connection"] = db
+            try:
+                command.upgrade(config, "head")
+                if held is None:
+                    db.execute(sa.update(CURSOR).values(born_ms=clock(), mute_before_ms=None))
+            except CommandError:
+                raise UserError(
+                    f"The ledger {self._path} was written by another version of tillwatch (revision {held}); "
+                    "run that version, or move the file away."
+                ) from None
+
+
+def _locked(path: Path) -> IO[str]:
+    lock = path.with_suffix(".lock")
+    try:
+        held = lock.open("a+", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"The ledger {path} cannot be used: {error.strerror}; set TILLWATCH_DATA_DIR.") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        held.seek(0)
+        holder = held.read().strip() or "unknown"
+        held.close()
+        raise UserError(
+            f"The ledger {path} is held by another notifier (process {holder}); end it or set TILLWATCH_DATA_DIR."
+        ) from None
+    try:
+        held.truncate(0)
+        held.write(f"{os.getpid()}\n")
+        held.flush()
+    except OSError as error:
+        raise UserError(f"The ledger {path} cannot be used: {error.strerror}; make room.") from None
+    return held
+
+
+def _on_connect(connection: Any, _record: Any) -> None:
+    # Transactions are begun by _on_begin, not by the driver.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _on_begin(connection: sa.Connection) -> None:
+    # Take the write lock first: a transaction that reads before it writes could not get it later.
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,208 @@
+"""Planning: new rows of the table alerts become deliveries in the ledger."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import chain, groupby
+from typing import Any
+
+import pyarrow as pa
+
+from notifier import cursor as cursors
+from notifier.clock import Clock, wall_ms
+from notifier.cursor import Reader
+from notifier.ledger import Ledger
+from notifier.ledger_rows import Cursor
+from notifier.metrics import Metrics
+from notifier.policy import SWEEP_BACK, Alert, Draft, Target, from_ms, in_order, plan, span_ms, to_ms
+
+logger = logging.getLogger("notifier")
+
+BATCH = 2000
+"""Alerts planned in one transaction."""
+STRANGE_SHOWN = 5
+"""Odd rows that one line of the log shows; the metric counts all."""
+
+
+class Planner:
+    """Turns new rows of the table alerts into deliveries. `poll` is called by one thread."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        ledger: Ledger,
+        metrics: Metrics,
+        targets: Mapping[str, Sequence[Target]],
+        *,
+        max_age: timedelta,
+        gather: timedelta,
+        overlap: timedelta,
+        sweep_every: timedelta,
+        keep: timedelta,
+        wake: Callable[[str], None] = lambda channel: None,
+        clock: Clock = wall_ms,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reader = reader
+        self._ledger = ledger
+        self._metrics = metrics
+        self._targets = targets
+        self._max_age = max_age
+        self._gather = gather
+        self._overlap = overlap
+        self._sweep_every_s = sweep_every.total_seconds()
+        self._keep = keep
+        self._wake = wake
+        self._clock = clock
+        self._monotonic = monotonic
+        self._head: str | None = None
+        self._swept_at: float | None = None
+
+    def poll(self) -> int:
+        """Plan what was published since the last look; how many alerts. Raises DremioError when nobody answers.
+
+        1. Ask for the head commit: nothing more when it has not moved.
+        2. Read what was published since the cursor, less an overlap, at that commit, in pages. Now and then
+           (a sweep) less a day, and what has no time of publishing.
+        3. Leave out what the ledger has.
+        4. Plan the rest in order, each batch and its cursor in one transaction, and wake the senders.
+        5. After a sweep: forget what is older than `keep`, but nothing that the next sweep would find
+           again, and tell again.
+        """
+        head = self._reader.head()
+        if head == self._head or not cursors.something_published(head):
+            self._metrics.polls.labels("unchanged").inc()
+            return 0
+        sweep = self._swept_at is None or self._monotonic() - self._swept_at >= self._sweep_every_s
+        held = self._ledger.cursor()
+        moment = self._moment(head) if sweep or held.ingested_ms is None else None
+        if held.mute_before_ms is None:
+            held = replace(held, mute_before_ms=self._mute_before_ms(held, moment))
+            self._ledger.move(held)
+        elif held.ingested_ms is not None and moment and held.ingested_ms > to_ms(moment):
+            # Saved before a row of the future could no longer move it.
+            held = replace(held, ingested_ms=to_ms(moment))
+            self._ledger.move(held)
+        planned = 0
+        pages = cursors.pages_since(self._reader, head, self._since(held, sweep, moment))
+        unstamped = cursors.pages_unstamped(self._reader, head) if sweep else ()
+        for rows in chain(pages, unstamped):
+            ids = [alert_id or cursors.identity(row) for alert_id, row in _with_ids(rows)]
+            known = self._ledger.known(ids)
+            if rows["ingested_at"].null_count:
+                self._ledger.touch(known, self._clock())
+            if len(known) < len(set(ids)):
+                moment = moment or self._moment(head)
+                alerts = self._new(_rows_but(rows, ids, known), head, moment or from_ms(self._clock()))
+                held = self._plan(alerts, held, head, moment)
+                planned += len(alerts)
+        if held.ingested_ms is None and moment:
+            # Nothing yet, as far back as it goes: no need to look there again.
+            held = replace(held, ingested_ms=to_ms(moment))
+            self._ledger.move(held)
+        self._head = head
+        if sweep:
+            self._swept_at = self._monotonic()
+            self._forget(held)
+        self._metrics.polls.labels("planned" if planned else "nothing_new").inc()
+        return planned
+
+    def _moment(self, head: str) -> datetime | None:
+        return cursors.as_of(self._reader, head)
+
+    def _mute_before_ms(self, held: Cursor, moment: datetime | None) -> int:
+        """What was published over an hour before the ledger's birth, in the data's time.
+
+        Our clock tells only how long ago the birth was: that of the data may be elsewhere.
+        """
+        now_ms = self._clock()
+        age_ms = max(0, now_ms - (held.born_ms or now_ms))
+        return (to_ms(moment) if moment else now_ms) - age_ms - span_ms(cursors.FIRST_START_AGE)
+
+    def _since(self, held: Cursor, sweep: bool, moment: datetime | None) -> datetime:
+        """Where this look begins; with nothing planned yet, as far back as the ledger would remember."""
+        if held.ingested_ms is None:
+            begin_ms = (to_ms(moment) if moment else self._clock()) - span_ms(self._keep)
+        else:
+            begin_ms = held.ingested_ms - span_ms(SWEEP_BACK if sweep else self._overlap)
+        return from_ms(max(0, begin_ms))
+
+    def _forget(self, held: Cursor) -> None:
+        reach_ms = None if held.ingested_ms is None else held.ingested_ms - span_ms(SWEEP_BACK)
+        forgotten = self._ledger.prune(self._clock() - span_ms(self._keep), reach_ms)
+        if forgotten:
+            logger.info("%d alerts older than notifier.keep are forgotten", forgotten)
+
+    def _new(self, rows: Iterable[dict[str, Any]], commit: str, moment: datetime) -> list[Alert]:
+        fresh: dict[str, Alert] = {}
+        strange: list[str] = []
+        for row in rows:
+            alert, odd = cursors.to_alert(row, commit, moment)
+            if alert.alert_id not in fresh:
+                fresh[alert.alert_id] = alert
+                if odd:
+                    strange.append(f"alert {alert.alert_id!r} is taken as {alert.severity}: {', '.join(odd)}")
+        if strange:
+            # Once for each: from now on the ledger knows them.
+            self._metrics.bad_rows.inc(len(strange))
+            shown = "; ".join(text[:300] for text in strange[:STRANGE_SHOWN])
+            logger.warning("%d rows of alerts are odd at commit %.12s: %s", len(strange), commit, shown)
+        return in_order(fresh.values())
+
+    def _plan(self, alerts: list[Alert], held: Cursor, commit: str, moment: datetime | None) -> Cursor:
+        """Plans alerts; the cursor as it is then, never beyond the commit's as_of: rows may lie in the future."""
+        mute_before = from_ms(max(0, held.mute_before_ms or 0))
+        reached = held.ingested_ms
+        for start in range(0, len(alerts), BATCH):
+            batch = alerts[start : start + BATCH]
+            if moment:
+                reached = max(reached or 0, min(to_ms(batch[-1].ingested_at), to_ms(moment)))
+            held = replace(held, ingested_ms=reached)
+            now_ms = self._clock()
+            drafts = self._ledger.plan(
+                batch,
+                lambda threads, batch=batch, now_ms=now_ms: plan(  # type: ignore[misc]
+                    batch,
+                    self._targets,
+                    threads,
+                    now_ms,
+                    max_age=self._max_age,
+                    gather=self._gather,
+                    mute_before=mute_before,
+                ),
+                held,
+                now_ms,
+            )
+            self._told(batch, drafts, commit)
+        return held
+
+    def _told(self, batch: Sequence[Alert], drafts: Sequence[Draft], commit: str) -> None:
+        for alert in batch:
+            self._metrics.alerts.labels(alert.status).inc()
+        for draft in drafts:
+            if draft.muted and not draft.added:
+                self._metrics.muted.labels(draft.muted).inc()
+        for channel in {draft.target.channel for draft in drafts}:
+            self._wake(channel)
+        logger.info("%d alerts at commit %.12s: %d deliveries planned", len(batch), commit, len(drafts))
+
+
+def _with_ids(rows: pa.Table) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    """Each alert_id; with its row where it has none, else without, for most are known and rows cost memory."""
+    for place, alert_id in enumerate(rows["alert_id"].to_pylist()):
+        blank = not alert_id or not alert_id.strip()
+        yield None if blank else alert_id, rows.slice(place, 1).to_pylist()[0] if blank else {}
+
+
+def _rows_but(rows: pa.Table, ids: Sequence[str], known: set[str]) -> Iterator[dict[str, Any]]:
+    """Rows whose alert_id is not known. In slices, for pyarrow makes masks through pandas."""
+    start = 0
+    for is_known, run in groupby(ids, known.__contains__):
+        length = len(list(run))
+        if not is_known:
+            yield from rows.slice(start, length).to_pylist()
+        start += length

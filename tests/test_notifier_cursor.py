@@ -1,0 +1,236 @@
+"""Which alerts the notifier finds: odd ones, those of the future, what a new or an old ledger has not seen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lakehouse.dremio import TooLarge
+from notifier import cursor, planner
+from notifier.policy import Muted, State, to_ms
+from tests.test_notifier import NOON, Desk, Friend
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    opened = Desk(tmp_path, Friend())
+    yield opened
+    opened.close()
+
+
+def test_a_row_of_the_future_is_told_and_does_not_hide_what_comes_after_it(desk: Desk) -> None:
+    desk.fatal("inc-future", ingested_at=NOON + timedelta(days=3650))
+    desk.publish()
+    for minute in range(1, 4):
+        desk.now += timedelta(minutes=minute)
+        desk.fatal(f"inc-{minute}")
+        desk.publish()
+    assert len(desk.channel.posts) == 4
+    assert desk.ledger.cursor().ingested_ms == to_ms(desk.now)
+
+
+def test_a_cursor_that_was_saved_in_the_future_heals(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    with desk.ledger._write() as db:
+        db.exec_driver_sql("UPDATE cursor SET ingested_ms = ingested_ms + 315360000000")
+    desk.now += timedelta(minutes=20)
+    desk.publish()
+    desk.now += timedelta(seconds=5)
+    desk.fatal("inc-2")
+    desk.publish()
+    assert len(desk.channel.posts) == 2
+
+
+ODD = [
+    ({"severity": "fatal"}, "severity 'fatal'"),
+    ({"severity": " Fatal "}, "severity ' Fatal '"),
+    ({"severity": None}, "severity None"),
+    ({"severity": ""}, "severity ''"),
+    ({"status": None}, "status None"),
+    ({"status": "firing"}, "status 'firing'"),
+    ({"status": "ACTIVE"}, "status 'ACTIVE'"),
+    ({"alert_id": None}, "no alert_id"),
+    ({"alert_id": "  "}, "no alert_id"),
+    ({"incident_id": None}, "no incident_id"),
+    ({"incident_id": ""}, "no incident_id"),
+    ({"alert_timestamp": None}, "no alert_timestamp"),
+    ({"received_at": None}, "no received_at"),
+    ({"ingested_at": None}, "no ingested_at"),
+    ({"alert_timestamp": None, "received_at": None, "ingested_at": None}, "no alert_timestamp"),
+    ({"received_at": datetime(1, 1, 1, tzinfo=UTC)}, "no received_at"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "said"), ODD)
+def test_a_fatal_with_an_odd_or_missing_value_is_told_counted_and_shown_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture, values: dict[str, Any], said: str
+) -> None:
+    desk.fatal("inc-odd", **values)
+    with caplog.at_level(logging.WARNING):
+        desk.publish()
+        for _ in range(3):
+            desk.now += timedelta(minutes=11)
+            desk.publish()
+    assert len(desk.channel.posts) == 1
+    assert desk.count("bad_rows_total") == 1
+    assert sum(said in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("name", ["rule", "alert_type", "description", "starts_at", "service_name", "metric_value"])
+def test_a_fatal_without_a_value_that_nobody_needs_is_told(desk: Desk, name: str) -> None:
+    desk.fatal("inc-1", **{name: None})
+    desk.publish()
+    assert len(desk.channel.posts) == 1
+
+
+@pytest.mark.parametrize("severity", ["CRITICAL", "error", "Warning", "5"])
+def test_a_severity_of_no_route_is_listed_and_not_sent(desk: Desk, severity: str) -> None:
+    desk.fatal("inc-1", severity=severity)
+    desk.publish()
+    (row,) = desk.deliveries()
+    assert (row.state, row.reason) == (State.MUTED, Muted.SEVERITY)
+    assert desk.channel.posts == []
+    assert desk.count("bad_rows_total") == 1
+    assert desk.count("muted_total", reason="severity") == 1
+
+
+def test_a_resolved_row_in_small_letters_closes_its_thread(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.fatal("inc-1", status="resolved")
+    desk.publish()
+    assert desk.channel.posts[-1].title == "Resolved: FATAL in payments"
+
+
+def test_a_time_that_is_beyond_the_calendar_stops_nobody(desk: Desk) -> None:
+    desk.dremio._connection.execute(
+        "INSERT INTO alerts (alert_id, incident_id, status, severity, alert_timestamp, received_at, ingested_at) VALUES"
+        " ('a', 'inc-1', 'FIRING', 'FATAL', TIMESTAMP '20000-01-01 00:00:00', TIMESTAMP '2026-03-02 12:00:00',"
+        " TIMESTAMP '20000-01-01 00:00:00')"
+    )
+    desk.fatal("inc-2")
+    desk.publish()
+    desk.now += timedelta(days=91)
+    desk.publish()
+    assert len(desk.channel.posts) == 2
+
+
+def test_a_row_without_ingested_at_that_comes_later_is_found_by_a_sweep(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.now += timedelta(minutes=11)
+    desk.fatal("inc-2", ingested_at=None)
+    desk.publish()
+    assert len(desk.channel.posts) == 2
+
+
+def test_a_new_ledger_looks_back_as_far_as_it_would_remember(desk: Desk) -> None:
+    for days in (91, 89):
+        past = NOON - timedelta(days=days)
+        desk.fatal(f"inc-{days}", at=past, ingested_at=past, received_at=past)
+    desk.publish()
+    assert [row.incident_id for row in desk.deliveries()] == ["inc-89"]
+
+
+def test_a_ledger_that_never_saw_an_alert_tells_of_one_that_came_while_it_was_down(desk: Desk) -> None:
+    desk.publish()
+    desk.now += timedelta(hours=3)
+    desk.fatal("inc-1", at=NOON + HOUR, received_at=NOON + HOUR, ingested_at=NOON + HOUR)
+    desk.publish()
+    assert [post.title for post in desk.channel.posts] == ["FATAL in payments"]
+
+
+def test_a_ledger_that_nobody_answered_counts_from_its_birth(desk: Desk) -> None:
+    """Made at noon, first answer at three: what was published since eleven is news."""
+    desk.now += timedelta(hours=3)
+    for minutes in (-61, -59, 60):
+        at = NOON + timedelta(minutes=minutes)
+        desk.fatal(f"inc{minutes}", at=at, received_at=at, ingested_at=at)
+    desk.publish()
+    states = {row.incident_id: row.state for row in desk.deliveries()}
+    assert states == {"inc-61": State.MUTED, "inc-59": State.SENT, "inc60": State.SENT}
+
+
+def test_a_poll_reads_any_number_of_rows_in_pages(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cursor, "PAGE", 7)
+    monkeypatch.setattr(planner, "BATCH", 3)
+    for number in range(50):
+        desk.fatal(f"inc-{number:02d}", ingested_at=NOON - timedelta(milliseconds=number // 20))
+    for number in range(10):
+        desk.fatal(f"inc-0{number}", status="RESOLVED")
+    desk.publish()
+    assert len(desk.channel.posts) == 60
+    assert desk.dremio.asked.count("alerts_since") == 9
+
+
+def test_an_answer_that_is_too_large_is_asked_for_in_smaller_pages(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = desk.dremio.ask
+
+    def narrow(question: str, **asked: Any) -> pa.Table:
+        rows = ask(question, **asked)
+        if rows.num_rows > 30:
+            raise TooLarge("The answer is larger than 30 rows: ask for less.")
+        return rows
+
+    monkeypatch.setattr(desk.dremio, "ask", narrow)
+    for number in range(100):
+        desk.fatal(f"inc-{number}")
+    desk.publish()
+    assert len(desk.channel.posts) == 100
+
+
+@pytest.mark.parametrize("ingested_at", [NOON, NOON + timedelta(days=5000), None])
+def test_what_a_sweep_would_find_again_is_not_forgotten(desk: Desk, ingested_at: datetime | None) -> None:
+    """Nothing was published for longer than the ledger remembers; or the row's time is none."""
+    desk.fatal("inc-1", ingested_at=ingested_at)
+    desk.publish()
+    for _ in range(3):
+        desk.now += timedelta(days=91)
+        desk.dremio.commits += 1
+        desk.planner.poll()
+        desk.work()
+    assert len(desk.channel.posts) == 1
+
+
+def test_a_ledger_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Friend())
+    with desk.ledger._write() as db:
+        db.exec_driver_sql("ALTER TABLE cursor DROP COLUMN born_ms")
+        db.exec_driver_sql("DELETE FROM cursor")
+        db.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    desk.close()
+    again = Desk(tmp_path, Friend())
+    past = NOON - timedelta(hours=30)
+    again.fatal("inc-1", at=past, received_at=past, ingested_at=past)
+    again.publish()
+    assert len(again.channel.posts) == 1
+    again.close()
+
+
+def test_a_ledger_without_alerts_does_not_look_back_so_far_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[datetime] = []
+    ask = desk.dremio.ask
+
+    def noting(question: str, **values: Any) -> pa.Table:
+        if question == "alerts_since":
+            asked.append(values["since"])
+        return ask(question, **values)
+
+    monkeypatch.setattr(desk.dremio, "ask", noting)
+    desk.publish()
+    desk.now += timedelta(seconds=5)
+    desk.publish()
+    assert asked == [NOON - timedelta(days=90), NOON - timedelta(minutes=1)]
+
+
+def test_a_ledgers_birth_is_written_when_its_file_is_made(desk: Desk) -> None:
+    assert desk.ledger.cursor().born_ms == to_ms(NOON)
