@@ -99,6 +99,18 @@ def test_a_permanent_error_is_dead_counted_and_logged(shop_on_call: Cast) -> Non
     assert "neither with blocks nor without: invalid_blocks." in cast.log()
 
 
+def test_ready_and_the_other_channel_say_which_one_fails_until_it_is_mended(shop_on_call: Cast) -> None:
+    cast = shop_on_call
+    cast.fault("slack", "api_error", error="not_in_channel", count=1000)
+    fatal(cast, "inc-shut-1")
+    reason = "Slack refuses: not_in_channel."
+    wait_for(lambda: cast.get("notifier", "/-/ready")[1]["parts"]["slack"] == reason)
+    fatal(cast, "inc-shut-2")
+    wait_for(lambda: any(f"Not told on slack: {reason}" in mail["body"] for mail in cast.email()))
+    cast.clear_faults()
+    wait_for(lambda: sum("incident=inc-shut-" in row["text"] for row in cast.slack()) == 2)
+
+
 def test_a_kill_between_slacks_accepting_and_the_record_repeats_nothing(shop_on_call: Cast) -> None:
     cast = shop_on_call
     for number in range(3):
