@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from email import policy
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -159,7 +160,8 @@ class Email:
     def _mail(self, destination: str, note: Message) -> EmailMessage:
         subject, text, html = as_email(note)
         mail = EmailMessage()
-        mail["Subject"] = subject
+        # EmailMessage loses blanks where it folds encoded words; Header does not, and its text is kept as it is.
+        mail.set_raw("Subject", Header(subject, None if subject.isascii() else "utf-8", header_name="Subject").encode())
         mail["From"] = Address("tillwatch", addr_spec=self._sender)
         mail["To"] = Address(addr_spec=destination)
         mail["Date"] = format_datetime(note.planned_at)
