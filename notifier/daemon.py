@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from apscheduler.events import (
@@ -103,7 +104,17 @@ class Daemon:
         self.health = Health(settings.poll_s)
         style = Style(settings.console_url, ZoneInfo(settings.timezone))
         limits = Limits(settings.gather, settings.give_up, settings.unreadable)
-        self.senders = {channel.name: Sender(channel, ledger, self.metrics, style, limits) for channel in channels}
+        self.senders = {
+            channel.name: Sender(
+                channel,
+                ledger,
+                self.metrics,
+                style,
+                limits,
+                failing_others=partial(self._failing_but, channel.name),
+            )
+            for channel in channels
+        }
         self.targets = targets(routes, channels)
         self._settings = settings
         self._redact = redact
@@ -206,6 +217,14 @@ class Daemon:
         parts = {"data": self.health.data_error, "ledger": self.ledger.file.error}
         parts.update({name: sender.access for name, sender in self.senders.items()})
         return {name: error and self._redact(error) for name, error in parts.items()}
+
+    def _failing_but(self, name: str) -> list[str]:
+        """A sentence for each other channel that fails, for the messages of this one."""
+        return [
+            f"Not told on {other}: {sender.access}"
+            for other, sender in self.senders.items()
+            if other != name and sender.failing
+        ]
 
     def refresh_metrics(self) -> None:
         """Set the gauges that are read, not counted."""

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from notifier.policy import Muted, State
 
 OUTCOMES = (State.SENT, State.RETRY, State.UNKNOWN, State.DEAD)
-DEAD_REASONS = ("refused", "gave_up", "unexplained")
+DEAD_REASONS = ("refused", "gave_up")
 POLLS = ("planned", "nothing_new", "unchanged", "failed")
 TIMER_EVENTS = ("error", "missed", "max_instances")
 

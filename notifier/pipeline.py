@@ -6,9 +6,9 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from notifier.channels import Absent, Channel, Dead, Outcome, Retry, Sent, Unknown, Unreadable
 from notifier.clock import Clock, wall_ms
@@ -18,10 +18,10 @@ from notifier.ledger_rows import Delivery
 from notifier.metrics import Metrics
 from notifier.policy import HORIZON_MS, Alert, Kind, Muted, State, from_ms, to_ms
 from notifier.render import Message, Style, message
+from notifier.text import line
 
 logger = logging.getLogger("notifier")
 
-UNEXPLAINED_TRIES = 3
 BACKOFF_CAP_S = 60.0
 LOOK_AGAIN_S = 5.0
 CHECK_AGAIN_S = 5.0
@@ -51,9 +51,13 @@ class Sender:
         clock: Clock = wall_ms,
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        failing_others: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.channel = channel
-        self.access: str | None = "not asked yet"
+        self.failing: dict[str, str] = {}
+        """Why, for each destination whose newest attempt failed."""
+        self._access: str | None = "not asked yet"
+        self._failing_others = failing_others
         self._ledger = ledger
         self._metrics = metrics
         self._style = style
@@ -65,6 +69,11 @@ class Sender:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._check_at = 0.0
+
+    @property
+    def access(self) -> str | None:
+        """What is wrong: with one of the destinations, else with the channel."""
+        return next(iter(self.failing.values()), self._access)
 
     def wake(self) -> None:
         self._wake.set()
@@ -89,7 +98,7 @@ class Sender:
                 self._metrics.errors.inc()
                 logger.exception("%s: unexpected error; going on in a second", self.channel.name)
                 wait_s = 1.0
-            if self.access is not None:
+            if self._access is not None:
                 wait_s = min(wait_s, max(0.1, self._check_at - self._monotonic()))
             if wait_s > 0:
                 self._wake.wait(wait_s)
@@ -128,23 +137,27 @@ class Sender:
         delivery = self._ledger.begin(key, now)
         if delivery is None:
             return
-        alert = self._ledger.alert(delivery.alert_id)
         started = self._monotonic()
+        ingested_at: datetime | None = None
         try:
+            alert = self._ledger.alert(delivery.alert_id)
+            ingested_at = alert.ingested_at
             note = self._message(delivery, alert)
         except Exception as error:
+            # Nothing left the house, so it may be tried again; `sending` would last until a restart.
+            self._metrics.errors.inc()
             logger.exception("%.12s cannot be written as a message", key)
-            outcome: Outcome = Retry(f"It cannot be written as a message: {error}.", unexplained=True)
+            outcome: Outcome = Retry(f"It cannot be written as a message: {line(str(error), 200)}.")
         else:
             self._bucket.take()
             try:
                 outcome = self.channel.send(delivery.destination, note)
             except Exception as error:
                 logger.exception("%.12s to %s: unexpected error", key, self.channel.name)
-                outcome = Unknown(f"Unexpected error: {error}.")
+                outcome = Unknown(f"Unexpected error: {line(str(error), 200)}.")
         seconds = self._monotonic() - started
-        self._keep_trying(lambda: self._record(delivery, alert, outcome))
-        self._note_access(None if isinstance(outcome, Sent) else outcome.error)
+        self._keep_trying(lambda: self._record(delivery, ingested_at, outcome))
+        self._note_outcome(delivery.destination, outcome)
         word = type(outcome).__name__.lower()
         detail = "" if isinstance(outcome, Sent) else f": {outcome.error}"
         level = logging.ERROR if isinstance(outcome, Dead) else logging.INFO
@@ -161,25 +174,24 @@ class Sender:
             style=self._style,
             root=self._ledger.root(delivery),
             possible_repeat=delivery.possible_repeat,
+            failing=self._failing_others(),
         )
 
-    def _record(self, delivery: Delivery, alert: Alert, outcome: Outcome) -> None:
+    def _record(self, delivery: Delivery, ingested_at: datetime | None, outcome: Outcome) -> None:
         """Write down how an attempt ended."""
         name, key, now = self.channel.name, delivery.delivery_key, self._clock()
         match outcome:
             case Sent(receipt):
                 self._ledger.sent(delivery, receipt, now, self._ms(self._limits.gather))
-                if delivery.kind is Kind.FIRST:
-                    self._metrics.latency.labels(name).observe(max(0, now - to_ms(alert.ingested_at)) / 1000)
+                if delivery.kind is Kind.FIRST and ingested_at is not None:
+                    self._metrics.latency.labels(name).observe(max(0, now - to_ms(ingested_at)) / 1000)
             case Unknown(error):
                 settle_ms = int(self.channel.settle_s * 1000)
                 self._ledger.unknown(key, now + settle_ms, error, now)
             case Dead(error):
                 self._dead(delivery, "refused", error, now)
-            case Retry(error, after_s, unexplained):
-                if unexplained and delivery.attempts >= UNEXPLAINED_TRIES:
-                    self._dead(delivery, "unexplained", error, now)
-                elif now - (delivery.first_attempt_ms or now) > self._ms(self._limits.give_up):
+            case Retry(error, after_s):
+                if now - (delivery.first_attempt_ms or now) > self._ms(self._limits.give_up):
                     self._dead(delivery, "gave_up", error, now)
                 else:
                     wait_ms = int(1000 * (self._backoff_s(delivery.attempts) if after_s is None else after_s))
@@ -206,7 +218,7 @@ class Sender:
             case Sent(receipt):
                 self._keep_trying(lambda: self._ledger.sent(delivery, receipt, now, self._ms(self._limits.gather)))
                 self._metrics.settled.labels(name).inc()
-                self._note_access(None)
+                self._note_outcome(delivery.destination, finding)
                 logger.info("%.12s to %s: had been taken", key, name)
             case Absent():
                 if now - since > self._ms(self._limits.give_up):
@@ -246,15 +258,29 @@ class Sender:
 
     def _check(self) -> None:
         """Ask now and then whether the other side lets us in, until it does."""
-        if self.access is None or self._monotonic() < self._check_at:
+        if self._access is None or self._monotonic() < self._check_at:
             return
-        answer = self.channel.check()
-        if answer != self.access:
+        try:
+            answer = self.channel.check()
+        except Exception as error:
+            # A check that breaks says nothing about sending, and must not keep from it.
+            self._metrics.errors.inc()
+            logger.exception("%s: the check failed", self.channel.name)
+            answer = f"{self.channel.name} could not be checked: {line(str(error), 200)}."
+        if answer != self._access:
             logger.log(logging.WARNING if answer else logging.INFO, "%s: %s", self.channel.name, answer or "ready")
         self._note_access(answer)
 
+    def _note_outcome(self, destination: str, outcome: Outcome) -> None:
+        """A destination fails until it takes a message; one that does not exist is dead, not failing."""
+        # A new dict each time: other threads look at it.
+        others = {name: error for name, error in self.failing.items() if name != destination}
+        self.failing = {destination: outcome.error, **others} if isinstance(outcome, Retry | Unknown) else others
+        if isinstance(outcome, Sent):
+            self._note_access(None)
+
     def _note_access(self, error: str | None) -> None:
-        self.access = error
+        self._access = error
         self._check_at = self._monotonic() + CHECK_AGAIN_S
 
     def _backoff_s(self, attempts: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from notifier.planner import Planner
 from notifier.policy import NOBODY, Alert, Kind, Muted, State, Target, delivery_key, reason_to_mute, to_ms
 from notifier.render import BODY_LIMIT, Message, Style, as_email, as_slack, message
 from tests.fake_dremio import FakeDremio
+from tests.notifier_cast import wait_for
 
 NOON = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 SLACK = Target("slack", "C0OPS")
@@ -395,13 +397,61 @@ def test_what_fails_until_give_up_is_dead_and_counted(desk: Desk) -> None:
     assert desk.count("dead_total", channel="slack", reason="gave_up") == 1
 
 
-def test_an_unexplained_answer_is_dead_after_three_tries(desk: Desk) -> None:
-    desk.channel.answers = [Retry("Slack answered 200: strange_code.", unexplained=True)] * 9
+def test_what_somebody_can_mend_goes_out_once_it_is_mended(desk: Desk) -> None:
+    desk.channel.answers = [Retry("Slack refuses: not_in_channel.")] * 12
     desk.fatal("inc-1")
     desk.publish()
     desk.run(timedelta(minutes=5))
-    assert desk.channel.attempts == 3
-    assert [(row.state, row.reason) for row in desk.deliveries()] == [(State.DEAD, "unexplained")]
+    assert desk.sender.access == "Slack refuses: not_in_channel."
+    desk.run(timedelta(minutes=5))
+    assert len(desk.channel.posts) == 1
+    assert desk.sender.failing == {}
+
+
+def test_a_check_that_lets_us_in_does_not_hide_a_destination_that_fails(desk: Desk) -> None:
+    desk.channel.answers = [Retry("Slack refuses: not_in_channel.")]
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.sender._check()
+    assert desk.sender.access == "Slack refuses: not_in_channel."
+
+
+def test_a_check_that_breaks_does_not_keep_from_sending(desk: Desk) -> None:
+    class Broken(Friend):
+        def check(self) -> str | None:
+            raise UnicodeEncodeError("ascii", "ä", 0, 1, "ordinal not in range(128)")
+
+    desk.sender.channel = channel = Broken()
+    desk.fatal("inc-1")
+    desk.dremio.publish(desk.now)
+    desk.planner.poll()
+    thread = threading.Thread(target=desk.sender.run)
+    thread.start()
+    wait_for(lambda: channel.posts)
+    desk.sender.stop()
+    thread.join()
+
+
+def test_an_alert_that_cannot_be_read_is_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(_alert_id: str) -> Alert:
+        raise RuntimeError("disk I/O error")
+
+    desk.fatal("inc-1")
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.ledger, "alert", unreadable)
+        desk.publish()
+        assert [row.state for row in desk.deliveries()] == [State.RETRY]
+    desk.run(timedelta(seconds=5))
+    assert [row.state for row in desk.deliveries()] == [State.SENT]
+
+
+def test_the_other_channels_message_says_which_one_fails(desk: Desk) -> None:
+    desk.sender._failing_others = lambda: ["Not told on email: Mail server refuses the login: 535 wrong."]
+    desk.fatal("inc-1")
+    desk.publish()
+    (note,) = desk.channel.posts
+    for shown in (as_slack(note)[0], str(as_slack(note)[1]), *as_email(note)[1:]):
+        assert "Not told on email: Mail server refuses the login: 535 wrong." in shown
 
 
 def test_a_dead_first_message_does_not_silence_the_incident(desk: Desk) -> None:
@@ -442,7 +492,7 @@ def test_a_history_unreadable_for_two_minutes_means_a_marked_repeat(desk: Desk) 
     assert desk.channel.posts == []
     desk.run(timedelta(seconds=30))
     assert [post.possible_repeat for post in desk.channel.posts] == [True]
-    assert as_slack(desk.channel.posts[0])[0].startswith("*FATAL in payments* (possible repeat)")
+    assert as_slack(desk.channel.posts[0])[0].startswith("FATAL in payments (possible repeat)")
 
 
 def test_the_thread_waits_for_a_first_message_whose_outcome_is_unknown(desk: Desk) -> None:
@@ -589,11 +639,11 @@ def a_message(alert: Alert, **values: Any) -> Message:
 def test_a_message_says_service_text_time_commit_console_and_runbook() -> None:
     text, _ = as_slack(a_message(an_alert(runbook_url="https://wiki.example/payments?a=1&b=2")))
     assert text == (
-        "*FATAL in payments*\n"
+        "FATAL in payments\n"
         "Fatal error in service: payments - no answer\n"
-        "2026-03-02 12:00:00 UTC · commit 8841ab12cd34 · "
-        "<http://localhost:5006/app?tab=alerts&amp;incident=inc-1|Open in the console> · "
-        "<https://wiki.example/payments?a=1&amp;b=2|Runbook>"
+        "2026-03-02 12:00:00 UTC · commit 8841ab12cd34\n".replace(":00:", ":\u200b00:")
+        + "Open in the console: http://localhost:5006/app?tab=alerts&amp;incident=inc-1\n"
+        "Runbook: https://wiki.example/payments?a=1&amp;b=2"
     )
 
 
@@ -608,13 +658,14 @@ def test_no_data_breaks_a_message_or_calls_people(text: str, service: str, url: 
     evil = text + "<!channel> @channel @Here & <script>" + text
     note = a_message(an_alert(description=evil, service_name=service, incident_id=url or "x", runbook_url=url))
     plain, blocks = as_slack(note)
-    assert len(plain) <= 8000
-    assert all(0 < len(block["text"]["text"]) <= 3000 for block in blocks if block["type"] == "section")
+    assert len(plain) <= 4000
     assert len(note.body) <= BODY_LIMIT
-    for where in (plain, *(block["text"]["text"] for block in blocks if block["type"] == "section")):
-        assert "<!" not in where
-        assert "@channel" not in where.lower()
-        assert "@here" not in where.lower()
+    assert "<!" not in plain
+    assert "@channel" not in plain.lower()
+    assert "@here" not in plain.lower()
+    elements = [element for block in blocks for section in block["elements"] for element in section["elements"]]
+    assert {element["type"] for element in elements} == {"text", "link"}
+    assert all(element["text"] and len(element["text"]) <= 3000 for element in elements)
     subject, _, html = as_email(note)
     assert "\n" not in subject
     assert "<script" not in html

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socketserver
 import threading
-from collections.abc import Iterator
+from base64 import b64decode
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -115,18 +117,24 @@ def no(code: str, status: int = 200, **headers: str) -> tuple[int, dict[str, str
         ([no("fatal_error")], Unknown, 1),
         ([(200, {}, "<html>a proxy</html>")], Unknown, 1),
         ([(200, {}, '{"ok": true}')], Unknown, 1),
-        ([no("invalid_auth")], Dead, 1),
-        ([no("token_revoked")], Dead, 1),
-        ([no("account_inactive")], Dead, 1),
-        ([no("channel_not_found")], Dead, 1),
-        ([no("not_in_channel")], Dead, 1),
-        ([no("is_archived")], Dead, 1),
-        ([no("restricted_action")], Dead, 1),
-        ([no("a_code_of_next_year")], Retry("Slack answered 200: a_code_of_next_year.", None, True), 1),
-        ([(404, {}, "not here")], Retry("Slack answered 404: unreadable.", None, True), 1),
+        ([no("invalid_auth")], Retry("Slack refuses: invalid_auth."), 1),
+        ([no("token_revoked")], Retry("Slack refuses: token_revoked."), 1),
+        ([no("account_inactive")], Retry("Slack refuses: account_inactive."), 1),
+        ([no("channel_not_found")], Retry("Slack refuses: channel_not_found."), 1),
+        ([no("not_in_channel")], Retry("Slack refuses: not_in_channel."), 1),
+        ([no("is_archived")], Retry("Slack refuses: is_archived."), 1),
+        ([no("restricted_action")], Retry("Slack refuses: restricted_action."), 1),
+        ([no("missing_scope")], Retry("Slack refuses: missing_scope."), 1),
+        ([no("a_code_of_next_year")], Retry("Slack refuses: a_code_of_next_year."), 1),
+        ([(308, {}, "")], Retry("Slack, or a proxy before it, answered 308."), 1),
+        ([(400, {}, "<html>")], Retry("Slack, or a proxy before it, answered 400."), 1),
+        ([(403, {}, "<html>")], Retry("Slack, or a proxy before it, answered 403."), 1),
+        ([(404, {}, "not here")], Retry("Slack, or a proxy before it, answered 404."), 1),
+        ([(407, {}, "<html>")], Retry("Slack, or a proxy before it, answered 407."), 1),
+        ([(413, {}, "<html>")], Retry("Slack, or a proxy before it, answered 413."), 1),
         ([no("invalid_blocks"), OK], Sent("1.000001"), 2),
         ([no("msg_too_long"), OK], Sent("1.000001"), 2),
-        ([no("invalid_blocks"), no("invalid_blocks")], Retry, 2),
+        ([no("invalid_blocks"), no("invalid_blocks")], Dead, 2),
     ],
 )
 def test_what_slack_answers(script: Script, answers: list[Any], outcome: Any, requests: int) -> None:
@@ -184,8 +192,121 @@ def test_retry_after_is_never_more_than_five_minutes_or_nothing(header: str | No
 
 def test_a_line_break_in_a_subject_cannot_add_a_header() -> None:
     mail = Email("h", 25, "a@b.example", ("c@d.example",))
-    with pytest.raises(ValueError, match=r"[Hh]eader"):
-        mail._mail("c@d.example", replace(NOTE, subject="x\nBcc: evil@e.example"))
+    raw = mail._mail("c@d.example", replace(NOTE, subject="x\nBcc: evil@e.example")).as_bytes()
+    assert raw.startswith(b"Subject: x Bcc: evil@e.example\n")
+    assert b"\nBcc:" not in raw
+
+
+def test_a_proxy_that_opens_no_way_to_slack_took_nothing(script: Script) -> None:
+    slack = script.slack()
+    slack._client.base_url = "https://slack.invalid/api/"
+    slack._client.proxy = script.url.removesuffix("/api/")
+    outcome = slack.send("C0OPS", NOTE)
+    assert isinstance(outcome, Retry)
+    assert "Tunnel connection failed" in outcome.error
+
+
+class MailServer:
+    """A mail server of a few lines: `features` after EHLO, and an answer for each command it does not just take."""
+
+    def __init__(self, features: tuple[str, ...] = (), answers: dict[str, str] | None = None) -> None:
+        self.heard: list[str] = []
+        server = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                self.wfile.write(b"220 mail\r\n")
+                for raw in self.rfile:
+                    line = raw.decode().strip()
+                    server.heard.append(line)
+                    word = line.split(" ")[0].upper()
+                    taken = (
+                        "".join(f"250-{name}\r\n" for name in ("mail", *features)) + "250 OK"
+                        if word == "EHLO"
+                        else "250 OK"
+                    )
+                    self.wfile.write(((answers or {}).get(word, taken) + "\r\n").encode())
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def email(self, **values: Any) -> Email:
+        port = self.server.server_address[1]
+        options: dict[str, Any] = {"security": "none", "timeout_s": 5.0, **values}
+        return Email("127.0.0.1", port, "a@b.example", ("c@d.example",), **options)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def mail_server() -> Iterator[Callable[..., MailServer]]:
+    opened: list[MailServer] = []
+
+    def start(*arguments: Any) -> MailServer:
+        opened.append(MailServer(*arguments))
+        return opened[-1]
+
+    yield start
+    for server in opened:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "outcome"),
+    [
+        ("RCPT", "550 5.1.1 no such mailbox", Dead),
+        ("RCPT", "550 5.7.1 relay denied", Retry),
+        ("RCPT", "550 relaying denied", Retry),
+        ("RCPT", "554 5.7.1 blocked", Retry),
+        ("RCPT", "451 4.7.1 greylisted", Retry),
+        ("MAIL", "530 5.7.0 must issue STARTTLS first", Retry),
+        ("MAIL", "550 5.1.8 sender unknown", Retry),
+        ("DATA", "554 5.6.0 not today", Retry),
+    ],
+)
+def test_only_an_address_that_does_not_exist_is_dead(
+    mail_server: Callable[..., MailServer], command: str, answer: str, outcome: type
+) -> None:
+    server = mail_server((), {command: answer})
+    got = server.email().send("c@d.example", NOTE)
+    assert isinstance(got, outcome)
+    assert answer.split(" ", 1)[1] in str(got)
+
+
+@pytest.mark.parametrize("answer", ["535 5.7.8 wrong", "534 5.7.9 too weak", "538 5.7.11 encrypt", "454 4.7.0 later"])
+def test_a_refused_login_is_tried_again(mail_server: Callable[..., MailServer], answer: str) -> None:
+    server = mail_server(("AUTH PLAIN",), {"AUTH": answer})
+    got = server.email(user="u", password="p").send("c@d.example", NOTE)
+    assert got == Retry(f"Mail server refuses the login: {answer}.")
+
+
+@pytest.mark.parametrize(
+    ("features", "values", "sentence"),
+    [
+        ((), {"security": "starttls"}, "offers no STARTTLS, and nothing is sent without it."),
+        ((), {"user": "u", "password": "p"}, "offers no login, but notifier.smtp_user is set."),
+        (("AUTH LOGIN",), {"user": "u", "password": "pä"}, "offers no AUTH PLAIN"),
+    ],
+)
+def test_what_a_mail_server_does_not_offer_is_said_by_its_name(
+    mail_server: Callable[..., MailServer], features: tuple[str, ...], values: dict[str, str], sentence: str
+) -> None:
+    email = mail_server(features).email(**values)
+    got = email.send("c@d.example", NOTE)
+    assert isinstance(got, Retry)
+    assert sentence in got.error
+    assert email.check() == got.error
+
+
+def test_a_password_that_is_not_ascii_logs_in_and_sends(mail_server: Callable[..., MailServer]) -> None:
+    server = mail_server(("AUTH CRAM-MD5 PLAIN",), {"AUTH": "235 in", "DATA": "354 go"})
+    email = server.email(user="jürgen", password="pässwörd€")
+    assert email.check() is None
+    (heard,) = [line for line in server.heard if line.startswith("AUTH")]
+    assert b64decode(heard.removeprefix("AUTH PLAIN ")).decode() == "\0jürgen\0pässwörd€"
 
 
 def test_a_token_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:

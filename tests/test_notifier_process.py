@@ -91,12 +91,24 @@ def test_each_fault_ends_with_one_slack_message_and_one_message_id(shop_on_call:
 
 def test_a_permanent_error_is_dead_counted_and_logged(shop_on_call: Cast) -> None:
     cast = shop_on_call
-    cast.fault("slack", "api_error", error="is_archived")
+    cast.fault("slack", "api_error", error="invalid_blocks", count=2)
     cast.fault("smtp", "reject")
     fatal(cast, "inc-1")
     wait_for(lambda: len(cast.deliveries(state="dead")) == 2)
     assert cast.metric('tillwatch_notifier_dead_total{channel="slack",reason="refused"}') == 1
-    assert "Slack refuses: is_archived." in cast.log()
+    assert "neither with blocks nor without: invalid_blocks." in cast.log()
+
+
+def test_ready_and_the_other_channel_say_which_one_fails_until_it_is_mended(shop_on_call: Cast) -> None:
+    cast = shop_on_call
+    cast.fault("slack", "api_error", error="not_in_channel", count=1000)
+    fatal(cast, "inc-shut-1")
+    reason = "Slack refuses: not_in_channel."
+    wait_for(lambda: cast.get("notifier", "/-/ready")[1]["parts"]["slack"] == reason)
+    fatal(cast, "inc-shut-2")
+    wait_for(lambda: any(f"Not told on slack: {reason}" in mail["body"] for mail in cast.email()))
+    cast.clear_faults()
+    wait_for(lambda: sum("incident=inc-shut-" in row["text"] for row in cast.slack()) == 2)
 
 
 def test_a_kill_between_slacks_accepting_and_the_record_repeats_nothing(shop_on_call: Cast) -> None:
@@ -140,7 +152,7 @@ def test_an_incident_is_one_thread_and_its_emails_refer_to_the_first(tmp_path: P
         wait_for(lambda: len(cast.slack()) >= 3 and len(cast.email()) >= 3 and all_sent(cast, "storm"))
         root, *replies = cast.slack()
         assert {row["thread_ts"] for row in replies} == {root["ts"]}
-        assert replies[-1]["text"].startswith("*Resolved: FATAL in payments*")
+        assert replies[-1]["text"].startswith("Resolved: FATAL in payments")
         assert "20 alerts in all" in replies[-1]["text"]
         first, *answers = cast.email()
         assert {row["headers"]["References"] for row in answers} == {first["message_id"]}

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from embedded.sandbox.app import create_app
+from embedded.sandbox.shown import shown
 from embedded.sandbox.store import Fault, Store
 
 
@@ -148,6 +149,34 @@ def test_the_page_shows_what_arrived_and_runs_nothing_of_it(web: TestClient, sto
     assert '<a href="http://c/app?a=1&amp;b=2" rel="noreferrer">Open</a>' in page
     for tag in ("<script>", "<img", "<b>", "<i>"):
         assert tag not in page
+
+
+RICH = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [{"type": "text", "text": "*a*"}]}]}
+
+
+@pytest.mark.parametrize(
+    ("message", "html"),
+    [
+        ({"text": "*a* _b_ ~c~ `d`"}, "<strong>a</strong> <em>b</em> <s>c</s> <code>d</code>"),
+        ({"text": "&gt; q"}, "<blockquote>q</blockquote>"),
+        ({"text": "<!channel> :fire:"}, "<mark>!channel</mark> <i>fire</i>"),
+        ({"text": "*a* :fire:", "mrkdwn": False}, "*a* <i>fire</i>"),
+        ({"text": "x", "blocks": [RICH]}, "*a*"),
+        (
+            {"text": "x", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "*a*"}}]},
+            "<strong>a</strong>",
+        ),
+        ({"text": "x", "blocks": [{"type": "section", "text": {"type": "plain_text", "text": "*a*"}}]}, "*a*"),
+    ],
+)
+def test_a_message_is_shown_as_slack_shows_it(message: dict[str, Any], html: str) -> None:
+    assert shown(message) == html
+
+
+def test_rich_text_it_does_not_know_is_refused(web: TestClient) -> None:
+    empty = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [{"type": "text"}]}]}
+    assert call(web, "chat.postMessage", channel="C0OPS", text="x", blocks=[RICH])["ok"]
+    assert call(web, "chat.postMessage", channel="C0OPS", text="x", blocks=[empty])["error"] == "invalid_blocks"
 
 
 def test_messages_tell_when_they_arrived(web: TestClient, store: Store) -> None:

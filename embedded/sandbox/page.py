@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from html import escape, unescape
+from html import escape
 from typing import Any
 
+from embedded.sandbox.shown import shown
 from embedded.sandbox.store import SLACK_FAULTS, SMTP_FAULTS, Fault
 
 SHOWN = 100
 """How many threads, and how many emails, are drawn; /messages has all."""
 
-_BOLD = re.compile(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])")
 _REQUESTS: dict[str, dict[str, Any]] = {
     "rate_limited": {"retry_after": "5", "count": 1},
     "hang": {"hold_s": 30},
@@ -122,21 +121,7 @@ def _message(message: Mapping[str, Any], channel: str = "") -> str:
     edited = " · edited" if message.get("edited") else ""
     where = f" · {escape(channel)}" if channel else ""
     head = f'<p class="soft">{_time(message["arrived_ms"])}{where}{edited}</p>'
-    return f'{head}<div class="text">{_mrkdwn(message["text"])}</div>'
-
-
-def _mrkdwn(text: str) -> str:
-    """Slack's markup as HTML: links and bold; all else as text."""
-    # What came escaped once for Slack is unescaped and escaped again for HTML, so that a reader sees what Slack shows.
-    parts: list[str] = []
-    end = 0
-    for match in re.finditer(r"<(https?://[^|>\s]+)\|([^>]*)>", text):
-        parts.append(_BOLD.sub(r"<strong>\1</strong>", escape(unescape(text[end : match.start()]))))
-        url, label = escape(unescape(match[1])), escape(unescape(match[2]))
-        parts.append(f'<a href="{url}" rel="noreferrer">{label}</a>')
-        end = match.end()
-    parts.append(_BOLD.sub(r"<strong>\1</strong>", escape(unescape(text[end:]))))
-    return "".join(parts)
+    return f'{head}<div class="text">{shown(message)}</div>'
 
 
 def _email(messages: Sequence[Mapping[str, Any]]) -> str:

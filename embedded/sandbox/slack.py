@@ -124,6 +124,7 @@ def _post_message(store: Store, arguments: Mapping[str, Any]) -> dict[str, Any]:
         broadcast=_true(arguments.get("reply_broadcast")),
         blocks=blocks,
         metadata=metadata,
+        markup=_true(arguments.get("mrkdwn", True)),
     )
     return {"channel": channel, "ts": message["ts"], "message": message}
 
@@ -212,10 +213,24 @@ def _blocks_hold(blocks: Any) -> bool:
     for block in blocks:
         if not isinstance(block, dict) or "type" not in block:
             return False
+        if block["type"] == "rich_text" and not _rich_holds(block):
+            return False
         limit = {"section": _SECTION_LIMIT, "header": _HEADER_LIMIT}.get(block["type"])
         text = block.get("text")
         if limit and text is not None and not (isinstance(text, dict) and 0 < len(text.get("text", "")) <= limit):
             return False
+    return True
+
+
+def _rich_holds(block: Mapping[str, Any]) -> bool:
+    """A block of rich_text_sections whose elements are those that Slack lists; others it has are not taken here."""
+    needed = {"text": "text", "link": "url", "emoji": "name", "user": "user_id", "broadcast": "range"}
+    for section in block.get("elements") or [{}]:
+        if section.get("type") != "rich_text_section" or not section.get("elements"):
+            return False
+        for element in section["elements"]:
+            if not element.get(needed.get(element.get("type"), "")):
+                return False
     return True
 
 

@@ -32,7 +32,8 @@ SMTP_FAULTS = {
 _TABLES = """
 CREATE TABLE IF NOT EXISTS slack (
     channel TEXT NOT NULL, ts TEXT NOT NULL, thread_ts TEXT, broadcast INTEGER NOT NULL, text TEXT NOT NULL,
-    blocks TEXT, metadata TEXT, arrived_ms INTEGER NOT NULL, edited_ms INTEGER, PRIMARY KEY (channel, ts));
+    blocks TEXT, metadata TEXT, arrived_ms INTEGER NOT NULL, edited_ms INTEGER,
+    markup INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (channel, ts));
 CREATE TABLE IF NOT EXISTS email (
     id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT, sender TEXT NOT NULL, recipient TEXT NOT NULL,
     subject TEXT NOT NULL, body TEXT NOT NULL, headers TEXT NOT NULL, arrived_ms INTEGER NOT NULL);
@@ -79,6 +80,8 @@ class Store:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA busy_timeout=10000")
         self._db.executescript(_TABLES)
+        if "markup" not in [row["name"] for row in self._db.execute("PRAGMA table_info(slack)")]:
+            self._db.execute("ALTER TABLE slack ADD COLUMN markup INTEGER NOT NULL DEFAULT 1")
         self._keep = keep
         self._clock = clock
         self.calls: dict[str, int] = {}
@@ -97,8 +100,9 @@ class Store:
         broadcast: bool = False,
         blocks: Any = None,
         metadata: Any = None,
+        markup: bool = True,
     ) -> dict[str, Any]:
-        """Store a message and return it as Slack shows it."""
+        """Store a message and return it as Slack shows it. markup: whether the text is mrkdwn."""
         now = self._clock()
         row = self._db.execute("SELECT max(ts) AS newest FROM slack WHERE channel = ?", (channel,)).fetchone()
         # A ts is the message's id in its channel: two in one microsecond must differ.
@@ -106,7 +110,7 @@ class Store:
         us = max(now, newest + 1)
         ts = f"{us // 1_000_000}.{us % 1_000_000:06d}"
         self._db.execute(
-            "INSERT INTO slack VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            "INSERT INTO slack VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
             (
                 channel,
                 ts,
@@ -116,6 +120,7 @@ class Store:
                 None if blocks is None else json.dumps(blocks),
                 None if metadata is None else json.dumps(metadata),
                 now // 1000,
+                int(markup),
             ),
         )
         self._trim("slack")
@@ -182,7 +187,9 @@ class Store:
         email = self._db.execute("SELECT * FROM email WHERE arrived_ms >= ? ORDER BY id", (since_ms,))
         return {
             "slack": [
-                _slack(row) | {"channel": row["channel"], "arrived_ms": row["arrived_ms"]} for row in slack.fetchall()
+                _slack(row)
+                | {"channel": row["channel"], "arrived_ms": row["arrived_ms"], "mrkdwn": bool(row["markup"])}
+                for row in slack.fetchall()
             ],
             "email": [dict(row) | {"headers": json.loads(row["headers"])} for row in email.fetchall()],
         }

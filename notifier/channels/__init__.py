@@ -17,14 +17,10 @@ class Sent:
 
 @dataclass(frozen=True)
 class Retry:
-    """Not taken, may be taken later. `after_s` is what the other side asked for; it then parks the whole channel.
-
-    `unexplained` errors are tried three times.
-    """
+    """Not taken, may be taken later. `after_s` is what the other side asked for; it then parks the whole channel."""
 
     error: str
     after_s: float | None = None
-    unexplained: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Dead:
-    """Not taken, and never will be."""
+    """Not taken, and never will be, whoever mends what: an address that does not exist."""
 
     error: str
 

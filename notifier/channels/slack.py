@@ -22,34 +22,12 @@ from slack_sdk.errors import SlackApiError
 
 from notifier.channels import Absent, Dead, Finding, Outcome, Retry, Sent, Unknown, Unreadable
 from notifier.render import Message, as_slack
+from notifier.text import line
 
 RETRY_AFTER_CAP_S = 300.0
 LOOK_BACK_S = 600
 """How far before an attempt the history is read: our clock and Slack's may differ."""
 
-# https://docs.slack.dev/reference/methods/chat.postMessage#errors
-PERMANENT = frozenset(
-    {
-        "invalid_auth",
-        "not_authed",
-        "token_revoked",
-        "token_expired",
-        "account_inactive",
-        "missing_scope",
-        "not_allowed_token_type",
-        "no_permission",
-        "channel_not_found",
-        "not_in_channel",
-        "is_archived",
-        "restricted_action",
-        "restricted_action_read_only_channel",
-        "restricted_action_thread_only_channel",
-        "restricted_action_non_threadable_channel",
-        "team_access_not_granted",
-        "ekm_access_denied",
-        "access_denied",
-    }
-)
 # Slack documents these as possibly partly done.
 UNCLEAR = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 TOO_RICH = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long"})
@@ -104,6 +82,7 @@ class Slack:
             "blocks": blocks,
             "thread_ts": note.root,
             "metadata": {"event_type": "tillwatch_alert", "event_payload": {"delivery_key": note.delivery_key}},
+            "mrkdwn": False,
             "parse": "none",
             "link_names": False,
             "unfurl_links": False,
@@ -114,7 +93,9 @@ class Slack:
                 answer = self._client.chat_postMessage(**arguments)
             except SlackApiError as error:
                 code = _code(error)
-                if code in TOO_RICH and "blocks" in arguments:
+                if code in TOO_RICH and "blocks" not in arguments:
+                    return Dead(f"Slack takes the message neither with blocks nor without: {code}.")
+                if code in TOO_RICH:
                     arguments.pop("blocks")
                     arguments["text"] = text[:500]
                     continue
@@ -127,7 +108,7 @@ class Slack:
                 return _lost(error)
             ts = answer.get("ts")
             return Sent(str(ts)) if ts else Unknown("Slack answered ok without a ts.")
-        return Retry("Slack takes the message neither with blocks nor without.", unexplained=True)
+        return Retry("Slack takes the message neither in its thread nor outside.")
 
     def find(self, destination: str, delivery_key: str, root: str | None, since_ms: int) -> Finding:
         oldest = f"{max(0.0, since_ms / 1000 - LOOK_BACK_S):.6f}"
@@ -188,9 +169,10 @@ class Slack:
         if code == "unreadable" and status == 200:
             # A 200 whose JSON cannot be read may well have been taken.
             return Unknown("Slack's answer cannot be read.")
-        if code in PERMANENT:
-            return Dead(f"Slack refuses: {code}.")
-        return Retry(f"Slack answered {status}: {code}.", unexplained=True)
+        if code == "unreadable":
+            return Retry(f"Slack, or a proxy before it, answered {status}.")
+        # A token, an invitation, a right: somebody can mend all of these.
+        return Retry(f"Slack refuses: {code}.")
 
     def _retry_after(self, error: SlackApiError) -> float | None:
         if int(error.response.status_code) != 429:
@@ -221,13 +203,16 @@ def _code(error: SlackApiError) -> str:
     # What slack_sdk makes of an answer that is no JSON.
     if not isinstance(code, str) or code.startswith("Received a response in a non-JSON format"):
         return "unreadable"
-    return code[:80]
+    return line(code, 80)
 
 
 def _lost(error: Exception) -> Outcome:
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(error, URLError) and (
-        isinstance(reason, _NOT_SENT) or (isinstance(reason, OSError) and reason.errno in _UNREACHABLE)
+        isinstance(reason, _NOT_SENT)
+        or (isinstance(reason, OSError) and reason.errno in _UNREACHABLE)
+        # What http.client says when a proxy opens no way to Slack (407 and the like).
+        or str(reason).startswith("Tunnel connection failed")
     ):
         return Retry(f"Slack cannot be reached: {_words(error)}.")
     return Unknown(f"Slack's answer was lost: {_words(error)}.")
@@ -235,4 +220,4 @@ def _lost(error: Exception) -> Outcome:
 
 def _words(error: Exception) -> str:
     reason = error.reason if isinstance(error, URLError) else error
-    return str(reason).strip().rstrip(".") or type(reason).__name__
+    return line(str(reason), 300).rstrip(".") or type(reason).__name__
