@@ -22,6 +22,8 @@ import yaml
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lakehouse.proxies import keep_own_traffic_off
+
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "TILLWATCH_"
 SECTIONS = (
@@ -210,6 +212,8 @@ class Section(BaseSettings):
 
         Raises UserError naming key, value and what would do.
         """
+        # Here, for every part reads settings before it speaks to another.
+        keep_own_traffic_off()
         _refuse_unknown_environment(cls)
         try:
             return cls(**overrides)
@@ -256,7 +260,7 @@ def _sentence(cls: type[Section], error: ValidationError) -> str:
         return f"Unknown setting '{key}' in {config_path()}; known are {', '.join(sorted(cls.model_fields))}."
     field = cls.model_fields.get(name)
     secret = field is not None and "SecretStr" in str(field.annotation)
-    value = "(secret)" if secret else first["input"]
+    value = "(secret)" if secret else "".join(c if c.isprintable() else "?" for c in str(first["input"]))
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
     return f"Setting '{key}' has the value '{value}': {reason}; set it in {config_path()} or as {variable}."
@@ -270,6 +274,15 @@ class Shared(Section):
     max_event_age: OptionalDuration = Field(
         timedelta(days=15), description="older events are rejected as STALE_TIME; off for history"
     )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _data_dir(cls, value: Path) -> Path:
+        if value == Path():
+            raise ValueError("expected the path of a directory for the data alone")
+        if not str(value).isprintable():
+            raise ValueError("there is a control character in the path, or it is no UTF-8 text")
+        return value.expanduser()
 
     def port(self, name: str) -> int:
         """The port of a part: its base plus port_offset."""

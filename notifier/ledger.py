@@ -45,7 +45,9 @@ class Ledger:
         self._path = path
         self._lock = _locked(path)
         self._engine = sa.create_engine(
-            f"sqlite:///{path}", connect_args={"timeout": 10, "check_same_thread": False}, max_overflow=40
+            sa.URL.create("sqlite", database=str(path)),
+            connect_args={"timeout": 10, "check_same_thread": False},
+            max_overflow=40,
         )
         sa.event.listen(self._engine, "connect", _on_connect)
         sa.event.listen(self._engine, "begin", _on_begin)
@@ -359,7 +361,8 @@ class Ledger:
         from alembic.util import CommandError
 
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        # A % would begin a name to fill in.
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
         with self._write() as db:
             config.attributes["connection"] = db
             try:
