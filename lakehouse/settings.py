@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -280,9 +281,9 @@ class Shared(Section):
     def _data_dir(cls, value: Path) -> Path:
         if value == Path():
             raise ValueError("expected the path of a directory for the data alone")
-        if not str(value).isprintable():
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in str(value)):
             raise ValueError("there is a control character in the path, or it is no UTF-8 text")
-        return value.expanduser()
+        return Path(os.path.expanduser(value))  # Path's own raises where there is no such home
 
     def port(self, name: str) -> int:
         """The port of a part: its base plus port_offset."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -15,10 +18,13 @@ from pyarrow.fs import S3FileSystem
 
 from embedded.gateway.engine import _extension
 from lakehouse.dremio import Dremio, DremioError
+from lakehouse.events import ERRORS_TOPIC
 from lakehouse.nessie import Nessie, NessieError
 from lakehouse.proxies import keep_own_traffic_off, own_names
 from lakehouse.settings import DremioSettings, Shared
+from lakehouse.sinks import EventLogSink
 from notifier.channels.slack import Slack
+from tests.test_demo_run import OFFSET, running
 from tests.test_notifier_channels import NOTE
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
@@ -170,3 +176,32 @@ def test_without_a_proxy_the_environment_stays_as_it_is() -> None:
     keep_own_traffic_off(environment)
     assert environment == {"no_proxy": "a", "http_proxy": ""}
     assert all("," not in name and "%" not in name for name in own_names())
+
+
+@pytest.mark.timeout(180)
+def test_the_demo_lives_and_tells_slack_behind_a_proxy(proxy: Recorder, tmp_path: Path) -> None:
+    data_dir = (tmp_path / "data").resolve()
+    with running(data_dir, "--no-fill", "--no-incident") as terminal:
+        terminal.until(lambda: "live after" in terminal.said(), 60)
+        with EventLogSink(data_dir / "events.db") as log:
+            error = {
+                "error_id": "e-1",
+                "service_name": "payments",
+                "error_message": "the door is shut",
+                "severity": "FATAL",
+                "error_time": datetime.now(UTC).isoformat(),
+            }
+            log.send(ERRORS_TOPIC, None, json.dumps(error).encode())
+        Shared.load()
+
+        def told() -> bool:
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://localhost:{5008 + OFFSET}/messages", timeout=2) as answer,
+            ):
+                return "the door is shut" in answer.read().decode()
+            return False
+
+        terminal.until(told, 60)
+        terminal.tillwatch("status")
+        assert proxy.calls == 0
