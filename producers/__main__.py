@@ -271,6 +271,7 @@ def replay_letters(
         if ids or topic or reason:
             raise UserError("--file says which letters; leave ids, --topic and --reason out.")
         messages = list(dead_letters.corrected(_text_of(file), file))
+        dead_letters.refuse_two(messages)
     elif ids or topic or reason:
         messages = [dead_letters.as_it_was(letter) for letter in _read(ids, since, topic, reason)]
     else:

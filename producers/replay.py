@@ -42,8 +42,8 @@ from producers.pace import Clock, deliver, iso, paced
 
 KEY_FIELD = {ORDERS_TOPIC: "user_id", CLICKS_TOPIC: "user_id", ERRORS_TOPIC: "service_name"}
 _DIVISION = Context(prec=60, rounding=ROUND_HALF_UP)
-# Later than any time: whether a line lies in the future is asked once its time is known.
-_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+"""Later than any time, for decode: whether a line lies in the future is asked once its time is known."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def _add(lines: Lines, layout: Layout, number: int, values: Values, where: Where
         if time is None:
             raise wrong(time_field, f"{_shown(values[time_field])} is no date of the form {layout.date_format}")
         values[time_field] = json_text(_text(time))
-    event = decode(topic, msgspec.json.encode(values), _END_OF_TIME, None)
+    event = decode(topic, msgspec.json.encode(values), END_OF_TIME, None)
     if isinstance(event, Rejected):
         value = values.get(event.field)
         says = event.detail if value is None else f"value {_shown(value)}: {event.detail}"
