@@ -160,7 +160,7 @@ class Columns:
     def _refuse_swallowed(self, number: int, row: list[str]) -> None:
         """A quote that is not closed takes the lines up to the next quote into its cell."""
         for cell in row:
-            _, *more = cell.splitlines() or [""]
+            _, *more = cell.split("\n")
             for after, line in enumerate(more, start=1):
                 if len(row) > 2 and line.count(self._layout.delimiter) >= len(row) - 1:
                     raise UserError(

@@ -99,6 +99,7 @@ class Lines:
 
 
 _US = timedelta(microseconds=1)
+_TOLD = 20
 
 
 def read(file: Path, layout: Layout) -> Lines:
@@ -126,7 +127,8 @@ def read(file: Path, layout: Layout) -> Lines:
     if not lines.times:
         raise UserError(f"{file} holds no line of data; nothing was sent.")
     if reader.unused:
-        lines.told.append(f"Not used: {', '.join(reader.unused)}.")
+        more = f" and {len(reader.unused) - _TOLD:,} more" if len(reader.unused) > _TOLD else ""
+        lines.told.append(f"Not used: {', '.join(reader.unused[:_TOLD])}{more}.")
     if given.without_id:
         lines.told.append(
             f"{given.without_id:,} lines have no {ID_FIELD[layout.topic]}: it is made of the file's content and the "

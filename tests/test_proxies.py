@@ -151,6 +151,17 @@ def test_what_lies_elsewhere_still_goes_through_the_proxy(proxy: Recorder) -> No
     assert proxy.calls > 1
 
 
+def test_slack_itself_is_asked_through_the_proxy(proxy: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name)
+        if name != "http_proxy":
+            monkeypatch.delenv(name.upper())
+    Shared.load()
+    slack = Slack("xoxb-1", "C1", base_url="https://slack.example/api/", timeout_s=5, settle_s=0)
+    slack.send("C1", NOTE)
+    assert proxy.calls == 1
+
+
 def test_exceptions_that_are_there_stay_in_either_spelling() -> None:
     one = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "nessie, .shop.example"}
     keep_own_traffic_off(one)

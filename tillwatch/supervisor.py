@@ -125,8 +125,6 @@ def start(
 
     `keep` is a file descriptor that it holds open as long as it lives: the demo's lock.
     """
-    (data_dir / "run").mkdir(exist_ok=True)
-    (data_dir / "logs").mkdir(exist_ok=True)
     path = data_dir / "run" / "supervisord.conf"
     path.touch(mode=0o600)
     path.write_text(configuration(programs), encoding="utf-8")

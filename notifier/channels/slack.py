@@ -14,6 +14,8 @@ from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
@@ -89,8 +91,9 @@ class Slack:
             retry_handlers=[],
             logger=quiet,
         )
-        # Its own reading of the environment knows proxies and no exceptions; urllib's, which it then asks, knows both.
-        self._client.proxy = None
+        # Its own reading of the environment knows proxies, and no exceptions from them.
+        if proxy_bypass(urlsplit(base_url).hostname or ""):
+            self._client.proxy = None
 
     def send(self, destination: str, note: Message) -> Outcome:
         text, blocks = as_slack(note)
