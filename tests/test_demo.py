@@ -237,19 +237,24 @@ def test_a_part_that_is_killed_is_started_again(supervised: tuple[subprocess.Pop
     assert states(data_dir)["quitter"].state in ("BACKOFF", "STARTING", "FATAL")
 
 
-@pytest.mark.parametrize("name", ["100% of o'brien's", "a #b", "a ;b", 'a"b', "a?b", "50%25", "$HOME", "{ä}"])
+ODD = "100% \"o'brien's\" #1 ;2 ?3 $HOME {ä}"
+
+
+@pytest.mark.parametrize("name", [ODD, "50%25", "x" * 120], ids=["odd", "encoded", "too long for a socket"])
 def test_a_data_directory_and_a_command_may_have_any_name(tmp_path: Path, name: str) -> None:
     odd = tmp_path / name
     odd.mkdir()
     program = supervisor.Program(
-        "lister", ["sh", "-c", 'echo "$0"; pwd; sleep 600', str(odd)], {"WHERE": "100%"}, restarts=False
+        "lister", ["sh", "-c", 'echo "$0"; pwd; echo "$WHERE $SET"; sleep 600', str(odd)], {"WHERE": "100%"}
     )
+    environment = {**os.environ, demo.MARK: str(odd), "SET": "5 % #of %(it)s"}
     with demo.only_demo(odd) as lock:
-        child = supervisor.start(odd, [program], {**os.environ, demo.MARK: str(odd)}, lock)
+        child = supervisor.start(odd, [program], environment, lock)
         try:
             log = odd / "logs" / "lister.log"
-            until(lambda: log.exists() and log.read_text().splitlines() == [str(odd), str(Path.cwd())])
-            assert states(odd)["lister"].state == "RUNNING"
+            said = [str(odd), str(Path.cwd()), "100% 5 % #of %(it)s"]
+            until(lambda: log.exists() and log.read_text().splitlines() == said)
+            until(lambda: "lister" in states(odd))
         finally:
             assert child.stdin is not None
             child.stdin.close()

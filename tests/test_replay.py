@@ -470,6 +470,10 @@ def test_the_command_fills_the_event_log_and_a_wrong_file_leaves_it_empty(
         good = run(app, ["replay", str(SAMPLE), "--format", "cdnow", "--rebase-to-now", "1h"])
         assert good.exit_code == 0, good.output
         assert "6,919 of 6,919 lines" in good.output
+    monkeypatch.setattr(SystemClock, "now", lambda _self: began + 20 * 86_400)
+    long_ago = run(app, ["replay", str(SAMPLE), "--format", "cdnow", "--rebase-to-now", "1h"])
+    assert isinstance(long_ago.exception, UserError)
+    assert "with --anchor where an earlier replay's moment is too long ago" in str(long_ago.exception)
     with EventLog(tmp_path / "shop" / "events.db") as log:
         assert log.bounds(ORDERS_TOPIC) == (0, 2 * 6_919)
         events = Counter(
