@@ -7,6 +7,8 @@ import importlib
 import sys
 from pathlib import Path
 
+from lakehouse.proxies import keep_own_traffic_off
+
 HERE = Path(__file__).parent
 
 
@@ -32,6 +34,7 @@ def main() -> int:
         print(f"bench: there is no bench '{name}'; known are {', '.join(known)}.", file=sys.stderr)
         return 2
     sys.argv = [f"bench {name}", *sys.argv[2:]]
+    keep_own_traffic_off()
     # Imported by its name, or what it gives to other processes could not be found there.
     importlib.import_module(f"bench.{name}").main()
     return 0

@@ -160,7 +160,7 @@ class Publications:
         return {commit for (commit,) in self._ask("SELECT commit_id FROM publications")}
 
     def _ask(self, statement: str) -> list[tuple[Any, ...]]:
-        with contextlib.closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as catalog:
+        with contextlib.closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as catalog:
             return catalog.execute(statement).fetchall()
 
 

@@ -89,9 +89,9 @@ def counts(demo: Demo) -> dict[str, float]:
     warehouse = demo.data_dir / "warehouse"
     data = sum(name.endswith(".parquet") for _, _, names in os.walk(warehouse) for name in names)
     every = sum(len(names) for _, _, names in os.walk(warehouse))
-    with sqlite3.connect(f"file:{demo.data_dir}/catalog.db?mode=ro", uri=True) as catalog:
+    with sqlite3.connect(f"{(demo.data_dir / 'catalog.db').absolute().as_uri()}?mode=ro", uri=True) as catalog:
         commits = catalog.execute("SELECT COUNT(*) FROM publications").fetchone()[0]
-    with sqlite3.connect(f"file:{demo.data_dir}/events.db?mode=ro", uri=True) as log:
+    with sqlite3.connect(f"{(demo.data_dir / 'events.db').absolute().as_uri()}?mode=ro", uri=True) as log:
         rows = log.execute("SELECT SUM(next_offset - first_offset) FROM heads").fetchone()[0]
     return {"data files": data, "all files": every, "commits": commits, "event log rows": rows}
 

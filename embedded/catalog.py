@@ -73,8 +73,9 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 from pyiceberg.utils.schema_conversion import AvroSchemaConversion
+from sqlalchemy import URL
 
-from lakehouse.files import HOUR_US, LiveFile
+from lakehouse.files import HOUR_US, LiveFile, path_of, uri_of
 from lakehouse.settings import UserError
 from lakehouse.sweep import Publish, kept, local_files, unreached
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema, arrow_type
@@ -141,16 +142,6 @@ def partition_spec(table: Table) -> PartitionSpec:
 
 def now_us() -> int:
     return time.time_ns() // 1000
-
-
-def path_of(uri: str) -> Path:
-    """The local path of an address made by `uri_of`."""
-    return Path(uri.removeprefix("file://"))
-
-
-def uri_of(path: Path) -> str:
-    """The file:// address of an absolute path, as pyiceberg reads it: not percent-encoded."""
-    return f"file://{path}"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -662,7 +653,8 @@ class Catalog:
     def _create_missing(self) -> None:
         stock = SqlCatalog(
             CATALOG,
-            uri=f"sqlite:///{self.path}",
+            # Written out by hand, a ? or % in the path would be read as more than the path.
+            uri=URL.create("sqlite", database=str(self.path)).render_as_string(),
             warehouse=uri_of(self.warehouse),
         )
         try:

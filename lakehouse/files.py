@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+
+
+def uri_of(path: Path) -> str:
+    """The address of an absolute path in tables' metadata: file://, as pyiceberg reads it, so not percent-encoded."""
+    # At a ? or # pyiceberg would cut it off; a plain path it takes as it is.
+    return str(path) if set("?#") & set(str(path)) else f"file://{path}"
+
+
+def path_of(uri: str) -> Path:
+    """The local path of an address made by `uri_of`."""
+    return Path(uri.removeprefix("file://"))
+
 
 HOUR_US = 3_600_000_000
 

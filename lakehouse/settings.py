@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +22,7 @@ import psutil
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.yaml_file import NotYaml, read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -231,6 +233,8 @@ class Section(BaseSettings):
 
         Raises UserError naming key, value and what would do.
         """
+        # Here, for every part reads settings before it speaks to another.
+        keep_own_traffic_off()
         _refuse_unknown_environment(cls)
         try:
             return cls(**overrides)
@@ -278,7 +282,8 @@ def _sentence(cls: type[Section], error: ValidationError) -> str:
     field = cls.model_fields.get(name)
     secret = field is not None and "SecretStr" in str(field.annotation)
     given = first["input"]
-    value = "(secret)" if secret else write_duration(given) if isinstance(given, timedelta) else str(given)[:200]
+    shown = write_duration(given) if isinstance(given, timedelta) else str(given)[:200]
+    value = "(secret)" if secret else "".join(c if c.isprintable() else "?" for c in shown)
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
     return f"Setting '{key}' has the value '{value}': {reason}; set it in {config_path()} or as {variable}."
@@ -292,6 +297,15 @@ class Shared(Section):
     max_event_age: OptionalDuration = Field(
         timedelta(days=15), description="older events are rejected as STALE_TIME; off for history"
     )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _data_dir(cls, value: Path) -> Path:
+        if value == Path():
+            raise ValueError("expected the path of a directory for the data alone")
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in str(value)):
+            raise ValueError("there is a control character in the path, or it is no UTF-8 text")
+        return Path(os.path.expanduser(value))  # Path's own raises where there is no such home
 
     def port(self, name: str) -> int:
         """The port of a part: its base plus port_offset."""

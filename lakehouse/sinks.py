@@ -132,6 +132,15 @@ class EventLogSink:
         self.delivered.update(topic for topic, _, _ in self._waiting)
         self._waiting.clear()
 
+    def remember(self, name: str, value: str) -> str:
+        """Keep a value with the log under a name; the one that is kept: of several the first stays."""
+        try:
+            self._connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
+            kept: str = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0]
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
+        return kept
+
     def _append(self) -> None:
         now = int(self._now() * 1_000_000)
         heads: dict[str, list[int]] = {}

@@ -21,7 +21,7 @@ from typing import Any
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile
 from pyiceberg.manifest import ManifestFile, read_manifest_list
 
-from lakehouse.files import Stored
+from lakehouse.files import Stored, uri_of
 
 _MINUTE = 60_000_000
 _US = timedelta(microseconds=1)
@@ -62,7 +62,7 @@ def local_files(folder: Path) -> Iterator[Stored]:
         for name in names:
             path = Path(root) / name
             found = path.stat()
-            yield Stored(f"file://{path}", found.st_size, found.st_mtime_ns // 1000)
+            yield Stored(uri_of(path), found.st_size, found.st_mtime_ns // 1000)
 
 
 # ---- what a table's metadata reaches

@@ -125,6 +125,7 @@ class LedgerFile:
         from alembic.util import CommandError
 
         config = Config()
+        # A % would begin a name to fill in.
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
         with self.write() as db:
             config.attributes["connection"] = db

@@ -17,8 +17,9 @@ from lakehouse.settings import DremioSettings, Shared, UserError, exit_on_user_e
 from lakehouse.sinks import EventLogSink, KafkaSink, open_sink
 from lakehouse.stop import Stop
 from producers import dead_letters, shop
+from producers.layout import Layout
 from producers.pace import SystemClock, iso, send_filled, send_live
-from producers.replay import Layout, read, replay
+from producers.replay import Lines, read, replay
 from producers.shoppers import Message, Outage, Shop
 
 app = typer.Typer(help="Send a shop's events to the event log or to Kafka.", no_args_is_help=True, add_completion=False)
@@ -109,10 +110,14 @@ def replay_file(
     header: Annotated[
         bool | None, typer.Option(help="Whether the first line names the columns; csv has one, whitespace has not.")
     ] = None,
-    delimiter: Annotated[str, typer.Option(help="Between the columns of a csv file.")] = ",",
+    delimiter: Annotated[str, typer.Option(help=r"Between the columns of a csv file, like ; or \t.")] = ",",
     columns: Annotated[
         list[str] | None,
-        typer.Option("--map", help="FIELD=COLUMN by name, or by number from 1. Repeatable."),
+        typer.Option(
+            "--map",
+            help="FIELD=COLUMN by name, or by number from 1. Repeatable. Else the column of the field's name, "
+            "whatever its case, blanks and hyphens.",
+        ),
     ] = None,
     constants: Annotated[
         list[str] | None, typer.Option("--const", help="FIELD=VALUE for every line. Repeatable.")
@@ -122,24 +127,42 @@ def replay_file(
     ] = False,
     date_format: Annotated[
         str | None,
-        typer.Option(help="Of the event's time, like %Y%m%d; else ISO 8601. Without a time of day: 00:00 UTC."),
+        typer.Option(
+            help="Of the event's time, like %Y%m%d; else ISO 8601. Without an offset (%z) UTC, without a time "
+            "of day 00:00. %y: 69 to 99 are 19.., 00 to 68 are 20.."
+        ),
     ] = None,
     original_times: Annotated[bool, typer.Option("--original-times", help="Send the times as they are.")] = False,
     rebase_to_now: Annotated[
         str | None, typer.Option(help="Map the times onto the span of this length that ends at the anchor, like 1h.")
     ] = None,
-    anchor: Annotated[str | None, typer.Option(help="End of that span (ISO 8601); else now.")] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            help="End of that span (ISO 8601). Without it: now at the first replay of that file onto that span, and "
+            "the same moment at each later one, as the event log remembers. Kafka does not, so there it must be given."
+        ),
+    ] = None,
     rate: Annotated[float | None, typer.Option(help="Lines a second; else as fast as it goes.", min=0.01)] = None,
     sink: SinkOption = None,
     brokers: BrokersOption = None,
 ) -> None:
-    """Real data from a file, checked whole before the first line is sent. The same replay twice adds nothing."""
+    """Real data from a file, checked whole before the first line is sent. The same replay twice adds nothing.
+
+    Of each line the same file, line number and time make the event that is known again. What is not used is told.
+    """
     clock = SystemClock()
     where = _where(sink, brokers)
     if original_times == (rebase_to_now is not None):
         raise UserError("Say what the events' times become: either --original-times or --rebase-to-now SPAN.")
     if anchor is not None and rebase_to_now is None:
         raise UserError("--anchor goes with --rebase-to-now; leave it out.")
+    if rebase_to_now is not None and anchor is None and where != "log":
+        raise UserError(
+            "--rebase-to-now onto Kafka needs --anchor TIME, like --anchor "
+            f"{datetime.fromtimestamp(clock.now(), UTC):%Y-%m-%dT%H:%M:%SZ}: the same anchor again adds nothing, "
+            "another one adds all lines at other times."
+        )
     layout = Layout.of(
         file,
         form=form,
@@ -155,15 +178,31 @@ def replay_file(
     now = datetime.fromtimestamp(clock.now(), UTC)
     end = _time("--anchor", anchor) if anchor else now.replace(microsecond=0)
     lines = read(file, layout)
-    if span is not None:
-        lines = lines.rebased(span, end)
-    lines.refuse_future(now)
-    if where == "log":
-        lines.refuse_stale(now)
+    for sentence in lines.told:
+        typer.echo(sentence)
+    timed = _timed(lines, span, end, now, where)
     with _opened(where) as target:
-        sent = replay(lines, target, clock, Stop.on_signals(), rate)
+        if span is not None and anchor is None and isinstance(target, EventLogSink):
+            # Remembered only now, when nothing keeps the lines from being sent; the first replay's moment stays.
+            end = _time("--anchor", target.remember(_replay_name(lines, span), end.isoformat()))
+            timed = _timed(lines, span, end, now, where)
+        sent = replay(timed, target, clock, Stop.on_signals(), rate)
     onto = f", times ending at {iso(end.timestamp())} (--anchor)" if span is not None else ""
     typer.echo(f"{sent:,} of {len(lines.times):,} lines of {file}{onto}")
+
+
+def _timed(lines: Lines, span: timedelta | None, end: datetime, now: datetime, where: str) -> Lines:
+    """The lines with the times that they are sent with. Raises UserError where one of them would be rejected."""
+    timed = lines if span is None else lines.rebased(span, end)
+    timed.refuse_future(now)
+    if where == "log":
+        timed.refuse_stale(now)
+    return timed
+
+
+def _replay_name(lines: Lines, span: timedelta) -> str:
+    """What the event log remembers the anchor of a replay by."""
+    return f"replay of {lines.content.hex()} to {lines.topic} over {span.total_seconds():g} s"
 
 
 SinceOption = Annotated[str, typer.Option(help="Received at most this long ago, like 2h or 15d.")]
@@ -232,6 +271,7 @@ def replay_letters(
         if ids or topic or reason:
             raise UserError("--file says which letters; leave ids, --topic and --reason out.")
         messages = list(dead_letters.corrected(_text_of(file), file))
+        dead_letters.refuse_two(messages)
     elif ids or topic or reason:
         messages = [dead_letters.as_it_was(letter) for letter in _read(ids, since, topic, reason)]
     else:
@@ -373,6 +413,8 @@ def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UserError(f"{option} is '{text}'; expected FIELD=…, like {option} user_id=1.")
+        if name.strip() in pairs:
+            raise UserError(f"{option} names '{name.strip()}' twice; leave one out.")
         pairs[name.strip()] = value
     return pairs
 

@@ -17,12 +17,12 @@ from typing import Any, Protocol
 import msgspec
 import pyarrow as pa
 
-from lakehouse.events import TOPICS, Reason, Rejected, decode
+from lakehouse.events import TOPICS, Event, Reason, Rejected, decode, event_time
 from lakehouse.settings import UserError
 from lakehouse.sinks import Sink
 from lakehouse.stop import Stop
 from producers.pace import Clock, deliver
-from producers.replay import KEY_FIELD
+from producers.replay import END_OF_TIME, KEY_FIELD
 
 MOST = 10_000
 """Letters that one command reads: they are held in memory."""
@@ -197,8 +197,10 @@ def corrected(text: str, name: str) -> Iterator[Again]:
     while (begin := _skip_blanks(text, place)) < len(text):
         where = f"{name}, line {text.count(chr(10), 0, begin) + 1}"
         try:
-            _, place = json.JSONDecoder().raw_decode(text, begin)
+            _, place = _editable.raw_decode(text, begin)
             found = _corrected(text[begin:place].encode())
+            if bytes(found.event) and (found.payload, found.payload_base64) != (None, None):
+                raise ValueError("event and payload are both there; leave one out")
         except (ValueError, RecursionError, msgspec.MsgspecError) as error:
             raise UserError(
                 f"{where}: not a dead letter as `dead-letters show` writes it: {error}. Nothing was sent."
@@ -212,6 +214,34 @@ def corrected(text: str, name: str) -> Iterator[Again]:
         else:
             payload = None if found.payload is None else found.payload.encode()
         yield Again(found.dead_letter, topic, _identified(payload, found.event_id))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; a name that stands there twice was meant once, and nobody knows which."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' stands there twice")
+    return dict(pairs)
+
+
+# Long numbers stay text: they are not read here.
+_editable = json.JSONDecoder(object_pairs_hook=_once, parse_int=str)
+
+
+def refuse_two(messages: Iterable[Again]) -> None:
+    """Raises UserError where two corrected letters say two things of one event: only one of them would be stored."""
+    seen: dict[tuple[str, str, datetime], tuple[str, Event]] = {}
+    for message in messages:
+        event = decode(message.topic, message.payload, END_OF_TIME, None)
+        if isinstance(event, Rejected):
+            continue
+        event = msgspec.structs.replace(event, produced_at=None)
+        first, known = seen.setdefault((message.topic, event.event_key, event_time(event)), (message.id, event))
+        if event != known:
+            raise UserError(
+                f"{first} and {message.id} have the event_id '{event.event_key}', one time and other values: only one "
+                "of them would be stored. Nothing was sent; correct one, or its event_id."
+            )
 
 
 def _skip_blanks(text: str, place: int) -> int:

@@ -317,7 +317,7 @@ def _start(spark: SparkSession, settings: Settings, pipeline: Pipeline, checkpoi
 
     return (
         messages.writeStream.foreachBatch(each)
-        .option("checkpointLocation", checkpoint.as_uri())
+        .option("checkpointLocation", f"file://{checkpoint}")
         .trigger(processingTime=f"{settings.parts.spark.trigger / timedelta(milliseconds=1):.0f} milliseconds")
         .start()
     )

@@ -14,8 +14,11 @@ import pytest
 from embedded.ingest import Ingest, Parts
 from embedded.log import EventLog
 from lakehouse.alerting import load_rules
+from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.settings import ROOT, AlertsSettings, IngestSettings, OrdersSettings, RetentionSettings, RulesSettings
 from lakehouse.sinks import EventLogSink
+
+keep_own_traffic_off()  # for clients that tests make without settings
 
 NOON = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 

@@ -146,11 +146,31 @@ def test_the_same_bytes_are_the_same_event_wherever_they_came() -> None:
         ('{"order_id": 1}', "missing required field `dead_letter`"),
         ('{"dead_letter": "orders:0:1", "event_id": "x"}', "'orders:0:1' names no dead letter"),
         ('{"dead_letter": "orders_topic:0:1", "event_id": "x", "payload": 5}', "letters.jsonl, line 1: "),
+        (
+            '{"dead_letter": "orders_topic:0:1", "event_id": "x", "event": {"price": 1, "price": 2}}',
+            "line 1: .*'price' stands there twice",
+        ),
+        (
+            '{"dead_letter": "orders_topic:0:1", "event_id": "x", "event": {}, "payload": "{}"}',
+            "line 1: .*event and payload are both there",
+        ),
     ],
 )
 def test_a_file_that_is_not_right_is_refused_by_line(text: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         list(dead_letters.corrected(text, "letters.jsonl"))
+
+
+def test_two_corrections_of_one_event_are_refused_and_the_same_one_twice_is_not(rejecting: Shop) -> None:
+    (letter,) = dead_letters.by_id(asked(rejecting), ["orders_topic:0:1"])
+    document = json.loads(dead_letters.line(letter))
+    texts = []
+    for quantity in (3, 4):
+        document["event"]["quantity"] = quantity
+        texts.append(json.dumps(document))
+    dead_letters.refuse_two(dead_letters.corrected(texts[0] * 2, "letters.jsonl"))
+    with pytest.raises(UserError, match=r"orders_topic:0:1 and orders_topic:0:1 have the event_id .* only one"):
+        dead_letters.refuse_two(dead_letters.corrected("\n".join(texts), "letters.jsonl"))
 
 
 def test_a_letter_that_is_not_there_is_named(rejecting: Shop) -> None:

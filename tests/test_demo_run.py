@@ -159,6 +159,12 @@ def test_one_command_to_a_live_screen_and_ctrl_c_ends_all(tmp_path: Path, monkey
         assert not [line for line in again if "events from" in line and _minutes_ago(line) < 61], again
 
 
+def test_a_demo_that_never_became_live_says_so_and_fails(tmp_path: Path) -> None:
+    with running((tmp_path / "data").resolve(), "--no-fill", "--for", "0.1 s") as terminal:
+        assert terminal.process.wait(60) == 1
+        assert re.search(r"It never became live: why is in .*logs\.", terminal.said())
+
+
 def _minutes_ago(line: str) -> float:
     found = re.search(r"from (\S+) to", line)
     assert found is not None, line

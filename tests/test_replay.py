@@ -1,5 +1,7 @@
 """Replay: real files become events, checked whole before the first one is sent."""
 
+import json
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,7 +17,9 @@ from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, Click, Er
 from lakehouse.settings import UserError
 from lakehouse.stop import Stop
 from producers.__main__ import app
-from producers.replay import Layout, Lines, read, replay
+from producers.layout import Layout
+from producers.pace import SystemClock
+from producers.replay import Lines, read, replay
 from tests.test_shoppers import Basket, FakeClock
 
 SAMPLE = Path(__file__).parent / "data" / "cdnow_sample.txt"
@@ -204,7 +208,35 @@ def test_the_price_keeps_what_the_file_says_exactly(tmp_path: Path) -> None:
     assert order.order_total == Decimal("1.01")  # 1.005, half up: a float would have said 1.00
 
 
+# Names and places of columns -----------------------------------------------------------------------------------------
+
+JSON = '{"user_id":"a","product_id":"p","quantity":1,"price":1,"status":"CREATED","order_time":"2026-11-23"}'
 HEADER, FIRST = CSV.splitlines()[:2]
+
+
+@pytest.mark.parametrize("name", [" Order_ID ", "Order ID", "order-id", "orderId", "ORDER_ID"])
+def test_a_header_of_nearly_the_same_name_is_that_column(tmp_path: Path, name: str) -> None:
+    found = orders(sent(csv_lines(tmp_path, CSV.replace("order_id", name))))
+    assert sorted(order.order_id for order in found) == ["1", "2", "3"]
+    line = '{"%s":"o-1","user_id":"a","product_id":"p","quantity":1,"price":1,"status":"CREATED","order_time":"2026"}'
+    path = file(tmp_path, (line % name).replace('"2026"', '"2026-11-23"'), "orders.jsonl")
+    (order,) = orders(sent(read(path, Layout.of(path))))
+    assert order.order_id == "o-1"
+
+
+def test_what_is_not_used_and_what_is_made_is_told(tmp_path: Path) -> None:
+    told = csv_lines(tmp_path, CSV.replace("order_id", "number").replace("product_id", "Product ID")).told
+    assert told[0] == "Not used: column 'number'."
+    assert re.fullmatch(r"3 lines have no order_id: it is made of .*", told[1])
+    assert csv_lines(tmp_path, CSV).told == []
+    assert cdnow().told[0] == "Not used: column 2."
+    line = (
+        '{"id":"1","user_id":"a","product_id":"p","quantity":1,"price":1,"status":"CREATED","order_time":"2026-11-23"}'
+    )
+    path = file(tmp_path, line, "orders.jsonl")
+    assert read(path, Layout.of(path)).told[0] == "Not used: 'id'."
+
+
 WRONG: list[tuple[str, str, str, dict[str, Any]]] = [
     ("a missing column", CSV.replace("price", "cost"), r"has no column 'price'.*line 1.*quantity, cost, status", {}),
     ("a mapped column missing", CSV, r"line 1: .*no column 'cost' for the field price", {"columns": {"price": "cost"}}),
@@ -227,6 +259,62 @@ WRONG: list[tuple[str, str, str, dict[str, Any]]] = [
     ("an open quote", CSV + '4,"ann', r"line 5: unexpected end of data", {}),
     ("a header only", HEADER + "\n", r"holds no line of data", {}),
     ("nothing", "", r"has no column", {}),
+    ("more cells than the header", CSV.replace(",9.99,", ",9,99,"), r"line 2: there are 8 columns.*names 7", {}),
+    ("a comma at the end", CSV.replace("10:00:00Z", "10:00:00Z,"), r"line 2: there are 8 columns.*names 7", {}),
+    (
+        "fewer cells than the header",
+        f"{HEADER},note\n{FIRST},x\n{FIRST}\n",
+        r"line 3: there are 7 columns.*names 8",
+        {},
+    ),
+    ("two equal headers", CSV.replace("order_id", "price"), r"'price' and column 'price' \(numbers 1 and 5\)", {}),
+    (
+        "two nearly equal headers",
+        CSV.replace("order_id", " Price"),
+        r"column 'Price' and column 'price'.*--map price=NUMBER",
+        {},
+    ),
+    (
+        "a mapped name that two have",
+        CSV.replace("order_id", "cost").replace("price", "cost"),
+        r"both cost; say which by --map price=NUMBER",
+        {"columns": {"price": "cost"}},
+    ),
+    ("another delimiter", CSV.replace(",", ";"), r"one column, so --delimiter seems to be another", {}),
+    (
+        "numbers only, and no word of a header",
+        CSV.replace(HEADER + "\n", ""),
+        r"line 1 may be data; say --header",
+        {
+            "columns": {"user_id": "2", "order_time": "7", "quantity": "4", "price": "5"},
+            "constants": {"product_id": "p", "status": "CREATED"},
+        },
+    ),
+    (
+        "a quote that takes the next line",
+        f'{HEADER},note\n{FIRST},"nice\n{FIRST},nice"\n',
+        r"line 2: a quote runs on to line 3",
+        {},
+    ),
+    ("a zero character", CSV.replace("ann", "a\0nn"), r"line 2: a zero character", {}),
+    ("a thousands separator", CSV.replace(",5,", ',"1,234.50",'), r"line 3, column 'price'.*'1,234\.50'", {}),
+    ("a number beyond its type", CSV.replace(",5,", ",1e400,"), r"line 3, column 'price'", {}),
+    ("NaN", CSV.replace(",5,", ",NaN,"), r"line 3, column 'price'.*'NaN'", {}),
+    ("a time with a zone's name", CSV.replace("10:00:00Z", "10:00 EST"), r"line 2, column 'order_time'", {}),
+    (
+        "a date with a digit too few",
+        CSV.replace("2026-11-23T10:00:00Z", "2026111"),
+        r"line 2, column 'order_time': '2026111' is no date",
+        {"date_format": "%Y%m%d"},
+    ),
+    (
+        "one event_id and time, other values",
+        CSV.replace("order_id", "event_id").replace(
+            "2,bob,p-2,1,5,SHIPPED,2026-11-23T09", "1,bob,p-2,1,5,SHIPPED,2026-11-23T10"
+        ),
+        r"line 3: event_id '1' and time are those of line 2",
+        {},
+    ),
     (
         "a name without a header",
         CSV,
@@ -254,11 +342,44 @@ def test_a_wrong_file_is_refused_with_file_line_column_and_value(
         (" 1 1 19970101 1 free", r"line 2, column 5: 'free' is no number"),
         (" 1 1 19971301 1 5.00", r"line 2, column 3: '19971301' is no date of the form %Y%m%d"),
         (" 1 1 19970101 1", r"line 2, column 5 is missing"),
+        (" 1 1 19970101 1 12 50", r"line 2: there are 6 columns.*the first line has 5; a blank within a value"),
+        (" 1 1 1997011 1 5.00", r"line 2, column 3: '1997011' is no date"),
     ],
 )
 def test_a_wrong_cdnow_line_is_refused(tmp_path: Path, line: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         cdnow(file(tmp_path, f" 1 1 19970101 1 5.00\r\n{line}\r\n", "cd.txt"))
+
+
+def test_lines_may_end_in_any_way(tmp_path: Path) -> None:
+    for end in ("\n", "\r\n", "\r"):
+        assert len(cdnow(file(tmp_path, f" 1 1 19970101 1 5.00{end}" * 2, f"{len(end)}{ord(end[0])}.txt")).times) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "layout", "says"),
+    [
+        ('{"price":1,"price":2}', {}, r"line 1: 'price' stands there twice"),
+        ('{"price":1,"Price":2}', {}, r"'price' and 'Price' are both price; say which by --map price=NAME"),
+        (
+            JSON,
+            {"columns": {"order_total": "sum"}},
+            r"--map order_total=sum: no line of .* has 'sum'; they have .*user_id",
+        ),
+    ],
+)
+def test_a_json_line_that_says_a_thing_twice_or_not_at_all_is_refused(
+    tmp_path: Path, line: str, layout: dict[str, Any], says: str
+) -> None:
+    path = file(tmp_path, line + "\n", "orders.jsonl")
+    with pytest.raises(UserError, match=says):
+        read(path, Layout.of(path, **layout))
+
+
+def test_a_blank_event_id_in_a_json_line_is_none(tmp_path: Path) -> None:
+    path = file(tmp_path, JSON[:-1] + ',"event_id":" "}', "orders.jsonl")
+    first, again = (sent(read(path, Layout.of(path)))[0] for _ in range(2))
+    assert first.event_key == again.event_key == json.loads(read(path, Layout.of(path)).bodies[0] + b"}")["event_id"]
 
 
 @pytest.mark.parametrize("line", ["{", "[1]", '{"user_id":NaN}', '{"a":' + "[" * 100_000, "not JSON"])
@@ -290,6 +411,14 @@ def test_broken_text_names_its_line(tmp_path: Path) -> None:
         ({"columns": {"price": "1"}, "constants": {"price": "1"}}, "both name 'price'"),
         ({"delimiter": "||"}, "expected one character"),
         ({"form": "cdnow", "topic": CLICKS_TOPIC}, "cdnow has orders"),
+        ({"delimiter": '"'}, "and no quote"),
+        ({"columns": {"price": " "}}, "names no column"),
+        ({"columns": {"price": "1"}, "price_from_total": True}, "leave one out"),
+        ({"date_format": "%d.%m.%Y %H:%M %Z"}, r"a zone's name \(%Z\) says no offset"),
+        ({"date_format": "%d.%m."}, "has no year"),
+        ({"date_format": "%m/%Y"}, "has no day"),
+        ({"date_format": "%Y-%m-%d %I:%M"}, "%I goes with %p"),
+        ({"date_format": "%Y-%m-%d %H:%M %p"}, "%I goes with %p"),
     ],
 )
 def test_wrong_flags_are_refused_in_a_sentence(flags: dict[str, Any], says: str) -> None:
@@ -335,18 +464,24 @@ def test_the_command_fills_the_event_log_and_a_wrong_file_leaves_it_empty(
     assert not (tmp_path / "shop" / "events.db").exists()
     stale = run(app, ["replay", str(SAMPLE), "--format", "cdnow", "--original-times"])
     assert isinstance(stale.exception, UserError)
-    for _ in range(2):
+    began = SystemClock().now()
+    for later_s in (0, 7200):
+        monkeypatch.setattr(SystemClock, "now", lambda _self, at=began + later_s: at)
         good = run(app, ["replay", str(SAMPLE), "--format", "cdnow", "--rebase-to-now", "1h"])
         assert good.exit_code == 0, good.output
         assert "6,919 of 6,919 lines" in good.output
+    monkeypatch.setattr(SystemClock, "now", lambda _self: began + 20 * 86_400)
+    long_ago = run(app, ["replay", str(SAMPLE), "--format", "cdnow", "--rebase-to-now", "1h"])
+    assert isinstance(long_ago.exception, UserError)
+    assert "with --anchor where an earlier replay's moment is too long ago" in str(long_ago.exception)
     with EventLog(tmp_path / "shop" / "events.db") as log:
         assert log.bounds(ORDERS_TOPIC) == (0, 2 * 6_919)
-        keys = Counter(
-            event.event_key
+        events = Counter(
+            (event.event_key, event.order_ts)
             for record in log.read(ORDERS_TOPIC, 0, 20_000)
             if isinstance(event := decode(ORDERS_TOPIC, record.value, record.received_at, None), Order)
         )
-    assert set(keys.values()) == {2}
+    assert set(events.values()) == {2}  # the same key and the same time: each is stored once
 
 
 @pytest.mark.parametrize(
@@ -357,6 +492,8 @@ def test_the_command_fills_the_event_log_and_a_wrong_file_leaves_it_empty(
         (["replay", "x.csv", "--original-times", "--anchor", "2026-01-01"], "--anchor goes with"),
         (["replay", "x.csv", "--original-times"], "x.csv cannot be read"),
         (["replay", "x.csv", "--original-times", "--map", "user_id"], "--map is 'user_id'"),
+        (["replay", "x.csv", "--original-times", "--const", "status=A", "--const", "status=B"], "names 'status' twice"),
+        (["replay", "x.csv", "--rebase-to-now", "1h", "--sink", "kafka"], "onto Kafka needs --anchor TIME"),
         (["replay", "x.csv", "--rebase-to-now", "soon"], "--rebase-to-now is 'soon'"),
         (["shoppers", "--from", "2026-01-01"], "--from and --to go together"),
         (["shoppers", "--from", "2026-01-02", "--to", "2026-01-01"], "is not before"),

@@ -134,7 +134,7 @@ def test_every_lock_has_a_checksum_a_size_and_an_exact_version_for_each_jar() ->
 
 def test_servers_start_before_the_parts_and_end_after_them(shared: Shared) -> None:
     config = configparser.RawConfigParser(comment_prefixes=(";",))
-    config.read_string(supervisor.configuration(shared.data_dir, stack.programs(DemoSettings.load(), shared)))
+    config.read_string(supervisor.configuration(stack.programs(DemoSettings.load(), shared)))
     first, then = config["group:servers"], config["group:tillwatch"]
     assert set(first["programs"].split(",")) == {"kafka", "nessie", "s3"}
     assert set(then["programs"].split(",")) == {
@@ -151,7 +151,7 @@ def test_servers_start_before_the_parts_and_end_after_them(shared: Shared) -> No
 
 def test_the_driver_is_not_the_supervisors_to_restart_and_its_java_outlives_it(shared: Shared) -> None:
     config = configparser.RawConfigParser(comment_prefixes=(";",))
-    config.read_string(supervisor.configuration(shared.data_dir, stack.programs(DemoSettings.load(), shared)))
+    config.read_string(supervisor.configuration(stack.programs(DemoSettings.load(), shared)))
     driver = config["program:driver"]
     assert driver["autorestart"] == "false"
     assert driver["startsecs"] == "0"

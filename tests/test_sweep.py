@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded.catalog import Catalog, path_of
+from embedded.catalog import Catalog
+from lakehouse.files import path_of
 from lakehouse.sweep import Publish, Reach, kept, local_files, unreached
 from tests.test_catalog import publish
 

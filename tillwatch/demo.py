@@ -140,8 +140,16 @@ def play(cast: Cast, settings: DemoSettings, shared: Shared, data_dir: Path) -> 
 @contextlib.contextmanager
 def only_demo(data_dir: Path) -> Iterator[int]:
     """Hold the demo's lock on a data directory: its file descriptor. Raises UserError naming who else holds it."""
-    (data_dir / "run").mkdir(exist_ok=True)
-    with (data_dir / "run" / "demo.lock").open("a+") as lock:
+    try:
+        (data_dir / "run").mkdir(exist_ok=True)
+        (data_dir / "logs").mkdir(exist_ok=True)
+        held = (data_dir / "run" / "demo.lock").open("a+")
+    except OSError as error:
+        raise UserError(
+            f"The data directory {data_dir} cannot be used: {error.filename}: {error.strerror}. "
+            "Free it or set TILLWATCH_DATA_DIR."
+        ) from None
+    with held as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -291,7 +299,10 @@ class _Demo:
             if filler.is_alive():
                 # A question to the gateway that is under way when Python ends may keep the process from ending.
                 filler.join(FILLER_ENDS_WITHIN_S)
-        return 0
+        if self.live.is_set():
+            return 0
+        say(f"  It never became live: why is in {_shown(self.data_dir / 'logs')}.")
+        return 1
 
     # ---- what is said
 

@@ -284,8 +284,15 @@ def _home(shared: Shared, name: str) -> Path:
 def _write(path: Path, properties: Mapping[str, object]) -> None:
     """A Java properties file that only we can read, for some hold a password."""
     path.touch(mode=0o600)
-    lines = [f"{name}={str(value).replace('\\', '\\\\')}" for name, value in properties.items()]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = [f"{name}={_escaped(str(value))}" for name, value in properties.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def _escaped(value: str) -> str:
+    # Some read such a file as UTF-8, Kafka as Latin-1: so nothing but ASCII, other letters as units of UTF-16.
+    utf16 = value.replace("\\", "\\\\").encode("utf-16-be")
+    units = [int.from_bytes(utf16[at : at + 2]) for at in range(0, len(utf16), 2)]
+    return "".join(chr(unit) if unit < 128 else f"\\u{unit:04x}" for unit in units)
 
 
 # ---- whether they answer

@@ -41,12 +41,22 @@ def run(settings: DemoSettings, shared: Shared, say: Callable[[str], None] = dem
 
     Raises UserError where Java or a package is missing, a jar cannot be had, or a port is taken.
     """
+    refuse_odd_path(shared.data_dir)
     check_packages()
     home = servers.java_home()
     servers.java(servers.NESSIE_JAVA)
     data_dir = open_data_dir(shared.data_dir, servers.PROFILE).resolve()
     found = jars.fetch(servers.needed_jars(shared), say)
     return demo.play(_cast(settings, shared, data_dir, home, found["spark"]), settings, shared, data_dir)
+
+
+def refuse_odd_path(data_dir: Path) -> None:
+    """Raises UserError where a server's configuration or Spark would read more than a name in the path."""
+    if odd := set(",#%?;*$\\{}[]\"'") & set(str(data_dir.absolute())):
+        raise UserError(
+            f"The data directory {data_dir.absolute()} has a '{min(odd)}' in its path, which Kafka, Nessie or Spark "
+            "would read as more than a name: set TILLWATCH_DATA_DIR to another."
+        )
 
 
 def check_packages() -> None:

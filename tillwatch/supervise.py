@@ -1,4 +1,4 @@
-"""supervisord in the foreground, tied to the process that started it: `python -m tillwatch.supervise CONFIG`.
+"""supervisord in the foreground, tied to the process that started it: `python -m tillwatch.supervise DATA_DIR`.
 
 Its standard input is a pipe that the demo holds open. However the demo ends, killed or its terminal closed, the pipe
 ends too, and supervisord stops all parts and itself: nothing is left behind.
@@ -23,7 +23,8 @@ def _end_with_the_pipe() -> None:
 def main() -> None:
     # To supervisord SIGHUP means: read the configuration again and restart all.
     threading.Thread(target=_end_with_the_pipe, daemon=True).start()
-    supervisord.main(["--nodaemon", "--silent", "--configuration", sys.argv[1]])
+    os.chdir(sys.argv[1])  # its configuration names paths from there
+    supervisord.main(["--nodaemon", "--silent", "--configuration", "run/supervisord.conf"])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -23,8 +24,13 @@ SERVERS = "servers"
 STOP_WAIT_S = 5
 """How long a part may take to end by itself."""
 
-_LONGEST_SOCKET_PATH = 100
-"""A Unix socket's path has room for 103 characters on macOS, 107 on Linux."""
+_LONGEST_SOCKET_PATH = 92
+"""Bytes. A Unix socket's path has room for 103 on macOS, 107 on Linux; supervisord first adds a dot and its number."""
+
+# What a path may hold has no escape in supervisord's configuration ("a #b" ends at the blank, "%" is expanded twice in
+# some places), so it holds no path of a user: it runs in the data directory, and these two come by the environment.
+_SOCKET = "_TILLWATCH_SOCKET"
+_FOLDER = "_TILLWATCH_FOLDER"
 
 
 @dataclass(frozen=True)
@@ -46,37 +52,33 @@ class Program:
 
 def socket_path(data_dir: Path) -> Path:
     path = data_dir / "run" / "supervisor.sock"
-    if len(str(path)) <= _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path
-    return Path(tempfile.gettempdir()) / f"tillwatch-{sha256(str(data_dir).encode()).hexdigest()[:12]}.sock"
+    return Path(tempfile.gettempdir()) / f"tillwatch-{sha256(os.fsencode(data_dir)).hexdigest()[:12]}.sock"
 
 
-def configuration(data_dir: Path, programs: Sequence[Program]) -> str:
+def configuration(programs: Sequence[Program]) -> str:
     """The text of supervisord's configuration: the parts in one group, so that all are told to stop at once.
 
     Servers are in a group of their own, which is started first and stopped last.
     """
-    run, logs = data_dir / "run", data_dir / "logs"
     lines = [
         "; Written at every start.",
         "[unix_http_server]",
-        f"file={_escaped(str(socket_path(data_dir)))}",
+        f"file=%(ENV_{_SOCKET})s",
         "chmod=0700",
         "",
         "[supervisord]",
-        f"logfile={_escaped(str(logs / 'supervisor.log'))}",
+        "logfile=logs/supervisor.log",
         "logfile_maxbytes=1MB",
         "logfile_backups=1",
-        f"pidfile={_escaped(str(run / 'supervisord.pid'))}",
-        f"childlogdir={_escaped(str(logs))}",
+        "pidfile=run/supervisord.pid",
+        "childlogdir=logs",
         # Said aloud, for otherwise it warns of running as root.
         *(["user=root"] if os.geteuid() == 0 else []),
         "",
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
-        "",
-        "[supervisorctl]",
-        f"serverurl={_escaped(f'unix://{socket_path(data_dir)}')}",
     ]
     for priority, group in enumerate((SERVERS, GROUP), 1):
         names = [program.name for program in programs if program.group == group]
@@ -87,7 +89,8 @@ def configuration(data_dir: Path, programs: Sequence[Program]) -> str:
         lines += [
             "",
             f"[program:{program.name}]",
-            f"command={_escaped(shlex.join(program.argv))}",
+            f"command={_command(program.argv)}",
+            f"directory=%(ENV_{_FOLDER})s",
             *([f"environment={environment}"] if environment else []),
             f"autostart={'true' if program.autostart else 'false'}",
             f"autorestart={'true' if program.restarts else 'false'}",
@@ -99,7 +102,7 @@ def configuration(data_dir: Path, programs: Sequence[Program]) -> str:
             f"stopasgroup={'true' if program.children_stop_too else 'false'}",
             "killasgroup=true",
             "redirect_stderr=true",
-            f"stdout_logfile={_escaped(str(logs / f'{program.name}.log'))}",
+            f"stdout_logfile=logs/{program.name}.log",
             "stdout_logfile_maxbytes=2MB",
             "stdout_logfile_backups=1",
         ]
@@ -110,6 +113,11 @@ def _escaped(value: str) -> str:
     return value.replace("%", "%%")
 
 
+def _command(argv: Sequence[str]) -> str:
+    """The words as supervisord reads them: a # or ; after a blank would begin a comment, even between quotes."""
+    return re.sub(r"(\s)([#;])", r"\1''\2", _escaped(shlex.join(argv)))
+
+
 def start(
     data_dir: Path, programs: Sequence[Program], environment: Mapping[str, str], keep: int
 ) -> subprocess.Popen[bytes]:
@@ -117,21 +125,19 @@ def start(
 
     `keep` is a file descriptor that it holds open as long as it lives: the demo's lock.
     """
-    (data_dir / "run").mkdir(exist_ok=True)
-    (data_dir / "logs").mkdir(exist_ok=True)
     path = data_dir / "run" / "supervisord.conf"
     path.touch(mode=0o600)
-    path.write_text(configuration(data_dir, programs), encoding="utf-8")
+    path.write_text(configuration(programs), encoding="utf-8")
     with (data_dir / "logs" / "supervisor.out").open("wb") as out:
         return subprocess.Popen(
-            [sys.executable, "-m", "tillwatch.supervise", str(path)],
+            [sys.executable, "-m", "tillwatch.supervise", str(data_dir)],
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,
             # Ctrl-C in the terminal is for the demo, which then ends the rest in order.
             start_new_session=True,
             pass_fds=[keep],
-            env=dict(environment),
+            env={**environment, _SOCKET: str(socket_path(data_dir)), _FOLDER: str(Path.cwd())},
         )
 
 

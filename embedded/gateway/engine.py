@@ -70,10 +70,10 @@ class Engine:
             }
         )
         for name in ("avro", "iceberg"):
-            self._database.execute(f"LOAD '{_extension(name)}'")
+            self._database.execute(f"LOAD {_text(str(_extension(name)))}")
         readables = [f"{readable}/", f"file://{readable}/"]
         if remote is not None and find_spec("duckdb_extension_httpfs") is not None:
-            self._database.execute(f"LOAD '{_extension('httpfs')}'")
+            self._database.execute(f"LOAD {_text(str(_extension('httpfs')))}")
             self._database.execute(_secret(remote))
             readables.append(remote.location)
         for setting in (

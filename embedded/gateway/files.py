@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
-from urllib.parse import unquote, urlparse
 
 
 class Files(Protocol):
@@ -41,9 +40,8 @@ def _content(path: str) -> bytes:
 
 
 def local_path(location: str) -> str:
-    """The path of file:///…; anything else unchanged."""
-    parsed = urlparse(location)
-    return unquote(parsed.path) if parsed.scheme == "file" else location
+    """The path of an address of lakehouse.files.uri_of; anything else unchanged."""
+    return location.removeprefix("file://")
 
 
 class Once[K, V]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import math
-import os
 import socket
 import ssl
 import time
@@ -16,6 +15,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
@@ -69,10 +69,9 @@ class Slack:
             retry_handlers=[],
             logger=quiet,
         )
-        if urlsplit(base_url).hostname in ("localhost", "127.0.0.1"):
-            # The sandbox: a proxy set for the world outside has no way to it.
+        # Its own reading of the environment knows proxies, and no exceptions from them.
+        if proxy_bypass(urlsplit(base_url).hostname or ""):
             self._client.proxy = None
-            os.environ["no_proxy"] = ",".join(filter(None, (os.environ.get("no_proxy"), "localhost,127.0.0.1")))
 
     def send(self, destination: str, note: Message) -> Outcome:
         text, blocks = as_slack(note)

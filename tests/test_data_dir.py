@@ -1,0 +1,89 @@
+"""A data directory may have any name that a file system takes; what cannot be used is refused in one sentence."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from embedded.catalog import Catalog
+from lakehouse.dremio import Dremio
+from lakehouse.settings import DremioSettings, Shared, UserError, open_data_dir
+from notifier.ledger import Ledger
+from tests.test_gateway import Published, start_gateway, stop
+from tillwatch import demo, stack
+from tillwatch.demo import DemoSettings
+
+ODD = "100% \"o'brien's\" #1 ;2 ?3 a%20b [x]* {y} $HOME ä"
+
+
+def test_tables_in_a_directory_of_any_name_are_written_and_read(tmp_path: Path) -> None:
+    data_dir = tmp_path / ODD
+    Published(data_dir)
+    with closing(Catalog(data_dir)) as catalog:  # what was written is found again
+        assert catalog.sequence >= 2
+        assert sum(file.rows for file in catalog.tables["orders_processed"].live.values()) == 3
+    process, port = start_gateway(data_dir)
+    try:
+        with Dremio(DremioSettings.load(uri=f"grpc://localhost:{port}")) as dremio:
+            assert dremio.sql(
+                "SELECT COUNT(*) AS n FROM nessie_minio_catalog.ecommerce_db.orders_processed"
+            ).to_pylist()
+    finally:
+        stop(process)
+    assert [path.name for path in tmp_path.iterdir()] == [ODD]
+
+
+def test_a_ledger_in_a_directory_of_any_name_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / ODD / "ledger.db"
+    path.parent.mkdir()
+    for _ in range(2):
+        ledger = Ledger(path)
+        ledger.close()
+    assert path.exists()
+    assert [found.name for found in tmp_path.iterdir()] == [ODD]
+
+
+def test_a_leading_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TILLWATCH_DATA_DIR", "~/shop")
+    assert Shared.load().data_dir == tmp_path / "shop"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("", "expected the path of a directory"),
+        ("a\nb", "'a\\?b': there is a control character"),
+        ("a\udcffb", "'a\\?b': .*no UTF-8"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
+    monkeypatch.setenv("TILLWATCH_DATA_DIR", name)
+    with pytest.raises(UserError, match=says) as refusal:
+        Shared.load()
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
+def test_what_is_no_directory_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"The data directory .* cannot be used: .*TILLWATCH_DATA_DIR"):
+        open_data_dir(tmp_path / name, "embedded")
+
+
+def test_a_directory_that_cannot_be_written_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "profile").write_text("embedded\n")
+    (tmp_path / "run").write_text("in the way")
+    shared = Shared.load(data_dir=tmp_path, port_offset=300)
+    with pytest.raises(UserError, match=r"The data directory .* cannot be used: .*TILLWATCH_DATA_DIR"):
+        demo.run(DemoSettings.load(), shared)
+
+
+@pytest.mark.parametrize("name", ["a,b", "a#b", "a%b", "a?b", "${a}", "a;b", "a\\b"])
+def test_the_stack_refuses_a_name_that_its_servers_would_read_as_more(tmp_path: Path, name: str) -> None:
+    shared = Shared.load(data_dir=tmp_path / name)
+    with pytest.raises(UserError, match=r"has a '.' in its path, .*TILLWATCH_DATA_DIR"):
+        stack.run(DemoSettings.load(), shared)
+    assert not shared.data_dir.exists()
