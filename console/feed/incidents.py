@@ -30,7 +30,7 @@ class Incident:
 
 
 def incidents_of(rows: Iterable[Mapping[str, Any]], max_age: timedelta) -> list[Incident]:
-    """Incidents from the rows of `incidents`: the open ones first, FATAL above ERROR among them; then the last touched."""
+    """Incidents from the rows of `incidents`: open ones first, FATAL above ERROR among them; then the last touched."""
     return sorted((_incident(row, max_age) for row in rows), key=_order)
 
 
