@@ -30,7 +30,7 @@ class Opened:
         self.session = Session(self.document[0], parts, query)
         self._woken = threading.Event()
         self.session.wake = self._woken.set  # type: ignore[method-assign]  # no server whose loop could be woken
-        self.session.redraw = lambda: None
+        self.session.redraw = lambda: None  # type: ignore[assignment]  # nothing draws here
 
     def parts(self, there: Callable[[dict[str, Any]], Any] = lambda _parts: True) -> dict[str, Any]:
         """All parts, once the tab's questions are answered, and what is asked after them is `there`."""
