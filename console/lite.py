@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from html import escape
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -60,6 +61,8 @@ EMPTY = {
     "incidents": "Nothing fired in the last 24 hours. An incident opens when a service reports a FATAL error or a rule "
     "fires.",
 }
+NOTHING_NEW = "ingest is down or cannot read: it has published nothing for three heartbeats"
+SCRIPT = Path(__file__).with_name("static") / "lite.js"
 STATES = {"open": "open", "resolved": "resolved", "old": "too old to wake"}
 
 # Static text in Streamlit's own colours, so that it is right in dark and in light; dots as the console has them.
@@ -77,6 +80,10 @@ CSS = """<style>
 .tw .dot::before { border-radius: 50%; background: var(--dot, gray); }
 .tw .fatal { font-weight: 700; }
 .tw .scroll { overflow-x: auto; }
+.tw .health:not(:empty)::before { content: " · "; font-weight: 400; }
+#status.lost { font-weight: 600; }
+body:has(#status.lost) :is([data-testid="stMetric"], [data-testid="stVegaLiteChart"], .tw:not(#status)) {
+  filter: grayscale(1); opacity: 0.6; }
 </style>"""
 
 
@@ -144,6 +151,8 @@ def show() -> None:
         refresh = timedelta(seconds=LiteSettings.load().refresh_s)
         max_age = AlertsSettings.load().max_age
         feed()
+        # Streamlit's server would renew the age only when it draws, and not at all once it is lost.
+        st.html(f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
     except UserError as error:
         st.error(str(error))
         return
@@ -167,7 +176,7 @@ def draw(snapshot: Snapshot, parts: Mapping[str, Parts], currency: str, zone: tz
     words, health = freshness(snapshot, age)
     late = health == "stale"
     st.markdown("#### tillwatch")
-    st.html(status_line(snapshot, age, words, zone))
+    st.html(status_line(snapshot, age, words, zone, LiteSettings.load().refresh_s))
     if health in ("stale", "late"):
         st.warning(sentence(words) + ("" if age is None else " What you see is the last good data."))
     if snapshot.as_of is None:
@@ -199,7 +208,7 @@ def freshness(snapshot: Snapshot, age_s: float | None) -> tuple[str, Literal["ok
     if snapshot.error:
         return snapshot.error, "stale"
     if age_s is not None and age_s > STALE_S:
-        return "ingest is down or cannot read: it has published nothing for three heartbeats", "stale"
+        return NOTHING_NEW, "stale"
     if snapshot.failed:
         names = ", ".join(name.replace("_", " ") for name in snapshot.failed)
         return f"{names} failed: {next(iter(snapshot.failed.values()))}", "late"
@@ -209,16 +218,25 @@ def freshness(snapshot: Snapshot, age_s: float | None) -> tuple[str, Literal["ok
     return "all feeds ok", "ok"
 
 
-def status_line(snapshot: Snapshot, age_s: float | None, words: str, zone: tzinfo) -> str:
-    said = ["no data yet" if age_s is None else f"data {lasting(age_s)} old"]
+def status_line(snapshot: Snapshot, age_s: float | None, words: str, zone: tzinfo, refresh_s: float) -> str:
+    """The line under the title. Its script (static/lite.js) keeps the age growing, and takes back that all is well."""
+    said = [f'<span class="age">{"no data yet" if age_s is None else f"data {lasting(age_s)} old"}</span>']
     if snapshot.as_of is not None:
         said.append(f"as of {when(snapshot.as_of, zone, named=True)}")
     if snapshot.commit is not None:
         said.append(f'<span title="{escape(snapshot.commit)}">commit {escape(snapshot.commit[:8])}…</span>')
-    if words == "all feeds ok":
-        said.append(words)
-    at = f'data-commit="{escape(snapshot.commit or "")}" data-as-of="{iso_ms(snapshot.as_of) or ""}"'
-    return f'<p class="tw" id="status" {at}>{" · ".join(said)}</p>'
+    ok = words if words == "all feeds ok" else ""
+    told = {
+        "commit": snapshot.commit or "",
+        "as-of": iso_ms(snapshot.as_of) or "",
+        "sent": iso_ms(now_utc()) or "",
+        "refresh-s": f"{refresh_s:g}",
+        "stale-s": str(STALE_S),
+        "stale": NOTHING_NEW,
+        "words": ok,
+    }
+    data = " ".join(f'data-{name}="{escape(value)}"' for name, value in told.items())
+    return f'<p class="tw" id="status" {data}>{" · ".join(said)}<span class="health">{ok}</span></p>'
 
 
 def metric(name: str, tile: Parts | None, late: bool) -> None:

@@ -19,7 +19,7 @@ from panel.io import hold
 from console import live, look
 from console.feed.asker import Asker
 from console.feed.hub import Hub
-from console.feed.pins import Pins
+from console.feed.pins import Pins, cadence_s
 from console.feed.snapshot import Snapshot, now_utc
 from console.feed.tiles import Limits
 from console.live.chart import last_hour, move
@@ -191,13 +191,17 @@ class Session:
         snapshot = self.hub.snapshot
         parts: dict[str, Any] = {}
         commit, as_of = snapshot.commit, snapshot.as_of
+        failed, every_s = dict(snapshot.failed), None
         drill = self.drills.get(self.view.tab)
         if self.view.tab == "overview":
             parts.update(overview.overview_parts(snapshot, self.settings.currency, self.limits, self.max_age))
         elif drill is not None:
             parts.update(drill.parts(self.view, snapshot))
-            if drill.pin is not None:
-                commit, as_of = drill.pin.commit, drill.pin.as_of
+            # A tab that has no answer yet shows no commit.
+            commit, as_of = (drill.pin.commit, drill.pin.as_of) if drill.pin else (None, None)
+            every_s = cadence_s(self.view, self.settings.drill_refresh_s)
+            if drill.error:
+                failed[drill.tab] = drill.error
         open_incidents = sum(1 for incident in overview.incidents(snapshot, self.max_age) if incident.state == "open")
         parts["head"] = {
             "commit": commit,
@@ -205,8 +209,9 @@ class Session:
             "fed_as_of": iso_ms(snapshot.as_of),
             "viewers": max(1, self.hub.viewers),
             "error": snapshot.error,
-            "failed": dict(snapshot.failed),
             "clock": snapshot.clock_ahead,
+            "every_s": every_s,
+            "failed": failed,
             "open": open_incidents,
             "polled": snapshot.polled_at is not None,
         }
@@ -233,6 +238,8 @@ def _controls(view: View) -> Parts:
         "range": view.range,
         "span": [iso_ms(moment) for moment in view.span] if view.span else None,
         "theme": view.theme,
+        "zone": view.zone,
+        "without_effect": view.without_effect(),
         "status": list(view.statuses),
         "product": list(view.products),
         "severity": list(view.severities),

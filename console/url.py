@@ -20,6 +20,7 @@ RANGES = {
     "7d": timedelta(days=7),
 }
 THEMES = ("dark", "light")
+ZONES = ("local", "utc")
 STATUSES = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
 SEVERITIES = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 LONGEST = timedelta(days=3660)
@@ -35,6 +36,7 @@ class View:
     range: str = "live"
     span: Span | None = None
     theme: str = "dark"
+    zone: str = "local"
     statuses: tuple[str, ...] = ()
     products: tuple[str, ...] = ()
     severities: tuple[str, ...] = ()
@@ -53,6 +55,8 @@ class View:
             pairs.append(("range", self.range))
         if self.theme != "dark":
             pairs.append(("theme", self.theme))
+        if self.zone != "local":
+            pairs.append(("zone", self.zone))
         for name, values in (
             ("status", self.statuses),
             ("product", self.products),
@@ -65,6 +69,23 @@ class View:
         if self.incident:
             pairs.append(("incident", self.incident))
         return urlencode(pairs, safe=":~")
+
+    def without_effect(self) -> list[str]:
+        """Choices that the tab keeps for others and does not heed itself, in words."""
+        kept: list[str] = []
+        if self.tab == "overview" and (self.span or self.range != "live"):
+            kept.append("the range from – to" if self.span else f"the range {self.range}")
+        if self.tab in ("overview", "alerts") and self.brush:
+            kept.append("the brushed time")
+        for tab, name, values in (
+            ("orders", "status", self.statuses),
+            ("orders", "product", self.products),
+            ("errors", "severity", self.severities),
+            ("errors", "service", self.services),
+        ):
+            if values and tab != self.tab:
+                kept.append(f"{name} {', '.join(map(_short, values[:3]))}{'…' if len(values) > 3 else ''}")
+        return kept
 
     def bounds(self, as_of: datetime) -> Span:
         """The range as [from, to): the absolute one, else the length that ends at `as_of`."""
@@ -120,6 +141,7 @@ def parse(query: str) -> tuple[View, list[str]]:
         range="live" if span else one("range", tuple(RANGES), "live"),
         span=span,
         theme=one("theme", THEMES, "dark"),
+        zone=one("zone", ZONES, "local"),
         statuses=some("status", STATUSES),
         products=any_of("product"),
         severities=some("severity", SEVERITIES),

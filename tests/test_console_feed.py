@@ -207,6 +207,17 @@ def test_an_incident_is_open_until_its_resolved_row_and_an_old_one_never_was(dre
     assert not found[2].description.startswith("Resolved: ")
 
 
+def test_open_incidents_stand_by_severity_then_the_newest_above(dremio: FakeDremio) -> None:
+    for minutes_ago, severity in enumerate(("WARN", "ERROR", "FATAL", "ERROR", "FATAL"), start=1):
+        at = NOON - timedelta(minutes=minutes_ago)
+        dremio.alert(at, f"{severity}-{minutes_ago}", severity=severity, received_at=at)
+    dremio.alert(NOON, "over", severity="FATAL")
+    dremio.alert(NOON, "over", "RESOLVED", severity="FATAL")
+    table = dremio.ask("incidents", since=NOON - timedelta(days=1), until=NOON + timedelta(minutes=1), most=10)
+    found = incidents_of(table.to_pylist(), timedelta(hours=1))
+    assert [one.incident_id for one in found] == ["FATAL-3", "FATAL-5", "ERROR-2", "ERROR-4", "WARN-1", "over"]
+
+
 # ---- poller and hub
 
 

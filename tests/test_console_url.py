@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.url import RANGES, SEVERITIES, STATUSES, TABS, THEMES, View, parse
+from console.url import RANGES, SEVERITIES, STATUSES, TABS, THEMES, ZONES, View, parse
 
 moments = st.datetimes(
     datetime(1990, 1, 1),  # noqa: DTZ001  # hypothesis wants bare bounds
@@ -25,6 +25,7 @@ views = st.builds(
     range=st.sampled_from(tuple(RANGES)),
     span=st.none() | spans,
     theme=st.sampled_from(THEMES),
+    zone=st.sampled_from(ZONES),
     statuses=st.sets(st.sampled_from(STATUSES)).map(lambda chosen: tuple(s for s in STATUSES if s in chosen)),
     products=names.map(lambda values: tuple(sorted(set(values)))),
     severities=st.sets(st.sampled_from(SEVERITIES)).map(lambda chosen: tuple(s for s in SEVERITIES if s in chosen)),
@@ -51,6 +52,7 @@ def test_any_query_gives_a_view(query: str) -> None:
     ("query", "sentence"),
     [
         ("tab=customers", "'customers' is no tab; shown is overview."),
+        ("zone=mars", "'mars' is no zone; shown is local."),
         ("range=3w", "'3w' is no range; shown is live."),
         ("status=LOST", "'LOST' is no status; it is left out."),
         ("from=1998-01-01&to=1997-01-01", "needs two times in order"),
@@ -68,3 +70,14 @@ def test_a_value_that_cannot_be_used_falls_back_with_a_sentence(query: str, sent
 def test_a_time_without_an_offset_is_utc() -> None:
     view, _ = parse("from=1997-01-01&to=1998-07-01T02:00:00%2B02:00")
     assert view.span == (datetime(1997, 1, 1, tzinfo=UTC), datetime(1998, 7, 1, tzinfo=UTC))
+
+
+def test_what_a_tab_does_not_heed_is_kept_and_said() -> None:
+    query = "range=24h&status=CANCELLED&service=payments&brush=2026-03-02T11:00:00Z~2026-03-02T11:10:00Z"
+    said = {tab: parse(f"tab={tab}&{query}")[0].without_effect() for tab in TABS}
+    assert said == {
+        "overview": ["the range 24h", "the brushed time", "status CANCELLED", "service payments"],
+        "orders": ["service payments"],
+        "errors": ["status CANCELLED"],
+        "alerts": ["the brushed time", "status CANCELLED", "service payments"],
+    }

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html import unescape
 from typing import Any
 
@@ -103,6 +103,19 @@ def test_the_page_prints_the_one_commit_it_shows(dremio: Watched) -> None:
     page = html_of(opened())
     assert f'data-commit="{dremio.head()}"' in page
     assert "all feeds ok" in page
+
+
+def test_the_page_tells_its_script_whose_age_to_keep_growing(dremio: Watched) -> None:
+    page = html_of(opened())
+    as_of = dremio.ask("as_of").to_pylist()[0]["as_of"]
+    status = re.search(r'<p class="tw" id="status" (.*?)>', page)
+    assert status is not None
+    told = dict(re.findall(r'data-([a-z-]+)="(.*?)"', status[1]))
+    assert datetime.fromisoformat(told["as-of"]) == as_of
+    assert datetime.fromisoformat(told["sent"]) >= as_of
+    assert told["refresh-s"] == "15"
+    assert '<span class="age">data ' in page
+    assert "<script>" in page
 
 
 def test_many_viewers_cost_one_set_of_questions(dremio: Watched) -> None:

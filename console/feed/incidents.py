@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from console.url import SEVERITIES
+
 
 @dataclass(frozen=True)
 class Incident:
@@ -28,9 +30,16 @@ class Incident:
 
 
 def incidents_of(rows: Iterable[Mapping[str, Any]], max_age: timedelta) -> list[Incident]:
-    """Incidents from the rows of `incidents`: the open ones first, then the last touched."""
-    found = [_incident(row, max_age) for row in rows]
-    return sorted(found, key=lambda incident: (incident.state != "open", -incident.touched_at.timestamp()))
+    """Incidents from the rows of `incidents`: open ones first, FATAL above ERROR among them; then the last touched."""
+    return sorted((_incident(row, max_age) for row in rows), key=_order)
+
+
+def _order(incident: Incident) -> tuple[bool, int, float]:
+    is_open = incident.state == "open"
+    severity = incident.severity.upper()
+    # How bad it was no longer matters once it is over.
+    mildness = -SEVERITIES.index(severity) if is_open and severity in SEVERITIES else 0
+    return (not is_open, mildness, -incident.touched_at.timestamp())
 
 
 def _incident(row: Mapping[str, Any], max_age: timedelta) -> Incident:

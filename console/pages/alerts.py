@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from console.feed.asker import Want, want
@@ -16,6 +16,7 @@ from console.url import Span, View
 
 AROUND = timedelta(minutes=1)
 ROWS_BEHIND = 100
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AlertsTab(DrillTab):
@@ -44,6 +45,15 @@ class AlertsTab(DrillTab):
                     severity=chosen["severity"],
                     **ranges,
                 )
+        elif view.incident and self.found is not None:
+            asked["elsewhere"] = want(
+                "incident_alerts",
+                pin.commit,
+                incident_id=view.incident,
+                since=EVER,
+                until=pin.as_of + INCIDENT_SPAN,
+                most=ROWS_BEHIND,
+            )
         return asked
 
     def _chosen(self, view: View) -> dict[str, Any] | None:
@@ -100,8 +110,26 @@ class AlertsTab(DrillTab):
                 "empty": "No error row of this service and severity lies in its time.",
             }
         elif found.view.incident:
-            parts["behind"] = {"shown": False, "words": "The incident of this link is not in the range: widen it."}
+            parts["behind"] = {"shown": False, "elsewhere": _elsewhere(found)}
         return parts
 
     def draw_charts(self, found: Found) -> None:
         return None
+
+
+def _elsewhere(found: Found) -> Parts | None:
+    """Why the incident of a link is not listed, and the range that holds it; None while that is being asked."""
+    rows = found.tables.get("elsewhere")
+    if rows is None:
+        return None
+    if not rows:
+        return {
+            "words": f"No alert of incident {found.view.incident} is kept: it is older than retention.kpis allows, "
+            "or the link is wrong.",
+            "range": None,
+        }
+    moments = [row["alert_timestamp"] for row in rows]
+    return {
+        "words": "The incident of this link is not among those of the range shown.",
+        "range": [iso_ms(min(moments) - AROUND), iso_ms(max(moments) + AROUND)],
+    }

@@ -34,6 +34,11 @@ class Found:
     asked: Mapping[str, Want]
     tables: Mapping[str, list[dict[str, Any]]]
 
+    @property
+    def lapsed(self) -> Span | None:
+        """The brush, where it lies beside the range and narrows nothing."""
+        return self.view.brush if self.view.brush and _overlap(self.view.brush, self.span) is None else None
+
 
 class DrillTab:
     """One drill-down tab of one session. A tab says what it asks, what it sends and what it draws."""
@@ -82,6 +87,7 @@ class DrillTab:
             "error": self.error,
             "span": [iso_ms(moment) for moment in found.span] if found else None,
             "inner": [iso_ms(moment) for moment in found.inner] if found else None,
+            "lapsed": [iso_ms(moment) for moment in found.lapsed] if found and found.lapsed else None,
         }
         if found is not None and found is not self._drawn:
             self.session.redraw()
@@ -90,7 +96,7 @@ class DrillTab:
     def _take(self, view: View, pin: Pin) -> bool:
         """Take the answers for a view at a commit, if all are there."""
         span = view.bounds(pin.as_of)
-        inner = _inside(view.brush, span)
+        inner = (_overlap(view.brush, span) if view.brush else None) or span
         # What a tab wants may hang on what it found: an incident's rows on the incident.
         asked = self.wants(view, pin, span, inner)
         if self.found is not None and self.found.asked == asked and self.found.view == view:
@@ -164,12 +170,10 @@ def rebinned(moment: datetime, width: timedelta) -> datetime:
     return moment.replace(minute=moment.minute // minutes * minutes)
 
 
-def _inside(brush: Span | None, span: Span) -> Span:
-    """The brushed part of a range; a brush beside the range is none."""
-    if brush is None:
-        return span
+def _overlap(brush: Span, span: Span) -> Span | None:
+    """The brushed part of a range; None where the brush lies beside it."""
     since, until = max(brush[0], span[0]), min(brush[1], span[1])
-    return (since, until) if since < until else span
+    return (since, until) if since < until else None
 
 
 def _milliseconds(span: Span) -> Span:

@@ -241,13 +241,18 @@ window.tillwatch = (() => {
       const brushed = drill.span && drill.inner && (drill.span[0] !== drill.inner[0] || drill.span[1] !== drill.inner[1])
       brush.replaceChildren(...(drill.inner ? [make("span", {class: "quiet"},
         `${fullTime(drill.inner[0]).replace(/ [^ ]+$/, "")} – ${fullTime(drill.inner[1])}`)] : []),
+        ...(drill.lapsed ? [make("span", {}, ` · the brushed time ${fullTime(drill.lapsed[0]).replace(/ [^ ]+$/, "")} – ${fullTime(drill.lapsed[1])} lies outside this range and narrows nothing `),
+          showRange(drill.lapsed, "show its range"),
+          make("button", {type: "button", class: "chip", "data-clear": "brush", "aria-pressed": "true"}, "drop it ✕")] : []),
         ...(brushed ? [make("button", {type: "button", class: "chip", "data-clear": "brush", "aria-pressed": "true"}, "whole range ✕")] : []))
     }
   }
+  const showRange = (range, words) => make("button", {type: "button", class: "chip", "data-range": range.join("~")}, words)
   function paintBehind() {
-    const behind = held.behind
+    const behind = held.behind, elsewhere = behind.elsewhere
     $("#behind").hidden = !behind.shown
-    if (behind.words) setText($("#alerts-note"), behind.words)
+    $("#elsewhere").hidden = !elsewhere
+    $("#elsewhere").replaceChildren(...(elsewhere ? [elsewhere.words, " ", ...(elsewhere.range ? [showRange(elsewhere.range, "show the range that holds it")] : [])] : []))
     if (!behind.shown) return
     setText($("#behind-title"), behind.incident.description)
     $("#behind-links").replaceChildren(
@@ -275,19 +280,23 @@ window.tillwatch = (() => {
   }
   function tickAge() {
     const head = held.head || {}
-    const age = head.fed_as_of ? Math.max(0, (Date.now() - (skew ?? 0) - Date.parse(head.fed_as_of)) / 1000) : null
+    const ageOf = (iso) => iso ? Math.max(0, (Date.now() - (skew ?? 0) - Date.parse(iso)) / 1000) : null
+    // What this tab shows may be older than what the console has: the age is that of the commit shown.
+    const age = ageOf(head.as_of), fed = ageOf(head.fed_as_of)
+    const every = head.every_s ? `${Math.round(head.every_s)} s` : null
     const silent = (performance.now() - heard) / 1000
     let state = "ok", why = ""
     const failed = Object.entries(head.failed || {})
     if (lostAt !== null) { state = "stale"; why = "the connection to the console is lost; trying again" }
     else if (silent > SILENT_S) { state = "stale"; why = `no word from the console for ${lasting(silent)}; reconnecting` }
     else if (head.error) { state = "stale"; why = head.error }
-    else if (age !== null && age > STALE_S) { state = "stale"; why = "ingest is down or cannot read: it has published nothing for three heartbeats" }
+    else if (fed !== null && fed > STALE_S) { state = "stale"; why = "ingest is down or cannot read: it has published nothing for three heartbeats" }
     else if (failed.length) { state = "late"; why = `${failed.map(([name]) => name.replaceAll("_", " ")).join(", ")} failed: ${failed[0][1]}` }
-    else if (age === null) { state = "waiting"; why = head.polled ? "nothing is published yet: look whether the producers and ingest (or the Spark driver) run" : "" }
+    else if (every && age > head.every_s + STALE_S) { state = "late"; why = `this tab still shows its last answer; it should be renewed every ${every}` }
+    else if (fed === null) { state = "waiting"; why = head.polled ? "nothing is published yet: look whether the producers and ingest (or the Spark driver) run" : "" }
     else if (head.clock) { state = "late"; why = head.clock }
-    setText($("#age"), age === null ? "no data yet" : `data ${lasting(age)} old`)
-    setText($("#health"), why || (age === null ? "" : "all feeds ok"))
+    setText($("#age"), age !== null ? `data ${lasting(age)} old` : fed === null ? "no data yet" : "asking for what this tab shows")
+    setText($("#health"), why || (fed === null ? "" : every ? `all feeds ok, this tab is renewed every ${every}` : "all feeds ok"))
     setAttribute(document.body, "data-health", state)
     document.body.style.setProperty("--stale-for", `"stale, ${age === null ? "no data" : lasting(age)}"`)
     if (silent > 2 * SILENT_S || (lostAt !== null && performance.now() - lostAt > 4000)) revive()
@@ -307,27 +316,39 @@ window.tillwatch = (() => {
   // ---- what the viewer chose
 
   let view = {}
+  // Times typed but not yet shown, as moments: what is written in the fields follows the zone, its meaning stays.
+  let draft = null
+  function keepDraft() {
+    draft = ["from", "to"].map((id, index) => {
+      const date = fromInput($(`#${id}`).value)
+      return isNaN(date) ? (draft || view.span || [])[index] : date.toISOString()
+    })
+  }
   function paintView() {
     view = held.view || view
     const tab = view.tab || "overview"
+    const turned = setZone(view.zone === "utc")
     document.body.dataset.tab = tab
     for (const link of document.querySelectorAll("nav a")) setAttribute(link, "aria-current", link.dataset.tab === tab ? "page" : null)
     for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== tab
     if (view.theme) document.documentElement.dataset.theme = view.theme
     const range = $("#range")
-    if (document.activeElement !== range) range.value = view.span ? "absolute" : (view.range || "live")
+    if (document.activeElement !== range) range.value = view.span || draft ? "absolute" : (view.range || "live")
     range.closest("label").hidden = tab === "overview"
     $("#absolute").hidden = tab === "overview" || !(view.span || range.value === "absolute")
-    if (view.span) {
-      for (const [id, iso] of [["from", view.span[0]], ["to", view.span[1]]]) {
+    const span = draft || view.span
+    if (span) {
+      for (const [id, iso] of [["from", span[0]], ["to", span[1]]]) {
         const input = $(`#${id}`)
-        if (document.activeElement !== input) input.value = localInput(iso)
+        if ((turned || document.activeElement !== input) && iso) input.value = localInput(iso)
       }
     }
     const notices = view.notices || []
     $("#notice").hidden = !notices.length
     setText($("#notice"), notices.join(" "))
-    paintZone()
+    const idle = view.without_effect || []
+    $("#without-effect").hidden = !idle.length
+    setText($("#without-effect"), `Kept for the other tabs, without effect here: ${idle.join("; ")}.`)
   }
   function localInput(iso) {
     const date = new Date(iso)
@@ -350,7 +371,7 @@ window.tillwatch = (() => {
     const url = text ? `?${text}` : location.pathname
     if (text !== location.search.replace(/^\?/, "")) history[replace ? "replaceState" : "pushState"]({}, "", url)
     const tab = new URLSearchParams(text).get("tab") || "overview"
-    held.view = {...(held.view || {}), tab}
+    held.view = {...(held.view || {}), tab, zone: new URLSearchParams(text).get("zone") || "local", without_effect: []}
     paintView()
     tell({view: text})
   }
@@ -366,7 +387,24 @@ window.tillwatch = (() => {
       for (const one of values.includes(value) ? values.filter((other) => other !== value) : [...values, value]) next.append(name, one)
     })
   }
+  function showSpan(since, until) {
+    draft = null
+    choose((next) => {
+      next.delete("range")
+      next.set("from", since.replace(".000Z", "Z")); next.set("to", until.replace(".000Z", "Z"))
+    })
+  }
   function paintZone() { setText($("#zone"), zoneName()); setAttribute($("#zone"), "aria-pressed", utc) }
+  function setZone(isUtc) {
+    const turned = isUtc !== utc
+    if (turned) {
+      utc = isUtc
+      for (const place of Object.keys(held)) if (place !== "view" && place !== "go") paint(place)
+      redrawAxes()
+    }
+    paintZone()
+    return turned
+  }
 
   function listen() {
     document.addEventListener("click", (event) => {
@@ -375,14 +413,13 @@ window.tillwatch = (() => {
         event.preventDefault()
         if (link.dataset.tab !== undefined) {
           choose((next) => {
-            for (const name of ["brush", "incident", "status", "product", "severity", "service"]) next.delete(name)
             if (link.dataset.tab === "overview") next.delete("tab")
             else next.set("tab", link.dataset.tab)
           })
         } else {
           const target = new URLSearchParams(link.getAttribute("href").replace(/^\?/, ""))
-          const theme = parameters().get("theme")
-          if (theme) target.set("theme", theme)
+          for (const name of ["theme", "zone"]) if (parameters().has(name)) target.set(name, parameters().get(name))
+          draft = null
           go(target.toString())
         }
       }
@@ -395,6 +432,8 @@ window.tillwatch = (() => {
       if (chip) toggle(chip.dataset.toggle, chip.dataset.value)
       const clear = event.target.closest("[data-clear]")
       if (clear) choose((next) => { for (const name of clear.dataset.clear.split(" ")) next.delete(name) })
+      const range = event.target.closest("[data-range]")
+      if (range) showSpan(...range.dataset.range.split("~"))
     })
     $("#range").addEventListener("change", (event) => {
       const value = event.target.value
@@ -406,11 +445,13 @@ window.tillwatch = (() => {
           $("#from").value = localInput(new Date(asOf - 3600e3).toISOString())
           $("#to").value = localInput(new Date(asOf).toISOString())
         }
+        keepDraft()
         $("#from").focus()
         return
       }
+      draft = null
       choose((next) => {
-        for (const name of ["from", "to", "brush"]) next.delete(name)
+        for (const name of ["from", "to"]) next.delete(name)
         if (value === "live") next.delete("range")
         else next.set("range", value)
       })
@@ -420,20 +461,17 @@ window.tillwatch = (() => {
       const since = fromInput($("#from").value), until = fromInput($("#to").value)
       document.activeElement.blur()
       if (!(since < until)) { $("#notice").hidden = false; setText($("#notice"), "The range ends before it begins: set `to` after `from`."); return }
-      choose((next) => {
-        next.delete("range"); next.delete("brush")
-        next.set("from", since.toISOString().replace(".000Z", "Z")); next.set("to", until.toISOString().replace(".000Z", "Z"))
-      })
+      showSpan(since.toISOString(), until.toISOString())
     })
+    for (const id of ["from", "to"]) $(`#${id}`).addEventListener("input", keepDraft)
     $("#theme").addEventListener("click", () => choose((next) => {
       if ((view.theme || "dark") === "dark") next.set("theme", "light")
       else next.delete("theme")
     }))
-    $("#zone").addEventListener("click", () => {
-      utc = !utc
-      for (const place of Object.keys(held)) paint(place)
-      redrawAxes()
-    })
+    $("#zone").addEventListener("click", () => choose((next) => {
+      if (utc) next.delete("zone")
+      else next.set("zone", "utc")
+    }))
     window.addEventListener("popstate", () => go(location.search))
     document.addEventListener("visibilitychange", () => tell({visible: !document.hidden}))
   }

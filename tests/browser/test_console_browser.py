@@ -141,6 +141,34 @@ def test_an_absolute_range_of_long_ago_is_aggregated_and_counted(page: Page, ser
     expect(page.locator("#from")).to_have_value("1997-01-01T01:00")  # the viewer's zone is Berlin
 
 
+def test_the_age_is_that_of_the_commit_shown_and_a_zone_keeps_the_times(page: Page, served: Served) -> None:
+    opened(page, served, "tab=orders&range=24h&brush=1997-03-01T00:00:00Z~1997-04-01T00:00:00Z")
+    expect(page.locator("#health")).to_have_text("all feeds ok, this tab is renewed every 6 s")
+    expect(page.locator("#orders-brush")).to_contain_text("lies outside this range and narrows nothing")
+    # Times typed and not yet shown keep their meaning when the zone changes.
+    page.select_option("#range", "absolute")
+    page.fill("#from", "1997-03-05T00:30:00")
+    page.click("#zone")
+    expect(page.locator("#from")).to_have_value("1997-03-04T23:30")
+    page.wait_for_url("**zone=utc**")
+    page.click("#orders-brush button[data-range]")
+    page.wait_for_url("**from=1997-03-01*")
+    expect(page.locator('[data-words="order_rows"]')).to_contain_text("31 orders")
+    page.click("#zone")
+    expect(page.locator("#from")).to_have_value("1997-03-01T01:00")  # the viewer's zone is Berlin
+    assert "from=1997-03-01T00" in page.url.replace("%3A", ":")
+    page.click("nav a[data-tab=errors]")
+    page.wait_for_url("**tab=errors**")
+    assert "brush=" in page.url
+    page.click("nav a[data-tab=alerts]")
+    expect(page.locator("#without-effect")).to_contain_text("without effect here: the brushed time")
+
+
+def test_an_incident_link_outside_the_range_leads_to_it(page: Page, served: Served) -> None:
+    opened(page, served, "tab=alerts&incident=0000dead-0000-0000-0000-000000000000")
+    expect(page.locator("#elsewhere")).to_contain_text("or the link is wrong")
+
+
 def test_a_value_in_the_url_that_cannot_be_used_is_told(page: Page, served: Served) -> None:
     opened(page, served, "tab=nowhere&range=3w")
     expect(page.locator("#notice")).to_contain_text("'nowhere' is no tab")

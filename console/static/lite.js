@@ -1,0 +1,54 @@
+// Keeps the age on the small page growing between two draws, and says when the page has lost its server.
+(() => {
+  "use strict"
+  if (window.tillwatchAge) return   // Streamlit runs this again with every whole run of the page
+
+  const PROBE_MS = 5000
+  let sent = null                   // when the server drew what stands here, by its clock
+  let skew = null                   // browser clock minus the server's, ms
+  let heard = performance.now()
+  let answered = true               // whether the server answered the newest probe
+
+  // As lasting() in console/lite.py says it.
+  function lasting(seconds) {
+    if (seconds < 10) return `${seconds.toFixed(1)} s`
+    if (seconds < 120) return `${Math.round(seconds)} s`
+    if (seconds < 7200) return `${Math.round(seconds / 60)} min`
+    if (seconds < 172800) return `${Math.round(seconds / 3600)} h`
+    return `${Math.round(seconds / 86400)} d`
+  }
+  function setText(element, text) {
+    if (element && element.textContent !== text) element.textContent = text
+  }
+  function tick() {
+    const status = document.getElementById("status")
+    if (!status) return
+    const told = status.dataset
+    if (told.sent !== sent) {
+      sent = told.sent
+      heard = performance.now()
+      // The quickest message tells the clocks' difference best.
+      const difference = Date.now() - Date.parse(sent)
+      skew = skew === null ? difference : Math.min(skew, difference)
+    }
+    const silent = (performance.now() - heard) / 1000
+    const lost = !answered || silent > 2 * Number(told.refreshS) + 5
+    const age = told.asOf ? Math.max(0, (Date.now() - skew - Date.parse(told.asOf)) / 1000) : null
+    if (age !== null) setText(status.querySelector(".age"), `data ${lasting(age)} old`)
+    setText(status.querySelector(".health"), lost ? "this page has lost its server: what you see is old; trying again"
+      : told.words && age > Number(told.staleS) ? told.stale : told.words)
+    status.classList.toggle("lost", lost)
+  }
+  async function probe() {
+    try {
+      answered = (await fetch("_stcore/health", {cache: "no-store", signal: AbortSignal.timeout(PROBE_MS - 1000)})).ok
+    } catch {
+      answered = false
+    }
+    tick()
+  }
+  // A hidden page draws seldom: what it missed is no sign of a lost server.
+  document.addEventListener("visibilitychange", () => { heard = performance.now(); if (!document.hidden) probe() })
+  for (const change of ["online", "offline"]) window.addEventListener(change, probe)
+  window.tillwatchAge = [setInterval(tick, 500), setInterval(() => { if (!document.hidden) probe() }, PROBE_MS)]
+})()
