@@ -32,7 +32,7 @@ from console.pages.errors import ErrorsTab
 from console.pages.orders import OrdersTab
 from console.pages.parts import Parts, iso_ms
 from console.running import Running, running
-from console.url import View, parse
+from console.url import CUT, LONGEST_QUERY, View, parse
 from console.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,10 @@ class Session:
         self.max_age = parts.alerts_max_age
         self.limits = Limits(self.settings.error_rate_watch, self.settings.error_rate_bad)
         self.view, self.notices = parse(query)
+        # A page with a longer address never gets its websocket: the browser is sent to one that has room.
+        self.shorter = None
+        if len(query) > LONGEST_QUERY:
+            self.shorter = "?" + "&".join(filter(None, (self.view.fitting().query(), f"{CUT}=1")))
         self._ready = False
         self._visible = True
         self._closed = False
@@ -105,6 +109,7 @@ class Session:
         doc.config.update(reconnect_session=True, notify_connection_status=False)
         self._draw_charts()
         doc.template_variables.update(
+            shorter=self.shorter,
             theme=self.view.theme,
             signed_in=bool(pn.config.basic_auth),
             first=json.dumps(self._message(full=True)).replace("<", "\\u003c"),

@@ -77,8 +77,13 @@ class AlertsTab(DrillTab):
             parts["behind"] = {
                 "shown": True,
                 "incident": incident_row(chosen),
-                "errors_link": f"?tab=errors&{link(chosen.starts_at - AROUND, end + AROUND)}"
-                + (f"&service={chosen.service_name}" if chosen.service_name else ""),
+                "errors_link": link(
+                    View(
+                        tab="errors",
+                        span=(chosen.starts_at - AROUND, end + AROUND),
+                        services=(chosen.service_name,) if chosen.service_name else (),
+                    )
+                ),
             }
             parts["list.behind_alerts"] = {
                 "rows": [

@@ -102,10 +102,8 @@ class DrillTab:
             return False
         failed = [answer.error for answer in got.values() if answer is not None and answer.error]
         if failed:
-            # The last good answers stay; at the next commit it is tried again.
+            # The last good answers stay; the asker tries again by itself, and it is another question at the next commit.
             self.error = failed[0]
-            for wanted in asked.values():
-                self.session.asker.forget_failed(wanted)
             return True
         self.error = None
         tables = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from console.feed.incidents import Incident
 from console.feed.tiles import exactly
-from console.url import moment_text
+from console.url import View
 
 type Parts = dict[str, Any]
 
@@ -72,6 +72,6 @@ def incident_row(incident: Incident) -> Parts:
     }
 
 
-def link(since: datetime, until: datetime) -> str:
-    """The absolute range as URL parameters."""
-    return f"from={moment_text(since)}&to={moment_text(until)}"
+def link(view: View) -> str:
+    """The address of a view within the page. Every link made from data goes this way, so that the data stays data."""
+    return f"?{view.query()}"

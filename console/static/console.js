@@ -489,6 +489,8 @@ window.tillwatch = (() => {
     listen()
     paintZone()
     take($("#first").textContent)
+    // It was told; what is copied from here on was not too long.
+    if (parameters().has("cut")) { const next = parameters(); next.delete("cut"); history.replaceState({}, "", `?${next}`) }
     setInterval(tickAge, 500)
   }
 
