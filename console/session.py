@@ -34,8 +34,12 @@ from console.pages.parts import Parts, iso_ms
 from console.running import Running, running
 from console.url import CUT, LONGEST_QUERY, View, parse
 from console.wire import Wire
+from lakehouse.texts import visible
 
 logger = logging.getLogger(__name__)
+
+ERROR_LETTERS = 600
+"""Of a reason from Dremio, which may quote a whole statement."""
 
 
 class Session:
@@ -209,8 +213,8 @@ class Session:
             "as_of": iso_ms(as_of),
             "fed_as_of": iso_ms(snapshot.as_of),
             "viewers": max(1, self.hub.viewers),
-            "error": snapshot.error,
-            "failed": dict(snapshot.failed),
+            "error": snapshot.error and visible(snapshot.error, ERROR_LETTERS),
+            "failed": {name: visible(why, ERROR_LETTERS) for name, why in snapshot.failed.items()},
             "open": open_incidents,
             "polled": snapshot.polled_at is not None,
         }

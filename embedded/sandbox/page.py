@@ -6,13 +6,18 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from html import escape, unescape
+from html import escape as escape_html
+from html import unescape
 from typing import Any
 
 from embedded.sandbox.store import SLACK_FAULTS, SMTP_FAULTS, Fault
+from lakehouse.texts import visible
 
 SHOWN = 100
 """How many threads, and how many emails, are drawn; /messages has all."""
+
+LETTERS = 12_000
+"""Of one text, which is drawn whole where a message has a size that anybody sends."""
 
 _BOLD = re.compile(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])")
 _REQUESTS: dict[str, dict[str, Any]] = {
@@ -32,6 +37,8 @@ _FRAME = """<!doctype html>
 body {{ margin: 0; padding: 16px 24px; background: var(--back); color: var(--text);
   font: 15px/1.45 system-ui, sans-serif; }}
 h1 {{ font-size: 20px; margin: 0; }} h2 {{ font-size: 16px; margin: 16px 0 8px; }}
+body {{ overflow-wrap: anywhere; }} summary, .text, .soft {{ unicode-bidi: isolate; }}
+.columns > section {{ min-width: 0; }}
 p {{ margin: 4px 0; }} a {{ color: var(--link); }} .soft {{ color: var(--soft); font-size: 13px; }}
 .columns {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 0 24px; }}
 article {{ background: var(--card); border: 1px solid var(--line); border-radius: 8px;
@@ -94,6 +101,11 @@ def content(messages: Mapping[str, Sequence[Mapping[str, Any]]], faults: Sequenc
     )
     state = f'<p class="on" role="status">Faults on: {escape(on)}</p>' if on else ""
     return f"{state}<div class='columns'>{_slack(messages['slack'])}{_email(messages['email'])}</div>"
+
+
+def escape(text: str) -> str:
+    """Text of others as HTML that shows it, and what it holds unseen too."""
+    return escape_html(visible(text.replace("\r\n", "\n"), LETTERS))
 
 
 def _buttons(service: str, kinds: Mapping[str, str]) -> str:
