@@ -145,6 +145,22 @@ def test_a_tile_has_at_most_four_digits_that_count(number: float, text: str) -> 
     assert short(number, 0) == text
 
 
+def test_revenue_below_zero_says_so_before_its_currency_and_is_no_base_for_a_change(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1), "-1234.50")
+    dremio.order(NOON - timedelta(minutes=6), "100.00")
+    dremio.publish(NOON)
+    found = tiles(snapshot_of(dremio))
+    assert (found["revenue"].text, found["revenue"].exact) == (f"−$1{THIN}234", f"−$1{THIN}234.50")
+    assert found["average"].text == f"−$1{THIN}234"
+    assert (found["revenue"].good, found["revenue"].change) == (False, f"−1334{THIN}%")
+    after = FakeDremio()
+    after.order(NOON - timedelta(minutes=6), "-100.00")
+    after.order(NOON - timedelta(minutes=1), "50.00")
+    after.publish(NOON)
+    assert (tiles(snapshot_of(after))["revenue"].change, tiles(snapshot_of(after))["revenue"].good) == ("n/a", None)
+    after.close()
+
+
 # ---- minutes
 
 

@@ -107,3 +107,14 @@ def _luminance(colour: str) -> float:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_minute_below_zero_is_within_the_scale_and_zero_stays_in_it() -> None:
+    revenue = live.RevenuePerMinute(look.tokens("dark"), last_hour())
+    revenue.update(the_hour(NOON))
+    assert revenue.root.y_range.start == 0
+    revenue.update(the_hour(NOON, back_5=-70_000.0))
+    assert revenue.root.y_range.start < -70_000
+    assert revenue.source.data["revenue"][-6] == -70_000
+    revenue.update(the_hour(NOON))
+    assert revenue.root.y_range.start == 0

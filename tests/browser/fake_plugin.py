@@ -43,3 +43,23 @@ def heartbeat() -> None:
 @ROUTER.post("/fake/down")
 def down(is_down: bool) -> None:
     DREMIO.down = is_down
+
+
+LONG = "x" * 6000
+TURNED = "invoice\u202efdp.exe"
+
+
+@ROUTER.post("/fake/hostile")
+def hostile() -> None:
+    """Rows whose every text is one word of 6,000 letters or turns what follows around, and an order below zero."""
+    at = datetime.now(UTC)
+    for text in (LONG, TURNED):
+        DREMIO.order(at, "5000.00", order_id=text, user_id=text, product_id=text)
+        DREMIO.click(at, text, url=text)
+        for severity in ("ERROR", "FATAL"):
+            DREMIO.error(at, severity, text, error_message=text, error_id=text)
+        DREMIO.alert(at, f"{len(text):08x}-0000-0000-0000-000000000000", service=text, description=text, rule=text)
+    DREMIO.order(at - timedelta(minutes=2), "-70000.00", product_id="refund & co #1 +5%")
+    DREMIO.error(at, "FATAL", "R&D #1 +5%")
+    DREMIO.alert(at, "ffffffff-0000-0000-0000-000000000000", service="R&D #1 +5%")
+    DREMIO.publish(datetime.now(UTC))
