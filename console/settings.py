@@ -8,7 +8,6 @@ from pydantic import Field, SecretStr, field_validator
 
 from lakehouse.settings import Section
 
-
 ORIGINS = "HOST or HOST:PORT, as it stands in the browser's address bar"
 
 

@@ -78,12 +78,13 @@ class View:
 
     def fitting(self) -> View:
         """The same, with as many of the chosen products and services as a URL has room for."""
-        view = replace(self, products=(), services=())
-        for name in ("products", "services"):
-            for value in getattr(self, name):
-                more = replace(view, **{name: (*getattr(view, name), value)})
-                if len(more.query()) < LONGEST_QUERY - len(f"&{CUT}=1"):
-                    view = more
+        view, room = replace(self, products=(), services=()), LONGEST_QUERY - len(f"&{CUT}=1")
+        for value in self.products:
+            more = replace(view, products=(*view.products, value))
+            view = more if len(more.query()) < room else view
+        for value in self.services:
+            more = replace(view, services=(*view.services, value))
+            view = more if len(more.query()) < room else view
         return view
 
     def bounds(self, as_of: datetime) -> Span:

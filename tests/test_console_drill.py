@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import holoviews as hv
@@ -16,7 +16,19 @@ from console.pages.parts import link, money
 from console.url import View, parse
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
-NAMES = ["R&D #1", "a=b&status=LOST", "50 %", "c++", 'say "hi"', "it's", "zahlung/größe?x#y", "支払い", "a;b", "x\u202ey", " "]
+NAMES = [
+    "R&D #1",
+    "a=b&status=LOST",
+    "50 %",
+    "c++",
+    'say "hi"',
+    "it's",
+    "zahlung/größe?x#y",
+    "支払い",
+    "a;b",
+    "x\u202ey",
+    " ",
+]
 
 
 def drawn(ranking: Ranking, told: Callable[[str], None] = lambda _name: None) -> tuple[RankingChart, Any]:
@@ -61,7 +73,5 @@ def test_a_range_of_any_length_has_bars_that_a_browser_can_draw(years: int, unit
 
 
 def test_money_below_zero_has_its_sign_before_the_currency() -> None:
-    from decimal import Decimal
-
     assert money(Decimal("-12.5000"), "$") == "−$12.50"
-    assert json.loads(json.dumps(money(Decimal("12.5"), "$"))) == "$12.50"
+    assert money(Decimal("12.5"), "$") == "$12.50"

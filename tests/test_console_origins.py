@@ -32,7 +32,9 @@ def test_a_name_may_be_given_as_people_copy_it(given: str, taken: str) -> None:
     assert LiteSettings.load(allowed_origins=(given,)).allowed_origins == (taken,)
 
 
-@pytest.mark.parametrize("given", ["", "https://", "shop.example/console", "shop example", "a:b", "[::1]:5006", "ftp://a"])
+@pytest.mark.parametrize(
+    "given", ["", "https://", "shop.example/console", "shop example", "a:b", "[::1]:5006", "ftp://a"]
+)
 def test_what_can_be_no_name_is_refused_at_start_in_a_sentence(given: str) -> None:
     with pytest.raises(UserError, match="HOST or HOST:PORT, as it stands in the browser's address bar"):
         ConsoleSettings.load(allowed_origins=(given,))
@@ -45,7 +47,7 @@ def test_the_page_is_told_what_the_server_will_take(monkeypatch: pytest.MonkeyPa
     port = PORTS["console"]
 
     def allowed(host: str) -> bool:
-        return bool(json.loads(asyncio.run(plugins.origin(host)).body)["allowed"])
+        return bool(json.loads(bytes(asyncio.run(plugins.origin(host)).body))["allowed"])
 
     for host in (f"localhost:{port}", f"127.0.0.1:{port}", "shop.example", "SHOP.example", "tunnel.example:9000"):
         assert allowed(host), host
@@ -58,4 +60,6 @@ def test_the_page_is_told_what_the_server_will_take(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_small_page_takes_names_too() -> None:
-    assert "--server.corsAllowedOrigins=http://shop.example" in lite.serve_arguments(8501, "127.0.0.1", ["shop.example"])
+    assert "--server.corsAllowedOrigins=http://shop.example" in lite.serve_arguments(
+        8501, "127.0.0.1", ["shop.example"]
+    )

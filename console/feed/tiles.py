@@ -56,9 +56,9 @@ def short(number: float | Decimal, decimals: int | None = None) -> str:
     return f"{sign}{_grouped(value, _places(value) if decimals is None else min(decimals, _places(value)))}"
 
 
-def signed(amount: float | Decimal, currency: str, text: str) -> str:
-    """`text` of an amount without its sign, with currency and sign before it: −$12.50."""
-    return f"{'−' if amount < 0 else ''}{currency}{text}"
+def with_currency(currency: str, amount: str) -> str:
+    """An amount as text with its currency, and its sign before both: −$12.50."""
+    return f"−{currency}{amount[1:]}" if amount.startswith(("-", "−")) else f"{currency}{amount}"
 
 
 def exactly(number: float | Decimal | int) -> str:
@@ -92,14 +92,15 @@ def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str,
     none: Series = ()
 
     def money(value: float | Decimal) -> str:
-        return signed(value, currency, short(abs(value), 2))
+        return with_currency(currency, short(value, 2))
 
     def percent(value: float | Decimal) -> str:
         return f"{short(float(value) * 100, 2)}{THIN}%"
 
     return [
         _volume(
-            "revenue", "Revenue 5 min", revenue, revenue_before, money(revenue), signed(revenue, currency, exactly(abs(revenue))),
+            "revenue", "Revenue 5 min", revenue, revenue_before, money(revenue),
+            with_currency(currency, exactly(revenue)),
             orders + orders_before, newest_order, minutes.revenue if minutes else none,
         ),
         _volume(
@@ -158,7 +159,7 @@ def _average(
     else:
         change, good, ratio = _change(float(value), float(revenue_before / orders_before))
     state, word = _fall(ratio) if orders + orders_before >= 20 else ("ok", "steady")
-    exact = signed(value, currency, exactly(abs(value.quantize(Decimal("0.0001")))))
+    exact = with_currency(currency, exactly(value.quantize(Decimal("0.0001"))))
     return Tile("average", "Average order", value, money(value), exact, change, good, state, word, "", newest, spark)
 
 

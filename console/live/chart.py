@@ -110,7 +110,8 @@ def reach_down(plot: figure, values: Sequence[float | None]) -> None:
     """Begin the scale at zero, or with some room below the lowest value where that is below. Sent when it changes."""
     lowest = min((value for value in values if value is not None), default=0.0)
     start = min(0.0, lowest * 1.08)
-    if plot.y_range.start != start:
+    # Typed as any kind of range, as a figure may have; ours has this.
+    if isinstance(plot.y_range, DataRange1d) and plot.y_range.start != start:
         plot.y_range.start = start
 
 

@@ -103,7 +103,7 @@ class DrillTab:
             return False
         failed: list[str] = [answer.error for answer in got.values() if answer is not None and answer.error]
         if failed:
-            # The last good answers stay; the asker tries again by itself, and it is another question at the next commit.
+            # The last good answers stay; the asker tries again by itself, and the next commit is another question.
             self.error = visible(failed[0], 600)
             return True
         self.error = None

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from console.feed.incidents import Incident
-from console.feed.tiles import exactly, signed
+from console.feed.tiles import exactly, with_currency
 from console.url import View
 from lakehouse.texts import visible
 
@@ -30,7 +30,7 @@ def newest(rows: Iterable[Mapping[str, Any]], name: str = "produced_at") -> str 
 def money(amount: Decimal, currency: str) -> str:
     """All digits, at least two decimals."""
     places = max(2, -int(amount.normalize().as_tuple().exponent))
-    return signed(amount, currency, exactly(abs(amount).quantize(Decimal(1).scaleb(-places))))
+    return with_currency(currency, exactly(amount.quantize(Decimal(1).scaleb(-places))))
 
 
 def order_row(row: Mapping[str, Any], currency: str) -> Parts:
