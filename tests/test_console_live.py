@@ -111,9 +111,9 @@ def _luminance(colour: str) -> float:
 
 def test_a_minute_below_zero_is_within_the_scale_and_zero_stays_in_it() -> None:
 
-    def begins() -> float:
+    def begins() -> Any:
         assert isinstance(revenue.root.y_range, DataRange1d)
-        return float(revenue.root.y_range.start)
+        return revenue.root.y_range.start
 
     revenue = live.RevenuePerMinute(look.tokens("dark"), last_hour())
     revenue.update(the_hour(NOON))

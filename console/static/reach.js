@@ -25,7 +25,7 @@ window.reach = (() => {
         words = `the console does not answer browsers at ${location.host}: add "${location.host}" to its setting console.allowed_origins, and start it again`
       } else if (refused || silentS > RELOAD_AFTER_S) location.reload()
       else if (silentS > 4 * ASK_AFTER_S) words = "the console answers, but its websocket does not come through: a proxy on the way must pass websockets on"
-    } catch { /* still down */ }
+    } catch { words = "" }
     setTimeout(() => { asking = false }, 2000)
   }
 
