@@ -37,7 +37,7 @@ from lakehouse.settings import (
     claim_port,
     exit_on_user_error,
 )
-from lakehouse.texts import visible
+from lakehouse.texts import REASON_LETTERS, visible
 
 logger = logging.getLogger(__name__)
 
@@ -204,12 +204,12 @@ def draw(snapshot: Snapshot, parts: Mapping[str, Parts], currency: str, zone: tz
 def freshness(snapshot: Snapshot, age_s: float | None) -> tuple[str, Literal["ok", "waiting", "late", "stale"]]:
     """How the data is, in the console's words."""
     if snapshot.error:
-        return visible(snapshot.error, 600), "stale"
+        return visible(snapshot.error, REASON_LETTERS), "stale"
     if age_s is not None and age_s > STALE_S:
         return "ingest is down or cannot read: it has published nothing for three heartbeats", "stale"
     if snapshot.failed:
         names = ", ".join(name.replace("_", " ") for name in snapshot.failed)
-        return f"{names} failed: {visible(next(iter(snapshot.failed.values())), 600)}", "late"
+        return f"{names} failed: {visible(next(iter(snapshot.failed.values())), REASON_LETTERS)}", "late"
     if age_s is None:
         unpublished = "nothing is published yet: look whether the producers and ingest (or the Spark driver) run"
         return unpublished if snapshot.polled_at else "waiting for the first data", "waiting"

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 
 import panel as pn
 from bokeh.document import Document
@@ -32,14 +31,11 @@ from console.pages.errors import ErrorsTab
 from console.pages.orders import OrdersTab
 from console.pages.parts import Parts, iso_ms
 from console.running import Running, running
-from console.url import CUT, LONGEST_QUERY, View, parse
+from console.url import CUT, LONGEST_QUERY, View, parse, query_of
 from console.wire import Wire
-from lakehouse.texts import visible
+from lakehouse.texts import REASON_LETTERS, visible
 
 logger = logging.getLogger(__name__)
-
-ERROR_LETTERS = 600
-"""Of a reason from Dremio, which may quote a whole statement."""
 
 
 class Session:
@@ -213,8 +209,8 @@ class Session:
             "as_of": iso_ms(as_of),
             "fed_as_of": iso_ms(snapshot.as_of),
             "viewers": max(1, self.hub.viewers),
-            "error": snapshot.error and visible(snapshot.error, ERROR_LETTERS),
-            "failed": {name: visible(why, ERROR_LETTERS) for name, why in snapshot.failed.items()},
+            "error": snapshot.error and visible(snapshot.error, REASON_LETTERS),
+            "failed": {name: visible(why, REASON_LETTERS) for name, why in snapshot.failed.items()},
             "open": open_incidents,
             "polled": snapshot.polled_at is not None,
         }
@@ -255,7 +251,6 @@ def open_session(doc: Document) -> Session:
     # Typed without it, for a session need not come from a request; ours do.
     request = getattr(doc.session_context, "request", None)
     arguments: Mapping[str, list[bytes]] = request.arguments if request else {}
-    query = urlencode([(name, value) for name, values in arguments.items() for value in values])
-    session = Session(doc, running(), query)
+    session = Session(doc, running(), query_of(arguments))
     session.build()
     return session

@@ -19,7 +19,7 @@ def origin_of(text: str) -> str:
     given = text.strip().lower()
     scheme, _, rest = given.rpartition("://")
     host = rest.removesuffix("/")
-    if scheme not in ("", "http", "https") or not re.fullmatch(r"\*|[^\s:/?#@*,\[\]]+(:\d{1,5})?", host):
+    if scheme not in ("", "http", "https") or not re.fullmatch(r"[^\s:/?#@,\[\]]+(:\d{1,5})?", host):
         raise ValueError(f"expected {ORIGINS}, not '{text}'")
     name, _, port = host.partition(":")
     usual = {"http": ("80",), "https": ("443",), "": ("80", "443")}[scheme]

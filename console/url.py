@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode
@@ -31,6 +32,7 @@ holds more than twice as much is refused."""
 FILTER_VALUES = 50
 NAMED = 3
 """Values of one parameter that could not be used and are told one by one."""
+_SAFE = ":~"
 CUT = "cut"
 """Says that what the URL asked for was longer."""
 
@@ -74,7 +76,7 @@ class View:
             pairs.append(("brush", "~".join(map(moment_text, self.brush))))
         if self.incident:
             pairs.append(("incident", self.incident))
-        return urlencode(pairs, safe=":~")
+        return urlencode(pairs, safe=_SAFE)
 
     def fitting(self) -> View:
         """The same, with as many of the chosen products and services as a URL has room for."""
@@ -90,6 +92,11 @@ class View:
     def bounds(self, as_of: datetime) -> Span:
         """The range as [from, to): the absolute one, else the length that ends at `as_of`."""
         return self.span or (as_of - RANGES[self.range], as_of)
+
+
+def query_of(arguments: Mapping[str, list[bytes]]) -> str:
+    """The query string of a request's arguments, encoded as a View encodes its own: so lengths can be compared."""
+    return urlencode([(name, value) for name, values in arguments.items() for value in values], safe=_SAFE)
 
 
 def parse(query: str) -> tuple[View, list[str]]:

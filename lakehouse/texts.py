@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 
+REASON_LETTERS = 600
+"""Of a server's reason, which may quote a whole statement."""
+
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _JOINERS = "\u200c\u200d"
 _KEPT = "\n\t"

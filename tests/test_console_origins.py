@@ -25,6 +25,7 @@ from tests.test_console_session import a_console
         ("http://shop.example:8080", "shop.example:8080"),
         ("shop.example:443", "shop.example"),
         ("*", "*"),
+        ("192.168.0.*", "192.168.0.*"),
     ],
 )
 def test_a_name_may_be_given_as_people_copy_it(given: str, taken: str) -> None:

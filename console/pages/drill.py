@@ -16,7 +16,7 @@ from console.feed.pins import Pin, cadence_s
 from console.feed.snapshot import Snapshot
 from console.pages.parts import Parts, iso_ms
 from console.url import Span, View
-from lakehouse.texts import visible
+from lakehouse.texts import REASON_LETTERS, visible
 
 if TYPE_CHECKING:
     from console.session import Session
@@ -104,7 +104,7 @@ class DrillTab:
         failed: list[str] = [answer.error for answer in got.values() if answer is not None and answer.error]
         if failed:
             # The last good answers stay; the asker tries again by itself, and the next commit is another question.
-            self.error = visible(failed[0], 600)
+            self.error = visible(failed[0], REASON_LETTERS)
             return True
         self.error = None
         tables = {
