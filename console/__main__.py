@@ -50,7 +50,7 @@ def serve_arguments(
         *("--keep-alive", "10000"),
         *("--log-level", "warning"),
     ]
-    for origin in (f"localhost:{port}", f"127.0.0.1:{port}", *settings.allowed_origins):
+    for origin in settings.origins(port):
         arguments += ["--allow-websocket-origin", origin]
     return [*arguments, "--plugins", "console.plugins"] + [word for name in plugins for word in ("--plugins", name)]
 

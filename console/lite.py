@@ -38,6 +38,7 @@ from lakehouse.settings import (
     claim_port,
     exit_on_user_error,
 )
+from lakehouse.texts import REASON_LETTERS, visible
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ CSS = """<style>
 .tw { font-size: 14px; line-height: 1.4; font-variant-numeric: tabular-nums; }
 .tw.late { filter: grayscale(1); opacity: 0.6; }
 .tw table { width: 100%; border-collapse: collapse; }
+.tw td { overflow-wrap: anywhere; }
+.tw td:not(.num) { max-width: 24em; }
 .tw th, .tw td { text-align: left; vertical-align: top; padding: 4px 8px 4px 0; }
 .tw tr { border-bottom: 1px solid rgba(128, 144, 160, 0.3); }
 .tw th { font-weight: 400; opacity: 0.75; }
@@ -84,10 +87,12 @@ CSS = """<style>
 #status.lost { font-weight: 600; }
 body:has(#status.lost) :is([data-testid="stMetric"], [data-testid="stVegaLiteChart"], .tw:not(#status)) {
   filter: grayscale(1); opacity: 0.6; }
+/* Nine letters have to fit into TILE_PX: −$12.41 k. */
+[data-testid="stMetricValue"] { font-size: 1.9rem; }
 </style>"""
 
 
-def serve_arguments(port: int, address: str) -> list[str]:
+def serve_arguments(port: int, address: str, origins: Sequence[str] = ()) -> list[str]:
     """The command line of `streamlit run`: nothing of it that develops, deploys or reports."""
     options: dict[str, object] = {
         "server.port": port,
@@ -117,7 +122,8 @@ def serve_arguments(port: int, address: str) -> list[str]:
             f"theme.{theme}.orangeTextColor": look["state-bad"],
             f"theme.{theme}.grayTextColor": look["text-quiet"],
         }
-    return ["run", __file__, *(f"--{name}={value}" for name, value in options.items())]
+    arguments = ["run", __file__, *(f"--{name}={value}" for name, value in options.items())]
+    return arguments + [f"--server.corsAllowedOrigins=http://{origin}" for origin in origins]
 
 
 def serve() -> None:
@@ -128,10 +134,13 @@ def serve() -> None:
     port = Shared.load().port("lite")
     claim_port(port, host=settings.address)
     print(f"lite: http://localhost:{port}/", flush=True)
+    from streamlit import net_util
     from streamlit.web.cli import main
 
+    # A websocket from a name that it does not know would let it ask the internet for this machine's address.
+    net_util.get_external_ip = lambda: None
     # Streamlit asks the process's own arguments how it was started.
-    sys.argv = ["streamlit", *serve_arguments(port, settings.address)]
+    sys.argv = ["streamlit", *serve_arguments(port, settings.address, settings.allowed_origins)]
     main(prog_name="streamlit")
 
 
@@ -206,12 +215,12 @@ def draw(snapshot: Snapshot, parts: Mapping[str, Parts], currency: str, zone: tz
 def freshness(snapshot: Snapshot, age_s: float | None) -> tuple[str, Literal["ok", "waiting", "late", "stale"]]:
     """How the data is, in the console's words."""
     if snapshot.error:
-        return snapshot.error, "stale"
+        return visible(snapshot.error, REASON_LETTERS), "stale"
     if age_s is not None and age_s > STALE_S:
         return NOTHING_NEW, "stale"
     if snapshot.failed:
         names = ", ".join(name.replace("_", " ") for name in snapshot.failed)
-        return f"{names} failed: {next(iter(snapshot.failed.values()))}", "late"
+        return f"{names} failed: {visible(next(iter(snapshot.failed.values())), REASON_LETTERS)}", "late"
     if age_s is None:
         unpublished = "nothing is published yet: look whether the producers and ingest (or the Spark driver) run"
         return unpublished if snapshot.polled_at else "waiting for the first data", "waiting"

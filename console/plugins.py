@@ -1,7 +1,8 @@
-"""Endpoints beside the page: /readyz and /metrics. /liveness is Panel's own."""
+"""Endpoints beside the page: /readyz, /origin and /metrics. /liveness is Panel's own."""
 
 from __future__ import annotations
 
+from bokeh.server.util import check_allowlist, create_hosts_allowlist
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -9,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from console.feed.snapshot import now_utc
 from console.metrics import AGE_SECONDS, REGISTRY, SESSIONS, WAKES
 from console.running import running
+from lakehouse.settings import Shared
 
 ROUTER = APIRouter()
 
@@ -31,6 +33,17 @@ async def readyz() -> JSONResponse:
         "error": snapshot.error if snapshot.polled_at or snapshot.error else "not polled yet",
     }
     return JSONResponse(body, 200 if ready else 503)
+
+
+@ROUTER.get("/origin")
+async def origin(host: str) -> JSONResponse:
+    """Whether a browser with `host` (and port) in its address bar may open the websocket: the server's own rule.
+
+    The page asks when its websocket does not open, for a browser does not say why.
+    """
+    port = Shared.load().port("console")
+    allowed = create_hosts_allowlist(running().settings.origins(port), port)
+    return JSONResponse({"allowed": check_allowlist(host.lower(), allowed)})
 
 
 @ROUTER.get("/metrics")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 
 import panel as pn
 from bokeh.document import Document
@@ -32,8 +31,9 @@ from console.pages.errors import ErrorsTab
 from console.pages.orders import OrdersTab
 from console.pages.parts import Parts, iso_ms
 from console.running import Running, running
-from console.url import View, parse
+from console.url import CUT, LONGEST_QUERY, View, parse, query_of
 from console.wire import Wire
+from lakehouse.texts import REASON_LETTERS, visible
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,10 @@ class Session:
         self.max_age = parts.alerts_max_age
         self.limits = Limits(self.settings.error_rate_watch, self.settings.error_rate_bad)
         self.view, self.notices = parse(query)
+        # A page with a longer address never gets its websocket: the browser is sent to one that has room.
+        self.shorter = None
+        if len(query) > LONGEST_QUERY:
+            self.shorter = "?" + "&".join(filter(None, (self.view.fitting().query(), f"{CUT}=1")))
         self._ready = False
         self._visible = True
         self._closed = False
@@ -105,6 +109,7 @@ class Session:
         doc.config.update(reconnect_session=True, notify_connection_status=False)
         self._draw_charts()
         doc.template_variables.update(
+            shorter=self.shorter,
             theme=self.view.theme,
             signed_in=bool(pn.config.basic_auth),
             first=json.dumps(self._message(full=True)).replace("<", "\\u003c"),
@@ -208,10 +213,10 @@ class Session:
             "as_of": iso_ms(as_of),
             "fed_as_of": iso_ms(snapshot.as_of),
             "viewers": max(1, self.hub.viewers),
-            "error": snapshot.error,
+            "error": snapshot.error and visible(snapshot.error, REASON_LETTERS),
             "clock": snapshot.clock_ahead,
             "every_s": every_s,
-            "failed": failed,
+            "failed": {name: visible(why, REASON_LETTERS) for name, why in failed.items()},
             "open": open_incidents,
             "polled": snapshot.polled_at is not None,
         }
@@ -254,7 +259,6 @@ def open_session(doc: Document) -> Session:
     # Typed without it, for a session need not come from a request; ours do.
     request = getattr(doc.session_context, "request", None)
     arguments: Mapping[str, list[bytes]] = request.arguments if request else {}
-    query = urlencode([(name, value) for name, values in arguments.items() for value in values])
-    session = Session(doc, running(), query)
+    session = Session(doc, running(), query_of(arguments))
     session.build()
     return session

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+import re
+
+from pydantic import Field, SecretStr, field_validator
 
 from lakehouse.settings import Section
+
+ORIGINS = "HOST or HOST:PORT, as it stands in the browser's address bar"
+
+
+def origin_of(text: str) -> str:
+    """The host, with its port where the address bar shows one, of what somebody gave as an origin.
+
+    A scheme is dropped, letters become small, and a port that a browser never shows goes. Raises ValueError.
+    """
+    given = text.strip().lower()
+    scheme, _, rest = given.rpartition("://")
+    host = rest.removesuffix("/")
+    if scheme not in ("", "http", "https") or not re.fullmatch(r"[^\s:/?#@,\[\]]+(:\d{1,5})?", host):
+        raise ValueError(f"expected {ORIGINS}, not '{text}'")
+    name, _, port = host.partition(":")
+    usual = {"http": ("80",), "https": ("443",), "": ("80", "443")}[scheme]
+    return name if port in usual else host
 
 
 class ConsoleSettings(Section, section="console"):
@@ -25,8 +44,17 @@ class ConsoleSettings(Section, section="console"):
     )
     address: str = Field("127.0.0.1", description="address to listen on")
     allowed_origins: tuple[str, ...] = Field(
-        (), description="further HOST:PORT names that browsers reach it by, behind a proxy"
+        (), description="further names that browsers reach it by: HOST or HOST:PORT, as in the address bar"
     )
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(origin_of, values))
+
+    def origins(self, port: int) -> list[str]:
+        """All names that browsers may open the websocket by, where the console listens on `port`."""
+        return [f"localhost:{port}", f"127.0.0.1:{port}", *self.allowed_origins]
 
 
 class LiteSettings(Section, section="lite"):
@@ -34,3 +62,11 @@ class LiteSettings(Section, section="lite"):
 
     refresh_s: float = Field(15.0, ge=5, le=3600, description="seconds between two refreshes of the small page")
     address: str = Field("127.0.0.1", description="address to listen on")
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="names that browsers reach it by, behind a proxy that changes the Host header"
+    )
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(origin_of, values))

@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode
+
+from lakehouse.texts import visible
 
 TABS = ("overview", "orders", "errors", "alerts")
 RANGES = {
@@ -23,7 +26,16 @@ THEMES = ("dark", "light")
 ZONES = ("local", "utc")
 STATUSES = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
 SEVERITIES = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
-LONGEST = timedelta(days=3660)
+YEARS = (1900, 2200)
+LONGEST_QUERY = 4000
+"""Characters of a query string. It stands in the websocket's address and in the session's token, and a header that
+holds more than twice as much is refused."""
+FILTER_VALUES = 50
+NAMED = 3
+"""Values of one parameter that could not be used and are told one by one."""
+_SAFE = ":~"
+CUT = "cut"
+"""Says that what the URL asked for was longer."""
 
 type Span = tuple[datetime, datetime]
 
@@ -68,7 +80,18 @@ class View:
             pairs.append(("brush", "~".join(map(moment_text, self.brush))))
         if self.incident:
             pairs.append(("incident", self.incident))
-        return urlencode(pairs, safe=":~")
+        return urlencode(pairs, safe=_SAFE)
+
+    def fitting(self) -> View:
+        """The same, with as many of the chosen products and services as a URL has room for."""
+        view, room = replace(self, products=(), services=()), LONGEST_QUERY - len(f"&{CUT}=1")
+        for value in self.products:
+            more = replace(view, products=(*view.products, value))
+            view = more if len(more.query()) < room else view
+        for value in self.services:
+            more = replace(view, services=(*view.services, value))
+            view = more if len(more.query()) < room else view
+        return view
 
     def without_effect(self) -> list[str]:
         """Choices that the tab keeps for others and does not heed itself, in words."""
@@ -92,15 +115,23 @@ class View:
         return self.span or (as_of - RANGES[self.range], as_of)
 
 
+def query_of(arguments: Mapping[str, list[bytes]]) -> str:
+    """The query string of a request's arguments, encoded as a View encodes its own: so lengths can be compared."""
+    return urlencode([(name, value) for name, values in arguments.items() for value in values], safe=_SAFE)
+
+
 def parse(query: str) -> tuple[View, list[str]]:
     """The View of a query string, and a sentence for each value that could not be used and fell back.
 
-    Names it does not know are ignored.
+    Names it does not know are ignored, and so is a name without a value.
     """
     given: dict[str, list[str]] = {}
-    for name, value in parse_qsl(query.lstrip("?"), max_num_fields=200):
+    # Bytes that are no text come as surrogates, which nothing else can give.
+    for name, value in parse_qsl(query.lstrip("?"), errors="surrogateescape"):
         given.setdefault(name, []).append(value)
     notices: list[str] = []
+    if CUT in given:
+        notices.append(f"The address was longer than {LONGEST_QUERY} characters: what had no room is left out.")
 
     def one(name: str, known: tuple[str, ...], default: str) -> str:
         value = given.get(name, [default])[-1]
@@ -109,29 +140,38 @@ def parse(query: str) -> tuple[View, list[str]]:
         notices.append(f"'{_short(value)}' is no {name}; shown is {default}.")
         return default
 
+    def left_out(name: str, values: list[str], why: str) -> None:
+        odd = list(dict.fromkeys(values))
+        notices.extend(f"'{_short(value)}' is no {name}{why}; it is left out." for value in odd[:NAMED])
+        if len(odd) > NAMED:
+            notices.append(f"So are {len(odd) - NAMED} more.")
+
     def some(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
         values = given.get(name, [])
-        for value in values:
-            if value not in known:
-                notices.append(f"'{_short(value)}' is no {name}; it is left out.")
+        left_out(name, [value for value in values if value not in known], "")
         return tuple(choice for choice in known if choice in values)
 
     def any_of(name: str) -> tuple[str, ...]:
-        # A zero character has no place in SQL; nor has it one in an id.
-        values = [value for value in given.get(name, []) if "\0" not in value]
-        return tuple(sorted(set(values)))[:50]
+        # A zero character and what is no text have no place in SQL, nor have they one in an id.
+        values = {value for value in given.get(name, []) if "\0" not in value and _is_text(value)}
+        left_out(name, [value for value in given.get(name, []) if value not in values], ", for it is not text")
+        if len(values) > FILTER_VALUES:
+            notices.append(f"{len(values)} values of {name} are given; the first {FILTER_VALUES} are taken.")
+        return tuple(sorted(values))[:FILTER_VALUES]
 
     span: Span | None = None
     if "from" in given or "to" in given:
-        span = _span(given.get("from", [""])[-1], given.get("to", [""])[-1])
-        if span is None:
-            notices.append("The range from and to needs two times in order, like 1997-01-01T00:00:00Z; shown is live.")
+        try:
+            span = _span(given.get("from", [""])[-1], given.get("to", [""])[-1])
+        except ValueError as error:
+            notices.append(f"The range cannot be shown: {error}; shown is live.")
     brush: Span | None = None
     if "brush" in given:
         start, _, end = given["brush"][-1].partition("~")
-        brush = _span(start, end)
-        if brush is None:
-            notices.append("The brushed times cannot be read; nothing is brushed.")
+        try:
+            brush = _span(start, end)
+        except ValueError as error:
+            notices.append(f"The brushed times cannot be shown: {error}; nothing is brushed.")
     incident = given.get("incident", [""])[-1]
     if not re.fullmatch(r"[0-9a-fA-F-]{0,36}", incident):
         notices.append(f"'{_short(incident)}' is no incident.")
@@ -159,24 +199,31 @@ def moment_text(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
 
-def _span(start: str, end: str) -> Span | None:
-    try:
-        since, until = _moment(start), _moment(end)
-        if not timedelta(0) < until - since <= LONGEST:
-            return None
-    except (ValueError, OverflowError):
-        return None
+def _span(start: str, end: str) -> Span:
+    """Two times in order. Raises ValueError with the words that say what is wrong with them."""
+    since, until = _moment("from", start), _moment("to", end)
+    if since >= until:
+        raise ValueError(f"'to' ({moment_text(until)}) is not after 'from' ({moment_text(since)})")
     return since, until
 
 
-def _moment(text: str) -> datetime:
+def _moment(name: str, text: str) -> datetime:
     """A time without an offset is UTC; cut to milliseconds, as Dremio keeps them."""
-    moment = datetime.fromisoformat(text.strip())
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if not 1900 <= moment.year <= 2200:
-        raise ValueError(text)
+    if not text.strip():
+        raise ValueError(f"it needs two times, and '{name}' is not given")
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"'{_short(text)}' is no time for '{name}', which is like 1997-01-01T00:00:00Z") from None
+    if not YEARS[0] <= moment.year <= YEARS[1]:
+        raise ValueError(f"'{name}' ({_short(text)}) lies outside the years {YEARS[0]} to {YEARS[1]}")
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
+def _is_text(value: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
 def _short(value: str) -> str:
-    return value if len(value) <= 40 else f"{value[:39]}…"
+    return visible(value, 40)

@@ -19,6 +19,11 @@ _TYPES = {"string": "VARCHAR", "int": "INTEGER", "long": "BIGINT", "double": "DO
 _TYPES |= {"boolean": "BOOLEAN", "binary": "BLOB"}
 MINUTE = timedelta(minutes=1)
 
+LONG = "x" * 6000
+TURNED = "invoice\u202efdp.exe"
+ODD = "R&D #1 +5%"
+"""Names that nobody expects: one word without end, one that turns what follows around, one that links must encode."""
+
 
 def _definition(table: Table) -> str:
     columns = ", ".join(f'"{column.name}" {_TYPES.get(column.type, column.type)}' for column in table.columns)
@@ -75,6 +80,10 @@ class FakeDremio:
         row = [_naive(values.get(name)) for name in names]
         with self._lock:
             self._connection.execute(f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(names))})', row)
+
+    def delete(self, table: str, column: str, values: tuple[str, ...]) -> None:
+        with self._lock:
+            self._connection.execute(f'DELETE FROM "{table}" WHERE list_contains(?, "{column}")', [list(values)])
 
     def order(self, at: datetime, total: str = "10.00", **values: Any) -> None:
         key = values.setdefault("event_key", uuid.uuid4().hex)

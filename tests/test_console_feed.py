@@ -145,6 +145,22 @@ def test_a_tile_has_at_most_four_digits_that_count(number: float, text: str) -> 
     assert short(number, 0) == text
 
 
+def test_revenue_below_zero_says_so_before_its_currency_and_is_no_base_for_a_change(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1), "-1234.50")
+    dremio.order(NOON - timedelta(minutes=6), "100.00")
+    dremio.publish(NOON)
+    found = tiles(snapshot_of(dremio))
+    assert (found["revenue"].text, found["revenue"].exact) == (f"−$1{THIN}234", f"−$1{THIN}234.50")
+    assert found["average"].text == f"−$1{THIN}234"
+    assert (found["revenue"].good, found["revenue"].change) == (False, f"−1334{THIN}%")
+    after = FakeDremio()
+    after.order(NOON - timedelta(minutes=6), "-100.00")
+    after.order(NOON - timedelta(minutes=1), "50.00")
+    after.publish(NOON)
+    assert (tiles(snapshot_of(after))["revenue"].change, tiles(snapshot_of(after))["revenue"].good) == ("n/a", None)
+    after.close()
+
+
 # ---- minutes
 
 
@@ -288,6 +304,68 @@ def test_a_question_that_fails_alone_keeps_its_last_answer_and_the_others_go_on(
     assert "Column 'x' not found" in hub.snapshot.failed["tiles"]
 
 
+def test_a_refused_question_is_not_asked_again_at_every_look_and_the_others_not_at_all(dremio: FakeDremio) -> None:
+    clock = [0.0]
+    dremio.order(NOON - timedelta(minutes=1))
+    first = dremio.publish(NOON)
+    hub, viewer = Hub(), Somebody()
+    hub.join(viewer)
+    poller = Poller(
+        dremio, hub, refresh_s=1, idle_refresh_s=15, counted_statuses=ALL, clock=lambda: clock[0], now=lambda: NOON
+    )
+    dremio.broken.add("tiles")
+    poller.poll()
+    dremio.asked.clear()
+    for _ in range(120):
+        clock[0] += 1
+        poller.poll()
+        assert "Column 'x' not found" in hub.snapshot.failed["tiles"]
+    assert 3 <= dremio.asked.count("tiles") <= 6
+    assert set(dremio.asked) == {"head", "as_of", "tiles"}
+    dremio.broken.clear()
+    clock[0] += 60
+    poller.poll()
+    assert hub.snapshot.answers["tiles"].commit == first
+    assert not hub.snapshot.failed
+
+
+def test_a_refused_question_is_asked_at_the_next_commit_at_once(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=20), "5.00")
+    dremio.click(NOON - timedelta(minutes=20), "ada")
+    dremio.click(NOON - timedelta(minutes=10), "bob")
+    dremio.publish(NOON)
+    hub, viewer = Hub(), Somebody()
+    hub.join(viewer)
+    poller = a_poller(dremio, hub)
+    poller.poll()
+    dremio.broken.add("conversion_minutes")
+    dremio.order(NOON - timedelta(minutes=10), "3.00", user_id="bob")
+    dremio.publish(NOON + timedelta(seconds=1))
+    poller.poll()
+    assert "conversion_minutes" in hub.snapshot.failed
+    dremio.broken.clear()
+    # The minutes are as they were at the commit before: only that it failed there says that it is due.
+    commit = dremio.publish(NOON + timedelta(seconds=2))
+    poller.poll()
+    assert not hub.snapshot.failed
+    assert hub.snapshot.answers["conversion_minutes"].commit == commit
+    assert the_minutes(hub.snapshot).conversion[-11] == 1.0
+
+
+def test_another_tab_asks_at_a_held_commit_only_what_it_lacks(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1))
+    dremio.publish(NOON)
+    hub, viewer = Hub(), Somebody("orders")
+    hub.join(viewer)
+    poller = a_poller(dremio, hub)
+    poller.poll()
+    assert dremio.asked.count("incidents") == 1
+    viewer.watches = "overview"
+    poller.poll()
+    assert dremio.asked.count("incidents") == 1
+    assert dremio.asked.count("tiles") == 1
+
+
 def test_the_poller_survives_whatever_is_thrown_at_it(dremio: FakeDremio, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub()
 
@@ -356,6 +434,43 @@ def test_sessions_that_choose_alike_share_one_answer(dremio: FakeDremio) -> None
     assert got.table is not None
     assert got.table.to_pylist()[0]["n"] == 1
     assert dremio.asked.count("orders_by_status") == 1
+    asker.close()
+
+
+def test_a_drill_down_that_was_refused_is_asked_again_after_a_while_that_doubles(dremio: FakeDremio) -> None:
+    clock = [0.0]
+    commit = dremio.publish(NOON)
+    asker, viewer = Asker(dremio, clock=lambda: clock[0]), Somebody("orders")
+    wanted = want("orders_by_status", commit, since=NOON - timedelta(hours=1), until=NOON, all_products=1, products=())
+
+    def looked(seconds: int) -> None:
+        """A look a second, each of which waits for what it set off."""
+        for _ in range(seconds):
+            clock[0] += 1
+            asker.get(wanted, viewer)
+            deadline = time.monotonic() + 5
+            while wanted in asker._waiting and time.monotonic() < deadline:
+                time.sleep(0.001)
+
+    dremio.broken.add("orders_by_status")
+    looked(120)
+    got = asker.get(wanted, viewer)
+    assert got is not None
+    assert "Column 'x' not found" in str(got.error)
+    assert 3 <= dremio.asked.count("orders_by_status") <= 6
+    dremio.broken.clear()
+    looked(61)
+    got = asker.get(wanted, viewer)
+    assert got is not None
+    assert got.error is None
+    asked = dremio.asked.count("orders_by_status")
+    looked(3)
+    assert dremio.asked.count("orders_by_status") == asked
+    # Nobody there is another matter: that may be over any moment.
+    other = want("orders_by_status", commit, since=NOON - timedelta(hours=2), until=NOON, all_products=1, products=())
+    dremio.down, wanted = True, other
+    looked(60)
+    assert 10 <= dremio.asked.count("orders_by_status") - asked <= 20
     asker.close()
 
 

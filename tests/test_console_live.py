@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bokeh.document import Document
 from bokeh.document.events import ColumnDataChangedEvent, ColumnsPatchedEvent, ColumnsStreamedEvent
-from bokeh.models import IndexFilter
+from bokeh.models import DataRange1d, IndexFilter
 from bokeh.models.renderers import GlyphRenderer
 
 from console import live, look
@@ -107,3 +107,19 @@ def _luminance(colour: str) -> float:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_minute_below_zero_is_within_the_scale_and_zero_stays_in_it() -> None:
+
+    def begins() -> Any:
+        assert isinstance(revenue.root.y_range, DataRange1d)
+        return revenue.root.y_range.start
+
+    revenue = live.RevenuePerMinute(look.tokens("dark"), last_hour())
+    revenue.update(the_hour(NOON))
+    assert begins() == 0
+    revenue.update(the_hour(NOON, back_5=-70_000.0))
+    assert begins() < -70_000
+    assert revenue.source.data["revenue"][-6] == -70_000
+    revenue.update(the_hour(NOON))
+    assert begins() == 0

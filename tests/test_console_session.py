@@ -23,11 +23,13 @@ NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 ALL = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
 
 
-def a_console() -> Running:
-    """The shared parts on a seeded shop, polled once for the Overview."""
-    dremio, hub = FakeDremio(), Hub()
-    dremio.clock_ahead(NOON, "errors_topic", 12, 93_600.0)
-    a_shop(dremio, NOON)
+def a_console(dremio: FakeDremio | None = None) -> Running:
+    """The shared parts on a seeded shop, or on `dremio`, polled once for the Overview."""
+    hub = Hub()
+    if dremio is None:
+        dremio = FakeDremio()
+        dremio.clock_ahead(NOON, "errors_topic", 12, 93_600.0)
+        a_shop(dremio, NOON)
     poller = Poller(dremio, hub, refresh_s=1, idle_refresh_s=15, counted_statuses=ALL, now=lambda: NOON)
     asker = Asker(dremio)
     parts = Running(ConsoleSettings.load(), ALL, timedelta(hours=1), hub, poller, asker, Pins())
@@ -66,6 +68,38 @@ def test_the_page_itself_carries_the_first_tiles() -> None:
     assert parts["tile.revenue"]["produced_at"].endswith("Z")
     assert parts["head"]["open"] == 1
     assert "12 messages of errors_topic" in parts["head"]["clock"]
+
+
+def test_what_others_wrote_is_cut_and_made_visible_wherever_it_is_shown() -> None:
+    dremio = FakeDremio()
+    at = NOON - timedelta(minutes=1)
+    for text in ("x" * 6000, "a\u202eb\u200bc"):
+        dremio.order(at, order_id=text, user_id=text, product_id=text)
+        dremio.error(at, "FATAL", text, error_message=text, error_id=text)
+        dremio.alert(at, f"{len(text):08x}", service=text, description=text, rule=text)
+    dremio.publish(NOON)
+    doc, _context = a_document()
+    Session(doc, a_console(dremio), "").build()
+    parts = first_message(doc)["parts"]
+    assert isinstance(parts, dict)
+    for name, shown in (
+        ("latest_orders", ("order", "user", "product")),
+        ("latest_errors", ("error", "service", "message")),
+        ("incidents", ("service", "rule", "description")),
+    ):
+        rows = parts[f"list.{name}"]["rows"]
+        assert {row[field] for row in rows for field in shown} == {"x" * 299 + "…", "a\\u202eb\\u200bc"}, name
+    dremio.close()
+
+
+def test_an_address_that_is_too_long_leads_to_one_that_has_room() -> None:
+    doc, _context = a_document()
+    asked = f"tab=errors&service={'y' * 5000}&service=cart&severity=FATAL&x={'z' * 5000}"
+    Session(doc, a_console(), asked).build()
+    assert doc.template_variables["shorter"] == "?tab=errors&severity=FATAL&service=cart&cut=1"
+    doc, _context = a_document()
+    Session(doc, a_console(), "&".join(f"x{number}=1" for number in range(400))).build()
+    assert doc.template_variables["shorter"] is None
 
 
 def test_a_page_that_is_closed_is_let_go() -> None:

@@ -201,6 +201,28 @@ def test_text_from_outside_stays_text(dremio: Watched) -> None:
     assert rows_of(page, "latest_errors")[0][3] == "<img src=x onerror=alert(1)> [a](http://x)"
 
 
+def test_text_from_outside_is_cut_and_what_it_holds_unseen_is_seen(dremio: Watched) -> None:
+    now = now_utc()
+    dremio.error(now, service="s" * 6000, error_message="invoice\u202efdp.exe")
+    dremio.order(now, "-70000.00", product_id="p" * 6000)
+    dremio.publish(now + timedelta(milliseconds=1))
+    page = opened()
+    assert rows_of(page, "latest_errors")[0][2:] == ["s" * 299 + "…", "invoice\\u202efdp.exe"]
+    assert rows_of(page, "latest_orders")[0][2] == "p" * 299 + "…"
+    assert rows_of(page, "latest_orders")[0][4] == f"−$70{THIN}000.00"
+    assert page.metric[0].value.startswith("−$")
+    assert "overflow-wrap: anywhere" in html_of(page)
+
+
+def test_a_refused_question_is_not_asked_for_every_visitor(dremio: Watched) -> None:
+    dremio.broken = {"latest_errors"}
+    for _ in range(5):
+        assert opened().warning[0].value.startswith("Latest errors failed")
+        dremio.answers_grow_old()
+    assert dremio.asked.count("latest_errors") == 1
+    assert dremio.asked.count("tiles") == 1
+
+
 def test_a_wrong_setting_is_a_sentence_on_the_page(dremio: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TILLWATCH_LITE_REFRESH_S", "often")
     page = opened()

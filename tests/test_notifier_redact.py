@@ -65,7 +65,7 @@ def test_ready_and_the_log_do_not_show_a_secret(tmp_path: Path, capsys: pytest.C
     desk = Desk(tmp_path, Friend())
     daemon = Daemon(NotifierSettings.load(), NOON - NOON, desk.dremio, desk.ledger, [desk.channel], [], redact)
     daemon.health.ended(f"refused: {SECRET}")
-    daemon.senders["slack"].access = f"refused: {SECRET}"
+    daemon.senders["slack"].failing = {"C0OPS": f"refused: {SECRET}"}
     assert daemon.readiness() == {"data": "refused: (hidden)", "ledger": None, "slack": "refused: (hidden)"}
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter("%(message)s", redact))

@@ -29,7 +29,8 @@ from notifier.channels.email import Email
 from notifier.channels.slack import Slack
 from notifier.ledger import Ledger
 from notifier.metrics import Metrics
-from notifier.pipeline import Limits, Planner, Sender
+from notifier.pipeline import Limits, Sender
+from notifier.planner import Planner
 from notifier.policy import Kind, State, Target, to_ms
 from notifier.render import Message, Style, as_email, as_slack, message
 from notifier.text import header_text, line, plain
@@ -180,6 +181,7 @@ def tell(path: Path, channels: list[Slack | Email], texts: list[tuple[str, str]]
         gather=timedelta(minutes=1),
         overlap=timedelta(minutes=1),
         sweep_every=timedelta(minutes=10),
+        keep=timedelta(days=90),
         clock=lambda: to_ms(NOON),
     )
     style = Style("http://localhost:5006/app", ZoneInfo("UTC"))

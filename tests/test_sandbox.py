@@ -179,6 +179,17 @@ def test_rich_text_it_does_not_know_is_refused(web: TestClient) -> None:
     assert call(web, "chat.postMessage", channel="C0OPS", text="x", blocks=[empty])["error"] == "invalid_blocks"
 
 
+def test_the_page_shows_what_a_text_holds_unseen_and_breaks_a_long_word(web: TestClient, store: Store) -> None:
+    call(web, "chat.postMessage", channel="C0OPS", text="FATAL in *invoice\u202efdp.exe*\nsecond line " + "x" * 6000)
+    store.mail("<1@a>", "a@x", "b@x", "a\u200bb", "first\r\nsecond\u2067", {})
+    shown = web.get("/").text
+    assert "invoice\\u202efdp.exe</strong>\nsecond line" in shown
+    assert "a\\u200bb" in shown
+    assert "first\nsecond\\u2067" in shown
+    assert not set("\u202e\u200b\u2067") & set(shown)
+    assert "overflow-wrap: anywhere" in shown
+
+
 def test_messages_tell_when_they_arrived(web: TestClient, store: Store) -> None:
     store.post("C0OPS", "early")
     (row,) = web.get("/messages").json()["slack"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +15,10 @@ from typing import Any
 import pyarrow as pa
 
 from console.feed.hub import Viewer
+from console.feed.poller import FIRST_RETRY_S, LONGEST_PAUSE_S, LONGEST_RETRY_S
 from console.feed.snapshot import Asks
 from console.metrics import POLL_FAILURES, STATEMENTS
-from lakehouse.dremio import DremioError
+from lakehouse.dremio import DremioError, Timeout, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +37,12 @@ class Want:
 
 @dataclass(frozen=True)
 class Got:
-    """An answer, or in `error` why there is none."""
+    """An answer, or in `error` why there is none; then it is asked again from `retry_at` on, after `tries` before."""
 
     table: pa.Table | None
     error: str | None = None
+    retry_at: float = 0.0
+    tries: int = 0
 
 
 def want(question: str, commit: str, **binds: Any) -> Want:
@@ -47,10 +52,15 @@ def want(question: str, commit: str, **binds: Any) -> Want:
 
 
 class Asker:
-    """Answers wants from memory, else asks in a thread of its own and wakes who wanted it. Nothing here blocks."""
+    """Answers wants from memory, else asks in a thread of its own and wakes who wanted it. Nothing here blocks.
 
-    def __init__(self, dremio: Asks, *, threads: int = 2) -> None:
+    A failure is an answer too, for a while that doubles with each one: a refused question keeps longer than one that
+    nobody could answer.
+    """
+
+    def __init__(self, dremio: Asks, *, threads: int = 2, clock: Callable[[], float] = time.monotonic) -> None:
         self._dremio = dremio
+        self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="asker")
         self._lock = threading.Lock()
         self._kept: OrderedDict[Want, Got] = OrderedDict()
@@ -59,22 +69,17 @@ class Asker:
     def get(self, wanted: Want, viewer: Viewer) -> Got | None:
         """The answer, or None while it is being asked: then `viewer` is woken when it is there."""
         with self._lock:
-            if wanted in self._kept:
-                self._kept.move_to_end(wanted)
-                return self._kept[wanted]
+            got = self._kept.get(wanted)
             if wanted in self._waiting:
                 self._waiting[wanted].add(viewer)
-                return None
+                return got
+            if got is not None:
+                self._kept.move_to_end(wanted)
+                if got.error is None or self._clock() < got.retry_at:
+                    return got
             self._waiting[wanted] = weakref.WeakSet([viewer])
         self._threads.submit(self._ask, wanted)
-        return None
-
-    def forget_failed(self, wanted: Want) -> None:
-        """Ask it again the next time, if it got no answer."""
-        with self._lock:
-            got = self._kept.get(wanted)
-            if got is not None and got.error:
-                del self._kept[wanted]
+        return got
 
     def _ask(self, wanted: Want) -> None:
         with self._lock:
@@ -88,16 +93,25 @@ class Asker:
         except DremioError as error:
             POLL_FAILURES.inc()
             logger.warning("%s failed: %s", wanted.question, error)
-            got = Got(None, str(error))
+            got = self._failed(wanted, str(error), nobody=isinstance(error, Unavailable | Timeout))
         except Exception as error:
             logger.exception("%s failed", wanted.question)
-            got = Got(None, f"The console failed to read the answer ({type(error).__name__}); see its log.")
+            said = f"The console failed to read the answer ({type(error).__name__}); see its log."
+            got = self._failed(wanted, said, nobody=False)
         with self._lock:
             self._kept[wanted] = got
             self._trim()
             viewers = list(self._waiting.pop(wanted, ()))
         for viewer in viewers:
             viewer.wake()
+
+    def _failed(self, wanted: Want, error: str, *, nobody: bool) -> Got:
+        """`nobody` is whether there was no answer at all, for the server may be back any moment."""
+        first, longest = (1.0, LONGEST_PAUSE_S) if nobody else (FIRST_RETRY_S, LONGEST_RETRY_S)
+        with self._lock:
+            before = self._kept.get(wanted)
+        tries = before.tries + 1 if before is not None else 0
+        return Got(None, error, self._clock() + min(longest, first * 2.0 ** min(tries, 10)), tries)
 
     def _trim(self) -> None:
         size = sum(got.table.nbytes for got in self._kept.values() if got.table is not None)

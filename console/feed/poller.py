@@ -28,6 +28,11 @@ BEAT_S = 5.0
 LONGEST_PAUSE_S = 5.0
 """The most that a failing Dremio makes the poller wait between two tries."""
 
+FIRST_RETRY_S = 5.0
+LONGEST_RETRY_S = 60.0
+"""A question that was refused will hardly be answered at the same commit: it is asked there again after the first of
+these, and after twice as long each time up to the second. At the next commit it is asked at once."""
+
 
 class Poller:
     """Asks Dremio and gives snapshots to the hub. It never raises: a failure keeps the last good answers."""
@@ -53,6 +58,8 @@ class Poller:
         self._asked: frozenset[str] = frozenset()
         self._beat_at = float("-inf")
         self._failures = 0
+        self._retries = 0
+        self._retry_at = float("-inf")
         self._nudge = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -112,13 +119,24 @@ class Poller:
         if head == NOTHING_PUBLISHED:
             self._hand_over(replace(before, error=None, polled_at=self._now()), news=before.error is not None)
             return
-        if head == before.commit and watched <= self._asked and not before.failed:
+        retry = bool(before.failed) and self._clock() >= self._retry_at
+        if head == before.commit and watched <= self._asked and not retry:
             self._hand_over(replace(before, error=None, polled_at=self._now()), news=before.error is not None)
             return
-        self._hand_over(self._ask_all(head, watched, before, started), news=True)
+        snapshot = self._ask_all(head, watched, before, started, retry=retry)
+        if not snapshot.failed or head != before.commit:
+            self._retries = 0
+        if snapshot.failed and (retry or head != before.commit or not before.failed):
+            self._retry_at = self._clock() + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(self._retries, 10))
+            self._retries += 1
+        self._hand_over(snapshot, news=True)
         self._asked = watched
 
-    def _ask_all(self, commit: str, watched: frozenset[str], before: Snapshot, started: float) -> Snapshot:
+    def _ask_all(
+        self, commit: str, watched: frozenset[str], before: Snapshot, started: float, *, retry: bool
+    ) -> Snapshot:
+        """Ask what is not answered at this commit yet; what failed at it only with `retry`."""
+        same = commit == before.commit
         STATEMENTS.inc()
         position = self._dremio.ask("as_of", commit=commit).to_pylist()[0]
         as_of: datetime | None = position["as_of"]
@@ -128,6 +146,12 @@ class Poller:
         failed: dict[str, str] = {}
 
         def ask(question: str, /, **binds: Any) -> pa.Table | None:
+            held = answers.get(question)
+            if same and held is not None and held.commit == commit:
+                return held.table
+            if same and question in before.failed and not retry:
+                failed[question] = before.failed[question]
+                return None
             STATEMENTS.inc()
             try:
                 table = self._dremio.ask(question, commit=commit, **binds)
@@ -141,10 +165,12 @@ class Poller:
             answers[question] = Answer(table, commit, as_of)
             return table
 
-        ask_frame(ask, as_of, before.answers, self._counted)
+        # An answer that was due and failed is no measure of what changed since.
+        held = {name: answer for name, answer in before.answers.items() if name not in before.failed}
+        ask_frame(ask, as_of, held, self._counted)
         for tab, questions in FEEDS.items():
             if tab in watched:
-                questions(ask, as_of, before.answers, self._counted)
+                questions(ask, as_of, held, self._counted)
         return Snapshot(
             version=before.version + 1,
             commit=commit,

@@ -56,6 +56,11 @@ def short(number: float | Decimal, decimals: int | None = None) -> str:
     return f"{sign}{_grouped(value, _places(value) if decimals is None else min(decimals, _places(value)))}"
 
 
+def with_currency(currency: str, amount: str) -> str:
+    """An amount as text with its currency, and its sign before both: −$12.50."""
+    return f"−{currency}{amount[1:]}" if amount.startswith(("-", "−")) else f"{currency}{amount}"
+
+
 def exactly(number: float | Decimal | int) -> str:
     """All digits, grouped thinly."""
     if isinstance(number, int):
@@ -87,14 +92,15 @@ def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str,
     none: Series = ()
 
     def money(value: float | Decimal) -> str:
-        return f"{currency}{short(value, 2)}"
+        return with_currency(currency, short(value, 2))
 
     def percent(value: float | Decimal) -> str:
         return f"{short(float(value) * 100, 2)}{THIN}%"
 
     return [
         _volume(
-            "revenue", "Revenue 5 min", revenue, revenue_before, money(revenue), f"{currency}{exactly(revenue)}",
+            "revenue", "Revenue 5 min", revenue, revenue_before, money(revenue),
+            with_currency(currency, exactly(revenue)),
             orders + orders_before, newest_order, minutes.revenue if minutes else none,
         ),
         _volume(
@@ -153,7 +159,7 @@ def _average(
     else:
         change, good, ratio = _change(float(value), float(revenue_before / orders_before))
     state, word = _fall(ratio) if orders + orders_before >= 20 else ("ok", "steady")
-    exact = f"{currency}{exactly(value.quantize(Decimal('0.0001')))}"
+    exact = with_currency(currency, exactly(value.quantize(Decimal("0.0001"))))
     return Tile("average", "Average order", value, money(value), exact, change, good, state, word, "", newest, spark)
 
 
@@ -205,8 +211,11 @@ def _none(key: str, name: str, why: str, newest: datetime | None, spark: Series)
 
 
 def _change(value: float, before: float) -> tuple[str, bool | None, float | None]:
-    """The change in per cent, whether more is what it is, and the ratio; `n/a` without a base."""
-    if not before:
+    """The change in per cent, whether more is what it is, and the ratio; `n/a` without a base.
+
+    Below zero there is no base either: twice a loss is no growth.
+    """
+    if before <= 0:
         return "n/a", None, None
     ratio = value / before
     percent = round((ratio - 1) * 100)

@@ -53,7 +53,10 @@ def move(hour: Range1d, minutes: Minutes) -> None:
 
 
 def axes(name: str, hour: Range1d, tooltips: Sequence[tuple[str, str]], y_format: str = "0[.]0a") -> figure:
-    """An empty figure with time below and a scale from zero, whose hover names the minute in the viewer's zone."""
+    """An empty figure with time below and a scale from zero, whose hover names the minute in the viewer's zone.
+
+    Where a figure falls below zero, `reach_down` lets the scale begin there.
+    """
     plot = figure(
         name=name,
         x_range=hour,
@@ -101,6 +104,15 @@ def bars(plot: figure, source: ColumnDataSource, columns: Sequence[str], colours
     # One glyph tells of all: each would show the same words.
     hovered: list[DataRenderer] = [closed[0]]
     next(tool for tool in plot.tools if isinstance(tool, HoverTool)).renderers = hovered
+
+
+def reach_down(plot: figure, values: Sequence[float | None]) -> None:
+    """Begin the scale at zero, or with some room below the lowest value where that is below. Sent when it changes."""
+    lowest = min((value for value in values if value is not None), default=0.0)
+    start = min(0.0, lowest * 1.08)
+    # Typed as any kind of range, as a figure may have; ours has this.
+    if isinstance(plot.y_range, DataRange1d) and plot.y_range.start != start:
+        plot.y_range.start = start
 
 
 def follow(source: ColumnDataSource, rows: Mapping[str, Sequence[Any]]) -> None:

@@ -13,6 +13,7 @@ from console.feed.tiles import exactly
 from console.pages.drill import DrillTab, Found
 from console.pages.parts import Parts, error_row, incident_row, iso_ms, link
 from console.url import Span, View
+from lakehouse.texts import visible
 
 AROUND = timedelta(minutes=1)
 ROWS_BEHIND = 100
@@ -87,8 +88,13 @@ class AlertsTab(DrillTab):
             parts["behind"] = {
                 "shown": True,
                 "incident": incident_row(chosen),
-                "errors_link": f"?tab=errors&{link(chosen.starts_at - AROUND, end + AROUND)}"
-                + (f"&service={chosen.service_name}" if chosen.service_name else ""),
+                "errors_link": link(
+                    View(
+                        tab="errors",
+                        span=(chosen.starts_at - AROUND, end + AROUND),
+                        services=(chosen.service_name,) if chosen.service_name else (),
+                    )
+                ),
             }
             parts["list.behind_alerts"] = {
                 "rows": [
@@ -96,10 +102,10 @@ class AlertsTab(DrillTab):
                         "key": row["alert_id"],
                         "at": iso_ms(row["alert_timestamp"]),
                         "produced_at": iso_ms(row["received_at"]),
-                        "status": row["status"],
-                        "severity": row["severity"],
+                        "status": visible(row["status"]),
+                        "severity": visible(row["severity"] or ""),
                         "value": row["metric_value"],
-                        "description": row["description"][:300],
+                        "description": visible(row["description"] or ""),
                     }
                     for row in found.tables.get("alerts", [])
                 ],

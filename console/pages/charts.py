@@ -15,6 +15,7 @@ from bokeh.themes import Theme
 from holoviews import streams
 
 from console.url import Span
+from lakehouse.texts import label
 
 hv.extension("bokeh")
 # A few hundred bars: WebGL would only cost a context for each chart.
@@ -25,12 +26,18 @@ STEPS: tuple[tuple[timedelta, str, timedelta], ...] = (
     (timedelta(hours=2), "MINUTE", timedelta(minutes=1)),
     (timedelta(hours=26), "MINUTE", timedelta(minutes=10)),
     (timedelta(days=15), "HOUR", timedelta(hours=1)),
+    (timedelta(days=800), "DAY", timedelta(days=1)),
+    (timedelta(days=7320), "WEEK", timedelta(days=7)),
 )
-LONGEST_STEP = ("DAY", timedelta(days=1))
+LONGEST_STEP = ("MONTH", timedelta(days=30))
+
+LABEL_LETTERS = 24
+"""Of a name beside its bar: more would leave the bars no room."""
 
 
 def step_of(span: Span) -> tuple[str, timedelta]:
-    """DATE_TRUNC's unit for a range, and the width of a bar: at most 160 bars up to fifteen days, then days."""
+    """DATE_TRUNC's unit for a range, and the width of a bar: at most 160 bars up to 26 hours, then
+    an hour, a day, a week or a month, so that three centuries still are a few thousand."""
     length = span[1] - span[0]
     for limit, unit, width in STEPS:
         if length <= limit:
@@ -77,6 +84,16 @@ class Ranking:
     rows: Sequence[tuple[str, float, str, bool]]
     unit: str
 
+    def labels(self) -> dict[str, str]:
+        """What stands at each bar, to its name: short enough for the axis, and no two alike."""
+        found: dict[str, str] = {}
+        for name, *_ in self.rows:
+            words, number = label(name, LABEL_LETTERS), 2
+            while words in found:
+                words, number = f"{label(name, LABEL_LETTERS - 4)} ({number})", number + 1
+            found[words] = name
+        return found
+
 
 class TimeChart:
     """Bars over time that can be brushed: `on_brush` gets the times, or None when the brush is wiped away."""
@@ -111,8 +128,8 @@ class RankingChart:
 
     def _tapped(self, x: object, y: object) -> None:
         """A bar's whole line can be clicked; which coordinate is the name depends on how HoloViews swaps axes."""
-        for name, *_ in self._ranking.rows:
-            if name in (x, y):
+        for words, name in self._ranking.labels().items():
+            if words in (x, y):
                 self._on_tap(name)
                 return
 
@@ -156,13 +173,13 @@ def _draw_ranking(data: Ranking) -> hv.Bars:
     any_chosen = any(chosen for *_, chosen in data.rows)
     frame = pd.DataFrame(
         [
-            (name, value, color, 1.0 if chosen or not any_chosen else 0.35)
-            for name, value, color, chosen in reversed(data.rows)
+            (words, value, color, 1.0 if chosen or not any_chosen else 0.35, label(name, 80))
+            for words, (name, value, color, chosen) in reversed(list(zip(data.labels(), data.rows, strict=True)))
         ],
-        columns=["name", "value", "color", "alpha"],
+        columns=["name", "value", "color", "alpha", "whole"],
     )
-    hover = HoverTool(tooltips=[("", "@name"), (data.unit, "@value{0,0.[00]}")])
-    return hv.Bars(frame, "name", ["value", "color", "alpha"]).opts(
+    hover = HoverTool(tooltips=[("", "@whole"), (data.unit, "@value{0,0.[00]}")])
+    return hv.Bars(frame, "name", ["value", "color", "alpha", "whole"]).opts(
         invert_axes=True,
         color="color",
         alpha="alpha",
@@ -190,12 +207,14 @@ def _tidy(plot: Any, _element: Any) -> None:
         figure.min_border_left = 48
 
 
-def _tidy_ranking(plot: Any, _element: Any) -> None:
+def _tidy_ranking(plot: Any, element: Any) -> None:
     figure = plot.state
     figure.ygrid.grid_line_color = None
     figure.xaxis[0].formatter = NumeralTickFormatter(format="0[.]0a")
     figure.xaxis[0].ticker.desired_num_ticks = 4
-    figure.x_range.start = 0
+    # Bars stand on zero; what falls below it is drawn too.
+    values = [float(value) for value in element.dimension_values("value")]
+    figure.x_range.start = min(0.0, 1.08 * min(values, default=0.0))
 
 
 def _top(data: TimeBars) -> float:

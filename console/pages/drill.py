@@ -16,6 +16,7 @@ from console.feed.pins import Pin, cadence_s
 from console.feed.snapshot import Snapshot
 from console.pages.parts import Parts, iso_ms
 from console.url import Span, View
+from lakehouse.texts import REASON_LETTERS, visible
 
 if TYPE_CHECKING:
     from console.session import Session
@@ -106,12 +107,10 @@ class DrillTab:
         }
         if any(answer is None for answer in got.values()):
             return False
-        failed = [answer.error for answer in got.values() if answer is not None and answer.error]
+        failed: list[str] = [answer.error for answer in got.values() if answer is not None and answer.error]
         if failed:
-            # The last good answers stay; at the next commit it is tried again.
-            self.error = failed[0]
-            for wanted in asked.values():
-                self.session.asker.forget_failed(wanted)
+            # The last good answers stay; the asker tries again by itself, and the next commit is another question.
+            self.error = visible(failed[0], REASON_LETTERS)
             return True
         self.error = None
         tables = {

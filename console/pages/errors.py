@@ -13,6 +13,7 @@ from console.pages.charts import Ranking, RankingChart, TimeBars, TimeChart, ste
 from console.pages.drill import DrillTab, Found, rebinned, toggled
 from console.pages.parts import Parts, error_row, iso_ms
 from console.url import SEVERITIES, Span, View
+from lakehouse.texts import label
 
 SERVICES_SHOWN = 15
 
@@ -66,7 +67,7 @@ class ErrorsTab(DrillTab):
                 "name": "service",
                 "kind": "plain",
                 "values": [
-                    [service, exactly(int(by_service.get(service, 0))), service in view.services]
+                    [service, exactly(int(by_service.get(service, 0))), service in view.services, label(service, 40)]
                     for service in sorted({*list(by_service)[:SERVICES_SHOWN], *view.services})
                 ],
             },

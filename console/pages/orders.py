@@ -13,6 +13,7 @@ from console.pages.charts import Ranking, RankingChart, TimeBars, TimeChart, ste
 from console.pages.drill import DrillTab, Found, rebinned, toggled
 from console.pages.parts import Parts, iso_ms, money, order_row
 from console.url import STATUSES, Span, View
+from lakehouse.texts import label
 
 PRODUCTS_SHOWN = 12
 
@@ -62,7 +63,7 @@ class OrdersTab(DrillTab):
             "facet.product": {
                 "name": "product",
                 "kind": "plain",
-                "values": [[product, "", True] for product in view.products],
+                "values": [[product, "", True, label(product, 40)] for product in view.products],
             },
             "list.order_rows": {
                 "rows": [order_row(row, currency) | {"price": money(row["price"], currency)} for row in rows],

@@ -1,4 +1,7 @@
-"""The parts that a message to the browser is made of: plain dicts, keyed by the place they fill."""
+"""The parts that a message to the browser is made of: plain dicts, keyed by the place they fill.
+
+Text of others goes through `visible`; only what is compared or linked stays as it is: keys and filter values.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 from console.feed.incidents import Incident
-from console.feed.tiles import exactly
-from console.url import moment_text
+from console.feed.tiles import exactly, with_currency
+from console.url import View
+from lakehouse.texts import visible
 
 type Parts = dict[str, Any]
 
@@ -26,7 +30,7 @@ def newest(rows: Iterable[Mapping[str, Any]], name: str = "produced_at") -> str 
 def money(amount: Decimal, currency: str) -> str:
     """All digits, at least two decimals."""
     places = max(2, -int(amount.normalize().as_tuple().exponent))
-    return f"{currency}{exactly(amount.quantize(Decimal(1).scaleb(-places)))}"
+    return with_currency(currency, exactly(amount.quantize(Decimal(1).scaleb(-places))))
 
 
 def order_row(row: Mapping[str, Any], currency: str) -> Parts:
@@ -34,12 +38,12 @@ def order_row(row: Mapping[str, Any], currency: str) -> Parts:
         "key": row["event_key"],
         "at": iso_ms(row["order_ts"]),
         "produced_at": iso_ms(row["produced_at"]),
-        "order": row["order_id"],
-        "user": row["user_id"],
-        "product": row["product_id"],
+        "order": visible(row["order_id"]),
+        "user": visible(row["user_id"]),
+        "product": visible(row["product_id"]),
         "quantity": row["quantity"],
         "total": money(row["order_total"], currency),
-        "status": row["status"],
+        "status": visible(row["status"]),
     }
 
 
@@ -48,10 +52,10 @@ def error_row(row: Mapping[str, Any]) -> Parts:
         "key": row["event_key"],
         "at": iso_ms(row["error_ts"]),
         "produced_at": iso_ms(row["produced_at"]),
-        "error": row["error_id"],
-        "service": row["service_name"],
-        "severity": row["severity"],
-        "message": row["error_message"][:300],
+        "error": visible(row["error_id"]),
+        "service": visible(row["service_name"]),
+        "severity": visible(row["severity"]),
+        "message": visible(row["error_message"]),
     }
 
 
@@ -60,10 +64,10 @@ def incident_row(incident: Incident) -> Parts:
         "key": incident.incident_id,
         "produced_at": iso_ms(incident.touched_at),
         "state": incident.state,
-        "severity": incident.severity,
-        "service": incident.service_name,
-        "rule": incident.rule,
-        "description": incident.description[:300],
+        "severity": visible(incident.severity),
+        "service": visible(incident.service_name),
+        "rule": visible(incident.rule),
+        "description": visible(incident.description),
         "firings": incident.firings,
         "starts_at": iso_ms(incident.starts_at),
         "newest_at": iso_ms(incident.newest_at),
@@ -72,6 +76,6 @@ def incident_row(incident: Incident) -> Parts:
     }
 
 
-def link(since: datetime, until: datetime) -> str:
-    """The absolute range as URL parameters."""
-    return f"from={moment_text(since)}&to={moment_text(until)}"
+def link(view: View) -> str:
+    """The address of a view within the page. Every link made from data goes this way, so that the data stays data."""
+    return f"?{view.query()}"

@@ -120,9 +120,9 @@ window.tillwatch = (() => {
   function paintSpark(element, key, tip) {
     const values = [...((held[`spark.${key}`] || {}).values || []), tip]
     const known = values.filter((value) => value !== null && value !== undefined)
-    const top = Math.max(...known, 0) || 1
+    const low = Math.min(...known, 0), high = (Math.max(...known, 0) - low) || 1
     const x = (index) => (index * 120 / Math.max(1, values.length - 1)).toFixed(1)
-    const y = (value) => (26 - 24 * value / top).toFixed(1)
+    const y = (value) => (26 - 24 * (value - low) / high).toFixed(1)
     let path = "", pen = false
     values.slice(0, -1).forEach((value, index) => {
       if (value === null) { pen = false; return }
@@ -222,9 +222,9 @@ window.tillwatch = (() => {
     const facet = held[`facet.${name}`]
     const place = $(`[data-facet="${name}"]`)
     const chosen = facet.values.some(([, , is]) => is)
-    place.replaceChildren(...(facet.values.length ? [make("span", {class: "quiet"}, `${name} `)] : []), ...facet.values.map(([value, count, is]) =>
+    place.replaceChildren(...(facet.values.length ? [make("span", {class: "quiet"}, `${name} `)] : []), ...facet.values.map(([value, count, is, words = value]) =>
       make("button", {type: "button", class: `chip ${facet.kind === "plain" ? "" : `badge ${facet.kind}-${value.toLowerCase()}`}`,
-        "aria-pressed": String(is), "data-toggle": name, "data-value": value}, value, count ? make("small", {}, count) : (is ? " ✕" : null))),
+        "aria-pressed": String(is), "data-toggle": name, "data-value": value}, words, count ? make("small", {}, count) : (is ? " ✕" : null))),
       ...(chosen ? [make("button", {type: "button", class: "chip", "data-clear": name}, "all")] : []))
   }
   function paintDrill(tab) {
@@ -287,7 +287,8 @@ window.tillwatch = (() => {
     const silent = (performance.now() - heard) / 1000
     let state = "ok", why = ""
     const failed = Object.entries(head.failed || {})
-    if (lostAt !== null) { state = "stale"; why = "the connection to the console is lost; trying again" }
+    if (reach.words) { state = "stale"; why = reach.words }
+    else if (lostAt !== null) { state = "stale"; why = "the connection to the console is lost; trying again" }
     else if (silent > SILENT_S) { state = "stale"; why = `no word from the console for ${lasting(silent)}; reconnecting` }
     else if (head.error) { state = "stale"; why = head.error }
     else if (fed !== null && fed > STALE_S) { state = "stale"; why = "ingest is down or cannot read: it has published nothing for three heartbeats" }
@@ -299,18 +300,7 @@ window.tillwatch = (() => {
     setText($("#health"), why || (fed === null ? "" : every ? `all feeds ok, this tab is renewed every ${every}` : "all feeds ok"))
     setAttribute(document.body, "data-health", state)
     document.body.style.setProperty("--stale-for", `"stale, ${age === null ? "no data" : lasting(age)}"`)
-    if (silent > 2 * SILENT_S || (lostAt !== null && performance.now() - lostAt > 4000)) revive()
-  }
-  // The console was restarted and knows this page no more: load it again once it answers.
-  let reviving = false
-  async function revive() {
-    if (reviving) return
-    reviving = true
-    try {
-      const answer = await fetch("liveness", {cache: "no-store"})
-      if (answer.ok) location.reload()
-    } catch { /* still down */ }
-    setTimeout(() => { reviving = false }, 2000)
+    if (!reach.opened || silent > 2 * SILENT_S || (lostAt !== null && performance.now() - lostAt > 4000)) reach.look(silent)
   }
 
   // ---- what the viewer chose
@@ -502,6 +492,7 @@ window.tillwatch = (() => {
   }
   function take(text) {
     const message = JSON.parse(text)
+    if (number) reach.heard()
     heard = performance.now()
     lostAt = null
     const now = Date.now() - Date.parse(message.now)
@@ -528,6 +519,8 @@ window.tillwatch = (() => {
     listen()
     paintZone()
     take($("#first").textContent)
+    // It was told; what is copied from here on was not too long.
+    if (parameters().has("cut")) { const next = parameters(); next.delete("cut"); history.replaceState({}, "", `?${next}`) }
     setInterval(tickAge, 500)
   }
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from html import escape
 from typing import Any
 
-from embedded.sandbox.shown import shown
+from embedded.sandbox.shown import escape, shown
 from embedded.sandbox.store import SLACK_FAULTS, SMTP_FAULTS, Fault
 
 SHOWN = 100
@@ -31,6 +30,8 @@ _FRAME = """<!doctype html>
 body {{ margin: 0; padding: 16px 24px; background: var(--back); color: var(--text);
   font: 15px/1.45 system-ui, sans-serif; }}
 h1 {{ font-size: 20px; margin: 0; }} h2 {{ font-size: 16px; margin: 16px 0 8px; }}
+body {{ overflow-wrap: anywhere; }} summary, .text, .soft {{ unicode-bidi: isolate; }}
+.columns > section {{ min-width: 0; }}
 p {{ margin: 4px 0; }} a {{ color: var(--link); }} .soft {{ color: var(--soft); font-size: 13px; }}
 .columns {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 0 24px; }}
 article {{ background: var(--card); border: 1px solid var(--line); border-radius: 8px;

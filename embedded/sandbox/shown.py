@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from html import escape, unescape
+from html import escape as escape_html
+from html import unescape
 from typing import Any
+
+from lakehouse.texts import visible
+
+LETTERS = 12_000
+"""Of one text, which is drawn whole where a message has a size that anybody sends."""
 
 _MARKS = {"*": "strong", "_": "em", "~": "s", "`": "code"}
 _PAIR = re.compile(r"(?<![\w*_~`])([*_~`])(?=\S)([^\n]*?\S)\1(?![\w*_~`])")
@@ -16,6 +22,11 @@ _QUOTE = re.compile(r"^&gt; ?(.*)$", re.MULTILINE)
 _EMOJI = re.compile(r":([a-z0-9_+'-]+):")
 _ANGLES = re.compile(r"<([^<>\n]+)>")
 _ADDRESS = re.compile(r"https?://[^\s<>|]+")
+
+
+def escape(text: str) -> str:
+    """Text of others as HTML that shows it, and what it holds unseen too."""
+    return escape_html(visible(text.replace("\r\n", "\n"), LETTERS))
 
 
 def shown(message: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter
 
-from tests.fake_dremio import FakeDremio, a_shop
+from tests.fake_dremio import LONG, ODD, TURNED, FakeDremio, a_shop
 
 DREMIO = FakeDremio()
 HISTORY = datetime(1997, 3, 1, tzinfo=UTC)
@@ -43,3 +43,27 @@ def heartbeat() -> None:
 @ROUTER.post("/fake/down")
 def down(is_down: bool) -> None:
     DREMIO.down = is_down
+
+
+@ROUTER.post("/fake/hostile")
+def hostile() -> None:
+    """Rows whose every text is one word of 6,000 letters or turns what follows around, and an order below zero."""
+    at = datetime.now(UTC)
+    for text in (LONG, TURNED, ODD):
+        DREMIO.order(at, "5000.00", order_id=text, user_id=text, product_id=text)
+        DREMIO.error(at, "FATAL", text, error_message=text, error_id=text)
+        DREMIO.alert(at, f"{len(text):08x}-0000-0000-0000-000000000000", service=text, description=text, rule=text)
+    DREMIO.order(at - timedelta(minutes=2), "-70000.00", product_id=TURNED)
+    DREMIO.publish(datetime.now(UTC))
+
+
+@ROUTER.delete("/fake/hostile")
+def peace() -> None:
+    """Take those rows away."""
+    for table, column in (
+        ("orders_processed", "product_id"),
+        ("errors_processed", "service_name"),
+        ("alerts", "service_name"),
+    ):
+        DREMIO.delete(table, column, (LONG, TURNED, ODD))
+    DREMIO.publish(datetime.now(UTC))
