@@ -28,7 +28,8 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # a SafeLoader
     except yaml.YAMLError as error:
-        raise NotYaml(" ".join(str(error).split())) from None
+        what = "it is not YAML: " if isinstance(error, yaml.MarkedYAMLError) else ""
+        raise NotYaml(what + " ".join(str(error).split())) from None
     except RecursionError:
         raise NotYaml("its values are nested too deep") from None
     except Exception as error:

@@ -140,7 +140,7 @@ def test_below_by_service_is_refused_since_a_silent_service_has_no_rows(tmp_path
         ("rules: []\nroutes: []", "must hold one list under `rules:`"),
         ("rules: [fatal]", "rule 1 has the value 'fatal'; expected `key: value` lines"),
         ("rules:\n  - {kind: event}", "rule 1 lacks the key 'name'; add it"),
-        ("rules: [", "are not YAML"),
+        ("rules: [", "it is not YAML"),
         ("rules:\n  - {name: a, name: b}", "key 'name' stands twice in the mapping at line 2"),
     ],
 )
