@@ -165,27 +165,27 @@ def show() -> None:
     except UserError as error:
         st.error(str(error))
         return
-    st.fragment(page, run_every=refresh)(settings, max_age)
+    st.fragment(page, run_every=refresh)(settings, max_age, refresh.total_seconds())
 
 
-def page(settings: ConsoleSettings, max_age: timedelta) -> None:
+def page(settings: ConsoleSettings, max_age: timedelta, refresh_s: float) -> None:
     """What changes. A failure to draw is one sentence; the next turn tries again."""
     try:
         snapshot = feed().snapshot()
         limits = Limits(settings.error_rate_watch, settings.error_rate_bad)
         parts = overview_parts(snapshot, settings.currency, limits, max_age)
-        draw(snapshot, parts, settings.currency, viewers_zone())
+        draw(snapshot, parts, settings.currency, viewers_zone(), refresh_s)
     except Exception as error:
         logger.exception("the page could not be drawn")
         st.error(f"This page could not be drawn ({type(error).__name__}); see its log. It tries again by itself.")
 
 
-def draw(snapshot: Snapshot, parts: Mapping[str, Parts], currency: str, zone: tzinfo) -> None:
+def draw(snapshot: Snapshot, parts: Mapping[str, Parts], currency: str, zone: tzinfo, refresh_s: float) -> None:
     age = snapshot.age_s(now_utc())
     words, health = freshness(snapshot, age)
     late = health == "stale"
     st.markdown("#### tillwatch")
-    st.html(status_line(snapshot, age, words, zone, LiteSettings.load().refresh_s))
+    st.html(status_line(snapshot, age, words, zone, refresh_s))
     if health in ("stale", "late"):
         st.warning(sentence(words) + ("" if age is None else " What you see is the last good data."))
     if snapshot.as_of is None:

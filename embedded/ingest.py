@@ -384,7 +384,7 @@ class Ingest:
             self._counts_since = measured
             self._spans.clear()
             self._clock_ahead.clear()
-        events = sum(counts.values())
+        events = sum(count for (_, outcome), count in counts.items() if outcome in ("good", "bad", "duplicate"))
         self._rate.append((begun_at, events))
         if events:
             phases = {

@@ -139,8 +139,8 @@ def replay_file(
     anchor: Annotated[
         str | None,
         typer.Option(
-            help="End of that span (ISO 8601). Without it: now at the first replay of that file onto that span, and "
-            "the same moment at each later one, as the event log remembers. Kafka does not, so there it must be given."
+            help="End of that span (ISO 8601). Without it: that of the first replay of that file onto that span, now "
+            "if this is the first; the event log remembers. Kafka does not, so there it must be given."
         ),
     ] = None,
     rate: Annotated[float | None, typer.Option(help="Lines a second; else as fast as it goes.", min=0.01)] = None,
@@ -182,10 +182,12 @@ def replay_file(
         typer.echo(sentence)
     timed = _timed(lines, span, end, now, where)
     with _opened(where) as target:
-        if span is not None and anchor is None and isinstance(target, EventLogSink):
+        if span is not None and isinstance(target, EventLogSink):
             # Remembered only now, when nothing keeps the lines from being sent; the first replay's moment stays.
-            end = _time("--anchor", target.remember(_replay_name(lines, span), end.isoformat()))
-            timed = _timed(lines, span, end, now, where)
+            first = _time("--anchor", target.remember(_replay_name(lines, span), end.isoformat()))
+            if anchor is None:
+                end = first
+                timed = _timed(lines, span, end, now, where)
         sent = replay(timed, target, clock, Stop.on_signals(), rate)
     onto = f", times ending at {iso(end.timestamp())} (--anchor)" if span is not None else ""
     typer.echo(f"{sent:,} of {len(lines.times):,} lines of {file}{onto}")

@@ -165,7 +165,7 @@ class Columns:
                 if len(row) > 2 and line.count(self._layout.delimiter) >= len(row) - 1:
                     raise UserError(
                         f"{self._file}, line {number}: a quote runs on to line {number + after} and takes that whole "
-                        "line into a cell; close it. Nothing was sent."
+                        "line into a cell; close it, or take the line breaks out of that cell. Nothing was sent."
                     )
 
     def _words(self, text: str) -> Iterator[tuple[int, list[str]]]:

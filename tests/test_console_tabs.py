@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from console.pages.parts import iso_ms
 from console.running import Running
 from console.session import Session
+from console.url import parse
 from tests.fake_dremio import FakeDremio
 from tests.test_console_session import NOON, a_console, a_document
 
@@ -111,3 +113,31 @@ def test_a_link_to_an_incident_that_is_not_kept_says_so(console: Running) -> Non
     behind = Opened(console, f"tab=alerts&incident={INCIDENT[:-1]}9").parts(elsewhere)["behind"]
     assert "or the link is wrong" in behind["elsewhere"]["words"]
     assert behind["elsewhere"]["range"] is None
+
+
+def test_an_incident_of_a_clock_ahead_is_listed_and_opens(console: Running) -> None:
+    at = NOON + timedelta(hours=26)
+    ahead = INCIDENT[:-1] + "a"
+    the_fake(console).alert(at, ahead, service="ahead", received_at=NOON, ingested_at=NOON)
+    page = Opened(console, f"tab=alerts&range=7d&incident={ahead}")
+    parts = page.parts(lambda parts: parts["behind"]["shown"] and parts["list.behind_alerts"]["rows"])
+    assert ahead in [row["key"] for row in parts["list.incident_rows"]["rows"]]
+    errors, notices = parse(parts["behind"]["errors_link"])
+    assert notices == []
+    assert errors.span is not None
+    assert errors.span[0] < at < errors.span[1]
+
+
+def test_a_refusal_goes_with_the_choice_that_caused_it(console: Running) -> None:
+    page = Opened(console, "tab=orders&range=1h")
+    page.parts()
+    the_fake(console).broken = {"order_rows"}
+    try:
+        page.session.view = replace(page.session.view, statuses=("CANCELLED",))
+        assert page.parts(lambda parts: parts["drill.orders"]["error"])
+    finally:
+        the_fake(console).broken = set()
+    page.session.view = replace(page.session.view, statuses=())
+    parts = page.parts()
+    assert parts["drill.orders"]["error"] is None
+    assert parts["head"]["failed"] == {}

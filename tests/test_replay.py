@@ -54,6 +54,16 @@ def orders(events: list[Event]) -> list[Order]:
     return [event for event in events if isinstance(event, Order)]
 
 
+def in_the_log(data_dir: Path) -> Counter[tuple[str, datetime]]:
+    """How often each order was sent, by key and time."""
+    with EventLog(data_dir / "events.db") as log:
+        return Counter(
+            (event.event_key, event.order_ts)
+            for record in log.read(ORDERS_TOPIC, 0, 20_000)
+            if isinstance(event := decode(ORDERS_TOPIC, record.value, record.received_at, None), Order)
+        )
+
+
 def file(tmp_path: Path, text: str, name: str = "orders.csv") -> Path:
     path = tmp_path / name
     path.write_bytes(text.encode())
@@ -439,6 +449,20 @@ def test_what_would_be_rejected_as_too_old_or_yet_to_come_is_refused(
     lines.rebased(timedelta(hours=1), NOW).refuse_future(NOW)
 
 
+def test_the_anchor_of_a_first_replay_is_kept_for_the_next_one_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILLWATCH_DATA_DIR", str(tmp_path / "shop"))
+    anchor = datetime.fromtimestamp(SystemClock().now() - 600, UTC).replace(microsecond=0)
+    said = []
+    for more in (["--anchor", anchor.isoformat()], []):
+        done = CliRunner().invoke(app, ["replay", str(file(tmp_path, CSV)), "--rebase-to-now", "1h", *more])
+        assert done.exit_code == 0, done.output
+        said.append(done.output.splitlines()[-1])
+    assert said[0] == said[1]
+    assert set(in_the_log(tmp_path / "shop").values()) == {2}
+
+
 def test_lines_go_out_at_the_rate_asked_for_in_small_batches() -> None:
     basket, clock = Basket(), FakeClock()
     began = clock.at
@@ -474,13 +498,8 @@ def test_the_command_fills_the_event_log_and_a_wrong_file_leaves_it_empty(
     long_ago = run(app, ["replay", str(SAMPLE), "--format", "cdnow", "--rebase-to-now", "1h"])
     assert isinstance(long_ago.exception, UserError)
     assert "with --anchor where an earlier replay's moment is too long ago" in str(long_ago.exception)
-    with EventLog(tmp_path / "shop" / "events.db") as log:
-        assert log.bounds(ORDERS_TOPIC) == (0, 2 * 6_919)
-        events = Counter(
-            (event.event_key, event.order_ts)
-            for record in log.read(ORDERS_TOPIC, 0, 20_000)
-            if isinstance(event := decode(ORDERS_TOPIC, record.value, record.received_at, None), Order)
-        )
+    events = in_the_log(tmp_path / "shop")
+    assert events.total() == 2 * 6_919
     assert set(events.values()) == {2}  # the same key and the same time: each is stored once
 
 

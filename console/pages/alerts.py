@@ -8,7 +8,7 @@ from typing import Any
 from console.feed.asker import Want, want
 from console.feed.incidents import incidents_of
 from console.feed.pins import Pin
-from console.feed.questions import INCIDENT_SPAN, INCIDENTS_SHOWN
+from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
 from console.feed.tiles import exactly
 from console.pages.drill import DrillTab, Found
 from console.pages.parts import Parts, error_row, incident_row, iso_ms, link
@@ -30,12 +30,13 @@ class AlertsTab(DrillTab):
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         since = span[0] if view.span else min(span[0], span[1] - INCIDENT_SPAN)
-        # An alert of the newest minute may bear a time past as_of: the moment judged.
-        until = span[1] if view.span else span[1] + timedelta(minutes=5)
+        # A row may bear a time past as_of: the moment judged, or that of a clock that is ahead.
+        until = span[1] if view.span else span[1] + ANY_AHEAD
         asked = {"incidents": want("incidents", pin.commit, since=since, until=until, most=INCIDENTS_SHOWN)}
         chosen = self._chosen(view)
         if chosen is not None:
-            begin, end = chosen["starts_at"] - AROUND, (chosen["resolved_at"] or pin.as_of) + AROUND
+            moments = (chosen["newest_at"], chosen["resolved_at"])
+            begin, end = _around(chosen["starts_at"], *moments, None if chosen["resolved_at"] else pin.as_of)
             ranges: dict[str, Any] = {"since": begin, "until": end, "most": ROWS_BEHIND}
             asked["alerts"] = want("incident_alerts", pin.commit, incident_id=chosen["incident_id"], **ranges)
             if chosen["service_name"] and chosen["severity"]:
@@ -52,7 +53,7 @@ class AlertsTab(DrillTab):
                 pin.commit,
                 incident_id=view.incident,
                 since=EVER,
-                until=pin.as_of + INCIDENT_SPAN,
+                until=pin.as_of + ANY_AHEAD,
                 most=ROWS_BEHIND,
             )
         return asked
@@ -84,14 +85,14 @@ class AlertsTab(DrillTab):
         }
         chosen = next((one for one in found_incidents if one.incident_id == found.view.incident), None)
         if chosen is not None:
-            end = chosen.resolved_at or found.pin.as_of
+            until = chosen.resolved_at or found.pin.as_of
             parts["behind"] = {
                 "shown": True,
                 "incident": incident_row(chosen),
                 "errors_link": link(
                     View(
                         tab="errors",
-                        span=(chosen.starts_at - AROUND, end + AROUND),
+                        span=_around(chosen.starts_at, chosen.newest_at, until),
                         services=(chosen.service_name,) if chosen.service_name else (),
                     )
                 ),
@@ -134,8 +135,13 @@ def _elsewhere(found: Found) -> Parts | None:
             "or the link is wrong.",
             "range": None,
         }
-    moments = [row["alert_timestamp"] for row in rows]
     return {
         "words": "The incident of this link is not among those of the range shown.",
-        "range": [iso_ms(min(moments) - AROUND), iso_ms(max(moments) + AROUND)],
+        "range": [iso_ms(moment) for moment in _around(*(row["alert_timestamp"] for row in rows))],
     }
+
+
+def _around(*moments: datetime | None) -> Span:
+    """The range that holds these moments, in any order: an event's own time may lie ahead of the data's."""
+    known = [moment for moment in moments if moment is not None]
+    return min(known) - AROUND, max(known) + AROUND

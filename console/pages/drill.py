@@ -101,6 +101,7 @@ class DrillTab:
         # What a tab wants may hang on what it found: an incident's rows on the incident.
         asked = self.wants(view, pin, span, inner)
         if self.found is not None and self.found.asked == asked and self.found.view == view:
+            self.error = None  # of what was asked since, and is no longer wanted
             return True
         got: dict[str, Got | None] = {
             name: self.session.asker.get(wanted, self.session) for name, wanted in asked.items()

@@ -319,7 +319,11 @@ window.tillwatch = (() => {
     const tab = view.tab || "overview"
     const turned = setZone(view.zone === "utc")
     document.body.dataset.tab = tab
-    for (const link of document.querySelectorAll("nav a")) setAttribute(link, "aria-current", link.dataset.tab === tab ? "page" : null)
+    for (const link of document.querySelectorAll("nav a")) {
+      setAttribute(link, "aria-current", link.dataset.tab === tab ? "page" : null)
+      // Opened in a tab of the browser, a tab keeps what was chosen too.
+      setAttribute(link, "href", `?${onTab(parameters(), link.dataset.tab)}`)
+    }
     for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== tab
     if (view.theme) document.documentElement.dataset.theme = view.theme
     const range = $("#range")
@@ -377,6 +381,11 @@ window.tillwatch = (() => {
       for (const one of values.includes(value) ? values.filter((other) => other !== value) : [...values, value]) next.append(name, one)
     })
   }
+  function onTab(query, tab) {
+    if (tab === "overview") query.delete("tab")
+    else query.set("tab", tab)
+    return query
+  }
   function showSpan(since, until) {
     draft = null
     choose((next) => {
@@ -402,10 +411,7 @@ window.tillwatch = (() => {
       if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
         event.preventDefault()
         if (link.dataset.tab !== undefined) {
-          choose((next) => {
-            if (link.dataset.tab === "overview") next.delete("tab")
-            else next.set("tab", link.dataset.tab)
-          })
+          choose((next) => onTab(next, link.dataset.tab))
         } else {
           const target = new URLSearchParams(link.getAttribute("href").replace(/^\?/, ""))
           for (const name of ["theme", "zone"]) if (parameters().has(name)) target.set(name, parameters().get(name))
@@ -462,7 +468,7 @@ window.tillwatch = (() => {
       if (utc) next.delete("zone")
       else next.set("zone", "utc")
     }))
-    window.addEventListener("popstate", () => go(location.search))
+    window.addEventListener("popstate", () => { draft = null; go(location.search) })
     document.addEventListener("visibilitychange", () => tell({visible: !document.hidden}))
   }
   function redrawAxes() {
