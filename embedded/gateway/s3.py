@@ -39,7 +39,7 @@ class S3:
     """Reads objects of any bucket, path-style, with AWS signature version 4. Any thread may call any method.
 
     Every method raises FileNotFoundError for an object (or bucket) that is not there, OSError when S3 refuses, and
-    Refusal (UNAVAILABLE) when it does not answer within TIMEOUT_S.
+    Refusal when it does not answer within TIMEOUT_S (UNAVAILABLE) or refuses the key (INTERNAL).
     """
 
     def __init__(self, settings: S3Settings) -> None:
@@ -117,7 +117,12 @@ class S3:
             case 404:
                 raise FileNotFoundError(f"S3 at {self._endpoint} has no {location} ({reason})")
             case 401 | 403:
-                raise OSError(f"S3 at {self._endpoint} refuses key '{self._access_key}' ({reason}): check section s3")
+                # Whoever runs the gateway has to hear of it, and no client learns a path by it.
+                raise Refusal(
+                    Kind.INTERNAL,
+                    f"DATA_READ ERROR: S3 at {self._endpoint} refuses key '{self._access_key}' ({reason}): "
+                    "check section s3",
+                )
             case 429 | 500 | 502 | 503 | 504:
                 raise unavailable(f"S3 at {self._endpoint} answers {reason}")
         raise OSError(f"S3 at {self._endpoint} answers {reason} to {method} {location}")
