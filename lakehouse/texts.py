@@ -8,6 +8,8 @@ REASON_LETTERS = 600
 """Of a server's reason, which may quote a whole statement."""
 
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+# Letters by their category, which nevertheless look like nothing.
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 _JOINERS = "\u200c\u200d"
 _KEPT = "\n\t"
 
@@ -32,12 +34,17 @@ def label(text: str, most: int) -> str:
     return visible(" ".join(text[: 4 * most].split()), most)
 
 
+def is_hidden(letter: str) -> bool:
+    """Whether a character acts or stands there unseen; so do line breaks, tabs and the joiners of scripts and emoji."""
+    return unicodedata.category(letter) in _HIDDEN or letter in _BLANK
+
+
 def _is_seen(letter: str, before: str) -> bool:
     if letter in _KEPT:
         return True
     if letter in _JOINERS:
         return not before.isascii()
-    return unicodedata.category(letter) not in _HIDDEN
+    return not is_hidden(letter)
 
 
 def _escape(letter: str) -> str:

@@ -221,9 +221,9 @@ class Daemon:
     def _failing_but(self, name: str) -> list[str]:
         """A sentence for each other channel that fails, for the messages of this one."""
         return [
-            f"Not told on {other}: {sender.access}"
+            self._redact(f"Not told on {other}: {sender.trouble}")
             for other, sender in self.senders.items()
-            if other != name and sender.failing
+            if other != name and sender.trouble
         ]
 
     def refresh_metrics(self) -> None:

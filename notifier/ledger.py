@@ -129,7 +129,8 @@ class Ledger:
                 sa.or_(d.c.not_before_ms <= now_ms, d.c.not_before_ms > now_ms + horizon_ms),
                 ~blocked,
             )
-            .order_by(d.c.kind != Kind.FIRST, d.c.planned_ms, d.c.sequence)
+            # What failed often waits behind what was not tried yet: a bad destination must not starve a good one.
+            .order_by(d.c.kind != Kind.FIRST, d.c.attempts, d.c.planned_ms, d.c.sequence)
             .limit(1)
         )
         with self._read() as db:

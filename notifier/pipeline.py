@@ -57,6 +57,7 @@ class Sender:
         self.failing: dict[str, str] = {}
         """Why, for each destination whose newest attempt failed."""
         self._access: str | None = "not asked yet"
+        self._refused: str | None = None
         self._failing_others = failing_others
         self._ledger = ledger
         self._metrics = metrics
@@ -74,6 +75,11 @@ class Sender:
     def access(self) -> str | None:
         """What is wrong: with one of the destinations, else with the channel."""
         return next(iter(self.failing.values()), self._access)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nobody is told by it, where that is known: a message failed, or the other side does not let us in."""
+        return next(iter(self.failing.values()), self._refused)
 
     def wake(self) -> None:
         self._wake.set()
@@ -156,8 +162,9 @@ class Sender:
                 logger.exception("%.12s to %s: unexpected error", key, self.channel.name)
                 outcome = Unknown(f"Unexpected error: {line(str(error), 200)}.")
         seconds = self._monotonic() - started
-        self._keep_trying(lambda: self._record(delivery, ingested_at, outcome))
-        self._note_outcome(delivery.destination, outcome)
+        gave_up = isinstance(outcome, Retry) and self._clock() - (delivery.first_attempt_ms or now) > self._give_up_ms
+        self._keep_trying(lambda: self._record(delivery, ingested_at, outcome, gave_up))
+        self._note_outcome(delivery.destination, outcome, gave_up)
         word = type(outcome).__name__.lower()
         detail = "" if isinstance(outcome, Sent) else f": {outcome.error}"
         level = logging.ERROR if isinstance(outcome, Dead) else logging.INFO
@@ -177,7 +184,7 @@ class Sender:
             failing=self._failing_others(),
         )
 
-    def _record(self, delivery: Delivery, ingested_at: datetime | None, outcome: Outcome) -> None:
+    def _record(self, delivery: Delivery, ingested_at: datetime | None, outcome: Outcome, gave_up: bool) -> None:
         """Write down how an attempt ended."""
         name, key, now = self.channel.name, delivery.delivery_key, self._clock()
         match outcome:
@@ -191,7 +198,7 @@ class Sender:
             case Dead(error):
                 self._dead(delivery, "refused", error, now)
             case Retry(error, after_s):
-                if now - (delivery.first_attempt_ms or now) > self._ms(self._limits.give_up):
+                if gave_up:
                     self._dead(delivery, "gave_up", error, now)
                 else:
                     wait_ms = int(1000 * (self._backoff_s(delivery.attempts) if after_s is None else after_s))
@@ -221,8 +228,9 @@ class Sender:
                 self._note_outcome(delivery.destination, finding)
                 logger.info("%.12s to %s: had been taken", key, name)
             case Absent():
-                if now - since > self._ms(self._limits.give_up):
+                if now - since > self._give_up_ms:
                     self._dead(delivery, "gave_up", delivery.error or "no answer", now)
+                    self._note_outcome(delivery.destination, finding, gave_up=True)
                     return
                 wait_s = self._backoff_s(delivery.attempts) if delivery.attempts > 1 else 0.0
                 self._ledger.retry(key, now + int(wait_s * 1000), delivery.error or "no answer", now)
@@ -267,17 +275,27 @@ class Sender:
             self._metrics.errors.inc()
             logger.exception("%s: the check failed", self.channel.name)
             answer = f"{self.channel.name} could not be checked: {line(str(error), 200)}."
+        else:
+            self._refused = answer
         if answer != self._access:
             logger.log(logging.WARNING if answer else logging.INFO, "%s: %s", self.channel.name, answer or "ready")
         self._note_access(answer)
 
-    def _note_outcome(self, destination: str, outcome: Outcome) -> None:
-        """A destination fails until it takes a message; one that does not exist is dead, not failing."""
+    def _note_outcome(self, destination: str, outcome: Outcome | Absent, gave_up: bool = False) -> None:
+        """A destination fails until it takes a message; one that does not exist is dead, not failing.
+
+        Nor is one that was given up: nothing is sent there that could tell that it is mended, so the check has to.
+        """
         # A new dict each time: other threads look at it.
         others = {name: error for name, error in self.failing.items() if name != destination}
-        self.failing = {destination: outcome.error, **others} if isinstance(outcome, Retry | Unknown) else others
+        if isinstance(outcome, Retry | Unknown) and not gave_up:
+            others = {destination: outcome.error, **others}
+        self.failing = others
         if isinstance(outcome, Sent):
+            self._refused = None
             self._note_access(None)
+        elif gave_up:
+            self._note_access("a message was given up; asking anew")
 
     def _note_access(self, error: str | None) -> None:
         self._access = error
@@ -286,6 +304,10 @@ class Sender:
     def _backoff_s(self, attempts: int) -> float:
         """1 s, doubled with each attempt, at most a minute; full jitter, but never at once."""
         return max(0.2, min(BACKOFF_CAP_S, 2.0 ** min(attempts - 1, 10)) * self._chance())
+
+    @property
+    def _give_up_ms(self) -> int:
+        return self._ms(self._limits.give_up)
 
     @staticmethod
     def _ms(span: timedelta) -> int:

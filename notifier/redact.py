@@ -26,12 +26,21 @@ def redactor(logins: Iterable[tuple[str, str]]) -> Redact:
     forms = {form for user, secret in logins for form in _forms(user, secret)}
     if not forms:
         return str
-    pattern = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
-    return lambda text: pattern.sub(HIDDEN, text)
+    whole = _any_of(forms)
+    # An error may have been cut within a secret.
+    cut = _any_of({form[:end] + "…" for form in forms for end in range(SHORTEST, len(form))})
+    return lambda text: cut.sub(f"{HIDDEN}…", whole.sub(HIDDEN, text)) if "…" in text else whole.sub(HIDDEN, text)
+
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str]:
+    # Nothing to look for is found nowhere.
+    return re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)) or "(?!)")
 
 
 def _forms(user: str, secret: str) -> set[str]:
-    whole = {part for part in (secret, *secret.splitlines()) if len(part) >= SHORTEST}
+    # Errors are folded onto one line.
+    parts = (secret, " ".join(secret.split()), *secret.splitlines())
+    whole = {part for part in parts if len(part) >= SHORTEST}
     written = {write(part) for part in whole for write in _WRITERS}
     if whole:
         sent = (secret, f"{user}:{secret}", f"\0{user}\0{secret}", f"{user}\0{user}\0{secret}")

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 
+from lakehouse.texts import is_hidden
+
 _BREAK = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 """All that some reader takes for the end of a line."""
 _MANY_BREAKS = re.compile(r"\n\s*\n\s*\n")
-# Controls (a terminal's escapes), bidi controls, zero width, tags. The joiners stay: scripts and emoji need them.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f]"
-)
+# Scripts and emoji need the joiners.
+_KEPT = "\n\t\u200c\u200d"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MENTION = re.compile(r"@(?=(channel|here|everyone)\b)", re.IGNORECASE)
 _EMOJI = re.compile(r":(?=[\w+'-]+:)")
@@ -23,8 +22,9 @@ _EMOJI = re.compile(r":(?=[\w+'-]+:)")
 def plain(text: str, limit: int) -> str:
     """Text that can be read and does nothing: at most `limit` characters, no two blank lines together."""
     # Cut before the work too: ten megabytes are looked at once at most.
-    text = _INVISIBLE.sub(" ", _BREAK.sub("\n", text[: 4 * limit + 4]))
-    return capped(_MANY_BREAKS.sub("\n\n", _SURROGATE.sub("\ufffd", text)).strip(), limit)
+    text = _BREAK.sub("\n", _SURROGATE.sub("\ufffd", text[: 4 * limit + 4]))
+    text = "".join(" " if letter not in _KEPT and is_hidden(letter) else letter for letter in text)
+    return capped(_MANY_BREAKS.sub("\n\n", text).strip(), limit)
 
 
 def line(text: str, limit: int) -> str:

@@ -395,6 +395,10 @@ def test_what_fails_until_give_up_is_dead_and_counted(desk: Desk) -> None:
     desk.run(timedelta(minutes=33))
     assert [(row.state, row.reason) for row in desk.deliveries()] == [(State.DEAD, "gave_up")]
     assert desk.count("dead_total", channel="slack", reason="gave_up") == 1
+    # Nothing is sent there any more that could tell that it is mended: the check tells.
+    desk.now += timedelta(minutes=1)
+    desk.sender._check()
+    assert (desk.sender.access, desk.sender.trouble) == (None, None)
 
 
 def test_what_somebody_can_mend_goes_out_once_it_is_mended(desk: Desk) -> None:
@@ -733,3 +737,30 @@ def test_every_metric_stands_at_zero_from_the_start(desk: Desk) -> None:
         )
     for reason in Muted:
         assert desk.metrics.registry.get_sample_value("tillwatch_notifier_muted_total", {"reason": reason}) == 0.0
+
+
+def test_what_was_not_tried_yet_goes_before_what_failed_often(tmp_path: Path) -> None:
+    channel = Friend(answers=[Retry("550 no such user")] * 5)
+    desk = Desk(tmp_path, channel)
+    for number in range(5):
+        desk.fatal(f"bad-{number}")
+    desk.publish()
+    desk.now += timedelta(minutes=5)
+    channel.answers = [Sent("ts-1")]
+    desk.fatal("good")
+    desk.dremio.publish(desk.now)
+    desk.planner.poll()
+    desk.sender.step()
+    assert [row.incident_id for row in desk.deliveries() if row.state is State.SENT] == ["good"]
+    desk.close()
+
+
+def test_a_channel_that_does_not_let_us_in_is_told_by_the_other_from_the_first_alert_on(tmp_path: Path) -> None:
+    class Closed(Friend):
+        def check(self) -> str | None:
+            return "Slack refuses the token."
+
+    desk = Desk(tmp_path, Closed())
+    desk.sender._check()
+    assert desk.sender.trouble == "Slack refuses the token."
+    desk.close()

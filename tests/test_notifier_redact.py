@@ -41,6 +41,21 @@ def test_each_line_of_a_secret_is_hidden() -> None:
     assert redactor([("", "first-half\nother-half")])("got other-half, and first-half") == "got (hidden), and (hidden)"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("refused: correct horse battery", "refused: (hidden)"),
+        ("refused: correct  horse battery", "refused: (hidden)"),
+        ("refused: correct hor…", "refused: (hidden)…"),
+        ("refused: corr…", "refused: (hidden)…"),
+        ("refused: cor…", "refused: cor…"),
+        ("correctly…", "correctly…"),
+    ],
+)
+def test_a_secret_that_was_folded_or_cut_is_hidden_too(said: str, shown: str) -> None:
+    assert redactor([("", "correct  horse battery")])(said) == shown
+
+
 @pytest.mark.parametrize("answer", [Retry, Unknown, Dead])
 def test_what_a_server_says_is_kept_and_answered_without_the_secret(tmp_path: Path, answer: type[Outcome]) -> None:
     desk = Desk(tmp_path, Friend())
@@ -67,6 +82,8 @@ def test_ready_and_the_log_do_not_show_a_secret(tmp_path: Path, capsys: pytest.C
     daemon.health.ended(f"refused: {SECRET}")
     daemon.senders["slack"].failing = {"C0OPS": f"refused: {SECRET}"}
     assert daemon.readiness() == {"data": "refused: (hidden)", "ledger": None, "slack": "refused: (hidden)"}
+    # What the messages of the other channel say.
+    assert daemon._failing_but("email") == ["Not told on slack: refused: (hidden)"]
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter("%(message)s", redact))
     logger = logging.getLogger("tests.redact")

@@ -27,12 +27,11 @@ from embedded.sandbox.shown import shown
 from embedded.sandbox.store import Store
 from notifier.channels.email import Email
 from notifier.channels.slack import Slack
+from notifier.daemon import Daemon
 from notifier.ledger import Ledger
-from notifier.metrics import Metrics
-from notifier.pipeline import Limits, Sender
-from notifier.planner import Planner
-from notifier.policy import Kind, State, Target, to_ms
+from notifier.policy import Kind, State, from_ms
 from notifier.render import Message, Style, as_email, as_slack, message
+from notifier.settings import NotifierSettings, Route
 from notifier.text import header_text, line, plain
 from tests.fake_dremio import FakeDremio
 from tests.notifier_cast import wait_for
@@ -170,43 +169,35 @@ def tell(path: Path, channels: list[Slack | Email], texts: list[tuple[str, str]]
     for number, (name, text) in enumerate(texts):
         words = f"Fatal error in service: {name} - {text}"
         dremio.alert(NOON, f"inc-{number}", service=name, description=words)
-    metrics = Metrics(channel.name for channel in channels)
-    targets = [Target(channel.name, channel.destinations[0]) for channel in channels]
-    planner = Planner(
-        dremio,
-        ledger,
-        metrics,
-        {"FATAL": targets},
-        max_age=timedelta(hours=1),
-        gather=timedelta(minutes=1),
-        overlap=timedelta(minutes=1),
-        sweep_every=timedelta(minutes=10),
-        keep=timedelta(days=90),
-        clock=lambda: to_ms(NOON),
-    )
-    style = Style("http://localhost:5006/app", ZoneInfo("UTC"))
+    settings = NotifierSettings.load(poll_s=0.5)
+    routes = [Route(name="all", severity=("FATAL",), channels=tuple(channel.name for channel in channels))]
+    daemon = Daemon(settings, timedelta(hours=1), dremio, ledger, channels, routes)
+    style = Style(settings.console_url, ZoneInfo(settings.timezone))
+    dremio.publish(NOON)
+    daemon.start()
     try:
-        dremio.publish(NOON)
-        planner.poll()
-        for channel in channels:
-            sender = Sender(channel, ledger, metrics, style, Limits(), clock=lambda: to_ms(NOON))
-            while sender.step() == 0.0:
-                pass
+        told = len(texts) * len(channels)
+        wait_for(lambda: sum(row.state is State.SENT for row in ledger.deliveries(limit=10_000)) == told, 100)
         rows = ledger.deliveries(limit=10_000)
-        assert {row.state for row in rows} == {State.SENT}
-        return {
-            row.delivery_key: message(
-                ledger.alert(row.alert_id),
+        notes = {}
+        for row in rows:
+            alert = ledger.alert(row.alert_id)
+            note = message(
+                alert,
                 kind=row.kind,
                 delivery_key=row.delivery_key,
                 count=1,
                 total=1,
-                planned_at=NOON,
+                planned_at=from_ms(row.planned_ms),
                 style=style,
             )
-            for row in rows
-        }
+            # Words of the event itself, so that nothing is compared with itself alone.
+            spoken = re.findall(r"[a-z]{4,}", texts[int(alert.incident_id.removeprefix("inc-"))][1][:100])
+            assert all(word in note.body for word in spoken[:-1]), (spoken, note.body)
+            notes[row.delivery_key] = note
+        return notes
     finally:
+        daemon.stop()
         ledger.close()
         dremio.close()
 
@@ -244,6 +235,7 @@ def _raw(head: bytes, name: str) -> str:
     [
         ("   ", "FATAL in a service without a name"),
         ("\u200b\u202e\x00", "FATAL in a service without a name"),
+        ("\u3164\u2800\u115f", "FATAL in a service without a name"),
         ("pay\u2028ments\u0085x", "FATAL in pay ments x"),
         ("n" * 3000, "FATAL in " + "n" * 59 + "…"),
         ("\u202eevil", "FATAL in evil"),

@@ -162,6 +162,7 @@ RICH = {"type": "rich_text", "elements": [{"type": "rich_text_section", "element
         ({"text": "<!channel> :fire:"}, "<mark>!channel</mark> <i>fire</i>"),
         ({"text": "*a* :fire:", "mrkdwn": False}, "*a* <i>fire</i>"),
         ({"text": "x", "blocks": [RICH]}, "*a*"),
+        ({"text": "<|x>"}, "&lt;|x&gt;"),
         (
             {"text": "x", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "*a*"}}]},
             "<strong>a</strong>",

@@ -24,6 +24,7 @@ from lakehouse.texts import label, visible
         ("one\u2028two\u2029three\u0085", "one\\u2028two\\u2029three\\x85"),
         ("👩‍💻 می‌خواهم", "👩‍💻 می‌خواهم"),
         ("ad\u200dmin", "ad\\u200dmin"),
+        ("a\u3164b\u2800", "a\\u3164b\\u2800"),
         ("\U000e0061", "\\U000e0061"),
     ],
 )

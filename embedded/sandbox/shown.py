@@ -85,7 +85,7 @@ def _controls(text: str, between: Any) -> str:
 
 def _angle(inside: str) -> str:
     target, _, label = inside.partition("|")
-    if target[0] in "@#!":
+    if target[:1] in ("@", "#", "!"):
         return f"<mark>{escape(unescape(label or target))}</mark>"
     if _ADDRESS.fullmatch(target) or target.startswith("mailto:"):
         return _link(unescape(target), unescape(label or target))
