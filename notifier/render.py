@@ -137,7 +137,8 @@ def _body(alert: Alert) -> str:
     body = "\n".join(texts)
     name = alert.service_name or ""
     if len(name) > NAME_LIMIT:
-        body = body.replace(name, line(name, NAME_LIMIT))
+        # The first is the name; a message that says it again is the message.
+        body = body.replace(name, line(name, NAME_LIMIT), 1)
     return plain(body, BODY_LIMIT)
 
 
