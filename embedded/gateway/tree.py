@@ -6,7 +6,7 @@ that nothing reaches the engine because nobody thought of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from sqlglot import exp
 
@@ -68,6 +68,9 @@ _SELECT_ARGS = frozenset(
     """expressions from_ joins where group having qualify order limit offset distinct with_ windows hint
     operation_modifiers""".split()  # noqa: SIM905
 )
+_SUBQUERY_ARGS = frozenset({"this", "alias", "with_", "joins", "order", "limit", "offset"})
+_SET_ARGS = frozenset({"this", "expression", "with_", "distinct", "order", "limit", "offset"})
+_VALUES_ARGS = frozenset({"expressions", "alias"})
 
 # How refusals name what people write.
 _CALLED: dict[str, str] = {
@@ -201,17 +204,17 @@ def _table(node: exp.Expr, sql: str) -> None:
     _only(node, _TABLE_ARGS, sql)
 
 
-def _select(node: exp.Expr, sql: str) -> None:
-    _only(node, _SELECT_ARGS, sql)
-
-
 def _only(node: exp.Expr, known: frozenset[str], sql: str) -> None:
     for key, value in node.args.items():
         if value and key not in known:
             raise validation(f"{key.strip('_').upper()} is not supported here", *place(node, sql))
 
 
-_RULES = {
+def _args(known: frozenset[str]) -> Callable[[exp.Expr, str], None]:
+    return lambda node, sql: _only(node, known, sql)
+
+
+_RULES: Mapping[type[exp.Expr], Callable[[exp.Expr, str], None]] = {
     exp.Identifier: _identifier,
     exp.With: _with,
     exp.Join: _join,
@@ -226,7 +229,12 @@ _RULES = {
     exp.DataType: _type,
     exp.Dot: _dot,
     exp.Table: _table,
-    exp.Select: _select,
+    exp.Select: _args(_SELECT_ARGS),
+    exp.Subquery: _args(_SUBQUERY_ARGS),
+    exp.Union: _args(_SET_ARGS),
+    exp.Except: _args(_SET_ARGS),
+    exp.Intersect: _args(_SET_ARGS),
+    exp.Values: _args(_VALUES_ARGS),
 }
 
 
