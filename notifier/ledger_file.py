@@ -133,9 +133,9 @@ class LedgerFile:
             config.attributes["connection"] = db
             try:
                 command.upgrade(config, "head")
-                # An older ledger tells no birth. One that never looked for alerts gets one for its first look.
+                # An older version wrote no birth, and its ledger may never have looked for alerts.
                 born_ms = clock() if held is None or written_ms is None else min(written_ms, clock())
-                db.execute(sa.update(CURSOR).where(CURSOR.c.mute_before_ms.is_(None)).values(born_ms=born_ms))
+                db.execute(sa.update(CURSOR).where(CURSOR.c.born_ms.is_(None)).values(born_ms=born_ms))
             except CommandError:
                 raise UserError(
                     f"The ledger {self._path} was written by another version of tillwatch (revision {held}); "
