@@ -84,7 +84,7 @@ def create_app(daemon: Daemon, token: str = "") -> FastAPI:
 
     @app.get("/-/healthy", response_class=PlainTextResponse)
     def healthy() -> Response:
-        """200 while looks for commits end in time, also when nobody answers."""
+        """200 while looks for commits end or move on in time, also when nobody answers."""
         stalled_s = daemon.health.stalled_s()
         if stalled_s > 0:
             return PlainTextResponse(f"No look for commits has ended for {daemon.health.age_s():.0f} s.\n", 503)

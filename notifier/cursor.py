@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -36,17 +36,20 @@ def something_published(commit: str) -> bool:
     return commit != NOTHING_PUBLISHED
 
 
-def pages_since(reader: Reader, commit: str, since: datetime) -> Iterator[pa.Table]:
-    """Alerts published at or after `since`, as the commit shows them, oldest first; times in ms since the epoch."""
-    return _pages(reader, "alerts_since", commit=commit, since=since)
+def pages_since(reader: Reader, progress: Callable[[], None], commit: str, since: datetime) -> Iterator[pa.Table]:
+    """Alerts published at or after `since`, as the commit shows them, oldest first; times in ms since the epoch.
+
+    progress: called at every answer.
+    """
+    return _pages(reader, progress, "alerts_since", commit=commit, since=since)
 
 
-def pages_unstamped(reader: Reader, commit: str) -> Iterator[pa.Table]:
+def pages_unstamped(reader: Reader, progress: Callable[[], None], commit: str) -> Iterator[pa.Table]:
     """Alerts without an ingested_at. All of the table has to be read for them, so they are asked for now and then."""
-    return _pages(reader, "alerts_unstamped", commit=commit)
+    return _pages(reader, progress, "alerts_unstamped", commit=commit)
 
 
-def _pages(reader: Reader, question: str, **asked: Any) -> Iterator[pa.Table]:
+def _pages(reader: Reader, progress: Callable[[], None], question: str, **asked: Any) -> Iterator[pa.Table]:
     """In pages, for a client takes only so many rows and bytes of one answer: no poll may fail because much is new."""
     skip, limit = 0, PAGE
     while True:
@@ -56,7 +59,9 @@ def _pages(reader: Reader, question: str, **asked: Any) -> Iterator[pa.Table]:
             if limit == 1:
                 raise
             limit //= 2
+            progress()
             continue
+        progress()
         if page.num_rows:
             yield _in_ms(page)
         if page.num_rows < limit:

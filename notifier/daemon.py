@@ -129,6 +129,7 @@ class Daemon:
             sweep_every=settings.sweep_every,
             keep=settings.keep,
             wake=self._wake,
+            progress=self.health.moved_on,
         )
         self._threads: list[threading.Thread] = []
         self._timer = BackgroundScheduler(
@@ -214,7 +215,7 @@ class Daemon:
 
     def readiness(self) -> dict[str, str | None]:
         """What is wrong, by part; None where all is well."""
-        parts = {"data": self.health.data_error, "ledger": self.ledger.file.error}
+        parts = {"data": self.health.data_error or self._planner.unstamped_error, "ledger": self.ledger.file.error}
         parts.update({name: sender.access for name, sender in self.senders.items()})
         return {name: error and self._redact(error) for name, error in parts.items()}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 logger = logging.getLogger("notifier")
 
 HUNG_S = 60.0
-"""A look for commits that takes longer hangs: each of its calls has a shorter time limit."""
+"""A look for commits that does not move on for longer hangs: each of its calls has a shorter time limit."""
 EXIT_AFTER_S = 60.0
 """So much later the process ends, for its supervisor to start it again."""
 
@@ -31,6 +31,10 @@ class Health:
         with self._lock:
             self._began = self._monotonic()
 
+    def moved_on(self) -> None:
+        """The look goes on: an answer came, or a batch is planned. However much is new, it does not hang."""
+        self.began()
+
     def ended(self, error: str | None) -> None:
         """A look ended; `error` says why nobody answered. Tells changes once."""
         now = self._monotonic()
@@ -50,7 +54,7 @@ class Health:
         return self._monotonic() - self._ended
 
     def stalled_s(self) -> float:
-        """Seconds beyond what a look and the pause before it may take; 0 while all is well."""
+        """Seconds beyond what a step of a look, or the pause before it, may take; 0 while all is well."""
         with self._lock:
             began, ended = self._began, self._ended
         if began is not None:

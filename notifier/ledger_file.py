@@ -41,6 +41,8 @@ class LedgerFile:
         self.damaged = False
         self._path = path
         self._lock = _locked(path)
+        # Looked up before anything is written: a look through SQLite may move it.
+        written_ms = _written_ms(path)
         self._engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(path)),
             connect_args={"timeout": BUSY_S, "check_same_thread": False},
@@ -50,7 +52,7 @@ class LedgerFile:
         sa.event.listen(self._engine, "begin", _on_begin)
         try:
             self._prove()
-            self._migrate(clock)
+            self._migrate(clock, written_ms)
             self._try_to_write()
         except BaseException:
             self.close()
@@ -111,7 +113,7 @@ class LedgerFile:
         with self.write() as db:
             db.execute(sa.update(CURSOR).values(id=1))
 
-    def _migrate(self, clock: Clock) -> None:
+    def _migrate(self, clock: Clock, written_ms: int | None) -> None:
         with self.read() as db:
             tables = sa.inspect(db).get_table_names()
             held = (
@@ -131,13 +133,25 @@ class LedgerFile:
             config.attributes["connection"] = db
             try:
                 command.upgrade(config, "head")
-                if held is None:
-                    db.execute(sa.update(CURSOR).values(born_ms=clock(), mute_before_ms=None))
+                # An older version wrote no birth, and its ledger may never have looked for alerts.
+                born_ms = clock() if held is None or written_ms is None else min(written_ms, clock())
+                db.execute(sa.update(CURSOR).where(CURSOR.c.born_ms.is_(None)).values(born_ms=born_ms))
             except CommandError:
                 raise UserError(
                     f"The ledger {self._path} was written by another version of tillwatch (revision {held}); "
                     "run that version, or move the file away."
                 ) from None
+
+
+def _written_ms(path: Path) -> int | None:
+    """When a file was last written, by our clock; None where there is none.
+
+    Not its ctime: that moves when the file is only renamed, given away or brought back from an archive.
+    """
+    try:
+        return path.stat().st_mtime_ns // 1_000_000
+    except OSError:
+        return None
 
 
 def _locked(path: Path) -> IO[str]:

@@ -58,7 +58,7 @@ PARKED = sa.Table(
 class Cursor:
     """How far alerts are planned, in the data's time. `mute_before` is set once, at the first look for alerts.
 
-    born_ms: when the file was made, by our clock.
+    born_ms: when the file was made, by our clock; of one of an older version, when it was last written.
     """
 
     ingested_ms: int | None = None

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 
+from lakehouse.dremio import DremioError
 from notifier import cursor as cursors
 from notifier.clock import Clock, wall_ms
 from notifier.cursor import Reader
 from notifier.ledger import Ledger
+from notifier.ledger_file import LedgerError
 from notifier.ledger_rows import Cursor
 from notifier.metrics import Metrics
 from notifier.policy import SWEEP_BACK, Alert, Draft, Target, from_ms, in_order, plan, span_ms, to_ms
@@ -29,7 +31,11 @@ STRANGE_SHOWN = 5
 
 
 class Planner:
-    """Turns new rows of the table alerts into deliveries. `poll` is called by one thread."""
+    """Turns new rows of the table alerts into deliveries. `poll` is called by one thread.
+
+    progress: called at every answer and every batch, as a poll takes as long as much is new.
+    unstamped_error: a sentence while alerts without an ingested_at cannot be asked for.
+    """
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class Planner:
         sweep_every: timedelta,
         keep: timedelta,
         wake: Callable[[str], None] = lambda channel: None,
+        progress: Callable[[], None] = lambda: None,
         clock: Clock = wall_ms,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,27 +64,31 @@ class Planner:
         self._sweep_every_s = sweep_every.total_seconds()
         self._keep = keep
         self._wake = wake
+        self._progress = progress
         self._clock = clock
         self._monotonic = monotonic
         self._head: str | None = None
         self._swept_at: float | None = None
+        self.unstamped_error: str | None = None
 
     def poll(self) -> int:
         """Plan what was published since the last look; how many alerts. Raises DremioError when nobody answers.
 
         1. Ask for the head commit: nothing more when it has not moved.
         2. Read what was published since the cursor, less an overlap, at that commit, in pages. Now and then
-           (a sweep) less a day, and what has no time of publishing.
+           (a sweep) less a day.
         3. Leave out what the ledger has.
         4. Plan the rest in order, each batch and its cursor in one transaction, and wake the senders.
-        5. After a sweep: forget what is older than `keep`, but nothing that the next sweep would find
-           again, and tell again.
+        5. After a sweep: the same with what has no time of publishing; where that fails, all else goes on and the
+           next sweep tries it again. Then forget what is older than `keep`, but nothing that the next sweep would
+           find again, and tell again.
         """
         head = self._reader.head()
-        if head == self._head or not cursors.something_published(head):
+        sweep = self._swept_at is None or self._monotonic() - self._swept_at >= self._sweep_every_s
+        done = head == self._head and not (sweep and self.unstamped_error)
+        if done or not cursors.something_published(head):
             self._metrics.polls.labels("unchanged").inc()
             return 0
-        sweep = self._swept_at is None or self._monotonic() - self._swept_at >= self._sweep_every_s
         held = self._ledger.cursor()
         moment = self._moment(head) if sweep or held.ingested_ms is None else None
         if held.mute_before_ms is None:
@@ -87,19 +98,8 @@ class Planner:
             # Saved before a row of the future could no longer move it.
             held = replace(held, ingested_ms=to_ms(moment))
             self._ledger.move(held)
-        planned = 0
-        pages = cursors.pages_since(self._reader, head, self._since(held, sweep, moment))
-        unstamped = cursors.pages_unstamped(self._reader, head) if sweep else ()
-        for rows in chain(pages, unstamped):
-            ids = [alert_id or cursors.identity(row) for alert_id, row in _with_ids(rows)]
-            known = self._ledger.known(ids)
-            if rows["ingested_at"].null_count:
-                self._ledger.touch(known, self._clock())
-            if len(known) < len(set(ids)):
-                moment = moment or self._moment(head)
-                alerts = self._new(_rows_but(rows, ids, known), head, moment or from_ms(self._clock()))
-                held = self._plan(alerts, held, head, moment)
-                planned += len(alerts)
+        pages = cursors.pages_since(self._reader, self._progress, head, self._since(held, sweep, moment))
+        planned, held = self._take(pages, held, head, moment, held.mute_before_ms or 0)
         if held.ingested_ms is None and moment:
             # Nothing yet, as far back as it goes: no need to look there again.
             held = replace(held, ingested_ms=to_ms(moment))
@@ -107,12 +107,54 @@ class Planner:
         self._head = head
         if sweep:
             self._swept_at = self._monotonic()
+            planned += self._take_unstamped(held, head, moment)
             self._forget(held)
         self._metrics.polls.labels("planned" if planned else "nothing_new").inc()
         return planned
 
+    def _take(
+        self, pages: Iterable[pa.Table], held: Cursor, head: str, moment: datetime | None, mute_before_ms: int
+    ) -> tuple[int, Cursor]:
+        """Plan what of these rows the ledger does not have: how many alerts, and the cursor as it is then."""
+        planned = 0
+        for rows in pages:
+            ids = [alert_id or cursors.identity(row) for alert_id, row in _with_ids(rows)]
+            known = self._ledger.known(ids)
+            if rows["ingested_at"].null_count:
+                self._ledger.touch(known, self._clock())
+            if len(known) < len(set(ids)):
+                moment = moment or self._moment(head)
+                alerts = self._new(_rows_but(rows, ids, known), head, moment or from_ms(self._clock()))
+                held = self._plan(alerts, held, head, moment, mute_before_ms)
+                planned += len(alerts)
+        return planned, held
+
+    def _take_unstamped(self, held: Cursor, head: str, moment: datetime | None) -> int:
+        """How many alerts without an ingested_at are planned. They are found however old they are: what came before
+        the ledger's memory begins is muted. Raises no DremioError, for nothing else waits for them."""
+        reached_ms = held.ingested_ms if held.ingested_ms is not None else self._clock()
+        mute_before_ms = max(held.mute_before_ms or 0, reached_ms - span_ms(self._keep))
+        pages = cursors.pages_unstamped(self._reader, self._progress, head)
+        try:
+            planned, _ = self._take(pages, held, head, moment, mute_before_ms)
+        except DremioError as caught:
+            if self.unstamped_error is None:
+                logger.warning("alerts without an ingested_at are not seen: %s The next sweep tries it again.", caught)
+            self.unstamped_error = f"Alerts without an ingested_at cannot be asked for: {caught}"
+            return 0
+        except LedgerError:
+            # Nothing is known of these rows: all of it again, as where any other part of a poll fails.
+            self._head = self._swept_at = None
+            raise
+        if self.unstamped_error is not None:
+            logger.info("alerts without an ingested_at are seen again")
+            self.unstamped_error = None
+        return planned
+
     def _moment(self, head: str) -> datetime | None:
-        return cursors.as_of(self._reader, head)
+        moment = cursors.as_of(self._reader, head)
+        self._progress()
+        return moment
 
     def _mute_before_ms(self, held: Cursor, moment: datetime | None) -> int:
         """What was published over an hour before the ledger's birth, in the data's time.
@@ -153,9 +195,11 @@ class Planner:
             logger.warning("%d rows of alerts are odd at commit %.12s: %s", len(strange), commit, shown)
         return in_order(fresh.values())
 
-    def _plan(self, alerts: list[Alert], held: Cursor, commit: str, moment: datetime | None) -> Cursor:
+    def _plan(
+        self, alerts: list[Alert], held: Cursor, commit: str, moment: datetime | None, mute_before_ms: int
+    ) -> Cursor:
         """Plans alerts; the cursor as it is then, never beyond the commit's as_of: rows may lie in the future."""
-        mute_before = from_ms(max(0, held.mute_before_ms or 0))
+        mute_before = from_ms(max(0, mute_before_ms))
         reached = held.ingested_ms
         for start in range(0, len(alerts), BATCH):
             batch = alerts[start : start + BATCH]
@@ -178,6 +222,7 @@ class Planner:
                 now_ms,
             )
             self._told(batch, drafts, commit)
+            self._progress()
         return held
 
     def _told(self, batch: Sequence[Alert], drafts: Sequence[Draft], commit: str) -> None:

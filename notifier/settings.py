@@ -167,7 +167,6 @@ class NotifierSettings(Section, section="notifier"):
     def check(self) -> None:
         """Raises UserError for a channel that is only half set up, and for spans that do not go together."""
         for shorter, longer in (
-            ("overlap", "keep"),
             ("give_up", "keep"),
             ("settle", "give_up"),
             ("unreadable", "give_up"),

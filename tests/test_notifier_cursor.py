@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 
 from lakehouse.dremio import TooLarge
 from notifier import cursor, planner
+from notifier.daemon import Daemon
 from notifier.policy import Muted, State, to_ms
+from notifier.settings import NotifierSettings
 from tests.test_notifier import NOON, Desk, Friend
 
 HOUR = timedelta(hours=1)
@@ -201,19 +204,28 @@ def test_what_a_sweep_would_find_again_is_not_forgotten(desk: Desk, ingested_at:
     assert len(desk.channel.posts) == 1
 
 
-def test_a_ledger_of_an_older_version_goes_on(tmp_path: Path) -> None:
+def test_a_ledger_of_an_older_version_that_never_looked_counts_from_when_it_was_written(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Friend())
     with desk.ledger._write() as db:
         db.exec_driver_sql("ALTER TABLE cursor DROP COLUMN born_ms")
         db.exec_driver_sql("DELETE FROM cursor")
         db.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     desk.close()
+    written = NOON - timedelta(hours=30)
+    os.utime(tmp_path / "ledger.db", (NOON.timestamp(), written.timestamp()))
     again = Desk(tmp_path, Friend())
-    past = NOON - timedelta(hours=30)
-    again.fatal("inc-1", at=past, received_at=past, ingested_at=past)
+    for minutes in (-80 * 24 * 60, -61, -59, 60):
+        at = written + timedelta(minutes=minutes)
+        again.fatal(f"inc{minutes}", at=at, received_at=at, ingested_at=at)
     again.publish()
-    assert len(again.channel.posts) == 1
+    states = {row.incident_id: row.state for row in again.deliveries()}
     again.close()
+    assert states == {
+        "inc-115200": State.MUTED,
+        "inc-61": State.MUTED,
+        "inc-59": State.SENT,
+        "inc60": State.SENT,
+    }
 
 
 def test_a_ledger_without_alerts_does_not_look_back_so_far_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,3 +246,112 @@ def test_a_ledger_without_alerts_does_not_look_back_so_far_again(desk: Desk, mon
 
 def test_a_ledgers_birth_is_written_when_its_file_is_made(desk: Desk) -> None:
     assert desk.ledger.cursor().born_ms == to_ms(NOON)
+
+
+def test_what_nobody_answers_of_rows_without_ingested_at_stops_nothing_else(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.dremio.broken.add("alerts_unstamped")
+    desk.fatal("inc-0", ingested_at=None)
+    with caplog.at_level(logging.INFO):
+        for number in range(1, 4):
+            desk.fatal(f"inc-{number}")
+            desk.publish()
+            desk.now += timedelta(seconds=5)
+        assert (len(desk.channel.posts), desk.dremio.asked.count("alerts_unstamped")) == (3, 1)
+        desk.now += timedelta(minutes=10)
+        desk.publish()
+        assert desk.dremio.asked.count("alerts_unstamped") == 2
+        assert "Column 'x' not found" in (desk.planner.unstamped_error or "")
+        desk.dremio.broken.clear()
+        desk.now += timedelta(minutes=10)
+        desk.planner.poll()  # of the commit that was seen last
+        desk.work()
+    assert desk.planner.unstamped_error is None
+    assert len(desk.channel.posts) == 4
+    assert [record.levelname for record in caplog.records if "without an ingested_at" in record.getMessage()] == [
+        "WARNING",
+        "INFO",
+    ]
+
+
+def test_a_ledger_forgets_also_while_rows_without_ingested_at_cannot_be_asked_for(desk: Desk) -> None:
+    desk.dremio.broken.add("alerts_unstamped")
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.now += timedelta(days=91)
+    desk.fatal("inc-2")
+    desk.publish()
+    assert [row.incident_id for row in desk.deliveries()] == ["inc-2"]
+
+
+@pytest.mark.parametrize("ingested_at", [NOON, None])
+def test_pages_of_rows_that_differ_in_their_text_alone_skip_none(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, ingested_at: datetime | None
+) -> None:
+    """Each page is a statement of its own, which may read the table's files in another order."""
+    monkeypatch.setattr(cursor, "PAGE", 3)
+    ask = desk.dremio.ask
+
+    def turning(question: str, **asked: Any) -> pa.Table:
+        rows = ask(question, **asked)
+        desk.dremio._connection.execute("CREATE OR REPLACE TABLE alerts AS SELECT * FROM alerts ORDER BY rowid DESC")
+        return rows
+
+    monkeypatch.setattr(desk.dremio, "ask", turning)
+    for number in range(10):
+        desk.fatal("inc-1", alert_id=None, ingested_at=ingested_at, description=f"number {number}")
+    desk.publish()
+    assert desk.ledger.firing_count("inc-1") == 10
+
+
+def test_a_row_without_ingested_at_from_before_the_ledgers_memory_is_listed_and_not_sent(desk: Desk) -> None:
+    """As at the first sweep after an upgrade: the ledger is old, and no version before asked for such rows."""
+    with desk.ledger._write() as db:
+        db.exec_driver_sql("UPDATE cursor SET mute_before_ms = 0")
+    for days in (89, 91, 400):
+        past = NOON - timedelta(days=days)
+        desk.fatal(f"inc-{days}", at=past, received_at=past, ingested_at=None)
+    past = NOON - timedelta(days=91)
+    desk.fatal("inc-unread", at=past, received_at=None, ingested_at=None)
+    desk.publish()
+    states = {row.incident_id: row.state for row in desk.deliveries()}
+    assert states == {
+        "inc-89": State.SENT,
+        "inc-91": State.MUTED,
+        "inc-400": State.MUTED,
+        "inc-unread": State.MUTED,
+    }
+    assert desk.count("muted_total", reason="old") == 3
+
+
+@pytest.mark.parametrize("slow", ["ask", "plan"])
+def test_a_look_that_moves_on_is_not_ended_however_long_it_takes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """50 s for each page or each batch; then one question of 130 s."""
+    monkeypatch.setattr(cursor, "PAGE", 5 if slow == "ask" else 50)
+    monkeypatch.setattr(planner, "BATCH", 5)
+    daemon = Daemon(NotifierSettings.load(), HOUR, desk.dremio, desk.ledger, [desk.channel], [])
+    now, step_s, watched = [100.0], 50.0, list[bool]()
+    monkeypatch.setattr(daemon.health, "_monotonic", lambda: now[0])
+    work = getattr(desk.dremio if slow == "ask" else desk.ledger, slow)
+
+    def slowly(*args: Any, **values: Any) -> Any:
+        now[0] += step_s
+        watched.append(daemon.watch())
+        return work(*args, **values)
+
+    monkeypatch.setattr(desk.dremio if slow == "ask" else desk.ledger, slow, slowly)
+    for number in range(25):
+        desk.fatal(f"inc-{number}")
+    desk.dremio.publish(desk.now)
+    daemon.cycle()
+    assert daemon.health.data_error is None
+    assert len(watched) >= 5
+    assert all(watched)
+    step_s = 130.0
+    desk.fatal("inc-late")
+    desk.dremio.publish(desk.now)
+    daemon.cycle()
+    assert False in watched

@@ -138,6 +138,31 @@ def test_a_full_disk_is_told_once_and_loses_no_alert(desk: Desk, caplog: pytest.
     assert daemon.readiness()["ledger"] is None
 
 
+def test_a_full_disk_loses_no_row_without_a_time_of_publishing(desk: Desk) -> None:
+    desk.fatal("inc-1", alert_id="x" * 200_000, ingested_at=None)
+    desk.dremio.publish(desk.now)
+    daemon = a_daemon(desk)
+    lift = fill_up(desk.ledger)
+    daemon.cycle()
+    assert "database or disk is full" in str(daemon.readiness()["ledger"])
+    lift()
+    daemon.cycle()
+    desk.work()
+    assert len(desk.channel.posts) == 1
+
+
+def test_readiness_tells_of_a_question_that_fails_until_a_sweep_is_answered(desk: Desk) -> None:
+    desk.dremio.broken.add("alerts_unstamped")
+    desk.dremio.publish(desk.now)
+    daemon = a_daemon(desk)
+    daemon.cycle()
+    assert "Alerts without an ingested_at cannot be asked for" in str(daemon.readiness()["data"])
+    desk.dremio.broken.clear()
+    desk.now += timedelta(minutes=10)
+    daemon.cycle()
+    assert daemon.readiness()["data"] is None
+
+
 def test_a_ledger_that_is_damaged_while_it_is_used_ends_the_daemon_with_a_sentence(
     desk: Desk, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

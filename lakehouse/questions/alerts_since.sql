@@ -4,5 +4,6 @@ SELECT alert_id, incident_id, alert_type, rule, severity, status, service_name, 
 FROM {alerts}
 WHERE ingested_at >= :since
   AND (severity IS NULL OR status IS NULL OR severity NOT IN ('DEBUG', 'INFO', 'WARN', 'ERROR') OR status <> 'FIRING')
-ORDER BY ingested_at, status, alert_timestamp, alert_id
+ORDER BY ingested_at, status, alert_timestamp, alert_id, received_at, incident_id, alert_type, rule, severity,
+         service_name, description, summary, runbook_url, metric_value, threshold, starts_at
 LIMIT :limit OFFSET :skip

@@ -9,6 +9,4 @@ down_revision = "0001"
 
 def upgrade() -> None:
     op.add_column("cursor", sa.Column("born_ms", sa.Integer))
-    # A ledger that never saw an alert, yet was there: what comes now came after its birth.
     op.execute("INSERT OR IGNORE INTO cursor (id) VALUES (1)")
-    op.execute("UPDATE cursor SET mute_before_ms = 0 WHERE mute_before_ms IS NULL")
