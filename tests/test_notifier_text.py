@@ -89,7 +89,7 @@ TEXTS = st.lists(PIECES, max_size=6).map("".join)
 
 def generated(count: int) -> list[tuple[str, str]]:
     """Names and messages, the same at every run."""
-    made: list[tuple[str, str]] = [(FORGERY, "what the issue is about"), (" \t ", "blank"), ("n" * 3000, "a long name")]
+    made: list[tuple[str, str]] = [(FORGERY, "a forged header"), (" \t ", "blank"), ("n" * 3000, "a long name")]
 
     @settings(
         max_examples=count,
