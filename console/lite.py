@@ -63,33 +63,9 @@ EMPTY = {
     "fires.",
 }
 NOTHING_NEW = "ingest is down or cannot read: it has published nothing for three heartbeats"
+STYLE = Path(__file__).with_name("static") / "lite.css"
 SCRIPT = Path(__file__).with_name("static") / "lite.js"
 STATES = {"open": "open", "resolved": "resolved", "old": "too old to wake"}
-
-# Static text in Streamlit's own colours, so that it is right in dark and in light; dots as the console has them.
-CSS = """<style>
-.tw { font-size: 14px; line-height: 1.4; font-variant-numeric: tabular-nums; }
-.tw.late { filter: grayscale(1); opacity: 0.6; }
-.tw table { width: 100%; border-collapse: collapse; }
-.tw td { overflow-wrap: anywhere; }
-.tw td:not(.num) { max-width: 24em; }
-.tw th, .tw td { text-align: left; vertical-align: top; padding: 4px 8px 4px 0; }
-.tw tr { border-bottom: 1px solid rgba(128, 144, 160, 0.3); }
-.tw th { font-weight: 400; opacity: 0.75; }
-.tw th.num, .tw td.num { text-align: right; white-space: nowrap; padding-right: 16px; }
-.tw time { white-space: nowrap; }
-.tw .dot { white-space: nowrap; }
-.tw .dot::before { content: ""; display: inline-block; width: 8px; height: 8px; margin-right: 6px; }
-.tw .dot::before { border-radius: 50%; background: var(--dot, gray); }
-.tw .fatal { font-weight: 700; }
-.tw .scroll { overflow-x: auto; }
-.tw .health:not(:empty)::before { content: " · "; font-weight: 400; }
-#status.lost { font-weight: 600; }
-body:has(#status.lost) :is([data-testid="stMetric"], [data-testid="stVegaLiteChart"], .tw:not(#status)) {
-  filter: grayscale(1); opacity: 0.6; }
-/* Nine letters have to fit into TILE_PX: −$12.41 k. */
-[data-testid="stMetricValue"] { font-size: 1.9rem; }
-</style>"""
 
 
 def serve_arguments(port: int, address: str, origins: Sequence[str] = ()) -> list[str]:
@@ -154,7 +130,7 @@ def feed() -> Visited:
 def show() -> None:
     """The page, as Streamlit runs it for every viewer."""
     st.set_page_config("tillwatch", layout="wide")
-    st.html(CSS)
+    st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     try:
         settings = ConsoleSettings.load()
         refresh = timedelta(seconds=LiteSettings.load().refresh_s)
