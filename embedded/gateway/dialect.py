@@ -19,7 +19,7 @@ from sqlglot.dialects.dremio import Dremio
 from sqlglot.errors import ParseError, TokenError, UnsupportedError
 
 from embedded.gateway import tree as trees
-from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.errors import Kind, Refusal, no_function, validation
 from embedded.gateway.names import Need, resolve
 from embedded.gateway.relations import Relation
 from embedded.gateway.rewrites import rewrite
@@ -322,7 +322,7 @@ def _check_words(words: list[Word]) -> None:
         before = words[index - 1].upper if index else ""
         if before in (")", "WITH", ",", "AS") and _is_column_list(words, index + 1):
             continue
-        raise validation(f"No match found for function signature {name}(<arguments>)", word.start, len(word.text))
+        raise no_function(name, word.start, len(word.text))
 
 
 def _is_column_list(words: list[Word], index: int) -> bool:

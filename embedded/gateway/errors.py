@@ -57,6 +57,11 @@ def object_not_found(path: list[str], start: int | None = None, length: int = 1)
     )
 
 
+def no_function(name: str, start: int | None = None, length: int = 1) -> Refusal:
+    """Dremio's sentence for a function that it does not have."""
+    return validation(f"No match found for function signature {name.upper()}(<arguments>)", start, length)
+
+
 def data_read(location: str, error: Exception) -> Refusal:
     """Dremio's kind of sentence for a file that cannot be read. Which one, and why, is for whoever reads the log."""
     logger.warning("%s cannot be read: %s: %s", location, type(error).__name__, str(error).partition("\n")[0])

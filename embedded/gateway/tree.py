@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from sqlglot import exp
 
-from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.errors import Kind, Refusal, no_function, validation
 from embedded.gateway.words import FUNCTIONS, RESERVED
 
 # The functions of words.py, as sqlglot reads them: those that it has no class for are Anonymous and go by their name.
@@ -105,9 +105,13 @@ def _check_function(node: exp.Expr, sql: str) -> None:
     ):
         return
     if isinstance(node, exp.Func) and kind.__name__ not in _CALLED:
-        name = (node.name if isinstance(node, exp.Anonymous) else node.sql_name()).upper()
-        raise validation(f"No match found for function signature {name}(<arguments>)", *place(node, sql))
+        raise _unknown(node, node, sql)
     raise validation(f"{_CALLED.get(kind.__name__, kind.__name__.upper())} is not supported", *place(node, sql))
+
+
+def _unknown(function: exp.Func, where: exp.Expr, sql: str) -> Refusal:
+    name = function.name if isinstance(function, exp.Anonymous) else function.sql_name()
+    return no_function(name, *place(where, sql))
 
 
 def _identifier(node: exp.Expr, sql: str) -> None:
@@ -193,8 +197,7 @@ def _dot(node: exp.Expr, sql: str) -> None:
     if not isinstance(top.parent, exp.Table) or not names:
         function = node.find(exp.Func)
         if function is not None:
-            name = (function.name if isinstance(function, exp.Anonymous) else function.sql_name()).upper()
-            raise validation(f"No match found for function signature {name}(<arguments>)", *place(node, sql))
+            raise _unknown(function, node, sql)
         raise validation("A field of a column is not supported", *place(node, sql))
 
 

@@ -12,7 +12,7 @@ import re
 import duckdb
 
 from embedded.gateway.dialect import place_of_name
-from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.errors import Kind, Refusal, no_function, validation
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,7 @@ def planning_refusal(error: duckdb.Error, sql: str) -> Refusal:
     if match := re.search(r'column "([^"]+)" must appear in the GROUP BY clause', text):
         return validation(f"Expression '{match[1]}' is not being grouped", *place_of_name(match[1], sql))
     if match := re.search(r"Function with name \"?(\w+)\"? does not exist", text):
-        name = match[1].upper()
-        return validation(f"No match found for function signature {name}(<arguments>)", *place_of_name(name, sql))
+        return no_function(match[1], *place_of_name(match[1], sql))
     if match := re.search(r"argument types '(\w+)\((.*)\)'", text):
         name = match[1].upper()
         types = ", ".join(f"<{item.strip()}>" for item in match[2].split(","))
