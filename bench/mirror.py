@@ -27,9 +27,9 @@ from pyiceberg.table.metadata import TableMetadataV2
 from pyiceberg.table.snapshots import MetadataLogEntry
 
 from embedded.gateway.commits import SqliteCommits
-from lakehouse.nessie import Nessie, TableAt
 from lakehouse.settings import NessieSettings, S3Settings
 from lakehouse.tables import SCHEMA
+from pipeline.storage.nessie import Nessie, TableAt
 
 LIVE_SNAPSHOTS = 20
 """As the driver keeps them."""

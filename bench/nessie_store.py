@@ -15,9 +15,9 @@ from bench.latency import percentile
 from bench.processes import free_offset
 from bench.report import Report
 from bench.servers import Servers
-from lakehouse.nessie import MAIN, Nessie, TableAt
-from lakehouse.repository import copy_repository
 from lakehouse.tables import SCHEMA
+from pipeline.storage.nessie import MAIN, Nessie, TableAt
+from pipeline.storage.repository import copy_repository
 from tillwatch import jars
 
 # Tables that a batch with all three topics changes.

@@ -15,8 +15,6 @@ from typing import Any
 import pyarrow as pa
 
 from bench.mixture import Message
-from lakehouse.alerting import Moment, evaluate, load_rules
-from lakehouse.alerting.rule import EventRule
 from lakehouse.dremio import Dremio, DremioError, NotFound
 from lakehouse.events import (
     CLICKS_TOPIC,
@@ -33,6 +31,8 @@ from lakehouse.events import (
     event_time,
     page_of,
 )
+from lakehouse.rules import Moment, evaluate, load_rules
+from lakehouse.rules.rule import EventRule
 from lakehouse.settings import ROOT
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, full_name
 

@@ -296,7 +296,7 @@ class Stack(Pipeline):
         return [int(size) for size in re.findall(r" publish \d+ \w+: (\d+) events in ", self.log())]
 
     def sink(self) -> Sink:
-        from lakehouse.topics import ensure_topics
+        from lakehouse.kafka import ensure_topics
 
         partitions = int(self.variables.get("TILLWATCH_KAFKA_PARTITIONS", 1))
         settings = KafkaSettings.load(brokers=self.brokers, partitions=partitions)
@@ -308,7 +308,7 @@ class Stack(Pipeline):
         return ("--sink", f"kafka://{self.brokers}")
 
     def log_ends(self) -> Offsets:
-        from lakehouse.topics import log_ends
+        from lakehouse.kafka import log_ends
 
         ends = _once_kafka_answers(lambda: log_ends(self.brokers))
         return {place: end for place, (_, end) in ends.items() if place[0] in TOPICS}
@@ -316,7 +316,7 @@ class Stack(Pipeline):
 
 def _once_kafka_answers[T](ask: Callable[[], T]) -> T:
     """The answer, asked again for half a minute: after a restart of Kafka the connection that is held is a dead one."""
-    from lakehouse.topics import KafkaDown
+    from lakehouse.kafka import KafkaDown
 
     deadline = time.monotonic() + 30
     while True:

@@ -2,7 +2,7 @@
 
 Promise: of planted incidents at least 0.9 raise an alert within 5 minutes, at least 0.9 of all alerts are such, and a
 quiet week has at most one false alert. Minutes are drawn from the shoppers' own rates, baskets included, over their day
-curve; each closed minute goes through lakehouse.alerting.evaluate. Planted, each for 5 to 30
+curve; each closed minute goes through lakehouse.rules.evaluate. Planted, each for 5 to 30
 minutes from any second of the week on: orders down by 70 % or to zero, one service's messages times five, one topic
 silent. An alert is right if it is of that topic (and service) and starts within 5 minutes of the incident's start; any
 other is false. The limits in config/alerts.yaml were tuned on other seeds (1 to 100) than they are judged on.
@@ -25,9 +25,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.report import Report
-from lakehouse.alerting import Moment, Rule, State, due, evaluate, load_rules
-from lakehouse.alerting.rule import MinuteRule
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, SEVERITIES, TOPICS
+from lakehouse.rules import Moment, Rule, State, due, evaluate, load_rules
+from lakehouse.rules.rule import MinuteRule
 from lakehouse.settings import ROOT
 from lakehouse.tables import TABLES, arrow_schema
 from producers import shop

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lakehouse.nessie import MAIN, Nessie
 from lakehouse.settings import ROOT, Shared, claim_port
+from pipeline.storage.nessie import MAIN, Nessie
 from tillwatch import jars
 from tillwatch.servers import SERVERS, answers, java_home, needed_jars
 

@@ -19,8 +19,8 @@ from bench.processes import free_offset
 from bench.readers import EVERY_S, Read
 from bench.report import Report
 from bench.servers import Servers
-from lakehouse.nessie import Nessie, NessieError
 from lakehouse.settings import RetentionSettings
+from pipeline.storage.nessie import Nessie, NessieError
 
 # Publishes as fast as they can be made.
 SETTINGS: Mapping[str, str] = {**readers.SETTINGS, "SPARK_TRIGGER": "200 ms", "RETENTION_FIRST_OF_MINUTE": "10 min"}

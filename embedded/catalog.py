@@ -75,10 +75,10 @@ from pyiceberg.types import (
 from pyiceberg.utils.schema_conversion import AvroSchemaConversion
 from sqlalchemy import URL
 
-from lakehouse.files import HOUR_US, LiveFile, path_of, uri_of
 from lakehouse.settings import UserError
-from lakehouse.sweep import Publish, kept, local_files, unreached
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema, arrow_type
+from pipeline.storage.files import HOUR_US, LiveFile, path_of, uri_of
+from pipeline.storage.sweep import Publish, kept, local_files, unreached
 
 LIVE_SNAPSHOTS = 3
 MANIFESTS_BEFORE_MERGE = 24

@@ -25,13 +25,13 @@ from prometheus_client import start_http_server
 from embedded.catalog import Catalog, CatalogFile, Staged, TableWriter, only_writer
 from embedded.log import EventLog, Record
 from lakehouse import events as contract
-from lakehouse import metrics
-from lakehouse.alerting import (
+from lakehouse.clock import CLOCK_SLACK, ClockAhead
+from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
+from lakehouse.kpis import kpi_sql
+from lakehouse.rules import (
     Moment,
     Rule,
     State,
-    Tally,
-    Watch,
     alerting_events,
     due,
     evaluate,
@@ -39,12 +39,7 @@ from lakehouse.alerting import (
     state_from_rows,
     state_rows,
 )
-from lakehouse.alerting.judge import CLOSING_DELAY
-from lakehouse.clock import CLOCK_SLACK, ClockAhead
-from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
-from lakehouse.kpis import kpi_sql
-from lakehouse.maintenance import BYTES_OF_A_MERGED_FILE, Maintenance
-from lakehouse.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
+from lakehouse.rules.judge import CLOSING_DELAY
 from lakehouse.settings import (
     AlertsSettings,
     IngestSettings,
@@ -61,6 +56,10 @@ from lakehouse.settings import (
 )
 from lakehouse.stop import Stop
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table, arrow_schema
+from pipeline import metrics
+from pipeline.batch.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
+from pipeline.judging.watch import Tally, Watch
+from pipeline.maintenance.run import BYTES_OF_A_MERGED_FILE, Maintenance
 
 logger = logging.getLogger("tillwatch.ingest")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from lakehouse.clock import CLOCK_SLACK
+from lakehouse.kafka import KafkaDown, KafkaLog, Topic, TopicRefused
 from lakehouse.settings import KafkaSettings, Shared, UserError, open_data_dir
-from lakehouse.topics import KafkaDown, KafkaLog, Topic, TopicRefused
 
 logger = logging.getLogger(__name__)
 

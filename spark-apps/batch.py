@@ -28,18 +28,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import transforms
-from lakehouse import metrics
-from lakehouse.alerting import Moment, Rule, State, due, evaluate, state_from_rows, state_rows
-from lakehouse.alerting.judge import CLOSING_DELAY
-from lakehouse.alerting.watch import Tally, Watch
 from lakehouse.clock import CLOCK_SLACK, ClockAhead
 from lakehouse.events import TOPICS, ErrorEvent
-from lakehouse.files import LiveFile
+from lakehouse.kafka import Ends
 from lakehouse.kpis import kpi_sql
-from lakehouse.maintenance import BYTES_OF_A_MERGED_FILE, Maintenance
-from lakehouse.nessie_sweep import BackgroundSweep, NessieSweep
-from lakehouse.objects import Objects
-from lakehouse.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
+from lakehouse.rules import Moment, Rule, State, due, evaluate, state_from_rows, state_rows
+from lakehouse.rules.judge import CLOSING_DELAY
 from lakehouse.settings import (
     AlertsSettings,
     IngestSettings,
@@ -49,7 +43,13 @@ from lakehouse.settings import (
     UserError,
 )
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table
-from lakehouse.topics import Ends
+from pipeline import metrics
+from pipeline.batch.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
+from pipeline.judging.watch import Tally, Watch
+from pipeline.maintenance.run import BYTES_OF_A_MERGED_FILE, Maintenance
+from pipeline.storage.files import LiveFile
+from pipeline.storage.nessie_sweep import BackgroundSweep, NessieSweep
+from pipeline.storage.objects import Objects
 from session import SparkSettings
 from store import Change, Store, reach, row_schema
 from watch import LogWatch, Outages, Partition, Seen

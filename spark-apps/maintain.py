@@ -22,13 +22,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from batch import micros, table_of
-from lakehouse.alerting import state_from_rows
-from lakehouse.files import LiveFile
-from lakehouse.maintenance import Maintenance, Run
-from lakehouse.nessie import Nessie, NessieError
-from lakehouse.nessie_sweep import NessieSweep
-from lakehouse.objects import Objects, S3Error
-from lakehouse.repository import copy_repository, refuse_while_driver_runs
+from lakehouse.rules import state_from_rows
 from lakehouse.settings import (
     IngestSettings,
     KafkaSettings,
@@ -41,6 +35,12 @@ from lakehouse.settings import (
     exit_on_user_error,
 )
 from lakehouse.tables import TABLES
+from pipeline.maintenance.run import Maintenance, Run
+from pipeline.storage.files import LiveFile
+from pipeline.storage.nessie import Nessie, NessieError
+from pipeline.storage.nessie_sweep import NessieSweep
+from pipeline.storage.objects import Objects, S3Error
+from pipeline.storage.repository import copy_repository, refuse_while_driver_runs
 from session import SparkSettings, open_session
 from store import Change, NewerDriver, Store
 

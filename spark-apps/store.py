@@ -29,10 +29,10 @@ from pyiceberg.manifest import ManifestContent
 from pyiceberg.serializers import FromInputFile
 from pyspark.sql import SparkSession
 
-from lakehouse.files import HOUR_US, LiveFile
-from lakehouse.nessie import MAIN, Nessie, NessieConflict, NessieError, NessieGone, TableAt
 from lakehouse.settings import NessieSettings, S3Settings, UserError
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema
+from pipeline.storage.files import HOUR_US, LiveFile
+from pipeline.storage.nessie import MAIN, Nessie, NessieConflict, NessieError, NessieGone, TableAt
 from s3 import ensure_bucket, iceberg_io, key_of, open_s3
 from session import io_properties
 
@@ -70,7 +70,7 @@ class Change:
 
 
 class TableFiles:
-    """The live files of one table; see lakehouse.files."""
+    """The live files of one table; see pipeline.storage.files."""
 
     def __init__(self, store: Store, table: Table) -> None:
         self.table = table

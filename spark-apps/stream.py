@@ -24,10 +24,9 @@ from prometheus_client import start_http_server
 from pyspark.sql import DataFrame, SparkSession
 
 from batch import Parts, Pipeline
-from lakehouse import metrics
-from lakehouse.alerting import load_rules
 from lakehouse.events import CLICKS_TOPIC, TOPICS
-from lakehouse.nessie import Nessie
+from lakehouse.kafka import KafkaDown, KafkaLog
+from lakehouse.rules import load_rules
 from lakehouse.settings import (
     AlertsSettings,
     IngestSettings,
@@ -47,7 +46,8 @@ from lakehouse.settings import (
     write_duration,
 )
 from lakehouse.stop import Stop
-from lakehouse.topics import KafkaDown, KafkaLog
+from pipeline import metrics
+from pipeline.storage.nessie import Nessie
 from session import SparkSettings, open_session
 from store import NewerDriver, Store
 from transforms import decoded

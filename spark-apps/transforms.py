@@ -14,9 +14,9 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
-from lakehouse.alerting import Rule, alerting_events
 from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
 from lakehouse.kpis import kpi_sql
+from lakehouse.rules import Rule, alerting_events
 from lakehouse.tables import CATALOG, RAW_OF_TOPIC, SCHEMA, TABLES, Table, arrow_schema
 
 _COORDINATES = pa.schema(

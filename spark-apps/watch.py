@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from lakehouse import metrics
-from lakehouse.alerting.watch import until
 from lakehouse.events import TOPICS
+from lakehouse.kafka import Ends, KafkaLog
 from lakehouse.settings import UserError
-from lakehouse.topics import Ends, KafkaLog
+from pipeline import metrics
+from pipeline.judging.watch import until
 
 logger = logging.getLogger("tillwatch.driver")
 

@@ -13,8 +13,8 @@ import pytest
 
 from embedded.ingest import Ingest, Parts
 from embedded.log import EventLog
-from lakehouse.alerting import load_rules
 from lakehouse.proxies import keep_own_traffic_off
+from lakehouse.rules import load_rules
 from lakehouse.settings import ROOT, AlertsSettings, IngestSettings, OrdersSettings, RetentionSettings, RulesSettings
 from lakehouse.sinks import EventLogSink
 

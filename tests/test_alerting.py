@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.alerting import Alert, Moment, alerting_events, due, evaluate, load_rules
 from lakehouse.events import ErrorEvent
+from lakehouse.rules import Alert, Moment, alerting_events, due, evaluate, load_rules
 from lakehouse.tables import ALERTS, ORDERS_REVENUE_PER_MINUTE, arrow_schema
 from tests.alerting_cast import LOOKBACK, MAX_AGE, MINUTE, NOON, RULES, SECOND, TOPICS, Ingest, errors, rule, started
 

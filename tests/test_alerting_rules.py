@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.alerting import load_rules
-from lakehouse.alerting.rules import KINDS
+from lakehouse.rules import load_rules
+from lakehouse.rules.load import KINDS
 from lakehouse.settings import ROOT, UserError
 
 EVENT = {

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.alerting import Tally, Watch
 from lakehouse.tables import CLICKS_PER_MINUTE, ORDERS_REVENUE_PER_MINUTE, arrow_schema
+from pipeline.judging.watch import Tally, Watch
 from tests.alerting_cast import MINUTE, NOON, SECOND, Ingest, errors, rule, started
 
 DAY = 24 * 60

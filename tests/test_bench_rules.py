@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import bench.rules
 from bench.rules import APART, RATE, Fired, Incident, Rates, draw_week, judge, plan, score
-from lakehouse.alerting import load_rules
+from lakehouse.rules import load_rules
 from lakehouse.settings import ROOT
 from producers import shop
 from producers.shoppers import Shop, busyness

@@ -14,9 +14,9 @@ from console.feed.hub import Hub
 from console.feed.incidents import incidents_of
 from console.feed.poller import Poller
 from embedded.ingest import micros
-from lakehouse.alerting import RuleState
-from lakehouse.alerting.state import CLOCK, brought_back
 from lakehouse.clock import clock_words
+from lakehouse.rules import RuleState
+from lakehouse.rules.state import CLOCK, brought_back
 from lakehouse.settings import AlertsSettings
 from notifier.policy import Alert, Kind, Muted, Target, in_order, plan, to_ms
 from tests.conftest import NOON, Shop

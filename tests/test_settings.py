@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from lakehouse.alerting.rules import load_rules
+from lakehouse.rules.load import load_rules
 from lakehouse.settings import (
     ROOT,
     SECTIONS,

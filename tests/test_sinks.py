@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from lakehouse.events import TOPICS
+from lakehouse.kafka import KafkaDown, KafkaLog, Topic, TopicRefused
 from lakehouse.settings import KafkaSettings, UserError
 from lakehouse.sinks import KafkaSink, SinkDown, SinkError, open_sink
-from lakehouse.topics import KafkaDown, KafkaLog, Topic, TopicRefused
 
 TOPIC = "orders_topic"
 errors = importlib.import_module("kafka.errors")

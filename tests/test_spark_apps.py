@@ -14,11 +14,11 @@ import pytest
 import sqlglot
 
 from batch import Draft, Pipeline, Position, alerting, batch_end
-from lakehouse.alerting import Tally
 from lakehouse.clock import ClockAhead
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent
 from lakehouse.settings import ROOT
 from lakehouse.tables import KPI_TABLES
+from pipeline.judging.watch import Tally
 from stream import Attempts
 from transforms import DECODED, decode_batch, offsets_json, spark_sql
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from embedded.catalog import Catalog
-from lakehouse.files import path_of
-from lakehouse.sweep import Publish, Reach, kept, local_files, unreached
+from pipeline.storage.files import path_of
+from pipeline.storage.sweep import Publish, Reach, kept, local_files, unreached
 from tests.test_catalog import publish
 
 MINUTE = 60_000_000

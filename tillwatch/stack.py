@@ -139,10 +139,10 @@ def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Pat
 
 def log_ends(shared: Shared) -> dict[str, int]:
     """How many messages each topic has had, over its partitions. Raises UserError where Kafka cannot be asked."""
-    from lakehouse import topics
+    from lakehouse import kafka
 
     ends = Counter[str]()
-    for (topic, _), end in topics.log_ends(f"127.0.0.1:{shared.port('kafka')}").items():
+    for (topic, _), end in kafka.log_ends(f"127.0.0.1:{shared.port('kafka')}").items():
         ends[topic] += end.end
     return dict(ends)
 

@@ -116,7 +116,7 @@ def _from_nessie(settings: GatewaySettings, folder: Path) -> tuple[Commits, File
     # Here, so that the embedded gateway starts and lives without them.
     from embedded.gateway.nessie import NessieCommits
     from embedded.gateway.s3 import S3, TIMEOUT_S, S3Files
-    from lakehouse.nessie import Nessie
+    from pipeline.storage.nessie import Nessie
 
     nessie, s3_settings = NessieSettings.load(), S3Settings.load()
     s3 = S3(s3_settings)

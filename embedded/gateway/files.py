@@ -40,7 +40,7 @@ def _content(path: str) -> bytes:
 
 
 def local_path(location: str) -> str:
-    """The path of an address of lakehouse.files.uri_of; anything else unchanged."""
+    """The path of an address of pipeline.storage.files.uri_of; anything else unchanged."""
     return location.removeprefix("file://")
 
 

@@ -22,8 +22,8 @@ from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.files import Once
 from embedded.gateway.s3 import plain_reason, unavailable
 from lakehouse.dremio import NOTHING_PUBLISHED
-from lakehouse.nessie import MAIN, Logged, Nessie, NessieDown, NessieError, NessieGone
 from lakehouse.tables import CATALOG
+from pipeline.storage.nessie import MAIN, Logged, Nessie, NessieDown, NessieError, NessieGone
 
 logger = logging.getLogger(__name__)
 

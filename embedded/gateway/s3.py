@@ -23,9 +23,9 @@ from xml.etree import ElementTree
 import urllib3
 
 from embedded.gateway.errors import Kind, Refusal
-from lakehouse.s3_signature import Signature
 from lakehouse.settings import S3Settings
 from lakehouse.tables import CATALOG
+from pipeline.storage.s3_signature import Signature
 
 logger = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ import pytest
 import yaml
 
 from lakehouse.dremio import Dremio, DremioError, fill
+from lakehouse.kafka import KafkaDown, KafkaLog
 from lakehouse.settings import ROOT, DremioSettings
-from lakehouse.topics import KafkaDown, KafkaLog
 from tests.images.engine import Engine, check_programs, compose_words, make_base, make_standins, run
 
 FILES = ("docker-compose.yml", "docker-compose.small.yml")

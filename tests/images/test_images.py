@@ -280,14 +280,14 @@ def test_a_backup_brings_back_what_lost_volumes_held(compose: Compose, tmp_path:
     def once(service: str, *words: str) -> None:
         compose("run", "--rm", "--no-deps", "-v", f"{tmp_path}:/backup", service, *words)
 
-    once("dremio-setup", "python", "-m", "lakehouse.backup", "save", "/backup")
+    once("dremio-setup", "python", "-m", "pipeline.storage.backup", "save", "/backup")
     once("notifier", "python", "-m", "notifier", "--save-ledger", "/backup/ledger.db")
     compose("down", "-t", "30")
     for volume in ("nessie-data", "minio-data", "notifier-data"):
         compose.engine.docker("volume", "rm", f"{compose.project}_{volume}")
     compose("up", "-d", "--no-build", "nessie", "minio")
     eventually(lambda: compose.is_well("nessie") and compose.is_well("minio"), 120, "Nessie and MinIO healthy")
-    once("dremio-setup", "python", "-m", "lakehouse.backup", "restore", "/backup")
+    once("dremio-setup", "python", "-m", "pipeline.storage.backup", "restore", "/backup")
     once("notifier", "sh", "-c", "rm -f /data/ledger.db-*; cp /backup/ledger.db /data/ledger.db")
     compose.up()
     compose("stop", "-t", "20", "producers")

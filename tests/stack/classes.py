@@ -20,8 +20,8 @@ sys.path.append(str(ROOT / "spark-apps"))
 
 
 def main() -> None:
-    from lakehouse.objects import Objects
     from lakehouse.settings import NessieSettings, S3Settings
+    from pipeline.storage.objects import Objects
     from session import SparkSettings, open_session
 
     nessie, s3 = NessieSettings.load(), S3Settings.load()

@@ -16,7 +16,7 @@ from bench.parity import differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from lakehouse.dremio import fill
 from lakehouse.events import CLICKS_TOPIC, TOPICS
-from lakehouse.nessie import Nessie
+from pipeline.storage.nessie import Nessie
 from tests.stack.conftest import Stack
 
 # A batch of duplicates alone is no publish: the next heartbeat tells that they are read.

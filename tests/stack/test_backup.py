@@ -16,15 +16,15 @@ import pytest
 
 from bench.mixture import Message, mixture
 from bench.servers import NO_ANCESTOR
-from lakehouse.backup import restore
 from lakehouse.dremio import Dremio, DremioError, fill
-from lakehouse.nessie import MAIN, Nessie
-from lakehouse.objects import Objects
+from lakehouse.kafka import log_ends
 from lakehouse.settings import PORTS, S3Settings, Shared, UserError
 from lakehouse.sinks import KafkaSink
 from lakehouse.tables import TABLES
-from lakehouse.topics import log_ends
 from notifier.policy import OPEN
+from pipeline.storage.backup import restore
+from pipeline.storage.nessie import MAIN, Nessie
+from pipeline.storage.objects import Objects
 from tests.stack.conftest import Program, Stack
 from tillwatch.demo import wiring
 
@@ -126,14 +126,14 @@ def test_what_was_saved_is_restored_and_what_came_after_is_read_again(
     ledger = tmp_path / "data" / "ledger.db"
     messages = mixture(1200, 5, datetime.now(UTC))
     bucket = stack.servers.variables["TILLWATCH_NESSIE_WAREHOUSE"].removeprefix("s3://").split("/")[0]
-    assert ended(stack.start("nothing", ["-m", "lakehouse.backup", "save", str(folder)]))[0] == 2
+    assert ended(stack.start("nothing", ["-m", "pipeline.storage.backup", "save", str(folder)]))[0] == 2
     with ExitStack() as at_end, stack.gateway() as dremio:
         at_end.callback(stack.start("sandbox", ["-m", "embedded.sandbox"]).kill)
         with stack.driver() as driver, notifier(stack) as telling:
             send(stack, messages[:800])
             driver.until(lambda: is_in(stack, dremio), 120)
             telling.until(lambda: is_told(ledger), 60)
-            code, said = ended(stack.start("save", ["-m", "lakehouse.backup", "save", str(folder)]))
+            code, said = ended(stack.start("save", ["-m", "pipeline.storage.backup", "save", str(folder)]))
             assert code == 0, said
             saving = ["-m", "notifier", "--save-ledger", str(folder / "ledger.db")]
             code, said = ended(stack.start("save-ledger", saving))
@@ -144,7 +144,8 @@ def test_what_was_saved_is_restored_and_what_came_after_is_read_again(
             slack = arrived(stack)
             send(stack, messages[800:])
             driver.until(lambda: is_in(stack, dremio), 120)
-            code, said = ended(stack.start("restore-too-early", ["-m", "lakehouse.backup", "restore", str(folder)]))
+            begun = ["-m", "pipeline.storage.backup", "restore", str(folder)]
+            code, said = ended(stack.start("restore-too-early", begun))
             assert (code, "A driver seems to run" in said) == (2, True)
             assert driver.stop() == 0
         assert [reference.name for reference in nessie.references()] == ["main"], "the backup's tag is left"
@@ -158,7 +159,7 @@ def test_what_was_saved_is_restored_and_what_came_after_is_read_again(
         objects.delete([found.uri for found in objects.list(f"s3://{bucket}/")])
         for left in ledger.parent.glob("ledger.db*"):
             left.unlink()
-        code, said = ended(stack.start("restore", ["-m", "lakehouse.backup", "restore", str(folder)]))
+        code, said = ended(stack.start("restore", ["-m", "pipeline.storage.backup", "restore", str(folder)]))
         assert code == 0, said
         shutil.copy(folder / "ledger.db", ledger)
         assert everything(dremio, nessie.head()) == saved
@@ -174,17 +175,17 @@ def test_what_was_saved_is_restored_and_what_came_after_is_read_again(
             assert len(after[name]) == len(newest[name]), name
         nessie.create("backup-20260101T000000Z", nessie.head(), kind="TAG")  # as a backup that was killed leaves one
         # A second backup into the same directory copies what is new and no more.
-        code, said = ended(stack.start("again", ["-m", "lakehouse.backup", "save", str(folder)]))
+        code, said = ended(stack.start("again", ["-m", "pipeline.storage.backup", "save", str(folder)]))
         assert (code, "tag backup-20260101T000000Z" in said) == (0, True), said
         again: dict[str, Any] = json.loads((folder / "backup.json").read_text(encoding="utf-8"))
         assert set(again["files"]) & set(backup["files"])
         assert f"{len(again['files'])} files, {len(set(again['files']) - set(backup['files']))} of them" in said
-        code, said = ended(stack.start("forget", ["-m", "lakehouse.backup", "forget"]))
+        code, said = ended(stack.start("forget", ["-m", "pipeline.storage.backup", "forget"]))
         assert (code, "deleted: backup-20260101T000000Z" in said) == (0, True), said
         assert [reference.name for reference in nessie.references()] == ["main"]
         # A new Nessie over the same files, as its store is made small again.
         lose(nessie)
-        code, said = ended(stack.start("restore-nessie", ["-m", "lakehouse.backup", "restore", str(folder)]))
+        code, said = ended(stack.start("restore-nessie", ["-m", "pipeline.storage.backup", "restore", str(folder)]))
         assert (code, " files, 0 of them copied now" in said) == (0, True), said
         assert everything(dremio, nessie.head()) == after
 

@@ -19,10 +19,10 @@ from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
 from lakehouse.dremio import fill
 from lakehouse.events import CLICKS_TOPIC, TOPICS
-from lakehouse.metrics import OUTCOMES
-from lakehouse.nessie import Nessie, NessieConflict
 from lakehouse.settings import PORTS
 from lakehouse.tables import RAW_OF_TOPIC
+from pipeline.metrics import OUTCOMES
+from pipeline.storage.nessie import Nessie, NessieConflict
 from tests.stack.conftest import Stack
 
 SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s"}

@@ -20,9 +20,9 @@ from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
 from lakehouse.dremio import Dremio, DremioError, NotFound, QueryError, Unavailable
-from lakehouse.nessie import TableAt
 from lakehouse.settings import NessieSettings, S3Settings
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
+from pipeline.storage.nessie import TableAt
 from tests.conftest import Shop
 from tests.stack.conftest import Stack
 

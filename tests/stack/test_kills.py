@@ -10,9 +10,9 @@ import pytest
 from bench import stack_kills, stack_outages, stack_readers
 from bench.mixture import mixture
 from bench.pipelines import Stack as Pipeline
-from lakehouse.objects import Objects
 from lakehouse.settings import S3Settings
 from lakehouse.tables import SCHEMA
+from pipeline.storage.objects import Objects
 from tests.stack.conftest import Stack
 
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from lakehouse.dremio import Dremio, DremioError, fill
-from lakehouse.nessie import Nessie
 from lakehouse.sinks import KafkaSink
+from pipeline.storage.nessie import Nessie
 from tests.stack.conftest import Stack
 
 _LEAST = {

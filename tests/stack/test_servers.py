@@ -9,7 +9,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from lakehouse.nessie import Nessie
+from pipeline.storage.nessie import Nessie
 from tests.stack.conftest import Stack
 
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lakehouse.files import HOUR_US, LiveFile, Store
 from lakehouse.kpis import READS
 from lakehouse.tables import Table, arrow_schema
+from pipeline.storage.files import HOUR_US, LiveFile, Store
 
 MINUTE_US = 60_000_000
 CHUNKS_A_MINUTE = 16

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lakehouse.alerting.rule import floor_minute
+from lakehouse.rules.rule import floor_minute
 
 # The row that holds judged_to of a minute rule; an entity is a JSON list and cannot meet it.
 CLOCK = ""

@@ -21,7 +21,7 @@ from typing import Any
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile
 from pyiceberg.manifest import ManifestFile, read_manifest_list
 
-from lakehouse.files import Stored, uri_of
+from pipeline.storage.files import Stored, uri_of
 
 _MINUTE = 60_000_000
 _US = timedelta(microseconds=1)

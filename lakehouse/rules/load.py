@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lakehouse.alerting.limits import DeadLettersRule, NoDataRule, ThresholdRule
-from lakehouse.alerting.rule import EventRule, Rule, Wrong
-from lakehouse.alerting.usual import AnomalyRule, ZeroRule
 from lakehouse.events import ErrorEvent
+from lakehouse.rules.limits import DeadLettersRule, NoDataRule, ThresholdRule
+from lakehouse.rules.rule import EventRule, Rule, Wrong
+from lakehouse.rules.usual import AnomalyRule, ZeroRule
 from lakehouse.settings import UserError
 from lakehouse.yaml_file import NotYaml, read_yaml
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from sys import intern
 
-from lakehouse.files import Stored
-from lakehouse.nessie import MAIN, Nessie, NessieGone, Reference, TableAt
-from lakehouse.objects import Objects
 from lakehouse.settings import RetentionSettings
-from lakehouse.sweep import Publish, Reach, kept, unreached
 from lakehouse.tables import SCHEMA, TABLES
+from pipeline.storage.files import Stored
+from pipeline.storage.nessie import MAIN, Nessie, NessieGone, Reference, TableAt
+from pipeline.storage.objects import Objects
+from pipeline.storage.sweep import Publish, Reach, kept, unreached
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lakehouse.nessie import MAIN, Nessie
-from lakehouse.nessie_sweep import WORKING
 from lakehouse.settings import UserError
+from pipeline.storage.nessie import MAIN, Nessie
+from pipeline.storage.nessie_sweep import WORKING
 
 Contents = dict[tuple[str, ...], dict[str, Any]]
 

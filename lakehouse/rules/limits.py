@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from lakehouse.alerting.rule import (
+from lakehouse.rules.rule import (
     MINUTE,
     Entity,
     Inputs,

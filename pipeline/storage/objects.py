@@ -17,9 +17,9 @@ from xml.sax.saxutils import escape
 
 import urllib3
 
-from lakehouse.files import Stored
-from lakehouse.s3_signature import Signature
 from lakehouse.settings import S3Settings
+from pipeline.storage.files import Stored
+from pipeline.storage.s3_signature import Signature
 
 # The most that one request may name.
 DELETED_AT_ONCE = 1000

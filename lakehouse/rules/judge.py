@@ -9,9 +9,10 @@ from json import loads
 
 import pyarrow as pa
 
-from lakehouse.alerting.alerts import Alert, is_old, stable_id
-from lakehouse.alerting.limits import NoDataRule
-from lakehouse.alerting.rule import (
+from lakehouse.events import ErrorEvent
+from lakehouse.rules.alerts import Alert, is_old, stable_id
+from lakehouse.rules.limits import NoDataRule
+from lakehouse.rules.rule import (
     ERRORS_TOPIC,
     MINUTE,
     Entity,
@@ -24,8 +25,7 @@ from lakehouse.alerting.rule import (
     Span,
     floor_minute,
 )
-from lakehouse.alerting.state import CLOCK, RuleState, State, brought_back, entity_text
-from lakehouse.events import ErrorEvent
+from lakehouse.rules.state import CLOCK, RuleState, State, brought_back, entity_text
 
 # A minute closes this long after its end, so that events on their way are in.
 CLOSING_DELAY = timedelta(seconds=10)

@@ -1,4 +1,4 @@
-"""A copy of the tables that outlives the object store and the catalog: `python -m lakehouse.backup save DIR`.
+"""A copy of the tables that outlives the object store and the catalog: `python -m pipeline.storage.backup save DIR`.
 
     save      while everything runs: the head of main is held by a tag, and every file that it needs is copied
     restore   into an empty Nessie and any S3: the files that are missing, then main with the tables as they were
@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lakehouse.nessie import MAIN, Nessie, NessieError
-from lakehouse.objects import Objects, S3Error
-from lakehouse.repository import Contents, changes_to, refuse_while_driver_runs
 from lakehouse.settings import IngestSettings, NessieSettings, S3Settings, UserError, exit_on_user_error
-from lakehouse.sweep import Reach
+from pipeline.storage.nessie import MAIN, Nessie, NessieError
+from pipeline.storage.objects import Objects, S3Error
+from pipeline.storage.repository import Contents, changes_to, refuse_while_driver_runs
+from pipeline.storage.sweep import Reach
 
 logger = logging.getLogger("tillwatch.backup")
 
@@ -95,7 +95,7 @@ def save(nessie: Nessie, objects: Objects, folder: Path) -> Copied:
         if left.name.startswith(TAG):
             logger.warning(
                 "tag %s is of a backup that runs now, or did not end: where none runs, delete it by "
-                "`python -m lakehouse.backup forget`",
+                "`python -m pipeline.storage.backup forget`",
                 left.name,
             )
     # First the tag: no sweep deletes what it holds.
@@ -202,7 +202,8 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m lakehouse.backup", description=(__doc__ or "").splitlines()[0])
+    about = (__doc__ or "").splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m pipeline.storage.backup", description=about)
     commands = parser.add_subparsers(dest="what", required=True)
     for name, does in (("save", "copy the tables into DIR"), ("restore", "put them back into an empty Nessie")):
         commands.add_parser(name, help=does).add_argument("folder", type=Path, metavar="DIR")

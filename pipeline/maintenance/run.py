@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.files import LiveFile, Store
 from lakehouse.settings import RetentionSettings
 from lakehouse.tables import TABLES, Table
+from pipeline.storage.files import LiveFile, Store
 
 ROWS_OF_A_MERGED_FILE = 1_000_000
 ROWS_NOT_SMALL = 300_000

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
-from lakehouse.alerting.limits import TableRule, minute_number, minute_numbers
-from lakehouse.alerting.rule import (
+from lakehouse.rules.limits import TableRule, minute_number, minute_numbers
+from lakehouse.rules.rule import (
     MINUTE,
     Entity,
     Inputs,

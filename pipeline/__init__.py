@@ -1,0 +1,1 @@
+"""What the two engines share between a log and the tables."""

@@ -1,0 +1,1 @@
+"""Which minutes are closed, watched and readable: what rules may judge."""

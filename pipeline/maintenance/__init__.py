@@ -1,0 +1,1 @@
+"""What the one writer does beside its batches: merge, expire, thin."""
