@@ -18,8 +18,8 @@ import psutil
 from bench.report import Report
 from embedded.log import EventLog
 from lakehouse.dremio import Dremio, DremioError
-from lakehouse.events import TOPICS
 from lakehouse.settings import DremioSettings
+from lakehouse.topics import TOPICS
 
 
 def next_offsets(dremio: Dremio) -> int:

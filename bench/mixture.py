@@ -8,15 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lakehouse.events import (
-    CLICKS_TOPIC,
-    DEVICE_TYPES,
-    ERRORS_TOPIC,
-    ORDERS_TOPIC,
-    STATUSES,
-    TIME_FIELD,
-    Reason,
-)
+from lakehouse.decode import Reason
+from lakehouse.topics import TOPICS
+from producers.shop import CLICKS_TOPIC, DEVICE_TYPES, ERRORS_TOPIC, ORDERS_TOPIC, STATUSES
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,6 @@ _SHARES = ((_PLAIN, 74), (_LATE, 10), (_AHEAD, 1), (_DOUBLED, 8), (_CONFLICT, 2)
 _TOPIC_SHARES = ((ORDERS_TOPIC, 30), (CLICKS_TOPIC, 60), (ERRORS_TOPIC, 10))
 _LATE_HOURS = (1, 2, 5, 26, 73, 13 * 24)
 """Late events lie in few hours, for each hour is a file of its own a table and publish."""
-_ID_FIELD = {ORDERS_TOPIC: "order_id", CLICKS_TOPIC: "click_id", ERRORS_TOPIC: "error_id"}
 _CHOICE_FIELD = {ORDERS_TOPIC: "status", CLICKS_TOPIC: "device_type", ERRORS_TOPIC: "severity"}
 _URLS = (
     "/page/cart?step=1",
@@ -91,7 +84,7 @@ class _Mixer:
             case "conflict":
                 fields, key = self._draw.choice(self._sent[topic])
                 # Only who gave an event_id can use it twice; without, this is one more event.
-                again = fields | {TIME_FIELD[topic]: self._time(topic, _PLAIN)}
+                again = fields | {TOPICS[topic].time: self._time(topic, _PLAIN)}
                 self._sent[topic].append((again, key))
                 return Message(topic, key, _json(again), kind)
             case "bad":
@@ -133,11 +126,11 @@ class _Mixer:
             user = json.loads(fields["service_name"])
         if kind == _AHEAD and topic == CLICKS_TOPIC:
             kind = _PLAIN  # active users are compared up to the newest click, which both engines must have reached
-        fields[TIME_FIELD[topic]] = self._time(topic, kind)
+        fields[TOPICS[topic].time] = self._time(topic, kind)
         if draw.random() < 0.7:
             fields["event_id"] = _text(f"{topic[0]}-{number:x}-{draw.getrandbits(32):08x}")
         if draw.random() < 0.7:
-            fields["produced_at"] = fields[TIME_FIELD[topic]]
+            fields["produced_at"] = fields[TOPICS[topic].time]
         if draw.random() < 0.1:
             fields["note"] = '{"unknown": [1, null, "\\ud83d\\ude00"]}'
         return fields, user.encode()
@@ -169,7 +162,7 @@ class _Mixer:
             return Message(topic, key, _json(fields), _DOUBLED)
         if way == 2 and "event_id" in fields:
             changed = dict(fields)
-            changed[_ID_FIELD[topic]] = _text("changed")
+            changed[TOPICS[topic].id_field] = _text("changed")
             changed[_CHOICE_FIELD[topic]] = fields[_CHOICE_FIELD[topic]]
             return Message(topic, key, _json(changed), _DOUBLED)
         spaced = ",\n ".join(f'"{name}" : {value}' for name, value in reversed(fields.items()))
@@ -202,7 +195,7 @@ def _without(choose: Callable[[str], str]) -> _Spoil:
 
 
 def _at(lead: timedelta) -> _Spoil:
-    return lambda topic, fields, now: _json(fields | {TIME_FIELD[topic]: f'"{now + lead:%Y-%m-%dT%H:%M:%SZ}"'})
+    return lambda topic, fields, now: _json(fields | {TOPICS[topic].time: f'"{now + lead:%Y-%m-%dT%H:%M:%SZ}"'})
 
 
 _SPOILT: tuple[tuple[Reason, _Spoil], ...] = (
@@ -218,14 +211,14 @@ _SPOILT: tuple[tuple[Reason, _Spoil], ...] = (
     (Reason.NOT_JSON, lambda topic, fields, now: _json(fields)[:-1] + rb',"x":"\ud83d"}'),
     (Reason.NOT_JSON, lambda topic, fields, now: b"[" + _json(fields) + b"]"),
     (Reason.MISSING_FIELD, lambda *_: b"{}"),
-    (Reason.MISSING_FIELD, _without(lambda topic: _ID_FIELD[topic])),
+    (Reason.MISSING_FIELD, _without(lambda topic: TOPICS[topic].id_field)),
     (Reason.MISSING_FIELD, _with(lambda topic: _CHOICE_FIELD[topic], "null")),
-    (Reason.MISSING_FIELD, _with(lambda topic: _ID_FIELD[topic], '"  "')),
-    (Reason.BAD_TYPE, _with(lambda topic: _ID_FIELD[topic], "1.5")),
+    (Reason.MISSING_FIELD, _with(lambda topic: TOPICS[topic].id_field, '"  "')),
+    (Reason.BAD_TYPE, _with(lambda topic: TOPICS[topic].id_field, "1.5")),
     (Reason.BAD_TYPE, _with(lambda topic: _CHOICE_FIELD[topic], "true")),
-    (Reason.BAD_TYPE, _with(lambda topic: TIME_FIELD[topic], "1795402800")),
+    (Reason.BAD_TYPE, _with(lambda topic: TOPICS[topic].time, "1795402800")),
     (Reason.BAD_VALUE, _with(lambda topic: _CHOICE_FIELD[topic], '"LOST"')),
-    (Reason.BAD_VALUE, _with(lambda topic: TIME_FIELD[topic], '"2026-02-30T00:00:00Z"')),
+    (Reason.BAD_VALUE, _with(lambda topic: TOPICS[topic].time, '"2026-02-30T00:00:00Z"')),
     (Reason.BAD_VALUE, _with(lambda topic: "produced_at", '"soon"')),
     (Reason.FUTURE_TIME, _at(timedelta(hours=1))),
     (Reason.FUTURE_TIME, _at(timedelta(days=73 * 365))),

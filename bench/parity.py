@@ -15,26 +15,16 @@ from typing import Any
 import pyarrow as pa
 
 from bench.mixture import Message
+from lakehouse import decode as decoding
+from lakehouse.decode import Event, Reason, Rejected, event_time
+from lakehouse.decode.values import page_of
 from lakehouse.dremio import Dremio, DremioError, NotFound
-from lakehouse.events import (
-    CLICKS_TOPIC,
-    ERRORS_TOPIC,
-    ORDERS_TOPIC,
-    TOPICS,
-    Click,
-    ErrorEvent,
-    Event,
-    Order,
-    Reason,
-    Rejected,
-    decode,
-    event_time,
-    page_of,
-)
 from lakehouse.rules import Moment, evaluate, load_rules
 from lakehouse.rules.rule import EventRule
 from lakehouse.settings import ROOT
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, full_name
+from lakehouse.topics import TOPICS
+from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
 
 COMPARED = (*(table.name for table in (*RAW_OF_TOPIC.values(), *KPI_TABLES)), "alerts", "dead_letters")
 _BY_NATURE = {"ingested_at", "updated_at", "received_at", "source_partition", "source_offset"}
@@ -127,7 +117,7 @@ def expected(
     stored: dict[str, dict[tuple[str, datetime], Event]] = {topic: {} for topic in TOPICS}
     dead: Counter[Row] = Counter()
     for message in messages:
-        event = decode(message.topic, message.value, received_at, max_age)
+        (event,) = decoding.decode(message.topic, decoding.Message(message.value, received_at), max_age)
         if isinstance(event, Rejected):
             values = {
                 "topic": message.topic,
@@ -139,9 +129,7 @@ def expected(
         else:
             stored[message.topic].setdefault((event.event_key, event_time(event)), event)
     events = {topic: list(found.values()) for topic, found in stored.items()}
-    orders = [event for event in events[ORDERS_TOPIC] if isinstance(event, Order)]
-    clicks = [event for event in events[CLICKS_TOPIC] if isinstance(event, Click)]
-    errors = [event for event in events[ERRORS_TOPIC] if isinstance(event, ErrorEvent)]
+    orders, clicks, errors = (events[topic] for topic in (ORDERS_TOPIC, CLICKS_TOPIC, ERRORS_TOPIC))
     found: Tables = {
         table.name: Counter(
             tuple(_at_ms(getattr(event, name)) for name in columns(table.name)) for event in events[topic]
@@ -163,9 +151,9 @@ def _minute(when: datetime) -> datetime:
     return when.replace(second=0, microsecond=0)
 
 
-def _revenue(orders: Collection[Order]) -> Counter[Row]:
+def _revenue(orders: Collection[Event]) -> Counter[Row]:
     """window_start, window_end, orders_count, total_revenue, cancelled_count, cancelled_revenue, buyers."""
-    by_minute: dict[datetime, list[Order]] = defaultdict(list)
+    by_minute: dict[datetime, list[Event]] = defaultdict(list)
     for order in orders:
         by_minute[_minute(order.order_ts)].append(order)
     rows: Counter[Row] = Counter()
@@ -182,7 +170,7 @@ def _per_minute(keys: Iterable[tuple[datetime, str, str]]) -> Counter[Row]:
     return Counter((minute, minute + _MINUTE, *rest, n) for (minute, *rest), n in Counter(keys).items())
 
 
-def _clicks(clicks: Collection[Click]) -> Counter[Row]:
+def _clicks(clicks: Collection[Event]) -> Counter[Row]:
     """window_start, window_end, page, device_type, clicks, users."""
     users: dict[tuple[datetime, str, str], list[str]] = defaultdict(list)
     for click in clicks:
@@ -190,7 +178,7 @@ def _clicks(clicks: Collection[Click]) -> Counter[Row]:
     return Counter((at, at + _MINUTE, page, kind, len(who), len(set(who))) for (at, page, kind), who in users.items())
 
 
-def _active_users(clicks: Collection[Click]) -> Counter[Row]:
+def _active_users(clicks: Collection[Event]) -> Counter[Row]:
     """window_start, window_end, users: for each minute's end up to the newest click's."""
     if not clicks:
         return Counter()
@@ -202,7 +190,7 @@ def _active_users(clicks: Collection[Click]) -> Counter[Row]:
     return Counter((end - 5 * _MINUTE, end, len(who)) for end, who in users.items() if end <= last)
 
 
-def _alerts(errors: Collection[ErrorEvent]) -> Counter[Row]:
+def _alerts(errors: Collection[Event]) -> Counter[Row]:
     """One row for each FATAL, by what the rules of config/alerts.yaml say."""
     rules = tuple(rule for rule in load_rules(ROOT / "config" / "alerts.yaml") if isinstance(rule, EventRule))
     now = datetime.now(UTC)

@@ -21,10 +21,10 @@ from typing import Any, ClassVar, Self
 from bench.mixture import Message
 from bench.servers import Servers
 from lakehouse.dremio import Dremio, NotFound, Timeout, Unavailable
-from lakehouse.events import TOPICS
 from lakehouse.settings import PORTS, ROOT, DremioSettings, KafkaSettings
 from lakehouse.sinks import EventLogSink, KafkaSink, Sink
 from lakehouse.tables import CATALOG, SCHEMA
+from lakehouse.topics import TOPICS
 
 type Offsets = dict[tuple[str, int], int]
 """(topic, partition) -> next offset."""

@@ -25,12 +25,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.report import Report
-from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, SEVERITIES, TOPICS
 from lakehouse.rules import Moment, Rule, State, due, evaluate, load_rules
 from lakehouse.rules.rule import MinuteRule
 from lakehouse.settings import ROOT
 from lakehouse.tables import TABLES, arrow_schema
+from lakehouse.topics import TOPICS
 from producers import shop
+from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, SEVERITIES
 from producers.shoppers import Shop, busyness
 
 RATE = 62.0  # events/s, the day's mean: the quietest hour has 2 log messages a minute of the smallest service
@@ -127,7 +128,7 @@ def plan(seed: int) -> list[Incident]:
         if kind == "errors":
             topic, service = ERRORS_TOPIC, str(draw.choice(shop.SERVICES))
         elif kind == "silence":
-            topic = str(draw.choice(TOPICS))
+            topic = str(draw.choice(tuple(TOPICS)))
         found.append(Incident(kind, topic, service, start, end))
     return sorted(found, key=lambda incident: incident.start)
 

@@ -24,10 +24,10 @@ from prometheus_client import start_http_server
 
 from embedded.catalog import Catalog, CatalogFile, Staged, TableWriter, only_writer
 from embedded.log import EventLog, Record
-from lakehouse import events as contract
 from lakehouse.clock import CLOCK_SLACK, ClockAhead
-from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
-from lakehouse.kpis import kpi_sql
+from lakehouse.decode import Event, Message, Rejected, decode, event_time
+from lakehouse.kpis import KPIS, Kpi, kpis_of
+from lakehouse.kpis.check import check_queries
 from lakehouse.rules import (
     Moment,
     Rule,
@@ -56,6 +56,7 @@ from lakehouse.settings import (
 )
 from lakehouse.stop import Stop
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table, arrow_schema
+from lakehouse.topics import TOPICS
 from pipeline import metrics
 from pipeline.batch.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
 from pipeline.judging.watch import Tally, Watch
@@ -68,17 +69,9 @@ METRICS_EVERY = 60.0  # s
 TICK = 1.0  # s
 POLL = 0.05  # s
 FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0  # s
-WINDOW = 5  # minutes of active_users_per_window
 MERGE_AT = 16  # small files of one level and hour that become one
 LEVELS = 2
 EPOCH = datetime.fromtimestamp(0, UTC)
-
-_KPIS_OF_TOPIC = {
-    "orders_topic": ("orders_revenue_per_minute",),
-    "errors_topic": ("errors_per_minute",),
-    "clicks_topic": ("clicks_per_minute",),
-}
-ACTIVE_USERS = "active_users_per_window"
 
 
 def moment(us: int) -> datetime:
@@ -104,7 +97,7 @@ class Position:
 class _Rows:
     """The new rows of one topic in a batch."""
 
-    events: list[contract.Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     rejected: list[tuple[Record, Rejected]] = field(default_factory=list)
 
@@ -285,7 +278,7 @@ class Ingest:
         dead: list[tuple[str, Record, Rejected]] = []
         more = False
         received = dict(self._received)
-        alerting: list[tuple[ErrorEvent, datetime]] = []
+        alerting: list[tuple[Event, datetime]] = []
         counts: Counter[tuple[str, str]] = Counter()
         remember: list[Callable[[], None]] = []
         touched: dict[str, set[int]] = {}
@@ -416,12 +409,13 @@ class Ingest:
         rows = _Rows()
         age = self._parts.max_event_age
         for record in records:
-            event = decode(topic, record.value, record.received_at, age)
-            if isinstance(event, Rejected):
-                rows.rejected.append((record, event))
-            else:
-                rows.events.append(event)
-                rows.records.append(record)
+            message = Message(record.value, record.received_at, record.key, record.headers)
+            for event in decode(topic, message, age):
+                if isinstance(event, Rejected):
+                    rows.rejected.append((record, event))
+                else:
+                    rows.events.append(event)
+                    rows.records.append(record)
         return rows
 
     def _new_rows(
@@ -520,25 +514,19 @@ class Ingest:
         for topic, minutes in touched.items():
             source = RAW_OF_TOPIC[topic].name
             rows = self._minutes[topic].rows(sorted(minutes))
-            for name in _KPIS_OF_TOPIC[topic]:
-                answer = self._ask(kpi_sql(name, statuses), {source: rows})
-                changed[name] = self._hours[name].replace(minutes, _kpi_rows(TABLES[name], answer, ingested_at))
-        ends = self._window_ends(touched.get("clicks_topic", set()), as_of)
-        if ends:
-            minutes = {minute for end in ends for minute in range(end - WINDOW, end)}
-            clicks = self._minutes["clicks_topic"]
-            clicks.fetch(minutes)
-            table = TABLES[ACTIVE_USERS]
-            window_ends = pa.table(
-                {"window_end": pa.array([end * MINUTE_US for end in sorted(ends)], pa.timestamp("us"))}
-            )
-            sources = {"window_ends": window_ends, "clicks_processed": clicks.rows(sorted(minutes))}
-            rows = _kpi_rows(table, self._ask(kpi_sql(ACTIVE_USERS, statuses), sources), ingested_at)
-            replaced = self._hours[ACTIVE_USERS].replace(ends, rows)
-            old = {hour: self._hours[ACTIVE_USERS].hour(hour) for hour in replaced}
-            replaced = {h: new for h, new in replaced.items() if new.num_rows or old[h].num_rows}
-            if replaced:
-                changed[ACTIVE_USERS] = replaced
+            for kpi in kpis_of(topic):
+                if kpi.window == 1:
+                    answer = self._ask(kpi.sql(statuses), {source: rows})
+                    hours = self._hours[kpi.name].replace(minutes, _kpi_rows(kpi.table, answer, ingested_at))
+                    changed[kpi.name] = hours
+        for kpi in KPIS.values():
+            ends = self._window_ends(kpi, touched.get(kpi.topic, set()), as_of) if kpi.window > 1 else set()
+            if ends:
+                replaced = self._window_rows(kpi, ends, ingested_at)
+                old = {hour: self._hours[kpi.name].hour(hour) for hour in replaced}
+                replaced = {h: new for h, new in replaced.items() if new.num_rows or old[h].num_rows}
+                if replaced:
+                    changed[kpi.name] = replaced
         for name, hours in changed.items():
             writer = self.catalog.tables[name]
             change = changes.setdefault(name, _Change())
@@ -552,14 +540,24 @@ class Ingest:
             remember.append(accept)
         return changed
 
-    def _window_ends(self, touched: set[int], as_of: datetime) -> set[int]:
-        """Minute ends (minutes since the epoch) whose active users change: of touched clicks, and newly due ones."""
+    def _window_rows(self, kpi: Kpi, ends: set[int], ingested_at: datetime) -> dict[int, pa.Table]:
+        """The hours that change when the rows of these ends are made anew."""
+        minutes = {minute for end in ends for minute in range(end - kpi.window, end)}
+        raw = self._minutes[kpi.topic]
+        raw.fetch(minutes)
+        window_ends = pa.table({"window_end": pa.array([end * MINUTE_US for end in sorted(ends)], pa.timestamp("us"))})
+        sources = {"window_ends": window_ends, RAW_OF_TOPIC[kpi.topic].name: raw.rows(sorted(minutes))}
+        answer = self._ask(kpi.sql(self._parts.orders.counted_statuses), sources)
+        return self._hours[kpi.name].replace(ends, _kpi_rows(kpi.table, answer, ingested_at))
+
+    def _window_ends(self, kpi: Kpi, touched: set[int], as_of: datetime) -> set[int]:
+        """Minute ends (minutes since the epoch) whose windows change: of touched minutes, and newly due ones."""
         newest = micros(as_of) // MINUTE_US
-        ends = {minute + after for minute in touched for after in range(1, WINDOW + 1) if minute + after <= newest}
-        stored = self._minutes["clicks_topic"].span()
+        ends = {minute + after for minute in touched for after in range(1, kpi.window + 1) if minute + after <= newest}
+        stored = self._minutes[kpi.topic].span()
         if self._as_of is not None and stored is not None:
             # Clicks may lie ahead of as_of: their ends come due with time.
-            ends.update(range(micros(self._as_of) // MINUTE_US + 1, min(newest, stored[1] + WINDOW) + 1))
+            ends.update(range(micros(self._as_of) // MINUTE_US + 1, min(newest, stored[1] + kpi.window) + 1))
         return ends
 
     def _ask(self, sql: str, sources: Mapping[str, pa.Table]) -> pa.Table:
@@ -571,12 +569,12 @@ class Ingest:
             for name in sources:
                 self._duckdb.unregister(name)
 
-    def _alerting(self, read: _Rows, read_at: datetime) -> list[tuple[ErrorEvent, datetime]]:
+    def _alerting(self, read: _Rows, read_at: datetime) -> list[tuple[Event, datetime]]:
         wanted = alerting_events(self._parts.rules)
         return [
             (event, min(record.received_at, read_at))
             for event, record in zip(read.events, read.records, strict=True)
-            if isinstance(event, ErrorEvent) and wanted(event)
+            if wanted(event)
         ]
 
     def _judge(
@@ -584,7 +582,7 @@ class Ingest:
         positions: Mapping[str, Position],
         now: datetime,
         received: Mapping[str, datetime],
-        events: list[tuple[ErrorEvent, datetime]],
+        events: list[tuple[Event, datetime]],
         changed: Mapping[str, Mapping[int, pa.Table]],
     ) -> tuple[list[Any], State]:
         parts = self._parts
@@ -732,9 +730,7 @@ def mergeable(writer: TableWriter, change: _Change) -> list[CatalogFile]:
     return []
 
 
-def raw_rows(
-    table: Table, events: Sequence[contract.Event], records: Sequence[Record], ingested_at: datetime
-) -> pa.Table:
+def raw_rows(table: Table, events: Sequence[Event], records: Sequence[Record], ingested_at: datetime) -> pa.Table:
     """Rows of a raw table from its topic's events and the records they came in."""
     schema = arrow_schema(table)
     columns: list[pa.Array] = []
@@ -781,6 +777,7 @@ def run(stop: Stop) -> None:
         load_rules(config_path().parent / "alerts.yaml"),
         shared.max_event_age,
     )
+    check_queries(KPIS.values(), parts.orders.counted_statuses)
     port = shared.port("ingest")
     claim_port(port)
     data_dir = open_data_dir(shared.data_dir, "embedded")

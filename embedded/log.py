@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from lakehouse.clock import CLOCK_SLACK
-from lakehouse.sinks import connect_log
+from lakehouse.decode import Headers
+from lakehouse.sinks import connect_log, unpacked
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
@@ -28,6 +29,7 @@ class Record(NamedTuple):
     received_at: datetime
     key: bytes | None
     value: bytes | None
+    headers: Headers = ()
 
 
 class EventLog:
@@ -59,15 +61,16 @@ class EventLog:
     def read(self, topic: str, offset: int, limit: int) -> list[Record]:
         """At most `limit` messages from `offset` on, in order; none past the end."""
         rows = self._connection.execute(
-            "SELECT offset, received_at, key, value FROM log WHERE topic = ? AND offset >= ? ORDER BY offset LIMIT ?",
+            "SELECT offset, received_at, key, value, headers FROM log WHERE topic = ? AND offset >= ? "
+            "ORDER BY offset LIMIT ?",
             (topic, offset, limit),
         )
         records = []
         last, received_at = -1, _EPOCH
-        for number, micros, key, value in rows:
+        for number, micros, key, value, headers in rows:
             if micros != last:  # a batch has one time: most rows repeat the one before
                 last, received_at = micros, _EPOCH + timedelta(microseconds=micros)
-            records.append(Record(number, received_at, key, value))
+            records.append(Record(number, received_at, key, value, unpacked(headers) if headers else ()))
         return records
 
     def sync(self) -> None:

@@ -5,19 +5,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lakehouse.events import FIELDS, MAX_LEAD, REASONS, TIME_FIELD, TOPICS, Field, Kind
+from lakehouse.decode import MAX_LEAD, REASONS
 from lakehouse.settings import ROOT, UserError, exit_on_user_error
-from lakehouse.tables import CATALOG, RAW_OF_TOPIC, SCHEMA, TABLES, Table
+from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
+from lakehouse.topics import TOPICS
 
 PAGE = ROOT / "docs" / "contract.md"
 QUESTIONS = Path(__file__).parent / "questions"
 _COMMAND = "python -m lakehouse.contract --write"
-
-_TOPIC_DOC = {
-    "orders_topic": "One message an order.",
-    "clicks_topic": "One message a page shown to somebody.",
-    "errors_topic": "One message a line that a service logged.",
-}
 
 
 def render() -> str:
@@ -64,12 +59,12 @@ What readers ask, one file each in lakehouse/questions, in Dremio's dialect.
 
 def _lines() -> Iterator[str]:
     yield _INTRODUCTION.removesuffix("\n")
-    for topic in TOPICS:
-        yield f"\n### {topic}\n"
-        yield f"{_TOPIC_DOC[topic]} Stored in `{RAW_OF_TOPIC[topic].name}`; its time is `{TIME_FIELD[topic]}`.\n"
+    for topic in TOPICS.values():
+        yield f"\n### {topic.name}\n"
+        yield f"{topic.doc} Stored in `{topic.table.name}`; its time is `{topic.time}`.\n"
         yield from _table(
             ("field", "what", "type", "needed"),
-            ((f"`{field.name}`", field.doc, _kind(field), "yes" if field.required else "") for field in FIELDS[topic]),
+            ((f"`{f.name}`", f.doc, f.words, "yes" if f.required else "") for f in topic.fields),
         )
     yield _REJECTED
     yield from _table(("reason", "holds for"), ((f"`{reason}`", says) for reason, says in REASONS.items()))
@@ -105,10 +100,6 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
     for row in (head, ("---",) * len(head), *rows):
         cells = " | ".join(cell.replace("|", "\\|") for cell in row)
         yield f"| {cells} |".replace("  ", " ")
-
-
-def _kind(field: Field) -> str:
-    return " ".join(field.choices) if field.kind is Kind.CHOICE else str(field.kind.value)
 
 
 def _answer(path: Path) -> str:

@@ -15,8 +15,8 @@ from datetime import timedelta
 from functools import cache, partial
 from typing import Any, NamedTuple, Self
 
-from lakehouse.events import TOPICS
 from lakehouse.settings import KafkaSettings, UserError
+from lakehouse.topics import TOPICS
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Ends(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Topic:
+class BrokerTopic:
     """What the brokers say of one topic. topic_id is another one for a topic of the same name that was made anew."""
 
     name: str
@@ -85,12 +85,12 @@ class KafkaLog:
         """The identity of the cluster: another one holds other messages under the same offsets."""
         return str(self._ask(lambda admin: admin.describe_cluster())["cluster_id"])
 
-    def topics(self, names: Iterable[str] = TOPICS) -> dict[str, Topic]:
+    def topics(self, names: Iterable[str] = TOPICS) -> dict[str, BrokerTopic]:
         """Those of the named topics that exist."""
         found = {name: topic for name, topic in self._described(names).items() if topic["partitions"]}
         configs = self._configs(found) if found else {}
         return {
-            name: Topic(
+            name: BrokerTopic(
                 name,
                 str(topic["topic_id"]),
                 len(topic["partitions"]),
@@ -119,7 +119,7 @@ class KafkaLog:
         first, following = (self._ask(partial(_offsets, dict.fromkeys(partitions, which))) for which in (_FIRST, _NEXT))
         return {(at.topic, at.partition): Ends(first[at].offset, following[at].offset) for at in partitions}
 
-    def ensure(self, settings: KafkaSettings, names: Iterable[str] = TOPICS) -> dict[str, Topic]:
+    def ensure(self, settings: KafkaSettings, names: Iterable[str] = TOPICS) -> dict[str, BrokerTopic]:
         """Make the topics that are missing, and switch those with CreateTime to LogAppendTime; all of them.
 
         Partitions and retention of a topic that exists are left as they are.
@@ -310,7 +310,7 @@ def _log(brokers: str) -> KafkaLog:
     return KafkaLog(brokers)
 
 
-def ensure_topics(settings: KafkaSettings, names: Iterable[str] = TOPICS) -> dict[str, Topic]:
+def ensure_topics(settings: KafkaSettings, names: Iterable[str] = TOPICS) -> dict[str, BrokerTopic]:
     """KafkaLog.ensure at the brokers of the settings, over this process's own connection."""
     return _log(settings.brokers).ensure(settings, names)
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import re
 import socket
-import sys
 import unicodedata
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -23,6 +21,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, Validat
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lakehouse.proxies import keep_own_traffic_off
+from lakehouse.user_error import UserError as UserError
+from lakehouse.user_error import exit_on_user_error as exit_on_user_error
 from lakehouse.yaml_file import NotYaml, read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,20 +65,6 @@ _OTHER_ENVIRONMENT = {"TILLWATCH_CONFIG"}
 
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)\s*")
 _UNITS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
-
-
-class UserError(Exception):
-    """Something a user can mend; the message is one sentence: what, where, what would do."""
-
-
-@contextmanager
-def exit_on_user_error() -> Iterator[None]:
-    """Print a UserError's sentence on stderr and exit with 2, without a traceback."""
-    try:
-        yield
-    except UserError as error:
-        print(f"tillwatch: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def parse_duration(value: object) -> object:

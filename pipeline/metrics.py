@@ -8,7 +8,7 @@ from statistics import fmean
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from lakehouse.events import TOPICS
+from lakehouse.topics import TOPICS
 
 OUTCOMES = ("good", "bad", "duplicate", "key_conflict", "late", "lost", "clock_ahead")
 

@@ -11,15 +11,18 @@ from typing import Annotated
 
 import typer
 
+from lakehouse.decode import Reason
+from lakehouse.decode.values import parse_time
 from lakehouse.dremio import Dremio, DremioError
-from lakehouse.events import ORDERS_TOPIC, TOPICS, Reason, parse_time
 from lakehouse.settings import DremioSettings, Shared, UserError, exit_on_user_error, parse_duration
 from lakehouse.sinks import EventLogSink, KafkaSink, open_sink
 from lakehouse.stop import Stop
+from lakehouse.topics import TOPICS
 from producers import dead_letters, shop
 from producers.layout import Layout
 from producers.pace import SystemClock, iso, send_filled, send_live
 from producers.replay import Lines, read, replay
+from producers.shop import ORDERS_TOPIC
 from producers.shoppers import Message, Outage, Shop
 
 app = typer.Typer(help="Send a shop's events to the event log or to Kafka.", no_args_is_help=True, add_completion=False)
@@ -106,7 +109,7 @@ def replay_file(
         str | None,
         typer.Option("--format", help="csv, whitespace, jsonl or cdnow; else by the file's ending."),
     ] = None,
-    topic: Annotated[str, typer.Option(help="orders_topic, clicks_topic or errors_topic.")] = ORDERS_TOPIC,
+    topic: Annotated[str, typer.Option(help=f"one of {', '.join(TOPICS)}.")] = ORDERS_TOPIC,
     header: Annotated[
         bool | None, typer.Option(help="Whether the first line names the columns; csv has one, whitespace has not.")
     ] = None,
@@ -311,7 +314,7 @@ def _chosen(since: str, topic: list[str] | None, reason: list[str] | None) -> de
         if text not in reasons:
             raise UserError(f"--reason is '{text}'; expected one of {', '.join(reasons)}.")
     begin = datetime.now(UTC) - _duration("--since", since)
-    return dead_letters.Chosen(begin, until, _topics("--topic", topic) or TOPICS, tuple(reason or reasons))
+    return dead_letters.Chosen(begin, until, _topics("--topic", topic) or tuple(TOPICS), tuple(reason or reasons))
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from typing import Any, Protocol
 import msgspec
 import pyarrow as pa
 
-from lakehouse.events import TOPICS, Event, Reason, Rejected, decode, event_time
+from lakehouse.decode import Event, Message, Reason, Rejected, decode, event_time
 from lakehouse.settings import UserError
 from lakehouse.sinks import Sink
 from lakehouse.stop import Stop
+from lakehouse.topics import TOPICS
 from producers.pace import Clock, deliver
-from producers.replay import END_OF_TIME, KEY_FIELD
+from producers.replay import END_OF_TIME, key_of
 
 MOST = 10_000
 """Letters that one command reads: they are held in memory."""
@@ -68,7 +69,7 @@ class Chosen:
 
     since: datetime
     until: datetime
-    topics: tuple[str, ...] = TOPICS
+    topics: tuple[str, ...] = tuple(TOPICS)
     reasons: tuple[str, ...] = tuple(Reason)
 
     def binds(self) -> dict[str, Any]:
@@ -117,7 +118,9 @@ def by_id(dremio: Asks, ids: Sequence[str]) -> list[Letter]:
 def _place(text: str) -> tuple[str, int, int]:
     found = _ID.fullmatch(text)
     if found is None or found["topic"] not in TOPICS:
-        raise UserError(f"'{text}' names no dead letter; expected TOPIC:PARTITION:OFFSET like {TOPICS[0]}:0:17.")
+        raise UserError(
+            f"'{text}' names no dead letter; expected TOPIC:PARTITION:OFFSET like {next(iter(TOPICS))}:0:17."
+        )
     return found["topic"], int(found["partition"]), int(found["offset"])
 
 
@@ -232,7 +235,7 @@ def refuse_two(messages: Iterable[Again]) -> None:
     """Raises UserError where two corrected letters say two things of one event: only one of them would be stored."""
     seen: dict[tuple[str, str, datetime], tuple[str, Event]] = {}
     for message in messages:
-        event = decode(message.topic, message.payload, END_OF_TIME, None)
+        (event,) = decode(message.topic, Message(message.payload, END_OF_TIME), None)
         if isinstance(event, Rejected):
             continue
         event = msgspec.structs.replace(event, produced_at=None)
@@ -271,11 +274,11 @@ def judged(
     """Those that are events now, each with its key on Kafka, and those that would only be rejected once more."""
     good, bad = [], []
     for message in messages:
-        event = decode(message.topic, message.payload, now, max_event_age)
+        (event,) = decode(message.topic, Message(message.payload, now), max_event_age)
         if isinstance(event, Rejected):
             bad.append((message, event))
         else:
-            good.append((message, str(getattr(event, KEY_FIELD[message.topic])).encode()))
+            good.append((message, key_of(message.topic, event)))
     return good, bad
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import msgspec
 
-from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, FIELDS, ORDERS_TOPIC, Kind, parse_number
+from lakehouse.decode.values import parse_number
 from lakehouse.settings import UserError
+from lakehouse.topics import TOPICS, FieldKind
+from lakehouse.topics.topic import NUMBERS
 from producers.layout import Layout, exact_places, places
 
-ID_FIELD = {ORDERS_TOPIC: "order_id", CLICKS_TOPIC: "click_id", ERRORS_TOPIC: "error_id"}
-_NUMBERS = (Kind.COUNT, Kind.PRICE, Kind.MONEY)
 _NOTHING_SENT = "Nothing was sent; correct the line."
 
 type Values = dict[str, msgspec.Raw]
@@ -113,7 +113,7 @@ class Columns:
             self._place = {name: self._number(name, column) for name, column in self._layout.columns.items()}
         self._refuse_gaps()
         width = len(self._names)
-        kinds = {each.name: each.kind for each in FIELDS[self._layout.topic]}
+        kinds = {each.name: each.kind for each in TOPICS[self._layout.topic].fields}
         constants = {name: self._value(kinds[name], value) for name, value in self._layout.constants.items()}
         for number, row in rows:
             width = width or len(row)
@@ -214,10 +214,10 @@ class Columns:
     def _refuse_gaps(self) -> None:
         """Every required field must come from somewhere."""
         layout = self._layout
-        given = self._place.keys() | layout.constants.keys() | {ID_FIELD[layout.topic]}
+        given = self._place.keys() | layout.constants.keys() | {TOPICS[layout.topic].id_field}
         if layout.price_from_total:
             given |= {"price"}
-        missing = [each.name for each in FIELDS[layout.topic] if each.required and each.name not in given]
+        missing = [each.name for each in TOPICS[layout.topic].fields if each.required and each.name not in given]
         if missing:
             has = f"; its columns (line 1) are {', '.join(self._names)}" if self._names else ""
             if len(self._names) == 1 and layout.form == "csv":
@@ -227,9 +227,9 @@ class Columns:
                 f"use --map {missing[0]}=COLUMN or --const {missing[0]}=VALUE."
             )
 
-    def _value(self, kind: Kind, text: str) -> msgspec.Raw:
+    def _value(self, kind: FieldKind, text: str) -> msgspec.Raw:
         # A number that is none stays text: decode says what is wrong with it.
-        number = parse_number(text) if kind in _NUMBERS else None
+        number = parse_number(text) if kind in NUMBERS else None
         return json_text(text) if number is None else msgspec.Raw(str(number).encode())
 
     def _where(self, name: str) -> str:

@@ -7,8 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-from lakehouse.events import FIELDS, ORDERS_TOPIC, TOPICS
 from lakehouse.settings import UserError
+from lakehouse.topics import TOPICS
+from producers.shop import ORDERS_TOPIC
 
 FORMATS = ("csv", "whitespace", "jsonl", "cdnow")
 _BY_ENDING = {".csv": "csv", ".txt": "whitespace", ".dat": "whitespace", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -90,11 +91,11 @@ class Layout:
     def wanted(self) -> list[str]:
         """The fields that may come from the file, in the topic's order."""
         computed = {"produced_at", *self.constants, *(["price"] if self.price_from_total else [])}
-        return [each.name for each in FIELDS[self.topic] if each.name not in computed]
+        return [each.name for each in TOPICS[self.topic].fields if each.name not in computed]
 
 
 def _check_names(topic: str, columns: Mapping[str, str], constants: Mapping[str, str]) -> None:
-    names = [each.name for each in FIELDS[topic] if each.name != "produced_at"]
+    names = [each.name for each in TOPICS[topic].fields if each.name != "produced_at"]
     for option, given in (("--map", columns), ("--const", constants)):
         for name in given:
             if name not in names:

@@ -1,6 +1,6 @@
 """Real data from files: CSV, text in columns, or JSON lines, sent as events of one topic.
 
-The whole file is read and every line judged by lakehouse.events.decode before the first one is sent; it is held in
+The whole file is read and every line judged by lakehouse.decode before the first one is sent; it is held in
 memory, some 500 bytes a line. A line's event_id is a hash of the file's content and the line's number: a second replay
 of the same file at the same times adds nothing, and two equal lines stay two events.
 """
@@ -21,26 +21,16 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lakehouse.events import (
-    CLICKS_TOPIC,
-    ERRORS_TOPIC,
-    MAX_LEAD,
-    ORDERS_TOPIC,
-    TIME_FIELD,
-    Event,
-    Rejected,
-    decode,
-    event_time,
-    parse_number,
-)
+from lakehouse.decode import MAX_LEAD, Event, Message, Rejected, decode, event_time
+from lakehouse.decode.values import parse_number
 from lakehouse.settings import Shared, UserError
 from lakehouse.sinks import Sink
 from lakehouse.stop import Stop
-from producers.formats import ID_FIELD, Columns, JsonLines, Values, Where, json_text
+from lakehouse.topics import TOPICS
+from producers.formats import Columns, JsonLines, Values, Where, json_text
 from producers.layout import Layout
 from producers.pace import Clock, deliver, iso, paced
 
-KEY_FIELD = {ORDERS_TOPIC: "user_id", CLICKS_TOPIC: "user_id", ERRORS_TOPIC: "service_name"}
 _DIVISION = Context(prec=60, rounding=ROUND_HALF_UP)
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 """Later than any time, for decode: whether a line lies in the future is asked once its time is known."""
@@ -79,7 +69,7 @@ class Lines:
         latest = max(range(len(self.times)), key=self.times.__getitem__)
         if self.times[latest] - now > MAX_LEAD:
             raise UserError(
-                f"{self.file}, line {self.numbers[latest]}: {TIME_FIELD[self.topic]} would be "
+                f"{self.file}, line {self.numbers[latest]}: {TOPICS[self.topic].time} would be "
                 f"{_text(self.times[latest])}, which is yet to come; correct it, or use --rebase-to-now."
             )
 
@@ -131,8 +121,8 @@ def read(file: Path, layout: Layout) -> Lines:
         lines.told.append(f"Not used: {', '.join(reader.unused[:_TOLD])}{more}.")
     if given.without_id:
         lines.told.append(
-            f"{given.without_id:,} lines have no {ID_FIELD[layout.topic]}: it is made of the file's content and the "
-            "line's number."
+            f"{given.without_id:,} lines have no {TOPICS[layout.topic].id_field}: it is made of the file's content and "
+            "the line's number."
         )
     return lines
 
@@ -159,7 +149,7 @@ def replay(lines: Lines, sink: Sink, clock: Clock, stop: Stop, rate: float | Non
 
     produced_at is the moment of sending. On a terminal a bar shows how far it is.
     """
-    name = TIME_FIELD[lines.topic]
+    name = TOPICS[lines.topic].time
     # By time and not by line: the CDNOW file is sorted by customer, and every batch would touch all its 545 days.
     order = sorted(range(len(lines.times)), key=lines.times.__getitem__)
     sent = 0
@@ -205,7 +195,8 @@ def _bar(lines: Lines) -> Iterator[Callable[[int], None]]:
 
 
 def _add(lines: Lines, layout: Layout, number: int, values: Values, where: Where, given: _Given) -> None:
-    topic, time_field = layout.topic, TIME_FIELD[layout.topic]
+    topic = TOPICS[layout.topic]
+    time_field = topic.time
     place = f"{lines.file}, line {number}"
 
     def wrong(name: str, says: str) -> UserError:
@@ -218,15 +209,15 @@ def _add(lines: Lines, layout: Layout, number: int, values: Values, where: Where
     if not has_identity:
         event_id = blake2b(lines.content + number.to_bytes(8, "big"), digest_size=16).hexdigest()
         values["event_id"] = json_text(event_id)
-    given.without_id += ID_FIELD[topic] not in values
-    values.setdefault(ID_FIELD[topic], values["event_id"])
+    given.without_id += topic.id_field not in values
+    values.setdefault(topic.id_field, values["event_id"])
     if layout.date_format and time_field in values:
         text = _string(values[time_field])
         time = None if text is None else _parsed(text, layout.date_format)
         if time is None:
             raise wrong(time_field, f"{_shown(values[time_field])} is no date of the form {layout.date_format}")
         values[time_field] = json_text(_text(time))
-    event = decode(topic, msgspec.json.encode(values), END_OF_TIME, None)
+    (event,) = decode(topic.name, Message(msgspec.json.encode(values), END_OF_TIME), None)
     if isinstance(event, Rejected):
         value = values.get(event.field)
         says = event.detail if value is None else f"value {_shown(value)}: {event.detail}"
@@ -237,8 +228,14 @@ def _add(lines: Lines, layout: Layout, number: int, values: Values, where: Where
         given.refuse_two(event, number, body, place)
     lines.times.append(event_time(event))
     lines.numbers.append(number)
-    lines.keys.append(str(getattr(event, KEY_FIELD[topic])).encode())
+    lines.keys.append(key_of(topic.name, event))
     lines.bodies.append(body)
+
+
+def key_of(topic: str, event: Event) -> bytes:
+    """What the log keeps as the message's key: events of one key stay in their order."""
+    declared = TOPICS[topic]
+    return str(getattr(event, declared.field(declared.message_key).column)).encode()
 
 
 def _price(values: Values, wrong: Callable[[str, str], UserError]) -> msgspec.Raw:

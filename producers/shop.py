@@ -2,6 +2,13 @@
 
 from dataclasses import dataclass
 
+from lakehouse.topics import choices_of
+
+ORDERS_TOPIC, CLICKS_TOPIC, ERRORS_TOPIC = "orders_topic", "clicks_topic", "errors_topic"
+STATUSES = choices_of(ORDERS_TOPIC, "status")
+DEVICE_TYPES = choices_of(CLICKS_TOPIC, "device_type")
+SEVERITIES = choices_of(ERRORS_TOPIC, "severity")
+
 
 @dataclass(frozen=True)
 class Persona:

@@ -22,8 +22,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lakehouse.events import CLICKS_TOPIC, DEVICE_TYPES, ERRORS_TOPIC, ORDERS_TOPIC, SEVERITIES, STATUSES
 from producers import shop
+from producers.shop import CLICKS_TOPIC, DEVICE_TYPES, ERRORS_TOPIC, ORDERS_TOPIC, SEVERITIES, STATUSES
 
 type Message = tuple[int, str, str, bytes, bytes]
 """Event time (ms since 1970, UTC), the same as ISO 8601, topic, key, and the JSON text without its closing brace."""

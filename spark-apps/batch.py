@@ -29,9 +29,9 @@ from pyspark.sql import functions as F
 
 import transforms
 from lakehouse.clock import CLOCK_SLACK, ClockAhead
-from lakehouse.events import TOPICS, ErrorEvent
+from lakehouse.decode import Event
 from lakehouse.kafka import Ends
-from lakehouse.kpis import kpi_sql
+from lakehouse.kpis import KPIS
 from lakehouse.rules import Moment, Rule, State, due, evaluate, state_from_rows, state_rows
 from lakehouse.rules.judge import CLOSING_DELAY
 from lakehouse.settings import (
@@ -43,6 +43,7 @@ from lakehouse.settings import (
     UserError,
 )
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table
+from lakehouse.topics import TOPICS
 from pipeline import metrics
 from pipeline.batch.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
 from pipeline.judging.watch import Tally, Watch
@@ -137,7 +138,7 @@ class Draft:
     touched: dict[str, set[int]] = field(default_factory=dict)
     """Minutes of new rows, a topic."""
     received: dict[str, datetime] = field(default_factory=dict)
-    alerting: list[tuple[ErrorEvent, datetime]] = field(default_factory=list)
+    alerting: list[tuple[Event, datetime]] = field(default_factory=list)
     changed_hours: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
     kpis_done: bool = False
     accept: list[Callable[[], None]] = field(default_factory=list)
@@ -503,7 +504,7 @@ class Pipeline:
         for topic, minutes in draft.touched.items():
             rows = self._minutes[topic].rows(sorted(minutes))
             name = _KPI_OF_TOPIC[topic]
-            answer = self._ask(kpi_sql(name, statuses), {RAW_OF_TOPIC[topic].name: rows})
+            answer = self._ask(KPIS[name].sql(statuses), {RAW_OF_TOPIC[topic].name: rows})
             changed[name] = self._hours[name].replace(minutes, kpi_rows(TABLES[name], answer, draft.ingested_at))
         ends = self._window_ends(draft)
         if ends:
@@ -514,7 +515,7 @@ class Pipeline:
                 {"window_end": pa.array([end * MINUTE_US for end in sorted(ends)], pa.timestamp("us"))}
             )
             sources = {"window_ends": window_ends, "clicks_processed": clicks.rows(sorted(minutes))}
-            answer = self._ask(kpi_sql(ACTIVE_USERS, statuses), sources)
+            answer = self._ask(KPIS[ACTIVE_USERS].sql(statuses), sources)
             hours = self._hours[ACTIVE_USERS]
             replaced = hours.replace(ends, kpi_rows(TABLES[ACTIVE_USERS], answer, draft.ingested_at))
             replaced = {h: new for h, new in replaced.items() if new.num_rows or hours.hour(h).num_rows}
@@ -1015,27 +1016,22 @@ def mergeable(files: Any, added: Sequence[LiveFile], removed: Sequence[LiveFile]
     return []
 
 
-def alerting(rows: pa.Table, read_at: datetime) -> list[tuple[ErrorEvent, datetime]]:
+def alerting(rows: pa.Table, read_at: datetime) -> list[tuple[Event, datetime]]:
     """The events of rows of DECODED that alert, in log order, with their received_at: when they were read at last."""
     ordered = rows.sort_by([("source_partition", "ascending"), ("source_offset", "ascending")])
-    names = ("event_key", "error_id", "service_name", "error_message", "severity")
-    return [
-        (
-            ErrorEvent(**{name: row[name] for name in names}, error_ts=row["event_at"], produced_at=row["produced_at"]),
-            min(row["received_at"], read_at),
-        )
-        for row in ordered.select([*names, "event_at", "produced_at", "received_at"]).to_pylist()
-    ]
+    received_at = [min(at, read_at) for at in ordered["received_at"].to_pylist()]
+    return list(zip(transforms.events_of("errors_topic", ordered), received_at, strict=True))
 
 
 def raw_rows(table: Table, new: pa.Table, ingested_at: datetime) -> pa.Table:
     """Rows of a raw table from rows of DECODED."""
+    called = next(transforms.COLUMNS[topic] for topic, raw in RAW_OF_TOPIC.items() if raw.name == table.name)
     columns = []
     for column in row_schema(table):
         if column.name == "ingested_at":
             columns.append(pa.repeat(pa.scalar(ingested_at, column.type), new.num_rows))
         else:
-            columns.append(new["event_at" if column.name == table.event_time else column.name].cast(column.type))
+            columns.append(new[called.get(column.name, column.name)].cast(column.type))
     return pa.Table.from_arrays(columns, schema=row_schema(table))
 
 

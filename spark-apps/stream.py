@@ -24,7 +24,6 @@ from prometheus_client import start_http_server
 from pyspark.sql import DataFrame, SparkSession
 
 from batch import Parts, Pipeline
-from lakehouse.events import CLICKS_TOPIC, TOPICS
 from lakehouse.kafka import KafkaDown, KafkaLog
 from lakehouse.rules import load_rules
 from lakehouse.settings import (
@@ -46,6 +45,7 @@ from lakehouse.settings import (
     write_duration,
 )
 from lakehouse.stop import Stop
+from lakehouse.topics import TOPICS
 from pipeline import metrics
 from pipeline.storage.nessie import Nessie
 from session import SparkSettings, open_session
@@ -198,7 +198,7 @@ class Attempts:
 def _warm(spark: SparkSession, parts: Parts) -> None:
     """Decode a message while the tables are opened: the first batch then finds a worker and compiled code."""
     message = spark.range(1, numPartitions=1).selectExpr(
-        f"'{CLICKS_TOPIC}' AS topic",
+        f"'{next(iter(TOPICS))}' AS topic",
         "0 AS partition",
         "id AS offset",
         "current_timestamp() AS timestamp",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -14,10 +14,11 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
-from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
-from lakehouse.kpis import kpi_sql
+from lakehouse.decode import EVENT_TYPES, Event, Message, Rejected, decode, event_time
+from lakehouse.kpis import KPIS
 from lakehouse.rules import Rule, alerting_events
-from lakehouse.tables import CATALOG, RAW_OF_TOPIC, SCHEMA, TABLES, Table, arrow_schema
+from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema
+from lakehouse.topics import TOPICS, Topic
 
 _COORDINATES = pa.schema(
     [
@@ -34,32 +35,64 @@ _COORDINATES = pa.schema(
     ]
 )
 _LATER = ("ingested_at", "source_partition", "source_offset")
-
-
-def _event_columns() -> dict[str, pa.DataType]:
-    """Every column of the raw tables that an event has, once; the event's time is `event_at`."""
-    columns: dict[str, pa.DataType] = {}
-    for table in RAW_OF_TOPIC.values():
-        for field in arrow_schema(table):
-            if field.name not in _LATER and field.name != table.event_time:
-                columns[field.name] = field.type
-    return columns
-
-
-EVENT_COLUMNS = _event_columns()
-DECODED = pa.schema([*_COORDINATES, *(pa.field(name, type_) for name, type_ in EVENT_COLUMNS.items())])
-"""One row a message: an event, or a reason why it is none; columns of other topics are null.
-
-`log_time` tells whether received_at is the log's own time; of messages from before a topic was switched to
-LogAppendTime it is their producer's.
-"""
 _LOG_APPEND_TIME = 1  # Kafka's timestampType
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
+def columns_of(topics: Mapping[str, Topic]) -> dict[str, dict[str, str]]:
+    """By topic, its raw table's columns that an event fills and what they are called in DECODED.
+
+    Topics share a column where name and type are the same; else it is called COLUMN_of_TOPIC. The event's time is
+    `event_at` of all.
+    """
+    types: dict[str, set[pa.DataType]] = {}
+    for topic in topics.values():
+        for field in arrow_schema(topic.table):
+            types.setdefault(field.name, set()).add(field.type)
+    taken = set(_COORDINATES.names)
+    return {
+        name: {
+            column.name: "event_at"
+            if column.name == topic.time_column
+            else column.name
+            if len(types[column.name]) == 1 and column.name not in taken
+            else f"{column.name}_of_{name}"
+            for column in topic.table.columns
+            if column.name not in _LATER
+        }
+        for name, topic in topics.items()
+    }
+
+
+COLUMNS = columns_of(TOPICS)
+
+
+def _event_fields() -> list[pa.Field]:
+    """The columns of DECODED that events fill, each once, without the event's time."""
+    found: dict[str, pa.Field] = {}
+    for name, topic in TOPICS.items():
+        schema = arrow_schema(topic.table)
+        for column, called in COLUMNS[name].items():
+            if called != "event_at":
+                found[called] = pa.field(called, schema.field(column).type)
+    return list(found.values())
+
+
+_EVENT_FIELDS = _event_fields()
+DECODED = pa.schema([*_COORDINATES, *_EVENT_FIELDS])
+"""One row an event, or a reason why a message, or a part of it, is none; columns of other topics are null.
+
+`log_time` tells whether received_at is the log's own time; of messages from before a topic was switched to
+LogAppendTime it is their producer's.
+"""
+
+
 def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequence[Rule]) -> DataFrame:
-    """Kafka's messages (topic, partition, offset, timestamp, timestampType, value) as rows of DECODED."""
-    wanted = alerting_events(rules)
+    """Kafka's messages as rows of DECODED.
+
+    Columns topic, partition, offset, timestamp, timestampType, value; key and headers where they are there.
+    """
+    wanted = {"errors_topic": alerting_events(rules)}
 
     def decode_batches(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in batches:
@@ -68,57 +101,81 @@ def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequenc
     # A producer may have told any time: Python knows none after the year 9999.
     received = F.least("timestamp", instant(_LAST)).alias("timestamp")
     log_time = (F.col("timestampType") == _LOG_APPEND_TIME).alias("log_time")
-    read = messages.select("topic", "partition", "offset", received, log_time, "value")
+    more = [name for name in ("key", "headers") if name in messages.columns]
+    read = messages.select("topic", "partition", "offset", received, log_time, "value", *more)
     return read.mapInArrow(decode_batches, spark_schema(DECODED))
 
 
 def decode_batch(
-    batch: pa.RecordBatch, max_event_age: timedelta | None, wanted: Callable[[ErrorEvent], bool]
+    batch: pa.RecordBatch, max_event_age: timedelta | None, wanted: Mapping[str, Callable[[Event], bool]]
 ) -> pa.RecordBatch:
-    """Rows of DECODED from messages (topic, partition, offset, timestamp, log_time, value), in their order."""
-    topics = batch.column(0).to_pylist()
-    received = batch.column(3).to_pylist()
-    payloads = batch.column(5).to_pylist()
-    size = len(topics)
-    reasons: list[str | None] = [None] * size
-    details: list[str | None] = [None] * size
-    kept: list[bytes | None] = [None] * size
-    alerting = [False] * size
-    times: list[datetime | None] = [None] * size
-    values: dict[str, list[Any]] = {name: [None] * size for name in EVENT_COLUMNS}
-    names = {topic: _fields(topic) for topic in TOPICS}
-    for index in range(size):
-        event = decode(topics[index], payloads[index], received[index], max_event_age)
-        if isinstance(event, Rejected):
-            reasons[index], details[index], kept[index] = str(event.reason), event.detail, payloads[index]
-            continue
-        times[index] = event_time(event)
-        for name in names[topics[index]]:
-            values[name][index] = getattr(event, name)
-        if isinstance(event, ErrorEvent):
-            alerting[index] = wanted(event)
+    """Rows of DECODED from messages, in their order. `wanted`: by topic, which events alert.
+
+    Columns topic, partition, offset, timestamp, log_time, value; key and headers where they are there.
+    """
+    places: list[int] = []
+    reasons: list[str | None] = []
+    details: list[str | None] = []
+    kept: list[bytes | None] = []
+    alerting: list[bool] = []
+    times: list[datetime | None] = []
+    values: dict[str, list[Any]] = {field.name: [] for field in _EVENT_FIELDS}
+    own = {name: [pair for pair in COLUMNS[name].items() if pair[1] != "event_at"] for name in TOPICS}
+    for place, (topic, message) in enumerate(_messages(batch)):
+        for event in decode(topic, message, max_event_age):
+            places.append(place)
+            if isinstance(event, Rejected):
+                reasons.append(str(event.reason))
+                details.append(event.detail)
+                kept.append(message.value)
+                alerting.append(False)
+                times.append(None)
+                continue
+            reasons.append(None)
+            details.append(None)
+            kept.append(None)
+            alerting.append(topic in wanted and wanted[topic](event))
+            times.append(event_time(event))
+            for column, called in own[topic]:
+                held = values[called]
+                # Rows of other topics, and rejected ones, have no value.
+                held.extend([None] * (len(places) - 1 - len(held)))
+                held.append(getattr(event, column))
+    for held in values.values():
+        held.extend([None] * (len(places) - len(held)))
+    read = batch.take(pa.array(places, pa.int64()))
     columns = [
-        batch.column(0).cast(pa.string()),
-        batch.column(1).cast(pa.int32()),
-        batch.column(2),
-        batch.column(3).cast(pa.timestamp("us", "UTC")),
-        batch.column(4),
+        read.column("topic").cast(pa.string()),
+        read.column("partition").cast(pa.int32()),
+        read.column("offset"),
+        read.column("timestamp").cast(pa.timestamp("us", "UTC")),
+        read.column("log_time"),
         pa.array(reasons, pa.string()),
         pa.array(details, pa.string()),
         pa.array(kept, pa.binary()),
         pa.array(alerting, pa.bool_()),
         pa.array(times, pa.timestamp("us", "UTC")),
-        *(pa.array(values[name], type_) for name, type_ in EVENT_COLUMNS.items()),
+        *(pa.array(values[field.name], field.type) for field in _EVENT_FIELDS),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=DECODED)
 
 
-@cache
-def _fields(topic: str) -> tuple[str, ...]:
-    table = RAW_OF_TOPIC[topic]
-    return tuple(
-        column.name for column in table.columns if column.name not in _LATER and column.name != table.event_time
-    )
+def _messages(batch: pa.RecordBatch) -> Iterator[tuple[str, Message]]:
+    """Topic and message of each row."""
+    none = [None] * batch.num_rows
+    topics, received, payloads = (batch.column(name).to_pylist() for name in ("topic", "timestamp", "value"))
+    keys = batch.column("key").to_pylist() if "key" in batch.schema.names else none
+    headers = batch.column("headers").to_pylist() if "headers" in batch.schema.names else none
+    for topic, value, received_at, key, given in zip(topics, payloads, received, keys, headers, strict=True):
+        named = tuple((header["key"], header["value"]) for header in given) if given else ()
+        yield topic, Message(value, received_at, key, named)
+
+
+def events_of(topic: str, rows: pa.Table) -> list[Event]:
+    """The events of rows of DECODED that are of one topic and no rejected ones, in their order."""
+    make, called = EVENT_TYPES[topic], COLUMNS[topic]
+    names = [called[name] for name in make.__struct_fields__]
+    return [make(*event) for event in zip(*(rows[name].to_pylist() for name in names), strict=True)]
 
 
 def fresh(events: DataFrame, stored: DataFrame) -> DataFrame:
@@ -141,16 +198,15 @@ def fresh(events: DataFrame, stored: DataFrame) -> DataFrame:
 
 def raw_rows(events: DataFrame, table: Table, ingested_at: datetime) -> DataFrame:
     """Rows of a raw table from its topic's events."""
-    columns: list[Column] = []
-    for column in table.columns:
-        match column.name:
-            case "ingested_at":
-                columns.append(instant(ingested_at).alias("ingested_at"))
-            case table.event_time:
-                columns.append(F.col("event_at").alias(column.name))
-            case name:
-                columns.append(F.col(name))
-    return events.select(*columns)
+    called = next(COLUMNS[name] for name, topic in TOPICS.items() if topic.table.name == table.name)
+    return events.select(
+        *(
+            instant(ingested_at).alias("ingested_at")
+            if column.name == "ingested_at"
+            else F.col(called.get(column.name, column.name)).alias(column.name)
+            for column in table.columns
+        )
+    )
 
 
 def dead_letters(rejected: DataFrame, ingested_at: datetime) -> DataFrame:
@@ -192,7 +248,7 @@ def spark_sql(table: str, statuses: tuple[str, ...]) -> str:
     """The query of a KPI table in Spark's dialect; the session's zone is UTC, so zoned times do as well."""
     import sqlglot  # here, not above: each Python worker of the executors would load it too, for half a second
 
-    return sqlglot.transpile(kpi_sql(table, statuses), read="duckdb", write="spark")[0]
+    return sqlglot.transpile(KPIS[table].sql(statuses), read="duckdb", write="spark")[0]
 
 
 def replaced(old: DataFrame, new: DataFrame, touched: DataFrame, by: str) -> DataFrame:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from lakehouse.events import TOPICS
 from lakehouse.kafka import Ends, KafkaLog
 from lakehouse.settings import UserError
+from lakehouse.topics import TOPICS
 from pipeline import metrics
 from pipeline.judging.watch import until
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from lakehouse.events import ErrorEvent
+from lakehouse.decode import Event
 from lakehouse.rules import Alert, Moment, Rule, State, due, evaluate, load_rules, state_from_rows, state_rows
 from lakehouse.settings import ROOT
-from lakehouse.tables import ERRORS_PER_MINUTE, RULE_STATE, TABLES, arrow_schema
+from lakehouse.tables import RULE_STATE, TABLES, arrow_schema
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -40,7 +40,7 @@ def errors(*rows: tuple[int, str, str, int]) -> pa.Table:
             }
             for minute, service, severity, count in rows
         ],
-        schema=arrow_schema(ERRORS_PER_MINUTE),
+        schema=arrow_schema(TABLES["errors_per_minute"]),
     )
 
 
@@ -61,7 +61,7 @@ class Ingest:
     def tick(
         self,
         read_to: datetime,
-        *events: tuple[ErrorEvent, datetime],
+        *events: tuple[Event, datetime],
         now: datetime | None = None,
         received: dict[str, datetime] | None = None,
     ) -> list[Alert]:

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.events import ErrorEvent
+from lakehouse.decode import EVENT_TYPES, Event
 from lakehouse.rules import Alert, Moment, alerting_events, due, evaluate, load_rules
-from lakehouse.tables import ALERTS, ORDERS_REVENUE_PER_MINUTE, arrow_schema
+from lakehouse.tables import ALERTS, TABLES, arrow_schema
 from tests.alerting_cast import LOOKBACK, MAX_AGE, MINUTE, NOON, RULES, SECOND, TOPICS, Ingest, errors, rule, started
 
 
@@ -26,8 +26,8 @@ def fatal(
     key: str = "e1",
     message: str = "card declined",
     severity: str = "FATAL",
-) -> ErrorEvent:
-    return ErrorEvent(key, "1", service, message, severity, at, None)
+) -> Event:
+    return EVENT_TYPES["errors_topic"](key, "1", service, message, severity, at, None)
 
 
 # --- fatal errors
@@ -330,7 +330,7 @@ def test_revenue_below_a_limit_fires_from_the_first_order_on(tmp_path: Path) -> 
         }
         for minute, revenue in ((3, 20), (4, 20), (6, 4), (7, 20))
     ]
-    orders = pa.Table.from_pylist(rows, schema=arrow_schema(ORDERS_REVENUE_PER_MINUTE))
+    orders = pa.Table.from_pylist(rows, schema=arrow_schema(TABLES["orders_revenue_per_minute"]))
     ingest = started(load_rules(path), kpis={"orders_revenue_per_minute": orders})
     assert ingest.minutes(0, 2) == [], "a shop without a first order has no revenue to miss"
     ingest.first_event_at["orders_topic"] = NOON + 3 * MINUTE

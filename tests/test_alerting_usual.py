@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.tables import CLICKS_PER_MINUTE, ORDERS_REVENUE_PER_MINUTE, arrow_schema
+from lakehouse.tables import TABLES, arrow_schema
 from pipeline.judging.watch import Tally, Watch
 from tests.alerting_cast import MINUTE, NOON, SECOND, Ingest, errors, rule, started
 
@@ -35,7 +35,7 @@ def orders(buyers: Mapping[int, int]) -> pa.Table:
         for minute, count in buyers.items()
         if count
     ]
-    return pa.Table.from_pylist(rows, schema=arrow_schema(ORDERS_REVENUE_PER_MINUTE))
+    return pa.Table.from_pylist(rows, schema=arrow_schema(TABLES["orders_revenue_per_minute"]))
 
 
 def clicks(rows: Iterable[tuple[int, str, int]]) -> pa.Table:
@@ -53,7 +53,7 @@ def clicks(rows: Iterable[tuple[int, str, int]]) -> pa.Table:
             }
             for minute, page, count in rows
         ],
-        schema=arrow_schema(CLICKS_PER_MINUTE),
+        schema=arrow_schema(TABLES["clicks_per_minute"]),
     )
 
 

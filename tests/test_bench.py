@@ -20,7 +20,8 @@ from bench.processes import cpu_seconds, directory_mb, environment, free_offset,
 from bench.readers import disagreements
 from bench.start import bare_environment
 from bench.streaming import phases
-from lakehouse.events import Reason, Rejected, decode
+from lakehouse import decode as decoding
+from lakehouse.decode import Reason, Rejected
 from lakehouse.settings import ROOT
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
@@ -102,7 +103,7 @@ def test_a_mixture_is_the_same_again_and_says_what_becomes_of_each_message() -> 
     assert messages == mixture(3000, 7, NOON)
     assert {message.kind for message in messages} == {"good", "late", "ahead", "doubled", "conflict", *Reason}
     for message in messages:
-        found = decode(message.topic, message.value, NOON, timedelta(days=15))
+        (found,) = decoding.decode(message.topic, decoding.Message(message.value, NOON), timedelta(days=15))
         assert (str(found.reason) if isinstance(found, Rejected) else "") == (
             message.kind if message.kind in {*Reason} else ""
         )

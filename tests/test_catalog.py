@@ -18,7 +18,6 @@ from embedded.catalog import MANIFESTS_BEFORE_MERGE, Catalog, now_us, only_write
 from lakehouse.settings import UserError
 from lakehouse.tables import (
     CATALOG,
-    ERRORS_PER_MINUTE,
     MAINTENANCE_RUNS,
     PIPELINE_METRICS,
     SCHEMA,
@@ -44,7 +43,7 @@ def errors(count: int) -> pa.Table:
         "error_count": count,
         "updated_at": NOON,
     }
-    return pa.Table.from_pylist([row], schema=arrow_schema(ERRORS_PER_MINUTE))
+    return pa.Table.from_pylist([row], schema=arrow_schema(TABLES["errors_per_minute"]))
 
 
 def publish(catalog: Catalog, value: float) -> str:

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from lakehouse import contract
-from lakehouse.events import EVENT_TYPE, FIELDS, REASONS, TIME_FIELD, TOPICS, Rejected, decode
+from lakehouse.decode import EVENT_TYPES, REASONS, Message, Rejected, decode
 from lakehouse.settings import UserError
 from lakehouse.tables import DEAD_LETTERS, RAW_OF_TOPIC, TABLES, arrow_schema
+from lakehouse.topics import TOPICS
 from tests.test_events import SAMPLES, payload
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -31,7 +32,7 @@ def test_an_old_page_is_refused_with_the_command_that_mends_it(tmp_path: Path, m
 def test_the_page_names_every_field_reason_table_column_and_question(capsys: pytest.CaptureFixture[str]) -> None:
     contract.main([])
     page = capsys.readouterr().out
-    names = [field.name for fields in FIELDS.values() for field in fields]
+    names = [field.name for topic in TOPICS.values() for field in topic.fields]
     names += [*TOPICS, *REASONS, *TABLES, *(path.stem for path in contract.QUESTIONS.glob("*.sql"))]
     names += [column.name for table in TABLES.values() for column in table.columns]
     assert [name for name in names if name not in page] == []
@@ -45,16 +46,16 @@ def test_every_question_says_in_its_first_line_what_it_answers() -> None:
 @pytest.mark.parametrize("topic", TOPICS)
 def test_an_event_has_a_value_for_every_column_of_its_table_and_fits_its_type(topic: str) -> None:
     table = RAW_OF_TOPIC[topic]
-    event = decode(topic, payload(SAMPLES[topic]), NOW, None)
+    (event,) = decode(topic, Message(payload(SAMPLES[topic]), NOW), None)
     assert not isinstance(event, Rejected)
     lineage = ("ingested_at", "source_partition", "source_offset")
-    assert set(EVENT_TYPE[topic].__struct_fields__) == {column.name for column in table.columns} - set(lineage)
+    assert set(EVENT_TYPES[topic].__struct_fields__) == {column.name for column in table.columns} - set(lineage)
     row = msgspec.structs.asdict(event) | {"ingested_at": NOW, "source_partition": 0, "source_offset": 0}
     stored = pa.Table.from_pylist([row], schema=arrow_schema(table))
     assert stored.to_pylist()[0] == row
     for column in table.columns:
         assert stored[column.name].null_count == 0 or not column.required
-    assert TIME_FIELD[topic] in {field.name for field in FIELDS[topic]}
+    assert TOPICS[topic].time in {field.name for field in TOPICS[topic].fields}
 
 
 def test_dead_letters_name_the_same_reasons_as_decode() -> None:

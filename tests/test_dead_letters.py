@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import producers.__main__ as command
-from lakehouse.events import Reason
+from lakehouse.decode import Reason
 from lakehouse.settings import UserError
 from lakehouse.stop import Stop
 from producers import dead_letters

@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from lakehouse.events import page_of
-from lakehouse.kpis import kpi_sql
+from lakehouse.decode.values import page_of
+from lakehouse.kpis import KPIS
 from lakehouse.settings import OrdersSettings, UserError
 from tests import test_events
 from tests.conftest import NOON, Shop
@@ -125,7 +125,7 @@ def recomputed(shop: Shop, table: str) -> list[dict[str, Any]]:
                 [NOON - timedelta(hours=2), as_of],
             )
         found: list[dict[str, Any]] = (
-            db.execute(kpi_sql(table, OrdersSettings.load().counted_statuses)).to_arrow_table().to_pylist()
+            db.execute(KPIS[table].sql(OrdersSettings.load().counted_statuses)).to_arrow_table().to_pylist()
         )
     return found
 

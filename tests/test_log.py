@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded.log import EventLog
+from embedded.log import EventLog, Record
 from lakehouse.settings import UserError
 from lakehouse.sinks import EventLogSink, SinkError, open_sink
 
@@ -64,8 +64,37 @@ def test_what_is_appended_comes_back_in_order(sink: EventLogSink, log: EventLog)
     assert log.bounds(TOPIC) == (0, 6)
     assert [record.value for record in log.read(TOPIC, 3, 10)] == [b"3", b"4", None]
     assert [record.offset for record in log.read(TOPIC, 1, 2)] == [1, 2]
-    assert log.read("clicks_topic", 0, 10) == [(0, NOON, b"ann", b"\xff\x00")]
+    assert log.read("clicks_topic", 0, 10) == [Record(0, NOON, b"ann", b"\xff\x00")]
     assert log.read(TOPIC, 6, 10) == []
+
+
+def test_keys_and_headers_come_back_as_they_were_given(sink: EventLogSink, log: EventLog) -> None:
+    given = (("traceparent", b"00-1"), ("traceparent", b"\xff"), ("empty", None))
+    sink.send(TOPIC, b"ann", b"1", given)
+    sink.send(TOPIC, b"", b"2")
+    sink.flush()
+    assert [(record.key, record.headers) for record in log.read(TOPIC, 0, 10)] == [(b"ann", given), (b"", ())]
+
+
+def test_a_log_from_before_headers_goes_on(path: Path, clock: Hands) -> None:
+    with sqlite3.connect(path) as old:
+        old.executescript(
+            "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT); INSERT INTO meta VALUES ('cluster_id', 'old');"
+            "CREATE TABLE log (topic TEXT, offset INTEGER, received_at INTEGER, key BLOB, value BLOB, "
+            "PRIMARY KEY (topic, offset)) WITHOUT ROWID;"
+            "CREATE TABLE heads (topic TEXT PRIMARY KEY, first_offset INTEGER, next_offset INTEGER, "
+            "last_received_at INTEGER);"
+            f"INSERT INTO log VALUES ('{TOPIC}', 0, 0, x'61', x'62'); INSERT INTO heads VALUES ('{TOPIC}', 0, 1, 0);"
+        )
+    old.close()
+    with EventLog(path) as log, EventLogSink(path, now=clock) as sink:
+        sink.send(TOPIC, None, b"c", (("h", b"1"),))
+        sink.flush()
+        assert log.cluster_id == "old"
+        assert [(r.offset, r.key, r.value, r.headers) for r in log.read(TOPIC, 0, 10)] == [
+            (0, b"a", b"b", ()),
+            (1, None, b"c", (("h", b"1"),)),
+        ]
 
 
 def test_nothing_is_there_before_the_flush_and_all_of_it_after(sink: EventLogSink, log: EventLog) -> None:

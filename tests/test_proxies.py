@@ -18,12 +18,12 @@ from pyarrow.fs import S3FileSystem
 
 from embedded.gateway.engine import _extension
 from lakehouse.dremio import Dremio, DremioError
-from lakehouse.events import ERRORS_TOPIC
 from lakehouse.proxies import keep_own_traffic_off, own_names
 from lakehouse.settings import DremioSettings, Shared
 from lakehouse.sinks import EventLogSink
 from notifier.channels.slack import Slack
 from pipeline.storage.nessie import Nessie, NessieError
+from producers.shop import ERRORS_TOPIC
 from tests.test_demo_run import OFFSET, running
 from tests.test_notifier_channels import NOTE
 

@@ -13,13 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 from embedded.log import EventLog
-from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, Click, ErrorEvent, Event, Order, Rejected, decode
+from lakehouse.decode import EVENT_TYPES, Event, Message, Rejected, decode
 from lakehouse.settings import UserError
 from lakehouse.stop import Stop
 from producers.__main__ import app
 from producers.layout import Layout
 from producers.pace import SystemClock
 from producers.replay import Lines, read, replay
+from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
 from tests.test_shoppers import Basket, FakeClock
 
 SAMPLE = Path(__file__).parent / "data" / "cdnow_sample.txt"
@@ -43,15 +44,15 @@ def sent(lines: Lines, rate: float | None = None) -> list[Event]:
     replay(lines, basket, FakeClock(), Stop(), rate)
     found = []
     for topic, _, value in basket.sent:
-        event = decode(topic, value, NOW, None)
+        (event,) = decode(topic, Message(value, NOW), None)
         assert not isinstance(event, Rejected), event
         found.append(event)
     return found
 
 
-def orders(events: list[Event]) -> list[Order]:
-    assert all(isinstance(event, Order) for event in events)
-    return [event for event in events if isinstance(event, Order)]
+def orders(events: list[Event]) -> list[Event]:
+    assert all(isinstance(event, EVENT_TYPES[ORDERS_TOPIC]) for event in events)
+    return events
 
 
 def in_the_log(data_dir: Path) -> Counter[tuple[str, datetime]]:
@@ -60,7 +61,8 @@ def in_the_log(data_dir: Path) -> Counter[tuple[str, datetime]]:
         return Counter(
             (event.event_key, event.order_ts)
             for record in log.read(ORDERS_TOPIC, 0, 20_000)
-            if isinstance(event := decode(ORDERS_TOPIC, record.value, record.received_at, None), Order)
+            for event in decode(ORDERS_TOPIC, Message(record.value, record.received_at), None)
+            if isinstance(event, Event)
         )
 
 
@@ -190,8 +192,8 @@ def test_json_lines_of_any_topic_are_sent(tmp_path: Path) -> None:
     first, second = sorted(
         sent(read(clicks, Layout.of(clicks, topic=CLICKS_TOPIC))), key=lambda event: event.event_key == "k"
     )
-    assert isinstance(first, Click)
-    assert isinstance(second, Click)
+    assert isinstance(first, EVENT_TYPES[CLICKS_TOPIC])
+    assert isinstance(second, EVENT_TYPES[CLICKS_TOPIC])
     assert (first.click_id, first.user_id) == (first.event_key, "7")
     assert first.click_ts == datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
     assert (second.click_id, second.event_key) == ("c", "k")
@@ -199,7 +201,7 @@ def test_json_lines_of_any_topic_are_sent(tmp_path: Path) -> None:
     errors = file(tmp_path, '{"svc": "mailer", "error_message": "é", "error_time": "2026-11-23"}\n', "errors.ndjson")
     layout = Layout.of(errors, topic=ERRORS_TOPIC, columns={"service_name": "svc"}, constants={"severity": "FATAL"})
     (error,) = sent(read(errors, layout))
-    assert isinstance(error, ErrorEvent)
+    assert isinstance(error, EVENT_TYPES[ERRORS_TOPIC])
     assert (error.service_name, error.error_message, error.severity) == ("mailer", "é", "FATAL")
 
 

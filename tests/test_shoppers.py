@@ -8,26 +8,17 @@ from typing import Any
 
 import pytest
 
-from lakehouse.events import (
-    CLICKS_TOPIC,
-    ERRORS_TOPIC,
-    ORDERS_TOPIC,
-    TOPICS,
-    Click,
-    ErrorEvent,
-    Event,
-    Order,
-    Rejected,
-    decode,
-    event_time,
-)
+from lakehouse.decode import EVENT_TYPES, Event, Headers, Message, Rejected, decode, event_time
 from lakehouse.settings import UserError
 from lakehouse.sinks import SinkDown, SinkError
 from lakehouse.stop import Stop
+from lakehouse.topics import TOPICS
 from producers.__main__ import _incident, _only, _topics, _where
 from producers.pace import iso, send_filled, send_live
+from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
 from producers.shoppers import Outage, Shop, message_value
 
+Order, Click, ErrorEvent = (EVENT_TYPES[name] for name in (ORDERS_TOPIC, CLICKS_TOPIC, ERRORS_TOPIC))
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
 MINUTE = 60_000
@@ -43,7 +34,7 @@ class Basket:
         self.refusals = 0
         self.refusal: SinkError = SinkError("The disk is full.")
 
-    def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
         assert value is not None
         self.waiting.append((topic, key, value))
 
@@ -88,7 +79,7 @@ def events(shop: Shop, since_ms: int, until_ms: int) -> list[Event]:
     received_at = datetime.fromtimestamp(until_ms / 1000, UTC)
     found = []
     for topic, _, value in filled(shop, since_ms, until_ms):
-        event = decode(topic, value, received_at, None)
+        (event,) = decode(topic, Message(value, received_at), None)
         assert not isinstance(event, Rejected), event
         found.append(event)
     return found
@@ -283,7 +274,7 @@ def test_live_events_are_sent_when_their_time_has_come_in_small_batches() -> Non
     assert max(map(len, basket.flushes)) < 60  # 20 on average: never a second's worth at once
     assert max(clock.slept) <= 0.1001
     for topic, _, value in basket.sent:
-        event = decode(topic, value, NOON + timedelta(minutes=1), None)
+        (event,) = decode(topic, Message(value, NOON + timedelta(minutes=1)), None)
         assert not isinstance(event, Rejected)
         assert event.produced_at is not None
         assert timedelta(0) <= event.produced_at - event_time(event) <= timedelta(seconds=0.11)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lakehouse.events import TOPICS
-from lakehouse.kafka import KafkaDown, KafkaLog, Topic, TopicRefused
+from lakehouse.kafka import BrokerTopic, KafkaDown, KafkaLog, TopicRefused
 from lakehouse.settings import KafkaSettings, UserError
 from lakehouse.sinks import KafkaSink, SinkDown, SinkError, open_sink
+from lakehouse.topics import TOPICS
 
 TOPIC = "orders_topic"
 errors = importlib.import_module("kafka.errors")
@@ -25,10 +25,10 @@ class Log(KafkaLog):
         self.limit = limit
         self.topic_id = "first"
 
-    def ensure(self, settings: KafkaSettings, names: Any = TOPICS) -> dict[str, Topic]:
+    def ensure(self, settings: KafkaSettings, names: Any = TOPICS) -> dict[str, BrokerTopic]:
         if self.refusals:
             raise self.refusals.pop(0)
-        return {name: Topic(name, self.topic_id, 1, True, self.limit, False) for name in names}
+        return {name: BrokerTopic(name, self.topic_id, 1, True, self.limit, False) for name in names}
 
 
 class Delivery:
@@ -53,14 +53,16 @@ class Producer:
         self.failing: list[Exception] = []
         self.kept: list[tuple[Delivery, tuple[str, bytes | None, bytes | None]]] = []
         self.stored: list[tuple[str, bytes | None, bytes | None]] = []
+        self.headers: list[list[Any]] = []
         self.closed = False
 
-    def send(self, topic: str, value: bytes | None, key: bytes | None) -> Delivery:
+    def send(self, topic: str, value: bytes | None, key: bytes | None, headers: list[Any]) -> Delivery:
         delivery = Delivery()
         if self.failing:
             delivery.is_done, delivery.error = True, self.failing.pop(0)
         else:
             self.kept.append((delivery, (topic, key, value)))
+            self.headers.append(headers)
             if not self.away:
                 self.back()
         return delivery
@@ -98,6 +100,13 @@ def test_keys_and_tombstones_are_kept_and_what_is_confirmed_is_counted(producer:
         assert producer.stored == [(TOPIC, b"ann", b"{}"), ("clicks_topic", b"", None)]
         assert sink.delivered == {TOPIC: 1, "clicks_topic": 1}
     assert producer.closed
+
+
+def test_headers_go_with_their_message(producer: Producer) -> None:
+    with opened(producer) as sink:
+        sink.send(TOPIC, b"ann", b"{}", (("traceparent", b"00-1"),))
+        sink.send(TOPIC, b"ann", b"{}")
+    assert producer.headers == [[("traceparent", b"00-1")], []]
 
 
 def test_an_outage_keeps_every_event_and_sends_none_twice(producer: Producer) -> None:

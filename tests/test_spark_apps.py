@@ -15,10 +15,11 @@ import sqlglot
 
 from batch import Draft, Pipeline, Position, alerting, batch_end
 from lakehouse.clock import ClockAhead
-from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent
+from lakehouse.decode import Event
 from lakehouse.settings import ROOT
 from lakehouse.tables import KPI_TABLES
 from pipeline.judging.watch import Tally
+from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
 from stream import Attempts
 from transforms import DECODED, decode_batch, offsets_json, spark_sql
 
@@ -41,8 +42,8 @@ def messages(*rows: tuple[str, bytes | None]) -> pa.RecordBatch:
     )
 
 
-def is_fatal(event: ErrorEvent) -> bool:
-    return event.severity == "FATAL"
+def is_fatal(event: Event) -> bool:
+    return bool(event.severity == "FATAL")
 
 
 def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
@@ -70,7 +71,7 @@ def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
         (ERRORS_TOPIC, json.dumps(fatal).encode()),
         (ERRORS_TOPIC, json.dumps(fatal | {"error_time": "2099-01-01T00:00:00Z"}).encode()),
     )
-    rows = decode_batch(batch, timedelta(days=15), is_fatal)
+    rows = decode_batch(batch, timedelta(days=15), {ERRORS_TOPIC: is_fatal})
     assert rows.schema == DECODED
     good, empty, broken, alert, future = rows.to_pylist()
     assert (good["reason"], good["event_key"], good["order_total"]) == (None, "e1", Decimal("2.51"))
@@ -85,7 +86,7 @@ def test_a_log_time_ahead_of_the_driver_s_clock_moves_no_read_to_and_is_counted(
     fatal = {"error_id": "x1", "service_name": "payments", "error_message": "no", "severity": "FATAL"}
     payload = json.dumps(fatal | {"error_time": NOW.isoformat()}).encode()
     batch = messages((ERRORS_TOPIC, payload), (CLICKS_TOPIC, b"{"))
-    rows = pa.Table.from_batches([decode_batch(batch, timedelta(days=15), is_fatal)])
+    rows = pa.Table.from_batches([decode_batch(batch, timedelta(days=15), {ERRORS_TOPIC: is_fatal})])
     read_at = NOW - timedelta(hours=26)
     pipeline = Pipeline.__new__(Pipeline)
     pipeline._tally, pipeline._clock_ahead = Tally(timedelta(minutes=15)), ClockAhead()
@@ -135,9 +136,9 @@ def test_each_kpi_query_is_one_statement_of_spark(table: str) -> None:
 
 
 @pytest.mark.parametrize("path", APPS, ids=[path.name for path in APPS])
-def test_a_file_of_spark_apps_imports_lakehouse_and_no_other_part(path: Path) -> None:
+def test_a_file_of_spark_apps_imports_lakehouse_and_pipeline_and_no_other_part(path: Path) -> None:
     own = {app.stem for app in APPS}
-    parts = {folder.parent.name for folder in ROOT.glob("*/__init__.py")} - {"lakehouse"}
+    parts = {folder.parent.name for folder in ROOT.glob("*/__init__.py")} - {"lakehouse", "pipeline"}
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

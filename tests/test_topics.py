@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from lakehouse.events import TOPICS
 from lakehouse.kafka import Ends, KafkaDown, KafkaLog, TopicRefused, reachable
 from lakehouse.settings import KafkaSettings
+from lakehouse.topics import TOPICS
 
 errors = importlib.import_module("kafka.errors")
 

@@ -28,7 +28,6 @@ import psutil
 from pydantic import Field
 
 from lakehouse.dremio import Dremio, DremioError
-from lakehouse.events import TOPICS
 from lakehouse.settings import (
     DremioSettings,
     Duration,
@@ -41,6 +40,7 @@ from lakehouse.settings import (
     profile_of,
 )
 from lakehouse.stop import Stop
+from lakehouse.topics import TOPICS
 from tillwatch import fill, supervisor
 from tillwatch.parts import BY_NAME, Part
 

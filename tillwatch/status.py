@@ -217,7 +217,7 @@ def _log_ends(shared: Shared, profile: str) -> dict[str, int]:
     if not path.exists():
         return {}
     from embedded.log import EventLog
-    from lakehouse.events import TOPICS
+    from lakehouse.topics import TOPICS
 
     with EventLog(path) as log:
         return {topic: log.bounds(topic)[1] for topic in TOPICS}

@@ -1,26 +1,32 @@
-"""KPI queries, written once, run by DuckDB and (transpiled) by Spark.
+"""KPI tables, one SQL file each: a header that declares the table, and the query that fills it.
 
-Each reads raw rows of whole minutes under the raw table's own name and answers all columns of its table but updated_at.
-Times are UTC without a zone, there and back: DuckDB truncates those five times faster than times with a zone.
+Queries are DuckDB's; Spark runs them transpiled. Each reads raw rows of whole minutes under the raw table's own name
+and answers all columns of its table but updated_at. Times are UTC without a zone, there and back: DuckDB truncates
+those five times faster than times with a zone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 
-# What the queries read of each raw table; nothing else needs to be at hand.
-READS = {
-    "orders_processed": ("order_ts", "user_id", "status", "order_total"),
-    "clicks_processed": ("click_ts", "user_id", "url", "device_type"),
-    "errors_processed": ("error_ts", "service_name", "severity"),
-}
+from lakehouse.kpis.kpi import Kpi
+from lakehouse.kpis.load import load_kpis
+from lakehouse.topics import TOPICS
+from lakehouse.user_error import exit_on_user_error
+
+__all__ = ["KPIS", "Kpi", "kpis_of", "load_kpis", "reads_of"]
+
+with exit_on_user_error():
+    KPIS: Mapping[str, Kpi] = load_kpis(Path(__file__).parent.glob("*.sql"), TOPICS)
 
 
-@cache
-def kpi_sql(table: str, counted_statuses: Sequence[str]) -> str:
-    """The query of one KPI table, in DuckDB's dialect. `counted_statuses` is a tuple of known statuses."""
-    text = (Path(__file__).parent / f"{table}.sql").read_text(encoding="utf-8")
-    # Statuses come from a closed list (OrdersSettings), never from data.
-    return text.replace(":counted_statuses", ", ".join(f"'{status}'" for status in counted_statuses))
+def kpis_of(topic: str) -> tuple[Kpi, ...]:
+    """The KPI tables that are filled from a topic: several, one or none."""
+    return tuple(kpi for kpi in KPIS.values() if kpi.topic == topic)
+
+
+def reads_of(topic: str) -> tuple[str, ...]:
+    """What the KPIs of a topic read of its raw table, its time among it; nothing else needs to be at hand."""
+    wanted = {TOPICS[topic].time_column, *(name for kpi in kpis_of(topic) for name in kpi.reads)}
+    return tuple(column.name for column in TOPICS[topic].table.columns if column.name in wanted)

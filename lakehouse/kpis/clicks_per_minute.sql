@@ -1,3 +1,14 @@
+/*
+order: 4
+topic: clicks_topic
+doc: Clicks and users by page and device; page is the url path's first segment after an optional leading `page`.
+grain: one row a minute, page and device with a click
+columns:
+  page: {type: string, doc: "`home` where the path has no segment"}
+  device_type:
+  clicks: {type: long, unit: count, doc: clicks}
+  users: {type: long, unit: count, doc: distinct user_id}
+*/
 -- Clicks and users of each minute by page and device. A page is the first segment of the url's path after an optional
 -- leading `page`; none is `home`. Each url is taken apart once, however often it was clicked.
 WITH paths AS (

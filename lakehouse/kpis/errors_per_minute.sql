@@ -1,3 +1,13 @@
+/*
+order: 3
+topic: errors_topic
+doc: Errors by service and severity.
+grain: one row a minute, service and severity with an error
+columns:
+  service_name:
+  severity:
+  error_count: {type: long, unit: count, doc: errors}
+*/
 -- Errors of each minute by service and severity.
 SELECT
   DATE_TRUNC('minute', error_ts) AS window_start,

@@ -9,7 +9,7 @@ from json import loads
 
 import pyarrow as pa
 
-from lakehouse.events import ErrorEvent
+from lakehouse.decode import Event
 from lakehouse.rules.alerts import Alert, is_old, stable_id
 from lakehouse.rules.limits import NoDataRule
 from lakehouse.rules.rule import (
@@ -35,7 +35,7 @@ SETTLING = 2 * MINUTE
 # laptop would tell of the night.
 WATCHED_WITHIN = timedelta(minutes=2)
 
-type Received = tuple[ErrorEvent, datetime]
+type Received = tuple[Event, datetime]
 """An event and its received_at."""
 
 
@@ -238,7 +238,7 @@ class _Book:
             text = f"{row.rule.upper()}{_who(row)}: the rule was taken out"
             self.alerts.append(_resolved(row, row.rule.upper(), text, now, 0.0, None, None, None))
 
-    def event(self, rule: EventRule, event: ErrorEvent, received_at: datetime, max_age: timedelta) -> None:
+    def event(self, rule: EventRule, event: Event, received_at: datetime, max_age: timedelta) -> None:
         entity = rule.entity(event)
         text = entity_text(entity)
         alert_id = stable_id(rule.name, text, event.event_key, event.error_ts)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lakehouse.events import ErrorEvent
+from lakehouse.decode import Event
 from lakehouse.rules.limits import DeadLettersRule, NoDataRule, ThresholdRule
 from lakehouse.rules.rule import EventRule, Rule, Wrong
 from lakehouse.rules.usual import AnomalyRule, ZeroRule
@@ -27,7 +27,7 @@ KINDS: dict[str, type[Rule]] = {
 }
 
 
-def alerting_events(rules: Sequence[Rule]) -> Callable[[ErrorEvent], bool]:
+def alerting_events(rules: Sequence[Rule]) -> Callable[[Event], bool]:
     """A test for events that some rule alerts on (of which evaluate must hear, and which ask for a publish at once)."""
     matchers = [rule.matches for rule in rules if isinstance(rule, EventRule)]
     return lambda event: any(matches(event) for matches in matchers)

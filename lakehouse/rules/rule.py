@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from lakehouse.events import ErrorEvent
+from lakehouse.decode import Event
 from lakehouse.settings import Duration
 
 MINUTE = timedelta(minutes=1)
@@ -133,15 +133,15 @@ class EventRule(Rule):
         self._check_description(*self.FIELDS)
         return self
 
-    def matches(self, event: ErrorEvent) -> bool:
+    def matches(self, event: Event) -> bool:
         """Whether the event raises an alert."""
         return all(getattr(event, field) in values for field, values in self.where.items())
 
-    def entity(self, event: ErrorEvent) -> Entity:
+    def entity(self, event: Event) -> Entity:
         """Whose incident the event belongs to."""
         return tuple(getattr(event, column) for column in self.by)
 
-    def describe(self, event: ErrorEvent) -> str:
+    def describe(self, event: Event) -> str:
         """The alert's sentence."""
         return self.description.format_map({field: getattr(event, field) for field in self.FIELDS})
 

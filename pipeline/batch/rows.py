@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lakehouse.kpis import READS
-from lakehouse.tables import Table, arrow_schema
+from lakehouse.kpis import reads_of
+from lakehouse.tables import RAW_OF_TOPIC, Table, arrow_schema
 from pipeline.storage.files import HOUR_US, LiveFile, Store
 
 MINUTE_US = 60_000_000
@@ -120,13 +120,13 @@ class KeyIndex:
 class MinuteRows:
     """What KPIs read of the raw rows of recent minutes, by minute of the event. A minute is held whole or not at all.
 
-    Columns are those of lakehouse.kpis.READS; the event's time is UTC without a zone.
+    Columns are those of lakehouse.kpis.reads_of; the event's time is UTC without a zone.
     """
 
     def __init__(self, store: Store, table: Table, bound: int) -> None:
         self._store = store
         self._table = table
-        self._columns = READS[table.name]
+        self._columns = reads_of(next(topic for topic, raw in RAW_OF_TOPIC.items() if raw.name == table.name))
         self._bound = bound
         self._minutes: OrderedDict[int, list[pa.Table]] = OrderedDict()
         self._used: dict[int, float] = {}

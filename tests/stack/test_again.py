@@ -15,8 +15,9 @@ from bench.mixture import Message, mixture
 from bench.parity import differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from lakehouse.dremio import fill
-from lakehouse.events import CLICKS_TOPIC, TOPICS
+from lakehouse.topics import TOPICS
 from pipeline.storage.nessie import Nessie
+from producers.shop import CLICKS_TOPIC
 from tests.stack.conftest import Stack
 
 # A batch of duplicates alone is no publish: the next heartbeat tells that they are read.

@@ -18,11 +18,12 @@ from bench.parity import columns, differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
 from lakehouse.dremio import fill
-from lakehouse.events import CLICKS_TOPIC, TOPICS
 from lakehouse.settings import PORTS
 from lakehouse.tables import RAW_OF_TOPIC
+from lakehouse.topics import TOPICS
 from pipeline.metrics import OUTCOMES
 from pipeline.storage.nessie import Nessie, NessieConflict
+from producers.shop import CLICKS_TOPIC
 from tests.stack.conftest import Stack
 
 SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s"}

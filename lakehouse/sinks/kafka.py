@@ -1,193 +1,30 @@
-"""Where events go: Kafka, or the event log of the embedded default.
-
-A sink gathers what it is sent; `flush` delivers it all, or raises SinkError and keeps it for the next flush.
-"""
+"""Kafka: what is sent is stored once, in order, whatever the brokers do."""
 
 import logging
-import sqlite3
 import time
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import timedelta
-from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from lakehouse.clock import CLOCK_SLACK
-from lakehouse.kafka import KafkaDown, KafkaLog, Topic, TopicRefused
-from lakehouse.settings import KafkaSettings, Shared, UserError, open_data_dir
+from lakehouse.decode import Headers
+from lakehouse.kafka import BrokerTopic, KafkaDown, KafkaLog, TopicRefused
+from lakehouse.settings import KafkaSettings
+from lakehouse.sinks.sink import SinkDown, SinkError
 
 logger = logging.getLogger(__name__)
-
-LOG_FILE = "events.db"
-_SLACK_US = CLOCK_SLACK // timedelta(microseconds=1)
-_WAIT_S = 10.0
-"""How long one who opens or writes the event log waits for the others."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT);
-CREATE TABLE IF NOT EXISTS log (
-    topic TEXT, offset INTEGER, received_at INTEGER, key BLOB, value BLOB, PRIMARY KEY (topic, offset)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS heads (
-    topic TEXT PRIMARY KEY, first_offset INTEGER, next_offset INTEGER, last_received_at INTEGER
-);
-"""
-
-
-class SinkError(UserError):
-    """Events could not be delivered; the message says where to, why, and what would do."""
-
-
-class SinkDown(SinkError):
-    """Nobody takes the events now. They are kept, and a later flush delivers them once somebody does."""
-
-
-class Sink(Protocol):
-    """Takes messages in order; nothing is delivered for sure before flush() has returned."""
-
-    def send(self, topic: str, key: bytes | None, value: bytes | None) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    # Of several that switch a new file at once, SQLite refuses all but one without the wait of `timeout`.
-    give_up = time.monotonic() + _WAIT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                raise
-            time.sleep(0.01)
-
-
-def connect_log(path: Path) -> sqlite3.Connection:
-    """A connection to the event log at path, which is made where there is none. Times in it are us since 1970, UTC.
-
-    Writers do not wait for the disk: a crash of a process loses nothing, a power cut may lose the newest second.
-    Whoever publishes what it read calls EventLog.sync() first, so that the tables never know more than the log.
-    """
-    connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
-    # Space of trimmed rows can be given back; it must be said before the first table is made.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    _write_ahead(connection)
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
-    if connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'heads'").fetchone() == (0,):
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA.split(";"):
-            connection.execute(statement)
-        connection.execute("INSERT OR IGNORE INTO meta VALUES ('cluster_id', ?)", (uuid.uuid4().hex,))
-        connection.execute("COMMIT")
-    return connection
-
-
-class EventLogSink:
-    """Appends to the event log; many may, from many processes. A flush is one transaction.
-
-    received_at is the time of the flush, but never before that of the topic's last message; unless that lies over
-    CLOCK_SLACK ahead of the clock, which was wrong then and must not make the log's time stand still until it comes.
-    `delivered` counts what is in the log, by topic.
-    """
-
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
-        self._path = path
-        self._now = now
-        self._waiting: list[tuple[str, bytes | None, bytes | None]] = []
-        self.delivered: Counter[str] = Counter()
-        try:
-            self._connection = connect_log(path)
-        except (sqlite3.Error, OSError) as error:
-            raise self._refused(error) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
-        self._waiting.append((topic, key, value))
-
-    def flush(self) -> None:
-        if not self._waiting:
-            return
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._append()
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise self._refused(error) from error
-        self.delivered.update(topic for topic, _, _ in self._waiting)
-        self._waiting.clear()
-
-    def remember(self, name: str, value: str) -> str:
-        """Keep a value with the log under a name; the one that is kept: of several the first stays."""
-        try:
-            self._connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
-            kept: str = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0]
-        except sqlite3.Error as error:
-            raise self._refused(error) from error
-        return kept
-
-    def _append(self) -> None:
-        now = int(self._now() * 1_000_000)
-        heads: dict[str, list[int]] = {}
-        rows = []
-        for topic, key, value in self._waiting:
-            head = heads.get(topic)
-            if head is None:
-                head = heads[topic] = self._head(topic, now)
-            rows.append((topic, head[0], head[1], key, value))
-            head[0] += 1
-        self._connection.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?)", rows)
-        self._connection.executemany(
-            "INSERT INTO heads VALUES (?, 0, ?, ?) ON CONFLICT (topic) DO UPDATE SET "
-            "next_offset = excluded.next_offset, last_received_at = excluded.last_received_at",
-            [(topic, *head) for topic, head in heads.items()],
-        )
-
-    def _head(self, topic: str, now: int) -> list[int]:
-        """Next offset, and the received_at of what is appended now."""
-        found = self._connection.execute(
-            "SELECT next_offset, last_received_at FROM heads WHERE topic = ?", (topic,)
-        ).fetchone()
-        if found is None:
-            return [0, now]
-        return [found[0], now if found[1] - now > _SLACK_US else max(now, found[1])]
-
-    def close(self) -> None:
-        try:
-            self.flush()
-        finally:
-            self._connection.close()
-
-    def _refused(self, error: Exception) -> SinkError:
-        return SinkError(
-            f"The event log {self._path} cannot be written: {error}. Free space or set TILLWATCH_DATA_DIR."
-        )
 
 
 class _Sent:
     """One message on its way; `future` is None while the library does not have it."""
 
-    __slots__ = ("future", "key", "topic", "value")
+    __slots__ = ("future", "headers", "key", "topic", "value")
 
-    def __init__(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def __init__(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         self.topic = topic
         self.key = key
         self.value = value
+        self.headers = headers
         self.future: Any = None
 
 
@@ -228,7 +65,7 @@ class KafkaSink:
         self._failed_again = False
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         self.delivered: Counter[str] = Counter()
-        self._topics: Mapping[str, Topic]
+        self._topics: Mapping[str, BrokerTopic]
         self._producer: Any = None
         self._open(wait_s)
 
@@ -238,16 +75,16 @@ class KafkaSink:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
         """Raises SinkError for a message that is larger than its topic takes; the others are not touched by that."""
         # A message without both is not one in kafka-python; an empty key keeps a tombstone a tombstone.
         if key is None and value is None:
             key = b""
-        size = len(key or b"") + len(value or b"")
+        size = len(key or b"") + len(value or b"") + sum(len(name) + len(given or b"") for name, given in headers)
         limit = self._topics[topic].max_message_bytes if topic in self._topics else _LARGEST
         if size + _ENVELOPE > limit:
             raise self._too_large(topic, f"{size:,} bytes", f"{limit:,} bytes at most")
-        self._waiting.append(_Sent(topic, key, value))
+        self._waiting.append(_Sent(topic, key, value, headers))
 
     def flush(self) -> None:
         """Deliver all that was sent, in order. Raises SinkDown after timeout_s, SinkError for what Kafka refuses.
@@ -262,7 +99,9 @@ class KafkaSink:
         try:
             for sent in self._waiting:
                 if sent.future is None:
-                    sent.future = self._producer.send(sent.topic, value=sent.value, key=sent.key)
+                    sent.future = self._producer.send(
+                        sent.topic, value=sent.value, key=sent.key, headers=list(sent.headers)
+                    )
         except self._errors.KafkaError as error:
             raise self._away(error) from error
         unconfirmed: deque[_Sent] = deque()
@@ -325,7 +164,7 @@ class KafkaSink:
         for sent in self._waiting:
             sent.future = None
 
-    def _ensured(self) -> Mapping[str, Topic]:
+    def _ensured(self) -> Mapping[str, BrokerTopic]:
         try:
             return self._log.ensure(self._settings)
         except TopicRefused as error:
@@ -431,16 +270,3 @@ class KafkaSink:
 
 def _flat(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def open_sink(target: str) -> EventLogSink | KafkaSink:
-    """The sink that --sink names: `log` (the event log of the data directory), `kafka` (the brokers of the settings) or
-    `kafka://HOST:PORT,HOST:PORT`.
-    """
-    if target == "log":
-        return EventLogSink(open_data_dir(Shared.load().data_dir, "embedded") / LOG_FILE)
-    if target == "kafka":
-        return KafkaSink(KafkaSettings.load().brokers)
-    if target.startswith("kafka://") and target.removeprefix("kafka://").strip("/"):
-        return KafkaSink(target.removeprefix("kafka://").strip("/"))
-    raise UserError(f"--sink is '{target}'; expected 'log', 'kafka' or 'kafka://HOST:PORT'.")

@@ -1,0 +1,102 @@
+"""Declarations in files: read into structs, and one sentence with file and line where something is wrong."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from lakehouse.user_error import UserError
+from lakehouse.yaml_file import NotYaml, line_of, parse_yaml, read_text
+
+_ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a file declares under its own name. `rest` is what stands after the YAML: the query, of an SQL file."""
+
+    path: Path
+    yaml: str
+    content: Any
+    rest: str = ""
+
+    @classmethod
+    def of_yaml(cls, path: Path) -> Self:
+        """A YAML file. Raises UserError."""
+        return cls._made(path, _text(path), "")
+
+    @classmethod
+    def of_sql(cls, path: Path) -> Self:
+        """An SQL file that begins with YAML in a comment; both keep their line numbers. Raises UserError."""
+        text = _text(path)
+        head, end, query = text.partition("*/")
+        if not text.startswith("/*") or not end:
+            raise UserError(
+                f"{_shown(path)}, line 1: a comment /* … */ that declares the table must come first; add it."
+            )
+        return cls._made(path, f"  {head[2:]}", "\n" * head.count("\n") + query)
+
+    @classmethod
+    def _made(cls, path: Path, yaml: str, rest: str) -> Self:
+        try:
+            content = parse_yaml(yaml)
+        except NotYaml as error:
+            raise UserError(f"{_shown(path)} cannot be read: {error}; mend it.") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{_shown(path)}, line 1: it holds no `key: value` lines; add them.")
+        return cls(path, yaml, content, rest)
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def where(self) -> str:
+        """The file, as people name it."""
+        return _shown(self.path)
+
+    def read[T](self, keys: type[T], *place: str) -> T:
+        """The mapping at a place, () being all. Raises UserError where a key is missing, unknown or of another type."""
+        found = self.content
+        for key in place:
+            found = found[key]
+        try:
+            return msgspec.convert(found if found is not None else {}, keys)
+        except msgspec.ValidationError as error:
+            raise self._invalid(str(error), place) from None
+
+    def wrong(self, what: str, *place: str) -> UserError:
+        """What is wrong, and what would do, at a place."""
+        named = f" '{place[1]}'," if len(place) > 1 and place[0] in ("fields", "columns") else ""
+        return UserError(f"{self.where}, line {self.line(*place)},{named} {what}.".replace(",, ", ", "))
+
+    def line(self, *place: str) -> int:
+        return line_of(self.yaml, place)
+
+    def _invalid(self, message: str, place: tuple[str, ...]) -> UserError:
+        """msgspec's message as one of ours: "Object missing required field `doc` - at `$.table`"."""
+        what, _, at = message.partition(" - at ")
+        place = (*place, *(key for key in re.split(r"[.\[\]$`]+", at) if key and key != "..."))
+        missing = re.fullmatch(r"Object missing required field `(\w+)`", what)
+        if missing:
+            return self.wrong(f"the key '{missing[1]}' is missing; add it", *place)
+        unknown = re.fullmatch(r"Object contains unknown field `(.+)`", what)
+        if unknown:
+            return self.wrong(f"the key '{unknown[1]}' is unknown; leave it out", *place, unknown[1])
+        expected = what.replace("`", "").replace("Expected ", "expected ")
+        return self.wrong(f"'{place[-1] if place else self.name}' is of another type: {expected}; correct it", *place)
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path)
+    except NotYaml as error:
+        raise UserError(f"{_shown(path)} cannot be read: {error}; mend or restore the file.") from None
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(_ROOT)) if path.is_relative_to(_ROOT) else str(path)

@@ -1,0 +1,89 @@
+"""`decode`: the one judge of what is an event and what is not.
+
+Both engines read every message through it, so what is stored, what is rejected, and for which reason is the same on
+both. It never raises on a payload and never looks at the wall clock: time is judged against the log's own time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from lakehouse.decode.careful import read_carefully
+from lakehouse.decode.event import EVENT_TYPES, Event, event_time
+from lakehouse.decode.fast import reader
+from lakehouse.decode.rejected import MAX_LEAD, REASONS, Reason, Rejected
+from lakehouse.topics import TOPICS
+
+__all__ = [
+    "EVENT_TYPES",
+    "MAX_LEAD",
+    "REASONS",
+    "Event",
+    "Headers",
+    "Message",
+    "Reason",
+    "Rejected",
+    "decode",
+    "decode_carefully",
+    "event_time",
+]
+
+type Headers = tuple[tuple[str, bytes | None], ...]
+"""Names and values, in the producer's order; a name may stand several times."""
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """What the log keeps of one message: received_at is the log's own time (UTC), value None a tombstone."""
+
+    value: bytes | None
+    received_at: datetime
+    key: bytes | None = None
+    headers: Headers = ()
+
+
+_READERS: dict[str, Callable[[bytes], Event | None]] = {name: reader(topic) for name, topic in TOPICS.items()}
+
+
+def decode(topic: str, message: Message, max_event_age: timedelta | None) -> tuple[Event | Rejected, ...]:
+    """The events in a message of `topic`, in their order there, or why one is none.
+
+    max_event_age None keeps events of any age. Raises KeyError for a topic that is not in TOPICS, and nothing for any
+    message.
+    """
+    value, read = message.value, _READERS[topic]
+    # msgspec skips over unknown fields without a look at their UTF-8 and their surrogates: those go the careful way.
+    if value and b"\\u" not in value and (value.isascii() or _is_utf8(value)):
+        try:
+            event = read(value)
+        except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
+            event = None
+        if event is not None:
+            return (_in_time(event, message.received_at, max_event_age),)
+    return decode_carefully(topic, message, max_event_age)
+
+
+def decode_carefully(topic: str, message: Message, max_event_age: timedelta | None) -> tuple[Event | Rejected, ...]:
+    """What `decode` says, for any message, about five times slower."""
+    found = read_carefully(TOPICS[topic], message.value)
+    return (found if isinstance(found, Rejected) else _in_time(found, message.received_at, max_event_age),)
+
+
+def _in_time(event: Event, received_at: datetime, max_event_age: timedelta | None) -> Event | Rejected:
+    happened_at = event_time(event)
+    age = received_at - happened_at
+    if age < -MAX_LEAD:
+        return Rejected(Reason.FUTURE_TIME, f"{happened_at.isoformat()} is {-age} after {received_at.isoformat()}")
+    if max_event_age is not None and age > max_event_age:
+        return Rejected(Reason.STALE_TIME, f"{happened_at.isoformat()} is {age} before {received_at.isoformat()}")
+    return event
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

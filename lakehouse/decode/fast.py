@@ -1,0 +1,168 @@
+"""The fast way: one typed decoder a topic, whose source is written from the declaration, as dataclasses do.
+
+Where it gives None or raises, the message is looked at carefully; that alone says that it is rejected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from lakehouse.decode.event import Event, event_type, hash_of, key_fields
+from lakehouse.decode.values import EXACT, MAX_COUNT, SCALES, parse_time
+from lakehouse.topics import FieldKind, Topic, TopicField
+
+# Whatever this matches fits the types of all amounts after rounding.
+_PLAIN_NUMBER = re.compile(rb"\d{1,13}(?:\.\d{1,20})?")
+_JSON_TYPES: dict[FieldKind, Any] = {
+    FieldKind.ID: str | int,
+    FieldKind.TEXT: str,
+    FieldKind.CHOICE: str,
+    FieldKind.COUNT: int,
+    FieldKind.PRICE: msgspec.Raw,
+    FieldKind.MONEY: msgspec.Raw,
+    FieldKind.TIME: str,
+}
+
+
+def reader(topic: Topic) -> Callable[[bytes], Event | None]:
+    """What reads the plain messages of a topic, those of nearly all producers; raises on others, or gives None."""
+    source = "\n".join(_lines(topic))
+    names: dict[str, Any] = {
+        "EXACT": EXACT,
+        "Decimal": Decimal,
+        "Event": event_type(topic),
+        "decode": msgspec.json.Decoder(_json_struct(topic)).decode,
+        "hash_of": hash_of,
+        "lru_cache": lru_cache,
+        "parse_time": parse_time,
+        "plain": _PLAIN_NUMBER.fullmatch,
+    }
+    names |= {f"choices_{field.name}": frozenset(field.choices) for field in topic.fields if field.choices}
+    names |= {f"unit_{field.name}": SCALES[field.kind].unit for field in topic.fields if field.kind in SCALES}
+    exec(compile(source, f"<reader of {topic.name}>", "exec"), names)
+    read: Callable[[bytes], Event | None] = names["read"]
+    return read
+
+
+def _json_struct(topic: Topic) -> type[msgspec.Struct]:
+    """What msgspec reads a message into; an event_id that is no text is left to the careful way."""
+    needed = [(field.name, _JSON_TYPES[field.kind]) for field in topic.fields if field.required]
+    optional = [
+        (field.name, (str if field.name == "event_id" else _JSON_TYPES[field.kind]) | None, None)
+        for field in topic.fields
+        if not field.required
+    ]
+    return msgspec.defstruct("Json", [*needed, *optional], gc=False)
+
+
+def _lines(topic: Topic) -> Iterator[str]:
+    amounts = [field for field in topic.fields if field.kind in SCALES]
+    if amounts:
+        yield from _amount_lines(topic, amounts)
+    yield "def read(payload):"
+    yield "    given = decode(payload)"
+    refused: list[str] = []
+    for field in topic.stored:
+        if field not in amounts:
+            yield from (f"    {line}" for line in _value_lines(field))
+            refused += _refused(field)
+    if amounts:
+        arguments = [_argument(field) for field in _amount_arguments(topic, amounts)]
+        yield f"    amounts = amounts_of({', '.join(arguments)})"
+        refused.append("amounts is None")
+    yield f"    if {' or '.join(refused)}:"
+    yield "        return None"
+    if amounts:
+        yield f"    {', '.join(map(_local, amounts))}, = amounts"
+    yield "    key = given.event_id"
+    yield "    if not (key and key.strip()):"
+    first, later = key_fields(topic)
+    said = "".join(f", {_local(field)}" for field in first)
+    if later:
+        yield f"        said = [{topic.name!r}{said}]"
+        for field in later:
+            yield f"        if {_local(field)} is not None:"
+            yield f"            said.append(({field.name!r}, {_local(field)}))"
+        yield "        key = hash_of(tuple(said))"
+    else:
+        yield f"        key = hash_of(({topic.name!r}{said}))"
+    yield f"    return Event(key, {', '.join(map(_local, topic.stored))})"
+
+
+def _local(field: TopicField) -> str:
+    """A field's name among the others of the source."""
+    return f"v_{field.name}"
+
+
+def _value_lines(field: TopicField) -> Iterator[str]:
+    name, given = _local(field), f"given.{field.name}"
+    if field.kind is FieldKind.TIME:
+        yield f"{name} = parse_time({given})" + ("" if field.required else f" if {given} else None")
+    elif field.kind is FieldKind.ID:
+        yield f"{name} = str({given})" + ("" if field.required else f" if {given} is not None else None")
+    else:
+        yield f"{name} = {given}"
+    if field.kind in (FieldKind.ID, FieldKind.TEXT, FieldKind.CHOICE) and not field.required:
+        yield f"if {name} is not None and not {name}.strip():"
+        yield f"    {name} = None"
+
+
+def _refused(field: TopicField) -> Iterator[str]:
+    """When a value must be looked at carefully."""
+    name = _local(field)
+    given = "" if field.required else f"{name} is not None and "
+    match field.kind:
+        case FieldKind.ID if field.required:
+            yield f"not {name}.strip()"
+        case FieldKind.CHOICE:
+            yield f"{given}{name} not in choices_{field.name}"
+        case FieldKind.COUNT:
+            yield f"{given}not 0 < {name} <= {MAX_COUNT}"
+        case FieldKind.TIME:
+            yield f"{name} is None" + ("" if field.required else f" and given.{field.name}")
+
+
+def _amount_arguments(topic: Topic, amounts: list[TopicField]) -> list[TopicField]:
+    """The counts that amounts are products of, then the amounts."""
+    factors = {name for field in amounts for name in field.product or ()}
+    return [*(field for field in topic.fields if field.name in factors and field not in amounts), *amounts]
+
+
+def _argument(field: TopicField) -> str:
+    if field.kind not in SCALES:
+        return _local(field)
+    given = f"given.{field.name}"
+    return f"bytes({given})" if field.required else f"{given} and bytes({given})"
+
+
+def _amount_lines(topic: Topic, amounts: list[TopicField]) -> Iterator[str]:
+    """All amounts of the plainest kind of numbers, remembered: the same products are sold over and over."""
+    yield "@lru_cache(maxsize=8192)"
+    yield f"def amounts_of({', '.join(map(_local, _amount_arguments(topic, amounts)))}):"
+    for field in amounts:
+        given = "" if field.required else f"{_local(field)} is not None and "
+        yield f"    if {given}not plain({_local(field)}):"
+        yield "        return None"
+    for field in sorted(amounts, key=lambda each: each.product is not None):
+        name, scale = _local(field), SCALES[field.kind]
+        yield f"    if {name} is not None:"
+        yield f"        {name} = Decimal({name}.decode())"
+        if field.product:
+            yield "    else:"
+            yield f"        {name} = EXACT.multiply({', '.join(f'v_{factor}' for factor in field.product)})"
+            yield f"        if {name}.adjusted() >= {scale.digits - 1}:"
+            yield "            return None"
+    for field in amounts:
+        name = _local(field)
+        yield f"    if {name} is not None:"
+        yield f"        {name} = {name}.quantize(unit_{field.name}, context=EXACT)"
+        if field.above is not None:
+            yield f"        if {name} <= {field.above}:"
+            yield "            return None"
+    yield f"    return ({', '.join(map(_local, amounts))},)"

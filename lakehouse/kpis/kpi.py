@@ -1,0 +1,51 @@
+"""What a KPI table is: where its rows come from, and the query that makes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from lakehouse.schema import Table
+from lakehouse.topics import Topic
+
+
+@dataclass(frozen=True, eq=False)
+class Kpi:
+    """One KPI table and what fills it.
+
+    `window`: minutes that a row looks back over. A row of a window of 1 is of one minute, and partitioned by its start;
+    of more, of the minutes before a minute's end, by that end: such a query joins `window_ends` (window_end: the ends
+    to compute). `query` is DuckDB's, with :counted_statuses, after as many empty lines as its file has before it.
+    """
+
+    declared: Topic
+    table: Table
+    query: str
+    window: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.table.name
+
+    @property
+    def topic(self) -> str:
+        return self.declared.name
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """Columns of the raw table that the query may read: those whose names are words of it, and the time."""
+        words = set(re.findall(r"\w+", self.query.lower()))
+        raw = self.declared.table
+        return tuple(column.name for column in raw.columns if column.name in words or column.name == raw.event_time)
+
+    def sql(self, counted_statuses: Sequence[str]) -> str:
+        """The query in DuckDB's dialect. `counted_statuses` are known statuses."""
+        return _filled(self.query, tuple(counted_statuses))
+
+
+@cache
+def _filled(query: str, counted_statuses: tuple[str, ...]) -> str:
+    # Statuses come from a closed list (OrdersSettings), never from data.
+    return query.replace(":counted_statuses", ", ".join(f"'{status}'" for status in counted_statuses))

@@ -1,0 +1,101 @@
+"""A KPI's SQL file read into a Kpi, or one sentence that says what is wrong in which line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lakehouse.declared import Declaration
+from lakehouse.kpis.kpi import Kpi
+from lakehouse.schema import UPDATED, WINDOW_COLUMNS, Column, Table, arrow_type
+from lakehouse.topics import Topic
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_LONGEST = 60  # minutes
+_TAKEN = [column.name for column in (*WINDOW_COLUMNS, *UPDATED)]
+
+
+class _KpiKeys(msgspec.Struct, forbid_unknown_fields=True):
+    order: int
+    topic: str
+    doc: str
+    grain: str
+    columns: dict[str, dict[str, Any] | None]
+    window: int = 1
+
+
+class _ColumnKeys(msgspec.Struct, forbid_unknown_fields=True):
+    type: str
+    doc: str
+    unit: str = ""
+    required: bool = True
+
+
+def load_kpis(files: Iterable[Path], topics: Mapping[str, Topic]) -> dict[str, Kpi]:
+    """The KPI tables of SQL files, each named like its file, in their `order`.
+
+    Raises UserError in one sentence that names file, line, name and what would do. Queries are not run: see check.py.
+    """
+    found: list[tuple[int, Kpi]] = []
+    for path in files:
+        declaration = Declaration.of_sql(path)
+        keys = declaration.read(_KpiKeys)
+        found.append((keys.order, _kpi(declaration, keys, topics)))
+    return {kpi.name: kpi for _, kpi in sorted(found, key=lambda each: (each[0], each[1].name))}
+
+
+def _kpi(declaration: Declaration, keys: _KpiKeys, topics: Mapping[str, Topic]) -> Kpi:
+    name = declaration.name
+    if not _NAME.fullmatch(name):
+        raise declaration.wrong(f"'{name}' is no name of a table; use small letters, digits and _")
+    if keys.topic not in topics:
+        raise declaration.wrong(
+            f"'topic' is '{keys.topic}', which is no topic; expected one of {', '.join(topics)}", "topic"
+        )
+    for other in topics.values():
+        if other.table.name == name:
+            raise declaration.wrong(f"'{name}' is the table of {other.name}; give the file another name")
+    if not 1 <= keys.window <= _LONGEST:
+        raise declaration.wrong(f"'window' is {keys.window}; expected 1 to {_LONGEST} minutes", "window")
+    if not declaration.rest.strip():
+        raise declaration.wrong("there is no query after the comment; add it")
+    topic, by = topics[keys.topic], "window_start" if keys.window == 1 else "window_end"
+    columns = tuple(_column(declaration, each, topic.table) for each in keys.columns)
+    table = Table(
+        name,
+        keys.doc,
+        keys.grain,
+        "the next publish" if keys.window == 1 else "the publish after the minute's end",
+        (*WINDOW_COLUMNS, *columns, *UPDATED),
+        event_time=by,
+        partition_by=by,
+        aged_by="updated_at",
+        retention="kpis",
+        declared_in=declaration.where,
+    )
+    return Kpi(topic, table, declaration.rest, keys.window)
+
+
+def _column(declaration: Declaration, name: str, raw: Table) -> Column:
+    """A column; one without anything said of it is the raw table's of the same name."""
+    place = ("columns", name)
+    if not _NAME.fullmatch(name):
+        raise declaration.wrong(f"'{name}' is no name of a column; use small letters, digits and _", *place)
+    if name in _TAKEN:
+        raise declaration.wrong(f"every KPI table has the column '{name}' already; leave it out", *place)
+    if declaration.content["columns"][name] is None:
+        for column in raw.columns:
+            if column.name == name:
+                return column
+        raise declaration.wrong(f"{raw.name} has no column '{name}' to be like; say type and doc", *place)
+    keys = declaration.read(_ColumnKeys, *place)
+    try:
+        arrow_type(keys.type)
+    except KeyError:
+        known = "string, int, long, double, boolean, timestamptz, binary or decimal(P,S)"
+        raise declaration.wrong(f"'type' is '{keys.type}'; expected {known}", *place, "type") from None
+    return Column(name, keys.type, keys.doc, keys.unit, keys.required)

@@ -1,0 +1,180 @@
+"""A topic's YAML file read into a Topic, or one sentence that says what is wrong in which line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from keyword import iskeyword
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lakehouse.declared import Declaration
+from lakehouse.schema import LINEAGE, Column, Table
+from lakehouse.topics.topic import (
+    AMOUNTS,
+    COLUMN_TYPES,
+    EVENT_ID,
+    NUMBERS,
+    PRODUCED_AT,
+    FieldKind,
+    Topic,
+    TopicField,
+)
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_PRODUCT = re.compile(r"\s*(\w+)\s*\*\s*(\w+)\s*")
+_KINDS = [kind.name for kind in FieldKind]
+
+
+class _TableKeys(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    doc: str
+    grain: str | None = None
+
+
+class _TopicKeys(msgspec.Struct, forbid_unknown_fields=True):
+    order: int
+    doc: str
+    time: str
+    fields: dict[str, dict[str, Any]]
+    key: list[str]
+    table: _TableKeys
+    message_key: str | None = None
+
+
+class _FieldKeys(msgspec.Struct, forbid_unknown_fields=True):
+    kind: str
+    doc: str
+    required: bool = True
+    choices: list[str] = []
+    above: int | None = None
+    default: str | None = None
+    unit: str = ""
+    column: str | None = None
+
+
+def load_topics(files: Iterable[Path]) -> dict[str, Topic]:
+    """The topics of YAML files, each named like its file, in their `order`.
+
+    Raises UserError in one sentence that names file, line, name and what would do.
+    """
+    found: list[tuple[int, Topic, Declaration]] = []
+    for path in files:
+        declaration = Declaration.of_yaml(path)
+        keys = declaration.read(_TopicKeys)
+        found.append((keys.order, _topic(declaration, keys), declaration))
+    topics: dict[str, Topic] = {}
+    for _, topic, declaration in sorted(found, key=lambda each: (each[0], each[1].name)):
+        for other in topics.values():
+            if other.table.name == topic.table.name:
+                raise declaration.wrong(
+                    f"the table '{topic.table.name}' is that of {other.name}; give it another name", "table", "name"
+                )
+        if topic.name in topics:
+            raise declaration.wrong(f"there is another topic '{topic.name}'; give its file another name")
+        topics[topic.name] = topic
+    return topics
+
+
+def _topic(declaration: Declaration, keys: _TopicKeys) -> Topic:
+    name = declaration.name
+    if not _NAME.fullmatch(name):
+        raise declaration.wrong(f"'{name}' is no name of a topic; use small letters, digits and _")
+    fields = {each: _field(declaration, each, given) for each, given in keys.fields.items()}
+    for own in fields.values():
+        _check_product(declaration, own, fields)
+    first = next(iter(fields.values()), None)
+    if first is None or first.kind is not FieldKind.ID or not first.required:
+        raise declaration.wrong("the first field must be the required ID of what the event is about", "fields")
+    if keys.time not in fields or fields[keys.time].kind is not FieldKind.TIME or not fields[keys.time].required:
+        raise declaration.wrong(f"'time' is '{keys.time}'; expected a required field of the kind TIME", "time")
+    message_key = keys.message_key or first.name
+    if message_key not in fields:
+        raise declaration.wrong(f"'message_key' is '{message_key}'; expected one of {', '.join(fields)}", "message_key")
+    everything = fields | {EVENT_ID.name: EVENT_ID, PRODUCED_AT.name: PRODUCED_AT}
+    _check_key(declaration, keys.key, everything)
+    table = Table(
+        keys.table.name,
+        keys.table.doc,
+        keys.table.grain or f"one row on {name}",
+        "the next publish",
+        _columns(declaration, fields),
+        event_time=fields[keys.time].column,
+        partition_by=fields[keys.time].column,
+        aged_by="ingested_at",
+        retention="raw",
+        declared_in=declaration.where,
+    )
+    if not _NAME.fullmatch(table.name):
+        raise declaration.wrong(f"'{table.name}' is no name of a table; use small letters, digits and _", "table")
+    return Topic(name, keys.doc, tuple(everything.values()), keys.time, tuple(keys.key), message_key, table)
+
+
+def _field(declaration: Declaration, name: str, given: object) -> TopicField:
+    place = ("fields", name)
+    if not _NAME.fullmatch(name) or iskeyword(name):
+        raise declaration.wrong(f"'{name}' is no name of a field; use small letters, digits and _", *place)
+    if name in (EVENT_ID.name, PRODUCED_AT.name):
+        raise declaration.wrong(f"every topic has the field '{name}' already; leave it out", *place)
+    keys = declaration.read(_FieldKeys, *place)
+    if keys.kind not in _KINDS:
+        raise declaration.wrong(f"'kind' is '{keys.kind}'; expected one of {', '.join(_KINDS)}", *place, "kind")
+    kind = FieldKind[keys.kind]
+    if (kind is FieldKind.CHOICE) != bool(keys.choices):
+        raise declaration.wrong("'choices' goes with the kind CHOICE, which needs one or more", *place)
+    if len(set(keys.choices)) < len(keys.choices):
+        raise declaration.wrong("'choices' names one twice; leave it out", *place, "choices")
+    if kind not in AMOUNTS and (keys.above is not None or keys.default is not None):
+        raise declaration.wrong("'above' and 'default' go with the kinds PRICE and MONEY; leave them out", *place)
+    product = None
+    if keys.default is not None:
+        found = _PRODUCT.fullmatch(keys.default)
+        if found is None:
+            raise declaration.wrong(f"'default' is '{keys.default}'; expected FIELD * FIELD", *place, "default")
+        product = (found[1], found[2])
+    required = keys.required and product is None
+    column = keys.column or name
+    return TopicField(name, kind, keys.doc, column, required, tuple(keys.choices), keys.above, product, keys.unit)
+
+
+def _check_product(declaration: Declaration, field: TopicField, fields: Mapping[str, TopicField]) -> None:
+    for name in field.product or ():
+        factor = fields.get(name)
+        if factor is None or factor.kind not in NUMBERS or not factor.required:
+            raise declaration.wrong(
+                f"'default' names '{name}'; expected a required field of the kind COUNT, PRICE or MONEY",
+                *("fields", field.name, "default"),
+            )
+
+
+def _check_key(declaration: Declaration, key: list[str], fields: Mapping[str, TopicField]) -> None:
+    for name in key:
+        if name not in fields or name == EVENT_ID.name:
+            raise declaration.wrong(f"'key' names '{name}', which is no field of this topic; correct it", "key")
+        if key.count(name) > 1:
+            raise declaration.wrong(f"'key' names '{name}' twice; leave one out", "key")
+    for field in fields.values():
+        # One that comes later, and may be absent, enters the key where it is given: keys made before stay as they are.
+        if field.always and field.name not in key:
+            raise declaration.wrong(f"'key' lacks '{field.name}', which every event has; add it", "key")
+
+
+def _columns(declaration: Declaration, fields: Mapping[str, TopicField]) -> tuple[Column, ...]:
+    names = [column.name for column in LINEAGE]
+    columns = []
+    for field in fields.values():
+        if field.column in names:
+            raise declaration.wrong(
+                f"there are two columns '{field.column}'; give the field another name, or `column:`",
+                *("fields", field.name),
+            )
+        if not _NAME.fullmatch(field.column) or iskeyword(field.column):
+            raise declaration.wrong(
+                f"'{field.column}' is no name of a column; use small letters, digits and _", "fields", field.name
+            )
+        names.append(field.column)
+        doc = " ".join(field.choices) or field.doc
+        columns.append(Column(field.column, COLUMN_TYPES[field.kind], doc, field.unit, required=field.always))
+    return (*columns, *LINEAGE)
