@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import psutil
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lakehouse.proxies import keep_own_traffic_off
@@ -450,7 +450,9 @@ class IngestSettings(Section, section="ingest"):
     publish_every: Duration = Field(timedelta(seconds=0.5), description="between publishes; doubled below 50 events/s")
     heartbeat_every: Duration = Field(timedelta(seconds=15), description="a publish at least this often")
     batch_rows: int = Field(20_000, ge=1, description="rows read of one topic at a time (count)")
-    rows_in_memory: int = Field(1_000_000, ge=0, description="rows of recent minutes kept for KPIs, a table (count)")
+    rows_memory: ByteSize = Field(
+        ByteSize(128 << 20), description="bytes of recent minutes' rows kept for KPIs, a topic, as 128MB"
+    )
     keys_in_memory: int = Field(2_000_000, ge=0, description="event keys kept for telling duplicates, a table (count)")
     maintenance_every: Duration = Field(timedelta(seconds=60), description="between maintenance runs")
 
