@@ -40,26 +40,19 @@ from lakehouse.rules import (
     state_rows,
 )
 from lakehouse.rules.judge import CLOSING_DELAY
-from lakehouse.settings import (
-    AlertsSettings,
-    IngestSettings,
-    OrdersSettings,
-    RetentionSettings,
-    RulesSettings,
-    Shared,
-    UserError,
-    check_spans,
-    claim_port,
-    config_path,
-    exit_on_user_error,
-    open_data_dir,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.ports import claim_port
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
+from lakehouse.settings.sources import config_path
 from lakehouse.stop import Stop
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table, arrow_schema
+from lakehouse.user_error import UserError, exit_on_user_error
 from pipeline import metrics
 from pipeline.batch.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
 from pipeline.judging.watch import Tally, Watch
 from pipeline.maintenance.run import BYTES_OF_A_MERGED_FILE, Maintenance
+from pipeline.settings import IngestSettings, RetentionSettings, RulesSettings, check_spans
 
 logger = logging.getLogger("tillwatch.ingest")
 

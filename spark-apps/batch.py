@@ -34,19 +34,14 @@ from lakehouse.kafka import Ends
 from lakehouse.kpis import kpi_sql
 from lakehouse.rules import Moment, Rule, State, due, evaluate, state_from_rows, state_rows
 from lakehouse.rules.judge import CLOSING_DELAY
-from lakehouse.settings import (
-    AlertsSettings,
-    IngestSettings,
-    OrdersSettings,
-    RetentionSettings,
-    RulesSettings,
-    UserError,
-)
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, Table
+from lakehouse.user_error import UserError
 from pipeline import metrics
 from pipeline.batch.rows import MINUTE_US, KeyIndex, KpiHours, MinuteRows, hash_keys
 from pipeline.judging.watch import Tally, Watch
 from pipeline.maintenance.run import BYTES_OF_A_MERGED_FILE, Maintenance
+from pipeline.settings import IngestSettings, RetentionSettings, RulesSettings
 from pipeline.storage.files import LiveFile
 from pipeline.storage.nessie_sweep import BackgroundSweep, NessieSweep
 from pipeline.storage.objects import Objects

@@ -29,8 +29,9 @@ from pyiceberg.manifest import ManifestContent
 from pyiceberg.serializers import FromInputFile
 from pyspark.sql import SparkSession
 
-from lakehouse.settings import NessieSettings, S3Settings, UserError
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema
+from lakehouse.user_error import UserError
+from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.files import HOUR_US, LiveFile
 from pipeline.storage.nessie import MAIN, Nessie, NessieConflict, NessieError, NessieGone, TableAt
 from s3 import ensure_bucket, iceberg_io, key_of, open_s3

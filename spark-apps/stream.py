@@ -27,26 +27,17 @@ from batch import Parts, Pipeline
 from lakehouse.events import CLICKS_TOPIC, TOPICS
 from lakehouse.kafka import KafkaDown, KafkaLog
 from lakehouse.rules import load_rules
-from lakehouse.settings import (
-    AlertsSettings,
-    IngestSettings,
-    KafkaSettings,
-    NessieSettings,
-    OrdersSettings,
-    RetentionSettings,
-    RulesSettings,
-    S3Settings,
-    Shared,
-    UserError,
-    check_spans,
-    claim_port,
-    config_path,
-    exit_on_user_error,
-    open_data_dir,
-    write_duration,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.durations import write_duration
+from lakehouse.settings.kafka import KafkaSettings
+from lakehouse.settings.ports import claim_port
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
+from lakehouse.settings.sources import config_path
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError, exit_on_user_error
 from pipeline import metrics
+from pipeline.settings import IngestSettings, NessieSettings, RetentionSettings, RulesSettings, S3Settings, check_spans
 from pipeline.storage.nessie import Nessie
 from session import SparkSettings, open_session
 from store import NewerDriver, Store

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from lakehouse.events import TOPICS
 from lakehouse.kafka import Ends, KafkaLog
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from pipeline import metrics
 from pipeline.judging.watch import until
 

@@ -17,7 +17,7 @@ from embedded.ingest import micros
 from lakehouse.clock import clock_words
 from lakehouse.rules import RuleState
 from lakehouse.rules.state import CLOCK, brought_back
-from lakehouse.settings import AlertsSettings
+from lakehouse.settings.shop import AlertsSettings
 from notifier.policy import Alert, Kind, Muted, Target, in_order, plan, to_ms
 from tests.conftest import NOON, Shop
 from tests.fake_dremio import FakeDremio

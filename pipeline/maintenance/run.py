@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.settings import RetentionSettings
 from lakehouse.tables import TABLES, Table
+from pipeline.settings import RetentionSettings
 from pipeline.storage.files import LiveFile, Store
 
 ROWS_OF_A_MERGED_FILE = 1_000_000
