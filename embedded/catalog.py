@@ -75,8 +75,8 @@ from pyiceberg.types import (
 from pyiceberg.utils.schema_conversion import AvroSchemaConversion
 from sqlalchemy import URL
 
-from lakehouse.settings import UserError
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_type
+from lakehouse.user_error import UserError
 from pipeline.storage.files import HOUR_US, LiveFile, path_of, row_schema, uri_of
 from pipeline.storage.sweep import Publish, kept, local_files, unreached
 

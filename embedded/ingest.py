@@ -23,20 +23,17 @@ from embedded.log import EventLog
 from lakehouse.events import ERRORS_TOPIC, TOPICS
 from lakehouse.kafka import Ends
 from lakehouse.rules.rule import Span
-from lakehouse.settings import (
-    RetentionSettings,
-    Shared,
-    UserError,
-    claim_port,
-    exit_on_user_error,
-    open_data_dir,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.ports import claim_port
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError, exit_on_user_error
 from pipeline import metrics
 from pipeline.batch.core import Core
 from pipeline.batch.log import Partition, Record, Seen, Slice
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import micros
+from pipeline.settings import RetentionSettings
 from pipeline.storage.files import Change, LiveFile, Swept, TableFiles
 
 logger = logging.getLogger("tillwatch.ingest")

@@ -21,23 +21,16 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from lakehouse.rules import state_from_rows
-from lakehouse.settings import (
-    IngestSettings,
-    KafkaSettings,
-    NessieSettings,
-    RetentionSettings,
-    S3Settings,
-    Shared,
-    UserError,
-    check_spans,
-    exit_on_user_error,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.tables import TABLES
+from lakehouse.user_error import UserError, exit_on_user_error
 from pipeline.batch.rows import table_of
 from pipeline.batch.times import micros
 from pipeline.maintenance.jobs import work
 from pipeline.maintenance.plan import Maintenance, Plan
 from pipeline.maintenance.run import Run
+from pipeline.settings import IngestSettings, NessieSettings, RetentionSettings, S3Settings, check_spans
 from pipeline.storage.files import Change, LiveFile
 from pipeline.storage.nessie import Nessie, NessieError
 from pipeline.storage.nessie_sweep import NessieSweep

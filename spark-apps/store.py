@@ -26,10 +26,11 @@ from pyiceberg.manifest import ManifestContent
 from pyiceberg.serializers import FromInputFile
 from pyspark.sql import SparkSession
 
-from lakehouse.settings import NessieSettings, RetentionSettings, S3Settings, UserError
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema
+from lakehouse.user_error import UserError
 from pipeline.batch.points import reach
 from pipeline.batch.times import micros
+from pipeline.settings import NessieSettings, RetentionSettings, S3Settings
 from pipeline.storage.files import HOUR_US, Change, LiveFile, Swept, row_schema
 from pipeline.storage.nessie import MAIN, Nessie, NessieConflict, NessieError, NessieGone, TableAt
 from pipeline.storage.nessie_sweep import BackgroundSweep, NessieSweep

@@ -26,21 +26,17 @@ from pyspark.sql import DataFrame, SparkSession
 from engine import Engine
 from lakehouse.events import CLICKS_TOPIC, TOPICS
 from lakehouse.kafka import KafkaDown, KafkaLog
-from lakehouse.settings import (
-    KafkaSettings,
-    NessieSettings,
-    S3Settings,
-    Shared,
-    UserError,
-    claim_port,
-    exit_on_user_error,
-    open_data_dir,
-    write_duration,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.durations import write_duration
+from lakehouse.settings.kafka import KafkaSettings
+from lakehouse.settings.ports import claim_port
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError, exit_on_user_error
 from pipeline import metrics
 from pipeline.batch.log import Seen
 from pipeline.batch.terms import Terms
+from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie
 from session import SparkSettings, open_session
 from store import NewerDriver, Store

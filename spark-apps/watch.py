@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from lakehouse.events import TOPICS
 from lakehouse.kafka import KafkaLog
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from pipeline import metrics
 from pipeline.batch.log import Partition, Seen
 from pipeline.judging.watch import until

@@ -13,11 +13,13 @@ import pytest
 
 from embedded.ingest import Ingest
 from embedded.log import EventLog
+from lakehouse import ROOT
 from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.rules import load_rules
-from lakehouse.settings import ROOT, AlertsSettings, IngestSettings, OrdersSettings, RetentionSettings, RulesSettings
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.sinks import EventLogSink
 from pipeline.batch.terms import Terms
+from pipeline.settings import IngestSettings, RetentionSettings, RulesSettings
 
 keep_own_traffic_off()  # for clients that tests make without settings
 

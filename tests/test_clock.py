@@ -16,7 +16,7 @@ from console.feed.poller import Poller
 from lakehouse.clock import clock_words
 from lakehouse.rules import RuleState
 from lakehouse.rules.state import CLOCK, brought_back
-from lakehouse.settings import AlertsSettings
+from lakehouse.settings.shop import AlertsSettings
 from lakehouse.tables import TABLES
 from notifier.policy import Alert, Kind, Muted, Target, in_order, plan, to_ms
 from pipeline.batch.rows import table_of

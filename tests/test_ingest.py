@@ -14,7 +14,8 @@ import pytest
 
 from lakehouse.events import page_of
 from lakehouse.kpis import kpi_sql
-from lakehouse.settings import OrdersSettings, UserError
+from lakehouse.settings.shop import OrdersSettings
+from lakehouse.user_error import UserError
 from tests import test_events
 from tests.conftest import NOON, Shop
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from embedded.log import EventLog
-from lakehouse.settings import UserError
 from lakehouse.sinks import EventLogSink, SinkError, open_sink
+from lakehouse.user_error import UserError
 from pipeline.batch.log import Record
 
 TOPIC = "orders_topic"

@@ -14,8 +14,8 @@ import pytest
 import sqlglot
 
 from engine import batch_end, records
+from lakehouse import ROOT
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent
-from lakehouse.settings import ROOT
 from lakehouse.tables import KPI_TABLES
 from large import alerting
 from pipeline.batch.log import Record

@@ -7,16 +7,10 @@ from datetime import timedelta
 from typing import Self
 
 from lakehouse.rules import Rule, load_rules
-from lakehouse.settings import (
-    AlertsSettings,
-    IngestSettings,
-    OrdersSettings,
-    RetentionSettings,
-    RulesSettings,
-    Shared,
-    check_spans,
-    config_path,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
+from lakehouse.settings.sources import config_path
+from pipeline.settings import IngestSettings, RetentionSettings, RulesSettings, check_spans
 
 
 @dataclass(frozen=True)

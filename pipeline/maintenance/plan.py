@@ -10,10 +10,10 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.settings import RetentionSettings
 from lakehouse.tables import TABLES, Table
 from pipeline.maintenance.jobs import Job
 from pipeline.maintenance.run import Run
+from pipeline.settings import RetentionSettings
 from pipeline.storage.files import Change, LiveFile, Store
 
 ROWS_OF_A_MERGED_FILE = 1_000_000

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from lakehouse.settings import RetentionSettings
 from lakehouse.tables import Table, arrow_schema
+from pipeline.settings import RetentionSettings
 
 
 def uri_of(path: Path) -> str:

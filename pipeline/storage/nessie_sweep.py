@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from sys import intern
 
-from lakehouse.settings import RetentionSettings
 from lakehouse.tables import SCHEMA, TABLES
+from pipeline.settings import RetentionSettings
 from pipeline.storage.files import Stored, Swept
 from pipeline.storage.nessie import MAIN, Nessie, NessieGone, Reference, TableAt
 from pipeline.storage.objects import Objects

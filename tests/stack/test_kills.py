@@ -10,8 +10,8 @@ import pytest
 from bench import stack_kills, stack_outages, stack_readers
 from bench.mixture import mixture
 from bench.pipelines import Stack as Pipeline
-from lakehouse.settings import S3Settings
 from lakehouse.tables import SCHEMA
+from pipeline.settings import S3Settings
 from pipeline.storage.objects import Objects
 from tests.stack.conftest import Stack
 
