@@ -31,6 +31,7 @@ from lakehouse.user_error import UserError, exit_on_user_error
 from pipeline import metrics
 from pipeline.batch.core import Core
 from pipeline.batch.log import Partition, Record, Seen, Slice
+from pipeline.batch.points import reach
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import micros
 from pipeline.settings import RetentionSettings
@@ -131,7 +132,10 @@ class LocalStore:
     def publish(
         self, changes: Mapping[str, Change], as_of: datetime | None, note: str, written: Iterable[str] = ()
     ) -> str:
-        return self._catalog.publish(self._staged, None if as_of is None else micros(as_of))
+        reach("before-publish")
+        commit = self._catalog.publish(self._staged, None if as_of is None else micros(as_of))
+        reach("after-publish")
+        return commit
 
     def reload(self, name: str) -> None:
         raise NotImplementedError("nobody else writes to this catalog")
