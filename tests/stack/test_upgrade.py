@@ -20,9 +20,9 @@ from bench.mixture import Message
 from bench.parity import Tables, columns, differences, expected, read
 from lakehouse.dremio import Dremio
 from lakehouse.kafka import log_ends
-from lakehouse.settings import S3Settings
 from lakehouse.sinks import KafkaSink
 from lakehouse.tables import TABLES, full_name
+from pipeline.settings import S3Settings
 from pipeline.storage.backup import restore
 from pipeline.storage.nessie import Nessie
 from pipeline.storage.objects import Objects
