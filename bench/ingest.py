@@ -18,7 +18,7 @@ import psutil
 from bench.report import Report
 from embedded.log import EventLog
 from lakehouse.dremio import Dremio, DremioError
-from lakehouse.settings import DremioSettings
+from lakehouse.settings.dremio import DremioSettings
 from lakehouse.topics import TOPICS
 
 

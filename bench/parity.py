@@ -15,13 +15,13 @@ from typing import Any
 import pyarrow as pa
 
 from bench.mixture import Message
+from lakehouse import ROOT
 from lakehouse import decode as decoding
 from lakehouse.decode import Event, Reason, Rejected, event_time
 from lakehouse.decode.values import page_of
 from lakehouse.dremio import Dremio, DremioError, NotFound
 from lakehouse.rules import Moment, evaluate, load_rules
 from lakehouse.rules.rule import EventRule
-from lakehouse.settings import ROOT
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, full_name
 from lakehouse.topics import TOPICS
 from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC

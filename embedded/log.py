@@ -8,11 +8,11 @@ Appending is lakehouse.sinks.EventLogSink's; reading and trimming are here.
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from lakehouse.clock import CLOCK_SLACK
-from lakehouse.decode import Headers
 from lakehouse.sinks import connect_log, unpacked
+from pipeline.batch.log import Record
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
@@ -20,16 +20,6 @@ _US = timedelta(microseconds=1)
 _TRIM_ROWS = 10_000
 # Pages of 4 KiB given back to the disk at a time.
 _FREE_PAGES = 2_000
-
-
-class Record(NamedTuple):
-    """One message; received_at in UTC."""
-
-    offset: int
-    received_at: datetime
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
 
 
 class EventLog:
@@ -70,7 +60,7 @@ class EventLog:
         for number, micros, key, value, headers in rows:
             if micros != last:  # a batch has one time: most rows repeat the one before
                 last, received_at = micros, _EPOCH + timedelta(microseconds=micros)
-            records.append(Record(number, received_at, key, value, unpacked(headers) if headers else ()))
+            records.append(Record(0, number, received_at, key, value, unpacked(headers) if headers else ()))
         return records
 
     def sync(self) -> None:

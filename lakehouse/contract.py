@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lakehouse import ROOT
 from lakehouse.decode import MAX_LEAD, REASONS
-from lakehouse.settings import ROOT, UserError, exit_on_user_error
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
 from lakehouse.topics import TOPICS
+from lakehouse.user_error import UserError, exit_on_user_error
 
 PAGE = ROOT / "docs" / "contract.md"
 QUESTIONS = Path(__file__).parent / "questions"

@@ -15,8 +15,9 @@ from datetime import timedelta
 from functools import cache, partial
 from typing import Any, NamedTuple, Self
 
-from lakehouse.settings import KafkaSettings, UserError
+from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.topics import TOPICS
+from lakehouse.user_error import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ import msgspec
 import pyarrow as pa
 
 from lakehouse.decode import Event, Message, Reason, Rejected, decode, event_time
-from lakehouse.settings import UserError
 from lakehouse.sinks import Sink
 from lakehouse.stop import Stop
 from lakehouse.topics import TOPICS
+from lakehouse.user_error import UserError
 from producers.pace import Clock, deliver
 from producers.replay import END_OF_TIME, key_of
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from lakehouse.decode.values import parse_number
-from lakehouse.settings import UserError
 from lakehouse.topics import TOPICS, FieldKind
 from lakehouse.topics.topic import NUMBERS
+from lakehouse.user_error import UserError
 from producers.layout import Layout, exact_places, places
 
 _NOTHING_SENT = "Nothing was sent; correct the line."

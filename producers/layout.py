@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-from lakehouse.settings import UserError
 from lakehouse.topics import TOPICS
+from lakehouse.user_error import UserError
 from producers.shop import ORDERS_TOPIC
 
 FORMATS = ("csv", "whitespace", "jsonl", "cdnow")

@@ -23,10 +23,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lakehouse.decode import MAX_LEAD, Event, Message, Rejected, decode, event_time
 from lakehouse.decode.values import parse_number
-from lakehouse.settings import Shared, UserError
+from lakehouse.settings.base import Shared
 from lakehouse.sinks import Sink
 from lakehouse.stop import Stop
 from lakehouse.topics import TOPICS
+from lakehouse.user_error import UserError
 from producers.formats import Columns, JsonLines, Values, Where, json_text
 from producers.layout import Layout
 from producers.pace import Clock, deliver, iso, paced

@@ -35,8 +35,9 @@ _COORDINATES = pa.schema(
     ]
 )
 _LATER = ("ingested_at", "source_partition", "source_offset")
-_LOG_APPEND_TIME = 1  # Kafka's timestampType
+LOG_APPEND_TIME = 1  # Kafka's timestampType
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)
+LAST_US = (_LAST - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
 def columns_of(topics: Mapping[str, Topic]) -> dict[str, dict[str, str]]:
@@ -100,7 +101,7 @@ def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequenc
 
     # A producer may have told any time: Python knows none after the year 9999.
     received = F.least("timestamp", instant(_LAST)).alias("timestamp")
-    log_time = (F.col("timestampType") == _LOG_APPEND_TIME).alias("log_time")
+    log_time = (F.col("timestampType") == LOG_APPEND_TIME).alias("log_time")
     more = [name for name in ("key", "headers") if name in messages.columns]
     read = messages.select("topic", "partition", "offset", received, log_time, "value", *more)
     return read.mapInArrow(decode_batches, spark_schema(DECODED))

@@ -9,9 +9,9 @@ import pytest
 
 from lakehouse import contract
 from lakehouse.decode import EVENT_TYPES, REASONS, Message, Rejected, decode
-from lakehouse.settings import UserError
 from lakehouse.tables import DEAD_LETTERS, RAW_OF_TOPIC, TABLES, arrow_schema
 from lakehouse.topics import TOPICS
+from lakehouse.user_error import UserError
 from tests.test_events import SAMPLES, payload
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

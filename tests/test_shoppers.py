@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from lakehouse.decode import EVENT_TYPES, Event, Headers, Message, Rejected, decode, event_time
-from lakehouse.settings import UserError
 from lakehouse.sinks import SinkDown, SinkError
 from lakehouse.stop import Stop
 from lakehouse.topics import TOPICS
+from lakehouse.user_error import UserError
 from producers.__main__ import _incident, _only, _topics, _where
 from producers.pace import iso, send_filled, send_live
 from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC

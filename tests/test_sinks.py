@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from lakehouse.kafka import BrokerTopic, KafkaDown, KafkaLog, TopicRefused
-from lakehouse.settings import KafkaSettings, UserError
+from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.sinks import KafkaSink, SinkDown, SinkError, open_sink
 from lakehouse.topics import TOPICS
+from lakehouse.user_error import UserError
 
 TOPIC = "orders_topic"
 errors = importlib.import_module("kafka.errors")

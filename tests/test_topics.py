@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lakehouse.kafka import Ends, KafkaDown, KafkaLog, TopicRefused, reachable
-from lakehouse.settings import KafkaSettings
+from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.topics import TOPICS
 
 errors = importlib.import_module("kafka.errors")

@@ -3,10 +3,13 @@
 A sink gathers what it is sent; `flush` delivers it all, or raises SinkError and keeps it for the next flush.
 """
 
-from lakehouse.settings import KafkaSettings, Shared, UserError, open_data_dir
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.sinks.event_log import LOG_FILE, EventLogSink, connect_log, unpacked
 from lakehouse.sinks.kafka import KafkaSink
 from lakehouse.sinks.sink import Sink, SinkDown, SinkError
+from lakehouse.user_error import UserError
 
 __all__ = [
     "LOG_FILE",

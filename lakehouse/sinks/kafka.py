@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from lakehouse.decode import Headers
 from lakehouse.kafka import BrokerTopic, KafkaDown, KafkaLog, TopicRefused
-from lakehouse.settings import KafkaSettings
+from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.sinks.sink import SinkDown, SinkError
 
 logger = logging.getLogger(__name__)

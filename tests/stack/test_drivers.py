@@ -18,7 +18,7 @@ from bench.parity import columns, differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
 from lakehouse.dremio import fill
-from lakehouse.settings import PORTS
+from lakehouse.settings.ports import PORTS
 from lakehouse.tables import RAW_OF_TOPIC
 from lakehouse.topics import TOPICS
 from pipeline.metrics import OUTCOMES

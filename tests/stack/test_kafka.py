@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from lakehouse import ROOT
 from lakehouse.dremio import Dremio, fill
 from lakehouse.kafka import KafkaLog, ensure_topics, log_ends
-from lakehouse.settings import ROOT, KafkaSettings
+from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.sinks import KafkaSink, SinkDown, SinkError
 from lakehouse.topics import TOPICS
 from tests.stack.conftest import Stack
