@@ -21,8 +21,6 @@ from prometheus_client import start_http_server
 from embedded.catalog import Catalog, CatalogFile, Staged, only_writer
 from embedded.log import EventLog
 from lakehouse.kafka import Ends
-from lakehouse.kpis import KPIS
-from lakehouse.kpis.check import check_queries
 from lakehouse.rules.rule import ERRORS_TOPIC, Span
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
@@ -217,7 +215,6 @@ def run(stop: Stop) -> None:
     """Ingest until `stop` is set. A batch that fails is begun again from the last publish, with back-off."""
     shared = Shared.load()
     terms = Terms.load(shared)
-    check_queries(KPIS.values(), terms.orders.counted_statuses)
     port = shared.port("ingest")
     claim_port(port)
     data_dir = open_data_dir(shared.data_dir, "embedded")

@@ -71,8 +71,8 @@ class Declaration:
 
     def wrong(self, what: str, *place: str) -> UserError:
         """What is wrong, and what would do, at a place."""
-        named = f" '{place[1]}'," if len(place) > 1 and place[0] in ("fields", "columns") else ""
-        return UserError(f"{self.where}, line {self.line(*place)},{named} {what}.".replace(",, ", ", "))
+        named = f", '{place[1]}'" if len(place) > 1 and place[0] in ("fields", "columns") else ""
+        return UserError(f"{self.where}, line {self.line(*place)}{named}: {what}.")
 
     def line(self, *place: str) -> int:
         return line_of(self.yaml, place)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
+from lakehouse.kpis import KPIS
+from lakehouse.kpis.check import check_queries
 from lakehouse.rules import Rule, load_rules
 from lakehouse.settings.base import Shared
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
@@ -27,11 +29,14 @@ class Terms:
 
     @classmethod
     def load(cls, shared: Shared, log: tuple[str, timedelta] | None = None) -> Self:
-        """As configured; `log` names the setting of how long the log keeps messages. Raises UserError."""
+        """As configured; `log` names the setting of how long the log keeps messages. Raises UserError, also for a KPI
+        table whose query gives something else than is declared."""
+        orders = OrdersSettings.load()
+        check_queries(KPIS.values(), orders.counted_statuses)
         return cls(
             IngestSettings.load(),
             check_spans(RetentionSettings.load(), shared, log),
-            OrdersSettings.load(),
+            orders,
             AlertsSettings.load(),
             RulesSettings.load(),
             load_rules(config_path().parent / "alerts.yaml"),
