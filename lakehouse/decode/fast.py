@@ -16,6 +16,7 @@ import msgspec
 from lakehouse.decode.event import Event, event_type, hash_of, key_fields
 from lakehouse.decode.values import EXACT, MAX_COUNT, SCALES, parse_time
 from lakehouse.topics import FieldKind, Topic, TopicField
+from lakehouse.topics.topic import EVENT_ID
 
 # Whatever this matches fits the types of all amounts after rounding.
 _PLAIN_NUMBER = re.compile(rb"\d{1,13}(?:\.\d{1,20})?")
@@ -53,12 +54,14 @@ def reader(topic: Topic) -> Callable[[bytes], Event | None]:
 def _json_struct(topic: Topic) -> type[msgspec.Struct]:
     """What msgspec reads a message into; an event_id that is no text is left to the careful way."""
     needed = [(field.name, _JSON_TYPES[field.kind]) for field in topic.fields if field.required]
-    optional = [
-        (field.name, (str if field.name == "event_id" else _JSON_TYPES[field.kind]) | None, None)
-        for field in topic.fields
-        if not field.required
-    ]
+    optional = [_optional(field) for field in topic.fields if not field.required]
     return msgspec.defstruct("Json", [*needed, *optional], gc=False)
+
+
+def _optional(field: TopicField) -> tuple[str, Any, Any]:
+    if field.kind in SCALES:  # msgspec takes no number as Raw | None; a null comes as it is, and is none of the plain
+        return (field.name, msgspec.Raw, None)
+    return (field.name, (str if field is EVENT_ID else _JSON_TYPES[field.kind]) | None, None)
 
 
 def _lines(topic: Topic) -> Iterator[str]:
