@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import transforms
+from decoding import events_of
 from lakehouse.clock import CLOCK_SLACK
 from lakehouse.kpis import Kpi, kpis_of
 from lakehouse.tables import RAW_OF_TOPIC, TABLES, Table
@@ -249,5 +250,5 @@ class LargeWay:
 def alerting(rows: pa.Table, topic: str, read_at: datetime) -> list[Received]:
     """The events of rows of DECODED that alert, in log order, with their received_at: when they were read at last."""
     ordered = rows.sort_by([("source_partition", "ascending"), ("source_offset", "ascending")])
-    told = zip(transforms.events_of(topic, ordered), ordered["received_at"].to_pylist(), strict=True)
+    told = zip(events_of(topic, ordered), ordered["received_at"].to_pylist(), strict=True)
     return [Received(topic, event, min(received_at, read_at)) for event, received_at in told]

@@ -109,7 +109,8 @@ def open_session(settings: SparkSettings, nessie: NessieSettings, s3: S3Settings
     for name, value in io_properties(nessie, s3).items():
         session.conf.set(f"{catalog}.{name}", value)
     # What executors run; lakehouse is installed where they are.
-    session.sparkContext.addPyFile(str(Path(__file__).with_name("transforms.py")))
+    for name in ("transforms.py", "decoding.py"):
+        session.sparkContext.addPyFile(str(Path(__file__).with_name(name)))
     return session
 
 

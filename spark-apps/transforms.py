@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession, Window
@@ -14,78 +13,16 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
-from lakehouse.decode import EVENT_TYPES, Event, Message, Rejected, decode, event_time
+from decoding import COLUMNS, DECODED, decode_batch
 from lakehouse.kpis import KPIS
 from lakehouse.rules import Rule, alerting_events
-from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema
-from lakehouse.topics import TOPICS, Topic
+from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
+from lakehouse.topics import TOPICS
 
-_COORDINATES = pa.schema(
-    [
-        pa.field("topic", pa.string()),
-        pa.field("source_partition", pa.int32()),
-        pa.field("source_offset", pa.int64()),
-        pa.field("received_at", pa.timestamp("us", "UTC")),
-        pa.field("log_time", pa.bool_()),
-        pa.field("reason", pa.string()),
-        pa.field("detail", pa.string()),
-        pa.field("payload", pa.binary()),
-        pa.field("alerting", pa.bool_()),
-        pa.field("event_at", pa.timestamp("us", "UTC")),
-    ]
-)
-_LATER = ("ingested_at", "source_partition", "source_offset")
 LOG_APPEND_TIME = 1  # Kafka's timestampType
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)
-LAST_US = (_LAST - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-
-
-def columns_of(topics: Mapping[str, Topic]) -> dict[str, dict[str, str]]:
-    """By topic, its raw table's columns that an event fills and what they are called in DECODED.
-
-    Topics share a column where name and type are the same; else it is called COLUMN_of_TOPIC. The event's time is
-    `event_at` of all.
-    """
-    types: dict[str, set[pa.DataType]] = {}
-    for topic in topics.values():
-        for field in arrow_schema(topic.table):
-            types.setdefault(field.name, set()).add(field.type)
-    taken = set(_COORDINATES.names)
-    return {
-        name: {
-            column.name: "event_at"
-            if column.name == topic.time_column
-            else column.name
-            if len(types[column.name]) == 1 and column.name not in taken
-            else f"{column.name}_of_{name}"
-            for column in topic.table.columns
-            if column.name not in _LATER
-        }
-        for name, topic in topics.items()
-    }
-
-
-COLUMNS = columns_of(TOPICS)
-
-
-def _event_fields() -> list[pa.Field]:
-    """The columns of DECODED that events fill, each once, without the event's time."""
-    found: dict[str, pa.Field] = {}
-    for name, topic in TOPICS.items():
-        schema = arrow_schema(topic.table)
-        for column, called in COLUMNS[name].items():
-            if called != "event_at":
-                found[called] = pa.field(called, schema.field(column).type)
-    return list(found.values())
-
-
-_EVENT_FIELDS = _event_fields()
-DECODED = pa.schema([*_COORDINATES, *_EVENT_FIELDS])
-"""One row an event, or a reason why a message, or a part of it, is none; columns of other topics are null.
-
-`log_time` tells whether received_at is the log's own time; of messages from before a topic was switched to
-LogAppendTime it is their producer's.
-"""
+LAST_US = (_LAST - _EPOCH) // timedelta(microseconds=1)
 
 
 def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequence[Rule]) -> DataFrame:
@@ -105,78 +42,6 @@ def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequenc
     more = [name for name in ("key", "headers") if name in messages.columns]
     read = messages.select("topic", "partition", "offset", received, log_time, "value", *more)
     return read.mapInArrow(decode_batches, spark_schema(DECODED))
-
-
-def decode_batch(
-    batch: pa.RecordBatch, max_event_age: timedelta | None, wanted: Mapping[str, Callable[[Event], bool]]
-) -> pa.RecordBatch:
-    """Rows of DECODED from messages, in their order. `wanted`: by topic, which events alert.
-
-    Columns topic, partition, offset, timestamp, log_time, value; key and headers where they are there.
-    """
-    places: list[int] = []
-    reasons: list[str | None] = []
-    details: list[str | None] = []
-    kept: list[bytes | None] = []
-    alerting: list[bool] = []
-    times: list[datetime | None] = []
-    values: dict[str, list[Any]] = {field.name: [] for field in _EVENT_FIELDS}
-    own = {name: [pair for pair in COLUMNS[name].items() if pair[1] != "event_at"] for name in TOPICS}
-    for place, (topic, message) in enumerate(_messages(batch)):
-        for event in decode(topic, message, max_event_age):
-            places.append(place)
-            if isinstance(event, Rejected):
-                reasons.append(str(event.reason))
-                details.append(event.detail)
-                kept.append(message.value)
-                alerting.append(False)
-                times.append(None)
-                continue
-            reasons.append(None)
-            details.append(None)
-            kept.append(None)
-            alerting.append(topic in wanted and wanted[topic](event))
-            times.append(event_time(event))
-            for column, called in own[topic]:
-                held = values[called]
-                # Rows of other topics, and rejected ones, have no value.
-                held.extend([None] * (len(places) - 1 - len(held)))
-                held.append(getattr(event, column))
-    for held in values.values():
-        held.extend([None] * (len(places) - len(held)))
-    read = batch.take(pa.array(places, pa.int64()))
-    columns = [
-        read.column("topic").cast(pa.string()),
-        read.column("partition").cast(pa.int32()),
-        read.column("offset"),
-        read.column("timestamp").cast(pa.timestamp("us", "UTC")),
-        read.column("log_time"),
-        pa.array(reasons, pa.string()),
-        pa.array(details, pa.string()),
-        pa.array(kept, pa.binary()),
-        pa.array(alerting, pa.bool_()),
-        pa.array(times, pa.timestamp("us", "UTC")),
-        *(pa.array(values[field.name], field.type) for field in _EVENT_FIELDS),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=DECODED)
-
-
-def _messages(batch: pa.RecordBatch) -> Iterator[tuple[str, Message]]:
-    """Topic and message of each row."""
-    none = [None] * batch.num_rows
-    topics, received, payloads = (batch.column(name).to_pylist() for name in ("topic", "timestamp", "value"))
-    keys = batch.column("key").to_pylist() if "key" in batch.schema.names else none
-    headers = batch.column("headers").to_pylist() if "headers" in batch.schema.names else none
-    for topic, value, received_at, key, given in zip(topics, payloads, received, keys, headers, strict=True):
-        named = tuple((header["key"], header["value"]) for header in given) if given else ()
-        yield topic, Message(value, received_at, key, named)
-
-
-def events_of(topic: str, rows: pa.Table) -> list[Event]:
-    """The events of rows of DECODED that are of one topic and no rejected ones, in their order."""
-    make, called = EVENT_TYPES[topic], COLUMNS[topic]
-    names = [called[name] for name in make.__struct_fields__]
-    return [make(*event) for event in zip(*(rows[name].to_pylist() for name in names), strict=True)]
 
 
 def fresh(events: DataFrame, stored: DataFrame) -> DataFrame:
@@ -218,7 +83,7 @@ def dead_letters(rejected: DataFrame, ingested_at: datetime) -> DataFrame:
 
 def instant(when: datetime) -> Column:
     """A time as a literal. Not F.lit: that goes through Java's calendar, in which days before 1582 are others."""
-    return F.timestamp_micros(F.lit((when - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)))
+    return F.timestamp_micros(F.lit((when - _EPOCH) // timedelta(microseconds=1)))
 
 
 def minute_of(column: str) -> Column:

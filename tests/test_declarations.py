@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decoding import columns_of
 from lakehouse.decode import Event, Message, Rejected, decode
 from lakehouse.decode.careful import read_carefully
 from lakehouse.decode.fast import reader
@@ -21,7 +22,6 @@ from lakehouse.topics import TOPICS, Topic, load_topics
 from lakehouse.user_error import UserError
 from tests.test_events import CLICK, ERROR, NOW, ORDER, payload
 from tests.test_recipes_data import PAYMENTS, PAYMENTS_PER_MINUTE
-from transforms import columns_of
 
 MANY = """\
 order: 1
