@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from notifier.policy import Muted, State
+from notifier.model import DeliveryState, Muted
 
-OUTCOMES = (State.SENT, State.RETRY, State.UNKNOWN, State.DEAD)
+OUTCOMES = (DeliveryState.SENT, DeliveryState.RETRY, DeliveryState.UNKNOWN, DeliveryState.DEAD)
 DEAD_REASONS = ("refused", "gave_up")
 POLLS = ("planned", "nothing_new", "unchanged", "failed")
 TIMER_EVENTS = ("error", "missed", "max_instances")

@@ -29,7 +29,8 @@ from lakehouse.settings import (
     claim_port,
     open_data_dir,
 )
-from notifier.settings import NotifierSettings, read_routes
+from notifier.routes import read_routes
+from notifier.settings import NotifierSettings
 from tillwatch import settings_page
 from tillwatch.settings_page import every_section
 

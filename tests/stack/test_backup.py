@@ -21,7 +21,7 @@ from lakehouse.kafka import log_ends
 from lakehouse.settings import PORTS, S3Settings, Shared, UserError
 from lakehouse.sinks import KafkaSink
 from lakehouse.tables import TABLES
-from notifier.policy import OPEN
+from notifier.model import OPEN
 from pipeline.storage.backup import restore
 from pipeline.storage.nessie import MAIN, Nessie
 from pipeline.storage.objects import Objects
