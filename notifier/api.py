@@ -23,7 +23,7 @@ from notifier.model import DeliveryState, MessageKind
 
 
 class DeliveryOut(BaseModel):
-    """One delivery. alerts: how many alert rows it tells of; receipt: Slack's ts, or the Message-ID."""
+    """One delivery. alerts: how many alert rows it tells of; receipt: what names the message there, like Slack's ts."""
 
     delivery_key: str
     incident_id: str

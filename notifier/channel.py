@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -122,7 +122,8 @@ class ChannelSettings(BaseModel):
 class Declared[S: ChannelSettings]:
     """What a file in notifier/channels/ holds as CHANNEL.
 
-    settings: its fields, whose names stand in no other channel. switch: the one of them that turns it on when given.
+    settings: its fields, whose names stand in no other channel. switch: the one of them that turns it on when given,
+    a text or secret, empty by default.
     half: the sentence (see `half_set_up`) where the rest does not go with what is given. open: the channel of the
     same name as the file; called when it is on and nothing is half set up.
     """
@@ -135,7 +136,7 @@ class Declared[S: ChannelSettings]:
     def is_on(self, settings: S) -> bool:
         """Whether the switch has a value."""
         value = getattr(settings, self.switch)
-        return bool(len(value)) if isinstance(value, Sized | SecretStr) else bool(value)
+        return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
 
 def half_set_up(given: str, missing: str, what: str) -> str:

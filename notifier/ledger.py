@@ -161,7 +161,7 @@ class Ledger:
             )
 
     def retry(self, key: str, not_before_ms: int, error: str, now_ms: int, *, possible_repeat: bool = False) -> None:
-        """Slack or the mail server did not take it: send it again, not before a time."""
+        """The other side did not take it: send it again, not before a time."""
         values: dict[str, Any] = {"possible_repeat": True} if possible_repeat else {}
         with self._write() as db:
             _set(

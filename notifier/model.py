@@ -66,7 +66,7 @@ class AlertRow:
 
 @dataclass(frozen=True)
 class Target:
-    """A place of a channel: Slack's channel id, or one recipient."""
+    """A place of a channel: a conversation, or one recipient."""
 
     channel: str
     destination: str

@@ -23,8 +23,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from embedded.sandbox.app import create_app
+from embedded.sandbox.inbox import Inbox
 from embedded.sandbox.shown import shown
-from embedded.sandbox.store import Store
 from notifier.channels.email import Email
 from notifier.channels.slack import Slack, blocks_of, text_of
 from notifier.clock import from_ms
@@ -127,18 +127,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def slack_sandbox(path: Path) -> Iterator[tuple[Store, str]]:
-    store = Store(path / "sandbox.db")
-    server = uvicorn.Server(uvicorn.Config(create_app(store), port=0, log_level="error"))
+def slack_sandbox(path: Path) -> Iterator[tuple[Inbox, str]]:
+    inbox = Inbox(path / "sandbox.db")
+    server = uvicorn.Server(uvicorn.Config(create_app(inbox), port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_for(lambda: server.started)
     try:
-        yield store, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/api/"
+        yield inbox, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/api/"
     finally:
         server.should_exit = True
         thread.join()
-        store.close()
+        inbox.close()
 
 
 def test_generated_names_and_messages_arrive_as_text(tmp_path: Path) -> None:
@@ -148,11 +148,11 @@ def test_generated_names_and_messages_arrive_as_text(tmp_path: Path) -> None:
     mail = Controller(post, hostname="127.0.0.1", port=port)
     mail.start()
     try:
-        with slack_sandbox(tmp_path) as (store, url):
+        with slack_sandbox(tmp_path) as (inbox, url):
             slack = Slack("xoxb-1", "C0OPS", base_url=url, timeout_s=20.0, settle_s=1.0)
             email = Email("127.0.0.1", port, "a@b.example", ("c@d.example",), security="none", timeout_s=20.0)
             notes = tell(tmp_path, [slack, email], texts)
-            messages = store.messages()["slack"]
+            messages = inbox.messages()["slack"]
     finally:
         mail.stop()
     assert (len(messages), len(post.raw)) == (NAMES, NAMES)

@@ -7,6 +7,8 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import SecretStr
+
 from notifier.channel import Declared
 
 
@@ -17,11 +19,25 @@ def _scan() -> Mapping[str, Declared[Any]]:
         where = f"notifier/channels/{file.name}.py"
         if not isinstance(declared, Declared):
             raise TypeError(f"{where} declares no channel; give it CHANNEL = Declared(settings, switch, half, open).")
-        if declared.switch not in declared.settings.model_fields:
-            raise TypeError(f"{where} names the switch '{declared.switch}', which is none of its settings; name one.")
+        switch = declared.settings.model_fields.get(declared.switch)
+        if switch is None or switch.default not in ("", SecretStr("")):
+            raise TypeError(
+                f"{where} names the switch '{declared.switch}', which is none of its settings that are empty texts "
+                "until given; name one."
+            )
         found[file.name] = declared
     return found
 
 
 CHANNELS: Mapping[str, Declared[Any]] = _scan()
 """Every channel by name, in the order of names."""
+
+
+def texts_given() -> list[str]:
+    """Names of the settings that are empty until somebody gives them: without any of them, every channel is off."""
+    return [
+        name
+        for declared in CHANNELS.values()
+        for name, field in declared.settings.model_fields.items()
+        if field.default in ("", SecretStr(""))
+    ]
