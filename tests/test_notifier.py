@@ -71,10 +71,12 @@ class Friend:
 class Desk:
     """A shop's alerts, a ledger and one channel; `run` lets time pass until everything due is done."""
 
-    def __init__(self, path: Path, channel: Friend, *, routed: bool = True, redact: Redact = str) -> None:
+    def __init__(
+        self, path: Path, channel: Friend, *, routed: bool = True, redact: Redact = str, now: datetime = NOON
+    ) -> None:
         self.dremio = FakeDremio()
         self.channel = channel
-        self.now = NOON
+        self.now = now
         self.ledger = Ledger(path / "ledger.db", self.clock, redact)
         self.metrics = Metrics([channel.name])
         where = [Target(channel.name, destination) for destination in channel.destinations]
