@@ -50,7 +50,7 @@ def read_routes(path: Path) -> tuple[Route, ...]:
             key = str(first["loc"][0]) if first["loc"] else "route"
             what = {
                 "severity": "severity is a list of FATAL",
-                "channels": f"channels is a list of {' and '.join(CHANNELS)}",
+                "channels": f"channels is a list of {', '.join(CHANNELS)}",
                 "name": "name is a text",
             }.get(key, f"'{key}' is none of name, severity, channels")
             raise UserError(f"Route {name} in {path} has a wrong or missing value at '{key}': {what}.") from None

@@ -355,7 +355,7 @@ def test_a_wrong_setting_is_one_sentence(
         ("", "must hold one list"),
         ("routes: []", "at least one route"),
         ("routes: [", "cannot be read"),
-        ("routes: [{name: a, severity: [FATAL], channels: [pager]}]", "channels is a list of email and slack"),
+        ("routes: [{name: a, severity: [FATAL], channels: [pager]}]", "channels is a list of email, slack"),
         ("routes: [{name: a, severity: [WARN], channels: [slack]}]", "severity is a list of FATAL"),
         ("routes: [{name: a, channels: [slack]}]", "Route a in"),
         ("routes: [{name: a, severity: [FATAL], channels: [slack], to: x}]", "'to' is none of"),
