@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 
 from notifier.channel import Channel, Dead, Outcome, Retry, Sent, Unknown
 from notifier.clock import Clock, span_ms, to_ms
-from notifier.ledger import Ledger
 from notifier.ledger_rows import Delivery
 from notifier.metrics import Metrics
 from notifier.model import DeliveryState, MessageKind
+from notifier.outbox import Outbox
 
 logger = logging.getLogger("notifier")
 
@@ -35,7 +35,7 @@ class AttemptLog:
     def __init__(
         self,
         channel: Channel,
-        ledger: Ledger,
+        outbox: Outbox,
         metrics: Metrics,
         waits: Waits,
         clock: Clock,
@@ -43,7 +43,7 @@ class AttemptLog:
     ) -> None:
         self._name = channel.name
         self._settle_ms = int(channel.settle_s * 1000)
-        self._ledger = ledger
+        self._outbox = outbox
         self._metrics = metrics
         self._waits = waits
         self._clock = clock
@@ -58,11 +58,11 @@ class AttemptLog:
         key, now = delivery.delivery_key, self._clock()
         match outcome:
             case Sent(receipt):
-                self._ledger.sent(delivery, receipt, now, span_ms(self._waits.gather))
+                self._outbox.sent(delivery, receipt, now, span_ms(self._waits.gather))
                 if delivery.kind is MessageKind.FIRST and ingested_at is not None:
                     self._metrics.latency.labels(self._name).observe(max(0, now - to_ms(ingested_at)) / 1000)
             case Unknown(error):
-                self._ledger.unknown(key, now + self._settle_ms, error, now)
+                self._outbox.unknown(key, now + self._settle_ms, error, now)
             case Dead(error):
                 self._dead(delivery, "refused", error, now)
             case Retry(error, after_s):
@@ -70,19 +70,19 @@ class AttemptLog:
                     self._dead(delivery, "gave_up", error, now)
                 else:
                     wait_ms = int(1000 * (self._backoff_s(delivery.attempts) if after_s is None else after_s))
-                    self._ledger.retry(key, now + wait_ms, error, now)
+                    self._outbox.retry(key, now + wait_ms, error, now)
                     if after_s is not None:
-                        self._ledger.park(self._name, now + wait_ms, error)
+                        self._outbox.park(self._name, now + wait_ms, error)
         self._metrics.attempts.labels(self._name, _STATES[type(outcome)]).inc()
 
     def found(self, delivery: Delivery, receipt: str, now_ms: int) -> None:
         """It had been taken."""
-        self._ledger.sent(delivery, receipt, now_ms, span_ms(self._waits.gather))
+        self._outbox.sent(delivery, receipt, now_ms, span_ms(self._waits.gather))
 
     def absent(self, delivery: Delivery, now_ms: int) -> None:
         """No trace of it: it goes again."""
         wait_s = self._backoff_s(delivery.attempts) if delivery.attempts > 1 else 0.0
-        self._ledger.retry(delivery.delivery_key, now_ms + int(wait_s * 1000), delivery.error or "no answer", now_ms)
+        self._outbox.retry(delivery.delivery_key, now_ms + int(wait_s * 1000), delivery.error or "no answer", now_ms)
         self._metrics.resent.labels(self._name).inc()
         logger.info("%.12s to %s: no trace of it, sending again", delivery.delivery_key, self._name)
 
@@ -95,17 +95,17 @@ class AttemptLog:
         key = delivery.delivery_key
         unreadable_since = delivery.unreadable_since_ms or now_ms
         if now_ms - unreadable_since >= span_ms(self._waits.unreadable):
-            self._ledger.retry(key, now_ms, error, now_ms, possible_repeat=True)
+            self._outbox.retry(key, now_ms, error, now_ms, possible_repeat=True)
             self._metrics.repeats.labels(self._name).inc()
             logger.warning("%.12s to %s: %s Sending again as a possible repeat.", key, self._name, error)
             return
         wait_s = min(LOOK_AGAIN_S, self._waits.unreadable.total_seconds() / 4) if after_s is None else after_s
-        self._ledger.unknown(key, now_ms + int(wait_s * 1000), error, now_ms, unreadable_since)
+        self._outbox.unknown(key, now_ms + int(wait_s * 1000), error, now_ms, unreadable_since)
         if after_s is not None:
-            self._ledger.park(self._name, now_ms + int(after_s * 1000), error)
+            self._outbox.park(self._name, now_ms + int(after_s * 1000), error)
 
     def _dead(self, delivery: Delivery, reason: str, error: str, now_ms: int) -> None:
-        self._ledger.dead(delivery.delivery_key, reason, error, now_ms)
+        self._outbox.dead(delivery.delivery_key, reason, error, now_ms)
         self._metrics.dead.labels(self._name, reason).inc()
 
     def _backoff_s(self, attempts: int) -> float:

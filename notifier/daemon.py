@@ -99,7 +99,7 @@ class Daemon:
     def start(self) -> None:
         """Settle what a former run left, then poll and send."""
         settle_ms = int(max((sender.channel.settle_s for sender in self.senders.values()), default=0) * 1000)
-        left = self.ledger.interrupt("The notifier ended before the answer.", wall_ms(), settle_ms)
+        left = self.ledger.outbox.interrupt("The notifier ended before the answer.", wall_ms(), settle_ms)
         if left:
             logger.warning("%d messages were in hand when the notifier ended; looking them up", left)
         if not any(self.targets.values()):
@@ -162,7 +162,7 @@ class Daemon:
             thread.join(max(0.0, deadline - time.monotonic()))
         settle_ms = int(max((sender.channel.settle_s for sender in self.senders.values()), default=0) * 1000)
         try:
-            left = self.ledger.interrupt("The notifier was ended before the answer.", wall_ms(), settle_ms)
+            left = self.ledger.outbox.interrupt("The notifier was ended before the answer.", wall_ms(), settle_ms)
         except LedgerError:
             return  # it has told its fault; the next start settles what is in hand
         if left:

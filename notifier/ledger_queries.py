@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from notifier.ledger_rows import ALERTS, DELIVERIES, Delivery
+from notifier.ledger_rows import ALERTS, DELIVERIES
 from notifier.model import OPEN, DeliveryState, MessageKind, Target, Thread
 
 
@@ -15,55 +15,6 @@ def is_open(table: sa.FromClause) -> sa.ColumnElement[bool]:
     """Whether a delivery of the table, or of its alias, is still to be sent or settled."""
     # Literals, not binds: SQLite uses the partial index only when it can see them.
     return table.c.state.in_([sa.literal_column(f"'{state}'") for state in OPEN])
-
-
-def due(channel: str, now_ms: int, horizon_ms: int) -> sa.Select[Any]:
-    """The delivery that Ledger.due gives."""
-    d, earlier = DELIVERIES, DELIVERIES.alias()
-    blocked = sa.exists().where(
-        earlier.c.incident_id == d.c.incident_id,
-        earlier.c.channel == d.c.channel,
-        earlier.c.destination == d.c.destination,
-        earlier.c.sequence < d.c.sequence,
-        is_open(earlier),
-    )
-    return (
-        sa.select(d)
-        .where(
-            d.c.channel == channel,
-            is_open(d),
-            d.c.state != DeliveryState.SENDING,
-            sa.or_(d.c.not_before_ms <= now_ms, d.c.not_before_ms > now_ms + horizon_ms),
-            ~blocked,
-        )
-        # What failed often waits behind what was not tried yet: a bad destination must not starve a good one.
-        .order_by(d.c.kind != MessageKind.FIRST, d.c.attempts, d.c.planned_ms, d.c.sequence)
-        .limit(1)
-    )
-
-
-def next_ms(channel: str, now_ms: int) -> sa.Select[Any]:
-    """The earliest time at which a delivery of a channel comes due."""
-    return sa.select(sa.func.min(DELIVERIES.c.not_before_ms)).where(
-        DELIVERIES.c.channel == channel, is_open(DELIVERIES), DELIVERIES.c.not_before_ms > now_ms
-    )
-
-
-def root(delivery: Delivery) -> sa.Select[Any]:
-    """The receipt that Ledger.root gives."""
-    d = DELIVERIES
-    return (
-        sa.select(d.c.receipt)
-        .where(
-            d.c.incident_id == delivery.incident_id,
-            d.c.channel == delivery.channel,
-            d.c.destination == delivery.destination,
-            d.c.state == DeliveryState.SENT,
-            d.c.sequence < delivery.sequence,
-        )
-        .order_by(d.c.sequence)
-        .limit(1)
-    )
 
 
 def incidents(limit: int) -> sa.Select[Any]:

@@ -43,9 +43,10 @@ class Sender:
     ) -> None:
         self.channel = channel
         self.access = Access(channel, metrics, monotonic)
-        self._attempts = AttemptLog(channel, ledger, metrics, waits, clock, chance)
+        self._attempts = AttemptLog(channel, ledger.outbox, metrics, waits, clock, chance)
         self._failing_others = failing_others
         self._ledger = ledger
+        self._outbox = ledger.outbox
         self._metrics = metrics
         self._style = style
         self._clock = clock
@@ -88,7 +89,7 @@ class Sender:
         """Work on the next delivery; how many seconds to wait before the next step (0: none)."""
         name = self.channel.name
         now = self._clock()
-        parked_ms = self._ledger.parked(name) - now
+        parked_ms = self._outbox.parked(name) - now
         parked = 0 < parked_ms <= HORIZON_MS
         self._metrics.parked.labels(name).set(parked)
         if parked:
@@ -96,9 +97,9 @@ class Sender:
         pause = self._bucket.pause_s()
         if pause > 0:
             return pause
-        delivery = self._ledger.due(name, now, HORIZON_MS)
+        delivery = self._outbox.due(name, now, HORIZON_MS)
         if delivery is None:
-            due = self._ledger.next_ms(name, now)
+            due = self._outbox.next_ms(name, now)
             # A minute at most: whoever sets the clock does not wake us.
             return 60.0 if due is None else min(60.0, max(0.01, (due - now) / 1000))
         if delivery.state is DeliveryState.UNKNOWN:
@@ -110,11 +111,11 @@ class Sender:
     def _send(self, planned: Delivery) -> None:
         now = self._clock()
         key = planned.delivery_key
-        if planned.kind is MessageKind.RESOLVED and self._ledger.root(planned) is None:
-            self._ledger.mute(key, Muted.NOT_TOLD, now)
+        if planned.kind is MessageKind.RESOLVED and self._outbox.root(planned) is None:
+            self._outbox.mute(key, Muted.NOT_TOLD, now)
             self._metrics.muted.labels(Muted.NOT_TOLD).inc()
             return
-        delivery = self._ledger.begin(key, now)
+        delivery = self._outbox.begin(key, now)
         if delivery is None:
             return
         started = self._monotonic()
@@ -153,7 +154,7 @@ class Sender:
             total=self._ledger.firing_count(delivery.incident_id),
             planned_at=from_ms(delivery.planned_ms),
             style=self._style,
-            root=self._ledger.root(delivery),
+            root=self._outbox.root(delivery),
             possible_repeat=delivery.possible_repeat,
             failing=self._failing_others(),
         )
@@ -163,7 +164,7 @@ class Sender:
         name, key = self.channel.name, delivery.delivery_key
         since = delivery.first_attempt_ms or delivery.planned_ms
         try:
-            finding = self.channel.find(delivery.destination, key, self._ledger.root(delivery), since)
+            finding = self.channel.find(delivery.destination, key, self._outbox.root(delivery), since)
         except Exception as error:
             logger.exception("%.12s to %s: unexpected error", key, name)
             finding = Unreadable(f"Unexpected error: {error}.")

@@ -551,8 +551,8 @@ def test_what_was_in_hand_at_a_stop_becomes_unknown(desk: Desk) -> None:
     desk.dremio.publish(desk.now)
     desk.planner.poll()
     (row,) = desk.deliveries()
-    desk.ledger.begin(row.delivery_key, desk.clock())
-    assert desk.ledger.interrupt("ended", desk.clock(), 20_000) == 1
+    desk.ledger.outbox.begin(row.delivery_key, desk.clock())
+    assert desk.ledger.outbox.interrupt("ended", desk.clock(), 20_000) == 1
     assert desk.deliveries()[0].state is DeliveryState.UNKNOWN
 
 

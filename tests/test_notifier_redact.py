@@ -61,7 +61,7 @@ def test_what_a_server_says_is_kept_and_answered_without_the_secret(tmp_path: Pa
     desk.channel.answers = [answer(f"refused: {SECRET}")]
     desk.fatal("inc-1")
     desk.publish()
-    desk.ledger.park("slack", 1, f"limited: {SECRET}")
+    desk.ledger.outbox.park("slack", 1, f"limited: {SECRET}")
     (row,) = desk.deliveries()
     assert row.error == "refused: (hidden)"
     desk.close()

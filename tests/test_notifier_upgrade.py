@@ -74,7 +74,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def go_on(desk: Desk) -> None:
     """What a daemon does at its start, and the next half hour."""
-    desk.ledger.interrupt("The notifier ended before the answer.", desk.clock(), 20_000)
+    desk.ledger.outbox.interrupt("The notifier ended before the answer.", desk.clock(), 20_000)
     desk.publish()
     desk.run(timedelta(minutes=30))
 
