@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, Field, SecretStr
 
-from lakehouse.settings import Duration
+from lakehouse.settings.durations import Duration
 from notifier.clock import HORIZON_MS
 from notifier.render import Notification
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, read_yaml
 from notifier.channel import Channel
 from notifier.channels import CHANNELS

@@ -11,7 +11,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from lakehouse.settings import Duration, Section, Shared, UserError, config_path, write_duration
+from lakehouse.settings.base import Section, Shared
+from lakehouse.settings.durations import Duration, write_duration
+from lakehouse.settings.sources import config_path
+from lakehouse.user_error import UserError
 from notifier.channel import Channel, ChannelSettings
 from notifier.channels import CHANNELS
 from notifier.clock import HORIZON_MS, SWEEP_BACK

@@ -20,7 +20,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pyarrow as pa
 from pyarrow import flight
 
-from lakehouse.settings import PORTS, ROOT
+from lakehouse import ROOT
+from lakehouse.settings.ports import PORTS
 from lakehouse.tables import CATALOG, SCHEMA
 from tests.fake_dremio import FakeDremio
 

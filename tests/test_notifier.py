@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.dremio import Unavailable
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from notifier.attempts import Waits
 from notifier.channel import Absent, Dead, Finding, Outcome, Retry, Sent, Unknown, Unreadable
 from notifier.channels.email import subject_of

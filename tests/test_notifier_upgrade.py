@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 from notifier.channel import Absent, Finding, Outcome, Sent
 from notifier.clock import from_ms, to_ms
 from notifier.ledger_rows import ALERTS, Delivery, to_alert

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 from tests.notifier_cast import Cast, cast_of, wait_for
 
 WEBHOOK = '''
@@ -113,7 +113,7 @@ ALONE = {"SLACK_TOKEN": "", "SLACK_CHANNEL": "", "SMTP_HOST": "", "EMAIL_FROM": 
 # What the rest of the product makes of the new file.
 ASK = """
 import json
-from lakehouse.settings import Shared
+from lakehouse.settings.base import Shared
 from notifier.settings import NotifierSettings
 from tillwatch.demo import wiring
 from tillwatch.settings_page import rows

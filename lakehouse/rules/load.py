@@ -14,7 +14,7 @@ from lakehouse.events import ErrorEvent
 from lakehouse.rules.limits import DeadLettersRule, NoDataRule, ThresholdRule
 from lakehouse.rules.rule import EventRule, Rule, Wrong
 from lakehouse.rules.usual import AnomalyRule, ZeroRule
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, read_yaml
 
 KINDS: dict[str, type[Rule]] = {

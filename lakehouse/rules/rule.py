@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from lakehouse.events import ErrorEvent
-from lakehouse.settings import Duration
+from lakehouse.settings.durations import Duration
 
 MINUTE = timedelta(minutes=1)
 ERRORS_TOPIC = "errors_topic"
