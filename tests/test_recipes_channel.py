@@ -125,6 +125,10 @@ print(json.dumps({
     "demo": wiring("notifier", Shared.load())["TILLWATCH_NOTIFIER_WEBHOOK_URL"],
 }))
 """
+OPEN = """
+from notifier.settings import NotifierSettings
+NotifierSettings.load(webhook_url="http://127.0.0.1:1/").open_channels()
+"""
 
 
 class Address:
@@ -247,6 +251,7 @@ def test_a_half_set_up_is_told(tree: Path, tmp_path: Path) -> None:
     [
         ("CHANNEL = Declared(", "OTHER = Declared(", "notifier/channels/webhook.py declares no channel"),
         ('switch="webhook_url"', 'switch="url"', "names the switch 'url', which is none of its settings"),
+        ('name = "webhook"', 'name = "hook"', "notifier/channels/webhook.py opens a channel named 'hook'"),
         ("    webhook_token: SecretStr", "    slack_token: SecretStr", "'slack_token' of notifier.channels.webhook"),
         ("    webhook_token: SecretStr", "    host: SecretStr", "'host' of notifier.channels.webhook.WebhookSettings"),
     ],
@@ -254,8 +259,6 @@ def test_a_half_set_up_is_told(tree: Path, tmp_path: Path) -> None:
 def test_a_file_that_declares_no_channel_is_refused_by_name(tree: Path, old: str, new: str, sentence: str) -> None:
     file = tree / "notifier" / "channels" / "webhook.py"
     file.write_text(WEBHOOK.replace(old, new), encoding="utf-8")
-    ended = subprocess.run(
-        [sys.executable, "-c", "import notifier.settings"], cwd=tree, capture_output=True, text=True, timeout=60
-    )
+    ended = subprocess.run([sys.executable, "-c", OPEN], cwd=tree, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
     assert sentence in ended.stderr.splitlines()[-1]
