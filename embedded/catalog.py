@@ -635,6 +635,7 @@ class Catalog:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_PUBLICATIONS)
+        self._refuse_when_moved()
         self._create_missing()
         self.tables: dict[str, TableWriter] = {}
         for name, location in self._pointers().items():
@@ -649,6 +650,18 @@ class Catalog:
 
     def close(self) -> None:
         self._db.close()
+
+    def _refuse_when_moved(self) -> None:
+        """Tables name their files by absolute path: all that lies elsewhere would pass for what nothing refers to."""
+        if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'iceberg_tables'").fetchone() is None:
+            return
+        for location in self._pointers().values():
+            if not path_of(location).is_relative_to(self.warehouse):
+                made_in = location.removeprefix("file://").partition("/warehouse/")[0]
+                raise UserError(
+                    f"The tables of {self.data_dir} were made in {made_in} and name their files there: move the "
+                    "directory back (a link in its old place does not do), or set TILLWATCH_DATA_DIR to another one."
+                )
 
     def _create_missing(self) -> None:
         stock = SqlCatalog(
