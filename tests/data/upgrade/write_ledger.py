@@ -5,7 +5,6 @@ PYTHONPATH=. python write_ledger.py OUT.db
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import sqlite3
 import sys
@@ -15,10 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-# Names of that commit, not of the one that this file lies in.
-channels: Any = importlib.import_module("notifier.channels")
-policy: Any = importlib.import_module("notifier.policy")
-cast: Any = importlib.import_module("tests.test_notifier")
+from notifier import channels
+from tests import test_notifier as cast
 
 
 def main(out: Path) -> None:
