@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from bench.report import Report
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, SEVERITIES, TOPICS
 from lakehouse.rules import Moment, Rule, State, due, evaluate, load_rules
-from lakehouse.rules.rule import MinuteRule
+from lakehouse.rules.minute_rule import MinuteRule
 from lakehouse.settings import ROOT
 from lakehouse.tables import TABLES, arrow_schema
 from producers import shop

@@ -26,10 +26,11 @@ from embedded.catalog import Catalog, CatalogFile, Staged, TableWriter, only_wri
 from embedded.log import EventLog, Record
 from lakehouse import events as contract
 from lakehouse.clock import CLOCK_SLACK, ClockAhead
-from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
+from lakehouse.events import TOPICS, Rejected, decode, event_time
 from lakehouse.kpis import kpi_sql
 from lakehouse.rules import (
     Moment,
+    Received,
     Rule,
     State,
     alerting_events,
@@ -39,7 +40,7 @@ from lakehouse.rules import (
     state_from_rows,
     state_rows,
 )
-from lakehouse.rules.judge import CLOSING_DELAY
+from lakehouse.rules.closing import CLOSING_DELAY
 from lakehouse.settings import (
     AlertsSettings,
     IngestSettings,
@@ -285,7 +286,7 @@ class Ingest:
         dead: list[tuple[str, Record, Rejected]] = []
         more = False
         received = dict(self._received)
-        alerting: list[tuple[ErrorEvent, datetime]] = []
+        alerting: list[Received] = []
         counts: Counter[tuple[str, str]] = Counter()
         remember: list[Callable[[], None]] = []
         touched: dict[str, set[int]] = {}
@@ -311,8 +312,7 @@ class Ingest:
                     touched[topic] = self._raw(topic, rows, hashes, times, changes, remember)
                     first = moment(int(times.min()))
                     position.first_event_at = min(first, position.first_event_at or first)
-                    if topic == "errors_topic":
-                        alerting = self._alerting(read, read_at)
+                    alerting += self._alerting(topic, read, read_at)
             if position.next_offset >= end:
                 newest = max(asked, received.get(topic, EPOCH))
             else:
@@ -571,12 +571,14 @@ class Ingest:
             for name in sources:
                 self._duckdb.unregister(name)
 
-    def _alerting(self, read: _Rows, read_at: datetime) -> list[tuple[ErrorEvent, datetime]]:
-        wanted = alerting_events(self._parts.rules)
+    def _alerting(self, topic: str, read: _Rows, read_at: datetime) -> list[Received]:
+        wanted = alerting_events(self._parts.rules).get(topic)
+        if wanted is None:
+            return []
         return [
-            (event, min(record.received_at, read_at))
+            Received(topic, event, min(record.received_at, read_at))
             for event, record in zip(read.events, read.records, strict=True)
-            if isinstance(event, ErrorEvent) and wanted(event)
+            if wanted(event)
         ]
 
     def _judge(
@@ -584,7 +586,7 @@ class Ingest:
         positions: Mapping[str, Position],
         now: datetime,
         received: Mapping[str, datetime],
-        events: list[tuple[ErrorEvent, datetime]],
+        events: list[Received],
         changed: Mapping[str, Mapping[int, pa.Table]],
     ) -> tuple[list[Any], State]:
         parts = self._parts

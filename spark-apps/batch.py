@@ -29,11 +29,11 @@ from pyspark.sql import functions as F
 
 import transforms
 from lakehouse.clock import CLOCK_SLACK, ClockAhead
-from lakehouse.events import TOPICS, ErrorEvent
+from lakehouse.events import EVENT_TYPE, TOPICS
 from lakehouse.kafka import Ends
 from lakehouse.kpis import kpi_sql
-from lakehouse.rules import Moment, Rule, State, due, evaluate, state_from_rows, state_rows
-from lakehouse.rules.judge import CLOSING_DELAY
+from lakehouse.rules import Moment, Received, Rule, State, alerting_events, due, evaluate, state_from_rows, state_rows
+from lakehouse.rules.closing import CLOSING_DELAY
 from lakehouse.settings import (
     AlertsSettings,
     IngestSettings,
@@ -137,7 +137,7 @@ class Draft:
     touched: dict[str, set[int]] = field(default_factory=dict)
     """Minutes of new rows, a topic."""
     received: dict[str, datetime] = field(default_factory=dict)
-    alerting: list[tuple[ErrorEvent, datetime]] = field(default_factory=list)
+    alerting: list[Received] = field(default_factory=list)
     changed_hours: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
     kpis_done: bool = False
     accept: list[Callable[[], None]] = field(default_factory=list)
@@ -477,8 +477,8 @@ class Pipeline:
                 self._keys[topic].add(file, hashes[own], times[own])
 
         draft.accept.append(remember)
-        if topic == "errors_topic":
-            draft.alerting += alerting(new.filter(new["alerting"]), draft.read_at)
+        if topic in alerting_events(self._parts.rules):
+            draft.alerting += alerting(topic, new.filter(new["alerting"]), draft.read_at)
 
     def _note_first(self, draft: Draft, topic: str, new: pa.Table) -> None:
         first = new.group_by("source_partition").aggregate([("event_at", "min")])
@@ -664,9 +664,9 @@ class Pipeline:
     def _spark_raw(self, new: Fresh, draft: Draft) -> None:
         table = RAW_OF_TOPIC[new.topic]
         self._spark_append(table.name, transforms.raw_rows(new.rows, table, draft.ingested_at), draft)
-        if new.topic == "errors_topic":
+        if new.topic in alerting_events(self._parts.rules):
             # As many as a batch may hold messages (spark.batch_rows): incidents are told in order, by one judge.
-            draft.alerting += alerting(new.rows.where("alerting").toArrow(), draft.read_at)
+            draft.alerting += alerting(new.topic, new.rows.where("alerting").toArrow(), draft.read_at)
 
     def _spark_append(self, name: str, rows: DataFrame, draft: Draft) -> None:
         rows.writeTo(transforms.table_name(TABLES[name])).append()
@@ -1015,16 +1015,18 @@ def mergeable(files: Any, added: Sequence[LiveFile], removed: Sequence[LiveFile]
     return []
 
 
-def alerting(rows: pa.Table, read_at: datetime) -> list[tuple[ErrorEvent, datetime]]:
-    """The events of rows of DECODED that alert, in log order, with their received_at: when they were read at last."""
+def alerting(topic: str, rows: pa.Table, read_at: datetime) -> list[Received]:
+    """The events of a topic's rows of DECODED that alert, in log order; received_at: when they were read at last."""
     ordered = rows.sort_by([("source_partition", "ascending"), ("source_offset", "ascending")])
-    names = ("event_key", "error_id", "service_name", "error_message", "severity")
+    event_type, time = EVENT_TYPE[topic], RAW_OF_TOPIC[topic].event_time
+    columns = {name: "event_at" if name == time else name for name in event_type.__struct_fields__}
     return [
-        (
-            ErrorEvent(**{name: row[name] for name in names}, error_ts=row["event_at"], produced_at=row["produced_at"]),
+        Received(
+            topic,
+            event_type(**{name: row[column] for name, column in columns.items()}),
             min(row["received_at"], read_at),
         )
-        for row in ordered.select([*names, "event_at", "produced_at", "received_at"]).to_pylist()
+        for row in ordered.select([*columns.values(), "received_at"]).to_pylist()
     ]
 
 

@@ -15,7 +15,7 @@ import sqlglot
 
 from batch import Draft, Pipeline, Position, alerting, batch_end
 from lakehouse.clock import ClockAhead
-from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent
+from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent, Event
 from lakehouse.settings import ROOT
 from lakehouse.tables import KPI_TABLES
 from pipeline.judging.watch import Tally
@@ -41,8 +41,8 @@ def messages(*rows: tuple[str, bytes | None]) -> pa.RecordBatch:
     )
 
 
-def is_fatal(event: ErrorEvent) -> bool:
-    return event.severity == "FATAL"
+def is_fatal(event: Event) -> bool:
+    return isinstance(event, ErrorEvent) and event.severity == "FATAL"
 
 
 def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
@@ -70,7 +70,7 @@ def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
         (ERRORS_TOPIC, json.dumps(fatal).encode()),
         (ERRORS_TOPIC, json.dumps(fatal | {"error_time": "2099-01-01T00:00:00Z"}).encode()),
     )
-    rows = decode_batch(batch, timedelta(days=15), is_fatal)
+    rows = decode_batch(batch, timedelta(days=15), {ERRORS_TOPIC: is_fatal})
     assert rows.schema == DECODED
     good, empty, broken, alert, future = rows.to_pylist()
     assert (good["reason"], good["event_key"], good["order_total"]) == (None, "e1", Decimal("2.51"))
@@ -85,7 +85,7 @@ def test_a_log_time_ahead_of_the_driver_s_clock_moves_no_read_to_and_is_counted(
     fatal = {"error_id": "x1", "service_name": "payments", "error_message": "no", "severity": "FATAL"}
     payload = json.dumps(fatal | {"error_time": NOW.isoformat()}).encode()
     batch = messages((ERRORS_TOPIC, payload), (CLICKS_TOPIC, b"{"))
-    rows = pa.Table.from_batches([decode_batch(batch, timedelta(days=15), is_fatal)])
+    rows = pa.Table.from_batches([decode_batch(batch, timedelta(days=15), {ERRORS_TOPIC: is_fatal})])
     read_at = NOW - timedelta(hours=26)
     pipeline = Pipeline.__new__(Pipeline)
     pipeline._tally, pipeline._clock_ahead = Tally(timedelta(minutes=15)), ClockAhead()
@@ -97,7 +97,8 @@ def test_a_log_time_ahead_of_the_driver_s_clock_moves_no_read_to_and_is_counted(
     assert draft.counts == {(ERRORS_TOPIC, "clock_ahead"): 1, (CLICKS_TOPIC, "clock_ahead"): 1}
     assert pipeline._tally.counts[CLICKS_TOPIC] == {read_at.replace(second=0, microsecond=0): (1, 1)}
     assert [seconds for *_, seconds in pipeline._clock_ahead.figures()] == [93_600, 93_600]
-    assert [received_at for _, received_at in alerting(rows.filter(rows["alerting"]), read_at)] == [read_at]
+    told = alerting(ERRORS_TOPIC, rows.filter(rows["alerting"]), read_at)
+    assert [(one.topic, one.event.event_key != "", one.received_at) for one in told] == [(ERRORS_TOPIC, True, read_at)]
 
 
 def test_where_a_batch_ends_is_read_from_what_spark_wrote_before_it(tmp_path: Path) -> None:
