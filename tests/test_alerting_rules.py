@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -169,11 +170,24 @@ def test_the_line_that_is_wrong_is_named_or_else_where_the_rule_begins(
         load_rules(path)
 
 
-def test_a_file_that_holds_no_kind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "spike.py").write_text("from lakehouse.rules.rule import Rule\n", encoding="utf-8")
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("from lakehouse.rules.rule import Rule", "spike.py holds none where one subclass of Rule is the kind 'spike'"),
+        (
+            "from lakehouse.rules.minute_rule import MinuteRule\nclass SpikeRule(MinuteRule): ...",
+            "spike.py: SpikeRule lacks columns, judge, topics; write what MinuteRule or Rule asks for",
+        ),
+    ],
+)
+def test_a_file_of_kinds_that_holds_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, said: str
+) -> None:
+    (tmp_path / "spike.py").write_text(code, encoding="utf-8")
     monkeypatch.setattr("lakehouse.rules.kinds.__path__", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "lakehouse.rules.kinds.spike", raising=False)
     kinds.cache_clear()
-    with pytest.raises(UserError, match=r"spike.py holds none where one subclass of Rule is the kind 'spike'"):
+    with pytest.raises(UserError, match=said):
         load_rules(write(tmp_path / "alerts.yaml", EVENT))
 
 
