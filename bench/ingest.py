@@ -19,7 +19,7 @@ from bench.report import Report
 from embedded.log import EventLog
 from lakehouse.dremio import Dremio, DremioError
 from lakehouse.events import TOPICS
-from lakehouse.settings import DremioSettings
+from lakehouse.settings.dremio import DremioSettings
 
 
 def next_offsets(dremio: Dremio) -> int:

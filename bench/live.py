@@ -20,7 +20,8 @@ from bench.latency import Event, first_seen, per_element, percentile
 from bench.processes import MEMORY, Cpu, Demo, memory_by_part
 from bench.report import Report
 from lakehouse.dremio import Dremio, fill
-from lakehouse.settings import PORTS, DremioSettings
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import PORTS
 
 PIXEL_LIMIT_S: Mapping[float, float] = {20: 3.0, 100: 2.0}
 SLACK_LIMIT_S = 3.0

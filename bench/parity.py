@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from bench.mixture import Message
+from lakehouse import ROOT
 from lakehouse.dremio import Dremio, DremioError, NotFound
 from lakehouse.events import (
     CLICKS_TOPIC,
@@ -32,7 +33,6 @@ from lakehouse.events import (
     page_of,
 )
 from lakehouse.rules import Moment, Received, evaluate, load_rules
-from lakehouse.settings import ROOT
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, full_name
 
 COMPARED = (*(table.name for table in (*RAW_OF_TOPIC.values(), *KPI_TABLES)), "alerts", "dead_letters")

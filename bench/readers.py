@@ -25,8 +25,8 @@ from bench.latency import percentile
 from bench.pipelines import Embedded, Pipeline, patient
 from bench.processes import free_offset
 from bench.report import Report
+from lakehouse import ROOT
 from lakehouse.dremio import Dremio, DremioError, NotFound, QueryError, fill
-from lakehouse.settings import ROOT
 
 EVERY_S = 0.05
 WHOLE_EVERY_S = 2.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bench.report import RESULTS
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 
 BEGIN, END = "<!-- bench:begin", "<!-- bench:end -->"
 

@@ -28,7 +28,8 @@ from console.pages.orders import OrdersTab
 from console.settings import ConsoleSettings
 from console.url import View
 from lakehouse.dremio import Dremio, DremioError
-from lakehouse.settings import DremioSettings, OrdersSettings
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.shop import OrdersSettings
 
 RETENTION = {
     "TILLWATCH_MAX_EVENT_AGE": "65 min",

@@ -25,8 +25,9 @@ from bench.processes import free_offset
 from bench.readers import disagreements, fingerprint, lost, shoppers
 from bench.report import Report
 from bench.servers import Servers
+from lakehouse import ROOT
 from lakehouse.dremio import DremioError, fill
-from lakehouse.settings import PORTS, ROOT
+from lakehouse.settings.ports import PORTS
 
 NAMES = ("nessie", "s3", "kafka")
 """Kafka last: the minutes while it was away, and two more, are judged by no rule."""

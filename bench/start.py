@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.browser import browser_page, wait_for_live_chart
 from bench.processes import Demo, directory_mb, environment, free_offset
 from bench.report import Report
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 
 INSTALLED_LIMIT_S, CLEAN_LIMIT_S = 20.0, 120.0
 END_LIMIT_S, STATUS_LIMIT_S = 10.0, 2.0

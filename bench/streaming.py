@@ -27,7 +27,8 @@ from bench.processes import MEMORY, Cpu, Demo, directory_mb, memory_by_part
 from bench.report import Report
 from bench.soak import Questions
 from lakehouse.dremio import Dremio, DremioError, fill
-from lakehouse.settings import PORTS, OrdersSettings
+from lakehouse.settings.ports import PORTS
+from lakehouse.settings.shop import OrdersSettings
 from lakehouse.tables import RAW_OF_TOPIC
 
 COMMAND = (sys.executable, "-m", "tillwatch", "stack")

@@ -29,16 +29,12 @@ from console.pages.overview import minutes, overview_parts
 from console.pages.parts import Parts, iso_ms
 from console.settings import ConsoleSettings, LiteSettings
 from lakehouse.dremio import Dremio
-from lakehouse.settings import (
-    AlertsSettings,
-    DremioSettings,
-    OrdersSettings,
-    Shared,
-    UserError,
-    claim_port,
-    exit_on_user_error,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import claim_port
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.texts import REASON_LETTERS, visible
+from lakehouse.user_error import UserError, exit_on_user_error
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from console.feed.pins import Pins
 from console.feed.poller import Poller
 from console.feed.snapshot import Asks
 from console.settings import ConsoleSettings
-from lakehouse.settings import AlertsSettings, OrdersSettings
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,9 @@ from pyiceberg.types import (
 from pyiceberg.utils.schema_conversion import AvroSchemaConversion
 from sqlalchemy import URL
 
-from lakehouse.settings import UserError
-from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema, arrow_type
-from pipeline.storage.files import HOUR_US, LiveFile, path_of, uri_of
+from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_type
+from lakehouse.user_error import UserError
+from pipeline.storage.files import HOUR_US, LiveFile, path_of, row_schema, uri_of
 from pipeline.storage.sweep import Publish, kept, local_files, unreached
 
 LIVE_SNAPSHOTS = 3
@@ -734,14 +734,14 @@ class Catalog:
         self.sequence = sequence
         return commit_id
 
-    def read(self, name: str, files: Sequence[CatalogFile], columns: Sequence[str] | None = None) -> pa.Table:
+    def read(self, name: str, files: Sequence[LiveFile], columns: Sequence[str] | None = None) -> pa.Table:
         """Rows of the given live files, all columns or some, in the files' order."""
         table = TABLES[name]
-        schema = arrow_schema(table)
+        schema = row_schema(table)
         if columns is not None:
             schema = pa.schema([schema.field(column) for column in columns])
         parts = [
-            pq.read_table(file.path, columns=schema.names, partitioning=None, use_threads=False).cast(schema)
+            pq.read_table(path_of(file.uri), columns=schema.names, partitioning=None, use_threads=False).cast(schema)
             for file in files
         ]
         return pa.concat_tables(parts) if parts else schema.empty_table()

@@ -25,7 +25,7 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 from pyarrow import flight
 
-from lakehouse.settings import DremioSettings
+from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG, TABLES, full_name
 
 QUESTIONS = Path(__file__).with_name("questions")

@@ -15,15 +15,12 @@ from types import FrameType
 import uvicorn
 
 from lakehouse.dremio import Dremio
-from lakehouse.settings import (
-    AlertsSettings,
-    DremioSettings,
-    Shared,
-    UserError,
-    claim_port,
-    exit_on_user_error,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import claim_port
+from lakehouse.settings.shop import AlertsSettings
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError, exit_on_user_error
 from notifier.api import create_app
 from notifier.daemon import Daemon, make_channels
 from notifier.ledger import Ledger

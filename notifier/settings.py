@@ -11,7 +11,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode
 
-from lakehouse.settings import Duration, Section, Shared, UserError, config_path, write_duration
+from lakehouse.settings.base import Section, Shared
+from lakehouse.settings.durations import Duration, write_duration
+from lakehouse.settings.sources import config_path
+from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, read_yaml
 from notifier.policy import HORIZON_MS, SWEEP_BACK
 

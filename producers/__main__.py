@@ -13,9 +13,12 @@ import typer
 
 from lakehouse.dremio import Dremio, DremioError
 from lakehouse.events import ORDERS_TOPIC, TOPICS, Reason, parse_time
-from lakehouse.settings import DremioSettings, Shared, UserError, exit_on_user_error, parse_duration
+from lakehouse.settings.base import Shared
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.durations import parse_duration
 from lakehouse.sinks import EventLogSink, KafkaSink, open_sink
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError, exit_on_user_error
 from producers import dead_letters, shop
 from producers.layout import Layout
 from producers.pace import SystemClock, iso, send_filled, send_live

@@ -18,9 +18,9 @@ import msgspec
 import pyarrow as pa
 
 from lakehouse.events import TOPICS, Event, Reason, Rejected, decode, event_time
-from lakehouse.settings import UserError
 from lakehouse.sinks import Sink
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError
 from producers.pace import Clock, deliver
 from producers.replay import END_OF_TIME, KEY_FIELD
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.settings import S3Settings, UserError
+from lakehouse.user_error import UserError
+from pipeline.settings import S3Settings
 
 if TYPE_CHECKING:
     from pyiceberg.io.pyarrow import PyArrowFileIO

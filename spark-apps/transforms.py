@@ -53,8 +53,9 @@ DECODED = pa.schema([*_COORDINATES, *(pa.field(name, type_) for name, type_ in E
 `log_time` tells whether received_at is the log's own time; of messages from before a topic was switched to
 LogAppendTime it is their producer's.
 """
-_LOG_APPEND_TIME = 1  # Kafka's timestampType
+LOG_APPEND_TIME = 1  # Kafka's timestampType
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)
+LAST_US = (_LAST - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
 def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequence[Rule]) -> DataFrame:
@@ -67,7 +68,7 @@ def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequenc
 
     # A producer may have told any time: Python knows none after the year 9999.
     received = F.least("timestamp", instant(_LAST)).alias("timestamp")
-    log_time = (F.col("timestampType") == _LOG_APPEND_TIME).alias("log_time")
+    log_time = (F.col("timestampType") == LOG_APPEND_TIME).alias("log_time")
     read = messages.select("topic", "partition", "offset", received, log_time, "value")
     return read.mapInArrow(decode_batches, spark_schema(DECODED))
 

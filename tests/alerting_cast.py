@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
+from lakehouse import ROOT
 from lakehouse.events import ErrorEvent
 from lakehouse.rules import Alert, Moment, Received, Rule, State, due, evaluate, load_rules, state_from_rows, state_rows
-from lakehouse.settings import ROOT
 from lakehouse.tables import ERRORS_PER_MINUTE, RULE_STATE, TABLES, arrow_schema
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)

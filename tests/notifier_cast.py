@@ -20,7 +20,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pyarrow as pa
 from pyarrow import flight
 
-from lakehouse.settings import PORTS
+from lakehouse.settings.ports import PORTS
 from lakehouse.tables import CATALOG, SCHEMA
 from tests.fake_dremio import FakeDremio
 

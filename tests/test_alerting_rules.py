@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse import ROOT
 from lakehouse.rules import load_rules
 from lakehouse.rules.kinds import kinds
-from lakehouse.settings import ROOT, UserError
+from lakehouse.user_error import UserError
 
 EVENT = {
     "name": "fatal_error",

@@ -13,12 +13,14 @@ import pytest
 from console.feed.hub import Hub
 from console.feed.incidents import incidents_of
 from console.feed.poller import Poller
-from embedded.ingest import micros
 from lakehouse.clock import clock_words
 from lakehouse.rules import RuleState
 from lakehouse.rules.state import CLOCK, brought_back
-from lakehouse.settings import AlertsSettings
+from lakehouse.settings.shop import AlertsSettings
+from lakehouse.tables import TABLES
 from notifier.policy import Alert, Kind, Muted, Target, in_order, plan, to_ms
+from pipeline.batch.rows import table_of
+from pipeline.batch.times import micros
 from tests.conftest import NOON, Shop
 from tests.fake_dremio import FakeDremio
 
@@ -103,7 +105,7 @@ def test_one_flush_of_a_clock_ahead_mutes_no_fatal_and_resolves_no_incident(shop
     shop.ingest.publish(heartbeat=True)
     assert alerts(shop, "RESOLVED") == []
     shop.pass_time(2 * SECOND)
-    assert shop.ingest._alert_is_due()
+    assert shop.alert_is_due()
     shop.publish()
     (resolved,) = alerts(shop, "RESOLVED")
     assert resolved["alert_timestamp"] == shop.now
@@ -163,7 +165,7 @@ def test_young_commits_and_the_log_survive_a_clock_that_was_ahead(shop: Shop) ->
         shop.publish()
     shop.click()
     shop.publish()
-    shop.ingest._maintain()
+    shop.maintain()
     assert len(shop.rows("clicks_processed")) == 2
     assert shop.log.bounds("clicks_topic") == (0, 2)
 
@@ -174,10 +176,11 @@ def test_what_an_older_version_stored_of_a_clock_ahead_is_healed_by_the_next_pub
     positions = [row | {"read_to": future} for row in shop.rows("ingest_positions")]
     ahead = {"judged_to": future, "newest_received_at": future}
     state = [row | {n: at for n, at in ahead.items() if row[n] is not None} for row in shop.rows("rule_state")]
-    changes: dict[str, Any] = {}
-    ingest._replace("ingest_positions", positions, changes)
-    ingest._replace("rule_state", state, changes)
-    staged = [ingest._stage(name, change, ingest.catalog.sequence + 1) for name, change in changes.items()]
+    staged = []
+    for name, rows in (("ingest_positions", positions), ("rule_state", state)):
+        table = ingest.catalog.tables[name]
+        written = table.write(table_of(TABLES[name], rows))
+        staged.append(table.stage(written, list(table.live.values()), ingest.catalog.sequence + 1))
     ingest.catalog.publish(staged, micros(future))
     assert as_of(shop) == future
     shop.restart()

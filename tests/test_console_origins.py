@@ -10,7 +10,8 @@ import pytest
 from console import lite, plugins
 from console.__main__ import serve_arguments
 from console.settings import ConsoleSettings, LiteSettings
-from lakehouse.settings import PORTS, UserError
+from lakehouse.settings.ports import PORTS
+from lakehouse.user_error import UserError
 from tests.test_console_session import a_console
 
 

@@ -9,11 +9,14 @@ import pytest
 
 from embedded.catalog import Catalog
 from lakehouse.dremio import Dremio
-from lakehouse.settings import DremioSettings, Shared, UserError, open_data_dir
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.user_error import UserError
 from notifier.ledger import Ledger
 from tests.test_gateway import Published, start_gateway, stop
 from tillwatch import demo, stack
-from tillwatch.demo import DemoSettings
+from tillwatch.settings import DemoSettings
 
 ODD = "100% \"o'brien's\" #1 ;2 ?3 a%20b [x]* {y} $HOME ä"
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import producers.__main__ as command
 from lakehouse.events import Reason
-from lakehouse.settings import UserError
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError
 from producers import dead_letters
 from producers.dead_letters import Chosen, Letter
 from producers.pace import SystemClock

@@ -20,11 +20,12 @@ import psutil
 import pytest
 from rich.console import Console
 
-from lakehouse.settings import Shared, UserError
+from lakehouse.settings.base import Shared
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError
 from tillwatch import demo, fill, status, supervisor
-from tillwatch.demo import DemoSettings
 from tillwatch.parts import PARTS
+from tillwatch.settings import DemoSettings
 
 NOON = datetime(2026, 3, 4, 12, 20, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -19,7 +19,8 @@ import pytest
 from rich.console import Console
 
 from lakehouse.dremio import Dremio, DremioError
-from lakehouse.settings import DremioSettings, Shared
+from lakehouse.settings.base import Shared
+from lakehouse.settings.dremio import DremioSettings
 from tillwatch import demo, status, supervisor
 
 OFFSET = 16500 + os.getpid() % 400

@@ -26,7 +26,7 @@ from lakehouse.dremio import (
     fill,
     literal,
 )
-from lakehouse.settings import DremioSettings
+from lakehouse.settings.dremio import DremioSettings
 
 # ---- values and templates -------------------------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.server import Gateway
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.statements import Statements
+from lakehouse import ROOT
 from lakehouse.dremio import NOTHING_PUBLISHED
-from lakehouse.settings import ROOT
 from lakehouse.tables import CATALOG
 
 SCRIPT = ROOT / "deploy" / "dremio" / "bootstrap.py"

@@ -27,7 +27,7 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.statements import Statements
 from lakehouse.dremio import NOTHING_PUBLISHED, AuthError, Dremio, NotFound, QueryError
-from lakehouse.settings import DremioSettings
+from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, arrow_schema
 from tests.conftest import NOON, Shop
 

@@ -21,8 +21,9 @@ from embedded.gateway.errors import Refusal
 from embedded.gateway.settings import GatewaySettings, check_door, tls_pair
 from embedded.gateway.statements import Statements
 from lakehouse.dremio import Dremio, Unavailable
-from lakehouse.settings import DremioSettings, UserError
+from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG, SCHEMA
+from lakehouse.user_error import UserError
 from tests.conftest import Shop
 from tests.test_gateway import start_gateway, stop
 

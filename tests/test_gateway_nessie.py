@@ -17,7 +17,7 @@ from embedded.gateway.files import Once
 from embedded.gateway.nessie import POSITIONS, NessieCommits
 from embedded.gateway.s3 import S3, S3Files
 from lakehouse.dremio import NOTHING_PUBLISHED
-from lakehouse.settings import S3Settings
+from pipeline.settings import S3Settings
 from pipeline.storage.nessie import Logged, Nessie, NessieDown, NessieGone, Reference, TableAt
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

@@ -20,7 +20,10 @@ from console import lite
 from console.feed.snapshot import Snapshot, now_utc
 from console.feed.tiles import THIN, exactly, short
 from console.feed.visited import Visited
-from lakehouse.settings import PORTS, ROOT, OrdersSettings, UserError
+from lakehouse import ROOT
+from lakehouse.settings.ports import PORTS
+from lakehouse.settings.shop import OrdersSettings
+from lakehouse.user_error import UserError
 from tests.fake_dremio import FakeDremio, a_shop
 
 SPAN = timedelta(minutes=5)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.dremio import Unavailable
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from notifier.channels import Absent, Dead, Finding, Outcome, Retry, Sent, Unknown, Unreadable
 from notifier.health import Health
 from notifier.ledger import Ledger

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from notifier.channels import Absent, Dead, Retry, Sent, Unknown, Unreadable
 from notifier.channels.email import Email
 from notifier.channels.slack import Slack, retry_after_s

@@ -20,7 +20,8 @@ from embedded.gateway.engine import _extension
 from lakehouse.dremio import Dremio, DremioError
 from lakehouse.events import ERRORS_TOPIC
 from lakehouse.proxies import keep_own_traffic_off, own_names
-from lakehouse.settings import DremioSettings, Shared
+from lakehouse.settings.base import Shared
+from lakehouse.settings.dremio import DremioSettings
 from lakehouse.sinks import EventLogSink
 from notifier.channels.slack import Slack
 from pipeline.storage.nessie import Nessie, NessieError

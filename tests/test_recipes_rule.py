@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 
 KIND = '''
 """A figure that jumps."""
@@ -76,7 +76,7 @@ import json
 from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 from lakehouse.rules import Moment, due, evaluate, load_rules
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 from lakehouse.tables import ERRORS_PER_MINUTE, arrow_schema
 
 NOON, MINUTE, AGE = datetime(2026, 3, 4, 12, tzinfo=UTC), timedelta(minutes=1), timedelta(minutes=15)

@@ -21,9 +21,9 @@ from lakehouse.events import (
     decode,
     event_time,
 )
-from lakehouse.settings import UserError
 from lakehouse.sinks import SinkDown, SinkError
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError
 from producers.__main__ import _incident, _only, _topics, _where
 from producers.pace import iso, send_filled, send_live
 from producers.shoppers import Outage, Shop, message_value

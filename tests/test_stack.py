@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.settings import Shared, UserError
+from lakehouse.settings.base import Shared
+from lakehouse.user_error import UserError
 from tillwatch import demo, doctor, jars, servers, stack, status, supervisor
-from tillwatch.demo import DemoSettings
+from tillwatch.settings import DemoSettings
 
 
 @pytest.fixture

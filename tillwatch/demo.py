@@ -25,24 +25,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
-from pydantic import Field
 
 from lakehouse.dremio import Dremio, DremioError
 from lakehouse.events import TOPICS
-from lakehouse.settings import (
-    DremioSettings,
-    Duration,
-    OptionalDuration,
-    Section,
-    Shared,
-    UserError,
-    claim_port,
-    open_data_dir,
-    profile_of,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir, profile_of
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import claim_port
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError
 from tillwatch import fill, supervisor
 from tillwatch.parts import BY_NAME, Part
+from tillwatch.settings import DemoSettings
 
 INCIDENT_AT_S = 60
 INCIDENT_S = 90
@@ -60,22 +54,6 @@ FILLER_ENDS_WITHIN_S = 5
 
 # Started once the screen is live: on two cores their imports would take time from what the screen needs.
 LATER = ("sandbox", "notifier", "lite")
-
-
-class DemoSettings(Section, section="demo"):
-    """How much the demo does."""
-
-    rate: float = Field(20, gt=0, le=5000, description="simulated events/s, the day's mean")
-    fill_rate: float = Field(0, ge=0, le=5000, description="the same for the past that is filled in; 0: as rate")
-    flat: bool = Field(True, description="every hour alike, so that the screen lives by night too; false: a day curve")
-    fill: bool = Field(True, description="fill in the last hour, and the same hour of yesterday and of a week ago")
-    fill_piece: Duration = Field(timedelta(minutes=10), description="the older past is written in pieces this long")
-    fill_pause: Duration = Field(
-        timedelta(seconds=2), description="pause between them, so that live events come through"
-    )
-    lite: bool = Field(True, description="start the small page too")
-    incident: bool = Field(True, description="let payments fail 60 s after the start, for 90 s")
-    run_for: OptionalDuration = Field(None, description="end by itself after so long; off: until Ctrl-C")
 
 
 def say(text: str = "") -> None:

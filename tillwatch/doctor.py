@@ -8,7 +8,11 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from lakehouse.settings import PORTS, Shared, UserError, claim_port, config_path, profile_of
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import profile_of
+from lakehouse.settings.ports import PORTS, claim_port
+from lakehouse.settings.sources import config_path
+from lakehouse.user_error import UserError
 from tillwatch import jars, servers
 
 NEEDED = ("panel", "duckdb", "duckdb-extension-iceberg", "pyiceberg", "pyarrow", "streamlit", "supervisor")

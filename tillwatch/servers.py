@@ -22,15 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lakehouse.settings import (
-    NessieSettings,
-    S3Settings,
-    Shared,
-    UserError,
-    claim_port,
-    exit_on_user_error,
-    open_data_dir,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.ports import claim_port
+from lakehouse.user_error import UserError, exit_on_user_error
+from pipeline.settings import NessieSettings, S3Settings
 from tillwatch import jars
 from tillwatch.settings import StackSettings
 

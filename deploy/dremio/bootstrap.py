@@ -27,15 +27,11 @@ import urllib3
 from urllib3 import exceptions
 
 from lakehouse.dremio import AuthError, Dremio, DremioError, Timeout, Unavailable
-from lakehouse.settings import (
-    DremioSettings,
-    NessieSettings,
-    S3Settings,
-    UserError,
-    exit_on_user_error,
-    parse_duration,
-)
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.durations import parse_duration
 from lakehouse.tables import CATALOG
+from lakehouse.user_error import UserError, exit_on_user_error
+from pipeline.settings import NessieSettings, S3Settings
 
 logger = logging.getLogger("tillwatch.dremio")
 

@@ -23,8 +23,8 @@ from xml.etree import ElementTree
 import urllib3
 
 from embedded.gateway.errors import Kind, Refusal
-from lakehouse.settings import S3Settings
 from lakehouse.tables import CATALOG
+from pipeline.settings import S3Settings
 from pipeline.storage.s3_signature import Signature
 
 logger = logging.getLogger(__name__)

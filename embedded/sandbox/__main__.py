@@ -10,7 +10,10 @@ import uvicorn
 from embedded.sandbox.app import Protocol, create_app
 from embedded.sandbox.settings import SandboxSettings
 from embedded.sandbox.store import Store
-from lakehouse.settings import Shared, claim_port, exit_on_user_error, open_data_dir
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.ports import claim_port
+from lakehouse.user_error import exit_on_user_error
 
 logger = logging.getLogger("sandbox")
 

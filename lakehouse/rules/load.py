@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from lakehouse.rules.kinds import kinds
 from lakehouse.rules.rule import Rule, Wrong
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, line_of, read_yaml
 
 

@@ -19,7 +19,7 @@ from lakehouse.rules.book import AlertBook
 from lakehouse.rules.minute import MINUTE, Span
 from lakehouse.rules.moment import Moment, Received
 from lakehouse.rules.state import State
-from lakehouse.settings import Duration
+from lakehouse.settings.durations import Duration
 from lakehouse.tables import RAW_OF_TOPIC
 
 

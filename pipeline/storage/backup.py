@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lakehouse.settings import IngestSettings, NessieSettings, S3Settings, UserError, exit_on_user_error
+from lakehouse.user_error import UserError, exit_on_user_error
+from pipeline.settings import IngestSettings, NessieSettings, S3Settings
 from pipeline.storage.nessie import MAIN, Nessie, NessieError
 from pipeline.storage.objects import Objects, S3Error
 from pipeline.storage.repository import Contents, changes_to, refuse_while_driver_runs

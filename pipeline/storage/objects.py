@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 
 import urllib3
 
-from lakehouse.settings import S3Settings
+from pipeline.settings import S3Settings
 from pipeline.storage.files import Stored
 from pipeline.storage.s3_signature import Signature
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from pipeline.storage.nessie import MAIN, Nessie
 from pipeline.storage.nessie_sweep import WORKING
 

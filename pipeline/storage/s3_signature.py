@@ -10,7 +10,7 @@ import hmac
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from lakehouse.settings import S3Settings
+from pipeline.settings import S3Settings
 
 
 class Signature:

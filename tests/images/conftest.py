@@ -23,9 +23,10 @@ from typing import Any
 import pytest
 import yaml
 
+from lakehouse import ROOT
 from lakehouse.dremio import Dremio, DremioError, fill
 from lakehouse.kafka import KafkaDown, KafkaLog
-from lakehouse.settings import ROOT, DremioSettings
+from lakehouse.settings.dremio import DremioSettings
 from tests.images.engine import Engine, check_programs, compose_words, make_base, make_standins, run
 
 FILES = ("docker-compose.yml", "docker-compose.small.yml")

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import pytest
 
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 from tillwatch import jars, servers
 
 STANDINS = Path(__file__).with_name("standins")

@@ -24,8 +24,8 @@ from bench.pipelines import Stack as Pipeline
 from embedded.catalog import iceberg_schema, partition_spec
 from lakehouse.dremio import fill
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
-from lakehouse.settings import NessieSettings, S3Settings
 from lakehouse.tables import SCHEMA, TABLES, arrow_schema
+from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie, TableAt
 from s3 import ensure_bucket, iceberg_io, open_s3
 from tests.stack.conftest import QUICK_START, Stack

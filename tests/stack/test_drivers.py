@@ -19,7 +19,7 @@ from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
 from lakehouse.dremio import fill
 from lakehouse.events import CLICKS_TOPIC, TOPICS
-from lakehouse.settings import PORTS
+from lakehouse.settings.ports import PORTS
 from lakehouse.tables import RAW_OF_TOPIC
 from pipeline.metrics import OUTCOMES
 from pipeline.storage.nessie import Nessie, NessieConflict

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
+from lakehouse import ROOT
 from lakehouse.dremio import Dremio, fill
 from lakehouse.events import TOPICS
 from lakehouse.kafka import KafkaLog, ensure_topics, log_ends
-from lakehouse.settings import ROOT, KafkaSettings
+from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.sinks import KafkaSink, SinkDown, SinkError
 from tests.stack.conftest import Stack
 

@@ -15,8 +15,8 @@ import pytest
 from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
 from bench.servers import Servers
+from lakehouse import ROOT
 from lakehouse.dremio import fill
-from lakehouse.settings import ROOT
 from tests.stack.conftest import Stack
 from tillwatch.servers import find_minio
 

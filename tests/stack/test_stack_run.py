@@ -16,7 +16,8 @@ import pytest
 
 from bench.processes import Demo, free_offset
 from lakehouse.dremio import Dremio, DremioError
-from lakehouse.settings import PORTS, DremioSettings
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import PORTS
 from tillwatch import demo, supervisor
 
 

@@ -17,10 +17,12 @@ from pyiceberg.table import StaticTable, Table
 from bench.processes import free_offset
 from bench.servers import Servers
 from embedded.catalog import iceberg_schema, partition_spec
-from lakehouse.settings import NessieSettings, RetentionSettings, S3Settings, UserError
 from lakehouse.tables import INGEST_POSITIONS, PIPELINE_METRICS, SCHEMA, arrow_schema
+from lakehouse.user_error import UserError
+from pipeline.settings import NessieSettings, RetentionSettings, S3Settings
+from pipeline.storage.files import Swept
 from pipeline.storage.nessie import Nessie, TableAt
-from pipeline.storage.nessie_sweep import NessieSweep, Swept
+from pipeline.storage.nessie_sweep import NessieSweep
 from pipeline.storage.objects import Objects, S3Down, S3Error
 from pipeline.storage.repository import copy_repository, refuse_while_driver_runs
 from s3 import ensure_bucket, iceberg_io, open_s3

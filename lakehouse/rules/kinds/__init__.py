@@ -9,7 +9,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from lakehouse.rules.rule import Rule
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 
 
 @cache

@@ -19,7 +19,7 @@ from lakehouse.rules.moment import Moment, Received
 from lakehouse.rules.reading import Entity
 from lakehouse.rules.rule import Rule, TopicName, Values, Wrong, duration, number
 from lakehouse.rules.state import RuleState, entity_text, who
-from lakehouse.settings import Duration
+from lakehouse.settings.durations import Duration
 from lakehouse.tables import RAW_OF_TOPIC
 
 # What the pipeline adds to an event, or uses to tell events apart.
