@@ -22,7 +22,7 @@ from embedded.catalog import Catalog, CatalogFile, Staged, only_writer
 from embedded.log import EventLog
 from lakehouse.events import ERRORS_TOPIC, TOPICS
 from lakehouse.kafka import Ends
-from lakehouse.rules.rule import Span
+from lakehouse.rules.minute import Span
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.ports import claim_port

@@ -17,11 +17,12 @@ from pyspark.sql import functions as F
 
 import transforms
 from lakehouse.clock import CLOCK_SLACK
-from lakehouse.events import TOPICS, ErrorEvent
+from lakehouse.events import EVENT_TYPE, TOPICS
 from lakehouse.kpis import Kpi, kpis_of
+from lakehouse.rules import Received
 from lakehouse.tables import RAW_OF_TOPIC, TABLES, Table
 from pipeline.batch.core import Core
-from pipeline.batch.draft import Draft, Received
+from pipeline.batch.draft import Draft
 from pipeline.batch.points import reach
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import MINUTE_US, micros, moment
@@ -249,12 +250,13 @@ class LargeWay:
 def alerting(rows: pa.Table, topic: str, read_at: datetime) -> list[Received]:
     """The events of rows of DECODED that alert, in log order, with their received_at: when they were read at last."""
     ordered = rows.sort_by([("source_partition", "ascending"), ("source_offset", "ascending")])
-    names = ("event_key", "error_id", "service_name", "error_message", "severity")
+    event_type, time = EVENT_TYPE[topic], RAW_OF_TOPIC[topic].event_time
+    columns = {name: "event_at" if name == time else name for name in event_type.__struct_fields__}
     return [
         Received(
             topic,
-            ErrorEvent(**{name: row[name] for name in names}, error_ts=row["event_at"], produced_at=row["produced_at"]),
+            event_type(**{name: row[column] for name, column in columns.items()}),
             min(row["received_at"], read_at),
         )
-        for row in ordered.select([*names, "event_at", "produced_at", "received_at"]).to_pylist()
+        for row in ordered.select([*columns.values(), "received_at"]).to_pylist()
     ]

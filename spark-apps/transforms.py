@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
-from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
+from lakehouse.events import TOPICS, Event, Rejected, decode, event_time
 from lakehouse.kpis import kpi_sql
 from lakehouse.rules import Rule, alerting_events
 from lakehouse.tables import CATALOG, RAW_OF_TOPIC, SCHEMA, TABLES, Table, arrow_schema
@@ -74,7 +74,7 @@ def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequenc
 
 
 def decode_batch(
-    batch: pa.RecordBatch, max_event_age: timedelta | None, wanted: Callable[[ErrorEvent], bool]
+    batch: pa.RecordBatch, max_event_age: timedelta | None, wanted: Mapping[str, Callable[[Event], bool]]
 ) -> pa.RecordBatch:
     """Rows of DECODED from messages (topic, partition, offset, timestamp, log_time, value), in their order."""
     topics = batch.column(0).to_pylist()
@@ -96,8 +96,8 @@ def decode_batch(
         times[index] = event_time(event)
         for name in names[topics[index]]:
             values[name][index] = getattr(event, name)
-        if isinstance(event, ErrorEvent):
-            alerting[index] = wanted(event)
+        if (matches := wanted.get(topics[index])) is not None:
+            alerting[index] = matches(event)
     columns = [
         batch.column(0).cast(pa.string()),
         batch.column(1).cast(pa.int32()),

@@ -15,7 +15,7 @@ import sqlglot
 
 from engine import batch_end, records
 from lakehouse import ROOT
-from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent
+from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent, Event
 from lakehouse.tables import KPI_TABLES
 from large import alerting
 from pipeline.batch.log import Record
@@ -42,8 +42,8 @@ def messages(*rows: tuple[str, bytes | None]) -> pa.RecordBatch:
     )
 
 
-def is_fatal(event: ErrorEvent) -> bool:
-    return event.severity == "FATAL"
+def is_fatal(event: Event) -> bool:
+    return isinstance(event, ErrorEvent) and event.severity == "FATAL"
 
 
 def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
@@ -71,7 +71,7 @@ def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
         (ERRORS_TOPIC, json.dumps(fatal).encode()),
         (ERRORS_TOPIC, json.dumps(fatal | {"error_time": "2099-01-01T00:00:00Z"}).encode()),
     )
-    rows = decode_batch(batch, timedelta(days=15), is_fatal)
+    rows = decode_batch(batch, timedelta(days=15), {ERRORS_TOPIC: is_fatal})
     assert rows.schema == DECODED
     good, empty, broken, alert, future = rows.to_pylist()
     assert (good["reason"], good["event_key"], good["order_total"]) == (None, "e1", Decimal("2.51"))
@@ -86,9 +86,10 @@ def test_what_alerts_in_a_large_batch_was_received_when_it_was_read_at_last() ->
     fatal = {"error_id": "x1", "service_name": "payments", "error_message": "no", "severity": "FATAL"}
     payload = json.dumps(fatal | {"error_time": NOW.isoformat()}).encode()
     batch = messages((ERRORS_TOPIC, payload), (CLICKS_TOPIC, b"{"))
-    rows = pa.Table.from_batches([decode_batch(batch, timedelta(days=15), is_fatal)])
+    rows = pa.Table.from_batches([decode_batch(batch, timedelta(days=15), {ERRORS_TOPIC: is_fatal})])
     read_at = NOW - timedelta(hours=26)
     (told,) = alerting(rows.filter(rows["alerting"]), ERRORS_TOPIC, read_at)
+    assert isinstance(told.event, ErrorEvent)
     assert (told.topic, told.event.error_id, told.received_at) == (ERRORS_TOPIC, "x1", read_at)
 
 

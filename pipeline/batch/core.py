@@ -19,7 +19,6 @@ from typing import Any
 import pyarrow as pa
 
 from lakehouse.clock import ClockAhead
-from lakehouse.events import ERRORS_TOPIC
 from lakehouse.kafka import Ends
 from lakehouse.rules import alerting_events, state_rows
 from lakehouse.tables import RAW_OF_TOPIC, TABLES
@@ -90,7 +89,7 @@ class Core:
         self.clock_ahead = ClockAhead()
         self.figures = Figures(self.clock_ahead)
         self.kpis = KpiTables(store, self.memory, terms)
-        self.alerting = {ERRORS_TOPIC: alerting_events(terms.rules)}
+        self.alerting = alerting_events(terms.rules)
         self._small = SmallWay(
             store,
             self.memory,

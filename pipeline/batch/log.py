@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from lakehouse.kafka import Ends
-from lakehouse.rules.rule import Span
+from lakehouse.rules.minute import Span
 
 type Partition = tuple[str, int]
 """Topic and number."""
