@@ -169,6 +169,11 @@ class Core:
         with self._whole():
             self._publish(self._draft(), heartbeat=True)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no run of maintenance is under way."""
+        return self._run is None
+
     def alert_is_due(self) -> bool:
         """Whether time alone makes an alert: rules judge absence, and absence makes no batch."""
         draft = self._draft()
