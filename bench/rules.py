@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from bench.report import Report
 from lakehouse import ROOT
 from lakehouse.rules import Moment, Rule, State, due, evaluate, load_rules
-from lakehouse.rules.rule import MinuteRule
+from lakehouse.rules.minute_rule import MinuteRule
 from lakehouse.tables import TABLES, arrow_schema
 from lakehouse.topics import TOPICS
 from producers import shop

@@ -20,8 +20,9 @@ from prometheus_client import start_http_server
 
 from embedded.catalog import Catalog, CatalogFile, Staged, only_writer
 from embedded.log import EventLog
+from lakehouse.decode import Event, Message, decode
 from lakehouse.kafka import Ends
-from lakehouse.rules.rule import ERRORS_TOPIC, Span
+from lakehouse.rules.minute import Span
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.ports import claim_port
@@ -162,14 +163,14 @@ class Ingest:
         self.core = Core(self.log, LocalStore(self.catalog), terms, clock)
         self._begun_at = float("-inf")
         self._rate: deque[tuple[float, int]] = deque()
-        self._peeked = 0
+        self._peeked: dict[str, int] = {}
 
     def close(self) -> None:
         self.core.close()
         self.catalog.close()
 
     def step(self) -> bool:
-        """Publish if it is time to: there is something and enough time has passed, a FATAL waits, a heartbeat is due.
+        """Publish if it is time to: there is something and enough time has passed, an alert waits, a heartbeat is due.
 
         Returns whether more is waiting already, so that the caller need not rest.
         """
@@ -179,7 +180,7 @@ class Ingest:
         if any(ends[place].end > position.next_offset for place, position in positions.items()):
             every = self._terms.ingest.publish_every.total_seconds()
             every *= 2 if self._events_a_second(now) < LOW_RATE else 1
-            if now - self._begun_at >= every or self._fatal_waits(ends[ERRORS_TOPIC, ONE].end):
+            if now - self._begun_at >= every or self._alert_waits():
                 return self._publish()
         self.core.tick()
         return False
@@ -201,14 +202,19 @@ class Ingest:
             self._rate.popleft()
         return sum(count for _, count in self._rate) / 10
 
-    def _fatal_waits(self, end: int) -> bool:
-        """Whether an unread error is a FATAL; each is looked at once."""
-        first = max(self.core.positions[ERRORS_TOPIC, ONE].next_offset, self._peeked)
-        if end <= first:
-            return False
-        records = self._log.read(ERRORS_TOPIC, first, self._terms.ingest.batch_rows)
-        self._peeked = first + len(records)
-        return any(record.value is not None and b"FATAL" in record.value for record in records)
+    def _alert_waits(self) -> bool:
+        """Whether an unread message is an event that a rule alerts on; each is looked at once."""
+        for topic, alerts in self.core.alerting.items():
+            first = max(self.core.positions[topic, ONE].next_offset, self._peeked.get(topic, 0))
+            if self.log.seen().ends[topic, ONE].end <= first:
+                continue
+            records = self._log.read(topic, first, self._terms.ingest.batch_rows)
+            self._peeked[topic] = first + len(records)
+            for record in records:
+                for event in decode(topic, Message(record.value, record.received_at), self._terms.max_event_age):
+                    if isinstance(event, Event) and alerts(event):
+                        return True
+        return False
 
 
 def run(stop: Stop) -> None:

@@ -75,7 +75,7 @@ class Declaration:
         return UserError(f"{self.where}, line {self.line(*place)}{named}: {what}.")
 
     def line(self, *place: str) -> int:
-        return line_of(self.yaml, place)
+        return line_of(self.yaml, *place)
 
     def _invalid(self, message: str, place: tuple[str, ...]) -> UserError:
         """msgspec's message as one of ours: "Object missing required field `doc` - at `$.table`"."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +47,31 @@ def parse_yaml(text: str) -> Any:
         raise NotYaml(f"one of its values is none: {' '.join(str(error).split())[:200]}") from None
 
 
-def line_of(text: str, place: Sequence[str]) -> int:
-    """The line, from 1, of a YAML text at which the key at `place` stands; of the last one that is there."""
-    node, line = yaml.compose(text, Loader=yaml.SafeLoader), 1
-    for key in place:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        for name, value in pairs:
-            if name.value == key:
-                node, line = value, name.start_mark.line + 1
-                break
-        else:
+def line_of(text: str, *keys: object) -> int:
+    """The line (from 1) of a YAML text in which stands what these keys, and places in lists, lead to.
+
+    Where there is no such thing, that of the last one on the way.
+    """
+    node = yaml.compose(text, Loader=_Loader)
+    line = 1 if node is None else node.start_mark.line + 1
+    for key in keys:
+        node, found = _under(node, key)
+        if node is None:
             break
+        line = found
     return line
+
+
+def _under(node: yaml.Node | None, key: object) -> tuple[yaml.Node | None, int]:
+    """What stands under a key, and the key's line."""
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == str(key):
+                return value, name.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        found: yaml.Node = node.value[key]
+        return found, found.start_mark.line + 1
+    return None, 0
 
 
 class _Loader(yaml.SafeLoader):

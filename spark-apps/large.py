@@ -19,10 +19,11 @@ import transforms
 from decoding import events_of
 from lakehouse.clock import CLOCK_SLACK
 from lakehouse.kpis import Kpi, kpis_of
+from lakehouse.rules import Received
 from lakehouse.tables import RAW_OF_TOPIC, TABLES, Table
 from lakehouse.topics import TOPICS
 from pipeline.batch.core import Core
-from pipeline.batch.draft import Draft, Received
+from pipeline.batch.draft import Draft
 from pipeline.batch.points import reach
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import MINUTE_US, micros, moment

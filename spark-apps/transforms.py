@@ -30,7 +30,7 @@ def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequenc
 
     Columns topic, partition, offset, timestamp, timestampType, value; key and headers where they are there.
     """
-    wanted = {"errors_topic": alerting_events(rules)}
+    wanted = alerting_events(rules)
 
     def decode_batches(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in batches:

@@ -57,6 +57,7 @@ class Shop:
         self.now = NOON
         self._number = 0
         self.max_event_age: timedelta | None = timedelta(days=15)
+        self.alerts = ROOT / "config" / "alerts.yaml"
         self.retention = RetentionSettings.load(**settings.pop("retention", {}))
         self.ingest_settings = IngestSettings.load(**settings)
         self.sink = EventLogSink(data_dir / "events.db", now=lambda: self.now.timestamp())
@@ -72,7 +73,7 @@ class Shop:
                 OrdersSettings.load(),
                 AlertsSettings.load(),
                 RulesSettings.load(),
-                load_rules(ROOT / "config" / "alerts.yaml"),
+                load_rules(self.alerts),
                 self.max_event_age,
             )
             self._ingest = Ingest(self.data_dir, self.log, terms, clock=lambda: self.now)

@@ -18,7 +18,9 @@ from lakehouse.rules import RuleState
 from lakehouse.rules.state import CLOCK, brought_back
 from lakehouse.settings.shop import AlertsSettings
 from lakehouse.tables import TABLES
-from notifier.policy import Alert, Kind, Muted, Target, in_order, plan, to_ms
+from notifier.clock import to_ms
+from notifier.model import AlertRow, MessageKind, Muted, Target
+from notifier.policy import in_order, plan
 from pipeline.batch.rows import table_of
 from pipeline.batch.times import micros
 from tests.conftest import NOON, Shop
@@ -69,10 +71,10 @@ def judged_to(shop: Shop) -> datetime:
     return max(times)
 
 
-def told(shop: Shop) -> list[tuple[Kind, Muted | None]]:
+def told(shop: Shop) -> list[tuple[MessageKind, Muted | None]]:
     """What the notifier plans to say of the alerts, and why it would not."""
-    names = [field.name for field in fields(Alert) if field.name != "commit"]
-    rows = [Alert(commit="c", **{name: row[name] for name in names}) for row in shop.rows("alerts")]
+    names = [field.name for field in fields(AlertRow) if field.name != "commit"]
+    rows = [AlertRow(commit="c", **{name: row[name] for name in names}) for row in shop.rows("alerts")]
     drafts = plan(
         in_order(rows),
         {"FATAL": [Target("slack", "C0OPS")]},
@@ -109,7 +111,7 @@ def test_one_flush_of_a_clock_ahead_mutes_no_fatal_and_resolves_no_incident(shop
     shop.publish()
     (resolved,) = alerts(shop, "RESOLVED")
     assert resolved["alert_timestamp"] == shop.now
-    assert told(shop) == [(Kind.FIRST, None), (Kind.MORE, None), (Kind.RESOLVED, None)]
+    assert told(shop) == [(MessageKind.FIRST, None), (MessageKind.MORE, None), (MessageKind.RESOLVED, None)]
 
 
 def test_a_clock_ahead_moves_no_reader_and_is_counted(shop: Shop) -> None:
@@ -150,7 +152,7 @@ def test_a_machine_whose_clock_jumps_ahead_and_back_goes_on_at_once(
     assert as_of(shop) == shop.now
     (alert,) = alerts(shop, "FIRING")
     assert alert["received_at"] == shop.now
-    assert told(shop) == [(Kind.FIRST, None)]
+    assert told(shop) == [(MessageKind.FIRST, None)]
     assert judged_to(shop) <= shop.now + MINUTE
     assert "clock went back from 2026-03-03 14:00:00 to 2026-03-02 12:00:10 UTC" in caplog.text
     shop.pass_time(5 * MINUTE)

@@ -251,7 +251,7 @@ GROUP BY DATE_TRUNC('minute', error_ts), service_name
 """
 WRONG_KPIS = [
     ("no header", "/*", "--", "line 1: a comment /* … */ that declares the table must come first; add it."),
-    ("a missing key", "grain: one row a minute and service\n", "", "line 1: the key 'grain' is missing; add it."),
+    ("a missing key", "grain: one row a minute and service\n", "", "line 2: the key 'grain' is missing; add it."),
     (
         "no such topic",
         "topic: errors_topic",
@@ -327,7 +327,7 @@ def test_a_kpi_table_that_is_wrong_is_refused_by_file_line_and_name(
 def test_a_kpi_table_of_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "orders_processed.sql"
     path.write_text(ERRORS)
-    with pytest.raises(UserError, match=r"line 1: 'orders_processed' is the table of orders_topic; give the file anot"):
+    with pytest.raises(UserError, match=r"line 2: 'orders_processed' is the table of orders_topic; give the file anot"):
         load_kpis([path], TOPICS)
     path = path.rename(tmp_path / "alerts.sql")
     (kpi,) = load_kpis([path], TOPICS).values()

@@ -21,7 +21,8 @@ from lakehouse.settings.ports import claim_port
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.settings.sources import SECTIONS
 from lakehouse.user_error import UserError
-from notifier.settings import NotifierSettings, read_routes
+from notifier.routes import read_routes
+from notifier.settings import NotifierSettings
 from pipeline.settings import IngestSettings, RetentionSettings, RulesSettings, check_spans
 from tillwatch import settings_page
 from tillwatch.settings_page import every_section

@@ -203,10 +203,17 @@ def words(part: Part, settings: DemoSettings, sink: str = "log") -> list[str]:
 
 
 def wiring(name: str, shared: Shared) -> dict[str, str]:
-    """Settings of one part. Sandbox and notifier are wired to each other here, for only the demo knows both."""
+    """Settings of one part. Sandbox and notifier are wired to each other here, for only the demo knows both.
+
+    What the sandbox does not stand in for stays off, whatever the shell says: nobody real is written to.
+    """
     if name != "notifier":
         return {}
+    # Here, for it takes a while to load what channels send with.
+    from notifier.channels import texts_given
+
     return {
+        **{f"TILLWATCH_NOTIFIER_{name}".upper(): "" for name in texts_given()},
         "TILLWATCH_NOTIFIER_SLACK_BASE_URL": f"http://127.0.0.1:{shared.port('sandbox')}/api/",
         "TILLWATCH_NOTIFIER_SLACK_TOKEN": "xoxb-sandbox",
         "TILLWATCH_NOTIFIER_SLACK_CHANNEL": "C0ONCALL",

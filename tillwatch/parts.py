@@ -40,7 +40,7 @@ PARTS: tuple[Part, ...] = (
         "/-/healthy",
         optional=True,
     ),
-    Part("notifier", "tells Slack and email", ("-m", "notifier"), "notifier", "/-/ready"),
+    Part("notifier", "tells people what breaks", ("-m", "notifier"), "notifier", "/-/ready"),
     Part(
         "lite", "the same figures on one small page", ("-m", "console.lite"), "lite", "/_stcore/health", optional=True
     ),

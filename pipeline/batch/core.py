@@ -21,7 +21,6 @@ import pyarrow as pa
 from lakehouse.clock import ClockAhead
 from lakehouse.kafka import Ends
 from lakehouse.rules import alerting_events, state_rows
-from lakehouse.rules.rule import ERRORS_TOPIC
 from lakehouse.tables import RAW_OF_TOPIC, TABLES
 from pipeline import metrics
 from pipeline.batch.draft import Draft
@@ -90,7 +89,7 @@ class Core:
         self.clock_ahead = ClockAhead()
         self.figures = Figures(self.clock_ahead)
         self.kpis = KpiTables(store, self.memory, terms)
-        self.alerting = {ERRORS_TOPIC: alerting_events(terms.rules)}
+        self.alerting = alerting_events(terms.rules)
         self._small = SmallWay(
             store,
             self.memory,
@@ -169,6 +168,11 @@ class Core:
         """Publish positions, lag and what time has made due, whatever there is."""
         with self._whole():
             self._publish(self._draft(), heartbeat=True)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no run of maintenance is under way."""
+        return self._run is None
 
     def alert_is_due(self) -> bool:
         """Whether time alone makes an alert: rules judge absence, and absence makes no batch."""

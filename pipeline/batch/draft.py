@@ -7,20 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from lakehouse.rules import Received
 from pipeline.batch.log import Partition
 from pipeline.batch.positions import Positions
 from pipeline.batch.times import EPOCH
 from pipeline.storage.files import Change, LiveFile
-
-
-class Received(NamedTuple):
-    topic: str
-    event: Any
-    received_at: datetime
 
 
 @dataclass

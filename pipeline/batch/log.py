@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from lakehouse.decode import Headers
 from lakehouse.kafka import Ends
-from lakehouse.rules.rule import Span
+from lakehouse.rules.minute import Span
 
 type Partition = tuple[str, int]
 """Topic and number."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from lakehouse.clock import CLOCK_SLACK
 from lakehouse.kafka import Ends
-from lakehouse.rules.rule import Span
+from lakehouse.rules.minute import Span
 from lakehouse.user_error import UserError
 from pipeline.batch.log import Log, Partition, Seen
 from pipeline.batch.times import EPOCH

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from lakehouse.clock import CLOCK_SLACK, ClockAhead
 from lakehouse.decode import Event, Message, Rejected, decode, event_time
-from lakehouse.rules.judge import CLOSING_DELAY
+from lakehouse.rules import Received
+from lakehouse.rules.closing import CLOSING_DELAY
 from lakehouse.tables import RAW_OF_TOPIC
-from pipeline.batch.draft import Draft, Received
+from pipeline.batch.draft import Draft
 from pipeline.batch.keys import hash_keys
 from pipeline.batch.log import Partition, Record, Slice
 from pipeline.batch.memory import Memory

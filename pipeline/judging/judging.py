@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from lakehouse.rules import Alert, Moment, State, due, evaluate, state_from_rows
-from lakehouse.rules.rule import Span
+from lakehouse.rules.minute import Span
 from pipeline.batch.draft import Draft
 from pipeline.batch.hours import KpiHours
 from pipeline.batch.positions import as_of, of_topic
@@ -79,7 +79,7 @@ class Judging:
             terms.rules,
             self.state,
             moment,
-            events=[(told.event, told.received_at) for told in draft.alerting],
+            events=draft.alerting,
             kpis=kpis,
             max_age=terms.alerts.max_age,
             max_lookback=lookback,

@@ -17,7 +17,7 @@ from playwright.sync_api import expect, sync_playwright
 from bench.browser import launch
 from lakehouse import ROOT
 from lakehouse.dremio import Dremio, fill
-from notifier.policy import OPEN
+from notifier.model import OPEN
 from tests.images.conftest import FILES, ONCE, TARGETS, Compose, eventually, moment, number
 from tests.images.engine import Engine
 

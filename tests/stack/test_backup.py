@@ -23,7 +23,7 @@ from lakehouse.settings.ports import PORTS
 from lakehouse.sinks import KafkaSink
 from lakehouse.tables import TABLES
 from lakehouse.user_error import UserError
-from notifier.policy import OPEN
+from notifier.model import OPEN
 from pipeline.settings import S3Settings
 from pipeline.storage.backup import restore
 from pipeline.storage.nessie import MAIN, Nessie
