@@ -11,19 +11,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
+from lakehouse.kpis import KPIS
 from lakehouse.rules.minute import MINUTE
 from lakehouse.rules.minute_rule import MinuteRule
 from lakehouse.rules.reading import Entity
 from lakehouse.rules.rule import Values, Wrong
-from lakehouse.tables import KPI_TABLES, TABLES
 
-# Which topic's events make a KPI table's minutes.
-TOPIC_OF_KPI = {
-    "orders_revenue_per_minute": "orders_topic",
-    "active_users_per_window": "clicks_topic",
-    "errors_per_minute": "errors_topic",
-    "clicks_per_minute": "clicks_topic",
-}
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -48,10 +41,9 @@ class TableRule(MinuteRule):
 
     def _check_table(self) -> None:
         """Refuse what the tables do not have; for a kind's own check."""
-        known = [table.name for table in KPI_TABLES]
-        if self.table not in known:
-            raise Wrong("table", self.table, f"one of {', '.join(known)}")
-        types = {column.name: column.type for column in TABLES[self.table].columns}
+        if self.table not in KPIS:
+            raise Wrong("table", self.table, f"one of {', '.join(KPIS)}")
+        types = {column.name: column.type for column in KPIS[self.table].table.columns}
         numbers = [name for name, type_ in types.items() if type_.startswith(("int", "long", "double", "decimal"))]
         texts = [name for name, type_ in types.items() if type_ == "string"]
         if self.column not in numbers:
@@ -63,7 +55,7 @@ class TableRule(MinuteRule):
 
     @property
     def topics(self) -> tuple[str, ...]:
-        return (TOPIC_OF_KPI[self.table],)
+        return (KPIS[self.table].topic,)
 
     @property
     def reads(self) -> str | None:
