@@ -9,10 +9,9 @@ from typing import Any, Self
 
 import msgspec
 
+from lakehouse import ROOT
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, line_of, parse_yaml, read_text
-
-_ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -99,4 +98,4 @@ def _text(path: Path) -> str:
 
 
 def _shown(path: Path) -> str:
-    return str(path.relative_to(_ROOT)) if path.is_relative_to(_ROOT) else str(path)
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
