@@ -9,9 +9,10 @@ import hmac
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from cachetools import TTLCache
 
 from embedded.gateway.errors import Kind, Refusal
 
@@ -26,7 +27,6 @@ class Session:
 
     id: str
     schema: tuple[str, ...] = ()
-    last_used: float = field(default=0.0, repr=False)
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,10 @@ class Sessions:
     def __init__(self, user: str, password: str, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._user = user
         self._password = password
-        self._ttl_s = ttl_s
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._sessions: TTLCache[str, Session] = TTLCache(_MOST_SESSIONS, ttl_s, clock)
 
     def enter(self, headers: Mapping[str, list[str]], handshake: bool) -> Caller:
         """Let a call in. Raises Refusal (UNAUTHENTICATED) with Dremio's text."""
@@ -104,24 +103,17 @@ class Sessions:
 
     def _open(self, schema: str) -> Session:
         parts = tuple(part.strip('"') for part in schema.split(".") if part)
-        session = Session(secrets.token_hex(16), parts, self._clock())
+        session = Session(secrets.token_hex(16), parts)
         with self._lock:
             self._sessions[session.id] = session
-            oldest = next(iter(self._sessions.values()))
-            while len(self._sessions) > _MOST_SESSIONS or self._clock() - oldest.last_used > self._ttl_s:
-                self._sessions.popitem(last=False)
-                oldest = next(iter(self._sessions.values()))
         return session
 
     def _known(self, cookie: str) -> Session:
         with self._lock:
             session = self._sessions.get(cookie)
-            now = self._clock()
-            if session is None or now - session.last_used > self._ttl_s:
-                self._sessions.pop(cookie, None)
+            if session is None:
                 raise Refusal(Kind.UNAUTHENTICATED, "UserSession is not available in the cache")
-            session.last_used = now
-            self._sessions.move_to_end(cookie)
+            self._sessions[cookie] = session  # its time begins anew
             return session
 
 
