@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from bench.mixture import Message
 from lakehouse import ROOT
-from lakehouse.dremio import Dremio, DremioError, NotFound
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError, NotFound
 from lakehouse.events import (
     CLICKS_TOPIC,
     ERRORS_TOPIC,

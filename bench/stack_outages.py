@@ -26,7 +26,8 @@ from bench.readers import disagreements, fingerprint, lost, shoppers
 from bench.report import Report
 from bench.servers import Servers
 from lakehouse import ROOT
-from lakehouse.dremio import DremioError, fill
+from lakehouse.dremio.errors import DremioError
+from lakehouse.dremio.statement import fill
 from lakehouse.settings.ports import PORTS
 
 NAMES = ("nessie", "s3", "kafka")

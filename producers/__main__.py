@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.dremio import Dremio, DremioError
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
 from lakehouse.events import ORDERS_TOPIC, TOPICS, Reason, parse_time
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings

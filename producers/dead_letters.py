@@ -33,7 +33,7 @@ _json = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Asks(Protocol):
-    """As much of lakehouse.dremio.Dremio as is needed."""
+    """As much of lakehouse.dremio.client.Dremio as is needed."""
 
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table: ...
 

@@ -18,7 +18,8 @@ import psutil
 import pytest
 from rich.console import Console
 
-from lakehouse.dremio import Dremio, DremioError
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
 from tillwatch import demo, status, supervisor

@@ -16,7 +16,7 @@ from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.files import Once
 from embedded.gateway.nessie import POSITIONS, NessieCommits
 from embedded.gateway.s3 import S3, S3Files
-from lakehouse.dremio import NOTHING_PUBLISHED
+from lakehouse.dremio.client import NOTHING_PUBLISHED
 from pipeline.settings import S3Settings
 from pipeline.storage.nessie import Logged, Nessie, NessieDown, NessieGone, Reference, TableAt
 

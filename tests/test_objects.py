@@ -20,7 +20,7 @@ from pipeline.storage.objects import NoBucket, Objects, S3Denied, S3Down, S3Erro
 SECRET = "otter-kettle"
 
 
-class Server:
+class FakeS3:
     """S3 over a dictionary of objects by /BUCKET/KEY; `answers` come first, in their order: a status and a body."""
 
     def __init__(self) -> None:
@@ -77,8 +77,8 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
+def server() -> Iterator[FakeS3]:
+    server = FakeS3()
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -93,11 +93,11 @@ def client(endpoint: str, timeout_s: float = 5.0) -> Objects:
 
 
 @pytest.fixture
-def objects(server: Server) -> Objects:
+def objects(server: FakeS3) -> Objects:
     return client(server.endpoint)
 
 
-def test_what_is_written_is_read_looked_at_listed_and_copied(server: Server, objects: Objects, tmp_path: Path) -> None:
+def test_what_is_written_is_read_looked_at_listed_and_copied(server: FakeS3, objects: Objects, tmp_path: Path) -> None:
     uri = "s3://shop/wh/hour=12/ü b.parquet"
     objects.write(uri, pa.py_buffer(b"rows"))
     assert list(server.objects) == ["/shop/wh/hour%3D12/%C3%BC%20b.parquet"]
@@ -151,7 +151,7 @@ def _error(code: str, message: str = "") -> str:
     ids=["wrong key", "no bucket", "no object", "busy", "else"],
 )
 def test_a_refusal_is_one_sentence(
-    server: Server, objects: Objects, answers: list[tuple[int, str]], kind: type[Exception], sentence: str
+    server: FakeS3, objects: Objects, answers: list[tuple[int, str]], kind: type[Exception], sentence: str
 ) -> None:
     server.answers = answers
     with pytest.raises(kind) as caught:
@@ -161,13 +161,13 @@ def test_a_refusal_is_one_sentence(
     assert "/shop/a" not in getattr(caught.value, "brief", "")
 
 
-def test_what_does_not_get_through_once_is_asked_again(server: Server, objects: Objects) -> None:
+def test_what_does_not_get_through_once_is_asked_again(server: FakeS3, objects: Objects) -> None:
     server.objects["/shop/a"] = b"rows"
     server.answers = [(503, "")]
     assert objects.read("s3://shop/a") == b"rows"
 
 
-def test_an_object_that_is_not_deleted_is_named(server: Server, objects: Objects) -> None:
+def test_an_object_that_is_not_deleted_is_named(server: FakeS3, objects: Objects) -> None:
     server.answers = [
         (200, "<DeleteResult><Error><Key>a</Key><Code>AccessDenied</Code><Message>No.</Message></Error></DeleteResult>")
     ]
@@ -207,7 +207,7 @@ def test_a_server_that_is_not_there_or_silent_is_told_with_its_address(ask: Call
     ids=["made", "there", "not allowed"],
 )
 def test_a_bucket_is_made_where_it_is_missing(
-    server: Server, objects: Objects, answer: tuple[int, str], kind: type[Exception] | None
+    server: FakeS3, objects: Objects, answer: tuple[int, str], kind: type[Exception] | None
 ) -> None:
     server.answers = [answer]
     if kind is None:

@@ -17,7 +17,8 @@ import pytest
 from pyarrow.fs import S3FileSystem
 
 from embedded.gateway.engine import _extension
-from lakehouse.dremio import Dremio, DremioError
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
 from lakehouse.events import ERRORS_TOPIC
 from lakehouse.proxies import keep_own_traffic_off, own_names
 from lakehouse.settings.base import Shared

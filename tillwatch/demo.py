@@ -26,7 +26,8 @@ from pathlib import Path
 
 import psutil
 
-from lakehouse.dremio import Dremio, DremioError
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
 from lakehouse.events import TOPICS
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir, profile_of

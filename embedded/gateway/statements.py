@@ -32,7 +32,7 @@ from embedded.gateway.relations import Bound, Relation
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import Column, DataFile, Snapshot, Snapshots
 from embedded.gateway.values import At, time_us
-from lakehouse.dremio import NOTHING_PUBLISHED
+from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.tables import CATALOG, SCHEMA
 
 _EMPTY = Commit(NOTHING_PUBLISHED, {})

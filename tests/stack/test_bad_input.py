@@ -22,7 +22,7 @@ from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
 from bench.mixture import Message
 from bench.pipelines import Stack as Pipeline
 from embedded.catalog import iceberg_schema, partition_spec
-from lakehouse.dremio import fill
+from lakehouse.dremio.statement import fill
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
 from lakehouse.tables import SCHEMA, TABLES, arrow_schema
 from pipeline.settings import NessieSettings, S3Settings

@@ -16,7 +16,7 @@ from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
 from bench.servers import Servers
 from lakehouse import ROOT
-from lakehouse.dremio import fill
+from lakehouse.dremio.statement import fill
 from tests.stack.conftest import Stack
 from tillwatch.servers import find_minio
 

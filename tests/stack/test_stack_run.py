@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from bench.processes import Demo, free_offset
-from lakehouse.dremio import Dremio, DremioError
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import PORTS
 from tillwatch import demo, supervisor
