@@ -26,7 +26,7 @@ from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.statements import Statements
-from lakehouse.dremio.client import Dremio, NOTHING_PUBLISHED
+from lakehouse.dremio.client import NOTHING_PUBLISHED, Dremio
 from lakehouse.dremio.errors import AuthError, NotFound, QueryError
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, arrow_schema
