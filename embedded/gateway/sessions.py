@@ -22,7 +22,7 @@ _MOST_SESSIONS = 10_000
 
 
 @dataclass
-class Session:
+class FlightSession:
     """What a client set with USE or the header `schema`. `new` until its cookie is sent."""
 
     id: str
@@ -34,7 +34,7 @@ class Caller:
     """One call: who, with which token to echo, in which session; `fresh` if the cookie is to be set."""
 
     token: str
-    session: Session | None
+    session: FlightSession | None
     fresh: bool = False
 
 
@@ -51,7 +51,7 @@ class Sessions:
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._sessions: TTLCache[str, Session] = TTLCache(_MOST_SESSIONS, ttl_s, clock)
+        self._sessions: TTLCache[str, FlightSession] = TTLCache(_MOST_SESSIONS, ttl_s, clock)
 
     def enter(self, headers: Mapping[str, list[str]], handshake: bool) -> Caller:
         """Let a call in. Raises Refusal (UNAUTHENTICATED) with Dremio's text."""
@@ -101,14 +101,14 @@ class Sessions:
     def _sign(self, body: str) -> str:
         return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
 
-    def _open(self, schema: str) -> Session:
+    def _open(self, schema: str) -> FlightSession:
         parts = tuple(part.strip('"') for part in schema.split(".") if part)
-        session = Session(secrets.token_hex(16), parts)
+        session = FlightSession(secrets.token_hex(16), parts)
         with self._lock:
             self._sessions[session.id] = session
         return session
 
-    def _known(self, cookie: str) -> Session:
+    def _known(self, cookie: str) -> FlightSession:
         with self._lock:
             session = self._sessions.get(cookie)
             if session is None:

@@ -47,7 +47,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Streamed:
     """Rows, with the schema of the wire. `batches` yields nothing for an empty answer; `uses` is what USE asked for."""
 
     sql: str
@@ -125,7 +125,7 @@ class Statements:
         schema = self._schema(statement, [source for _, source in found], sql)
         return Planned(schema, self._signed(ticket))
 
-    def run(self, ticket: bytes, gone: Callable[[], bool]) -> Answer:
+    def run(self, ticket: bytes, gone: Callable[[], bool]) -> Streamed:
         """The rows of a planned statement, at the commits it was planned for. Raises Refusal."""
         content = self._opened(ticket)
         sql, context = str(content["sql"]), tuple(content["context"])
@@ -134,13 +134,13 @@ class Statements:
         if not isinstance(statement, Statement):
             table = commands.answer(statement, context, self._commits, self._by_id(head_id, 0), self.columns)
             schema = commands.use(statement, context)
-            return Answer(sql, table.schema, iter(table.to_batches(MAX_BATCH_ROWS)), schema)
+            return Streamed(sql, table.schema, iter(table.to_batches(MAX_BATCH_ROWS)), schema)
         pairs = zip(statement.shape.relations, commit_ids, strict=True)
         sources = [
             self._source(relation, statement.ats, context, self._by_id(commit_id, 0)) for relation, commit_id in pairs
         ]
         schema = self._schema(statement, sources, sql)
-        return Answer(sql, schema, self._rows(statement, sources, schema, gone))
+        return Streamed(sql, schema, self._rows(statement, sources, schema, gone))
 
     def _signed(self, content: dict[str, object]) -> bytes:
         body = json.dumps(content).encode()
