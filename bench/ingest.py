@@ -17,7 +17,8 @@ import psutil
 
 from bench.report import Report
 from embedded.log import EventLog
-from lakehouse.dremio import Dremio, DremioError
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.topics import TOPICS
 

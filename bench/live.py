@@ -19,7 +19,8 @@ from bench.browser import browser_page, changes, watch
 from bench.latency import Event, first_seen, per_element, percentile
 from bench.processes import MEMORY, Cpu, Demo, memory_by_part
 from bench.report import Report
-from lakehouse.dremio import Dremio, fill
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.statement import fill
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import PORTS
 

@@ -19,7 +19,8 @@ from lakehouse import ROOT
 from lakehouse import decode as decoding
 from lakehouse.decode import Event, Reason, Rejected, event_time
 from lakehouse.decode.values import page_of
-from lakehouse.dremio import Dremio, DremioError, NotFound
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError, NotFound
 from lakehouse.rules import Moment, Received, evaluate, load_rules
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, full_name
 from lakehouse.topics import TOPICS

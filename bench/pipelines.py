@@ -21,7 +21,8 @@ from typing import Any, ClassVar, Self
 from bench.mixture import Message
 from bench.servers import Servers
 from lakehouse import ROOT
-from lakehouse.dremio import Dremio, NotFound, Timeout, Unavailable
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import NotFound, Timeout, Unavailable
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.settings.ports import PORTS

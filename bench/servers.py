@@ -19,7 +19,8 @@ from lakehouse.settings.base import Shared
 from lakehouse.settings.ports import claim_port
 from pipeline.storage.nessie import MAIN, Nessie
 from tillwatch import jars
-from tillwatch.servers import SERVERS, answers, java_home, needed_jars
+from tillwatch.java import java_home
+from tillwatch.servers import SERVERS, answers, needed_jars
 
 READY_WITHIN_S = 90
 STOP_WITHIN_S = 10

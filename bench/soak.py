@@ -27,7 +27,8 @@ from console.pages.errors import ErrorsTab
 from console.pages.orders import OrdersTab
 from console.settings import ConsoleSettings
 from console.url import View
-from lakehouse.dremio import Dremio, DremioError
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.shop import OrdersSettings
 

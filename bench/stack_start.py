@@ -11,7 +11,8 @@ import time
 
 from bench.processes import Demo, cpu_seconds, memory_by_part
 from bench.report import Report
-from lakehouse.dremio import Dremio, DremioError
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import PORTS

@@ -28,7 +28,7 @@ from console.look import FONT, tokens
 from console.pages.overview import minutes, overview_parts
 from console.pages.parts import Parts, iso_ms
 from console.settings import ConsoleSettings, LiteSettings
-from lakehouse.dremio import Dremio
+from lakehouse.dremio.client import Dremio
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import claim_port

@@ -14,7 +14,7 @@ from types import FrameType
 
 import uvicorn
 
-from lakehouse.dremio import Dremio
+from lakehouse.dremio.client import Dremio
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import claim_port

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from lakehouse.dremio import NOTHING_PUBLISHED, TooLarge
+from lakehouse.dremio.client import NOTHING_PUBLISHED
+from lakehouse.dremio.errors import TooLarge
 from notifier.clock import from_ms, to_ms
 from notifier.model import AlertRow
 
@@ -27,7 +28,7 @@ _LATEST_MS = to_ms(datetime(9999, 1, 1, tzinfo=UTC))
 
 
 class AlertReader(Protocol):
-    """The part of lakehouse.dremio.Dremio that is used here."""
+    """The part of lakehouse.dremio.client.Dremio that is used here."""
 
     def head(self) -> str: ...
 

@@ -19,7 +19,7 @@ from apscheduler.events import (
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from lakehouse.dremio import DremioError
+from lakehouse.dremio.errors import DremioError
 from notifier.attempts import Waits
 from notifier.channel import Channel
 from notifier.channels import CHANNELS

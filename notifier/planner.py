@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lakehouse.dremio import DremioError
+from lakehouse.dremio.errors import DremioError
 from notifier import cursor as cursors
 from notifier.clock import SWEEP_BACK, Clock, from_ms, span_ms, to_ms, wall_ms
 from notifier.cursor import AlertReader

@@ -35,13 +35,14 @@ from pipeline.storage.files import HOUR_US, Change, LiveFile, Swept, row_schema
 from pipeline.storage.nessie import MAIN, Nessie, NessieConflict, NessieError, NessieGone, TableAt
 from pipeline.storage.nessie_sweep import BackgroundSweep, NessieSweep
 from pipeline.storage.objects import Objects
-from s3 import ensure_bucket, iceberg_io, key_of, open_s3
+from s3 import ensure_bucket, iceberg_io
 from session import io_properties
 
 logger = logging.getLogger("tillwatch.driver")
 
 LIVE_SNAPSHOTS = 20
 ROWS_A_ROW_GROUP = 32_768
+READ_WHOLE = 1 << 20
 BRANCH = "ingest-"
 
 PROPERTIES = {
@@ -155,8 +156,7 @@ class TableFiles:
             use_dictionary=rows.num_rows > 64,
         )
         content = sink.getvalue()
-        with self._store.fs.open_output_stream(key_of(uri)) as out:
-            out.write(content)
+        self._store.objects.write(uri, content)
 
         def span(name: str | None) -> tuple[int | None, int | None]:
             if name is None:
@@ -209,7 +209,7 @@ class Store:
         self._sweep: BackgroundSweep | None = None
         self._settings = nessie_settings
         self.s3 = s3
-        self.fs = open_s3(s3)
+        self.objects = Objects(s3)
         self.io = iceberg_io(s3)
         self.uploads = ThreadPoolExecutor(4, thread_name_prefix="upload")
         self._commits = ThreadPoolExecutor(4, thread_name_prefix="commit")
@@ -248,7 +248,7 @@ class Store:
     # Start ---------------------------------------------------------------------------------------------------------
 
     def _open(self, before: str | None) -> None:
-        ensure_bucket(self.fs, self.s3, self._settings.bucket)
+        ensure_bucket(self.objects, self.s3, self._settings.bucket)
         # Other drivers' branches first, then main: what they publish before is seen, after it they cannot.
         others = [
             found for found in self.nessie.references() if found.type == "BRANCH" and found.name.startswith(BRANCH)
@@ -362,10 +362,14 @@ class Store:
             schema = pa.schema([schema.field(column) for column in columns])
 
         def part(file: LiveFile) -> pa.Table:
-            with self.fs.open_input_file(key_of(file.uri)) as source:
-                stored = pq.ParquetFile(source)
-                held = set(stored.schema_arrow.names)
-                rows = stored.read(columns=[column for column in schema.names if column in held], use_threads=False)
+            # A small file is one request then; of a large one only the columns asked for are fetched.
+            whole = file.bytes <= READ_WHOLE
+            stored = pq.ParquetFile(
+                pa.BufferReader(self.objects.read(file.uri)) if whole else self.objects.open(file.uri, file.bytes),
+                pre_buffer=not whole,
+            )
+            held = set(stored.schema_arrow.names)
+            rows = stored.read(columns=[column for column in schema.names if column in held], use_threads=False)
             for field in schema:
                 if field.name not in held:  # a column added since
                     rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
@@ -466,7 +470,7 @@ class Store:
     def tidy(self, now: datetime, retention: RetentionSettings) -> Swept:
         """What the last sweep in the background has done; the next one begins."""
         if self._sweep is None:
-            self._sweep = BackgroundSweep(NessieSweep(self.nessie, Objects(self.s3), retention))
+            self._sweep = BackgroundSweep(NessieSweep(self.nessie, self.objects, retention))
         return self._sweep.next(micros(now), self.head)
 
     def _unpublished(self) -> set[str]:

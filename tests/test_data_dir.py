@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from embedded.catalog import Catalog
-from lakehouse.dremio import Dremio
+from lakehouse.dremio.client import Dremio
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.dremio import DremioSettings

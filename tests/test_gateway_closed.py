@@ -20,7 +20,8 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Refusal
 from embedded.gateway.settings import GatewaySettings, check_door, tls_pair
 from embedded.gateway.statements import Statements
-from lakehouse.dremio import Dremio, Unavailable
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import Unavailable
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG, SCHEMA
 from lakehouse.user_error import UserError

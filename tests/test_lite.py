@@ -49,7 +49,7 @@ def dremio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
         return fake.feed
 
     # Streamlit runs the page's file as a module of its own, which takes these names anew.
-    monkeypatch.setattr("lakehouse.dremio.Dremio", lambda _settings: fake)
+    monkeypatch.setattr("lakehouse.dremio.client.Dremio", lambda _settings: fake)
     monkeypatch.setattr("console.feed.visited.Visited", feed)
     st.cache_resource.clear()
     yield fake

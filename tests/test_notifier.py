@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.dremio import Unavailable
+from lakehouse.dremio.errors import Unavailable
 from lakehouse.user_error import UserError
 from notifier.attempts import Waits
 from notifier.channel import Absent, Dead, Finding, Outcome, Retry, Sent, Unknown, Unreadable

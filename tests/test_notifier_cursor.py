@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lakehouse.dremio import TooLarge
+from lakehouse.dremio.errors import TooLarge
 from notifier import cursor, planner
 from notifier.clock import to_ms
 from notifier.daemon import Daemon

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lakehouse.dremio import Dremio
+from lakehouse.dremio.client import Dremio
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import PORTS
 from lakehouse.tables import ALERTS, full_name

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.dremio import Unavailable
+from lakehouse.dremio.errors import Unavailable
 from notifier.channel import Dead, Outcome, Retry, Unknown
 from notifier.daemon import Daemon
 from notifier.redact import RedactingFormatter, redactor

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from lakehouse import ROOT
-from lakehouse.dremio import Dremio
+from lakehouse.dremio.client import Dremio
 from lakehouse.settings.dremio import DremioSettings
 from tests.test_gateway import start_gateway, stop
 

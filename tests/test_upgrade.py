@@ -23,7 +23,7 @@ from pyiceberg.table import StaticTable
 
 from bench.mixture import Message
 from bench.parity import agree, expected
-from lakehouse.dremio import Dremio
+from lakehouse.dremio.client import Dremio
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import RAW_OF_TOPIC, TABLES, full_name
 from lakehouse.topics import TOPICS

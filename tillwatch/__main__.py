@@ -101,7 +101,7 @@ def doctor(stack: OfStack = False) -> None:
 @app.command("clean-data")
 def clean_data(stack: OfStack = False) -> None:
     """Remove the data directory (not while the demo runs)."""
-    from tillwatch.demo import remove_data
+    from tillwatch.leftovers import remove_data
 
     typer.echo(remove_data(_shared(stack)))
 

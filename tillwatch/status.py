@@ -180,7 +180,8 @@ def _told(shared: Shared) -> str:
 def _data(found: Callable[[Data], None]) -> None:
     """Tell `found` what the tables hold: first age, commit and offsets, then the same with rows."""
     # pyarrow takes a while to load: only here, beside the other questions.
-    from lakehouse.dremio import Dremio, Unavailable
+    from lakehouse.dremio.client import Dremio
+    from lakehouse.dremio.errors import Unavailable
     from lakehouse.settings.dremio import DremioSettings
 
     limit = timedelta(seconds=ANSWER_S)

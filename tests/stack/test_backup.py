@@ -16,7 +16,9 @@ import pytest
 
 from bench.mixture import Message, mixture
 from bench.servers import NO_ANCESTOR
-from lakehouse.dremio import Dremio, DremioError, fill
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
+from lakehouse.dremio.statement import fill
 from lakehouse.kafka import log_ends
 from lakehouse.settings.base import Shared
 from lakehouse.settings.ports import PORTS

@@ -19,7 +19,8 @@ from bench.mirror import Mirror
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
-from lakehouse.dremio import Dremio, DremioError, NotFound, QueryError, Unavailable
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError, NotFound, QueryError, Unavailable
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import TableAt

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from lakehouse import ROOT
-from lakehouse.dremio import Dremio, fill
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.statement import fill
 from lakehouse.kafka import KafkaLog, ensure_topics, log_ends
 from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.sinks import KafkaSink, SinkDown, SinkError
@@ -266,7 +267,7 @@ def letters(stack: Stack, *words: str) -> str:
 
 def rows(dremio: Dremio, sql: str) -> list[dict[str, Any]]:
     """Rows at the head; none before the tables are there."""
-    from lakehouse.dremio import NotFound
+    from lakehouse.dremio.errors import NotFound
 
     try:
         found: list[dict[str, Any]] = dremio.sql(fill(sql, None, {})).to_pylist()

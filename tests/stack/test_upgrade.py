@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.mixture import Message
 from bench.parity import Tables, columns, differences, expected, read
-from lakehouse.dremio import Dremio
+from lakehouse.dremio.client import Dremio
 from lakehouse.kafka import log_ends
 from lakehouse.sinks import KafkaSink
 from lakehouse.tables import TABLES, full_name
