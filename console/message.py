@@ -7,7 +7,7 @@ from typing import Any
 
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.parts import Part, iso_ms
-from console.url import without_effect
+from console.url import query, without_effect
 from console.view import View
 from lakehouse.texts import REASON_LETTERS, visible
 
@@ -60,6 +60,8 @@ def head_part(snapshot: FeedSnapshot, *, viewers: int, open_incidents: int, fail
 def view_part(view: View, notices: list[str]) -> Part:
     """The selection, as the controls show it."""
     return {
+        # With every choice another part: the browser clears what is without effect until it is told anew.
+        "query": query(view),
         "tab": view.tab,
         "range": view.range,
         "span": [iso_ms(moment) for moment in view.span] if view.span else None,

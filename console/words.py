@@ -34,6 +34,10 @@ BROWSER: Mapping[str, str] = {
     "lost": "the connection to the console is lost; trying again",
     "silent": "no word from the console for {silent}; reconnecting",
     "failed": "{names} failed: {why}",
+    "refused": 'the console does not answer browsers at {host}: add "{host}" to its setting console.allowed_origins, '
+    "and start it again",
+    "no_websocket": "the console answers, but its websocket does not come through: a proxy on the way must pass "
+    "websockets on",
     "late": "this tab still shows its last answer; it should be renewed every {every}",
     "not_asked": "This could not be asked: {why} What you see is the last good answer.",
     "asking": "Asking…",

@@ -105,6 +105,16 @@ def test_an_address_that_is_too_long_leads_to_one_that_has_room() -> None:
     assert doc.template_variables["shorter"] is None
 
 
+def test_each_choice_tells_anew_what_is_without_effect() -> None:
+    """The browser clears that line when it goes on, and waits for the console's word."""
+    doc, _context = a_document()
+    session = PageSession(doc, a_console(), "tab=errors&status=CANCELLED")
+    session.build()
+    for asked in ("tab=errors&status=CANCELLED&severity=WARN", "tab=errors&status=CANCELLED&service=cart"):
+        session.show(asked)
+        assert session._message()["parts"]["view"]["without_effect"] == ["status CANCELLED"]
+
+
 def test_a_page_that_is_closed_is_let_go() -> None:
     parts = a_console()
     held: list[weakref.ref[object]] = []

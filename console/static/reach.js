@@ -1,5 +1,7 @@
 // Why nothing comes from the console, where the page itself is there: a browser does not say why a websocket failed.
 
+import {say} from "./declared.js"
+
 const ASK_AFTER_S = 3         // a websocket that works is open by then, nearly always
 const RELOAD_AFTER_S = 30     // a proxy that passes no websockets is not mended sooner
 let opened = false            // whether any word came by the websocket of this page
@@ -22,9 +24,9 @@ export async function look(silentS) {
     else if (opened) location.reload()
     else if (!allowed) {
       refused = true
-      words = `the console does not answer browsers at ${location.host}: add "${location.host}" to its setting console.allowed_origins, and start it again`
+      words = say("refused", {host: location.host})
     } else if (refused || silentS > RELOAD_AFTER_S) location.reload()
-    else if (silentS > 4 * ASK_AFTER_S) words = "the console answers, but its websocket does not come through: a proxy on the way must pass websockets on"
+    else if (silentS > 4 * ASK_AFTER_S) words = say("no_websocket")
   } catch { words = "" }
   setTimeout(() => { asking = false }, 2000)
 }
