@@ -39,6 +39,7 @@ def live_hours(snapshot: FeedSnapshot) -> Mapping[str, LiveHour]:
     return found
 
 
+@lru_cache(maxsize=2)
 def empty_part(snapshot: FeedSnapshot) -> Part:
     """What each chart says in place of an hour without any figure; null where it has some."""
     return {

@@ -43,8 +43,9 @@ class RowList:
     """A list of rows, filled by the part `list.NAME`: {"rows": [{"key", …}], "produced_at", "words", "more"}.
 
     `empty` is said without any row; {soon} in it becomes how soon one would appear. With `choose`, a click on a row
-    puts its key into that parameter of the URL. `items` are drawn below each other instead of in a table, as incidents
-    are on the Overview. `note` stands beside the title until a message brings words.
+    puts its key into that parameter of the URL (a filter's name, or incident), and the row that is `chosen` stands out.
+    A `long` list scrolls by itself; `items` are drawn below each other instead of in a table, as incidents are on the
+    Overview. `note` stands beside the title until a message brings words.
     """
 
     name: str

@@ -52,19 +52,20 @@ class Minutes:
 
 def starts_of(as_of: datetime) -> tuple[datetime, ...]:
     """The starts of the sixty minutes up to the open one."""
-    return tuple(whole_minute(as_of) - MINUTE * back for back in range(MINUTES_SHOWN - 1, -1, -1))
+    last = whole_minute(as_of)
+    return tuple(last - MINUTE * back for back in range(MINUTES_SHOWN - 1, -1, -1))
 
 
 def series_of(
     starts: tuple[datetime, ...], found: Mapping[datetime, float], first_event: datetime | None, until: datetime
 ) -> Series:
     """A minute without rows is zero once the topic has begun and before `until`, else a gap."""
+    begun = None if first_event is None else whole_minute(first_event)
 
     def value(start: datetime) -> float | None:
         if start in found:
             return found[start]
-        begun = first_event is not None and start >= whole_minute(first_event)
-        return 0.0 if begun and start < until else None
+        return 0.0 if begun is not None and begun <= start < until else None
 
     return tuple(value(start) for start in starts)
 
