@@ -40,7 +40,7 @@ lint: env-dev ## ruff, mypy --strict and the import rules; changes nothing
 status: env ## is it running, how old is the data: one screen of text
 	@exec $(BIN)/tillwatch status $(ARGS)
 
-bench: env-dev ## the figures of the README's performance table, measured here
+bench: env-dev ## the figures of the table in docs/performance.md, measured here
 	@exec $(BIN)/python -m bench $(ARGS)
 
 lock: env-dev ## choose versions anew: writes requirements/*.lock and measures the download

@@ -1,1 +1,1 @@
-"""One file a promise of the README's performance table; each prints its figures and writes bench/results/NAME.json."""
+"""One file a promise of docs/performance.md; each prints its figures and writes bench/results/NAME.json."""

@@ -19,8 +19,8 @@ from typing import Any
 
 from bench.pipelines import Embedded, Pipeline
 from bench.report import Report
-from lakehouse.dremio import Dremio
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
+from lakehouse.dremio.client import Dremio
 
 CDNOW = ROOT / "tests" / "data" / "cdnow_sample.txt"
 ROWS, TOTAL = 6919, Decimal("244091.94")

@@ -21,8 +21,8 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.nessie import NessieCommits
 from embedded.gateway.s3 import S3, TIMEOUT_S, S3Files
 from embedded.gateway.statements import Statements
-from lakehouse.settings import NessieSettings, S3Settings
 from lakehouse.tables import CATALOG, SCHEMA
+from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie
 from tests.conftest import Shop
 

@@ -17,9 +17,10 @@ import psutil
 
 from bench.report import Report
 from embedded.log import EventLog
-from lakehouse.dremio import Dremio, DremioError
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
 from lakehouse.events import TOPICS
-from lakehouse.settings import DremioSettings
+from lakehouse.settings.dremio import DremioSettings
 
 
 def next_offsets(dremio: Dremio) -> int:

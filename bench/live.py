@@ -19,8 +19,10 @@ from bench.browser import browser_page, changes, watch
 from bench.latency import Event, first_seen, per_element, percentile
 from bench.processes import MEMORY, Cpu, Demo, memory_by_part
 from bench.report import Report
-from lakehouse.dremio import Dremio, fill
-from lakehouse.settings import PORTS, DremioSettings
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.statement import fill
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import PORTS
 
 PIXEL_LIMIT_S: Mapping[float, float] = {20: 3.0, 100: 2.0}
 SLACK_LIMIT_S = 3.0

@@ -27,8 +27,8 @@ from pyiceberg.table.metadata import TableMetadataV2
 from pyiceberg.table.snapshots import MetadataLogEntry
 
 from embedded.gateway.commits import SqliteCommits
-from lakehouse.settings import NessieSettings, S3Settings
 from lakehouse.tables import SCHEMA
+from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie, TableAt
 
 LIVE_SNAPSHOTS = 20

@@ -21,7 +21,8 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from bench.report import Report
-from lakehouse.settings import PORTS, ROOT
+from lakehouse import ROOT
+from lakehouse.settings.ports import PORTS
 from lakehouse.sinks import EventLogSink
 
 FAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (

@@ -15,7 +15,9 @@ from typing import Any
 import pyarrow as pa
 
 from bench.mixture import Message
-from lakehouse.dremio import Dremio, DremioError, NotFound
+from lakehouse import ROOT
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError, NotFound
 from lakehouse.events import (
     CLICKS_TOPIC,
     ERRORS_TOPIC,
@@ -31,9 +33,7 @@ from lakehouse.events import (
     event_time,
     page_of,
 )
-from lakehouse.rules import Moment, evaluate, load_rules
-from lakehouse.rules.rule import EventRule
-from lakehouse.settings import ROOT
+from lakehouse.rules import Moment, Received, evaluate, load_rules
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, full_name
 
 COMPARED = (*(table.name for table in (*RAW_OF_TOPIC.values(), *KPI_TABLES)), "alerts", "dead_letters")
@@ -90,7 +90,7 @@ def _at_ms(value: Any) -> Any:
     return value.replace(microsecond=value.microsecond // 1000 * 1000) if isinstance(value, datetime) else value
 
 
-_EVENT_RULES = {rule.name for rule in load_rules(ROOT / "config" / "alerts.yaml") if isinstance(rule, EventRule)}
+_EVENT_RULES = {rule.name for rule in load_rules(ROOT / "config" / "alerts.yaml") if rule.alerts_on is not None}
 
 
 def differences(left: Tables, right: Tables, *, delivered_again: bool = False, shown: int = 3) -> list[str]:
@@ -204,10 +204,10 @@ def _active_users(clicks: Collection[Click]) -> Counter[Row]:
 
 def _alerts(errors: Collection[ErrorEvent]) -> Counter[Row]:
     """One row for each FATAL, by what the rules of config/alerts.yaml say."""
-    rules = tuple(rule for rule in load_rules(ROOT / "config" / "alerts.yaml") if isinstance(rule, EventRule))
+    rules = tuple(rule for rule in load_rules(ROOT / "config" / "alerts.yaml") if rule.alerts_on == ERRORS_TOPIC)
     now = datetime.now(UTC)
     moment = Moment(now=now, read_to={}, received={}, first_event_at={}, unreadable={})
-    wanted = [(error, now) for error in errors if error.severity == "FATAL"]
+    wanted = [Received(ERRORS_TOPIC, error, now) for error in errors if error.severity == "FATAL"]
     alerts, _ = evaluate(
         rules,
         {},

@@ -20,9 +20,13 @@ from typing import Any, ClassVar, Self
 
 from bench.mixture import Message
 from bench.servers import Servers
-from lakehouse.dremio import Dremio, NotFound, Timeout, Unavailable
+from lakehouse import ROOT
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import NotFound, Timeout, Unavailable
 from lakehouse.events import TOPICS
-from lakehouse.settings import PORTS, ROOT, DremioSettings, KafkaSettings
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.kafka import KafkaSettings
+from lakehouse.settings.ports import PORTS
 from lakehouse.sinks import EventLogSink, KafkaSink, Sink
 from lakehouse.tables import CATALOG, SCHEMA
 

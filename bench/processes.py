@@ -21,7 +21,8 @@ from typing import Self
 
 import psutil
 
-from lakehouse.settings import PORTS, ROOT
+from lakehouse import ROOT
+from lakehouse.settings.ports import PORTS
 
 LIVE_WITHIN_S = 120
 END_WITHIN_S = 15

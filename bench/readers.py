@@ -25,8 +25,10 @@ from bench.latency import percentile
 from bench.pipelines import Embedded, Pipeline, patient
 from bench.processes import free_offset
 from bench.report import Report
-from lakehouse.dremio import Dremio, DremioError, NotFound, QueryError, fill
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError, NotFound, QueryError
+from lakehouse.dremio.statement import fill
 
 EVERY_S = 0.05
 WHOLE_EVERY_S = 2.0

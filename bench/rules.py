@@ -25,10 +25,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.report import Report
+from lakehouse import ROOT
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, SEVERITIES, TOPICS
 from lakehouse.rules import Moment, Rule, State, due, evaluate, load_rules
-from lakehouse.rules.rule import MinuteRule
-from lakehouse.settings import ROOT
+from lakehouse.rules.minute_rule import MinuteRule
 from lakehouse.tables import TABLES, arrow_schema
 from producers import shop
 from producers.shoppers import Shop, busyness

@@ -14,10 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lakehouse.settings import ROOT, Shared, claim_port
+from lakehouse import ROOT
+from lakehouse.settings.base import Shared
+from lakehouse.settings.ports import claim_port
 from pipeline.storage.nessie import MAIN, Nessie
 from tillwatch import jars
-from tillwatch.servers import SERVERS, answers, java_home, needed_jars
+from tillwatch.java import java_home
+from tillwatch.servers import SERVERS, answers, needed_jars
 
 READY_WITHIN_S = 90
 STOP_WITHIN_S = 10

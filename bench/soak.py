@@ -28,8 +28,10 @@ from console.pages.orders import OrdersTab
 from console.pages.overview import Overview
 from console.settings import ConsoleSettings
 from console.view import View
-from lakehouse.dremio import Dremio, DremioError
-from lakehouse.settings import DremioSettings, OrdersSettings
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.shop import OrdersSettings
 
 RETENTION = {
     "TILLWATCH_MAX_EVENT_AGE": "65 min",

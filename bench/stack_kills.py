@@ -33,8 +33,8 @@ POINTS = (
     "kpis-written:2",
     "alerts-written:3",
     "positions-written:3",
-    "before-merge:3",
-    "after-merge:3",
+    "before-publish:3",
+    "after-publish:3",
 )
 """NAME:N, the Nth time a driver comes there: in its second batch. The first publish after a start has no events."""
 _POINT_WITHIN_S = 300

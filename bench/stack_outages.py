@@ -25,8 +25,10 @@ from bench.processes import free_offset
 from bench.readers import disagreements, fingerprint, lost, shoppers
 from bench.report import Report
 from bench.servers import Servers
-from lakehouse.dremio import DremioError, fill
-from lakehouse.settings import PORTS, ROOT
+from lakehouse import ROOT
+from lakehouse.dremio.errors import DremioError
+from lakehouse.dremio.statement import fill
+from lakehouse.settings.ports import PORTS
 
 NAMES = ("nessie", "s3", "kafka")
 """Kafka last: the minutes while it was away, and two more, are judged by no rule."""
@@ -39,7 +41,7 @@ _SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{.*\})? (?P<value>\S+)$", re.MULTILINE)
 
 
 @dataclass
-class Outage:
+class ServerOutage:
     """One server's. `recovered_s`: from its start to a publish that holds all up to then; `age_s` and `lag`: the most
     that the metrics page showed, in seconds and messages; `restarts` of the driver."""
 
@@ -54,7 +56,7 @@ class Outage:
 class Outages:
     """All of them, and what must not be."""
 
-    outages: list[Outage] = field(default_factory=list)
+    outages: list[ServerOutage] = field(default_factory=list)
     sent: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -98,8 +100,8 @@ def run(pipeline: Stack, names: Sequence[str], seconds: float, rate: float, sile
     return found
 
 
-def _stop_for(pipeline: Stack, name: str, seconds: float, codes: list[int]) -> Outage:
-    outage, ended_before = Outage(name), len(codes)
+def _stop_for(pipeline: Stack, name: str, seconds: float, codes: list[int]) -> ServerOutage:
+    outage, ended_before = ServerOutage(name), len(codes)
     pipeline.servers.stop(name)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -113,7 +115,7 @@ def _stop_for(pipeline: Stack, name: str, seconds: float, codes: list[int]) -> O
     return outage
 
 
-def _wait_past(pipeline: Stack, moment: datetime, outage: Outage | None = None) -> None:
+def _wait_past(pipeline: Stack, moment: datetime, outage: ServerOutage | None = None) -> None:
     """Until a publish holds all that came before a moment. Raises TimeoutError."""
     deadline = time.monotonic() + _RECOVERS_WITHIN_S
     while True:
@@ -128,7 +130,7 @@ def _wait_past(pipeline: Stack, moment: datetime, outage: Outage | None = None) 
         time.sleep(0.2)
 
 
-def _look(pipeline: Stack, outage: Outage) -> None:
+def _look(pipeline: Stack, outage: ServerOutage) -> None:
     """What the driver's metrics page shows now; nothing while it is down."""
     figures = metrics(pipeline)
     outage.lag = max(outage.lag, sum(figures.get("tillwatch_ingest_lag", [])))

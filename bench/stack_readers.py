@@ -19,7 +19,7 @@ from bench.processes import free_offset
 from bench.readers import EVERY_S, Read
 from bench.report import Report
 from bench.servers import Servers
-from lakehouse.settings import RetentionSettings
+from pipeline.settings import RetentionSettings
 from pipeline.storage.nessie import Nessie, NessieError
 
 # Publishes as fast as they can be made.

@@ -11,8 +11,11 @@ import time
 
 from bench.processes import Demo, cpu_seconds, memory_by_part
 from bench.report import Report
-from lakehouse.dremio import Dremio, DremioError
-from lakehouse.settings import PORTS, DremioSettings, Shared
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
+from lakehouse.settings.base import Shared
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import PORTS
 from tillwatch import jars, servers
 
 ROW_LIMIT_S, END_LIMIT_S = 90.0, 30.0

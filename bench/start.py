@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.browser import browser_page, wait_for_live_chart
 from bench.processes import Demo, directory_mb, environment, free_offset
 from bench.report import Report
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 
 INSTALLED_LIMIT_S, CLEAN_LIMIT_S = 20.0, 120.0
 END_LIMIT_S, STATUS_LIMIT_S = 10.0, 2.0
@@ -28,7 +28,7 @@ GIVE_UP_AFTER = 3
 
 
 @dataclass(frozen=True)
-class Run:
+class ColdStart:
     """One life of the demo, in seconds: until the chart lives, what `tillwatch status` then took, and its end."""
 
     live_s: float
@@ -36,7 +36,7 @@ class Run:
     ended_s: float
 
 
-def run(cwd: Path, variables: Mapping[str, str], limit_s: float) -> Run:
+def run(cwd: Path, variables: Mapping[str, str], limit_s: float) -> ColdStart:
     """`make demo` in a folder, a browser that stands by, Ctrl-C."""
     with browser_page() as page, Demo((), command=("make", "demo"), cwd=cwd, variables=variables) as demo:
         since_ms = time.time() * 1000
@@ -44,7 +44,7 @@ def run(cwd: Path, variables: Mapping[str, str], limit_s: float) -> Run:
         live_s = demo.seconds
         demo.wait_filled()  # filling takes all cores for a while
         status_s = status(cwd, demo.environment)
-    return Run(live_s, status_s, demo.ended_s)
+    return ColdStart(live_s, status_s, demo.ended_s)
 
 
 def status(cwd: Path, variables: Mapping[str, str]) -> float:

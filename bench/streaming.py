@@ -26,8 +26,11 @@ from bench.live import dremio_of, events_of, fatals, fatals_of, to_slack
 from bench.processes import MEMORY, Cpu, Demo, directory_mb, memory_by_part
 from bench.report import Report
 from bench.soak import Questions
-from lakehouse.dremio import Dremio, DremioError, fill
-from lakehouse.settings import PORTS, OrdersSettings
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
+from lakehouse.dremio.statement import fill
+from lakehouse.settings.ports import PORTS
+from lakehouse.settings.shop import OrdersSettings
 from lakehouse.tables import RAW_OF_TOPIC
 
 COMMAND = (sys.executable, "-m", "tillwatch", "stack")

@@ -14,7 +14,10 @@ from typing import Annotated
 import typer
 
 from console.settings import ConsoleSettings
-from lakehouse.settings import DremioSettings, Shared, claim_port, exit_on_user_error
+from lakehouse.settings.base import Shared
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import claim_port
+from lakehouse.user_error import exit_on_user_error
 
 HERE = Path(__file__).resolve().parent
 

@@ -7,7 +7,7 @@ from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import ClassVar, Protocol
 
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 
 
 class Ordered(Protocol):

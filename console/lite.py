@@ -29,16 +29,12 @@ from console.small.server import serve_arguments
 from console.small.status import freshness, sentence, status_line
 from console.small.tables import table
 from console.small.times import viewers_zone
-from lakehouse.dremio import Dremio
-from lakehouse.settings import (
-    AlertsSettings,
-    DremioSettings,
-    OrdersSettings,
-    Shared,
-    UserError,
-    claim_port,
-    exit_on_user_error,
-)
+from lakehouse.dremio.client import Dremio
+from lakehouse.settings.base import Shared
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import claim_port
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
+from lakehouse.user_error import UserError, exit_on_user_error
 
 logger = logging.getLogger(__name__)
 

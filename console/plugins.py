@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from console.feed.snapshot import now_utc
 from console.metrics import AGE_SECONDS, REGISTRY, SESSIONS, WAKES
 from console.running import running
-from lakehouse.settings import Shared
+from lakehouse.settings.base import Shared
 
 ROUTER = APIRouter()
 

@@ -12,7 +12,7 @@ from console.feed.poller import Poller
 from console.feed.snapshot import AsksDremio
 from console.settings import ConsoleSettings
 from console.tabs import questions
-from lakehouse.settings import AlertsSettings, OrdersSettings
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 
 
 @dataclass(frozen=True)

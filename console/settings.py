@@ -6,7 +6,7 @@ import re
 
 from pydantic import Field, SecretStr, field_validator
 
-from lakehouse.settings import Section
+from lakehouse.settings.base import Section
 
 ORIGINS = "HOST or HOST:PORT, as it stands in the browser's address bar"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console.running import start
-from lakehouse.dremio import Dremio
-from lakehouse.settings import DremioSettings
+from lakehouse.dremio.client import Dremio
+from lakehouse.settings.dremio import DremioSettings
 
 start(Dremio(DremioSettings.load()))

@@ -11,8 +11,8 @@ from console.feed.snapshot import FeedAnswer
 from console.folder import declared_in
 from console.live_chart import LiveChart
 from console.tab import Card, LivePlace, Tab, TabFilter
-from lakehouse.dremio import QUESTIONS
-from lakehouse.settings import UserError
+from lakehouse.dremio.statement import QUESTIONS
+from lakehouse.user_error import UserError
 
 RESERVED = ("tab", "range", "from", "to", "theme", "zone", "brush", "incident", "cut")
 """Parameters of a URL that no filter may take as its name."""

@@ -75,9 +75,9 @@ from pyiceberg.types import (
 from pyiceberg.utils.schema_conversion import AvroSchemaConversion
 from sqlalchemy import URL
 
-from lakehouse.settings import UserError
-from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema, arrow_type
-from pipeline.storage.files import HOUR_US, LiveFile, path_of, uri_of
+from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_type
+from lakehouse.user_error import UserError
+from pipeline.storage.files import HOUR_US, LiveFile, path_of, row_schema, uri_of
 from pipeline.storage.sweep import Publish, kept, local_files, unreached
 
 LIVE_SNAPSHOTS = 3
@@ -635,6 +635,7 @@ class Catalog:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_PUBLICATIONS)
+        self._refuse_when_moved()
         self._create_missing()
         self.tables: dict[str, TableWriter] = {}
         for name, location in self._pointers().items():
@@ -649,6 +650,18 @@ class Catalog:
 
     def close(self) -> None:
         self._db.close()
+
+    def _refuse_when_moved(self) -> None:
+        """Tables name their files by absolute path: all that lies elsewhere would pass for what nothing refers to."""
+        if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'iceberg_tables'").fetchone() is None:
+            return
+        for location in self._pointers().values():
+            if not path_of(location).is_relative_to(self.warehouse):
+                made_in = location.removeprefix("file://").partition("/warehouse/")[0]
+                raise UserError(
+                    f"The tables of {self.data_dir} were made in {made_in} and name their files there: move the "
+                    "directory back (a link in its old place does not do), or set TILLWATCH_DATA_DIR to another one."
+                )
 
     def _create_missing(self) -> None:
         stock = SqlCatalog(
@@ -734,14 +747,14 @@ class Catalog:
         self.sequence = sequence
         return commit_id
 
-    def read(self, name: str, files: Sequence[CatalogFile], columns: Sequence[str] | None = None) -> pa.Table:
+    def read(self, name: str, files: Sequence[LiveFile], columns: Sequence[str] | None = None) -> pa.Table:
         """Rows of the given live files, all columns or some, in the files' order."""
         table = TABLES[name]
-        schema = arrow_schema(table)
+        schema = row_schema(table)
         if columns is not None:
             schema = pa.schema([schema.field(column) for column in columns])
         parts = [
-            pq.read_table(file.path, columns=schema.names, partitioning=None, use_threads=False).cast(schema)
+            pq.read_table(path_of(file.uri), columns=schema.names, partitioning=None, use_threads=False).cast(schema)
             for file in files
         ]
         return pa.concat_tables(parts) if parts else schema.empty_table()

@@ -8,10 +8,11 @@ Appending is lakehouse.sinks.EventLogSink's; reading and trimming are here.
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from lakehouse.clock import CLOCK_SLACK
 from lakehouse.sinks import connect_log
+from pipeline.batch.log import Record
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
@@ -19,15 +20,6 @@ _US = timedelta(microseconds=1)
 _TRIM_ROWS = 10_000
 # Pages of 4 KiB given back to the disk at a time.
 _FREE_PAGES = 2_000
-
-
-class Record(NamedTuple):
-    """One message; received_at in UTC."""
-
-    offset: int
-    received_at: datetime
-    key: bytes | None
-    value: bytes | None
 
 
 class EventLog:
@@ -67,7 +59,7 @@ class EventLog:
         for number, micros, key, value in rows:
             if micros != last:  # a batch has one time: most rows repeat the one before
                 last, received_at = micros, _EPOCH + timedelta(microseconds=micros)
-            records.append(Record(number, received_at, key, value))
+            records.append(Record(0, number, received_at, key, value))
         return records
 
     def sync(self) -> None:

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lakehouse import ROOT
 from lakehouse.events import FIELDS, MAX_LEAD, REASONS, TIME_FIELD, TOPICS, Field, Kind
-from lakehouse.settings import ROOT, UserError, exit_on_user_error
 from lakehouse.tables import CATALOG, RAW_OF_TOPIC, SCHEMA, TABLES, Table
+from lakehouse.user_error import UserError, exit_on_user_error
 
 PAGE = ROOT / "docs" / "contract.md"
 QUESTIONS = Path(__file__).parent / "questions"

@@ -16,7 +16,8 @@ from functools import cache, partial
 from typing import Any, NamedTuple, Self
 
 from lakehouse.events import TOPICS
-from lakehouse.settings import KafkaSettings, UserError
+from lakehouse.settings.kafka import KafkaSettings
+from lakehouse.user_error import UserError
 
 logger = logging.getLogger(__name__)
 

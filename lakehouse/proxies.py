@@ -31,8 +31,8 @@ def own_names() -> tuple[str, ...]:
 def keep_own_traffic_off(environment: MutableMapping[str, str] = os.environ) -> None:
     """Add this machine to the exceptions of the proxies that the environment names, for this process and its children.
 
-    Python's urllib, grpc, curl in DuckDB and Java's S3 client all read them there. Without a proxy nothing changes, for
-    on macOS a list of exceptions would put the system's own proxies out of use.
+    Python's urllib, grpc, obstore, curl in DuckDB and Java's S3 client all read them there. Without a proxy nothing
+    changes, for on macOS a list of exceptions would put the system's own proxies out of use.
     """
     if not any(environment.get(name) or environment.get(name.upper()) for name in _PROXIES):
         return

@@ -16,7 +16,10 @@ from typing import Any, Protocol, Self
 
 from lakehouse.clock import CLOCK_SLACK
 from lakehouse.kafka import KafkaDown, KafkaLog, Topic, TopicRefused
-from lakehouse.settings import KafkaSettings, Shared, UserError, open_data_dir
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.kafka import KafkaSettings
+from lakehouse.user_error import UserError
 
 logger = logging.getLogger(__name__)
 

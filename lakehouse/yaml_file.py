@@ -37,6 +37,31 @@ def read_yaml(path: Path) -> Any:
         raise NotYaml(f"one of its values is none: {' '.join(str(error).split())[:200]}") from None
 
 
+def line_of(path: Path, *keys: object) -> int:
+    """The line (from 1) of the value that these keys, places in lists, lead to in a file that `read_yaml` took.
+
+    Where there is no such value, that of the last one on the way.
+    """
+    node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+    line = 1
+    for key in (None, *keys):
+        if key is not None:
+            node = _under(node, key)
+        if node is None:
+            break
+        line = node.start_mark.line + 1
+    return line
+
+
+def _under(node: yaml.Node | None, key: object) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for name, value in node.value if name.value == str(key)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        found: yaml.Node = node.value[key]
+        return found
+    return None
+
+
 class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         alias = self.peek_event() if self.check_event(yaml.AliasEvent) else None  # type: ignore[no-untyped-call]

@@ -1,1 +1,1 @@
-"""Tells people on Slack and by email when something breaks: cursor -> policy -> ledger -> pipeline -> channels."""
+"""Tells people when something breaks: cursor -> policy -> ledger -> sender -> channels."""

@@ -14,18 +14,15 @@ from types import FrameType
 
 import uvicorn
 
-from lakehouse.dremio import Dremio
-from lakehouse.settings import (
-    AlertsSettings,
-    DremioSettings,
-    Shared,
-    UserError,
-    claim_port,
-    exit_on_user_error,
-)
+from lakehouse.dremio.client import Dremio
+from lakehouse.settings.base import Shared
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import claim_port
+from lakehouse.settings.shop import AlertsSettings
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError, exit_on_user_error
 from notifier.api import create_app
-from notifier.daemon import Daemon, make_channels
+from notifier.daemon import Daemon
 from notifier.ledger import Ledger
 from notifier.redact import RedactingFormatter, redactor
 from notifier.settings import NotifierSettings
@@ -38,7 +35,7 @@ LOG = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m notifier", description="Tells people on Slack and by email when something breaks."
+        prog="python -m notifier", description="Tells people when something breaks, by every channel that is set up."
     )
     parser.add_argument(
         "--save-ledger", type=Path, metavar="FILE", help="copy the ledger, of a running daemon too, and end"
@@ -102,7 +99,7 @@ def _run() -> int:
     ledger = Ledger(shared.data_dir / LEDGER, redact=redact)
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    daemon = Daemon(settings, max_age, Dremio(dremio_settings), ledger, make_channels(settings), routes, redact)
+    daemon = Daemon(settings, max_age, Dremio(dremio_settings), ledger, settings.open_channels(), routes, redact)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(daemon, settings.api_token.get_secret_value()),

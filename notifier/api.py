@@ -15,21 +15,22 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from notifier.clock import from_ms
 from notifier.daemon import Daemon
 from notifier.ledger_file import LedgerError
-from notifier.ledger_rows import Delivery, Incident
-from notifier.policy import Kind, State, from_ms
+from notifier.ledger_rows import Delivery, KnownIncident
+from notifier.model import DeliveryState, MessageKind
 
 
 class DeliveryOut(BaseModel):
-    """One delivery. alerts: how many alert rows it tells of; receipt: Slack's ts, or the Message-ID."""
+    """One delivery. alerts: how many alert rows it tells of; receipt: what names the message there, like Slack's ts."""
 
     delivery_key: str
     incident_id: str
     channel: str
     destination: str
-    kind: Kind
-    state: State
+    kind: MessageKind
+    state: DeliveryState
     reason: str | None
     alerts: int
     attempts: int
@@ -44,7 +45,7 @@ class DeliveryOut(BaseModel):
 class DeliveriesOut(BaseModel):
     """Newest planned first. counts: all deliveries of the ledger by state."""
 
-    counts: dict[State, int]
+    counts: dict[DeliveryState, int]
     deliveries: list[DeliveryOut]
 
 
@@ -119,11 +120,13 @@ def create_app(daemon: Daemon, token: str = "") -> FastAPI:
     )
 
     @api.get("/deliveries")
-    def deliveries(state: State | None = None, incident: str | None = None, limit: Limit = 100) -> DeliveriesOut:
+    def deliveries(
+        state: DeliveryState | None = None, incident: str | None = None, limit: Limit = 100
+    ) -> DeliveriesOut:
         """What was sent, waits, failed or was muted."""
-        counts = dict.fromkeys(State, 0)
+        counts = dict.fromkeys(DeliveryState, 0)
         for (_, held), count in daemon.ledger.counts().items():
-            counts[State(held)] += count
+            counts[DeliveryState(held)] += count
         rows = daemon.ledger.deliveries(state, incident, limit)
         return DeliveriesOut(counts=counts, deliveries=[_delivery(row) for row in rows])
 
@@ -160,7 +163,7 @@ def _delivery(row: Delivery) -> DeliveryOut:
     )
 
 
-def _incident(row: Incident) -> IncidentOut:
+def _incident(row: KnownIncident) -> IncidentOut:
     return IncidentOut(
         incident_id=row.incident_id,
         rule=row.rule,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from lakehouse.dremio import NOTHING_PUBLISHED, TooLarge
-from notifier.policy import Alert, from_ms, to_ms
+from lakehouse.dremio.client import NOTHING_PUBLISHED
+from lakehouse.dremio.errors import TooLarge
+from notifier.clock import from_ms, to_ms
+from notifier.model import AlertRow
 
 FIRST_START_AGE = timedelta(hours=1)
 """On an empty ledger, what was published longer ago than this wakes nobody."""
@@ -24,8 +27,8 @@ _LOWER = frozenset({"DEBUG", "INFO", "WARN", "ERROR"})
 _LATEST_MS = to_ms(datetime(9999, 1, 1, tzinfo=UTC))
 
 
-class Reader(Protocol):
-    """The part of lakehouse.dremio.Dremio that is used here."""
+class AlertReader(Protocol):
+    """The part of lakehouse.dremio.client.Dremio that is used here."""
 
     def head(self) -> str: ...
 
@@ -36,7 +39,7 @@ def something_published(commit: str) -> bool:
     return commit != NOTHING_PUBLISHED
 
 
-def pages_since(reader: Reader, progress: Callable[[], None], commit: str, since: datetime) -> Iterator[pa.Table]:
+def pages_since(reader: AlertReader, progress: Callable[[], None], commit: str, since: datetime) -> Iterator[pa.Table]:
     """Alerts published at or after `since`, as the commit shows them, oldest first; times in ms since the epoch.
 
     progress: called at every answer.
@@ -44,12 +47,12 @@ def pages_since(reader: Reader, progress: Callable[[], None], commit: str, since
     return _pages(reader, progress, "alerts_since", commit=commit, since=since)
 
 
-def pages_unstamped(reader: Reader, progress: Callable[[], None], commit: str) -> Iterator[pa.Table]:
+def pages_unstamped(reader: AlertReader, progress: Callable[[], None], commit: str) -> Iterator[pa.Table]:
     """Alerts without an ingested_at. All of the table has to be read for them, so they are asked for now and then."""
     return _pages(reader, progress, "alerts_unstamped", commit=commit)
 
 
-def _pages(reader: Reader, progress: Callable[[], None], question: str, **asked: Any) -> Iterator[pa.Table]:
+def _pages(reader: AlertReader, progress: Callable[[], None], question: str, **asked: Any) -> Iterator[pa.Table]:
     """In pages, for a client takes only so many rows and bytes of one answer: no poll may fail because much is new."""
     skip, limit = 0, PAGE
     while True:
@@ -69,7 +72,7 @@ def _pages(reader: Reader, progress: Callable[[], None], question: str, **asked:
         skip += page.num_rows
 
 
-def as_of(reader: Reader, commit: str) -> datetime | None:
+def as_of(reader: AlertReader, commit: str) -> datetime | None:
     """The moment a commit speaks of; None where nothing says it."""
     moments = _in_ms(reader.ask("as_of", commit=commit))["as_of"].to_pylist()
     return next((from_ms(ms) for ms in moments if _is_time(ms)), None)
@@ -91,7 +94,24 @@ def identity(row: Mapping[str, Any]) -> str:
     return hashlib.sha256(repr(sorted((name, repr(value)) for name, value in row.items())).encode()).hexdigest()
 
 
-def to_alert(row: Mapping[str, Any], commit: str, moment: datetime) -> tuple[Alert, list[str]]:
+def with_ids(rows: pa.Table) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    """Each alert_id; with its row where it has none, else without, for most are known and rows cost memory."""
+    for place, alert_id in enumerate(rows["alert_id"].to_pylist()):
+        blank = not alert_id or not alert_id.strip()
+        yield None if blank else alert_id, rows.slice(place, 1).to_pylist()[0] if blank else {}
+
+
+def rows_but(rows: pa.Table, ids: Sequence[str], known: set[str]) -> Iterator[dict[str, Any]]:
+    """Rows whose alert_id is not known. In slices, for pyarrow makes masks through pandas."""
+    start = 0
+    for is_known, run in groupby(ids, known.__contains__):
+        length = len(list(run))
+        if not is_known:
+            yield from rows.slice(start, length).to_pylist()
+        start += length
+
+
+def to_alert(row: Mapping[str, Any], commit: str, moment: datetime) -> tuple[AlertRow, list[str]]:
     """An alert from any row of the table, and what was odd about it, in words.
 
     What is missing is filled in, so that no row is passed over: an alert without an incident is one of its own, of
@@ -112,7 +132,7 @@ def to_alert(row: Mapping[str, Any], commit: str, moment: datetime) -> tuple[Ale
     if row.get("status") != status or status not in ("FIRING", "RESOLVED"):
         odd.append(f"status {row.get('status')!r}")
     alert_id = identity(row)
-    alert = Alert(
+    alert = AlertRow(
         alert_id=alert_id,
         incident_id=_text(row, "incident_id") or alert_id,
         alert_type=_text(row, "alert_type"),

@@ -19,71 +19,28 @@ from apscheduler.events import (
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from lakehouse.dremio import DremioError
-from notifier.channels import Channel
-from notifier.channels.email import Email
-from notifier.channels.slack import Slack
+from lakehouse.dremio.errors import DremioError
+from notifier.attempts import Waits
+from notifier.channel import Channel
+from notifier.channels import CHANNELS
 from notifier.clock import wall_ms
-from notifier.cursor import Reader
+from notifier.cursor import AlertReader
 from notifier.health import EXIT_AFTER_S, Health
 from notifier.ledger import Ledger
 from notifier.ledger_file import LedgerError
 from notifier.metrics import Metrics
-from notifier.pipeline import Limits, Sender
 from notifier.planner import Planner
-from notifier.policy import Target
 from notifier.redact import Redact
 from notifier.render import Style
-from notifier.settings import NotifierSettings, Route
+from notifier.routes import Route, targets
+from notifier.sender import Sender
+from notifier.settings import NotifierSettings
 
 logger = logging.getLogger("notifier")
 
 STOP_S = 8.0
 """How long a stop waits for the message in hand; the process is gone within 10 s."""
 _TIMER_EVENTS = {EVENT_JOB_ERROR: "error", EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "max_instances"}
-
-
-def make_channels(settings: NotifierSettings) -> list[Channel]:
-    """The channels that are set up."""
-    channels: list[Channel] = []
-    if settings.slack_on:
-        channels.append(
-            Slack(
-                settings.slack_token.get_secret_value(),
-                settings.slack_channel,
-                base_url=settings.slack_base_url,
-                timeout_s=settings.slack_timeout_s,
-                settle_s=settings.settle.total_seconds(),
-                per_s=settings.slack_per_s,
-            )
-        )
-    if settings.email_on:
-        channels.append(
-            Email(
-                settings.smtp_host,
-                settings.smtp_port,
-                settings.email_from,
-                settings.email_to,
-                security=settings.smtp_security,
-                user=settings.smtp_user,
-                password=settings.smtp_password.get_secret_value(),
-                timeout_s=settings.smtp_timeout_s,
-            )
-        )
-    return channels
-
-
-def targets(routes: Sequence[Route], channels: Sequence[Channel]) -> dict[str, list[Target]]:
-    """Where alerts of each severity go: every destination of every routed channel that is set up, once."""
-    found: dict[str, list[Target]] = {}
-    for route in routes:
-        for severity in route.severity:
-            held = found.setdefault(severity, [])
-            for channel in channels:
-                if channel.name in route.channels:
-                    new = (Target(channel.name, destination) for destination in channel.destinations)
-                    held.extend(target for target in new if target not in held)
-    return found
 
 
 class Daemon:
@@ -93,7 +50,7 @@ class Daemon:
         self,
         settings: NotifierSettings,
         max_age: timedelta,
-        reader: Reader,
+        reader: AlertReader,
         ledger: Ledger,
         channels: Sequence[Channel],
         routes: Sequence[Route],
@@ -103,14 +60,14 @@ class Daemon:
         self.metrics = Metrics(channel.name for channel in channels)
         self.health = Health(settings.poll_s)
         style = Style(settings.console_url, ZoneInfo(settings.timezone))
-        limits = Limits(settings.gather, settings.give_up, settings.unreadable)
+        waits = Waits(settings.gather, settings.give_up, settings.unreadable)
         self.senders = {
             channel.name: Sender(
                 channel,
                 ledger,
                 self.metrics,
                 style,
-                limits,
+                waits,
                 failing_others=partial(self._failing_but, channel.name),
             )
             for channel in channels
@@ -142,14 +99,12 @@ class Daemon:
     def start(self) -> None:
         """Settle what a former run left, then poll and send."""
         settle_ms = int(max((sender.channel.settle_s for sender in self.senders.values()), default=0) * 1000)
-        left = self.ledger.interrupt("The notifier ended before the answer.", wall_ms(), settle_ms)
+        left = self.ledger.outbox.interrupt("The notifier ended before the answer.", wall_ms(), settle_ms)
         if left:
             logger.warning("%d messages were in hand when the notifier ended; looking them up", left)
         if not any(self.targets.values()):
-            logger.warning(
-                "no channel is set up: alerts are listed and nobody is told; "
-                "set notifier.slack_token or notifier.smtp_host"
-            )
+            switches = " or ".join(f"notifier.{declared.switch}" for declared in CHANNELS.values())
+            logger.warning("no channel is set up: alerts are listed and nobody is told; set %s", switches)
         for name, sender in self.senders.items():
             thread = threading.Thread(target=sender.run, name=f"send-{name}", daemon=True)
             thread.start()
@@ -207,7 +162,7 @@ class Daemon:
             thread.join(max(0.0, deadline - time.monotonic()))
         settle_ms = int(max((sender.channel.settle_s for sender in self.senders.values()), default=0) * 1000)
         try:
-            left = self.ledger.interrupt("The notifier was ended before the answer.", wall_ms(), settle_ms)
+            left = self.ledger.outbox.interrupt("The notifier was ended before the answer.", wall_ms(), settle_ms)
         except LedgerError:
             return  # it has told its fault; the next start settles what is in hand
         if left:
@@ -216,15 +171,15 @@ class Daemon:
     def readiness(self) -> dict[str, str | None]:
         """What is wrong, by part; None where all is well."""
         parts = {"data": self.health.data_error or self._planner.unstamped_error, "ledger": self.ledger.file.error}
-        parts.update({name: sender.access for name, sender in self.senders.items()})
+        parts.update({name: sender.access.error for name, sender in self.senders.items()})
         return {name: error and self._redact(error) for name, error in parts.items()}
 
     def _failing_but(self, name: str) -> list[str]:
         """A sentence for each other channel that fails, for the messages of this one."""
         return [
-            self._redact(f"Not told on {other}: {sender.trouble}")
+            self._redact(f"Not told on {other}: {sender.access.trouble}")
             for other, sender in self.senders.items()
-            if other != name and sender.trouble
+            if other != name and sender.access.trouble
         ]
 
     def refresh_metrics(self) -> None:

@@ -7,27 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from notifier import ledger_queries as queries
 from notifier.clock import Clock, wall_ms
 from notifier.ledger_file import LedgerFile
 from notifier.ledger_rows import (
     ALERTS,
     CURSOR,
     DELIVERIES,
-    PARKED,
     Cursor,
     Delivery,
-    Incident,
+    KnownIncident,
     alert_row,
     planned_row,
     to_alert,
     to_delivery,
 )
-from notifier.policy import OPEN, Alert, Draft, Kind, Muted, State, Target, Thread
+from notifier.model import AlertRow, DeliveryDraft, DeliveryState, Target, Thread
+from notifier.outbox import Outbox
 from notifier.redact import Redact
 
 
@@ -41,7 +41,7 @@ class Ledger:
 
     def __init__(self, path: Path, clock: Clock = wall_ms, redact: Redact = str) -> None:
         self.file = LedgerFile(path, clock)
-        self._redact = redact
+        self.outbox = Outbox(self.file, redact)
         self._read, self._write = self.file.read, self.file.write
 
     def close(self) -> None:
@@ -69,14 +69,14 @@ class Ledger:
 
     def plan(
         self,
-        alerts: Sequence[Alert],
-        decide: Callable[[Mapping[tuple[str, Target], Thread]], list[Draft]],
+        alerts: Sequence[AlertRow],
+        decide: Callable[[Mapping[tuple[str, Target], Thread]], list[DeliveryDraft]],
         cursor: Cursor,
         now_ms: int,
-    ) -> list[Draft]:
+    ) -> list[DeliveryDraft]:
         """Record alerts, insert the deliveries that `decide` makes of them and move the cursor: one transaction."""
         with self._write() as db:
-            drafts = decide(_threads(db, {alert.incident_id for alert in alerts}))
+            drafts = decide(queries.threads(db, {alert.incident_id for alert in alerts}))
             if alerts:
                 db.execute(sqlite_insert(ALERTS).on_conflict_do_nothing(), [alert_row(a, now_ms) for a in alerts])
             new = [planned_row(draft, now_ms) for draft in drafts if not draft.added]
@@ -104,156 +104,9 @@ class Ledger:
                 chunk = ids[start : start + 500]
                 db.execute(sa.update(ALERTS).where(ALERTS.c.alert_id.in_(chunk)).values(seen_ms=now_ms))
 
-    # ---- sending
+    # ---- reading
 
-    def due(self, channel: str, now_ms: int, horizon_ms: int) -> Delivery | None:
-        """The next delivery of a channel to work on: first messages before later ones, then the longest planned.
-
-        One waits for every earlier open one of its incident and destination. A time beyond `horizon_ms` from now can
-        only come from a clock that was set back: it counts as due.
-        """
-        d, earlier = DELIVERIES, DELIVERIES.alias()
-        blocked = sa.exists().where(
-            earlier.c.incident_id == d.c.incident_id,
-            earlier.c.channel == d.c.channel,
-            earlier.c.destination == d.c.destination,
-            earlier.c.sequence < d.c.sequence,
-            _is_open(earlier),
-        )
-        query = (
-            sa.select(d)
-            .where(
-                d.c.channel == channel,
-                _is_open(d),
-                d.c.state != State.SENDING,
-                sa.or_(d.c.not_before_ms <= now_ms, d.c.not_before_ms > now_ms + horizon_ms),
-                ~blocked,
-            )
-            # What failed often waits behind what was not tried yet: a bad destination must not starve a good one.
-            .order_by(d.c.kind != Kind.FIRST, d.c.attempts, d.c.planned_ms, d.c.sequence)
-            .limit(1)
-        )
-        with self._read() as db:
-            row = db.execute(query).first()
-        return to_delivery(row) if row else None
-
-    def next_ms(self, channel: str, now_ms: int) -> int | None:
-        """When the next delivery of a channel that is not due yet comes due."""
-        query = sa.select(sa.func.min(DELIVERIES.c.not_before_ms)).where(
-            DELIVERIES.c.channel == channel, _is_open(DELIVERIES), DELIVERIES.c.not_before_ms > now_ms
-        )
-        with self._read() as db:
-            due: int | None = db.scalar(query)
-        return due
-
-    def begin(self, key: str, now_ms: int) -> Delivery | None:
-        """Mark a delivery as `sending` and return it as it is now; None when it is not to be sent any more."""
-        d = DELIVERIES
-        with self._write() as db:
-            changed = db.execute(
-                sa.update(d)
-                .where(d.c.delivery_key == key, d.c.state.in_((State.PLANNED, State.RETRY)))
-                .values(
-                    state=State.SENDING,
-                    attempts=d.c.attempts + 1,
-                    attempt_ms=now_ms,
-                    first_attempt_ms=sa.func.coalesce(d.c.first_attempt_ms, now_ms),
-                    updated_ms=now_ms,
-                )
-            ).rowcount
-            row = db.execute(sa.select(d).where(d.c.delivery_key == key)).one()
-        return to_delivery(row) if changed else None
-
-    def sent(self, delivery: Delivery, receipt: str, now_ms: int, gather_ms: int) -> None:
-        """Record the receipt; what waits of the same incident and destination waits from now."""
-        d = DELIVERIES
-        with self._write() as db:
-            _set(db, delivery.delivery_key, now_ms, state=State.SENT, receipt=receipt, sent_ms=now_ms, error=None)
-            db.execute(
-                sa.update(d)
-                .where(
-                    d.c.incident_id == delivery.incident_id,
-                    d.c.channel == delivery.channel,
-                    d.c.destination == delivery.destination,
-                    d.c.kind == Kind.MORE,
-                    d.c.state == State.PLANNED,
-                )
-                .values(not_before_ms=now_ms + gather_ms)
-            )
-
-    def retry(self, key: str, not_before_ms: int, error: str, now_ms: int, *, possible_repeat: bool = False) -> None:
-        """Slack or the mail server did not take it: send it again, not before a time."""
-        values: dict[str, Any] = {"possible_repeat": True} if possible_repeat else {}
-        with self._write() as db:
-            _set(
-                db,
-                key,
-                now_ms,
-                state=State.RETRY,
-                not_before_ms=not_before_ms,
-                error=self._redact(error),
-                unreadable_since_ms=None,
-                **values,
-            )
-
-    def unknown(
-        self, key: str, not_before_ms: int, error: str, now_ms: int, unreadable_since_ms: int | None = None
-    ) -> None:
-        """Nobody knows whether it was taken: look it up, not before a time."""
-        with self._write() as db:
-            _set(
-                db,
-                key,
-                now_ms,
-                state=State.UNKNOWN,
-                not_before_ms=not_before_ms,
-                error=self._redact(error),
-                unreadable_since_ms=unreadable_since_ms,
-            )
-
-    def dead(self, key: str, reason: str, error: str, now_ms: int) -> None:
-        """It will not be sent."""
-        with self._write() as db:
-            _set(db, key, now_ms, state=State.DEAD, reason=reason, error=self._redact(error))
-
-    def mute(self, key: str, reason: Muted, now_ms: int) -> None:
-        with self._write() as db:
-            _set(db, key, now_ms, state=State.MUTED, reason=reason)
-
-    def interrupt(self, error: str, now_ms: int, settle_ms: int) -> int:
-        """Make every `sending` delivery `unknown`, as its outcome was never recorded; how many."""
-        d = DELIVERIES
-        with self._write() as db:
-            return db.execute(
-                sa.update(d)
-                .where(d.c.state == State.SENDING)
-                .values(
-                    state=State.UNKNOWN,
-                    not_before_ms=sa.func.min(d.c.attempt_ms, now_ms) + settle_ms,
-                    error=self._redact(error),
-                    updated_ms=now_ms,
-                )
-            ).rowcount
-
-    def root(self, delivery: Delivery) -> str | None:
-        """Receipt of the first message sent of a delivery's incident to its destination: the thread's beginning."""
-        d = DELIVERIES
-        query = (
-            sa.select(d.c.receipt)
-            .where(
-                d.c.incident_id == delivery.incident_id,
-                d.c.channel == delivery.channel,
-                d.c.destination == delivery.destination,
-                d.c.state == State.SENT,
-                d.c.sequence < delivery.sequence,
-            )
-            .order_by(d.c.sequence)
-            .limit(1)
-        )
-        with self._read() as db:
-            return db.scalar(query)
-
-    def alert(self, alert_id: str) -> Alert:
+    def alert(self, alert_id: str) -> AlertRow:
         with self._read() as db:
             row = db.execute(sa.select(ALERTS).where(ALERTS.c.alert_id == alert_id)).one()
         return to_alert(row)
@@ -264,21 +117,8 @@ class Ledger:
         with self._read() as db:
             return db.scalar(query) or 0
 
-    def park(self, channel: str, until_ms: int, reason: str) -> None:
-        """Leave a channel alone until a time, over restarts too."""
-        reason = self._redact(reason)
-        insert = sqlite_insert(PARKED).values(channel=channel, until_ms=until_ms, reason=reason)
-        with self._write() as db:
-            db.execute(insert.on_conflict_do_update(set_={"until_ms": until_ms, "reason": reason}))
-
-    def parked(self, channel: str) -> int:
-        with self._read() as db:
-            return db.scalar(sa.select(PARKED.c.until_ms).where(PARKED.c.channel == channel)) or 0
-
-    # ---- reading
-
     def deliveries(
-        self, state: State | None = None, incident_id: str | None = None, limit: int = 100
+        self, state: DeliveryState | None = None, incident_id: str | None = None, limit: int = 100
     ) -> list[Delivery]:
         """Newest planned first."""
         query = sa.select(DELIVERIES).order_by(DELIVERIES.c.planned_ms.desc(), DELIVERIES.c.sequence.desc())
@@ -296,31 +136,11 @@ class Ledger:
         with self._read() as db:
             return {(channel, state): count for channel, state, count in db.execute(query)}
 
-    def incidents(self, limit: int = 100) -> list[Incident]:
+    def incidents(self, limit: int = 100) -> list[KnownIncident]:
         """Newest alert first."""
-        a = ALERTS
-        firing = a.c.status == "FIRING"
-        newest = sa.func.max(a.c.alert_ms)
-        query = (
-            sa.select(
-                a.c.incident_id,
-                sa.func.min(a.c.rule).label("rule"),
-                sa.func.min(a.c.severity).label("severity"),
-                sa.func.min(a.c.service_name).label("service_name"),
-                sa.func.sum(sa.case((firing, 1), else_=0)).label("alerts"),
-                sa.func.min(a.c.starts_ms).label("starts_ms"),
-                newest.label("newest_ms"),
-                sa.func.max(sa.case((a.c.status == "RESOLVED", a.c.alert_ms))).label("resolved_ms"),
-                # SQLite takes a bare column from the row that holds the max().
-                a.c.description,
-            )
-            .group_by(a.c.incident_id)
-            .order_by(newest.desc())
-            .limit(limit)
-        )
         with self._read() as db:
-            rows = db.execute(query).mappings().all()
-        return [Incident(status="FIRING" if row["resolved_ms"] is None else "RESOLVED", **row) for row in rows]
+            rows = db.execute(queries.incidents(limit)).mappings().all()
+        return [KnownIncident(status="FIRING" if row["resolved_ms"] is None else "RESOLVED", **row) for row in rows]
 
     def prune(self, before_ms: int, reach_ms: int | None = None) -> int:
         """Forget incidents without an alert or a delivery since a time, and nothing open; how many alerts.
@@ -331,7 +151,7 @@ class Ledger:
         with self._write() as db:
             found = a.c.ingested_ms >= reach_ms if reach_ms is not None else sa.false()
             recent = sa.select(a.c.incident_id).where(sa.or_(a.c.seen_ms >= before_ms, found))
-            alive = sa.select(d.c.incident_id).where(sa.or_(_is_open(d), d.c.updated_ms >= before_ms))
+            alive = sa.select(d.c.incident_id).where(sa.or_(queries.is_open(d), d.c.updated_ms >= before_ms))
             forgotten = db.execute(
                 sa.delete(a).where(a.c.incident_id.not_in(recent), a.c.incident_id.not_in(alive))
             ).rowcount
@@ -341,35 +161,3 @@ class Ledger:
 
 def _move(db: sa.Connection, cursor: Cursor) -> None:
     db.execute(sa.update(CURSOR).values(ingested_ms=cursor.ingested_ms, mute_before_ms=cursor.mute_before_ms))
-
-
-def _is_open(table: sa.FromClause) -> sa.ColumnElement[bool]:
-    # Literals, not binds: SQLite uses the partial index only when it can see them.
-    return table.c.state.in_([sa.literal_column(f"'{state}'") for state in OPEN])
-
-
-def _set(db: sa.Connection, key: str, now_ms: int, **values: Any) -> None:
-    db.execute(sa.update(DELIVERIES).where(DELIVERIES.c.delivery_key == key).values(updated_ms=now_ms, **values))
-
-
-def _threads(db: sa.Connection, incident_ids: Iterable[str]) -> dict[tuple[str, Target], Thread]:
-    rows: dict[tuple[str, Target], list[Any]] = {}
-    ids = list(incident_ids)
-    d = DELIVERIES
-    for start in range(0, len(ids), 500):
-        query = sa.select(d).where(d.c.incident_id.in_(ids[start : start + 500])).order_by(d.c.sequence)
-        for row in db.execute(query):
-            rows.setdefault((row.incident_id, Target(row.channel, row.destination)), []).append(row)
-    return {key: _thread(group) for key, group in rows.items()}
-
-
-def _thread(rows: Sequence[Any]) -> Thread:
-    live = [row for row in rows if row.state in OPEN or row.state == State.SENT]
-    return Thread(
-        sequence=rows[-1].sequence,
-        told=bool(live),
-        resolved=any(row.kind == Kind.RESOLVED for row in live),
-        newest_ms=max((row.sent_ms or row.not_before_ms for row in live), default=None),
-        waiting=next((row.delivery_key for row in rows if row.kind == Kind.MORE and row.state == State.PLANNED), None),
-        muted={row.reason: row.delivery_key for row in rows if row.state == State.MUTED and row.kind == Kind.FIRST},
-    )

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from notifier.clock import Clock
 from notifier.ledger_rows import CURSOR
 

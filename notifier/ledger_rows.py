@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from notifier.policy import Alert, Draft, Kind, State, from_ms, to_ms
+from notifier.clock import from_ms, to_ms
+from notifier.model import AlertRow, DeliveryDraft, DeliveryState, MessageKind
 
 
 def _columns(kind: type[sa.types.TypeEngine[Any]], names: str) -> Iterator[sa.Column[Any]]:
@@ -74,9 +75,9 @@ class Delivery:
     channel: str
     destination: str
     incident_id: str
-    kind: Kind
+    kind: MessageKind
     sequence: int
-    state: State
+    state: DeliveryState
     reason: str | None
     alert_id: str
     alert_count: int
@@ -94,7 +95,7 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class Incident:
+class KnownIncident:
     """What the ledger knows of an incident: alerts seen (FIRING rows), and how it stands."""
 
     incident_id: str
@@ -109,7 +110,7 @@ class Incident:
     description: str
 
 
-def planned_row(draft: Draft, now_ms: int) -> dict[str, Any]:
+def planned_row(draft: DeliveryDraft, now_ms: int) -> dict[str, Any]:
     return {
         "delivery_key": draft.key,
         "channel": draft.target.channel,
@@ -117,7 +118,7 @@ def planned_row(draft: Draft, now_ms: int) -> dict[str, Any]:
         "incident_id": draft.incident_id,
         "kind": draft.kind,
         "sequence": draft.sequence,
-        "state": State.MUTED if draft.muted else State.PLANNED,
+        "state": DeliveryState.MUTED if draft.muted else DeliveryState.PLANNED,
         "reason": draft.muted,
         "alert_id": draft.alert_id,
         "alert_count": draft.alert_count,
@@ -131,10 +132,10 @@ def planned_row(draft: Draft, now_ms: int) -> dict[str, Any]:
 
 def to_delivery(row: Any) -> Delivery:
     values = dict(row._mapping)
-    return Delivery(**values | {"kind": Kind(values["kind"]), "state": State(values["state"])})
+    return Delivery(**values | {"kind": MessageKind(values["kind"]), "state": DeliveryState(values["state"])})
 
 
-def alert_row(alert: Alert, now_ms: int) -> dict[str, Any]:
+def alert_row(alert: AlertRow, now_ms: int) -> dict[str, Any]:
     return {
         "alert_id": alert.alert_id,
         "incident_id": alert.incident_id,
@@ -157,8 +158,8 @@ def alert_row(alert: Alert, now_ms: int) -> dict[str, Any]:
     }
 
 
-def to_alert(row: Any) -> Alert:
-    return Alert(
+def to_alert(row: Any) -> AlertRow:
+    return AlertRow(
         alert_id=row.alert_id,
         incident_id=row.incident_id,
         alert_type=row.alert_type,

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from notifier.policy import Muted, State
+from notifier.model import DeliveryState, Muted
 
-OUTCOMES = (State.SENT, State.RETRY, State.UNKNOWN, State.DEAD)
+OUTCOMES = (DeliveryState.SENT, DeliveryState.RETRY, DeliveryState.UNKNOWN, DeliveryState.DEAD)
 DEAD_REASONS = ("refused", "gave_up")
 POLLS = ("planned", "nothing_new", "unchanged", "failed")
 TIMER_EVENTS = ("error", "missed", "max_instances")
@@ -40,7 +40,7 @@ class Metrics:
         self.dead = Counter(
             "tillwatch_notifier_dead", "Deliveries given up", ("channel", "reason"), registry=self.registry
         )
-        # Sent again because no trace of the first attempt was found (or, by email, because there is nowhere to look).
+        # Sent again because no trace of the first attempt was found (or because the channel has nowhere to look).
         self.resent = self._counter("resent_unconfirmed", "Sent again after an unknown outcome", "channel", names)
         # Sent again and marked, because the history could not be read.
         self.repeats = self._counter("possible_repeats", "Sent again marked (possible repeat)", "channel", names)

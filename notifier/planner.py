@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 
-from lakehouse.dremio import DremioError
+from lakehouse.dremio.errors import DremioError
 from notifier import cursor as cursors
-from notifier.clock import Clock, wall_ms
-from notifier.cursor import Reader
+from notifier.clock import SWEEP_BACK, Clock, from_ms, span_ms, to_ms, wall_ms
+from notifier.cursor import AlertReader
 from notifier.ledger import Ledger
 from notifier.ledger_file import LedgerError
 from notifier.ledger_rows import Cursor
 from notifier.metrics import Metrics
-from notifier.policy import SWEEP_BACK, Alert, Draft, Target, from_ms, in_order, plan, span_ms, to_ms
+from notifier.model import AlertRow, DeliveryDraft, Target
+from notifier.policy import in_order, plan
 
 logger = logging.getLogger("notifier")
 
@@ -39,7 +39,7 @@ class Planner:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: AlertReader,
         ledger: Ledger,
         metrics: Metrics,
         targets: Mapping[str, Sequence[Target]],
@@ -118,13 +118,13 @@ class Planner:
         """Plan what of these rows the ledger does not have: how many alerts, and the cursor as it is then."""
         planned = 0
         for rows in pages:
-            ids = [alert_id or cursors.identity(row) for alert_id, row in _with_ids(rows)]
+            ids = [alert_id or cursors.identity(row) for alert_id, row in cursors.with_ids(rows)]
             known = self._ledger.known(ids)
             if rows["ingested_at"].null_count:
                 self._ledger.touch(known, self._clock())
             if len(known) < len(set(ids)):
                 moment = moment or self._moment(head)
-                alerts = self._new(_rows_but(rows, ids, known), head, moment or from_ms(self._clock()))
+                alerts = self._new(cursors.rows_but(rows, ids, known), head, moment or from_ms(self._clock()))
                 held = self._plan(alerts, held, head, moment, mute_before_ms)
                 planned += len(alerts)
         return planned, held
@@ -179,8 +179,8 @@ class Planner:
         if forgotten:
             logger.info("%d alerts older than notifier.keep are forgotten", forgotten)
 
-    def _new(self, rows: Iterable[dict[str, Any]], commit: str, moment: datetime) -> list[Alert]:
-        fresh: dict[str, Alert] = {}
+    def _new(self, rows: Iterable[dict[str, Any]], commit: str, moment: datetime) -> list[AlertRow]:
+        fresh: dict[str, AlertRow] = {}
         strange: list[str] = []
         for row in rows:
             alert, odd = cursors.to_alert(row, commit, moment)
@@ -196,7 +196,7 @@ class Planner:
         return in_order(fresh.values())
 
     def _plan(
-        self, alerts: list[Alert], held: Cursor, commit: str, moment: datetime | None, mute_before_ms: int
+        self, alerts: list[AlertRow], held: Cursor, commit: str, moment: datetime | None, mute_before_ms: int
     ) -> Cursor:
         """Plans alerts; the cursor as it is then, never beyond the commit's as_of: rows may lie in the future."""
         mute_before = from_ms(max(0, mute_before_ms))
@@ -225,7 +225,7 @@ class Planner:
             self._progress()
         return held
 
-    def _told(self, batch: Sequence[Alert], drafts: Sequence[Draft], commit: str) -> None:
+    def _told(self, batch: Sequence[AlertRow], drafts: Sequence[DeliveryDraft], commit: str) -> None:
         for alert in batch:
             self._metrics.alerts.labels(alert.status).inc()
         for draft in drafts:
@@ -234,20 +234,3 @@ class Planner:
         for channel in {draft.target.channel for draft in drafts}:
             self._wake(channel)
         logger.info("%d alerts at commit %.12s: %d deliveries planned", len(batch), commit, len(drafts))
-
-
-def _with_ids(rows: pa.Table) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    """Each alert_id; with its row where it has none, else without, for most are known and rows cost memory."""
-    for place, alert_id in enumerate(rows["alert_id"].to_pylist()):
-        blank = not alert_id or not alert_id.strip()
-        yield None if blank else alert_id, rows.slice(place, 1).to_pylist()[0] if blank else {}
-
-
-def _rows_but(rows: pa.Table, ids: Sequence[str], known: set[str]) -> Iterator[dict[str, Any]]:
-    """Rows whose alert_id is not known. In slices, for pyarrow makes masks through pandas."""
-    start = 0
-    for is_known, run in groupby(ids, known.__contains__):
-        length = len(list(run))
-        if not is_known:
-            yield from rows.slice(start, length).to_pylist()
-        start += length

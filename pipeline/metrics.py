@@ -15,7 +15,7 @@ OUTCOMES = ("good", "bad", "duplicate", "key_conflict", "late", "lost", "clock_a
 # Events read, by topic and what became of them (count). late: also good; its minute had been judged already.
 # clock_ahead: also one of the others; its log time lay over 60 s ahead of this machine's clock.
 EVENTS = Counter("tillwatch_ingest_events", "Events by topic and outcome", ["topic", "outcome"])
-# Seconds of each phase of a batch: read (with decode), kpis, write, publish; the driver splits them finer.
+# Seconds of each phase of a batch: read, decode, dedupe, raw, kpis, alerts, stage, publish.
 PHASE = Histogram(
     "tillwatch_ingest_phase_seconds",
     "Seconds of each phase of a batch",

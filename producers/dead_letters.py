@@ -18,9 +18,9 @@ import msgspec
 import pyarrow as pa
 
 from lakehouse.events import TOPICS, Event, Reason, Rejected, decode, event_time
-from lakehouse.settings import UserError
 from lakehouse.sinks import Sink
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError
 from producers.pace import Clock, deliver
 from producers.replay import END_OF_TIME, KEY_FIELD
 
@@ -32,8 +32,8 @@ _BATCH = 1_000
 _json = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class Asks(Protocol):
-    """As much of lakehouse.dremio.Dremio as is needed."""
+class AsksForLetters(Protocol):
+    """As much of lakehouse.dremio.client.Dremio as is needed."""
 
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table: ...
 
@@ -80,18 +80,18 @@ class Chosen:
         }
 
 
-def counted(dremio: Asks, chosen: Chosen) -> list[dict[str, Any]]:
+def counted(dremio: AsksForLetters, chosen: Chosen) -> list[dict[str, Any]]:
     """topic, reason, letters (count) and newest_at of the chosen letters, the most frequent first."""
     rows: list[dict[str, Any]] = dremio.ask("dead_letters_by_reason", **chosen.binds()).to_pylist()
     return rows
 
 
-def newest(dremio: Asks, chosen: Chosen, most: int) -> list[Letter]:
+def newest(dremio: AsksForLetters, chosen: Chosen, most: int) -> list[Letter]:
     """At most `most` of the chosen letters, the newest first."""
     return _letters(dremio.ask("dead_letters", most=most, **chosen.binds()))
 
 
-def every(dremio: Asks, chosen: Chosen) -> list[Letter]:
+def every(dremio: AsksForLetters, chosen: Chosen) -> list[Letter]:
     """All chosen letters, the oldest first. Raises UserError for more than MOST."""
     found = newest(dremio, chosen, MOST + 1)
     if len(found) > MOST:
@@ -99,7 +99,7 @@ def every(dremio: Asks, chosen: Chosen) -> list[Letter]:
     return found[::-1]
 
 
-def by_id(dremio: Asks, ids: Sequence[str]) -> list[Letter]:
+def by_id(dremio: AsksForLetters, ids: Sequence[str]) -> list[Letter]:
     """The letters with these ids. Raises UserError for one that is not there."""
     places: dict[tuple[str, int], list[int]] = defaultdict(list)
     for text in ids:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, FIELDS, ORDERS_TOPIC, Kind, parse_number
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from producers.layout import Layout, exact_places, places
 
 ID_FIELD = {ORDERS_TOPIC: "order_id", CLICKS_TOPIC: "click_id", ERRORS_TOPIC: "error_id"}

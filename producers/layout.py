@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from lakehouse.events import FIELDS, ORDERS_TOPIC, TOPICS
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 
 FORMATS = ("csv", "whitespace", "jsonl", "cdnow")
 _BY_ENDING = {".csv": "csv", ".txt": "whitespace", ".dat": "whitespace", ".jsonl": "jsonl", ".ndjson": "jsonl"}

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from lakehouse.sinks import Sink, SinkDown, SinkError
 from lakehouse.stop import Stop
-from producers.shoppers import Message, message_value
+from producers.messages import Message, message_value
 
 logger = logging.getLogger(__name__)
 

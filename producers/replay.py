@@ -33,9 +33,10 @@ from lakehouse.events import (
     event_time,
     parse_number,
 )
-from lakehouse.settings import Shared, UserError
+from lakehouse.settings.base import Shared
 from lakehouse.sinks import Sink
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError
 from producers.formats import ID_FIELD, Columns, JsonLines, Values, Where, json_text
 from producers.layout import Layout
 from producers.pace import Clock, deliver, iso, paced

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import astuple
 from datetime import UTC, datetime
@@ -21,28 +20,24 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from batch import micros, table_of
 from lakehouse.rules import state_from_rows
-from lakehouse.settings import (
-    IngestSettings,
-    KafkaSettings,
-    NessieSettings,
-    RetentionSettings,
-    S3Settings,
-    Shared,
-    UserError,
-    check_spans,
-    exit_on_user_error,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.tables import TABLES
-from pipeline.maintenance.run import Maintenance, Run
-from pipeline.storage.files import LiveFile
+from lakehouse.user_error import UserError, exit_on_user_error
+from pipeline.batch.rows import table_of
+from pipeline.batch.times import micros
+from pipeline.maintenance.jobs import work
+from pipeline.maintenance.plan import Maintenance, Plan
+from pipeline.maintenance.run import Run
+from pipeline.settings import IngestSettings, NessieSettings, RetentionSettings, S3Settings, check_spans
+from pipeline.storage.files import Change, LiveFile
 from pipeline.storage.nessie import Nessie, NessieError
 from pipeline.storage.nessie_sweep import NessieSweep
 from pipeline.storage.objects import Objects, S3Error
 from pipeline.storage.repository import copy_repository, refuse_while_driver_runs
 from session import SparkSettings, open_session
-from store import Change, NewerDriver, Store
+from store import NewerDriver, Store
 
 logger = logging.getLogger("tillwatch.maintain")
 
@@ -51,7 +46,7 @@ Rows = list[dict[str, Any]]
 
 def maintain(store: Store, retention: RetentionSettings, sweep: NessieSweep) -> Run:
     """All there is to do, published; the figures of all of it."""
-    started, total = time.perf_counter(), Run()
+    total = Run()
     positions: Rows = store.rows("ingest_positions").to_pylist()
     if not positions:
         raise UserError("There is nothing to maintain: no driver has published anything yet.")
@@ -60,21 +55,30 @@ def maintain(store: Store, retention: RetentionSettings, sweep: NessieSweep) -> 
     state = state_from_rows(store.rows("rule_state").to_pylist())
     open_incidents = {row.incident_id for row in state.values() if row.incident_id is not None}
     maintenance = Maintenance(store, retention)
-    while True:
-        run = maintenance.run(micros(now), open_incidents)
-        if not run.changes:
-            break
-        _publish(store, positions, at, {name: Change(added, removed) for name, (added, removed) in run.changes.items()})
-        total.files_merged += run.files_merged
-        total.files_written += run.files_written
-        total.rows_expired += run.rows_expired
-        logger.info("%d files merged, %d rows expired", run.files_merged, run.rows_expired)
+    while changes := _changes(store, maintenance.plan(micros(now), open_incidents), total):
+        _publish(store, positions, at, changes)
+        maintenance.note(changes)
+        logger.info("%d files merged, %d rows expired", total.files_merged, total.rows_expired)
     swept = sweep.run(micros(datetime.now(UTC)), store.head)
     total.commits_expired, total.files_deleted, total.bytes_deleted = astuple(swept)
-    row = total.row(at, time.perf_counter() - started)
+    row = total.row(at)
     written: Sequence[LiveFile] = store.tables["maintenance_runs"].write(table_of(TABLES["maintenance_runs"], [row]))
     _publish(store, positions, at, {"maintenance_runs": Change(written)})
     return total
+
+
+def _changes(store: Store, plan: Plan, total: Run) -> dict[str, Change]:
+    """Do what is planned; what of it is to be published."""
+    removed: dict[str, list[LiveFile]] = {name: list(files) for name, files in plan.gone.items()}
+    added: dict[str, list[LiveFile]] = {}
+    total.rows_expired += plan.run.rows_expired
+    for job in plan.jobs:
+        done = work(job, store)
+        if done.fits(store.tables[job.name].live, removed.get(job.name, [])):
+            removed.setdefault(job.name, []).extend(job.sources)
+            added.setdefault(job.name, []).extend(done.files)
+            done.tell(total)
+    return {name: Change(added.get(name, []), files) for name, files in removed.items()}
 
 
 def _publish(store: Store, positions: Rows, at: datetime, changes: dict[str, Change]) -> None:
@@ -83,7 +87,7 @@ def _publish(store: Store, positions: Rows, at: datetime, changes: dict[str, Cha
     rows = table_of(files.table, [{**row, "updated_at": at} for row in positions])
     changes = {**changes, files.table.name: Change(files.write(rows), list(files.live.values()))}
     store.stage(changes)
-    store.publish(changes, "maintenance")
+    store.publish(changes, None, "maintenance")
 
 
 def run_tables() -> None:

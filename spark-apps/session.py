@@ -11,8 +11,11 @@ from pathlib import Path
 from pydantic import Field
 from pyspark.sql import SparkSession
 
-from lakehouse.settings import Duration, NessieSettings, S3Settings, Section, UserError
+from lakehouse.settings.base import Section
+from lakehouse.settings.durations import Duration
 from lakehouse.tables import CATALOG
+from lakehouse.user_error import UserError
+from pipeline.settings import NessieSettings, S3Settings
 
 
 class SparkSettings(Section, section="spark"):

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import struct
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,17 +26,23 @@ from pyiceberg.manifest import ManifestContent
 from pyiceberg.serializers import FromInputFile
 from pyspark.sql import SparkSession
 
-from lakehouse.settings import NessieSettings, S3Settings, UserError
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema
-from pipeline.storage.files import HOUR_US, LiveFile
+from lakehouse.user_error import UserError
+from pipeline.batch.points import reach
+from pipeline.batch.times import micros
+from pipeline.settings import NessieSettings, RetentionSettings, S3Settings
+from pipeline.storage.files import HOUR_US, Change, LiveFile, Swept, row_schema
 from pipeline.storage.nessie import MAIN, Nessie, NessieConflict, NessieError, NessieGone, TableAt
-from s3 import ensure_bucket, iceberg_io, key_of, open_s3
+from pipeline.storage.nessie_sweep import BackgroundSweep, NessieSweep
+from pipeline.storage.objects import Objects
+from s3 import ensure_bucket, iceberg_io
 from session import io_properties
 
 logger = logging.getLogger("tillwatch.driver")
 
 LIVE_SNAPSHOTS = 20
 ROWS_A_ROW_GROUP = 32_768
+READ_WHOLE = 1 << 20
 BRANCH = "ingest-"
 
 PROPERTIES = {
@@ -59,14 +62,6 @@ PROPERTIES = {
 
 class NewerDriver(Exception):
     """Another driver was started since and has taken over; the message says so."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """Files that one table gains and loses with the next publish."""
-
-    added: Sequence[LiveFile] = ()
-    removed: Sequence[LiveFile] = ()
 
 
 class TableFiles:
@@ -161,8 +156,7 @@ class TableFiles:
             use_dictionary=rows.num_rows > 64,
         )
         content = sink.getvalue()
-        with self._store.fs.open_output_stream(key_of(uri)) as out:
-            out.write(content)
+        self._store.objects.write(uri, content)
 
         def span(name: str | None) -> tuple[int | None, int | None]:
             if name is None:
@@ -212,9 +206,10 @@ class Store:
         own: list[str] | None = None,
     ) -> None:
         self.nessie = nessie
+        self._sweep: BackgroundSweep | None = None
         self._settings = nessie_settings
         self.s3 = s3
-        self.fs = open_s3(s3)
+        self.objects = Objects(s3)
         self.io = iceberg_io(s3)
         self.uploads = ThreadPoolExecutor(4, thread_name_prefix="upload")
         self._commits = ThreadPoolExecutor(4, thread_name_prefix="commit")
@@ -241,6 +236,8 @@ class Store:
 
     def close(self) -> None:
         """End, and leave no working branch behind; where Nessie does not answer, the next start deletes it."""
+        if self._sweep is not None:
+            self._sweep.close()
         self.uploads.shutdown(wait=False, cancel_futures=True)
         # To its end: a commit that came later would land in the working copy of the next Store.
         self._commits.shutdown(cancel_futures=True)
@@ -251,7 +248,7 @@ class Store:
     # Start ---------------------------------------------------------------------------------------------------------
 
     def _open(self, before: str | None) -> None:
-        ensure_bucket(self.fs, self.s3, self._settings.bucket)
+        ensure_bucket(self.objects, self.s3, self._settings.bucket)
         # Other drivers' branches first, then main: what they publish before is seen, after it they cannot.
         others = [
             found for found in self.nessie.references() if found.type == "BRANCH" and found.name.startswith(BRANCH)
@@ -365,10 +362,14 @@ class Store:
             schema = pa.schema([schema.field(column) for column in columns])
 
         def part(file: LiveFile) -> pa.Table:
-            with self.fs.open_input_file(key_of(file.uri)) as source:
-                stored = pq.ParquetFile(source)
-                held = set(stored.schema_arrow.names)
-                rows = stored.read(columns=[column for column in schema.names if column in held], use_threads=False)
+            # A small file is one request then; of a large one only the columns asked for are fetched.
+            whole = file.bytes <= READ_WHOLE
+            stored = pq.ParquetFile(
+                pa.BufferReader(self.objects.read(file.uri)) if whole else self.objects.open(file.uri, file.bytes),
+                pre_buffer=not whole,
+            )
+            held = set(stored.schema_arrow.names)
+            rows = stored.read(columns=[column for column in schema.names if column in held], use_threads=False)
             for field in schema:
                 if field.name not in held:  # a column added since
                     rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
@@ -428,29 +429,31 @@ class Store:
         table.load(FromInputFile.table_metadata(self.io.new_input(location)))
         self.tables[name] = table
 
-    def publish(self, changes: Mapping[str, Change], message: str, names: Iterable[str] = ()) -> str:
+    def publish(
+        self, changes: Mapping[str, Change], as_of: datetime | None, note: str, written: Iterable[str] = ()
+    ) -> str:
         """Make all that the working copy holds of these tables visible at once: the new commit of main.
 
-        `changes` were staged, `names` were written by Spark. Raises NewerDriver when another driver has taken over.
+        `changes` were staged, `written` were by Spark. Raises NewerDriver when another driver has taken over.
         """
-        for name in names:
+        for name in written:
             table = self._catalog.loadTable(self._identifier(name))
             transaction = table.newTransaction()
             if self._expire(table, transaction):
                 transaction.commitTransaction()
-        working = {name: self._working(name) for name in {*changes, *names} | self._unpublished()}
+        working = {name: self._working(name) for name in {*changes, *written} | self._unpublished()}
         try:
             assert self._branch_head is not None
-            self._branch_head = self.nessie.commit(self.branch, self._branch_head, working, message)
-            reach("before-merge")
-            head = self.nessie.merge(self.branch, self._branch_head, self.head, message)
+            self._branch_head = self.nessie.commit(self.branch, self._branch_head, working, note)
+            reach("before-publish")
+            head = self.nessie.merge(self.branch, self._branch_head, self.head, note)
         except NessieGone:
             branches = {reference.name for reference in self.nessie.references()}
             # A name begins with its time; an older one is of a backup of Nessie that was restored.
             if self.branch not in branches and any(n.startswith(BRANCH) and n > self.branch for n in branches):
                 raise NewerDriver(f"The working branch {self.branch} is gone: a newer driver has taken over.") from None
             raise  # by maintain.py, or a backup of Nessie: the next attempt makes a new one
-        reach("after-merge")
+        reach("after-publish")
         self.head = head
         self.sequence += 1
         self._at = self._at | working
@@ -463,6 +466,12 @@ class Store:
                 file.born = self.sequence
             table.hold(change.added)
         return head
+
+    def tidy(self, now: datetime, retention: RetentionSettings) -> Swept:
+        """What the last sweep in the background has done; the next one begins."""
+        if self._sweep is None:
+            self._sweep = BackgroundSweep(NessieSweep(self.nessie, self.objects, retention))
+        return self._sweep.next(micros(now), self.head)
 
     def _unpublished(self) -> set[str]:
         """Tables that were made or changed at the start."""
@@ -529,12 +538,6 @@ class Store:
         return array
 
 
-@cache
-def row_schema(table: Table) -> pa.Schema:
-    """Arrow schema of rows in memory: any column may be empty, as rows are from before it was added."""
-    return pa.schema([field.with_nullable(True) for field in arrow_schema(table)])
-
-
 def _schema_json(table: Table) -> dict[str, Any]:
     return {
         "type": "struct",
@@ -565,16 +568,3 @@ def _said(parts: Sequence[tuple[str, str]]) -> str:
 
 def _iceberg_type(name: str) -> str:
     return name.replace(",", ", ") if name.startswith("decimal") else name
-
-
-_KILL_AT, _, _KILL_AFTER = os.environ.get("_TILLWATCH_KILL_AT", "").partition(":")
-_reached = 0
-
-
-def reach(point: str) -> None:
-    """A named point of a batch. Tests end the process here, as a power cut would, the Nth time it is reached."""
-    global _reached
-    if point == _KILL_AT:
-        _reached += 1
-        if _reached >= int(_KILL_AFTER or 1):
-            os.kill(os.getpid(), 9)

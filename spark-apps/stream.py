@@ -23,35 +23,25 @@ import urllib3
 from prometheus_client import start_http_server
 from pyspark.sql import DataFrame, SparkSession
 
-from batch import Parts, Pipeline
+from engine import Engine
 from lakehouse.events import CLICKS_TOPIC, TOPICS
 from lakehouse.kafka import KafkaDown, KafkaLog
-from lakehouse.rules import load_rules
-from lakehouse.settings import (
-    AlertsSettings,
-    IngestSettings,
-    KafkaSettings,
-    NessieSettings,
-    OrdersSettings,
-    RetentionSettings,
-    RulesSettings,
-    S3Settings,
-    Shared,
-    UserError,
-    check_spans,
-    claim_port,
-    config_path,
-    exit_on_user_error,
-    open_data_dir,
-    write_duration,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.durations import write_duration
+from lakehouse.settings.kafka import KafkaSettings
+from lakehouse.settings.ports import claim_port
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError, exit_on_user_error
 from pipeline import metrics
+from pipeline.batch.log import Seen
+from pipeline.batch.terms import Terms
+from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie
 from session import SparkSettings, open_session
 from store import NewerDriver, Store
 from transforms import decoded
-from watch import Outages, Seen
+from watch import LogWatch, Outages
 
 logger = logging.getLogger("tillwatch.driver")
 
@@ -78,16 +68,8 @@ class Settings:
         self.kafka = KafkaSettings.load()
         self.nessie = NessieSettings.load()
         self.s3 = S3Settings.load()
-        self.parts = Parts(
-            spark,
-            IngestSettings.load(),
-            check_spans(RetentionSettings.load(), self.shared, ("kafka.retention", self.kafka.retention)),
-            OrdersSettings.load(),
-            AlertsSettings.load(),
-            RulesSettings.load(),
-            load_rules(config_path().parent / "alerts.yaml"),
-            self.shared.max_event_age,
-        )
+        self.spark = spark
+        self.terms = Terms.load(self.shared, ("kafka.retention", self.kafka.retention))
 
 
 def run(settings: Settings, stop: Stop) -> None:
@@ -96,7 +78,7 @@ def run(settings: Settings, stop: Stop) -> None:
     What fails is begun again from the last publish, with back-off, for `spark.retry_for`. Raises UserError for what
     only people can mend, NewerDriver when another driver has taken over.
     """
-    spark_settings = settings.parts.spark
+    spark_settings = settings.spark
     data_dir = open_data_dir(settings.shared.data_dir, "stack").resolve()
     port = settings.shared.port("ingest")
     claim_port(port, host=spark_settings.metrics_host)
@@ -104,7 +86,7 @@ def run(settings: Settings, stop: Stop) -> None:
     scratch = data_dir / "spark" / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)  # a Java that was killed leaves its files
     spark = open_session(spark_settings, settings.nessie, settings.s3, scratch)
-    warming = Thread(target=_warm, args=(spark, settings.parts), name="warm", daemon=True)
+    warming = Thread(target=_warm, args=(spark, settings.terms), name="warm", daemon=True)
     warming.start()
     nessie = Nessie(settings.nessie.uri)
     attempts = Attempts(spark_settings.batch_rows, data_dir / "spark" / "batch_rows")
@@ -195,7 +177,7 @@ class Attempts:
                 self._note.unlink(missing_ok=True)
 
 
-def _warm(spark: SparkSession, parts: Parts) -> None:
+def _warm(spark: SparkSession, terms: Terms) -> None:
     """Decode a message while the tables are opened: the first batch then finds a worker and compiled code."""
     message = spark.range(1, numPartitions=1).selectExpr(
         f"'{CLICKS_TOPIC}' AS topic",
@@ -206,7 +188,7 @@ def _warm(spark: SparkSession, parts: Parts) -> None:
         "binary('') AS value",
     )
     try:
-        decoded(message, parts.max_event_age, parts.rules).toArrow()
+        decoded(message, terms.max_event_age, terms.rules).toArrow()
     except Exception:  # only a favour: what is wrong is told by the batches
         logger.debug("the warm-up failed", exc_info=True)
 
@@ -237,7 +219,7 @@ def _run_once(
         with KafkaLog(settings.kafka.brokers) as log:
             log.ensure(settings.kafka)
             cluster = log.cluster_id()
-            logs = {topic: f"{cluster}/{topic_id}" for topic, topic_id in log.ids().items()}
+            ids = log.ids()
             asked_at = datetime.now(UTC)
             first = Seen(asked_at, log.ends())
     except KafkaDown:
@@ -247,7 +229,12 @@ def _run_once(
     store = Store(spark, nessie, settings.nessie, settings.s3, attempts.branch, attempts.own)
     attempts.branch = store.branch
     try:
-        pipeline = Pipeline(spark, store, settings.parts, logs, first, settings.kafka.brokers, attempts.outages)
+        watch = LogWatch(settings.kafka.brokers, cluster, first, attempts.outages, ids)
+        try:
+            engine = Engine(store, settings.spark, settings.terms, watch)
+        except BaseException:
+            watch.close()
+            raise
     except BaseException:
         store.close()
         raise
@@ -255,33 +242,33 @@ def _run_once(
     try:
         shutil.rmtree(checkpoints, ignore_errors=True)
         checkpoint = checkpoints / store.branch
-        query = _start(spark, settings, pipeline, checkpoint, attempts.batch_rows)
-        logger.info("reading from %s", pipeline.offsets())
-        while not stop.is_set() and query.isActive and pipeline.failure is None:
-            pipeline.tick()
+        query = _start(spark, settings, engine, checkpoint, attempts.batch_rows)
+        logger.info("reading from %s", engine.core.offsets())
+        while not stop.is_set() and query.isActive and engine.failure is None:
+            engine.tick()
             if attempts.narrowed and store.sequence >= NARROWED_FOR:
                 break
             stop.wait(LOOK_EVERY)
-        if pipeline.failure is None and not query.isActive:
+        if engine.failure is None and not query.isActive:
             raise _Failed(store.sequence > 0, _one_line(query.exception() or "the query ended by itself"))
     except _Failed:
         raise
     except Exception as error:
-        pipeline.failure = pipeline.failure or error
+        engine.failure = engine.failure or error
     finally:
         # Between batches: whoever holds the lock is in none.
-        held = pipeline.lock.acquire(timeout=STOP_WITHIN)
-        if pipeline.failure is None:
-            pipeline.failure = _Stopped()
+        held = engine.lock.acquire(timeout=STOP_WITHIN)
+        if engine.failure is None:
+            engine.failure = _Stopped()
         if held:
-            pipeline.lock.release()
+            engine.lock.release()
         try:
             if query is not None:
                 query.stop()
             spark.catalog.clearCache()
         finally:
-            pipeline.close()
-    failure = pipeline.failure
+            engine.close()
+    failure = engine.failure
     if isinstance(failure, NewerDriver | UserError):
         raise failure
     if not isinstance(failure, _Stopped):
@@ -293,15 +280,16 @@ class _Stopped(Exception):
     """Set where a failure would stand, so that no further batch begins."""
 
 
-def _start(spark: SparkSession, settings: Settings, pipeline: Pipeline, checkpoint: Path, batch_rows: int) -> Any:
+def _start(spark: SparkSession, settings: Settings, engine: Engine, checkpoint: Path, batch_rows: int) -> Any:
     messages = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.kafka.brokers)
         .option("subscribe", ",".join(TOPICS))
-        .option("startingOffsets", pipeline.starting_offsets())
+        .option("startingOffsets", engine.starting_offsets())
         # Spark rounds up to one message a partition, and a batch must not be larger than it may.
-        .option("maxOffsetsPerTrigger", max(1, batch_rows - len(pipeline.positions)))
+        .option("maxOffsetsPerTrigger", max(1, batch_rows - len(engine.core.positions)))
         .option("failOnDataLoss", "true")
+        .option("includeHeaders", "true")
         .option("kafkaConsumer.pollTimeoutMs", "20000")
         .option("kafka.request.timeout.ms", "15000")
         .option("kafka.default.api.timeout.ms", "20000")
@@ -313,12 +301,12 @@ def _start(spark: SparkSession, settings: Settings, pipeline: Pipeline, checkpoi
     )
 
     def each(frame: DataFrame, batch_id: int) -> None:
-        pipeline.batch(frame, batch_id, checkpoint)
+        engine.batch(frame, batch_id, checkpoint)
 
     return (
         messages.writeStream.foreachBatch(each)
         .option("checkpointLocation", f"file://{checkpoint}")
-        .trigger(processingTime=f"{settings.parts.spark.trigger / timedelta(milliseconds=1):.0f} milliseconds")
+        .trigger(processingTime=f"{settings.spark.trigger / timedelta(milliseconds=1):.0f} milliseconds")
         .start()
     )
 

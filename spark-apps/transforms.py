@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
-from lakehouse.events import TOPICS, ErrorEvent, Rejected, decode, event_time
+from lakehouse.events import TOPICS, Event, Rejected, decode, event_time
 from lakehouse.kpis import kpi_sql
 from lakehouse.rules import Rule, alerting_events
 from lakehouse.tables import CATALOG, RAW_OF_TOPIC, SCHEMA, TABLES, Table, arrow_schema
@@ -53,8 +53,9 @@ DECODED = pa.schema([*_COORDINATES, *(pa.field(name, type_) for name, type_ in E
 `log_time` tells whether received_at is the log's own time; of messages from before a topic was switched to
 LogAppendTime it is their producer's.
 """
-_LOG_APPEND_TIME = 1  # Kafka's timestampType
+LOG_APPEND_TIME = 1  # Kafka's timestampType
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)
+LAST_US = (_LAST - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
 def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequence[Rule]) -> DataFrame:
@@ -67,13 +68,13 @@ def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequenc
 
     # A producer may have told any time: Python knows none after the year 9999.
     received = F.least("timestamp", instant(_LAST)).alias("timestamp")
-    log_time = (F.col("timestampType") == _LOG_APPEND_TIME).alias("log_time")
+    log_time = (F.col("timestampType") == LOG_APPEND_TIME).alias("log_time")
     read = messages.select("topic", "partition", "offset", received, log_time, "value")
     return read.mapInArrow(decode_batches, spark_schema(DECODED))
 
 
 def decode_batch(
-    batch: pa.RecordBatch, max_event_age: timedelta | None, wanted: Callable[[ErrorEvent], bool]
+    batch: pa.RecordBatch, max_event_age: timedelta | None, wanted: Mapping[str, Callable[[Event], bool]]
 ) -> pa.RecordBatch:
     """Rows of DECODED from messages (topic, partition, offset, timestamp, log_time, value), in their order."""
     topics = batch.column(0).to_pylist()
@@ -95,8 +96,8 @@ def decode_batch(
         times[index] = event_time(event)
         for name in names[topics[index]]:
             values[name][index] = getattr(event, name)
-        if isinstance(event, ErrorEvent):
-            alerting[index] = wanted(event)
+        if (matches := wanted.get(topics[index])) is not None:
+            alerting[index] = matches(event)
     columns = [
         batch.column(0).cast(pa.string()),
         batch.column(1).cast(pa.int32()),

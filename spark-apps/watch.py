@@ -6,29 +6,19 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from lakehouse.events import TOPICS
-from lakehouse.kafka import Ends, KafkaLog
-from lakehouse.settings import UserError
+from lakehouse.kafka import KafkaLog
+from lakehouse.user_error import UserError
 from pipeline import metrics
+from pipeline.batch.log import Partition, Seen
 from pipeline.judging.watch import until
 
 logger = logging.getLogger("tillwatch.driver")
 
 EVERY_S = 1.0
 REMEMBERED = timedelta(minutes=20)
-
-type Partition = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Kafka's answer: what was in the log at `asked_at` is below `ends`."""
-
-    asked_at: datetime
-    ends: Mapping[Partition, Ends]
 
 
 class Outages:
@@ -66,9 +56,13 @@ class Outages:
 
 
 class LogWatch:
-    """Asks in a thread of its own. While nobody answers, the last answer stands and the time counts as unreadable."""
+    """Kafka as the core asks it: in a thread of its own.
 
-    def __init__(self, brokers: str, first: Seen, outages: Outages, ids: Mapping[str, str]) -> None:
+    While nobody answers, the last answer stands and the time counts as unreadable. `ids`: of each topic at the start.
+    """
+
+    def __init__(self, brokers: str, cluster: str, first: Seen, outages: Outages, ids: Mapping[str, str]) -> None:
+        self._cluster = cluster
         self._ids = ids
         self._log = KafkaLog(brokers)
         self._seen = first
@@ -84,9 +78,24 @@ class LogWatch:
         self._thread.join(10)
         self._log.close()
 
-    @property
+    def identity(self, topic: str) -> str:
+        return f"{self._cluster}/{self._ids[topic]}"
+
     def seen(self) -> Seen:
         return self._seen
+
+    def ends_before(self, partition: Partition, position: int, end: int) -> str:
+        return (
+            f"{partition[0]} partition {partition[1]} was read up to offset {position}, but Kafka's log ends at {end}: "
+            "it is not the log these tables were made from; restore it, or make the topic anew (it is then read from "
+            "its beginning, and events already stored are told by their keys)."
+        )
+
+    def sync(self) -> None:
+        """What a broker has acknowledged it has."""
+
+    def trim(self, positions: Mapping[Partition, int], before: datetime) -> int:
+        return 0  # by the topics' own retention
 
     @property
     def readable(self) -> bool:

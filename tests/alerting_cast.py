@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
+from lakehouse import ROOT
 from lakehouse.events import ErrorEvent
-from lakehouse.rules import Alert, Moment, Rule, State, due, evaluate, load_rules, state_from_rows, state_rows
-from lakehouse.settings import ROOT
+from lakehouse.rules import Alert, Moment, Received, Rule, State, due, evaluate, load_rules, state_from_rows, state_rows
 from lakehouse.tables import ERRORS_PER_MINUTE, RULE_STATE, TABLES, arrow_schema
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -61,11 +61,11 @@ class Ingest:
     def tick(
         self,
         read_to: datetime,
-        *events: tuple[ErrorEvent, datetime],
+        *events: tuple[ErrorEvent, datetime] | Received,
         now: datetime | None = None,
         received: dict[str, datetime] | None = None,
     ) -> list[Alert]:
-        """One batch or tick, with every topic read to one time."""
+        """One batch or tick, with every topic read to one time; a bare (event, received_at) is of errors_topic."""
         moment = Moment(
             now or read_to,
             dict.fromkeys(TOPICS, read_to),
@@ -75,6 +75,7 @@ class Ingest:
             self.unwatched,
             self.read,
         )
+        heard = [event if isinstance(event, Received) else Received("errors_topic", *event) for event in events]
         rows = {}
         for table, spans in due(self.rules, self.state, moment, LOOKBACK).items():
             self.asked += [(table, start, end) for start, end in spans]
@@ -83,7 +84,7 @@ class Ingest:
             keep = [any(start < window_end <= end for start, end in spans) for window_end in ends]
             rows[table] = whole.filter(pa.array(keep, pa.bool_()))
         alerts, self.state = evaluate(
-            self.rules, self.state, moment, events=events, kpis=rows, max_age=MAX_AGE, max_lookback=LOOKBACK
+            self.rules, self.state, moment, events=heard, kpis=rows, max_age=MAX_AGE, max_lookback=LOOKBACK
         )
         self.alerts += alerts
         return alerts

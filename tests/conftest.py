@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from embedded.ingest import Ingest, Parts
+from embedded.ingest import Ingest
 from embedded.log import EventLog
+from lakehouse import ROOT
 from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.rules import load_rules
-from lakehouse.settings import ROOT, AlertsSettings, IngestSettings, OrdersSettings, RetentionSettings, RulesSettings
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.sinks import EventLogSink
+from pipeline.batch.terms import Terms
+from pipeline.settings import IngestSettings, RetentionSettings, RulesSettings
 
 keep_own_traffic_off()  # for clients that tests make without settings
 
@@ -54,6 +57,7 @@ class Shop:
         self.now = NOON
         self._number = 0
         self.max_event_age: timedelta | None = timedelta(days=15)
+        self.alerts = ROOT / "config" / "alerts.yaml"
         self.retention = RetentionSettings.load(**settings.pop("retention", {}))
         self.ingest_settings = IngestSettings.load(**settings)
         self.sink = EventLogSink(data_dir / "events.db", now=lambda: self.now.timestamp())
@@ -63,16 +67,16 @@ class Shop:
     @property
     def ingest(self) -> Ingest:
         if self._ingest is None:
-            parts = Parts(
+            terms = Terms(
                 self.ingest_settings,
                 self.retention,
                 OrdersSettings.load(),
                 AlertsSettings.load(),
                 RulesSettings.load(),
-                load_rules(ROOT / "config" / "alerts.yaml"),
+                load_rules(self.alerts),
                 self.max_event_age,
             )
-            self._ingest = Ingest(self.data_dir, self.log, parts, clock=lambda: self.now)
+            self._ingest = Ingest(self.data_dir, self.log, terms, clock=lambda: self.now)
         return self._ingest
 
     def restart(self) -> None:
@@ -150,6 +154,18 @@ class Shop:
         """Ingest all that is in the log."""
         while self.ingest.publish():
             pass
+        self.ingest.core.workshop.wait()
+
+    def maintain(self) -> None:
+        """One run of maintenance to its end: what it made is published."""
+        self.ingest.core.maintain()
+        self.ingest.core.workshop.wait()
+        self.ingest.publish(heartbeat=True)
+
+    def alert_is_due(self) -> bool:
+        """Whether time alone makes an alert now."""
+        self.ingest.log.look()
+        return self.ingest.core.alert_is_due()
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Rows of a table as published, by the columns' names."""

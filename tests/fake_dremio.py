@@ -12,7 +12,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from lakehouse.dremio import QueryError, Unavailable, fill, question_sql
+from lakehouse.dremio.errors import QueryError, Unavailable
+from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
 
 _TYPES = {"string": "VARCHAR", "int": "INTEGER", "long": "BIGINT", "double": "DOUBLE", "timestamptz": "TIMESTAMP"}

@@ -20,7 +20,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pyarrow as pa
 from pyarrow import flight
 
-from lakehouse.settings import PORTS
+from lakehouse import ROOT
+from lakehouse.settings.ports import PORTS
 from lakehouse.tables import CATALOG, SCHEMA
 from tests.fake_dremio import FakeDremio
 
@@ -74,6 +75,8 @@ class Cast:
 
     def __init__(self, data_dir: Path, dremio: FakeDremio) -> None:
         self.data_dir = data_dir
+        self.tree = ROOT
+        """Whose code the processes run."""
         self.dremio = dremio
         self.offset = _free_offset()
         self.door: Door | None = Door(dremio, PORTS["gateway"] + self.offset)
@@ -100,14 +103,15 @@ class Cast:
             **self.settings,
         }
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TILLWATCH_")}
-        return clean | {f"TILLWATCH_{name}": value for name, value in ours.items() if value}
+        given = {f"TILLWATCH_{name}": value for name, value in ours.items() if value}
+        return clean | given | {"PYTHONPATH": str(self.tree)}
 
     def start(self, part: str) -> subprocess.Popen[bytes]:
         """Start `notifier`, `embedded.sandbox` or `embedded.gateway`, and wait until it answers."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         log = (self.data_dir / f"{part}.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", part], env=self.environment(), stdout=log, stderr=log, cwd=Path(__file__).parents[1]
+            [sys.executable, "-m", part], env=self.environment(), stdout=log, stderr=log, cwd=self.tree
         )
         log.close()
         self.processes[part] = process

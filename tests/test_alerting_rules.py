@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from lakehouse import ROOT
 from lakehouse.rules import load_rules
-from lakehouse.rules.load import KINDS
-from lakehouse.settings import ROOT, UserError
+from lakehouse.rules.kinds import kinds
+from lakehouse.user_error import UserError
 
 EVENT = {
     "name": "fatal_error",
@@ -71,7 +74,7 @@ def test_the_rules_that_come_with_the_product_load() -> None:
         *("FATAL_ERROR", "MANY_ERRORS", "UNUSUAL_ERRORS", "FEW_ORDERS", "CHECKOUT_UNUSED"),
         *("NO_ORDERS", "NO_CLICKS", "NO_LOGS", "UNREADABLE_MESSAGES"),
     ]
-    assert {rule.model_dump()["kind"] for rule in rules} == set(KINDS), "one of each kind to copy"
+    assert {rule.model_dump()["kind"] for rule in rules} == set(kinds()), "one of each kind to copy"
     assert [rule.name for rule in rules if rule.severity == "FATAL"] == ["fatal_error"]
 
 
@@ -80,21 +83,40 @@ def test_the_rules_that_come_with_the_product_load() -> None:
     [
         (EVENT, "owner", None, "lacks the key 'owner'; add it"),
         (EVENT, "owner", "''", "key 'owner' has the value ''"),
-        (EVENT, "kind", None, "lacks the key 'kind'; add it with one of event, threshold, zero, anomaly"),
-        (EVENT, "kind", "magic", "key 'kind' has the value 'magic'; expected one of event, threshold, zero, anomaly"),
+        (EVENT, "kind", None, "lacks the key 'kind'; add it with one of anomaly, dead_letters, event, no_data"),
+        (
+            EVENT,
+            "kind",
+            "magic",
+            "key 'kind' has the value 'magic'; expected one of anomaly, dead_letters, event",
+        ),
         (EVENT, "kind", "[event]", "key 'kind' has the value '['event']'"),
         (EVENT, "sevrity", "FATAL", "unknown key 'sevrity' with the value 'FATAL'; known are name, severity"),
         (EVENT, "severity", "DEADLY", "key 'severity' has the value 'DEADLY'"),
         (EVENT, "resolve_after", "soon", "key 'resolve_after' has the value 'soon'; expected a number with a unit"),
         (EVENT, "resolve_after", "0 s", "key 'resolve_after' has the value '0 s'; expected more than '0 s'"),
         (EVENT, "resolve_after", "5", "key 'resolve_after' has the value '5'"),
-        (EVENT, "where", "{host: [a]}", "key 'where' has the value 'host'; expected fields of an error"),
+        (
+            EVENT,
+            "where",
+            "{host: [a]}",
+            "key 'where' has the value 'host'; expected a text field of errors_topic: ",
+        ),
         (EVENT, "where", "{severity: FATAL}", "key 'where.severity' has the value 'FATAL'"),
         (EVENT, "where", "{severity: []}", "key 'where.severity' has the value '[]'"),
         (EVENT, "by", "[host]", "key 'by' has the value 'host'"),
         (EVENT, "description", '"{host}"', "key 'description' has the value '{host}'; expected no other names"),
         (EVENT, "description", '"{severity.real}"', "key 'description' has the value '{severity.real}'"),
         (EVENT, "description", '"{severity"', "key 'description' has the value '{severity'"),
+        (
+            EVENT,
+            "topic",
+            "payments_topic",
+            "key 'topic' has the value 'payments_topic'; expected one of orders_topic",
+        ),
+        (EVENT, "topic", "orders_topic", "key 'where' has the value 'severity'; expected a text field of orders_topic"),
+        (EVENT, "where", "{error_ts: [a]}", "key 'where' has the value 'error_ts'; expected a text field of errors_"),
+        (EVENT, "by", "[event_key]", "key 'by' has the value 'event_key'; expected a text field of errors_topic"),
         (EVENT, "name", "Fatal Error", "key 'name' has the value 'Fatal Error'"),
         (EVENT, "runbook_url", "wiki", "key 'runbook_url' has the value 'wiki'; expected an address"),
         (THRESHOLD, "for", None, "lacks the key 'for'; add it"),
@@ -111,7 +133,12 @@ def test_the_rules_that_come_with_the_product_load() -> None:
         (THRESHOLD, "above", "true", "key 'above' has the value 'True'"),
         (THRESHOLD, "above", ".nan", "key 'above' has the value 'nan'"),
         (THRESHOLD, "above", "-1", "key 'above' has the value '-1.0'; expected 0 or more"),
-        (NO_DATA, "topic", "payments_topic", "key 'topic' has the value 'payments_topic'"),
+        (
+            NO_DATA,
+            "topic",
+            "payments_topic",
+            "key 'topic' has the value 'payments_topic'; expected one of orders_topic",
+        ),
         (NO_DATA, "by", "[]", "unknown key 'by'"),
     ],
 )
@@ -122,8 +149,47 @@ def test_a_wrong_rule(tmp_path: Path, rule: dict[str, str], key: str, value: str
     sentence = str(refused.value)
     named = "rule 'Fatal Error'" if key == "name" else f"rule '{rule['name']}'"
     assert said in sentence
-    assert sentence.startswith(f"{path}: {named}")
+    assert re.match(rf"{re.escape(str(path))}, line \d+: {named}", sentence)
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("owner", "''", 19),
+        ("where", "{host: [a]}", 15),
+        ("sevrity", "FATAL", 22),
+        ("kind", "magic", 13),
+        ("by", None, 12),
+    ],
+)
+def test_the_line_that_is_wrong_is_named_or_else_where_the_rule_begins(
+    tmp_path: Path, key: str, value: str | None, line: int
+) -> None:
+    path = write(tmp_path / "alerts.yaml", NO_DATA, {**EVENT, key: value})
+    with pytest.raises(UserError, match=f"{re.escape(str(path))}, line {line}: rule 'fatal_error'"):
+        load_rules(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("from lakehouse.rules.rule import Rule", "spike.py holds none where one subclass of Rule is the kind 'spike'"),
+        (
+            "from lakehouse.rules.minute_rule import MinuteRule\nclass SpikeRule(MinuteRule): ...",
+            "spike.py: SpikeRule lacks columns, judge, topics; write what MinuteRule or Rule asks for",
+        ),
+    ],
+)
+def test_a_file_of_kinds_that_holds_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, said: str
+) -> None:
+    (tmp_path / "spike.py").write_text(code, encoding="utf-8")
+    monkeypatch.setattr("lakehouse.rules.kinds.__path__", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "lakehouse.rules.kinds.spike", raising=False)
+    kinds.cache_clear()
+    with pytest.raises(UserError, match=said):
+        load_rules(write(tmp_path / "alerts.yaml", EVENT))
 
 
 def test_below_by_service_is_refused_since_a_silent_service_has_no_rows(tmp_path: Path) -> None:

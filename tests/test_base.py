@@ -17,7 +17,7 @@ from tillwatch.parts import BY_NAME, PARTS
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ["deploy/bootstrap", "deploy/lock"]
 BASH_SCRIPTS = ["deploy/ci-setup", ".ci/run"]
-PACKAGES = ["lakehouse", "producers", "embedded", "console", "notifier", "tillwatch"]
+PACKAGES = ["lakehouse", "pipeline", "producers", "embedded", "console", "notifier", "tillwatch"]
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -20,8 +20,8 @@ from bench.processes import cpu_seconds, directory_mb, environment, free_offset,
 from bench.readers import disagreements
 from bench.start import bare_environment
 from bench.streaming import phases
+from lakehouse import ROOT
 from lakehouse.events import Reason, Rejected, decode
-from lakehouse.settings import ROOT
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 

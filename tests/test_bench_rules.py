@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 import bench.rules
 from bench.rules import APART, RATE, Fired, Incident, Rates, draw_week, judge, plan, score
+from lakehouse import ROOT
 from lakehouse.rules import load_rules
-from lakehouse.settings import ROOT
 from producers import shop
 from producers.shoppers import Shop, busyness
 

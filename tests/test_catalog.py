@@ -15,7 +15,6 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import StaticTable
 
 from embedded.catalog import MANIFESTS_BEFORE_MERGE, Catalog, now_us, only_writer
-from lakehouse.settings import UserError
 from lakehouse.tables import (
     CATALOG,
     ERRORS_PER_MINUTE,
@@ -25,6 +24,7 @@ from lakehouse.tables import (
     TABLES,
     arrow_schema,
 )
+from lakehouse.user_error import UserError
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 ZERO = timedelta(0)

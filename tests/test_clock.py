@@ -14,12 +14,16 @@ from console.feed.hub import Hub
 from console.feed.incidents import incidents_of
 from console.feed.poller import Poller
 from console.pages.overview import Overview
-from embedded.ingest import micros
 from lakehouse.clock import clock_words
 from lakehouse.rules import RuleState
 from lakehouse.rules.state import CLOCK, brought_back
-from lakehouse.settings import AlertsSettings
-from notifier.policy import Alert, Kind, Muted, Target, in_order, plan, to_ms
+from lakehouse.settings.shop import AlertsSettings
+from lakehouse.tables import TABLES
+from notifier.clock import to_ms
+from notifier.model import AlertRow, MessageKind, Muted, Target
+from notifier.policy import in_order, plan
+from pipeline.batch.rows import table_of
+from pipeline.batch.times import micros
 from tests.conftest import NOON, Shop
 from tests.fake_dremio import FakeDremio
 
@@ -68,10 +72,10 @@ def judged_to(shop: Shop) -> datetime:
     return max(times)
 
 
-def told(shop: Shop) -> list[tuple[Kind, Muted | None]]:
+def told(shop: Shop) -> list[tuple[MessageKind, Muted | None]]:
     """What the notifier plans to say of the alerts, and why it would not."""
-    names = [field.name for field in fields(Alert) if field.name != "commit"]
-    rows = [Alert(commit="c", **{name: row[name] for name in names}) for row in shop.rows("alerts")]
+    names = [field.name for field in fields(AlertRow) if field.name != "commit"]
+    rows = [AlertRow(commit="c", **{name: row[name] for name in names}) for row in shop.rows("alerts")]
     drafts = plan(
         in_order(rows),
         {"FATAL": [Target("slack", "C0OPS")]},
@@ -104,11 +108,11 @@ def test_one_flush_of_a_clock_ahead_mutes_no_fatal_and_resolves_no_incident(shop
     shop.ingest.publish(heartbeat=True)
     assert alerts(shop, "RESOLVED") == []
     shop.pass_time(2 * SECOND)
-    assert shop.ingest._alert_is_due()
+    assert shop.alert_is_due()
     shop.publish()
     (resolved,) = alerts(shop, "RESOLVED")
     assert resolved["alert_timestamp"] == shop.now
-    assert told(shop) == [(Kind.FIRST, None), (Kind.MORE, None), (Kind.RESOLVED, None)]
+    assert told(shop) == [(MessageKind.FIRST, None), (MessageKind.MORE, None), (MessageKind.RESOLVED, None)]
 
 
 def test_a_clock_ahead_moves_no_reader_and_is_counted(shop: Shop) -> None:
@@ -149,7 +153,7 @@ def test_a_machine_whose_clock_jumps_ahead_and_back_goes_on_at_once(
     assert as_of(shop) == shop.now
     (alert,) = alerts(shop, "FIRING")
     assert alert["received_at"] == shop.now
-    assert told(shop) == [(Kind.FIRST, None)]
+    assert told(shop) == [(MessageKind.FIRST, None)]
     assert judged_to(shop) <= shop.now + MINUTE
     assert "clock went back from 2026-03-03 14:00:00 to 2026-03-02 12:00:10 UTC" in caplog.text
     shop.pass_time(5 * MINUTE)
@@ -164,7 +168,7 @@ def test_young_commits_and_the_log_survive_a_clock_that_was_ahead(shop: Shop) ->
         shop.publish()
     shop.click()
     shop.publish()
-    shop.ingest._maintain()
+    shop.maintain()
     assert len(shop.rows("clicks_processed")) == 2
     assert shop.log.bounds("clicks_topic") == (0, 2)
 
@@ -175,10 +179,11 @@ def test_what_an_older_version_stored_of_a_clock_ahead_is_healed_by_the_next_pub
     positions = [row | {"read_to": future} for row in shop.rows("ingest_positions")]
     ahead = {"judged_to": future, "newest_received_at": future}
     state = [row | {n: at for n, at in ahead.items() if row[n] is not None} for row in shop.rows("rule_state")]
-    changes: dict[str, Any] = {}
-    ingest._replace("ingest_positions", positions, changes)
-    ingest._replace("rule_state", state, changes)
-    staged = [ingest._stage(name, change, ingest.catalog.sequence + 1) for name, change in changes.items()]
+    staged = []
+    for name, rows in (("ingest_positions", positions), ("rule_state", state)):
+        table = ingest.catalog.tables[name]
+        written = table.write(table_of(TABLES[name], rows))
+        staged.append(table.stage(written, list(table.live.values()), ingest.catalog.sequence + 1))
     ingest.catalog.publish(staged, micros(future))
     assert as_of(shop) == future
     shop.restart()

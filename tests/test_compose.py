@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 from tests.images.engine import compose_words
 from tillwatch.settings_page import every_section
 

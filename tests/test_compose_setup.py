@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 
 SETUP = ROOT / "deploy" / "compose" / "setup.py"
 HEALTHY = ROOT / "deploy" / "compose" / "healthy.py"

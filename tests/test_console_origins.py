@@ -11,7 +11,8 @@ from console import plugins
 from console.__main__ import serve_arguments
 from console.settings import ConsoleSettings, LiteSettings
 from console.small import server
-from lakehouse.settings import PORTS, UserError
+from lakehouse.settings.ports import PORTS
+from lakehouse.user_error import UserError
 from tests.test_console_session import a_console
 
 

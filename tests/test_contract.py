@@ -9,8 +9,8 @@ import pytest
 
 from lakehouse import contract
 from lakehouse.events import EVENT_TYPE, FIELDS, REASONS, TIME_FIELD, TOPICS, Rejected, decode
-from lakehouse.settings import UserError
 from lakehouse.tables import DEAD_LETTERS, RAW_OF_TOPIC, TABLES, arrow_schema
+from lakehouse.user_error import UserError
 from tests.test_events import SAMPLES, payload
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from embedded.catalog import Catalog
-from lakehouse.dremio import Dremio
-from lakehouse.settings import DremioSettings, Shared, UserError, open_data_dir
+from lakehouse.dremio.client import Dremio
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.user_error import UserError
 from notifier.ledger import Ledger
 from tests.test_gateway import Published, start_gateway, stop
 from tillwatch import demo, stack
-from tillwatch.demo import DemoSettings
+from tillwatch.settings import DemoSettings
 
 ODD = "100% \"o'brien's\" #1 ;2 ?3 a%20b [x]* {y} $HOME ä"
 
@@ -33,6 +38,25 @@ def test_tables_in_a_directory_of_any_name_are_written_and_read(tmp_path: Path) 
     finally:
         stop(process)
     assert [path.name for path in tmp_path.iterdir()] == [ODD]
+
+
+@pytest.mark.parametrize("how", ["moved", "moved, with a link in its old place", "copied"])
+def test_a_directory_that_was_moved_or_copied_is_refused_and_stays_whole(tmp_path: Path, how: str) -> None:
+    """Its tables name their files by absolute path: a sweep would delete what lies in the new place."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    Published(old)
+    if how == "copied":
+        shutil.copytree(old, new)
+    else:
+        old.rename(new)
+        if "link" in how:
+            old.symlink_to(new)
+    files = sorted(new.rglob("*.*"))
+    for path in files:
+        os.utime(path, (0, 0))  # what a sweep deletes is not new
+    with pytest.raises(UserError, match=f"The tables of {new} were made in {old} and name their files there: move"):
+        Catalog(old if "link" in how else new)
+    assert [path for path in sorted(new.rglob("*.*")) if path.parent != new] == [p for p in files if p.parent != new]
 
 
 def test_a_ledger_in_a_directory_of_any_name_is_found_again(tmp_path: Path) -> None:

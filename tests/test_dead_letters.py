@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import producers.__main__ as command
 from lakehouse.events import Reason
-from lakehouse.settings import UserError
 from lakehouse.stop import Stop
-from producers import dead_letters
+from lakehouse.user_error import UserError
+from producers import dead_letters, letters_command
+from producers.__main__ import app
 from producers.dead_letters import Chosen, Letter
 from producers.pace import SystemClock
 from tests.conftest import NOON, Shop
@@ -201,14 +201,14 @@ def today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     dremio = asked(shop)
     monkeypatch.setattr(FakeDremio, "__enter__", lambda self: self, raising=False)
     monkeypatch.setattr(FakeDremio, "__exit__", lambda *_: None, raising=False)
-    monkeypatch.setattr(command, "Dremio", lambda _settings: dremio)
+    monkeypatch.setattr(letters_command, "Dremio", lambda _settings: dremio)
     monkeypatch.setattr(Stop, "on_signals", Stop)
     yield shop
     shop.close()
 
 
 def run(*words: str, text: str | None = None) -> tuple[int, str]:
-    result = CliRunner().invoke(command.app, ["dead-letters", *words], input=text)
+    result = CliRunner().invoke(app, ["dead-letters", *words], input=text)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output
@@ -219,7 +219,7 @@ def test_the_list_has_what_a_clock_ahead_received(today: Shop, monkeypatch: pyte
     today.click(datetime.now(UTC))
     today.publish()
     letters = asked(today)
-    monkeypatch.setattr(command, "Dremio", lambda _settings: letters)
+    monkeypatch.setattr(letters_command, "Dremio", lambda _settings: letters)
     code, listed = run("list", "--reason", "STALE_TIME")
     assert (code, listed.partition("\n")[0]) == (0, "1 dead letters of the last 1d:")
 
@@ -270,6 +270,6 @@ def test_a_wrong_word_is_a_sentence(today: Shop, words: list[str], says: str) ->
 def test_a_gateway_that_is_away_is_a_sentence(today: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     dremio = asked(today)
     dremio.down = True
-    monkeypatch.setattr(command, "Dremio", lambda _settings: dremio)
+    monkeypatch.setattr(letters_command, "Dremio", lambda _settings: dremio)
     with pytest.raises(UserError, match=r"The dead letters cannot be read\. Neither Dremio nor a gateway answers"):
         run("list")

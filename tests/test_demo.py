@@ -20,11 +20,12 @@ import psutil
 import pytest
 from rich.console import Console
 
-from lakehouse.settings import Shared, UserError
+from lakehouse.settings.base import Shared
 from lakehouse.stop import Stop
-from tillwatch import demo, fill, status, supervisor
-from tillwatch.demo import DemoSettings
+from lakehouse.user_error import UserError
+from tillwatch import demo, fill, filling, leftovers, status, supervisor
 from tillwatch.parts import PARTS
+from tillwatch.settings import DemoSettings
 
 NOON = datetime(2026, 3, 4, 12, 20, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -46,7 +47,7 @@ def test_a_new_screen_gets_the_last_hour_first_then_yesterday_and_a_week_ago() -
     shopped: list[tuple[fill.Span, bool]] = []
     settings = DemoSettings.load(fill_pause=timedelta(0), fill_piece=timedelta(minutes=30))
 
-    demo.fill_past(settings, NOON, None, lambda span, back: shopped.append((span, back)), quiet, Stop())
+    filling.fill_past(settings, NOON, None, lambda span, back: shopped.append((span, back)), quiet, Stop())
 
     assert shopped[0] == ((NOON - fill.HOUR, NOON), False)
     assert all(in_background for _, in_background in shopped[1:])
@@ -59,7 +60,7 @@ def test_a_second_start_fills_only_hours_without_any_row() -> None:
     eleven = datetime(2026, 3, 4, 11, tzinfo=UTC)
     has_rows = {eleven, eleven - DAY, eleven - DAY + fill.HOUR}
 
-    demo.fill_past(
+    filling.fill_past(
         DemoSettings.load(fill_pause=timedelta(0), fill_piece=timedelta(hours=1)),
         NOON,
         lambda start, end: {hour for hour in has_rows if start - fill.HOUR < hour < end},
@@ -82,7 +83,7 @@ def test_filling_stops_when_the_demo_ends() -> None:
         shopped.append(span)
         ending.set()
 
-    demo.fill_past(DemoSettings.load(), NOON, None, shop, quiet, ending)
+    filling.fill_past(DemoSettings.load(), NOON, None, shop, quiet, ending)
     assert len(shopped) == 1
 
 
@@ -140,28 +141,28 @@ def test_a_shell_set_up_for_production_stays_out_of_the_demo(shared: Shared, mon
 
 
 def test_a_second_demo_on_the_same_data_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with demo.only_demo(tmp_path), pytest.raises(UserError) as refused, demo.only_demo(tmp_path):
+    with leftovers.only_demo(tmp_path), pytest.raises(UserError) as refused, leftovers.only_demo(tmp_path):
         pass
     assert f"A demo already runs on {tmp_path} (process {os.getpid()}): end it with Ctrl-C" in str(refused.value)
-    with demo.only_demo(tmp_path):
+    with leftovers.only_demo(tmp_path):
         pass
 
 
 def test_data_is_not_removed_while_the_demo_runs(shared: Shared) -> None:
     shared.data_dir.mkdir()
     (shared.data_dir / "profile").write_text("embedded\n")
-    with demo.only_demo(shared.data_dir), pytest.raises(UserError, match="A demo already runs"):
-        demo.remove_data(shared)
-    assert demo.remove_data(shared).startswith("Removed ")
+    with leftovers.only_demo(shared.data_dir), pytest.raises(UserError, match="A demo already runs"):
+        leftovers.remove_data(shared)
+    assert leftovers.remove_data(shared).startswith("Removed ")
     assert not shared.data_dir.exists()
-    assert "nothing to remove" in demo.remove_data(shared)
+    assert "nothing to remove" in leftovers.remove_data(shared)
 
 
 def test_a_folder_that_is_no_data_directory_is_never_removed(shared: Shared) -> None:
     shared.data_dir.mkdir()
     (shared.data_dir / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match="is no data directory of tillwatch"):
-        demo.remove_data(shared)
+        leftovers.remove_data(shared)
     assert (shared.data_dir / "thesis.txt").exists()
 
 
@@ -188,15 +189,15 @@ def supervised(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]
         supervisor.Program("quitter", quitter),
         supervisor.Program("parent", parent),
     ]
-    with demo.only_demo(tmp_path) as lock:
-        environment = {**os.environ, demo.MARK: str(tmp_path)}
+    with leftovers.only_demo(tmp_path) as lock:
+        environment = {**os.environ, leftovers.MARK: str(tmp_path)}
         child = supervisor.start(tmp_path, programs, environment, lock)
         yield child, tmp_path
         if child.stdin is not None:
             child.stdin.close()
         child.kill()
         child.wait()
-        demo.end_leftovers(tmp_path)
+        leftovers.end_leftovers(tmp_path)
 
 
 def states(data_dir: Path) -> dict[str, supervisor.Process]:
@@ -219,7 +220,7 @@ def running(data_dir: Path) -> list[int]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(demo.MARK) == str(data_dir) and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get(leftovers.MARK) == str(data_dir) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
         except (psutil.Error, OSError):
             continue
@@ -247,8 +248,8 @@ def test_a_data_directory_and_a_command_may_have_any_name(tmp_path: Path, name: 
     program = supervisor.Program(
         "lister", ["sh", "-c", 'echo "$0"; pwd; echo "$WHERE $SET"; sleep 600', str(odd)], {"WHERE": "100%"}
     )
-    environment = {**os.environ, demo.MARK: str(odd), "SET": "5 % #of %(it)s"}
-    with demo.only_demo(odd) as lock:
+    environment = {**os.environ, leftovers.MARK: str(odd), "SET": "5 % #of %(it)s"}
+    with leftovers.only_demo(odd) as lock:
         child = supervisor.start(odd, [program], environment, lock)
         try:
             log = odd / "logs" / "lister.log"
@@ -259,7 +260,7 @@ def test_a_data_directory_and_a_command_may_have_any_name(tmp_path: Path, name: 
             assert child.stdin is not None
             child.stdin.close()
             child.wait()
-            demo.end_leftovers(odd)
+            leftovers.end_leftovers(odd)
 
 
 def test_nothing_is_left_when_the_demo_is_killed(supervised: tuple[subprocess.Popen[bytes], Path]) -> None:
@@ -279,7 +280,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed(supervised: tuple[subproc
     child.kill()
     child.wait()
 
-    assert demo.end_leftovers(data_dir) >= 3
+    assert leftovers.end_leftovers(data_dir) >= 3
     until(lambda: not running(data_dir), 5)
 
 

@@ -18,9 +18,11 @@ import psutil
 import pytest
 from rich.console import Console
 
-from lakehouse.dremio import Dremio, DremioError
-from lakehouse.settings import DremioSettings, Shared
-from tillwatch import demo, status, supervisor
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
+from lakehouse.settings.base import Shared
+from lakehouse.settings.dremio import DremioSettings
+from tillwatch import leftovers, status, supervisor
 
 OFFSET = 16500 + os.getpid() % 400
 
@@ -71,7 +73,7 @@ def of_demo(data_dir: Path) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(demo.MARK) == str(data_dir) and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get(leftovers.MARK) == str(data_dir) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline()))
         except (psutil.Error, OSError):
             continue
@@ -87,7 +89,7 @@ def running(data_dir: Path, *words: str) -> Iterator[Terminal]:
         if terminal.process.poll() is None:
             terminal.process.kill()
         terminal.process.wait()
-        demo.end_leftovers(data_dir)
+        leftovers.end_leftovers(data_dir)
 
 
 def count(sql: str) -> int:

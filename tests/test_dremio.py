@@ -13,20 +13,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import flight
 
-from lakehouse import dremio as module
-from lakehouse.dremio import (
-    AuthError,
-    Cancelled,
-    Dremio,
-    NotFound,
-    ProtocolError,
-    QueryError,
-    Timeout,
-    Unavailable,
-    fill,
-    literal,
-)
-from lakehouse.settings import DremioSettings
+from lakehouse.dremio import client as module
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import AuthError, Cancelled, NotFound, ProtocolError, QueryError, Timeout, Unavailable
+from lakehouse.dremio.statement import fill, literal
+from lakehouse.settings.dremio import DremioSettings
 
 # ---- values and templates -------------------------------------------------------------------------------------------
 

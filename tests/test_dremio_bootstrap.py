@@ -24,8 +24,8 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.server import Gateway
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.statements import Statements
-from lakehouse.dremio import NOTHING_PUBLISHED
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
+from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.tables import CATALOG
 
 SCRIPT = ROOT / "deploy" / "dremio" / "bootstrap.py"
@@ -594,7 +594,7 @@ def test_flight_with_another_password_fails_at_once(
 
 
 def test_a_source_that_cannot_be_asked_is_told(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lakehouse.dremio.CATALOG", "elsewhere")
+    monkeypatch.setattr("lakehouse.dremio.client.CATALOG", "elsewhere")
     said = person.fails("--only-question")
     assert f"cannot answer SHOW BRANCHES IN {CATALOG}: " in said
     assert said.endswith("; look at that source in Dremio.")

@@ -20,9 +20,11 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Refusal
 from embedded.gateway.settings import GatewaySettings, check_door, tls_pair
 from embedded.gateway.statements import Statements
-from lakehouse.dremio import Dremio, Unavailable
-from lakehouse.settings import DremioSettings, UserError
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import Unavailable
+from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG, SCHEMA
+from lakehouse.user_error import UserError
 from tests.conftest import Shop
 from tests.test_gateway import start_gateway, stop
 

@@ -16,8 +16,8 @@ from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.files import Once
 from embedded.gateway.nessie import POSITIONS, NessieCommits
 from embedded.gateway.s3 import S3, S3Files
-from lakehouse.dremio import NOTHING_PUBLISHED
-from lakehouse.settings import S3Settings
+from lakehouse.dremio.client import NOTHING_PUBLISHED
+from pipeline.settings import S3Settings
 from pipeline.storage.nessie import Logged, Nessie, NessieDown, NessieGone, Reference, TableAt
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -298,12 +298,12 @@ def test_a_location_is_asked_for_as_s3_writes_it(bucket: Bucket, s3: S3) -> None
     assert not s3.exists("s3://shop/other")
 
 
-@pytest.mark.parametrize("status", [503, 0], ids=["busy", "half an answer"])
+@pytest.mark.parametrize("trouble", [[503, 503], [0]], ids=["busy", "half an answer"])
 def test_an_answer_that_is_none_is_unavailable_and_leaves_no_file(
-    bucket: Bucket, s3: S3, tmp_path: Path, status: int
+    bucket: Bucket, s3: S3, tmp_path: Path, trouble: list[int]
 ) -> None:
     bucket.objects["/shop/a"] = b"rows"
-    bucket.trouble = [status]
+    bucket.trouble = trouble.copy()
     files = S3Files(s3, tmp_path / "files", most_mb=1)
     with pytest.raises(Refusal) as caught, files.holding(["s3://shop/a"]):
         raise AssertionError("unreachable")

@@ -14,10 +14,12 @@ import pytest
 
 from lakehouse.events import page_of
 from lakehouse.kpis import kpi_sql
-from lakehouse.settings import OrdersSettings, UserError
+from lakehouse.settings.shop import OrdersSettings
+from lakehouse.user_error import UserError
 from tests import test_events
 from tests.conftest import NOON, Shop
 
+PHASES = ("read", "decode", "dedupe", "raw", "kpis", "alerts", "stage", "publish")
 MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
 
@@ -44,7 +46,7 @@ def test_an_event_read_again_adds_nothing_after_a_restart_and_after_years(shop: 
         shop.order(at, event_id="same")
     shop.publish()
     assert len(shop.rows("orders_processed")) == 2
-    assert shop.ingest._counts["orders_topic", "duplicate"] == 3
+    assert shop.ingest.core.figures.counts["orders_topic", "duplicate"] == 3
 
 
 def test_without_an_event_id_equal_fields_are_one_event_and_a_new_status_is_another(shop: Shop) -> None:
@@ -62,7 +64,7 @@ def test_the_same_key_with_another_time_is_stored_and_counted(shop: Shop) -> Non
     shop.click(NOON + SECOND, event_id="b")
     shop.publish()
     assert len(shop.rows("clicks_processed")) == 4
-    assert shop.ingest._counts["clicks_topic", "key_conflict"] >= 1
+    assert shop.ingest.core.figures.counts["clicks_topic", "key_conflict"] >= 1
 
 
 def test_a_message_that_cannot_be_read_becomes_a_dead_letter_and_nothing_stops(shop: Shop) -> None:
@@ -119,7 +121,7 @@ def recomputed(shop: Shop, table: str) -> list[dict[str, Any]]:
         db.execute("SET TimeZone = 'UTC'")
         db.register(names[table], raw)
         if table == "active_users_per_window":
-            as_of = shop.ingest._as_of
+            as_of = shop.ingest.core.as_of
             db.execute(
                 "CREATE TABLE window_ends AS SELECT unnest(generate_series(?, ?, INTERVAL 1 MINUTE)) AS window_end",
                 [NOON - timedelta(hours=2), as_of],
@@ -158,7 +160,7 @@ def test_kpis_equal_their_raw_rows_after_late_doubled_and_future_events(shop: Sh
         if draw.random() < 0.2:
             shop.restart()
         if draw.random() < 0.2:
-            shop.ingest._maintain()
+            shop.maintain()
     # Ends that time made due come with the next heartbeat.
     shop.pass_time(timedelta(minutes=11))
     shop.ingest.publish(heartbeat=True)
@@ -218,7 +220,7 @@ def test_a_fatal_error_alerts_once_and_its_incident_resolves(shop: Shop) -> None
     assert alert["description"] == "Fatal error in service: payments - cannot reach the bank"
     assert (alert["alert_type"], alert["status"], alert["metric_value"]) == ("FATAL_ERROR", "FIRING", 1.0)
     shop.pass_time(timedelta(minutes=5, seconds=2))
-    assert shop.ingest._alert_is_due()
+    assert shop.alert_is_due()
     shop.publish()
     resolved = next(row for row in shop.rows("alerts") if row["status"] == "RESOLVED")
     assert resolved["incident_id"] == alert["incident_id"]
@@ -249,8 +251,8 @@ def test_as_of_is_what_every_topic_is_read_to_and_a_heartbeat_moves_it(shop: Sho
     assert {row["read_to"] for row in shop.rows("ingest_positions")} == {NOON + timedelta(seconds=15)}
     metrics = {row["metric"]: row["value"] for row in shop.rows("pipeline_metrics")}
     assert metrics.keys() >= {"heartbeat", "lag", "log_end"}
-    phases = [metrics[f"{phase}_seconds"] for phase in ("read", "kpis", "write", "publish")]
-    assert metrics["batch_seconds"] == pytest.approx(sum(phases))
+    phases = [metrics[f"{phase}_seconds"] for phase in PHASES]
+    assert metrics["batch_seconds"] >= sum(phases) > 0
 
 
 def test_nothing_is_published_where_there_is_nothing_new(shop: Shop) -> None:
@@ -299,7 +301,7 @@ def test_a_lost_range_is_counted_and_ingest_goes_on(shop: Shop) -> None:
         shop.order()
     shop.log.trim("orders_topic", 4, shop.now + MINUTE)
     shop.publish()
-    assert shop.ingest._counts["orders_topic", "lost"] == 3
+    assert {r["value"] for r in shop.rows("pipeline_metrics") if r["metric"] == "lost"} == {3.0}
     assert [row["source_offset"] for row in shop.rows("orders_processed")] == [0, 4, 5]
 
 
@@ -334,8 +336,8 @@ def test_hours_at_rest_become_one_file(shop: Shop) -> None:
     for _ in range(5):
         shop.click()
         shop.publish()
-    shop.ingest._maintain()
-    shop.ingest._maintain()
+    shop.maintain()
+    shop.maintain()
     assert len(shop.ingest.catalog.tables["clicks_processed"].live) == 1
     assert len(shop.rows("clicks_processed")) == 5
     assert shop.rows("maintenance_runs")[-1]["files_merged"] == 5
@@ -354,10 +356,10 @@ def test_retention_drops_what_was_ingested_long_ago_and_never_an_open_incident(t
         shop.pass_time(timedelta(minutes=2))
         shop.error(severity="FATAL", event_id=f"again-{shop.now}")
         shop.publish()
-        shop.ingest._maintain()
+        shop.maintain()
     shop.order(event_id="new")
     shop.publish()
-    shop.ingest._maintain()
+    shop.maintain()
     assert [row["event_key"] for row in shop.rows("orders_processed")] == ["new"]
     assert shop.rows("dead_letters") == []
     assert len(shop.rows("orders_revenue_per_minute")) == 1

@@ -20,18 +20,23 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from lakehouse.sinks import EventLogSink
 from lakehouse.tables import CATALOG, SCHEMA
+from pipeline.batch.points import POINTS
 
 ORDERS = 3000
 
 
 @contextmanager
-def ingest_process(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
-    environment = os.environ | {
-        "TILLWATCH_DATA_DIR": str(data_dir),
-        "TILLWATCH_PORT_OFFSET": str(10_000 + os.getpid() % 5000),
-        "TILLWATCH_INGEST_BATCH_ROWS": "100",
-        "TILLWATCH_INGEST_PUBLISH_EVERY": "10 ms",
-    }
+def ingest_process(data_dir: Path, **more: str) -> Iterator[subprocess.Popen[str]]:
+    environment = (
+        os.environ
+        | more
+        | {
+            "TILLWATCH_DATA_DIR": str(data_dir),
+            "TILLWATCH_PORT_OFFSET": str(10_000 + os.getpid() % 5000),
+            "TILLWATCH_INGEST_BATCH_ROWS": "100",
+            "TILLWATCH_INGEST_PUBLISH_EVERY": "10 ms",
+        }
+    )
     command = [sys.executable, "-m", "embedded.ingest"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
@@ -90,6 +95,20 @@ def assert_each_order_is_there_once(catalog: SqlCatalog, count: int) -> None:
     assert sorted(orders["event_key"].to_pylist()) == sorted(f"o-{number}" for number in range(count))
     assert sum(minutes["orders_count"].to_pylist()) == count
     assert sum(minutes["total_revenue"].to_pylist()) == sum(orders["order_total"].to_pylist())
+
+
+def test_every_order_is_there_once_after_a_kill_at_each_point_of_a_batch(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    for number, point in enumerate(POINTS):
+        send_orders(data_dir, 50 * number, 50)
+        with ingest_process(data_dir, _TILLWATCH_KILL_AT=point) as process:
+            assert process.wait(60) == -9, point
+    catalog = reader(data_dir)
+    with ingest_process(data_dir) as process:
+        wait_until_it_reads(process)
+        wait_until_read(catalog, 50 * len(POINTS))
+    assert_each_order_is_there_once(catalog, 50 * len(POINTS))
 
 
 def test_every_order_is_there_once_after_kills_in_mid_batch(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""The rules that know what is usual, in ingest: history read from the tables, dead letters counted as they come."""
+"""Rules in ingest: history read from the tables, dead letters counted as they come, events of any topic."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 from tests.conftest import NOON, Shop
 
@@ -53,3 +54,27 @@ def test_a_producer_that_sends_what_nobody_can_read_is_told(shop: Shop) -> None:
     (alert,) = shop.rows("alerts")
     assert alert["description"] == "50 % of clicks_topic cannot be read, over 5 % for 2 min"
     assert alert["alert_timestamp"] == NOON + timedelta(minutes=3)
+
+
+CANCELLED = """
+rules:
+  - {name: cancelled_order, kind: event, topic: orders_topic, severity: INFO, where: {status: [CANCELLED]},
+     by: [user_id], resolve_after: 1 min, description: "{user_id} cancelled {quantity} x {product_id}", owner: shop,
+     summary: Somebody changed their mind, runbook_url: "https://runbooks.example.com/cancelled"}
+"""
+
+
+def test_an_event_rule_over_orders_is_told_with_its_order(shop: Shop, tmp_path: Path) -> None:
+    shop.alerts = tmp_path / "alerts.yaml"
+    shop.alerts.write_text(CANCELLED, encoding="utf-8")
+    shop.order()
+    shop.order(status="CANCELLED")
+    shop.error(severity="FATAL")
+    shop.publish()
+    shop.now += 2 * timedelta(minutes=1)
+    shop.click()
+    shop.publish()
+    assert [(row["status"], row["description"], row["service_name"]) for row in shop.rows("alerts")] == [
+        ("FIRING", "ada cancelled 2 x book", None),
+        ("RESOLVED", "Resolved: CANCELLED_ORDER of ada: none for 1 min", None),
+    ]

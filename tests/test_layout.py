@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 
 OURS = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"deploy", "tests"}
 SCRIPTS = sorted((ROOT / "spark-apps").rglob("*.py"))

@@ -23,7 +23,10 @@ from console.feed.visited import Visited
 from console.pages.overview import Overview
 from console.small.server import serve_arguments
 from console.small.status import freshness
-from lakehouse.settings import PORTS, ROOT, OrdersSettings, UserError
+from lakehouse import ROOT
+from lakehouse.settings.ports import PORTS
+from lakehouse.settings.shop import OrdersSettings
+from lakehouse.user_error import UserError
 from tests.fake_dremio import FakeDremio, a_shop
 
 SPAN = timedelta(minutes=5)
@@ -49,7 +52,7 @@ def dremio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
         return fake.feed
 
     # Streamlit runs the page's file as a module of its own, which takes these names anew.
-    monkeypatch.setattr("lakehouse.dremio.Dremio", lambda _settings: fake)
+    monkeypatch.setattr("lakehouse.dremio.client.Dremio", lambda _settings: fake)
     monkeypatch.setattr("console.feed.visited.Visited", feed)
     st.cache_resource.clear()
     yield fake

@@ -15,18 +15,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.dremio import Unavailable
-from lakehouse.settings import UserError
-from notifier.channels import Absent, Dead, Finding, Outcome, Retry, Sent, Unknown, Unreadable
+from lakehouse.dremio.errors import Unavailable
+from lakehouse.user_error import UserError
+from notifier.attempts import Waits
+from notifier.channel import Absent, Dead, Finding, Outcome, Retry, Sent, Unknown, Unreadable
+from notifier.channels.email import subject_of
+from notifier.channels.slack import blocks_of, text_of
+from notifier.clock import to_ms
 from notifier.health import Health
 from notifier.ledger import Ledger
 from notifier.ledger_file import HEAD
 from notifier.ledger_rows import Delivery
 from notifier.metrics import Metrics
-from notifier.pipeline import Limits, Sender
+from notifier.model import NOBODY, AlertRow, DeliveryState, MessageKind, Muted, Target, delivery_key
 from notifier.planner import Planner
-from notifier.policy import NOBODY, Alert, Kind, Muted, State, Target, delivery_key, reason_to_mute, to_ms
-from notifier.render import BODY_LIMIT, Message, Style, as_email, as_slack, message
+from notifier.policy import reason_to_mute
+from notifier.redact import Redact
+from notifier.render import BODY_LIMIT, Notification, Style, as_html, as_text, notification
+from notifier.sender import Sender
 from tests.fake_dremio import FakeDremio
 from tests.notifier_cast import wait_for
 
@@ -45,10 +51,10 @@ class Friend:
     per_s: float | None = None
     answers: list[Outcome] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    posts: list[Message] = field(default_factory=list)
+    posts: list[Notification] = field(default_factory=list)
     attempts: int = 0
 
-    def send(self, destination: str, note: Message) -> Outcome:
+    def send(self, destination: str, note: Notification) -> Outcome:
         self.attempts += 1
         answer = self.answers.pop(0) if self.answers else Sent(f"ts-{len(self.posts) + 1}")
         if isinstance(answer, Sent):
@@ -65,11 +71,13 @@ class Friend:
 class Desk:
     """A shop's alerts, a ledger and one channel; `run` lets time pass until everything due is done."""
 
-    def __init__(self, path: Path, channel: Friend, *, routed: bool = True) -> None:
+    def __init__(
+        self, path: Path, channel: Friend, *, routed: bool = True, redact: Redact = str, now: datetime = NOON
+    ) -> None:
         self.dremio = FakeDremio()
         self.channel = channel
-        self.now = NOON
-        self.ledger = Ledger(path / "ledger.db", self.clock)
+        self.now = now
+        self.ledger = Ledger(path / "ledger.db", self.clock, redact)
         self.metrics = Metrics([channel.name])
         where = [Target(channel.name, destination) for destination in channel.destinations]
         self.planner = Planner(
@@ -85,12 +93,15 @@ class Desk:
             clock=self.clock,
             monotonic=self.monotonic,
         )
-        self.sender = Sender(
-            channel,
+        self.sender = self.a_sender(Waits())
+
+    def a_sender(self, waits: Waits) -> Sender:
+        return Sender(
+            self.channel,
             self.ledger,
             self.metrics,
             STYLE,
-            Limits(),
+            waits,
             clock=self.clock,
             monotonic=self.monotonic,
             chance=lambda: 1.0,
@@ -203,8 +214,8 @@ def test_a_resolved_row_planned_before_its_first_message_died_is_muted(desk: Des
     desk.channel.answers = [Dead("Slack refuses: is_archived.")]
     desk.publish()
     assert [(row.kind, row.state, row.reason) for row in desk.deliveries()] == [
-        (Kind.FIRST, State.DEAD, "refused"),
-        (Kind.RESOLVED, State.MUTED, Muted.NOT_TOLD),
+        (MessageKind.FIRST, DeliveryState.DEAD, "refused"),
+        (MessageKind.RESOLVED, DeliveryState.MUTED, Muted.NOT_TOLD),
     ]
 
 
@@ -220,7 +231,7 @@ def test_an_old_row_is_listed_and_not_sent(desk: Desk) -> None:
     desk.fatal("inc-old", at=NOON - timedelta(minutes=62))
     desk.publish()
     (row,) = desk.deliveries()
-    assert (row.state, row.reason, row.alert_count) == (State.MUTED, Muted.OLD, 2)
+    assert (row.state, row.reason, row.alert_count) == (DeliveryState.MUTED, Muted.OLD, 2)
     assert desk.channel.posts == []
     assert desk.count("muted_total", reason="old") == 1
 
@@ -240,9 +251,9 @@ def test_an_empty_ledger_mutes_what_was_published_over_an_hour_ago(desk: Desk) -
         desk.fatal(f"inc-{hours}", at=past, ingested_at=past, received_at=past)
     desk.publish()
     assert {row.incident_id: row.state for row in desk.deliveries()} == {
-        "inc-50": State.MUTED,
-        "inc-3": State.MUTED,
-        "inc-0": State.SENT,
+        "inc-50": DeliveryState.MUTED,
+        "inc-3": DeliveryState.MUTED,
+        "inc-0": DeliveryState.SENT,
     }
 
 
@@ -251,7 +262,7 @@ def test_the_hour_counts_back_from_the_data_and_not_from_its_newest_alert(desk: 
     past = NOON - timedelta(days=3)
     desk.fatal("inc-1", at=past, ingested_at=past, received_at=past)
     desk.publish()
-    assert [row.state for row in desk.deliveries()] == [State.MUTED]
+    assert [row.state for row in desk.deliveries()] == [DeliveryState.MUTED]
 
 
 def test_an_incident_begun_before_the_first_start_is_told_with_its_first_unmuted_row(desk: Desk) -> None:
@@ -267,7 +278,7 @@ def test_without_a_channel_alerts_are_listed(tmp_path: Path) -> None:
     desk.fatal("inc-1")
     desk.publish()
     (row,) = desk.deliveries()
-    assert (row.channel, row.state, row.reason) == (NOBODY.channel, State.MUTED, Muted.NO_CHANNEL)
+    assert (row.channel, row.state, row.reason) == (NOBODY.channel, DeliveryState.MUTED, Muted.NO_CHANNEL)
     desk.close()
 
 
@@ -357,11 +368,11 @@ def test_a_channel_that_limits_the_rate_is_left_alone_and_loses_nothing(desk: De
 @pytest.mark.parametrize(
     ("case", "answer", "first_wait_s", "state_then"),
     [
-        ("refused for now: a second, then doubled", Retry("connection refused"), 1, State.RETRY),
-        ("unknown: the settle delay", Unknown("answer lost"), 20, State.UNKNOWN),
+        ("refused for now: a second, then doubled", Retry("connection refused"), 1, DeliveryState.RETRY),
+        ("unknown: the settle delay", Unknown("answer lost"), 20, DeliveryState.UNKNOWN),
     ],
 )
-def test_what_fails_waits(desk: Desk, case: str, answer: Outcome, first_wait_s: int, state_then: State) -> None:
+def test_what_fails_waits(desk: Desk, case: str, answer: Outcome, first_wait_s: int, state_then: DeliveryState) -> None:
     desk.channel.answers = [answer]
     desk.fatal("inc-1")
     desk.publish()
@@ -388,17 +399,17 @@ def test_a_channel_that_was_down_for_long_gets_everything_afterwards(desk: Desk)
 
 
 def test_what_fails_until_give_up_is_dead_and_counted(desk: Desk) -> None:
-    desk.sender._limits = Limits(give_up=timedelta(minutes=30))
+    desk.sender = desk.a_sender(Waits(give_up=timedelta(minutes=30)))
     desk.channel.answers = [Retry("connection refused")] * 5000
     desk.fatal("inc-1")
     desk.publish()
     desk.run(timedelta(minutes=33))
-    assert [(row.state, row.reason) for row in desk.deliveries()] == [(State.DEAD, "gave_up")]
+    assert [(row.state, row.reason) for row in desk.deliveries()] == [(DeliveryState.DEAD, "gave_up")]
     assert desk.count("dead_total", channel="slack", reason="gave_up") == 1
     # Nothing is sent there any more that could tell that it is mended: the check tells.
     desk.now += timedelta(minutes=1)
-    desk.sender._check()
-    assert (desk.sender.access, desk.sender.trouble) == (None, None)
+    desk.sender.access.check()
+    assert (desk.sender.access.error, desk.sender.access.trouble) == (None, None)
 
 
 def test_what_somebody_can_mend_goes_out_once_it_is_mended(desk: Desk) -> None:
@@ -406,18 +417,18 @@ def test_what_somebody_can_mend_goes_out_once_it_is_mended(desk: Desk) -> None:
     desk.fatal("inc-1")
     desk.publish()
     desk.run(timedelta(minutes=5))
-    assert desk.sender.access == "Slack refuses: not_in_channel."
+    assert desk.sender.access.error == "Slack refuses: not_in_channel."
     desk.run(timedelta(minutes=5))
     assert len(desk.channel.posts) == 1
-    assert desk.sender.failing == {}
+    assert desk.sender.access.failing == {}
 
 
 def test_a_check_that_lets_us_in_does_not_hide_a_destination_that_fails(desk: Desk) -> None:
     desk.channel.answers = [Retry("Slack refuses: not_in_channel.")]
     desk.fatal("inc-1")
     desk.publish()
-    desk.sender._check()
-    assert desk.sender.access == "Slack refuses: not_in_channel."
+    desk.sender.access.check()
+    assert desk.sender.access.error == "Slack refuses: not_in_channel."
 
 
 def test_a_check_that_breaks_does_not_keep_from_sending(desk: Desk) -> None:
@@ -437,16 +448,16 @@ def test_a_check_that_breaks_does_not_keep_from_sending(desk: Desk) -> None:
 
 
 def test_an_alert_that_cannot_be_read_is_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreadable(_alert_id: str) -> Alert:
+    def unreadable(_alert_id: str) -> AlertRow:
         raise RuntimeError("disk I/O error")
 
     desk.fatal("inc-1")
     with monkeypatch.context() as broken:
         broken.setattr(desk.ledger, "alert", unreadable)
         desk.publish()
-        assert [row.state for row in desk.deliveries()] == [State.RETRY]
+        assert [row.state for row in desk.deliveries()] == [DeliveryState.RETRY]
     desk.run(timedelta(seconds=5))
-    assert [row.state for row in desk.deliveries()] == [State.SENT]
+    assert [row.state for row in desk.deliveries()] == [DeliveryState.SENT]
 
 
 def test_the_other_channels_message_says_which_one_fails(desk: Desk) -> None:
@@ -454,7 +465,7 @@ def test_the_other_channels_message_says_which_one_fails(desk: Desk) -> None:
     desk.fatal("inc-1")
     desk.publish()
     (note,) = desk.channel.posts
-    for shown in (as_slack(note)[0], str(as_slack(note)[1]), *as_email(note)[1:]):
+    for shown in (text_of(note), str(blocks_of(note)), as_text(note), as_html(note)):
         assert "Not told on email: Mail server refuses the login: 535 wrong." in shown
 
 
@@ -474,7 +485,7 @@ def test_an_unknown_outcome_found_in_the_history_is_sent_and_not_repeated(desk: 
     desk.publish()
     desk.run(timedelta(seconds=21))
     (row,) = desk.deliveries()
-    assert (row.state, row.receipt, desk.channel.attempts) == (State.SENT, "ts-found", 1)
+    assert (row.state, row.receipt, desk.channel.attempts) == (DeliveryState.SENT, "ts-found", 1)
 
 
 def test_an_unknown_outcome_absent_from_the_history_is_sent_again_and_counted(desk: Desk) -> None:
@@ -496,7 +507,7 @@ def test_a_history_unreadable_for_two_minutes_means_a_marked_repeat(desk: Desk) 
     assert desk.channel.posts == []
     desk.run(timedelta(seconds=30))
     assert [post.possible_repeat for post in desk.channel.posts] == [True]
-    assert as_slack(desk.channel.posts[0])[0].startswith("FATAL in payments (possible repeat)")
+    assert text_of(desk.channel.posts[0]).startswith("FATAL in payments (possible repeat)")
 
 
 def test_the_thread_waits_for_a_first_message_whose_outcome_is_unknown(desk: Desk) -> None:
@@ -522,7 +533,7 @@ def test_a_clock_set_back_by_an_hour_delays_nothing(desk: Desk) -> None:
 
 def test_a_channel_that_raises_leaves_an_unknown_outcome_and_the_next_goes_out(desk: Desk) -> None:
     class Broken(Friend):
-        def send(self, destination: str, note: Message) -> Outcome:
+        def send(self, destination: str, note: Notification) -> Outcome:
             if not self.attempts:
                 self.attempts += 1
                 raise RuntimeError("a bug")
@@ -532,7 +543,7 @@ def test_a_channel_that_raises_leaves_an_unknown_outcome_and_the_next_goes_out(d
     desk.fatal("inc-1")
     desk.fatal("inc-2")
     desk.publish()
-    assert sorted(row.state for row in desk.deliveries()) == [State.SENT, State.UNKNOWN]
+    assert sorted(row.state for row in desk.deliveries()) == [DeliveryState.SENT, DeliveryState.UNKNOWN]
 
 
 def test_what_was_in_hand_at_a_stop_becomes_unknown(desk: Desk) -> None:
@@ -540,9 +551,9 @@ def test_what_was_in_hand_at_a_stop_becomes_unknown(desk: Desk) -> None:
     desk.dremio.publish(desk.now)
     desk.planner.poll()
     (row,) = desk.deliveries()
-    desk.ledger.begin(row.delivery_key, desk.clock())
-    assert desk.ledger.interrupt("ended", desk.clock(), 20_000) == 1
-    assert desk.deliveries()[0].state is State.UNKNOWN
+    desk.ledger.outbox.begin(row.delivery_key, desk.clock())
+    assert desk.ledger.outbox.interrupt("ended", desk.clock(), 20_000) == 1
+    assert desk.deliveries()[0].state is DeliveryState.UNKNOWN
 
 
 def test_planning_is_all_or_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -595,11 +606,11 @@ def test_a_delivery_key_is_the_same_on_every_machine_and_differs_in_each_part() 
         delivery_key(target, incident, kind, sequence)
         for target in (SLACK, Target("email", "C0OPS"), Target("slack", "C0DEV"))
         for incident in ("a", "b")
-        for kind in Kind
+        for kind in MessageKind
         for sequence in (1, 2)
     }
     assert len(keys) == 36
-    assert delivery_key(SLACK, "a", Kind.FIRST, 1).startswith("d34d08f6537e")
+    assert delivery_key(SLACK, "a", MessageKind.FIRST, 1).startswith("d34d08f6537e")
 
 
 @pytest.mark.parametrize(
@@ -616,7 +627,7 @@ def test_why_an_alert_wakes_nobody(case: str, age: timedelta, ingested_ago: time
     assert reason_to_mute(alert, timedelta(hours=1), NOON - timedelta(hours=1)) is muted, case
 
 
-def an_alert(**values: Any) -> Alert:
+def an_alert(**values: Any) -> AlertRow:
     defaults: dict[str, Any] = {
         "alert_id": "a1",
         "incident_id": "inc-1",
@@ -632,16 +643,16 @@ def an_alert(**values: Any) -> Alert:
         "commit": "8841ab12cd34" + "0" * 52,
         "service_name": "payments",
     }
-    return Alert(**(defaults | values))
+    return AlertRow(**(defaults | values))
 
 
-def a_message(alert: Alert, **values: Any) -> Message:
-    defaults: dict[str, Any] = {"kind": Kind.FIRST, "delivery_key": "k" * 64, "count": 1, "total": 1}
-    return message(alert, **(defaults | {"planned_at": NOON, "style": STYLE} | values))
+def a_message(alert: AlertRow, **values: Any) -> Notification:
+    defaults: dict[str, Any] = {"kind": MessageKind.FIRST, "delivery_key": "k" * 64, "count": 1, "total": 1}
+    return notification(alert, **(defaults | {"planned_at": NOON, "style": STYLE} | values))
 
 
 def test_a_message_says_service_text_time_commit_console_and_runbook() -> None:
-    text, _ = as_slack(a_message(an_alert(runbook_url="https://wiki.example/payments?a=1&b=2")))
+    text = text_of(a_message(an_alert(runbook_url="https://wiki.example/payments?a=1&b=2")))
     assert text == (
         "FATAL in payments\n"
         "Fatal error in service: payments - no answer\n"
@@ -661,7 +672,7 @@ def test_times_are_told_in_the_zone_of_the_settings() -> None:
 def test_no_data_breaks_a_message_or_calls_people(text: str, service: str, url: str) -> None:
     evil = text + "<!channel> @channel @Here & <script>" + text
     note = a_message(an_alert(description=evil, service_name=service, incident_id=url or "x", runbook_url=url))
-    plain, blocks = as_slack(note)
+    plain, blocks = text_of(note), blocks_of(note)
     assert len(plain) <= 4000
     assert len(note.body) <= BODY_LIMIT
     assert "<!" not in plain
@@ -670,7 +681,7 @@ def test_no_data_breaks_a_message_or_calls_people(text: str, service: str, url: 
     elements = [element for block in blocks for section in block["elements"] for element in section["elements"]]
     assert {element["type"] for element in elements} == {"text", "link"}
     assert all(element["text"] and len(element["text"]) <= 3000 for element in elements)
-    subject, _, html = as_email(note)
+    subject, html = subject_of(note), as_html(note)
     assert "\n" not in subject
     assert "<script" not in html
 
@@ -681,7 +692,7 @@ def test_random_weather_loses_nothing_and_repeats_nothing_silently(tmp_path: Pat
     taken: dict[str, int] = {}
 
     class Weather(Friend):
-        def send(self, destination: str, note: Message) -> Outcome:
+        def send(self, destination: str, note: Notification) -> Outcome:
             kind = chance.random()
             if kind < 0.1:
                 return Retry("refused")
@@ -702,7 +713,7 @@ def test_random_weather_loses_nothing_and_repeats_nothing_silently(tmp_path: Pat
         desk.fatal(f"inc-{number}")
     desk.publish()
     desk.run(timedelta(hours=1))
-    assert {row.state for row in desk.deliveries()} == {State.SENT}
+    assert {row.state for row in desk.deliveries()} == {DeliveryState.SENT}
     assert len(taken) == 200
     assert max(taken.values()) == 1
     desk.close()
@@ -751,7 +762,7 @@ def test_what_was_not_tried_yet_goes_before_what_failed_often(tmp_path: Path) ->
     desk.dremio.publish(desk.now)
     desk.planner.poll()
     desk.sender.step()
-    assert [row.incident_id for row in desk.deliveries() if row.state is State.SENT] == ["good"]
+    assert [row.incident_id for row in desk.deliveries() if row.state is DeliveryState.SENT] == ["good"]
     desk.close()
 
 
@@ -761,6 +772,6 @@ def test_a_channel_that_does_not_let_us_in_is_told_by_the_other_from_the_first_a
             return "Slack refuses the token."
 
     desk = Desk(tmp_path, Closed())
-    desk.sender._check()
-    assert desk.sender.trouble == "Slack refuses the token."
+    desk.sender.access.check()
+    assert desk.sender.access.trouble == "Slack refuses the token."
     desk.close()

@@ -15,18 +15,19 @@ from typing import Any
 
 import pytest
 
-from lakehouse.settings import UserError
-from notifier.channels import Absent, Dead, Retry, Sent, Unknown, Unreadable
+from lakehouse.user_error import UserError
+from notifier.channel import Absent, Dead, Retry, Sent, Unknown, Unreadable
 from notifier.channels.email import Email
-from notifier.channels.slack import Slack, retry_after_s
-from notifier.daemon import make_channels, targets
-from notifier.policy import Kind
-from notifier.render import Message
-from notifier.settings import NotifierSettings, read_routes
+from notifier.channels.slack import Slack
+from notifier.http import retry_after_s
+from notifier.model import MessageKind
+from notifier.render import Notification
+from notifier.routes import read_routes, targets
+from notifier.settings import NotifierSettings
 
-NOTE = Message(
+NOTE = Notification(
     delivery_key="k" * 64,
-    kind=Kind.FIRST,
+    kind=MessageKind.FIRST,
     subject="FATAL in payments [abc]",
     title="FATAL in payments",
     body="no answer",
@@ -354,7 +355,7 @@ def test_a_wrong_setting_is_one_sentence(
         ("", "must hold one list"),
         ("routes: []", "at least one route"),
         ("routes: [", "cannot be read"),
-        ("routes: [{name: a, severity: [FATAL], channels: [pager]}]", "channels is a list of slack and email"),
+        ("routes: [{name: a, severity: [FATAL], channels: [pager]}]", "channels is a list of email, slack"),
         ("routes: [{name: a, severity: [WARN], channels: [slack]}]", "severity is a list of FATAL"),
         ("routes: [{name: a, channels: [slack]}]", "Route a in"),
         ("routes: [{name: a, severity: [FATAL], channels: [slack], to: x}]", "'to' is none of"),
@@ -386,9 +387,9 @@ def test_the_routes_of_the_repository_reach_every_channel_once(monkeypatch: pyte
         monkeypatch.setenv(f"TILLWATCH_NOTIFIER_{name}", value)
     settings = NotifierSettings.load()
     settings.check()
-    found = targets(settings.load_routes(), make_channels(settings))["FATAL"]
+    found = targets(settings.load_routes(), settings.open_channels())["FATAL"]
     assert [(target.channel, target.destination) for target in found] == [
-        ("slack", "C0OPS"),
         ("email", "x@b.example"),
         ("email", "y@b.example"),
+        ("slack", "C0OPS"),
     ]

@@ -12,10 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lakehouse.dremio import TooLarge
+from lakehouse.dremio.errors import TooLarge
 from notifier import cursor, planner
+from notifier.clock import to_ms
 from notifier.daemon import Daemon
-from notifier.policy import Muted, State, to_ms
+from notifier.model import DeliveryState, Muted
 from notifier.settings import NotifierSettings
 from tests.test_notifier import NOON, Desk, Friend
 
@@ -100,7 +101,7 @@ def test_a_severity_of_no_route_is_listed_and_not_sent(desk: Desk, severity: str
     desk.fatal("inc-1", severity=severity)
     desk.publish()
     (row,) = desk.deliveries()
-    assert (row.state, row.reason) == (State.MUTED, Muted.SEVERITY)
+    assert (row.state, row.reason) == (DeliveryState.MUTED, Muted.SEVERITY)
     assert desk.channel.posts == []
     assert desk.count("bad_rows_total") == 1
     assert desk.count("muted_total", reason="severity") == 1
@@ -160,7 +161,7 @@ def test_a_ledger_that_nobody_answered_counts_from_its_birth(desk: Desk) -> None
         desk.fatal(f"inc{minutes}", at=at, received_at=at, ingested_at=at)
     desk.publish()
     states = {row.incident_id: row.state for row in desk.deliveries()}
-    assert states == {"inc-61": State.MUTED, "inc-59": State.SENT, "inc60": State.SENT}
+    assert states == {"inc-61": DeliveryState.MUTED, "inc-59": DeliveryState.SENT, "inc60": DeliveryState.SENT}
 
 
 def test_a_poll_reads_any_number_of_rows_in_pages(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,10 +222,10 @@ def test_a_ledger_of_an_older_version_that_never_looked_counts_from_when_it_was_
     states = {row.incident_id: row.state for row in again.deliveries()}
     again.close()
     assert states == {
-        "inc-115200": State.MUTED,
-        "inc-61": State.MUTED,
-        "inc-59": State.SENT,
-        "inc60": State.SENT,
+        "inc-115200": DeliveryState.MUTED,
+        "inc-61": DeliveryState.MUTED,
+        "inc-59": DeliveryState.SENT,
+        "inc60": DeliveryState.SENT,
     }
 
 
@@ -317,10 +318,10 @@ def test_a_row_without_ingested_at_from_before_the_ledgers_memory_is_listed_and_
     desk.publish()
     states = {row.incident_id: row.state for row in desk.deliveries()}
     assert states == {
-        "inc-89": State.SENT,
-        "inc-91": State.MUTED,
-        "inc-400": State.MUTED,
-        "inc-unread": State.MUTED,
+        "inc-89": DeliveryState.SENT,
+        "inc-91": DeliveryState.MUTED,
+        "inc-400": DeliveryState.MUTED,
+        "inc-unread": DeliveryState.MUTED,
     }
     assert desk.count("muted_total", reason="old") == 3
 

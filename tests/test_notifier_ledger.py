@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from notifier import ledger_file
 from notifier.api import create_app
 from notifier.daemon import Daemon

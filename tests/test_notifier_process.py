@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from lakehouse.dremio import Dremio
-from lakehouse.settings import PORTS, DremioSettings
+from lakehouse.dremio.client import Dremio
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import PORTS
 from lakehouse.tables import ALERTS, full_name
 from tests.conftest import Shop
 from tests.notifier_cast import Cast, Door, cast_of, wait_for

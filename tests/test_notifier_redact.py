@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.dremio import Unavailable
-from notifier.channels import Dead, Outcome, Retry, Unknown
+from lakehouse.dremio.errors import Unavailable
+from notifier.channel import Dead, Outcome, Retry, Unknown
 from notifier.daemon import Daemon
-from notifier.ledger import Ledger
 from notifier.redact import RedactingFormatter, redactor
 from notifier.settings import NotifierSettings
 from tests.test_notifier import NOON, Desk, Friend
@@ -58,14 +57,11 @@ def test_a_secret_that_was_folded_or_cut_is_hidden_too(said: str, shown: str) ->
 
 @pytest.mark.parametrize("answer", [Retry, Unknown, Dead])
 def test_what_a_server_says_is_kept_and_answered_without_the_secret(tmp_path: Path, answer: type[Outcome]) -> None:
-    desk = Desk(tmp_path, Friend())
-    desk.ledger.close()
-    desk.ledger = Ledger(tmp_path / "ledger.db", desk.clock, redactor([("", SECRET)]))
-    desk.planner._ledger = desk.sender._ledger = desk.ledger
+    desk = Desk(tmp_path, Friend(), redact=redactor([("", SECRET)]))
     desk.channel.answers = [answer(f"refused: {SECRET}")]
     desk.fatal("inc-1")
     desk.publish()
-    desk.ledger.park("slack", 1, f"limited: {SECRET}")
+    desk.ledger.outbox.park("slack", 1, f"limited: {SECRET}")
     (row,) = desk.deliveries()
     assert row.error == "refused: (hidden)"
     desk.close()
@@ -80,7 +76,7 @@ def test_ready_and_the_log_do_not_show_a_secret(tmp_path: Path, capsys: pytest.C
     desk = Desk(tmp_path, Friend())
     daemon = Daemon(NotifierSettings.load(), NOON - NOON, desk.dremio, desk.ledger, [desk.channel], [], redact)
     daemon.health.ended(f"refused: {SECRET}")
-    daemon.senders["slack"].failing = {"C0OPS": f"refused: {SECRET}"}
+    daemon.senders["slack"].access.failing = {"C0OPS": f"refused: {SECRET}"}
     assert daemon.readiness() == {"data": "refused: (hidden)", "ledger": None, "slack": "refused: (hidden)"}
     # What the messages of the other channel say.
     assert daemon._failing_but("email") == ["Not told on slack: refused: (hidden)"]

@@ -23,15 +23,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from embedded.sandbox.app import create_app
+from embedded.sandbox.inbox import Inbox
 from embedded.sandbox.shown import shown
-from embedded.sandbox.store import Store
 from notifier.channels.email import Email
-from notifier.channels.slack import Slack
+from notifier.channels.slack import Slack, blocks_of, text_of
+from notifier.clock import from_ms
 from notifier.daemon import Daemon
 from notifier.ledger import Ledger
-from notifier.policy import Kind, State, from_ms
-from notifier.render import Message, Style, as_email, as_slack, message
-from notifier.settings import NotifierSettings, Route
+from notifier.model import DeliveryState, MessageKind
+from notifier.render import Notification, Style, as_html, as_text, notification
+from notifier.routes import Route
+from notifier.settings import NotifierSettings
 from notifier.text import header_text, line, plain
 from tests.fake_dremio import FakeDremio
 from tests.notifier_cast import wait_for
@@ -125,18 +127,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def slack_sandbox(path: Path) -> Iterator[tuple[Store, str]]:
-    store = Store(path / "sandbox.db")
-    server = uvicorn.Server(uvicorn.Config(create_app(store), port=0, log_level="error"))
+def slack_sandbox(path: Path) -> Iterator[tuple[Inbox, str]]:
+    inbox = Inbox(path / "sandbox.db")
+    server = uvicorn.Server(uvicorn.Config(create_app(inbox), port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_for(lambda: server.started)
     try:
-        yield store, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/api/"
+        yield inbox, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/api/"
     finally:
         server.should_exit = True
         thread.join()
-        store.close()
+        inbox.close()
 
 
 def test_generated_names_and_messages_arrive_as_text(tmp_path: Path) -> None:
@@ -146,11 +148,11 @@ def test_generated_names_and_messages_arrive_as_text(tmp_path: Path) -> None:
     mail = Controller(post, hostname="127.0.0.1", port=port)
     mail.start()
     try:
-        with slack_sandbox(tmp_path) as (store, url):
+        with slack_sandbox(tmp_path) as (inbox, url):
             slack = Slack("xoxb-1", "C0OPS", base_url=url, timeout_s=20.0, settle_s=1.0)
             email = Email("127.0.0.1", port, "a@b.example", ("c@d.example",), security="none", timeout_s=20.0)
             notes = tell(tmp_path, [slack, email], texts)
-            messages = store.messages()["slack"]
+            messages = inbox.messages()["slack"]
     finally:
         mail.stop()
     assert (len(messages), len(post.raw)) == (NAMES, NAMES)
@@ -163,7 +165,7 @@ def test_generated_names_and_messages_arrive_as_text(tmp_path: Path) -> None:
         mail_is_as_meant(raw, notes)
 
 
-def tell(path: Path, channels: list[Slack | Email], texts: list[tuple[str, str]]) -> dict[str, Message]:
+def tell(path: Path, channels: list[Slack | Email], texts: list[tuple[str, str]]) -> dict[str, Notification]:
     """Send an alert for each name and message; the messages by their keys."""
     dremio, ledger = FakeDremio(), Ledger(path / "ledger.db")
     for number, (name, text) in enumerate(texts):
@@ -177,12 +179,12 @@ def tell(path: Path, channels: list[Slack | Email], texts: list[tuple[str, str]]
     daemon.start()
     try:
         told = len(texts) * len(channels)
-        wait_for(lambda: sum(row.state is State.SENT for row in ledger.deliveries(limit=10_000)) == told, 100)
+        wait_for(lambda: sum(row.state is DeliveryState.SENT for row in ledger.deliveries(limit=10_000)) == told, 100)
         rows = ledger.deliveries(limit=10_000)
         notes = {}
         for row in rows:
             alert = ledger.alert(row.alert_id)
-            note = message(
+            note = notification(
                 alert,
                 kind=row.kind,
                 delivery_key=row.delivery_key,
@@ -202,14 +204,14 @@ def tell(path: Path, channels: list[Slack | Email], texts: list[tuple[str, str]]
         dremio.close()
 
 
-def reads_as_meant(html: str, note: Message) -> None:
+def reads_as_meant(html: str, note: Notification) -> None:
     """Title bold, our link, and all else the very text."""
     assert re.findall("<([a-z]+)", html) == ["strong", "a"]
     assert unescape(re.sub("<[^>]*>", "", html)).startswith(f"{note.title}\n{note.body or ' '}\n{note.facts[0]}")
     assert len(note.title) <= 120
 
 
-def mail_is_as_meant(raw: bytes, notes: dict[str, Message]) -> None:
+def mail_is_as_meant(raw: bytes, notes: dict[str, Notification]) -> None:
     head, _, _ = raw.partition(b"\r\n\r\n")
     lines = head.decode("ascii").split("\r\n")
     assert [text.split(":")[0] for text in lines if text[0] not in " \t"] == HEADERS
@@ -266,7 +268,7 @@ def test_a_long_name_does_not_push_the_message_out_of_sight() -> None:
 def test_a_runbook_that_is_no_web_address_is_no_link(url: str) -> None:
     note = a_message(an_alert(runbook_url=url))
     assert note.runbook_url is None
-    assert "Runbook" not in str(as_slack(note)) + str(as_email(note))
+    assert "Runbook" not in text_of(note) + str(blocks_of(note)) + as_text(note) + as_html(note)
 
 
 def test_an_incident_of_any_text_is_one_part_of_the_link() -> None:
@@ -278,4 +280,4 @@ def test_text_is_made_in_one_place() -> None:
     assert header_text(FORGERY, 200).startswith("= ?utf-8")
     assert plain("a\x1b[31m\ud800b\r\n\u2029\n\n\nc", 100) == "a [31m\ufffdb\n\nc"
     assert line("a\n b\u3000c", 100) == "a b c"
-    assert a_message(an_alert(), kind=Kind.RESOLVED).title == "Resolved: FATAL in payments"
+    assert a_message(an_alert(), kind=MessageKind.RESOLVED).title == "Resolved: FATAL in payments"

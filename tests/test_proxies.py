@@ -17,13 +17,17 @@ import pytest
 from pyarrow.fs import S3FileSystem
 
 from embedded.gateway.engine import _extension
-from lakehouse.dremio import Dremio, DremioError
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
 from lakehouse.events import ERRORS_TOPIC
 from lakehouse.proxies import keep_own_traffic_off, own_names
-from lakehouse.settings import DremioSettings, Shared
+from lakehouse.settings.base import Shared
+from lakehouse.settings.dremio import DremioSettings
 from lakehouse.sinks import EventLogSink
 from notifier.channels.slack import Slack
+from pipeline.settings import S3Settings
 from pipeline.storage.nessie import Nessie, NessieError
+from pipeline.storage.objects import Objects, S3Down
 from tests.test_demo_run import OFFSET, running
 from tests.test_notifier_channels import NOTE
 
@@ -115,6 +119,15 @@ def by_pyarrow(port: int) -> None:
         s3.get_file_info("bucket/key")
 
 
+def by_objects(port: int) -> None:
+    with contextlib.suppress(OSError):
+        Objects(S3Settings.load(endpoint=f"http://127.0.0.1:{port}"), timeout_s=5).read("s3://bucket/key")
+
+
+def by_objects_that_make_a_bucket(port: int) -> None:
+    Objects(S3Settings.load(endpoint=f"http://localhost:{port}"), timeout_s=5).make_bucket("bucket")
+
+
 def by_duckdb(port: int) -> None:
     with duckdb.connect() as database:
         database.execute(f"LOAD '{_extension('httpfs')}'")
@@ -122,7 +135,9 @@ def by_duckdb(port: int) -> None:
             database.execute(f"SELECT * FROM read_text('http://127.0.0.1:{port}/file')").fetchall()
 
 
-@pytest.mark.parametrize("ask", [by_urllib, by_slack, by_nessie, by_pyarrow, by_duckdb])
+@pytest.mark.parametrize(
+    "ask", [by_urllib, by_slack, by_nessie, by_objects, by_objects_that_make_a_bucket, by_pyarrow, by_duckdb]
+)
 def test_every_client_asks_this_machine_itself(
     proxy: Recorder, target: ThreadingHTTPServer, ask: Callable[[int], None]
 ) -> None:
@@ -149,6 +164,10 @@ def test_what_lies_elsewhere_still_goes_through_the_proxy(proxy: Recorder) -> No
     with Dremio(DremioSettings.load(uri="grpc://dremio.example:32010")) as dremio, pytest.raises(DremioError):
         dremio.head()
     assert proxy.calls > 1
+    before = proxy.calls
+    with pytest.raises(S3Down):
+        Objects(S3Settings.load(endpoint="http://s3.example:9000"), timeout_s=5).read("s3://bucket/key")
+    assert proxy.calls > before
 
 
 def test_slack_itself_is_asked_through_the_proxy(proxy: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from embedded.gateway.commits import SqliteCommits
-from embedded.gateway.dialect import Dialect, Statement, words_of
+from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
-from lakehouse.dremio import QUESTIONS, fill, question_sql
+from embedded.gateway.tokens import words_of
+from lakehouse.dremio.statement import QUESTIONS, fill, question_sql
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC
 from tests.conftest import Shop
 

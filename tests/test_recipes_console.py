@@ -17,7 +17,8 @@ from console.folder import declared_in
 from console.live.active_users import ActiveUsers
 from console.tab import Card, ChartPlace, Tab, TabFilter
 from console.tabs import TABS, check_charts, check_names, filters_of
-from lakehouse.settings import ROOT, UserError
+from lakehouse import ROOT
+from lakehouse.user_error import UserError
 
 LIVE_CHART = {
     "lakehouse/questions/phone_clicks.sql": """\

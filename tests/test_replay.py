@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from embedded.log import EventLog
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, Click, ErrorEvent, Event, Order, Rejected, decode
-from lakehouse.settings import UserError
 from lakehouse.stop import Stop
+from lakehouse.user_error import UserError
 from producers.__main__ import app
 from producers.layout import Layout
 from producers.pace import SystemClock

@@ -10,20 +10,21 @@ import pytest
 from fastapi.testclient import TestClient
 
 from embedded.sandbox.app import create_app
+from embedded.sandbox.faults import Fault
+from embedded.sandbox.inbox import Inbox
 from embedded.sandbox.shown import shown
-from embedded.sandbox.store import Fault, Store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "sandbox.db", keep=50)
+def inbox(tmp_path: Path) -> Iterator[Inbox]:
+    opened = Inbox(tmp_path / "sandbox.db", keep=50)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def web(store: Store) -> TestClient:
-    return TestClient(create_app(store))
+def web(inbox: Inbox) -> TestClient:
+    return TestClient(create_app(inbox))
 
 
 def call(web: TestClient, method: str, token: str = "xoxb-1", **arguments: Any) -> dict[str, Any]:
@@ -97,22 +98,22 @@ def test_an_update_replaces_the_text(web: TestClient) -> None:
 
 
 def test_a_restart_loses_no_message_and_no_fault(tmp_path: Path) -> None:
-    before = Store(tmp_path / "sandbox.db")
+    before = Inbox(tmp_path / "sandbox.db")
     before.post("C0OPS", "hello")
     before.mail("<1@x>", "a@x", "b@x", "subject", "body", {})
-    before.switch(Fault(service="slack", kind="error", count=2))
+    before.faults.switch_on(Fault(service="slack", kind="error", count=2))
     before.close()
-    after = Store(tmp_path / "sandbox.db")
+    after = Inbox(tmp_path / "sandbox.db")
     assert [row["text"] for row in after.messages()["slack"]] == ["hello"]
     assert [row["message_id"] for row in after.messages()["email"]] == ["<1@x>"]
-    assert [fault.count for fault in after.faults()] == [2]
+    assert [fault.count for fault in after.faults.on()] == [2]
     after.close()
 
 
-def test_it_keeps_the_newest_messages_only(store: Store) -> None:
+def test_it_keeps_the_newest_messages_only(inbox: Inbox) -> None:
     for number in range(60):
-        store.post("C0OPS", f"{number}")
-    assert [row["text"] for row in store.messages()["slack"]] == [f"{number}" for number in range(10, 60)]
+        inbox.post("C0OPS", f"{number}")
+    assert [row["text"] for row in inbox.messages()["slack"]] == [f"{number}" for number in range(10, 60)]
 
 
 def test_a_fault_breaks_as_many_calls_as_it_was_told(web: TestClient) -> None:
@@ -133,7 +134,7 @@ def test_a_fault_it_does_not_have_is_refused(web: TestClient) -> None:
     assert web.post("/faults", json={"service": "pager", "kind": "error"}).status_code == 422
 
 
-def test_the_page_shows_what_arrived_and_runs_nothing_of_it(web: TestClient, store: Store) -> None:
+def test_the_page_shows_what_arrived_and_runs_nothing_of_it(web: TestClient, inbox: Inbox) -> None:
     empty = web.get("/").text
     assert "the first FATAL alert appears here" in empty
     assert "https://" not in empty
@@ -143,7 +144,7 @@ def test_the_page_shows_what_arrived_and_runs_nothing_of_it(web: TestClient, sto
         channel="C0OPS",
         text="*FATAL* &lt;script&gt; <http://c/app?a=1&amp;b=2|Open> <img src=x>",
     )
-    store.mail("<1@x>", "a@x", "b@x", "<b>subject", "<i>body", {})
+    inbox.mail("<1@x>", "a@x", "b@x", "<b>subject", "<i>body", {})
     page = web.get("/fragment").text
     assert "<strong>FATAL</strong> &lt;script&gt;" in page
     assert '<a href="http://c/app?a=1&amp;b=2" rel="noreferrer">Open</a>' in page
@@ -180,9 +181,9 @@ def test_rich_text_it_does_not_know_is_refused(web: TestClient) -> None:
     assert call(web, "chat.postMessage", channel="C0OPS", text="x", blocks=[empty])["error"] == "invalid_blocks"
 
 
-def test_the_page_shows_what_a_text_holds_unseen_and_breaks_a_long_word(web: TestClient, store: Store) -> None:
+def test_the_page_shows_what_a_text_holds_unseen_and_breaks_a_long_word(web: TestClient, inbox: Inbox) -> None:
     call(web, "chat.postMessage", channel="C0OPS", text="FATAL in *invoice\u202efdp.exe*\nsecond line " + "x" * 6000)
-    store.mail("<1@a>", "a@x", "b@x", "a\u200bb", "first\r\nsecond\u2067", {})
+    inbox.mail("<1@a>", "a@x", "b@x", "a\u200bb", "first\r\nsecond\u2067", {})
     shown = web.get("/").text
     assert "invoice\\u202efdp.exe</strong>\nsecond line" in shown
     assert "a\\u200bb" in shown
@@ -191,8 +192,8 @@ def test_the_page_shows_what_a_text_holds_unseen_and_breaks_a_long_word(web: Tes
     assert "overflow-wrap: anywhere" in shown
 
 
-def test_messages_tell_when_they_arrived(web: TestClient, store: Store) -> None:
-    store.post("C0OPS", "early")
+def test_messages_tell_when_they_arrived(web: TestClient, inbox: Inbox) -> None:
+    inbox.post("C0OPS", "early")
     (row,) = web.get("/messages").json()["slack"]
     assert row["arrived_ms"] > 1_700_000_000_000
     assert web.get("/messages", params={"since_ms": row["arrived_ms"] + 1}).json()["slack"] == []

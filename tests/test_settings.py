@@ -12,24 +12,18 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from lakehouse import ROOT
 from lakehouse.rules.load import load_rules
-from lakehouse.settings import (
-    ROOT,
-    SECTIONS,
-    AlertsSettings,
-    DremioSettings,
-    IngestSettings,
-    OrdersSettings,
-    RetentionSettings,
-    RulesSettings,
-    Section,
-    Shared,
-    UserError,
-    check_spans,
-    claim_port,
-    open_data_dir,
-)
-from notifier.settings import NotifierSettings, read_routes
+from lakehouse.settings.base import Section, Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import claim_port
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
+from lakehouse.settings.sources import SECTIONS
+from lakehouse.user_error import UserError
+from notifier.routes import read_routes
+from notifier.settings import NotifierSettings
+from pipeline.settings import IngestSettings, RetentionSettings, RulesSettings, check_spans
 from tillwatch import settings_page
 from tillwatch.settings_page import every_section
 

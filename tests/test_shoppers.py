@@ -21,12 +21,15 @@ from lakehouse.events import (
     decode,
     event_time,
 )
-from lakehouse.settings import UserError
 from lakehouse.sinks import SinkDown, SinkError
 from lakehouse.stop import Stop
-from producers.__main__ import _incident, _only, _topics, _where
+from lakehouse.user_error import UserError
+from producers.__main__ import _incident, _only
+from producers.messages import message_value
+from producers.options import topics_named, where_to
+from producers.outages import Outage
 from producers.pace import iso, send_filled, send_live
-from producers.shoppers import Outage, Shop, message_value
+from producers.shoppers import Shop
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -357,13 +360,13 @@ def test_one_command_for_each_topic_sends_what_one_for_all_sends() -> None:
         send_filled(_only(Shop(rate=5).messages(*span), (topic,)), parts, Stop())
     assert sorted(parts.sent) == sorted(whole.sent)
     assert parts.sent != whole.sent
-    assert _topics("--topics", ["clicks_topic, orders_topic", "errors_topic"]) == (
+    assert topics_named("--topics", ["clicks_topic, orders_topic", "errors_topic"]) == (
         CLICKS_TOPIC,
         ORDERS_TOPIC,
         ERRORS_TOPIC,
     )
     with pytest.raises(UserError, match="--topics is 'clicks'; expected one of orders_topic, clicks_topic"):
-        _topics("--topics", ["clicks"])
+        topics_named("--topics", ["clicks"])
 
 
 def test_filling_waits_for_a_sink_that_is_away_but_not_for_a_full_disk() -> None:
@@ -378,8 +381,8 @@ def test_filling_waits_for_a_sink_that_is_away_but_not_for_a_full_disk() -> None
 
 
 def test_brokers_are_another_word_for_a_sink() -> None:
-    assert _where(None, None) == "log"
-    assert _where("kafka", None) == "kafka"
-    assert _where(None, "a:9092,b:9092") == "kafka://a:9092,b:9092"
+    assert where_to(None, None) == "log"
+    assert where_to("kafka", None) == "kafka"
+    assert where_to(None, "a:9092,b:9092") == "kafka://a:9092,b:9092"
     with pytest.raises(UserError, match="give one of them"):
-        _where("log", "a:9092")
+        where_to("log", "a:9092")

@@ -9,8 +9,9 @@ import pytest
 
 from lakehouse.events import TOPICS
 from lakehouse.kafka import KafkaDown, KafkaLog, Topic, TopicRefused
-from lakehouse.settings import KafkaSettings, UserError
+from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.sinks import KafkaSink, SinkDown, SinkError, open_sink
+from lakehouse.user_error import UserError
 
 TOPIC = "orders_topic"
 errors = importlib.import_module("kafka.errors")

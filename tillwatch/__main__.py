@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.settings import Shared, exit_on_user_error
+from lakehouse.settings.base import Shared
+from lakehouse.user_error import exit_on_user_error
 from tillwatch.parts import DRIVER, PARTS, SERVERS, Part
 
 app = typer.Typer(
@@ -48,7 +49,8 @@ def demo(
     run_for: RunFor = None,
 ) -> None:
     """Everything on this machine, with simulated shoppers. Ctrl-C ends it; the data stays."""
-    from tillwatch.demo import DemoSettings, run
+    from tillwatch.demo import run
+    from tillwatch.settings import DemoSettings
 
     settings = DemoSettings.load(**_given(rate, fill_rate, flat, lite, fill, incident, run_for))
     raise typer.Exit(run(settings, Shared.load()))
@@ -65,7 +67,7 @@ def stack(
     run_for: RunFor = None,
 ) -> None:
     """The same on Kafka, Spark, Nessie and S3, as plain processes of this machine. Ctrl-C ends it; the data stays."""
-    from tillwatch.demo import DemoSettings
+    from tillwatch.settings import DemoSettings
     from tillwatch.stack import load_shared, run
 
     settings = DemoSettings.load(**_given(rate, fill_rate, flat, lite, fill, incident, run_for))
@@ -99,7 +101,7 @@ def doctor(stack: OfStack = False) -> None:
 @app.command("clean-data")
 def clean_data(stack: OfStack = False) -> None:
     """Remove the data directory (not while the demo runs)."""
-    from tillwatch.demo import remove_data
+    from tillwatch.leftovers import remove_data
 
     typer.echo(remove_data(_shared(stack)))
 

@@ -8,8 +8,12 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from lakehouse.settings import PORTS, Shared, UserError, claim_port, config_path, profile_of
-from tillwatch import jars, servers
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import profile_of
+from lakehouse.settings.ports import PORTS, claim_port
+from lakehouse.settings.sources import config_path
+from lakehouse.user_error import UserError
+from tillwatch import jars, java, s3_server, servers
 
 NEEDED = ("panel", "duckdb", "duckdb-extension-iceberg", "pyiceberg", "pyarrow", "streamlit", "supervisor")
 DISK_MB = 1000
@@ -62,7 +66,7 @@ def _stack_packages() -> str:
 
 
 def _java() -> str:
-    return f"Java {servers.java()}, for Nessie {servers.java(servers.NESSIE_JAVA)}"
+    return f"Java {java.java()}, for Nessie {java.java(java.NESSIE_JAVA)}"
 
 
 def _jars(shared: Shared) -> str:
@@ -74,7 +78,7 @@ def _jars(shared: Shared) -> str:
 
 
 def _s3(shared: Shared) -> str:
-    return f"S3 server: {servers.s3_kind(shared)}"
+    return f"S3 server: {s3_server.s3_kind(shared)}"
 
 
 def _settings_file() -> str:

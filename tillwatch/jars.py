@@ -23,7 +23,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakehouse.settings import ROOT, UserError, exit_on_user_error
+from lakehouse import ROOT
+from lakehouse.user_error import UserError, exit_on_user_error
 from tillwatch.settings import StackSettings
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part. `port` is its name in lakehouse.settings.PORTS, `health` a path that answers 200 when it is well.
+    """One part. `port` is its name in lakehouse.settings.ports.PORTS, `health` a path that answers 200 when it is well.
 
     `optional`: the figures and messages come without it too.
     """
@@ -40,7 +40,7 @@ PARTS: tuple[Part, ...] = (
         "/-/healthy",
         optional=True,
     ),
-    Part("notifier", "tells Slack and email", ("-m", "notifier"), "notifier", "/-/ready"),
+    Part("notifier", "tells people what breaks", ("-m", "notifier"), "notifier", "/-/ready"),
     Part(
         "lite", "the same figures on one small page", ("-m", "console.lite"), "lite", "/_stcore/health", optional=True
     ),

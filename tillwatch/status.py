@@ -23,7 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lakehouse.clock import CLOCK_SLACK, SHOWN, clock_words
-from lakehouse.settings import Shared, profile_of
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import profile_of
 from tillwatch.parts import Part, parts_of
 
 CONNECT_S = 0.5
@@ -179,8 +180,9 @@ def _told(shared: Shared) -> str:
 def _data(found: Callable[[Data], None]) -> None:
     """Tell `found` what the tables hold: first age, commit and offsets, then the same with rows."""
     # pyarrow takes a while to load: only here, beside the other questions.
-    from lakehouse.dremio import Dremio, Unavailable
-    from lakehouse.settings import DremioSettings
+    from lakehouse.dremio.client import Dremio
+    from lakehouse.dremio.errors import Unavailable
+    from lakehouse.settings.dremio import DremioSettings
 
     limit = timedelta(seconds=ANSWER_S)
     settings = DremioSettings.load(plan_timeout=limit, fetch_timeout=limit)

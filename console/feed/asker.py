@@ -18,7 +18,7 @@ from console.feed.hub import Viewer
 from console.feed.poller import FIRST_RETRY_S, LONGEST_PAUSE_S, LONGEST_RETRY_S
 from console.feed.snapshot import AsksDremio
 from console.metrics import POLL_FAILURES, STATEMENTS
-from lakehouse.dremio import DremioError, Timeout, Unavailable
+from lakehouse.dremio.errors import DremioError, Timeout, Unavailable
 
 logger = logging.getLogger(__name__)
 

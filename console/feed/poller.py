@@ -18,7 +18,8 @@ from console.feed.hub import Hub
 from console.feed.questions import TabQuestions, ask_frame
 from console.feed.snapshot import AsksDremio, FeedAnswer, FeedSnapshot, now_utc
 from console.metrics import POLL_FAILURES, POLL_SECONDS, STATEMENTS
-from lakehouse.dremio import NOTHING_PUBLISHED, DremioError, Timeout, Unavailable
+from lakehouse.dremio.client import NOTHING_PUBLISHED
+from lakehouse.dremio.errors import DremioError, Timeout, Unavailable
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from lakehouse.clock import clock_words
 
 
 class AsksDremio(Protocol):
-    """As much of lakehouse.dremio.Dremio as the console needs."""
+    """As much of lakehouse.dremio.client.Dremio as the console needs."""
 
     def head(self) -> str: ...
 

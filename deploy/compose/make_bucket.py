@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
-from lakehouse.settings import NessieSettings, S3Settings, UserError, exit_on_user_error
+from lakehouse.user_error import UserError, exit_on_user_error
+from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.objects import Objects, S3Down, S3Error
 
 WITHIN_S = 60.0

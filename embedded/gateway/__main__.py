@@ -18,16 +18,13 @@ from embedded.gateway.server import Gateway, hide_tracebacks
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.settings import GatewaySettings, check_door, tls_pair
 from embedded.gateway.statements import Statements
-from lakehouse.settings import (
-    DremioSettings,
-    NessieSettings,
-    S3Settings,
-    Shared,
-    claim_port,
-    exit_on_user_error,
-    open_data_dir,
-)
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import claim_port
 from lakehouse.stop import Stop
+from lakehouse.user_error import exit_on_user_error
+from pipeline.settings import NessieSettings, S3Settings
 
 logger = logging.getLogger("embedded.gateway")
 

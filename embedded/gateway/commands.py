@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from embedded.gateway.commits import Commit, Commits
-from embedded.gateway.dialect import Word
 from embedded.gateway.errors import Kind, Refusal, object_not_found, validation
 from embedded.gateway.snapshots import Column
+from embedded.gateway.tokens import Word
 from lakehouse.tables import CATALOG, SCHEMA
 
 type Columns = Callable[[str, Commit], tuple[Column, ...] | None]

@@ -21,7 +21,7 @@ from embedded.gateway.commits import Commit
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.files import Once
 from embedded.gateway.s3 import plain_reason, unavailable
-from lakehouse.dremio import NOTHING_PUBLISHED
+from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.tables import CATALOG
 from pipeline.storage.nessie import MAIN, Logged, Nessie, NessieDown, NessieError, NessieGone
 

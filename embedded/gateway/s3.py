@@ -1,7 +1,7 @@
 """Files in S3: a client that only reads, and a disk cache of data files in front of it.
 
-pyarrow's and DuckDB's own S3 clients ask twice for each file (its size, then its bytes) and load an SDK of 30 MB; a
-question over the last minutes meets dozens of small files, so here each costs one request, and several go side by side.
+A question over the last minutes meets dozens of small files, so each costs one request, and several go side by side:
+pyarrow's and DuckDB's own S3 clients ask twice for each (its size, then its bytes).
 """
 
 from __future__ import annotations
@@ -17,127 +17,64 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
-from xml.etree import ElementTree
-
-import urllib3
 
 from embedded.gateway.errors import Kind, Refusal
-from lakehouse.settings import S3Settings
 from lakehouse.tables import CATALOG
-from pipeline.storage.s3_signature import Signature
+from pipeline.settings import S3Settings
+from pipeline.storage.objects import NoBucket, Objects, S3Denied, S3Down
 
 logger = logging.getLogger(__name__)
 
 SIDE_BY_SIDE = 8
 TIMEOUT_S = 4.0
 """Below dremio.plan_timeout, so that a reader hears which server is away."""
-_PIECE = 1 << 20
 
 
 class S3:
-    """Reads objects of any bucket, path-style, with AWS signature version 4. Any thread may call any method.
+    """Reads objects of any bucket. Any thread may call any method.
 
     Every method raises FileNotFoundError for an object (or bucket) that is not there, OSError when S3 refuses, and
     Refusal when it does not answer within TIMEOUT_S (UNAVAILABLE) or refuses the key (INTERNAL).
     """
 
     def __init__(self, settings: S3Settings) -> None:
-        self._endpoint = settings.endpoint
-        self._access_key = settings.access_key
-        self._signature = Signature(settings)
-        self._http = urllib3.PoolManager(maxsize=2 * SIDE_BY_SIDE, timeout=TIMEOUT_S, retries=False)
+        self._objects = Objects(settings, timeout_s=TIMEOUT_S)
 
     def get(self, location: str) -> bytes:
-        answer = self._ask("GET", location)
-        data: bytes = answer.data
-        return data
+        with _as_dremio():
+            return self._objects.read(location)
 
     def fetch(self, location: str, path: Path) -> int:
         """Copy an object into a file, which appears whole or not at all; its size (bytes)."""
-        part = path.with_suffix(".part")
-        answer = self._ask("GET", location, whole=False)
-        try:
-            with part.open("wb") as file:
-                for piece in answer.stream(_PIECE):
-                    file.write(piece)
-            size = part.stat().st_size
-            part.replace(path)
-        except urllib3.exceptions.HTTPError as error:
-            raise self._down(error) from None
-        finally:
-            answer.release_conn()
-            part.unlink(missing_ok=True)
-        return size
+        with _as_dremio():
+            return self._objects.fetch(location, path)
 
     def exists(self, location: str) -> bool:
         try:
-            self._ask("HEAD", location)
+            with _as_dremio():
+                self._objects.look(location)
         except FileNotFoundError:
             return False
         return True
 
     def folder(self, location: str) -> list[str]:
         """Locations of all objects below a folder."""
-        bucket, prefix = _parts(location.rstrip("/") + "/")
-        found: list[str] = []
-        token = ""
-        while True:
-            query = {"list-type": "2", "prefix": prefix} | ({"continuation-token": token} if token else {})
-            tree = ElementTree.fromstring(self._ask("GET", f"s3://{bucket}", query).data)
-            found += [f"s3://{bucket}/{key.text}" for key in tree.iterfind(".//{*}Contents/{*}Key")]
-            token = tree.findtext("{*}NextContinuationToken") or ""
-            if not token:
-                return found
-
-    def _ask(
-        self, method: str, location: str, query: dict[str, str] | None = None, whole: bool = True
-    ) -> urllib3.BaseHTTPResponse:
-        bucket, key = _parts(location)
-        path = quote(f"/{bucket}/{key}" if key else f"/{bucket}", safe="/-_.~")
-        text = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in sorted((query or {}).items()))
-        url = f"{self._endpoint}{path}" + (f"?{text}" if text else "")
-        for last in (False, True):
-            try:
-                headers = self._signature.headers(method, path, text)
-                answer = self._http.request(method, url, headers=headers, preload_content=whole)
-                break
-            except urllib3.exceptions.HTTPError as error:
-                # A connection that the server closed while it was idle: opened anew, once.
-                if last or not isinstance(error, urllib3.exceptions.ProtocolError):
-                    raise self._down(error) from None
-        if answer.status < 300:
-            return answer
-        body = answer.data if method != "HEAD" else b""
-        if not whole:
-            answer.release_conn()
-        code = re.search(rb"<Code>(\w+)</Code>", body)
-        reason = f"{answer.status} {code[1].decode() if code else answer.reason or ''}".rstrip()
-        match answer.status:
-            case 404:
-                raise FileNotFoundError(f"S3 at {self._endpoint} has no {location} ({reason})")
-            case 401 | 403:
-                # Whoever runs the gateway has to hear of it, and no client learns a path by it.
-                raise Refusal(
-                    Kind.INTERNAL,
-                    f"DATA_READ ERROR: S3 at {self._endpoint} refuses key '{self._access_key}' ({reason}): "
-                    "check section s3",
-                )
-            case 429 | 500 | 502 | 503 | 504:
-                raise unavailable(f"S3 at {self._endpoint} answers {reason}")
-        raise OSError(f"S3 at {self._endpoint} answers {reason} to {method} {location}")
-
-    def _down(self, error: Exception) -> Refusal:
-        return unavailable(f"S3 at {self._endpoint} does not answer: {plain_reason(error)}")
+        with _as_dremio():
+            return [found.uri for found in self._objects.list(location)]
 
 
-def _parts(location: str) -> tuple[str, str]:
-    """Bucket and key of s3://bucket/key (or s3a://, as Hadoop writes it)."""
-    scheme, _, rest = location.partition("://")
-    if scheme not in ("s3", "s3a") or not rest:
-        raise OSError(f"{location} is not in S3")
-    bucket, _, key = rest.partition("/")
-    return bucket, key
+@contextmanager
+def _as_dremio() -> Iterator[None]:
+    """Tell the errors of S3 as Dremio tells those of a source."""
+    try:
+        yield
+    except NoBucket as error:
+        raise FileNotFoundError(str(error)) from None
+    except S3Denied as error:
+        # Whoever runs the gateway has to hear of it, and no client learns a path by it.
+        raise Refusal(Kind.INTERNAL, f"DATA_READ ERROR: {error.brief}: check section s3") from None
+    except S3Down as error:
+        raise unavailable(error.brief) from None
 
 
 def unavailable(reason: str) -> Refusal:

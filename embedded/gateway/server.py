@@ -17,8 +17,8 @@ from pyarrow import flight
 
 from embedded.gateway import wire
 from embedded.gateway.errors import Kind, Refusal
-from embedded.gateway.sessions import COOKIE, Caller, Session, Sessions
-from embedded.gateway.statements import Answer, Statements
+from embedded.gateway.sessions import COOKIE, Caller, FlightSession, Sessions
+from embedded.gateway.statements import Statements, Streamed
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         session = _session(context)
         sql = ""
 
-        def run() -> tuple[Answer, list[pa.RecordBatch]]:
+        def run() -> tuple[Streamed, list[pa.RecordBatch]]:
             nonlocal sql
             answer = self._statements.run(ticket.ticket, context.is_cancelled)
             sql = answer.sql
@@ -83,7 +83,9 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
     def do_exchange(self, context: flight.ServerCallContext, *_: object) -> None:
         raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "doExchange is not implemented."), "") from None
 
-    def _asked(self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor) -> tuple[str, Session]:
+    def _asked(
+        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
+    ) -> tuple[str, FlightSession]:
         return _told(lambda: _sql_of(descriptor), ""), _session(context)
 
 
@@ -101,7 +103,7 @@ def _sql_of(descriptor: flight.FlightDescriptor) -> str:
     return text
 
 
-def _stream(answer: Answer, first: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _stream(answer: Streamed, first: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     try:
         yield from first
         yield from answer.batches
@@ -112,8 +114,8 @@ def _stream(answer: Answer, first: list[pa.RecordBatch]) -> Iterator[pa.RecordBa
     raise told from None
 
 
-def _session(context: flight.ServerCallContext) -> Session:
-    session: Session | None = context.get_middleware("caller").caller.session
+def _session(context: flight.ServerCallContext) -> FlightSession:
+    session: FlightSession | None = context.get_middleware("caller").caller.session
     assert session is not None  # only the handshake has none
     return session
 

@@ -9,9 +9,10 @@ import hmac
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from cachetools import TTLCache
 
 from embedded.gateway.errors import Kind, Refusal
 
@@ -21,12 +22,11 @@ _MOST_SESSIONS = 10_000
 
 
 @dataclass
-class Session:
+class FlightSession:
     """What a client set with USE or the header `schema`. `new` until its cookie is sent."""
 
     id: str
     schema: tuple[str, ...] = ()
-    last_used: float = field(default=0.0, repr=False)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Caller:
     """One call: who, with which token to echo, in which session; `fresh` if the cookie is to be set."""
 
     token: str
-    session: Session | None
+    session: FlightSession | None
     fresh: bool = False
 
 
@@ -48,11 +48,10 @@ class Sessions:
     def __init__(self, user: str, password: str, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._user = user
         self._password = password
-        self._ttl_s = ttl_s
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._sessions: TTLCache[str, FlightSession] = TTLCache(_MOST_SESSIONS, ttl_s, clock)
 
     def enter(self, headers: Mapping[str, list[str]], handshake: bool) -> Caller:
         """Let a call in. Raises Refusal (UNAUTHENTICATED) with Dremio's text."""
@@ -102,26 +101,19 @@ class Sessions:
     def _sign(self, body: str) -> str:
         return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
 
-    def _open(self, schema: str) -> Session:
+    def _open(self, schema: str) -> FlightSession:
         parts = tuple(part.strip('"') for part in schema.split(".") if part)
-        session = Session(secrets.token_hex(16), parts, self._clock())
+        session = FlightSession(secrets.token_hex(16), parts)
         with self._lock:
             self._sessions[session.id] = session
-            oldest = next(iter(self._sessions.values()))
-            while len(self._sessions) > _MOST_SESSIONS or self._clock() - oldest.last_used > self._ttl_s:
-                self._sessions.popitem(last=False)
-                oldest = next(iter(self._sessions.values()))
         return session
 
-    def _known(self, cookie: str) -> Session:
+    def _known(self, cookie: str) -> FlightSession:
         with self._lock:
             session = self._sessions.get(cookie)
-            now = self._clock()
-            if session is None or now - session.last_used > self._ttl_s:
-                self._sessions.pop(cookie, None)
+            if session is None:
                 raise Refusal(Kind.UNAUTHENTICATED, "UserSession is not available in the cache")
-            session.last_used = now
-            self._sessions.move_to_end(cookie)
+            self._sessions[cookie] = session  # its time begins anew
             return session
 
 

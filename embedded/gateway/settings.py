@@ -10,7 +10,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from lakehouse.settings import DremioSettings, Duration, Section, UserError
+from lakehouse.settings.base import Section
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.durations import Duration
+from lakehouse.user_error import UserError
 
 
 class GatewaySettings(Section, section="gateway"):

@@ -11,7 +11,6 @@ import hmac
 import json
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,18 +19,20 @@ from itertools import chain
 from typing import Any
 
 import pyarrow as pa
+from cachetools import LRUCache
 
 from embedded.gateway import commands, wire
 from embedded.gateway.ahead import Ahead
 from embedded.gateway.commits import Commit, Commits
-from embedded.gateway.dialect import At, Dialect, Statement, time_us
+from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
 from embedded.gateway.errors import Kind, Refusal, data_read, object_not_found, validation
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.relations import Bound, Relation
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import Column, DataFile, Snapshot, Snapshots
-from lakehouse.dremio import NOTHING_PUBLISHED
+from embedded.gateway.values import At, time_us
+from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.tables import CATALOG, SCHEMA
 
 _EMPTY = Commit(NOTHING_PUBLISHED, {})
@@ -46,7 +47,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Streamed:
     """Rows, with the schema of the wire. `batches` yields nothing for an empty answer; `uses` is what USE asked for."""
 
     sql: str
@@ -108,7 +109,7 @@ class Statements:
         self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
         self._lock = threading.Lock()
-        self._schemas: OrderedDict[tuple[str, ...], pa.Schema] = OrderedDict()
+        self._schemas: LRUCache[tuple[str, ...], pa.Schema] = LRUCache(_PLANS_KEPT)
 
     def plan(self, sql: str, context: tuple[str, ...]) -> Planned:
         """Schema and ticket of a statement; `context` is the session's schema. Raises Refusal."""
@@ -124,7 +125,7 @@ class Statements:
         schema = self._schema(statement, [source for _, source in found], sql)
         return Planned(schema, self._signed(ticket))
 
-    def run(self, ticket: bytes, gone: Callable[[], bool]) -> Answer:
+    def run(self, ticket: bytes, gone: Callable[[], bool]) -> Streamed:
         """The rows of a planned statement, at the commits it was planned for. Raises Refusal."""
         content = self._opened(ticket)
         sql, context = str(content["sql"]), tuple(content["context"])
@@ -133,13 +134,13 @@ class Statements:
         if not isinstance(statement, Statement):
             table = commands.answer(statement, context, self._commits, self._by_id(head_id, 0), self.columns)
             schema = commands.use(statement, context)
-            return Answer(sql, table.schema, iter(table.to_batches(MAX_BATCH_ROWS)), schema)
+            return Streamed(sql, table.schema, iter(table.to_batches(MAX_BATCH_ROWS)), schema)
         pairs = zip(statement.shape.relations, commit_ids, strict=True)
         sources = [
             self._source(relation, statement.ats, context, self._by_id(commit_id, 0)) for relation, commit_id in pairs
         ]
         schema = self._schema(statement, sources, sql)
-        return Answer(sql, schema, self._rows(statement, sources, schema, gone))
+        return Streamed(sql, schema, self._rows(statement, sources, schema, gone))
 
     def _signed(self, content: dict[str, object]) -> bytes:
         body = json.dumps(content).encode()
@@ -293,9 +294,8 @@ class Statements:
         key = (statement.shape.sql, *(source.schema_key for source in sources))
         with self._lock:
             known = self._schemas.get(key)
-            if known is not None:
-                self._schemas.move_to_end(key)
-                return known
+        if known is not None:
+            return known
         for need in statement.shape.needs:
             if not any(need.column.lower() in sources[number].names for number in need.relations):
                 raise need.refusal()
@@ -303,8 +303,6 @@ class Statements:
         schema = wire.schema_of(self._engine.describe(query, sql))
         with self._lock:
             self._schemas[key] = schema
-            while len(self._schemas) > _PLANS_KEPT:
-                self._schemas.popitem(last=False)
         return schema
 
 

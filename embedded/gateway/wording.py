@@ -11,7 +11,6 @@ import re
 
 import duckdb
 
-from embedded.gateway.dialect import place_of_name
 from embedded.gateway.errors import Kind, Refusal, no_function, validation
 
 logger = logging.getLogger(__name__)
@@ -105,3 +104,9 @@ def _log(done: str, error: Exception) -> None:
     logger.warning(
         "a statement could not be %s: %s: %s", done, type(error).__name__, " ".join(str(error).split())[:1000]
     )
+
+
+def place_of_name(name: str, sql: str) -> tuple[int, int]:
+    """Where a name stands first in a statement."""
+    match = re.search(rf"(?<![\w]){re.escape(name)}(?![\w])", sql, re.IGNORECASE)
+    return (match.start(), len(name)) if match else (0, 1)

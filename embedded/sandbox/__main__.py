@@ -8,9 +8,12 @@ import logging
 import uvicorn
 
 from embedded.sandbox.app import Protocol, create_app
+from embedded.sandbox.inbox import Inbox
 from embedded.sandbox.settings import SandboxSettings
-from embedded.sandbox.store import Store
-from lakehouse.settings import Shared, claim_port, exit_on_user_error, open_data_dir
+from lakehouse.settings.base import Shared
+from lakehouse.settings.data_dir import open_data_dir
+from lakehouse.settings.ports import claim_port
+from lakehouse.user_error import exit_on_user_error
 
 logger = logging.getLogger("sandbox")
 
@@ -30,10 +33,10 @@ def main(arguments: list[str] | None = None) -> None:
         for name in ("sandbox", "smtp"):
             claim_port(shared.port(name), host=settings.host)
         data_dir = open_data_dir(shared.data_dir, "embedded", "stack")
-        store = Store(data_dir / "sandbox.db", settings.keep_messages)
+        inbox = Inbox(data_dir / "sandbox.db", settings.keep_messages)
     logger.info("http://localhost:%d shows what arrived; mail on port %d", shared.port("sandbox"), shared.port("smtp"))
     uvicorn.run(
-        create_app(store, shared.port("smtp"), settings.host),
+        create_app(inbox, shared.port("smtp"), settings.host),
         host=settings.host,
         port=shared.port("sandbox"),
         http=Protocol,
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         access_log=False,
         timeout_graceful_shutdown=1,
     )
-    store.close()
+    inbox.close()
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from embedded.sandbox import page, slack
+from embedded.sandbox.faults import FAULTS, Fault
+from embedded.sandbox.inbox import Inbox
 from embedded.sandbox.mail import MailHandler
-from embedded.sandbox.store import SLACK_FAULTS, SMTP_FAULTS, Fault, Store
 
 _open_connections: dict[tuple[str, int], asyncio.Transport] = {}
 
@@ -39,7 +40,7 @@ def _drop(request: Request) -> None:
         transport.abort()
 
 
-def create_app(store: Store, smtp_port: int | None = None, host: str = "127.0.0.1") -> FastAPI:
+def create_app(inbox: Inbox, smtp_port: int | None = None, host: str = "127.0.0.1") -> FastAPI:
     """The application; with `smtp_port` it also listens for mail, on `host`, while it runs."""
 
     @asynccontextmanager
@@ -48,7 +49,7 @@ def create_app(store: Store, smtp_port: int | None = None, host: str = "127.0.0.
             yield
             return
         loop = asyncio.get_running_loop()
-        handler = MailHandler(store)
+        handler = MailHandler(inbox)
         server = await loop.create_server(
             lambda: SMTP(handler, hostname="sandbox", ident="tillwatch sandbox", loop=loop), host, smtp_port
         )
@@ -56,43 +57,43 @@ def create_app(store: Store, smtp_port: int | None = None, host: str = "127.0.0.
         server.close()
 
     app = FastAPI(title="tillwatch sandbox", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.include_router(slack.router(store, _drop))
+    app.include_router(slack.router(inbox, _drop))
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def show() -> str:
-        return page.whole(store.messages(), store.faults())
+        return page.whole(inbox.messages(), inbox.faults.on())
 
     @app.get("/fragment", response_class=HTMLResponse, include_in_schema=False)
     async def fragment() -> str:
-        return page.content(store.messages(), store.faults())
+        return page.content(inbox.messages(), inbox.faults.on())
 
     @app.get("/messages")
     async def messages(since_ms: int = 0) -> dict[str, Any]:
         """What arrived (arrived_ms: milliseconds since the epoch), and calls of Slack's methods since the start."""
-        return {**store.messages(since_ms), "calls": store.calls}
+        return {**inbox.messages(since_ms), "calls": inbox.calls}
 
     @app.delete("/messages")
     async def forget() -> dict[str, bool]:
-        store.clear()
+        inbox.clear()
         return {"ok": True}
 
     @app.get("/faults")
     async def faults() -> list[Fault]:
-        return store.faults()
+        return inbox.faults.on()
 
     @app.post("/faults")
     async def switch(fault: Fault) -> Any:
-        known = SLACK_FAULTS if fault.service == "slack" else SMTP_FAULTS
+        known = FAULTS[fault.service]
         if fault.kind not in known:
             detail = f"{fault.service} has no fault '{fault.kind}'; it has {', '.join(known)}."
             return JSONResponse({"detail": detail}, status_code=422)
-        store.switch(fault)
-        return store.faults()
+        inbox.faults.switch_on(fault)
+        return inbox.faults.on()
 
     @app.delete("/faults")
     async def switch_off() -> list[Fault]:
-        store.switch_off()
-        return store.faults()
+        inbox.faults.switch_off()
+        return inbox.faults.on()
 
     @app.get("/-/healthy")
     async def healthy() -> dict[str, bool]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from embedded.sandbox.faults import FAULTS, Fault, Service
 from embedded.sandbox.shown import escape, shown
-from embedded.sandbox.store import SLACK_FAULTS, SMTP_FAULTS, Fault
 
 SHOWN = 100
 """How many threads, and how many emails, are drawn; /messages has all."""
@@ -80,8 +80,8 @@ setInterval(() => {{ if (!document.hidden) refresh(); }}, 2000);
 def whole(messages: Mapping[str, Sequence[Mapping[str, Any]]], faults: Sequence[Fault]) -> str:
     """The page with its buttons."""
     return _FRAME.format(
-        slack_buttons=_buttons("slack", SLACK_FAULTS),
-        smtp_buttons=_buttons("smtp", SMTP_FAULTS),
+        slack_buttons=_buttons("slack"),
+        smtp_buttons=_buttons("smtp"),
         content=content(messages, faults),
     )
 
@@ -96,9 +96,9 @@ def content(messages: Mapping[str, Sequence[Mapping[str, Any]]], faults: Sequenc
     return f"{state}<div class='columns'>{_slack(messages['slack'])}{_email(messages['email'])}</div>"
 
 
-def _buttons(service: str, kinds: Mapping[str, str]) -> str:
+def _buttons(service: Service) -> str:
     buttons = []
-    for kind, meaning in kinds.items():
+    for kind, meaning in FAULTS[service].items():
         request = json.dumps({"service": service, "kind": kind, **_REQUESTS.get(kind, {})})
         label = kind.replace("_", " ").capitalize()
         buttons.append(f'<button data-fault="{escape(request)}" title="{escape(meaning)}">{label}</button>')

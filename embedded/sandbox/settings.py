@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lakehouse.settings import Section
+from lakehouse.settings.base import Section
 
 
 class SandboxSettings(Section, section="sandbox"):

@@ -1,67 +1,26 @@
-"""What a rule is: one that alerts on events, and the base of those that give a verdict on each closed minute."""
+"""What every rule says of itself, and what an evaluation asks of it."""
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from string import Formatter
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal
 
 import pyarrow as pa
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from lakehouse.events import ErrorEvent
-from lakehouse.settings import Duration
-
-MINUTE = timedelta(minutes=1)
-ERRORS_TOPIC = "errors_topic"
-type Entity = tuple[str, ...]
-"""The values of a rule's `by` columns; () where a rule judges the whole shop."""
-type Span = tuple[datetime, datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What minute rules judge by: rows of KPI tables by table, the event time of each topic's earliest event, the
-    received_at of the newest event on the rule's topic (to the minute), and how many messages of a topic came in a
-    minute of the log's time (its start), and how many of them were rejected."""
-
-    kpis: Mapping[str, pa.Table]
-    first_event_at: Mapping[str, datetime]
-    newest_received_at: datetime | None
-    read: Mapping[str, Mapping[datetime, tuple[int, int]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a rule found of an entity in a minute: the value, whether it is outside, the limit, and what is usual."""
-
-    value: float
-    outside: bool = False
-    threshold: float | None = None
-    usual: float | None = None
-
-
-type Judge = Callable[[datetime, Mapping[Entity, datetime]], Mapping[Entity, Reading] | None]
-"""(end of a minute, when the first minute outside of each open entity began) -> readings; None: cannot be judged.
-
-An entity without a reading is inside. Asked in the order of the minutes, with what the one before has opened.
-"""
-
-
-def _whole_minutes(value: timedelta) -> timedelta:
-    if value < MINUTE or value % MINUTE:
-        raise ValueError("expected whole minutes, at least '1 min', since closed minutes are judged")
-    return value
-
-
-def _some_time(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("expected more than '0 s'")
-    return value
+from lakehouse.events import Event
+from lakehouse.rules.alerts import Alert
+from lakehouse.rules.book import AlertBook
+from lakehouse.rules.minute import MINUTE, Span
+from lakehouse.rules.moment import Moment, Received
+from lakehouse.rules.state import State
+from lakehouse.settings.durations import Duration
+from lakehouse.tables import RAW_OF_TOPIC
 
 
 def _address(value: str) -> str:
@@ -70,14 +29,27 @@ def _address(value: str) -> str:
     return value
 
 
-Minutes = Annotated[Duration, AfterValidator(_whole_minutes)]
+def _whole_minutes(value: timedelta) -> timedelta:
+    if value < MINUTE or value % MINUTE:
+        raise ValueError("expected whole minutes, at least '1 min', since closed minutes are judged")
+    return value
+
+
+def _topic(value: str) -> str:
+    if value not in RAW_OF_TOPIC:
+        raise ValueError(f"expected one of {', '.join(RAW_OF_TOPIC)}")
+    return value
+
+
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
+TopicName = Annotated[str, AfterValidator(_topic)]
 Values = Annotated[tuple[str, ...], Field(min_length=1)]
+WholeMinutes = Annotated[Duration, AfterValidator(_whole_minutes)]
 
 
 class Wrong(Exception):
-    """A key whose value does not fit the rule's other keys or the tables."""
+    """A key whose value does not fit the rule's other keys, the topics or the tables."""
 
     def __init__(self, key: str, value: object, expected: str) -> None:
         super().__init__(key, value, expected)
@@ -85,7 +57,7 @@ class Wrong(Exception):
 
 
 class Rule(BaseModel):
-    """What every rule says of itself."""
+    """What every rule says of itself. `kind` is the name of the file in lakehouse/rules/kinds that holds its class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -95,11 +67,65 @@ class Rule(BaseModel):
     owner: Text
     summary: Text
     runbook_url: Annotated[str, AfterValidator(_address)]
+    kind: str
 
     @property
     def alert_type(self) -> str:
         """The rule's name in capitals."""
         return self.name.upper()
+
+    @property
+    def alerts_on(self) -> str | None:
+        """The topic of which each event that `matches` gives an alert at once, None for a rule without such."""
+        return None
+
+    def matches(self, event: Event) -> bool:
+        """Whether an event of the topic `alerts_on` raises an alert. Asked of every event: quick."""
+        return False
+
+    def hear(self, received: Received, book: AlertBook, max_age: timedelta) -> None:
+        """Note an event that matches. Told in the order of received_at."""
+        raise NotImplementedError
+
+    def due(self, state: State, moment: Moment, max_lookback: timedelta) -> Mapping[str, Sequence[Span]]:
+        """KPI table -> the spans of window_end (from, to] whose rows `tick` needs at this moment."""
+        return {}
+
+    @abstractmethod
+    def tick(self, book: AlertBook, moment: Moment, kpis: Mapping[str, pa.Table], max_lookback: timedelta) -> None:
+        """Judge what time has made due: asked at every batch and tick, after the events."""
+
+    def _fires(
+        self,
+        alert_id: str,
+        text: str,
+        at: datetime,
+        *,
+        incident_id: str,
+        starts_at: datetime,
+        service_name: str | None,
+        received_at: datetime,
+        value: float = 1.0,
+        threshold: float | None = None,
+    ) -> Alert:
+        """A FIRING row of the rule."""
+        return Alert(
+            alert_id=alert_id,
+            alert_type=self.alert_type,
+            description=text,
+            alert_timestamp=at,
+            metric_value=value,
+            status="FIRING",
+            incident_id=incident_id,
+            starts_at=starts_at,
+            rule=self.name,
+            severity=self.severity,
+            service_name=service_name,
+            threshold=threshold,
+            summary=self.summary,
+            runbook_url=self.runbook_url,
+            received_at=received_at,
+        )
 
     def _check_description(self, *known: str) -> None:
         try:
@@ -111,115 +137,7 @@ class Rule(BaseModel):
                 raise Wrong("description", self.description, f"no other names in braces than {', '.join(known)}")
 
 
-class EventRule(Rule):
-    """Alerts on each event of errors_topic that matches `where`.
-
-    An incident of an entity ends `resolve_after` past the received_at of its newest alert.
-    """
-
-    FIELDS: ClassVar[tuple[str, ...]] = ("service_name", "severity", "error_message", "error_id")
-
-    kind: Literal["event"]
-    where: dict[str, Values]
-    by: tuple[str, ...]
-    resolve_after: Annotated[Duration, AfterValidator(_some_time)]
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for key, columns in (("where", tuple(self.where)), ("by", self.by)):
-            for column in columns:
-                if column not in self.FIELDS:
-                    raise Wrong(key, column, f"fields of an error: {', '.join(self.FIELDS)}")
-        self._check_description(*self.FIELDS)
-        return self
-
-    def matches(self, event: ErrorEvent) -> bool:
-        """Whether the event raises an alert."""
-        return all(getattr(event, field) in values for field, values in self.where.items())
-
-    def entity(self, event: ErrorEvent) -> Entity:
-        """Whose incident the event belongs to."""
-        return tuple(getattr(event, column) for column in self.by)
-
-    def describe(self, event: ErrorEvent) -> str:
-        """The alert's sentence."""
-        return self.description.format_map({field: getattr(event, field) for field in self.FIELDS})
-
-    def describe_resolved(self, who: str) -> str:
-        """The sentence of the RESOLVED row."""
-        return f"{self.alert_type}{who}: none for {duration(self.resolve_after)}"
-
-
-class MinuteRule(Rule):
-    """Judges closed minutes, each once, in order.
-
-    Fires when a minute was outside for `for` in a row, resolves when it was inside for `keep_firing_for` in a row; a
-    minute that cannot be judged breaks both rows.
-    """
-
-    for_: Annotated[Minutes, Field(alias="for")]
-    keep_firing_for: Minutes
-
-    @property
-    def watches(self) -> bool:
-        """Whether the rule is about silence or too little: it says nothing of minutes that nobody watched."""
-        return False
-
-    @property
-    def looks_back(self) -> timedelta:
-        """How much of the past, the minute itself included, one verdict is on; all of it must have been watched."""
-        return MINUTE
-
-    @property
-    @abstractmethod
-    def topics(self) -> tuple[str, ...]:
-        """The topics whose read_to closes a minute."""
-
-    @property
-    def reads(self) -> str | None:
-        """The KPI table whose rows the rule needs, None for a rule that needs none."""
-        return None
-
-    def spans(self, ends: Sequence[datetime], open_since: datetime | None) -> list[Span]:
-        """The window_end of the rows that the minutes ending at `ends` need: all with from < window_end <= to.
-
-        open_since: when the first minute outside of the oldest open entity began.
-        """
-        return [(ends[0] - MINUTE, ends[-1])]
-
-    @property
-    @abstractmethod
-    def columns(self) -> tuple[str, ...]:
-        """The names of an entity's values."""
-
-    @abstractmethod
-    def judge(self, ends: Sequence[datetime], inputs: Inputs) -> Judge:
-        """What gives the verdicts on the minutes that end at `ends`."""
-
-    def describe(self, entity: Entity, reading: Reading) -> str:
-        """The alert's sentence."""
-        words = dict(zip(self.columns, entity, strict=False)) | self._words()
-        for name in ("value", "threshold", "usual"):
-            figure = getattr(reading, name)
-            words[name] = "" if figure is None else number(figure)
-        return self.description.format_map(words)
-
-    def _words(self) -> dict[str, str]:
-        """What the rule itself puts into its sentence."""
-        return {"for": duration(self.for_)}
-
-    def describe_resolved(self, who: str, reading: Reading) -> str:
-        """The sentence of the RESOLVED row."""
-        limit = f", inside the limit of {number(reading.threshold)}" if reading.threshold is not None else ", as usual"
-        return f"{self.alert_type}{who}: {number(reading.value)}{limit} for {duration(self.keep_firing_for)}"
-
-
-def floor_minute(time: datetime) -> datetime:
-    """The start of the minute."""
-    return time.replace(second=0, microsecond=0)
-
-
-def number(value: float) -> str:
+def number(value: float | Decimal) -> str:
     """A figure as people read it: 1,234 or 12.35."""
     return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lakehouse.rules.rule import floor_minute
+from lakehouse.rules.minute import floor_minute
 
 # The row that holds judged_to of a minute rule; an entity is a JSON list and cannot meet it.
 CLOCK = ""
@@ -20,8 +20,8 @@ AHEAD = timedelta(minutes=5)
 class RuleState:
     """One rule and entity that is pending or firing, or the rule's clock.
 
-    A clock has judged_to; for a no-data rule newest_received_at of its topic (to the minute, so that it changes once a
-    minute); for a rule whose verdict is on several minutes inside_since, before which none was seen. An entity is
+    A clock has judged_to; where the rule listens to a topic newest_received_at (to the minute, so that it changes once
+    a minute); for a rule whose verdict is on several minutes inside_since, before which none was seen. An entity is
     firing while it has an incident_id; newest_received_at is that of its newest alert.
     """
 
@@ -44,6 +44,12 @@ type State = Mapping[tuple[str, str], RuleState]
 def entity_text(entity: tuple[str, ...]) -> str:
     """The entity as rule_state names it: a JSON list."""
     return json.dumps(entity, ensure_ascii=False, separators=(",", ":"))
+
+
+def who(row: RuleState) -> str:
+    """` of payments`, or nothing where the rule judges the whole shop."""
+    values = ", ".join(json.loads(row.entity)) if row.entity != CLOCK else ""
+    return f" of {values}" if values else ""
 
 
 def brought_back(state: State, now: datetime) -> State:

@@ -1,38 +1,23 @@
-"""Rules that know what is usual: by the closed minutes before, and by the same minutes of past days."""
+"""The base of rules that know what is usual: by the closed minutes before, and by other spans."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from lakehouse.rules.limits import TableRule, minute_number, minute_numbers
-from lakehouse.rules.rule import (
-    MINUTE,
-    Entity,
-    Inputs,
-    Judge,
-    Minutes,
-    Number,
-    Reading,
-    Span,
-    Wrong,
-    duration,
-)
-from lakehouse.tables import TABLES
+from lakehouse.rules.minute import MINUTE, Span
+from lakehouse.rules.reading import Entity, Inputs, Judge, Reading
+from lakehouse.rules.rule import Number, WholeMinutes
+from lakehouse.rules.table_rule import TableRule, minute_number, minute_numbers
 
-DAY = timedelta(days=1)
-# So many minutes before and after the same minutes of a past day tell of it too.
-AROUND = 10 * MINUTE
-# A past day's minutes say something from so many on.
-FEWEST = 10
 # What goes on for so long is the new usual. Until then an open incident is judged by the time before it.
 LEARNED_AFTER = timedelta(hours=1)
 
@@ -45,14 +30,8 @@ def _window(value: timedelta) -> timedelta:
     return value
 
 
-def _over(value: timedelta) -> timedelta:
-    if value > 15 * MINUTE:
-        raise ValueError("expected at most '15 min'")
-    return value
-
-
 @dataclass(frozen=True, slots=True)
-class _Usual:
+class Usual:
     """Mean and variance of a minute, of each entity, and of how many minutes."""
 
     minutes: int
@@ -60,7 +39,7 @@ class _Usual:
     variance: Figures
 
 
-class _History:
+class PastMinutes:
     """A rule's column, summed by entity and minute. A minute without any row of the table is none: the shop paused."""
 
     def __init__(self, rule: TableRule, rows: pa.Table) -> None:
@@ -92,7 +71,7 @@ class _History:
         found: Figures = self._sums[:, last] - self._sums[:, first]
         return found
 
-    def usual(self, *spans: tuple[int, int], fewest: int) -> _Usual | None:
+    def usual(self, *spans: tuple[int, int], fewest: int) -> Usual | None:
         """What the minutes of these spans (after, to) say, or None where they are fewer."""
         count = 0
         sums = np.zeros(len(self.entities))
@@ -104,7 +83,7 @@ class _History:
         if count < fewest:
             return None
         mean = sums / count
-        return _Usual(count, mean, np.maximum(0.0, squares / count - mean * mean) * count / (count - 1))
+        return Usual(count, mean, np.maximum(0.0, squares / count - mean * mean) * count / (count - 1))
 
 
 def _ranked(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -122,7 +101,7 @@ class UsualRule(TableRule):
     No verdict while half of the window's minutes have no row at all: at a start, and after a pause of the shop.
     """
 
-    window: Annotated[Minutes, AfterValidator(_window)]
+    window: Annotated[WholeMinutes, AfterValidator(_window)]
     at_least: Annotated[Number, Field(ge=0)]
 
     def spans(self, ends: Sequence[datetime], open_since: datetime | None) -> list[Span]:
@@ -136,18 +115,18 @@ class UsualRule(TableRule):
         return since + MINUTE - self.looks_back
 
     def judge(self, ends: Sequence[datetime], inputs: Inputs) -> Judge:
-        history = _History(self, inputs.kpis[self.table])
+        history = PastMinutes(self, inputs.kpis[self.table])
         places = {entity: place for place, entity in enumerate(history.entities)}
         window = self.window // MINUTE
         fewest = (window + 1) // 2
 
-        def before(end: datetime) -> _Usual | None:
+        def before(end: datetime) -> Usual | None:
             to = minute_number(end)
             return history.usual((to - window, to), fewest=fewest)
 
         def of(end: datetime, since: Mapping[Entity, datetime]) -> Mapping[Entity, Reading] | None:
             recent = before(end - self.looks_back)
-            readings = {} if recent is None else self._outside(history, end, recent)
+            readings = {} if recent is None else self._outside_of(history, end, recent)
             for entity, began in since.items():
                 held = None
                 if end - began - MINUTE < LEARNED_AFTER:
@@ -162,118 +141,13 @@ class UsualRule(TableRule):
 
         return of
 
-    def _outside(self, history: _History, end: datetime, usual: _Usual) -> dict[Entity, Reading]:
+    def _outside_of(self, history: PastMinutes, end: datetime, usual: Usual) -> dict[Entity, Reading]:
         return {
             entity: reading
             for entity, reading in zip(history.entities, self._read(history, end, usual), strict=True)
             if reading.outside
         }
 
-    def _read(self, history: _History, end: datetime, usual: _Usual) -> list[Reading]:
+    def _read(self, history: PastMinutes, end: datetime, usual: Usual) -> list[Reading]:
         """The reading of each of the history's entities."""
         raise NotImplementedError
-
-
-class ZeroRule(UsualRule):
-    """A figure that is zero, of an entity that usually has `at_least` a minute."""
-
-    kind: Literal["zero"]
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self._check_table()
-        if self.at_least <= 0:
-            raise Wrong("at_least", self.at_least, "more than 0, or zero would be usual")
-        self._check_description(*self.by, "value", "usual", "for")
-        return self
-
-    @property
-    def watches(self) -> bool:
-        return True
-
-    def _read(self, history: _History, end: datetime, usual: _Usual) -> list[Reading]:
-        minute = minute_number(end)
-        values = history.total(minute - 1, minute)
-        return [
-            Reading(value, value == 0 and mean >= self.at_least, None, mean)
-            for value, mean in zip(values.tolist(), usual.mean.tolist(), strict=True)
-        ]
-
-
-class AnomalyRule(UsualRule):
-    """The mean of the last `over` minutes, `above` or `below` the usual by so many standard deviations, and by the
-    part `change` of the usual too.
-
-    Where the same minutes of past days have rows (AROUND before and after them as well), it must be so against them
-    too. The deviation is that of a mean of `over` minutes; of a count it is at least the square root that chance alone
-    gives. Figures under `at_least` a minute (above: the value; below: the usual one) are inside.
-    """
-
-    kind: Literal["anomaly"]
-    above: Annotated[Number | None, Field(gt=0)] = None
-    below: Annotated[Number | None, Field(gt=0)] = None
-    change: Annotated[Number, Field(ge=0)]
-    over: Annotated[Minutes, AfterValidator(_over)]
-    days: Annotated[int, Field(strict=True, ge=0, le=14)]
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self._check_table()
-        if (self.above is None) == (self.below is None):
-            value = "nothing" if self.above is None else f"{self.above:g}, beside below {self.below:g}"
-            raise Wrong("above", value, "a number for one of above and below")
-        if self.below is not None and self.change >= 1:
-            raise Wrong("change", self.change, "less than 1 in a rule with below: nothing falls by more than all")
-        self._check_description(*self.by, "value", "usual", "threshold", "over", "for")
-        return self
-
-    @property
-    def watches(self) -> bool:
-        return self.below is not None
-
-    @property
-    def looks_back(self) -> timedelta:
-        return self.over
-
-    def spans(self, ends: Sequence[datetime], open_since: datetime | None) -> list[Span]:
-        days = [
-            (ends[0] - self.over - AROUND - day * DAY, ends[-1] + AROUND - day * DAY) for day in range(1, self.days + 1)
-        ]
-        return super().spans(ends, open_since) + days
-
-    def _read(self, history: _History, end: datetime, usual: _Usual) -> list[Reading]:
-        over = self.over // MINUTE
-        minute = minute_number(end)
-        values = history.total(minute - over, minute) / over
-        means, limits = usual.mean, self._limits(usual)
-        around, day = AROUND // MINUTE, DAY // MINUTE
-        past = [(minute - over - around - back * day, minute + around - back * day) for back in range(1, self.days + 1)]
-        days = history.usual(*past, fewest=FEWEST) if past else None
-        if days is not None:
-            other = self._limits(days)
-            farther = other < limits if self.below is not None else other > limits
-            means, limits = np.where(farther, days.mean, means), np.where(farther, other, limits)
-        if self.below is not None:
-            outside = (values < limits) & (means >= self.at_least)
-        else:
-            outside = (values > limits) & (values >= self.at_least)
-        return [
-            Reading(*figures)
-            for figures in zip(values.tolist(), outside.tolist(), limits.tolist(), means.tolist(), strict=True)
-        ]
-
-    def _limits(self, usual: _Usual) -> Figures:
-        variance = usual.variance
-        if TABLES[self.table].column(self.column).type in ("int", "long"):
-            variance = np.maximum(variance, usual.mean)
-        deviation = np.sqrt(variance * (MINUTE / self.over + 1 / usual.minutes))
-        found: Figures
-        if self.below is not None:
-            found = np.minimum(usual.mean - self.below * deviation, usual.mean * (1 - self.change))
-        else:
-            assert self.above is not None
-            found = np.maximum(usual.mean + self.above * deviation, usual.mean * (1 + self.change))
-        return found
-
-    def _words(self) -> dict[str, str]:
-        return super()._words() | {"over": duration(self.over)}

@@ -1,86 +1,43 @@
-"""Ways to reach people: one file each, with the four ways an attempt can end."""
+"""Ways to reach people: one file each, found by looking into this folder; a file's name is the channel's."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
 
-from notifier.render import Message
+from pydantic import SecretStr
 
-
-@dataclass(frozen=True)
-class Sent:
-    """Taken; `receipt` names the message there."""
-
-    receipt: str
+from notifier.channel import Declared
 
 
-@dataclass(frozen=True)
-class Retry:
-    """Not taken, may be taken later. `after_s` is what the other side asked for; it then parks the whole channel."""
-
-    error: str
-    after_s: float | None = None
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """It may have been taken: the answer never came, or says nothing of use."""
-
-    error: str
-
-
-@dataclass(frozen=True)
-class Dead:
-    """Not taken, and never will be, whoever mends what: an address that does not exist."""
-
-    error: str
+def _scan() -> Mapping[str, Declared[Any]]:
+    found: dict[str, Declared[Any]] = {}
+    for file in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
+        declared = getattr(importlib.import_module(f"{__name__}.{file.name}"), "CHANNEL", None)
+        where = f"notifier/channels/{file.name}.py"
+        if not isinstance(declared, Declared):
+            raise TypeError(f"{where} declares no channel; give it CHANNEL = Declared(settings, switch, half, open).")
+        switch = declared.settings.model_fields.get(declared.switch)
+        if switch is None or switch.default not in ("", SecretStr("")):
+            raise TypeError(
+                f"{where} names the switch '{declared.switch}', which is none of its settings that are empty texts "
+                "until given; name one."
+            )
+        found[file.name] = declared
+    return found
 
 
-type Outcome = Sent | Retry | Unknown | Dead
+CHANNELS: Mapping[str, Declared[Any]] = _scan()
+"""Every channel by name, in the order of names."""
 
 
-@dataclass(frozen=True)
-class Absent:
-    """Looked for, and not there."""
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """Could not be looked for. `after_s` as for Retry."""
-
-    error: str
-    after_s: float | None = None
-
-
-type Finding = Sent | Absent | Unreadable
-
-
-class Channel(Protocol):
-    """One way to reach people. Methods raise nothing: what can go wrong is in what they return."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def destinations(self) -> tuple[str, ...]: ...
-
-    @property
-    def settle_s(self) -> float:
-        """How long to wait before looking for a message whose answer never came."""
-        ...
-
-    @property
-    def per_s(self) -> float | None:
-        """Messages a second the other side bears for long; None: no limit known."""
-        ...
-
-    def send(self, destination: str, note: Message) -> Outcome: ...
-
-    def find(self, destination: str, delivery_key: str, root: str | None, since_ms: int) -> Finding:
-        """Look for a message that may have been taken after `since_ms` (our clock)."""
-        ...
-
-    def check(self) -> str | None:
-        """Whether the other side lets us in: None, or the reason why not."""
-        ...
+def texts_given() -> list[str]:
+    """Names of the settings that are empty until somebody gives them: without any of them, every channel is off."""
+    return [
+        name
+        for declared in CHANNELS.values()
+        for name, field in declared.settings.model_fields.items()
+        if field.default in ("", SecretStr(""))
+    ]

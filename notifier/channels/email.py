@@ -13,16 +13,70 @@ from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from notifier.channels import Absent, Dead, Finding, Outcome, Retry, Sent, Unknown
-from notifier.render import Message, as_email
-from notifier.text import line
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from notifier.channel import (
+    Absent,
+    ChannelSettings,
+    Dead,
+    Declared,
+    Finding,
+    Outcome,
+    Retry,
+    Sent,
+    Unknown,
+    half_set_up,
+)
+from notifier.render import TITLE_LIMIT, Notification, as_html, as_text
+from notifier.text import header_text, line
 
 # ValueError: a host name or an address that no server can be told of.
 FAILURES = (OSError, smtplib.SMTPException, ValueError)
 RECIPIENT = "the recipient"
 _NO_SUCH_ADDRESS = re.compile(r"5\.1\.(1|2|3|6|10)\b")
+
+
+# Dot-atoms of RFC 5322 and a host name: what every mail server takes, also one that knows no SMTPUTF8.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@.{{1,253}}$){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
+
+type Security = Literal["starttls", "tls", "none"]
+
+
+def _sender(value: str) -> str:
+    if value and not _ADDRESS.fullmatch(value):
+        raise ValueError("expected an address like alerts@shop.example, in ASCII")
+    return value
+
+
+def _recipients(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [address.strip() for address in value.split(",") if address.strip()]
+    wrong = [address for address in value or () if not _ADDRESS.fullmatch(str(address))]
+    if wrong:
+        raise ValueError(f"'{wrong[0]}' is no address; expected one like oncall@shop.example, in ASCII")
+    return tuple(dict.fromkeys(value or ()))
+
+
+class EmailSettings(ChannelSettings):
+    """A mail server, a sender and recipients; without the server email is off."""
+
+    smtp_host: str = Field("", description="mail server; empty: no email")
+    smtp_port: int = Field(587, ge=1, le=65535, description="its port")
+    smtp_security: Security = Field(
+        "starttls", description="starttls (required, never without), tls from the start, or none (sandbox only)"
+    )
+    smtp_user: str = Field("", description="user name; empty: no login")
+    smtp_password: SecretStr = Field(SecretStr(""), description="password; better given as *_FILE")
+    smtp_timeout_s: float = Field(15.0, gt=0, le=120, description="for each step of a mail, in seconds")
+    email_from: Annotated[str, AfterValidator(_sender)] = Field("", description="sender's address")
+    email_to: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_recipients)] = Field(
+        (), description="recipients, a list or with commas"
+    )
 
 
 class Email:
@@ -40,7 +94,7 @@ class Email:
         sender: str,
         recipients: tuple[str, ...],
         *,
-        security: Literal["starttls", "tls", "none"] = "starttls",
+        security: Security = "starttls",
         user: str = "",
         password: str = "",
         timeout_s: float = 15.0,
@@ -56,7 +110,7 @@ class Email:
         self._timeout_s = timeout_s
         self._tls = tls
 
-    def send(self, destination: str, note: Message) -> Outcome:
+    def send(self, destination: str, note: Notification) -> Outcome:
         mail = self._mail(destination, note)
         try:
             server = self._connect()
@@ -157,8 +211,8 @@ class Email:
             server.quit()
         return Sent(str(mail["Message-ID"]))
 
-    def _mail(self, destination: str, note: Message) -> EmailMessage:
-        subject, text, html = as_email(note)
+    def _mail(self, destination: str, note: Notification) -> EmailMessage:
+        subject = subject_of(note)
         mail = EmailMessage()
         # EmailMessage loses blanks where it folds encoded words; Header does not, and its text is kept as it is.
         mail.set_raw("Subject", Header(subject, None if subject.isascii() else "utf-8", header_name="Subject").encode())
@@ -171,8 +225,8 @@ class Email:
             mail["References"] = note.root
         mail["Auto-Submitted"] = "auto-generated"
         # Quoted-printable keeps every line under SMTP's 1,000 bytes, whatever an alert says.
-        mail.set_content(text, cte="quoted-printable")
-        mail.add_alternative(html, subtype="html", cte="quoted-printable")
+        mail.set_content(as_text(note) + "\n", cte="quoted-printable")
+        mail.add_alternative(as_html(note), subtype="html", cte="quoted-printable")
         return mail
 
 
@@ -193,3 +247,37 @@ def _text(answer: bytes | str) -> str:
 
 def _words(error: Exception) -> str:
     return line(str(error), 300).rstrip(".") or type(error).__name__
+
+
+def subject_of(note: Notification) -> str:
+    """That of a thread stays its first message's, else mail programs split it."""
+    return header_text(f"Re: {note.subject}" if note.root else note.subject, TITLE_LIMIT + 10)
+
+
+def _half(settings: EmailSettings) -> str | None:
+    if settings.smtp_host and not settings.email_from:
+        return half_set_up("smtp_host", "email_from", "the sender's address")
+    if settings.smtp_host and not settings.email_to:
+        return half_set_up("smtp_host", "email_to", "one or more recipients' addresses")
+    if settings.email_to and not settings.smtp_host:
+        return half_set_up("email_to", "smtp_host", "the mail server's name")
+    if bool(settings.smtp_user) != bool(settings.smtp_password.get_secret_value()):
+        given, missing = ("smtp_user", "smtp_password") if settings.smtp_user else ("smtp_password", "smtp_user")
+        return half_set_up(given, missing, "the other half of the login")
+    return None
+
+
+def _open(settings: EmailSettings) -> Email:
+    return Email(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.email_from,
+        settings.email_to,
+        security=settings.smtp_security,
+        user=settings.smtp_user,
+        password=settings.smtp_password.get_secret_value(),
+        timeout_s=settings.smtp_timeout_s,
+    )
+
+
+CHANNEL = Declared(EmailSettings, switch="smtp_host", half=_half, open=_open)

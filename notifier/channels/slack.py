@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import math
-import socket
-import ssl
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from typing import Any
-from urllib.error import URLError
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from notifier.channels import Absent, Dead, Finding, Outcome, Retry, Sent, Unknown, Unreadable
-from notifier.render import Message, as_slack
-from notifier.text import line
+from notifier.channel import (
+    Absent,
+    ChannelSettings,
+    Dead,
+    Declared,
+    Finding,
+    Outcome,
+    Retry,
+    Sent,
+    Unknown,
+    Unreadable,
+    half_set_up,
+)
+from notifier.http import header_token, lost, retry_after_s, words
+from notifier.render import Notification, as_text
+from notifier.text import line, slack_text
 
-RETRY_AFTER_CAP_S = 300.0
+TEXT_LIMIT = 4000
 LOOK_BACK_S = 600
 """How far before an attempt the history is read: our clock and Slack's may differ."""
 
@@ -34,8 +42,33 @@ TOO_RICH = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_too_long",
 NO_THREAD = frozenset({"thread_not_found", "message_not_found", "cannot_reply_to_message", "invalid_thread_ts"})
 LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 
-_NOT_SENT = (ConnectionRefusedError, socket.gaierror, ssl.SSLCertVerificationError)
-_UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN)
+
+def _api(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s<>|]+/", value):
+        raise ValueError("expected an address that ends in a slash, like https://slack.com/api/")
+    return value
+
+
+def _channel_id(value: str) -> str:
+    if value and not re.fullmatch(r"[CDG][A-Z0-9]{2,}", value):
+        raise ValueError("expected a channel's id like C0123456789, not its name")
+    return value
+
+
+class SlackSettings(ChannelSettings):
+    """A bot token and a channel's id; without the token Slack is off."""
+
+    slack_base_url: Annotated[str, AfterValidator(_api)] = Field(
+        "https://slack.com/api/", description="Slack's web API, or the sandbox in its place"
+    )
+    slack_token: SecretStr = Field(SecretStr(""), description="bot token; better given as *_FILE; empty: no Slack")
+    slack_channel: Annotated[str, AfterValidator(_channel_id)] = Field(
+        "", description="id of the channel, like C0123456789"
+    )
+    slack_timeout_s: float = Field(10.0, gt=0, le=60, description="for one call of Slack, in seconds")
+    slack_per_s: float = Field(1.0, ge=0.02, le=1000, description="messages a second, after a burst of five")
+
+    _slack_token = field_validator("slack_token")(header_token)
 
 
 class Slack:
@@ -73,8 +106,8 @@ class Slack:
         if proxy_bypass(urlsplit(base_url).hostname or ""):
             self._client.proxy = None
 
-    def send(self, destination: str, note: Message) -> Outcome:
-        text, blocks = as_slack(note)
+    def send(self, destination: str, note: Notification) -> Outcome:
+        text, blocks = text_of(note), blocks_of(note)
         arguments: dict[str, Any] = {
             "channel": destination,
             "text": text,
@@ -104,7 +137,7 @@ class Slack:
                     continue
                 return self._refused(error)
             except (OSError, HTTPException, ValueError) as error:
-                return _lost(error)
+                return lost("Slack", error)
             ts = answer.get("ts")
             return Sent(str(ts)) if ts else Unknown("Slack answered ok without a ts.")
         return Retry("Slack takes the message neither in its thread nor outside.")
@@ -119,7 +152,7 @@ class Slack:
         except SlackApiError as error:
             return Unreadable(f"Slack's history cannot be read: {_code(error)}.", self._retry_after(error))
         except (OSError, HTTPException, ValueError) as error:
-            return Unreadable(f"Slack's history cannot be read: {_words(error)}.")
+            return Unreadable(f"Slack's history cannot be read: {words(error)}.")
         return Absent()
 
     def check(self) -> str | None:
@@ -128,7 +161,7 @@ class Slack:
         except SlackApiError as error:
             return f"Slack does not let us in: {_code(error)}."
         except (OSError, HTTPException, ValueError) as error:
-            return f"Slack does not answer: {_words(error)}."
+            return f"Slack does not answer: {words(error)}."
         return None
 
     def _recent(self, channel: str, root: str | None, oldest: str) -> Iterator[Mapping[str, Any]]:
@@ -180,22 +213,6 @@ class Slack:
         return retry_after_s(headers.get("retry-after"), self._clock())
 
 
-def retry_after_s(value: str | None, now: float) -> float:
-    """Seconds from a Retry-After header: a number, a fraction or an HTTP date; 1 s without, at most five minutes."""
-    seconds = 1.0
-    try:
-        seconds = float(value or 1.0)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(str(value))
-            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
-        except (ValueError, TypeError, OverflowError):
-            pass
-    if not math.isfinite(seconds):
-        seconds = RETRY_AFTER_CAP_S
-    return min(max(seconds, 0.5), RETRY_AFTER_CAP_S)
-
-
 def _code(error: SlackApiError) -> str:
     data = error.response.data
     code = data.get("error") if isinstance(data, dict) else None
@@ -205,18 +222,54 @@ def _code(error: SlackApiError) -> str:
     return line(code, 80)
 
 
-def _lost(error: Exception) -> Outcome:
-    reason = error.reason if isinstance(error, URLError) else error
-    if isinstance(error, URLError) and (
-        isinstance(reason, _NOT_SENT)
-        or (isinstance(reason, OSError) and reason.errno in _UNREACHABLE)
-        # What http.client says when a proxy opens no way to Slack (407 and the like).
-        or str(reason).startswith("Tunnel connection failed")
-    ):
-        return Retry(f"Slack cannot be reached: {_words(error)}.")
-    return Unknown(f"Slack's answer was lost: {_words(error)}.")
+def text_of(note: Notification) -> str:
+    """The message as text, for notifications and where blocks fail; to be sent with mrkdwn false."""
+    return slack_text(as_text(note, between="\n"), TEXT_LIMIT)
 
 
-def _words(error: Exception) -> str:
-    reason = error.reason if isinstance(error, URLError) else error
-    return line(str(reason), 300).rstrip(".") or type(reason).__name__
+def blocks_of(note: Notification) -> list[dict[str, Any]]:
+    """The message in Slack's blocks.
+
+    Rich text, for Slack looks for no markup, mention or emoji in its text elements, and makes no links in them.
+    """
+    title = [_text(note.title, bold=True), *([_text(note.repeat)] if note.repeat else [])]
+    links = [element for text, url in note.links for element in (_text(" · "), _link(text, url))]
+    sentences = [_rich(_text(sentence)) for sentence in (note.body, *note.failing)]
+    return [_rich(*title), *sentences, _rich(_text(" · ".join(note.facts)), *links)]
+
+
+def _rich(*elements: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": list(elements)}]}
+
+
+def _text(text: str, *, bold: bool = False) -> dict[str, Any]:
+    # An empty element is refused. unlink: an address in the data stays text.
+    style = {"unlink": True, "bold": True} if bold else {"unlink": True}
+    return {"type": "text", "text": text or " ", "style": style}
+
+
+def _link(text: str, url: str) -> dict[str, Any]:
+    return {"type": "link", "url": url, "text": text}
+
+
+def _half(settings: SlackSettings) -> str | None:
+    token = settings.slack_token.get_secret_value()
+    if token and not settings.slack_channel:
+        return half_set_up("slack_token", "slack_channel", "the id of a channel like C0123456789")
+    if settings.slack_channel and not token:
+        return half_set_up("slack_channel", "slack_token", "a bot token (better as *_FILE)")
+    return None
+
+
+def _open(settings: SlackSettings) -> Slack:
+    return Slack(
+        settings.slack_token.get_secret_value(),
+        settings.slack_channel,
+        base_url=settings.slack_base_url,
+        timeout_s=settings.slack_timeout_s,
+        settle_s=settings.settle.total_seconds(),
+        per_s=settings.slack_per_s,
+    )
+
+
+CHANNEL = Declared(SlackSettings, switch="slack_token", half=_half, open=_open)

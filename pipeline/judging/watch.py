@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from lakehouse.rules.rule import MINUTE, Span, floor_minute
+from lakehouse.rules.minute import MINUTE, Span, floor_minute
 
 # A restart within this time is not worth a pause: rules about too little look at several minutes.
 PAUSE = timedelta(seconds=30)

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lakehouse.settings import IngestSettings, NessieSettings, S3Settings, UserError, exit_on_user_error
+from lakehouse.user_error import UserError, exit_on_user_error
+from pipeline.settings import IngestSettings, NessieSettings, S3Settings
 from pipeline.storage.nessie import MAIN, Nessie, NessieError
 from pipeline.storage.objects import Objects, S3Error
 from pipeline.storage.repository import Contents, changes_to, refuse_while_driver_runs
@@ -75,7 +76,7 @@ class Backup:
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class FilesCopied:
     """What was done: files there are, and those that had to be copied with their bytes."""
 
     commit: str
@@ -84,7 +85,7 @@ class Copied:
     size: int
 
 
-def save(nessie: Nessie, objects: Objects, folder: Path) -> Copied:
+def save(nessie: Nessie, objects: Objects, folder: Path) -> FilesCopied:
     """Copy main's head and the files that it needs into `folder`. The pipeline may run meanwhile.
 
     Raises UserError where there is nothing to save, or the folder cannot be written.
@@ -121,7 +122,7 @@ def save(nessie: Nessie, objects: Objects, folder: Path) -> Copied:
     finally:
         nessie.delete(tag, commit, kind="TAG")
     new = [size for _, size, is_new in done if is_new]
-    return Copied(commit, len(done), len(new), sum(new))
+    return FilesCopied(commit, len(done), len(new), sum(new))
 
 
 def forget(nessie: Nessie) -> list[str]:
@@ -132,7 +133,7 @@ def forget(nessie: Nessie) -> list[str]:
     return [tag.name for tag in left]
 
 
-def restore(folder: Path, nessie: Nessie, objects: Objects) -> Copied:
+def restore(folder: Path, nessie: Nessie, objects: Objects) -> FilesCopied:
     """Put a backup's files into the object store and its tables into main, which must be empty.
 
     Raises UserError, before anything is changed, where a file of the backup is missing or Nessie is not empty.
@@ -165,7 +166,7 @@ def restore(folder: Path, nessie: Nessie, objects: Objects) -> Copied:
         f"restored from the backup of {backup.taken_at:%Y-%m-%d %H:%M:%S} UTC",
     )
     new = [size for size, is_new in done if is_new]
-    return Copied(commit, len(done), len(new), sum(new))
+    return FilesCopied(commit, len(done), len(new), sum(new))
 
 
 def _side_by_side[R](work: Callable[[str], R], uris: Iterable[str]) -> list[R]:

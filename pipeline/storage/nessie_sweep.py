@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from sys import intern
 
-from lakehouse.settings import RetentionSettings
 from lakehouse.tables import SCHEMA, TABLES
-from pipeline.storage.files import Stored
+from pipeline.settings import RetentionSettings
+from pipeline.storage.files import Stored, Swept
 from pipeline.storage.nessie import MAIN, Nessie, NessieGone, Reference, TableAt
 from pipeline.storage.objects import Objects
 from pipeline.storage.sweep import Publish, Reach, kept, unreached
@@ -29,15 +29,6 @@ READ_FOR_S = 2.0
 LEAST_DELETED = 2000
 _MINUTE = 60_000_000
 _US = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What a run of the sweep has done."""
-
-    commits_expired: int = 0
-    files_deleted: int = 0
-    bytes_deleted: int = 0
 
 
 @dataclass(slots=True)

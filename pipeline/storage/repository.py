@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lakehouse.settings import UserError
+from lakehouse.user_error import UserError
 from pipeline.storage.nessie import MAIN, Nessie
 from pipeline.storage.nessie_sweep import WORKING
 
@@ -20,7 +20,7 @@ Contents = dict[tuple[str, ...], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class RepositoryCopied:
     """What the new repository holds: main's commit there, and how many tables, views and tags."""
 
     head: str
@@ -28,7 +28,7 @@ class Copied:
     tags: int
 
 
-def copy_repository(old: Nessie, new: Nessie) -> Copied:
+def copy_repository(old: Nessie, new: Nessie) -> RepositoryCopied:
     """Put the head of main and all tags of `old` into `new`, which must be empty. Nothing may write to either.
 
     Main of the new one gets a commit for each tag, oldest first, and one for the head; all have new ids and today's
@@ -58,7 +58,9 @@ def copy_repository(old: Nessie, new: Nessie) -> Copied:
             f"Main of Nessie at {old.uri} has moved meanwhile; stop what writes to it, and begin again with an empty "
             f"store at {new.uri}."
         )
-    return Copied(commit, sum(content["type"] != "NAMESPACE" for content in new.contents(commit).values()), len(tags))
+    return RepositoryCopied(
+        commit, sum(content["type"] != "NAMESPACE" for content in new.contents(commit).values()), len(tags)
+    )
 
 
 def changes_to(have: Contents, want: Contents) -> Mapping[tuple[str, ...], Mapping[str, Any] | None]:

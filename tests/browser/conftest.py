@@ -17,7 +17,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 from bench.browser import launch
-from lakehouse.settings import PORTS, ROOT
+from lakehouse import ROOT
+from lakehouse.settings.ports import PORTS
 
 MISSING = "there is no Chrome or Chromium; install one, or run `playwright install chromium`"
 

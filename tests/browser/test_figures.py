@@ -20,7 +20,8 @@ from streamlit.testing.v1 import AppTest
 
 from bench.cdnow import SETTINGS, replay
 from bench.pipelines import Embedded, Pipeline
-from lakehouse.settings import PORTS, ROOT
+from lakehouse import ROOT
+from lakehouse.settings.ports import PORTS
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 SCHEMA = "nessie_minio_catalog.ecommerce_db"

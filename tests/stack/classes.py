@@ -20,7 +20,7 @@ sys.path.append(str(ROOT / "spark-apps"))
 
 
 def main() -> None:
-    from lakehouse.settings import NessieSettings, S3Settings
+    from pipeline.settings import NessieSettings, S3Settings
     from pipeline.storage.objects import Objects
     from session import SparkSettings, open_session
 

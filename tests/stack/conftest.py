@@ -27,9 +27,13 @@ import pytest
 
 from bench.processes import free_offset
 from bench.servers import Servers
-from lakehouse.dremio import Dremio, DremioError
-from lakehouse.settings import PORTS, ROOT, DremioSettings, UserError
-from tillwatch.servers import NESSIE_JAVA, java
+from lakehouse import ROOT
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import PORTS
+from lakehouse.user_error import UserError
+from tillwatch.java import NESSIE_JAVA, java
 from tillwatch.stack import check_packages
 
 READS_WITHIN_S = 120

@@ -14,7 +14,7 @@ import pytest
 from bench.mixture import Message, mixture
 from bench.parity import differences, expected, read
 from bench.pipelines import Stack as Pipeline
-from lakehouse.dremio import fill
+from lakehouse.dremio.statement import fill
 from lakehouse.events import CLICKS_TOPIC, TOPICS
 from pipeline.storage.nessie import Nessie
 from tests.stack.conftest import Stack

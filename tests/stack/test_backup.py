@@ -16,12 +16,17 @@ import pytest
 
 from bench.mixture import Message, mixture
 from bench.servers import NO_ANCESTOR
-from lakehouse.dremio import Dremio, DremioError, fill
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
+from lakehouse.dremio.statement import fill
 from lakehouse.kafka import log_ends
-from lakehouse.settings import PORTS, S3Settings, Shared, UserError
+from lakehouse.settings.base import Shared
+from lakehouse.settings.ports import PORTS
 from lakehouse.sinks import KafkaSink
 from lakehouse.tables import TABLES
-from notifier.policy import OPEN
+from lakehouse.user_error import UserError
+from notifier.model import OPEN
+from pipeline.settings import S3Settings
 from pipeline.storage.backup import restore
 from pipeline.storage.nessie import MAIN, Nessie
 from pipeline.storage.objects import Objects

@@ -22,12 +22,13 @@ from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
 from bench.mixture import Message
 from bench.pipelines import Stack as Pipeline
 from embedded.catalog import iceberg_schema, partition_spec
-from lakehouse.dremio import fill
+from lakehouse.dremio.statement import fill
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
-from lakehouse.settings import NessieSettings, S3Settings
 from lakehouse.tables import SCHEMA, TABLES, arrow_schema
+from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie, TableAt
-from s3 import ensure_bucket, iceberg_io, open_s3
+from pipeline.storage.objects import Objects
+from s3 import ensure_bucket, iceberg_io
 from tests.stack.conftest import QUICK_START, Stack
 
 SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s", "SPARK_RETRY_FOR": "1 s"}
@@ -287,7 +288,7 @@ def message(topic: str, fields: dict[str, Any]) -> Message:
 def older_tables(stack: Stack, rows: Mapping[tuple[str, str], dict[str, Any]], *, partitioned: bool = True) -> None:
     """Publish tables as an older version made them: (table, column that it did not know) -> the row it holds."""
     settings, s3 = NessieSettings.load(), S3Settings.load()
-    ensure_bucket(open_s3(s3), s3, settings.bucket)
+    ensure_bucket(Objects(s3), s3, settings.bucket)
     stack.tmp.mkdir(exist_ok=True)
     catalog = SqlCatalog("older", uri=f"sqlite:///{stack.tmp}/older.db", **iceberg_io(s3).properties)
     catalog.create_namespace("older")

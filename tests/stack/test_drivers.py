@@ -17,9 +17,9 @@ from bench.mixture import Message, mixture
 from bench.parity import columns, differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
-from lakehouse.dremio import fill
+from lakehouse.dremio.statement import fill
 from lakehouse.events import CLICKS_TOPIC, TOPICS
-from lakehouse.settings import PORTS
+from lakehouse.settings.ports import PORTS
 from lakehouse.tables import RAW_OF_TOPIC
 from pipeline.metrics import OUTCOMES
 from pipeline.storage.nessie import Nessie, NessieConflict

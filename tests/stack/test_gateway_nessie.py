@@ -19,9 +19,10 @@ from bench.mirror import Mirror
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
-from lakehouse.dremio import Dremio, DremioError, NotFound, QueryError, Unavailable
-from lakehouse.settings import NessieSettings, S3Settings
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError, NotFound, QueryError, Unavailable
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
+from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import TableAt
 from tests.conftest import Shop
 from tests.stack.conftest import Stack

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from lakehouse.dremio import Dremio, fill
+from lakehouse import ROOT
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.statement import fill
 from lakehouse.events import TOPICS
 from lakehouse.kafka import KafkaLog, ensure_topics, log_ends
-from lakehouse.settings import ROOT, KafkaSettings
+from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.sinks import KafkaSink, SinkDown, SinkError
 from tests.stack.conftest import Stack
 
@@ -265,7 +267,7 @@ def letters(stack: Stack, *words: str) -> str:
 
 def rows(dremio: Dremio, sql: str) -> list[dict[str, Any]]:
     """Rows at the head; none before the tables are there."""
-    from lakehouse.dremio import NotFound
+    from lakehouse.dremio.errors import NotFound
 
     try:
         found: list[dict[str, Any]] = dremio.sql(fill(sql, None, {})).to_pylist()

@@ -10,8 +10,8 @@ import pytest
 from bench import stack_kills, stack_outages, stack_readers
 from bench.mixture import mixture
 from bench.pipelines import Stack as Pipeline
-from lakehouse.settings import S3Settings
 from lakehouse.tables import SCHEMA
+from pipeline.settings import S3Settings
 from pipeline.storage.objects import Objects
 from tests.stack.conftest import Stack
 
@@ -19,7 +19,7 @@ from tests.stack.conftest import Stack
 @pytest.mark.timeout(600)
 def test_tables_are_those_of_a_run_without_kills(stack: Stack) -> None:
     messages = mixture(4000, 11, datetime.now(UTC))
-    points = ("kpis-written:2", "before-merge:3", "after-merge:3")
+    points = ("kpis-written:2", "before-publish:3", "after-publish:3")
     with Pipeline(stack.servers, stack.tmp / "pipeline") as pipeline:
         found = stack_kills.run(pipeline, messages, points, at_random=2)
     assert found.differences == []

@@ -8,7 +8,9 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from lakehouse.dremio import Dremio, DremioError, fill
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
+from lakehouse.dremio.statement import fill
 from lakehouse.sinks import KafkaSink
 from pipeline.storage.nessie import Nessie
 from tests.stack.conftest import Stack

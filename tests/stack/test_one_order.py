@@ -15,10 +15,10 @@ import pytest
 from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
 from bench.servers import Servers
-from lakehouse.dremio import fill
-from lakehouse.settings import ROOT
+from lakehouse import ROOT
+from lakehouse.dremio.statement import fill
 from tests.stack.conftest import Stack
-from tillwatch.servers import find_minio
+from tillwatch.s3_server import find_minio
 
 _BOTH = """
 SELECT COUNT(*) AS n, SUM(order_total) AS total, MAX(order_id) AS id FROM {orders_processed}

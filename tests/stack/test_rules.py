@@ -12,7 +12,7 @@ import pytest
 from bench.mixture import Message
 from bench.pipelines import HASTY, rule, with_rules
 from bench.pipelines import Stack as Pipeline
-from lakehouse.dremio import fill
+from lakehouse.dremio.statement import fill
 from lakehouse.events import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
 from tests.stack.conftest import Stack
 from tests.stack.test_bad_input import click, make_topic, message, send

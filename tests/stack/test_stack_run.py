@@ -15,9 +15,11 @@ import psutil
 import pytest
 
 from bench.processes import Demo, free_offset
-from lakehouse.dremio import Dremio, DremioError
-from lakehouse.settings import PORTS, DremioSettings
-from tillwatch import demo, supervisor
+from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.errors import DremioError
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.ports import PORTS
+from tillwatch import leftovers, supervisor
 
 
 def until(stack: Demo, what: Callable[[], object], within_s: float) -> None:
@@ -53,7 +55,7 @@ def left(data_dir: Path) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(demo.MARK) == str(data_dir) and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get(leftovers.MARK) == str(data_dir) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline()))
         except (psutil.Error, OSError):
             continue

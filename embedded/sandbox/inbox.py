@@ -1,4 +1,4 @@
-"""What arrived and which faults are switched on, in one SQLite file: a restart loses nothing."""
+"""What arrived, in one SQLite file beside the faults that are on: a restart loses nothing."""
 
 from __future__ import annotations
 
@@ -7,27 +7,9 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-type Service = Literal["slack", "smtp"]
-
-SLACK_FAULTS = {
-    "rate_limited": "429 with Retry-After",
-    "error": "500",
-    "hang": "holds the call, takes nothing, answers 500",
-    "drop_reply": "takes it and closes without an answer",
-    "accept_and_hang": "takes it and holds the answer",
-    "api_error": "200 with ok false and the error given",
-}
-SMTP_FAULTS = {
-    "refuse": "451 to MAIL FROM",
-    "reject": "550 to RCPT TO",
-    "hang": "holds MAIL FROM, takes nothing",
-    "drop_after_data": "takes it and closes without an answer",
-    "accept_and_hang": "takes it and holds the answer",
-}
+from embedded.sandbox.faults import FaultSwitches
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS slack (
@@ -37,37 +19,10 @@ CREATE TABLE IF NOT EXISTS slack (
 CREATE TABLE IF NOT EXISTS email (
     id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT, sender TEXT NOT NULL, recipient TEXT NOT NULL,
     subject TEXT NOT NULL, body TEXT NOT NULL, headers TEXT NOT NULL, arrived_ms INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS faults (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, service TEXT NOT NULL, kind TEXT NOT NULL, method TEXT NOT NULL,
-    remaining INTEGER, options TEXT NOT NULL);
 """
 
 
-class Fault(BaseModel):
-    """One switch. `count` is how many calls it breaks (None: until cleared); `method` is Slack's, or `*`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    service: Service
-    kind: Literal[
-        "rate_limited",
-        "error",
-        "hang",
-        "drop_reply",
-        "accept_and_hang",
-        "api_error",
-        "refuse",
-        "reject",
-        "drop_after_data",
-    ]
-    method: str = "chat.postMessage"
-    count: int | None = Field(1, ge=1)
-    retry_after: str = "2"
-    hold_s: float = Field(30.0, gt=0, le=600)
-    error: str = "channel_not_found"
-
-
-class Store:
+class Inbox:
     """One connection, used by one event loop. `clock` gives microseconds since the epoch."""
 
     def __init__(
@@ -82,6 +37,7 @@ class Store:
         self._db.executescript(_TABLES)
         if "markup" not in [row["name"] for row in self._db.execute("PRAGMA table_info(slack)")]:
             self._db.execute("ALTER TABLE slack ADD COLUMN markup INTEGER NOT NULL DEFAULT 1")
+        self.faults = FaultSwitches(self._db)
         self._keep = keep
         self._clock = clock
         self.calls: dict[str, int] = {}
@@ -199,47 +155,11 @@ class Store:
         self._db.execute("DELETE FROM slack")
         self._db.execute("DELETE FROM email")
 
-    def switch(self, fault: Fault) -> None:
-        """Switch a fault on; it breaks calls after those that are on already."""
-        self._db.execute(
-            "INSERT INTO faults (service, kind, method, remaining, options) VALUES (?, ?, ?, ?, ?)",
-            (fault.service, fault.kind, fault.method, fault.count, fault.model_dump_json()),
-        )
-
-    def switch_off(self) -> None:
-        self._db.execute("DELETE FROM faults")
-
-    def faults(self) -> list[Fault]:
-        """The faults that are on, oldest first; `count` is what is left."""
-        rows = self._db.execute("SELECT * FROM faults ORDER BY id").fetchall()
-        return [
-            Fault.model_validate_json(row["options"]).model_copy(update={"count": row["remaining"]}) for row in rows
-        ]
-
-    def next_fault(self, service: Service, *names: str) -> Fault | None:
-        """The oldest fault for one of these methods (or kinds, for SMTP), counted down; None when all is well."""
-        column = "method" if service == "slack" else "kind"
-        marks = ", ".join("?" * len(names))
-        row = self._db.execute(
-            f"SELECT * FROM faults WHERE service = ? AND {column} IN ({marks}) ORDER BY id", (service, *names)
-        ).fetchone()
-        if row is None:
-            return None
-        if row["remaining"] == 1:
-            self._db.execute("DELETE FROM faults WHERE id = ?", (row["id"],))
-        elif row["remaining"] is not None:
-            self._db.execute("UPDATE faults SET remaining = remaining - 1 WHERE id = ?", (row["id"],))
-        return _fault(row)
-
     def _trim(self, table: str) -> None:
         self._db.execute(
             f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY rowid DESC LIMIT -1 OFFSET ?)",
             (self._keep,),
         )
-
-
-def _fault(row: sqlite3.Row) -> Fault:
-    return Fault.model_validate_json(row["options"])
 
 
 def _slack(row: sqlite3.Row) -> dict[str, Any]:

@@ -9,185 +9,39 @@ It logs in at the first call, keeps token and session cookie, and may be used fr
 
 from __future__ import annotations
 
-import math
-import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from functools import cache
-from http.cookies import CookieError, SimpleCookie
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import pyarrow as pa
 from pyarrow import flight
 
-from lakehouse.settings import DremioSettings
-from lakehouse.tables import CATALOG, TABLES, full_name
-
-QUESTIONS = Path(__file__).with_name("questions")
+from lakehouse.dremio.cookies import Cookies
+from lakehouse.dremio.errors import (
+    AuthError,
+    Cancelled,
+    DremioError,
+    ProtocolError,
+    Timeout,
+    TooLarge,
+    Unavailable,
+    query_error,
+    sentence,
+)
+from lakehouse.dremio.statement import fill, question_sql
+from lakehouse.settings.dremio import DremioSettings
+from lakehouse.tables import CATALOG
 
 NOTHING_PUBLISHED = "2e1cfa82b035c26cbbbdae632cea070514eb8b773f616aaeaf668e2f0be8f10d"
 """What `head()` answers before the first publish: the hash Nessie gives a branch without commits."""
-
 TOKEN_LIFE_S = 30 * 3600
 """Dremio's token.expiration.min is 1800 min; a token is renewed at 80 % of it."""
-
 MAX_ROWS = 1_000_000
 MAX_BYTES = 256 * 2**20
-
-
-class DremioError(Exception):
-    """A question got no answer; the message is one sentence."""
-
-
-class AuthError(DremioError):
-    """User or password were refused."""
-
-
-class QueryError(DremioError):
-    """Dremio cannot run this statement, now or later. `line` and `column` (from 1) say where, when it tells."""
-
-    def __init__(self, message: str, sql: str = "", line: int | None = None, column: int | None = None) -> None:
-        super().__init__(message)
-        self.sql = sql
-        self.line = line
-        self.column = column
-
-
-class NotFound(QueryError):
-    """A table (or a branch, commit or snapshot) is not there, or not yet."""
-
-
-class Unavailable(DremioError):
-    """Nobody answers at the address, or the server cannot take the question now."""
-
-
-class Timeout(DremioError):
-    """No answer within the time given."""
-
-
-class Cancelled(DremioError):
-    """The server gave up the question while it ran."""
-
-
-class ProtocolError(DremioError):
-    """The answer is not what was agreed: schema, size, or a server that is no Dremio."""
-
-
-class TooLarge(ProtocolError):
-    """The answer has more rows or bytes than a client takes: ask for less."""
-
-
-@dataclass(frozen=True)
-class State:
-    """How the connection is: `degraded` answers, but its last statement failed; `down` does not answer or let us in."""
-
-    status: Literal["up", "degraded", "down"]
-    last_ok: datetime | None = None
-    latency_s: float | None = None
-    last_error: str | None = None
-
-
-# ---- values and templates -------------------------------------------------------------------------------------------
-
-type Value = str | int | float | bool | Decimal | datetime | date | list[Value] | tuple[Value, ...] | None
-
-
-def literal(value: Value) -> str:
-    """A value as Dremio writes it: the only way a value gets into SQL.
-
-    A datetime must know its zone; it is written in UTC and cut to milliseconds. A list becomes `a, b` for IN; an empty
-    one matches nothing (so it has no place under NOT IN). None is NULL as text.
-    """
-    match value:
-        case None:
-            return "CAST(NULL AS VARCHAR)"
-        case bool():
-            return "TRUE" if value else "FALSE"
-        case int():
-            # In brackets, for `a -:b` with a negative b would begin a comment.
-            return str(value) if value >= 0 else f"({value})"
-        case Decimal():
-            if not value.is_finite():
-                raise ValueError(f"{value} has no place in SQL")
-            return f"{value:f}" if value >= 0 else f"({value:f})"
-        case float():
-            if not math.isfinite(value):
-                raise ValueError(f"{value} has no place in SQL")
-            return f"CAST({value!r} AS DOUBLE)"
-        case str():
-            if "\0" in value:
-                raise ValueError("a text with a zero character has no place in SQL")
-            return "'" + value.replace("'", "''") + "'"
-        case datetime():
-            if value.tzinfo is None:
-                raise ValueError(f"{value} has no time zone; give it in UTC")
-            return f"TIMESTAMP '{value.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'milliseconds')}'"
-        case date():
-            return f"DATE '{value.isoformat()}'"
-        case list() | tuple():
-            return ", ".join(map(literal, value)) or "CAST(NULL AS VARCHAR)"
-    raise TypeError(f"a value of type {type(value).__name__} has no place in SQL")
-
-
-_TOKEN = re.compile(
-    r"""(?P<comment>--[^\n]*\n?|/\*.*?\*/)
-      | (?P<quoted>'(?:[^']|'')*'|"(?:[^"]|"")*")
-      | \{(?P<table>\w+)\}
-      | (?<![:\w]):(?P<bind>[A-Za-z_]\w*)""",
-    re.VERBOSE | re.DOTALL,
-)
-
-
-@cache
-def question_sql(question: str) -> str:
-    """The text of lakehouse/questions/<question>.sql, as written."""
-    path = QUESTIONS / f"{question}.sql"
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        raise ProtocolError(f"There is no question '{question}': {path.name} is not in {QUESTIONS}.") from None
-
-
-def fill(template: str, commit: str | None, binds: Mapping[str, Value], name: str = "the statement") -> str:
-    """SQL from a template: {table} becomes the table's path (AT the commit, if one is given), :name a literal.
-
-    Comments are dropped. Raises QueryError naming an unknown table, and a bind that is missing, unused or no value.
-    """
-    at = ""
-    if commit is not None:
-        if not re.fullmatch(r"[0-9A-Za-z]{1,64}", commit):
-            raise QueryError(f"'{commit}' is no commit id; expected hex digits.", template)
-        at = f' AT COMMIT "{commit}"'
-    unused = set(binds)
-
-    def replace(match: re.Match[str]) -> str:
-        if match["comment"]:
-            return "\n" if match["comment"].endswith("\n") else " "
-        if table := match["table"]:
-            if table not in TABLES:
-                raise QueryError(f"{name} asks for the table '{table}', which the contract does not have.", template)
-            return full_name(TABLES[table]) + at
-        if bind := match["bind"]:
-            if bind not in binds:
-                raise QueryError(f"{name} needs a value for ':{bind}', and none was given.", template)
-            unused.discard(bind)
-            try:
-                return literal(binds[bind])
-            except (TypeError, ValueError) as error:
-                raise QueryError(f"The value of ':{bind}' in {name} cannot be used: {error}.", template) from None
-        return match[0]
-
-    text = _TOKEN.sub(replace, template)
-    if unused:
-        raise QueryError(f"{name} has no place for ':{min(unused)}'.", template)
-    return text.strip().removesuffix(";")
-
-
 # Pages and daemons poll; grpc's own backoff grows to two minutes, which a screen should not wait after a restart.
 # No keepalive: Dremio punishes pings under 120 s, and closes idle connections itself.
 _CHANNEL = [
@@ -196,7 +50,15 @@ _CHANNEL = [
     ("grpc.max_reconnect_backoff_ms", 2000),
 ]
 
-# ---- the client -----------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class ConnectionState:
+    """How the connection is: `degraded` answers, but its last statement failed; `down` does not answer or let us in."""
+
+    status: Literal["up", "degraded", "down"]
+    last_ok: datetime | None = None
+    latency_s: float | None = None
+    last_error: str | None = None
 
 
 class Dremio:
@@ -220,16 +82,16 @@ class Dremio:
         self._max_bytes = max_bytes
         self._plan_s = settings.plan_timeout.total_seconds()
         self._fetch_s = settings.fetch_timeout.total_seconds()
-        self._cookies = _Cookies()
+        self._cookies = Cookies()
         self._login = threading.Lock()
         self._token: tuple[bytes, bytes] | None = None
         self._token_at = 0.0
-        self._state = State("down")
+        self._state = ConnectionState("down")
         self._client: flight.FlightClient | None = None
         self._closed = False
 
     @property
-    def state(self) -> State:
+    def state(self) -> ConnectionState:
         """The outcome of the newest statement."""
         return self._state
 
@@ -255,7 +117,7 @@ class Dremio:
             table = self._answer(text)
         except DremioError as error:
             raise self._noted(error) from None
-        self._state = State("up", datetime.now(UTC), self._clock() - started)
+        self._state = ConnectionState("up", datetime.now(UTC), self._clock() - started)
         return table
 
     def close(self) -> None:
@@ -273,7 +135,7 @@ class Dremio:
 
     def _noted(self, error: DremioError) -> DremioError:
         down = isinstance(error, Unavailable | AuthError)
-        self._state = State("down" if down else "degraded", self._state.last_ok, None, str(error))
+        self._state = ConnectionState("down" if down else "degraded", self._state.last_ok, None, str(error))
         return error
 
     def _answer(self, text: str) -> pa.Table:
@@ -312,7 +174,7 @@ class Dremio:
             except pa.ArrowNotImplementedError as error:
                 raise ProtocolError(f"{self._settings.uri} cannot do this: {sentence(error)}") from None
             except (pa.ArrowInvalid, flight.FlightUnauthorizedError, flight.FlightInternalError) as error:
-                raise _query_error(error, text) from None
+                raise query_error(error, text) from None
             except (pa.ArrowException, OSError) as error:
                 raise ProtocolError(f"{self._settings.uri} does not speak as Dremio does: {sentence(error)}") from None
         raise AssertionError("unreachable")
@@ -408,55 +270,6 @@ def _roots(path: Path | None) -> bytes | None:
         raise ProtocolError(f"dremio.tls_roots names {path}, which cannot be read: {error.strerror}.") from None
 
 
-class _Cookies(flight.ClientMiddlewareFactory):  # type: ignore[misc]  # pyarrow.flight has no types
-    """The cookies of one client: sent with each call, replaced and removed as the server says."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._jar: dict[str, str] = {}
-
-    def start_call(self, _info: flight.CallInfo) -> _CookieCall:
-        return _CookieCall(self)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._jar.clear()
-
-    def header(self) -> str:
-        with self._lock:
-            return "; ".join(f"{name}={value}" for name, value in self._jar.items())
-
-    def take(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            try:
-                parsed = SimpleCookie(line)
-            except CookieError:
-                continue
-            with self._lock:
-                for name, morsel in parsed.items():
-                    if morsel["max-age"] in ("0", 0) or not morsel.value:
-                        self._jar.pop(name, None)
-                    else:
-                        self._jar[name] = morsel.value
-
-
-class _CookieCall(flight.ClientMiddleware):  # type: ignore[misc]  # pyarrow.flight has no types
-    def __init__(self, cookies: _Cookies) -> None:
-        self._cookies = cookies
-
-    def sending_headers(self) -> dict[str, str]:
-        header = self._cookies.header()
-        return {"cookie": header} if header else {}
-
-    def received_headers(self, headers: Mapping[str, list[str]]) -> None:
-        for name, values in headers.items():
-            if name.lower() == "set-cookie":
-                self._cookies.take(values)
-
-
-# ---- answers --------------------------------------------------------------------------------------------------------
-
-
 def _in_utc(table: pa.Table) -> pa.Table:
     """Dremio's timestamp[ms] has no zone and means UTC: say so."""
     for index, field in enumerate(table.schema):
@@ -464,26 +277,3 @@ def _in_utc(table: pa.Table) -> pa.Table:
             utc = pa.timestamp(field.type.unit, "UTC")
             table = table.set_column(index, pa.field(field.name, utc), table.column(index).cast(utc))
     return table.replace_schema_metadata(None)
-
-
-def sentence(error: BaseException) -> str:
-    """The first line of an error's text, without what pyarrow and grpc add to it."""
-    text = str(error)
-    for tail in (". Detail:", "gRPC client debug context:"):
-        text = text.partition(tail)[0]
-    text = re.sub(r"^Flight returned \w+ error, with message: ", "", text)
-    first = text.strip().partition("\n")[0].strip()
-    return first if not first or first.endswith((".", "!", "?")) else f"{first}."
-
-
-def _query_error(error: Exception, sql: str) -> QueryError:
-    text = str(error)
-
-    def number(name: str) -> int | None:
-        match = re.search(rf"^{name} (\d+)$", text, re.MULTILINE)
-        return int(match[1]) if match else None
-
-    message = sentence(error) or "Dremio refused the statement without a reason."
-    missing = re.match(r"Object '.*' not found|.*(commit|branch|tag|snapshot)\b.*\bnot found", message, re.IGNORECASE)
-    kind = NotFound if missing else QueryError
-    return kind(message, sql, number("startLine"), number("startColumn"))

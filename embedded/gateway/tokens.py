@@ -1,0 +1,71 @@
+"""The tokens of a statement."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from embedded.gateway.errors import Kind, Refusal
+
+_LONGEST = 1_000_000
+_LEXER = re.compile(
+    r"""(?P<blank>\s+|--[^\n]*|//[^\n]*|/\*.*?\*/)
+      | (?P<text>'(?:[^']|'')*')
+      | (?P<name>"(?:[^"]|"")*")
+      | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)
+      | (?P<word>[^\W\d]\w*(?:\$\w*)?)
+      | (?P<sign>::|==|->>?|<>|<=|>=|!=|\|\||[-+*/%(),.;<>=])
+      | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class Word(NamedTuple):
+    """A token with its place; `kind` is text, name, number, word, sign or other."""
+
+    kind: str
+    text: str
+    start: int
+
+    @property
+    def upper(self) -> str:
+        return self.text.upper() if self.kind == "word" else self.text
+
+    @property
+    def plain(self) -> str:
+        """A name or a text without its quotes."""
+        if self.kind in ("text", "name"):
+            quote = self.text[0]
+            return self.text[1:-1].replace(quote * 2, quote)
+        return self.text
+
+
+def words_of(sql: str) -> list[Word]:
+    """The tokens of a statement, without comments and one closing semicolon. Raises Refusal for what is not SQL."""
+    if len(sql) > _LONGEST:
+        raise Refusal(Kind.PARSE, f"The statement has {len(sql):,} characters; {_LONGEST:,} are the limit.")
+    if "\0" in sql:
+        raise Refusal(Kind.PARSE, "Failure parsing the query: it holds a NUL character.", sql.index("\0"))
+    found: list[Word] = []
+    for match in _LEXER.finditer(sql):
+        kind = match.lastgroup or "other"
+        if kind == "blank":
+            continue
+        word = Word(kind, match[0], match.start())
+        if word.text == "?":
+            raise Refusal(Kind.INTERNAL, "Cannot convert RexNode to equivalent Dremio expression. RexNode: ?0")
+        if kind == "other" or word.text in ("::", "==", "->", "->>"):
+            raise encountered(word.text, word.start)
+        found.append(word)
+    if found and found[-1].text == ";":
+        found.pop()
+    for word in found:
+        if word.text == ";":
+            raise encountered(";", word.start)
+    if not found:
+        raise Refusal(Kind.PARSE, 'Encountered "<EOF>": the statement is empty.', 0)
+    return found
+
+
+def encountered(what: str, start: int) -> Refusal:
+    return Refusal(Kind.PARSE, f'Failure parsing the query: encountered "{what}".', start, len(what))

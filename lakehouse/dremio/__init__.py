@@ -1,0 +1,1 @@
+"""The one way to the data: a client of Dremio's Arrow Flight port, or of the gateway in its place."""

@@ -1,0 +1,108 @@
+"""SQL from a question's text: tables by their paths, values as literals."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+
+from lakehouse import ROOT
+from lakehouse.dremio.errors import ProtocolError, QueryError
+from lakehouse.tables import TABLES, full_name
+
+QUESTIONS = ROOT / "lakehouse" / "questions"
+type Value = str | int | float | bool | Decimal | datetime | date | list[Value] | tuple[Value, ...] | None
+
+
+def literal(value: Value) -> str:
+    """A value as Dremio writes it: the only way a value gets into SQL.
+
+    A datetime must know its zone; it is written in UTC and cut to milliseconds. A list becomes `a, b` for IN; an empty
+    one matches nothing (so it has no place under NOT IN). None is NULL as text.
+    """
+    match value:
+        case None:
+            return "CAST(NULL AS VARCHAR)"
+        case bool():
+            return "TRUE" if value else "FALSE"
+        case int():
+            # In brackets, for `a -:b` with a negative b would begin a comment.
+            return str(value) if value >= 0 else f"({value})"
+        case Decimal():
+            if not value.is_finite():
+                raise ValueError(f"{value} has no place in SQL")
+            return f"{value:f}" if value >= 0 else f"({value:f})"
+        case float():
+            if not math.isfinite(value):
+                raise ValueError(f"{value} has no place in SQL")
+            return f"CAST({value!r} AS DOUBLE)"
+        case str():
+            if "\0" in value:
+                raise ValueError("a text with a zero character has no place in SQL")
+            return "'" + value.replace("'", "''") + "'"
+        case datetime():
+            if value.tzinfo is None:
+                raise ValueError(f"{value} has no time zone; give it in UTC")
+            return f"TIMESTAMP '{value.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'milliseconds')}'"
+        case date():
+            return f"DATE '{value.isoformat()}'"
+        case list() | tuple():
+            return ", ".join(map(literal, value)) or "CAST(NULL AS VARCHAR)"
+    raise TypeError(f"a value of type {type(value).__name__} has no place in SQL")
+
+
+_TOKEN = re.compile(
+    r"""(?P<comment>--[^\n]*\n?|/\*.*?\*/)
+      | (?P<quoted>'(?:[^']|'')*'|"(?:[^"]|"")*")
+      | \{(?P<table>\w+)\}
+      | (?<![:\w]):(?P<bind>[A-Za-z_]\w*)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@cache
+def question_sql(question: str) -> str:
+    """The text of lakehouse/questions/<question>.sql, as written."""
+    path = QUESTIONS / f"{question}.sql"
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        raise ProtocolError(f"There is no question '{question}': {path.name} is not in {QUESTIONS}.") from None
+
+
+def fill(template: str, commit: str | None, binds: Mapping[str, Value], name: str = "the statement") -> str:
+    """SQL from a template: {table} becomes the table's path (AT the commit, if one is given), :name a literal.
+
+    Comments are dropped. Raises QueryError naming an unknown table, and a bind that is missing, unused or no value.
+    """
+    at = ""
+    if commit is not None:
+        if not re.fullmatch(r"[0-9A-Za-z]{1,64}", commit):
+            raise QueryError(f"'{commit}' is no commit id; expected hex digits.", template)
+        at = f' AT COMMIT "{commit}"'
+    unused = set(binds)
+
+    def replace(match: re.Match[str]) -> str:
+        if match["comment"]:
+            return "\n" if match["comment"].endswith("\n") else " "
+        if table := match["table"]:
+            if table not in TABLES:
+                raise QueryError(f"{name} asks for the table '{table}', which the contract does not have.", template)
+            return full_name(TABLES[table]) + at
+        if bind := match["bind"]:
+            if bind not in binds:
+                raise QueryError(f"{name} needs a value for ':{bind}', and none was given.", template)
+            unused.discard(bind)
+            try:
+                return literal(binds[bind])
+            except (TypeError, ValueError) as error:
+                raise QueryError(f"The value of ':{bind}' in {name} cannot be used: {error}.", template) from None
+        return match[0]
+
+    text = _TOKEN.sub(replace, template)
+    if unused:
+        raise QueryError(f"{name} has no place for ':{min(unused)}'.", template)
+    return text.strip().removesuffix(";")

@@ -1,0 +1,92 @@
+"""Rules over a KPI table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import Field
+
+from lakehouse.rules.minute import MINUTE
+from lakehouse.rules.minute_rule import MinuteRule
+from lakehouse.rules.reading import Entity
+from lakehouse.rules.rule import Values, Wrong
+from lakehouse.tables import KPI_TABLES, TABLES
+
+# Which topic's events make a KPI table's minutes.
+TOPIC_OF_KPI = {
+    "orders_revenue_per_minute": "orders_topic",
+    "active_users_per_window": "clicks_topic",
+    "errors_per_minute": "errors_topic",
+    "clicks_per_minute": "clicks_topic",
+}
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def minute_number(end: datetime) -> int:
+    """Minutes since the epoch."""
+    return (end - EPOCH) // MINUTE
+
+
+def minute_numbers(ends: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Minutes since the epoch of a column of times; one without a zone is UTC, as a reader's answer has it."""
+    micros: NDArray[np.int64] = pc.cast(pc.cast(ends, pa.timestamp("us", tz="UTC")), pa.int64()).to_numpy()
+    return micros // 60_000_000
+
+
+class TableRule(MinuteRule):
+    """Judges a column of a KPI table, of the rows that `where` lets through, by the values of `by`."""
+
+    table: str
+    column: str
+    where: dict[str, Values] = Field(default_factory=dict)
+    by: tuple[str, ...]
+
+    def _check_table(self) -> None:
+        """Refuse what the tables do not have; for a kind's own check."""
+        known = [table.name for table in KPI_TABLES]
+        if self.table not in known:
+            raise Wrong("table", self.table, f"one of {', '.join(known)}")
+        types = {column.name: column.type for column in TABLES[self.table].columns}
+        numbers = [name for name, type_ in types.items() if type_.startswith(("int", "long", "double", "decimal"))]
+        texts = [name for name, type_ in types.items() if type_ == "string"]
+        if self.column not in numbers:
+            raise Wrong("column", self.column, f"a number in {self.table}: {', '.join(numbers)}")
+        for key, columns in (("where", tuple(self.where)), ("by", self.by)):
+            for column in columns:
+                if column not in texts:
+                    raise Wrong(key, column, f"a text column of {self.table}: {', '.join(texts) or '(it has none)'}")
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        return (TOPIC_OF_KPI[self.table],)
+
+    @property
+    def reads(self) -> str | None:
+        return self.table
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.by
+
+    def figures(self, rows: pa.Table, ends: Sequence[datetime]) -> dict[datetime, dict[Entity, list[float]]]:
+        """The column's values of each entity in the minutes that end at `ends`, of the rows that `where` lets through.
+
+        An entity without such a row in a minute is not in it.
+        """
+        by_number = {minute_number(end): end for end in ends}
+        found: dict[datetime, dict[Entity, list[float]]] = {end: {} for end in ends}
+        numbers = minute_numbers(rows["window_end"])
+        places = np.flatnonzero(np.isin(numbers, list(by_number)))
+        kept = rows.select([self.column, *{*self.where, *self.by}]).take(places)
+        texts = {name: kept[name].to_pylist() for name in (*self.where, *self.by)}
+        values = kept[self.column].to_pylist()
+        for row, (minute, value) in enumerate(zip(numbers[places].tolist(), values, strict=True)):
+            if value is not None and all(texts[name][row] in wanted for name, wanted in self.where.items()):
+                entity = tuple(texts[name][row] or "" for name in self.by)
+                found[by_number[minute]].setdefault(entity, []).append(float(value))
+        return found

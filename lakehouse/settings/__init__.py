@@ -1,0 +1,1 @@
+"""Settings: the base, and what all parts share. Each part adds its own class, in a module named settings."""

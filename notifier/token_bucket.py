@@ -1,0 +1,29 @@
+"""How fast a channel may be sent to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+BURST = 5
+
+
+class TokenBucket:
+    """So many messages a second for long, and a burst of five."""
+
+    def __init__(self, per_s: float | None, monotonic: Callable[[], float]) -> None:
+        self._per_s = per_s
+        self._monotonic = monotonic
+        self._tokens = float(BURST)
+        self._at = monotonic()
+
+    def pause_s(self) -> float:
+        """Seconds until one may be taken."""
+        if self._per_s is None:
+            return 0.0
+        now = self._monotonic()
+        self._tokens = min(BURST, self._tokens + (now - self._at) * self._per_s)
+        self._at = now
+        return 0.0 if self._tokens >= 1 else (1 - self._tokens) / self._per_s
+
+    def take(self) -> None:
+        self._tokens -= 1

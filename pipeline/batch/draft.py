@@ -1,0 +1,83 @@
+"""What a publish will be made of, while it is being made."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+
+from lakehouse.rules import Received
+from pipeline.batch.log import Partition
+from pipeline.batch.positions import Positions
+from pipeline.batch.times import EPOCH
+from pipeline.storage.files import Change, LiveFile
+
+
+@dataclass
+class Draft:
+    """One batch's part of everything. Nothing of it is remembered before its publish went through.
+
+    `read_at`: this machine's clock: no message was received later than this, whatever its log time says. `touched`:
+    minutes (since the epoch) of new rows, a topic. `by_bulk`: tables that were written past the store. `accept`: what
+    is to be remembered once the publish is out.
+    """
+
+    read_at: datetime
+    ingested_at: datetime
+    positions: Positions
+    added: dict[str, list[LiveFile]] = field(default_factory=dict)
+    removed: dict[str, list[LiveFile]] = field(default_factory=dict)
+    by_bulk: set[str] = field(default_factory=set)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    touched: dict[str, set[int]] = field(default_factory=dict)
+    received: dict[str, datetime] = field(default_factory=dict)
+    alerting: list[Received] = field(default_factory=list)
+    changed_hours: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
+    kpis_done: bool = False
+    accept: list[Callable[[], None]] = field(default_factory=list)
+    phases: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def has_rows(self) -> bool:
+        return bool(self.added or self.removed or self.by_bulk)
+
+    @property
+    def events(self) -> int:
+        """Messages that it holds."""
+        return sum(n for (_, outcome), n in self.counts.items() if outcome in ("good", "bad", "duplicate"))
+
+    def add(self, name: str, files: Sequence[LiveFile]) -> None:
+        if files:
+            self.added.setdefault(name, []).extend(files)
+
+    def drop(self, name: str, files: Sequence[LiveFile]) -> None:
+        if files:
+            self.removed.setdefault(name, []).extend(files)
+
+    def changes(self) -> dict[str, Change]:
+        """What each table gains and loses."""
+        names = {**self.added, **self.removed}
+        return {name: Change(self.added.get(name, []), self.removed.get(name, [])) for name in names}
+
+    def came(self, partition: Partition, received_at: datetime) -> None:
+        """Messages of the partition came until `received_at`, which is no later than read_at."""
+        topic = partition[0]
+        self.received[topic] = max(received_at, self.received.get(topic, EPOCH))
+        position = self.positions[partition]
+        position.read_to = max(received_at, position.read_to or EPOCH)
+
+    def began_at(self, partition: Partition, event_at: datetime) -> None:
+        """New events of the partition begin at `event_at`."""
+        position = self.positions[partition]
+        position.first_event_at = min(event_at, position.first_event_at or event_at)
+
+    def phase(self, name: str, began: float) -> float:
+        """`name` took from `began` to now (perf_counter); returns now."""
+        now = time.perf_counter()
+        self.phases[name] = self.phases.get(name, 0.0) + now - began
+        return now

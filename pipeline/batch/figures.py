@@ -1,0 +1,77 @@
+"""What a batch tells of itself: rows of pipeline_metrics, and the page of metrics."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from lakehouse.clock import ClockAhead
+from pipeline import metrics
+from pipeline.batch.draft import Draft
+from pipeline.batch.log import Seen
+from pipeline.batch.positions import Position, lag
+
+EVERY_S = 60.0
+
+
+class Figures:
+    """Counts and seconds since they were last told."""
+
+    def __init__(self, clock_ahead: ClockAhead) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._since = time.monotonic()
+        self._spans = metrics.Spans()
+        self._clock_ahead = clock_ahead
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self._since >= EVERY_S
+
+    def rows(self, draft: Draft, seen: Seen, heartbeat: bool) -> list[dict[str, Any]]:
+        """Rows of pipeline_metrics: what was counted before and with this draft, lag and log ends, seconds."""
+        counts = self.counts.copy()
+        counts.update(draft.counts)
+        figures: list[tuple[str, str, float]] = [(topic, name, float(n)) for (topic, name), n in counts.items()]
+        sums: Counter[tuple[str, str]] = Counter()
+        for (topic, _), waiting in lag(draft.positions, seen).items():
+            sums[topic, "lag"] += waiting
+        for (topic, _), ends in seen.ends.items():
+            sums[topic, "log_end"] += ends.end
+        figures += [(topic, name, float(n)) for (topic, name), n in sums.items()]
+        if heartbeat:
+            figures.append(("", "heartbeat", 1.0))
+        figures += self._spans.means() + self._clock_ahead.figures()
+        at = draft.ingested_at
+        return [
+            {"measured_at": at, "topic": topic, "metric": name, "value": value, "ingested_at": at}
+            for topic, name, value in figures
+        ]
+
+    def told(self) -> None:
+        """They are published."""
+        self.counts.clear()
+        self._since = time.monotonic()
+        self._spans.clear()
+        self._clock_ahead.clear()
+
+    def count(self, draft: Draft) -> None:
+        """Remember a draft's counts, here and on the page."""
+        self.counts.update(draft.counts)
+        for (topic, outcome), number in draft.counts.items():
+            if number:
+                metrics.EVENTS.labels(topic, outcome).inc(number)
+
+    def published(self, draft: Draft, as_of: datetime | None) -> float:
+        """A publish went through; returns its seconds."""
+        seconds = time.perf_counter() - draft.began
+        if draft.counts:
+            self._spans.add(draft.phases, seconds)
+        metrics.published(as_of)
+        return seconds
+
+    @staticmethod
+    def show_lag(positions: Mapping[tuple[str, int], Position], seen: Seen) -> None:
+        metrics.show_lag(lag(positions, seen))

@@ -1,0 +1,31 @@
+"""Which small files of an hour are worth a merge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lakehouse.tables import RAW_OF_TOPIC
+from pipeline.maintenance.plan import BYTES_OF_A_MERGED_FILE
+from pipeline.storage.files import LiveFile, TableFiles
+
+MERGE_AT = 16  # small files of one level and hour that become one
+LEVELS = 2
+MERGED = (
+    *(table.name for table in RAW_OF_TOPIC.values()),
+    "alerts",
+    "dead_letters",
+    "pipeline_metrics",
+    "maintenance_runs",
+)
+"""Tables that every batch or heartbeat adds a file to."""
+
+
+def mergeable(files: TableFiles, added: Sequence[LiveFile]) -> list[LiveFile]:
+    """MERGE_AT or more live files of one level, of an hour that a publish has just written to, or none."""
+    for hour in {file.hour for file in added}:
+        held = files.hours.get(hour, {}).values()
+        for level in range(LEVELS):
+            group = [file for file in held if file.level == level]
+            if len(group) >= MERGE_AT and sum(file.bytes for file in group) <= BYTES_OF_A_MERGED_FILE:
+                return group
+    return []

@@ -1,0 +1,210 @@
+"""The small way: a batch that one process decodes, tells apart and writes. What Spark's large way does, row by row."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lakehouse.clock import CLOCK_SLACK, ClockAhead
+from lakehouse.events import Event, Rejected, decode, event_time
+from lakehouse.rules import Received
+from lakehouse.rules.closing import CLOSING_DELAY
+from lakehouse.tables import RAW_OF_TOPIC
+from pipeline.batch.draft import Draft
+from pipeline.batch.keys import hash_keys
+from pipeline.batch.log import Partition, Record, Slice
+from pipeline.batch.memory import Memory
+from pipeline.batch.points import reach
+from pipeline.batch.positions import Position, as_of
+from pipeline.batch.rows import DEAD_LETTERS, dead_letter, raw_rows, table_of
+from pipeline.batch.times import MINUTE_US, micros, moment, us_of
+from pipeline.judging.watch import Tally
+from pipeline.storage.files import HOUR_US, Store
+
+type Times = NDArray[np.int64]
+"""Event times (us)."""
+
+
+@dataclass
+class _Topic:
+    """What a batch holds of one topic; once duplicates are out, `events` and `records` are those of `rows`."""
+
+    name: str
+    events: list[Event] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    rejected: list[tuple[Record, Rejected]] = field(default_factory=list)
+    rows: pa.Table | None = None
+    hashes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    times: Times = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+class SmallWay:
+    """Fills a draft from the messages of a slice."""
+
+    def __init__(
+        self,
+        store: Store,
+        memory: Memory,
+        max_event_age: timedelta | None,
+        alerting: Mapping[str, Callable[[Any], bool]],
+        tally: Tally,
+        clock_ahead: ClockAhead,
+    ) -> None:
+        self._store = store
+        self._memory = memory
+        self._max_event_age = max_event_age
+        self._alerting = alerting
+        self._tally = tally
+        self._clock_ahead = clock_ahead
+
+    def fill(self, slice_: Slice, draft: Draft, before: Mapping[Partition, Position]) -> None:
+        """Decode, drop duplicates, write raw rows and dead letters. `before`: positions of the last publish."""
+        began = time.perf_counter()
+        messages = slice_.messages()
+        began = draft.phase("read", began)
+        topics = [self._decode(topic, records, draft) for topic, records in messages.items() if records]
+        began = draft.phase("decode", began)
+        reach("decoded")
+        for topic in topics:
+            self._new_rows(topic, draft, before)
+        began = draft.phase("dedupe", began)
+        reach("deduped")
+        for topic in topics:
+            if topic.rows is not None and topic.rows.num_rows:
+                self._raw(topic, topic.rows, draft)
+        reach("raw-written")
+        letters = [
+            dead_letter(topic.name, record, rejected, draft.ingested_at)
+            for topic in topics
+            for record, rejected in topic.rejected
+        ]
+        if letters:
+            name = DEAD_LETTERS.name
+            draft.add(name, self._store.tables[name].write(table_of(DEAD_LETTERS, letters)))
+        reach("dead-letters-written")
+        draft.phase("raw", began)
+
+    def _decode(self, name: str, records: Sequence[Record], draft: Draft) -> _Topic:
+        self._note_received(name, records, draft)
+        topic, age = _Topic(name), self._max_event_age
+        for record in records:
+            event = decode(name, record.value, record.received_at, age)
+            if isinstance(event, Rejected):
+                topic.rejected.append((record, event))
+            else:
+                topic.events.append(event)
+                topic.records.append(record)
+        draft.counts[name, "bad"] += len(topic.rejected)
+        log_times = [record.received_at for record in records if record.log_time]
+        bad_times = [record.received_at for record, _ in topic.rejected if record.log_time]
+        if log_times:
+            self._tally.add(
+                name, [min(at, draft.read_at) for at in log_times], [min(at, draft.read_at) for at in bad_times]
+            )
+        return topic
+
+    def _note_received(self, name: str, records: Sequence[Record], draft: Draft) -> None:
+        """The newest log time of each partition, no later than it was read; what came from a clock ahead is counted."""
+        newest: dict[int, Any] = {}
+        for record in records:
+            if record.log_time and (record.partition not in newest or record.received_at > newest[record.partition]):
+                newest[record.partition] = record.received_at
+        for partition, received_at in newest.items():
+            draft.came((name, partition), min(received_at, draft.read_at))
+        latest = max(record.received_at for record in records)
+        if latest - draft.read_at > CLOCK_SLACK:
+            ahead = sum(record.received_at - draft.read_at > CLOCK_SLACK for record in records)
+            draft.counts[name, "clock_ahead"] += ahead
+            self._clock_ahead.note(name, ahead, latest - draft.read_at)
+
+    def _new_rows(self, topic: _Topic, draft: Draft, before: Mapping[Partition, Position]) -> None:
+        """Leave the rows that are not stored yet, each (key, event time) once, first in log order."""
+        if not topic.events:
+            return
+        counts, table, read = draft.counts, RAW_OF_TOPIC[topic.name], len(topic.events)
+        fresh = _first_ones(topic, counts)
+        if len(fresh) < read:
+            topic.events = [topic.events[index] for index in fresh]
+            topic.records = [topic.records[index] for index in fresh]
+        rows = raw_rows(table, topic.events, topic.records, draft.ingested_at)
+        hashes = hash_keys((event.event_key for event in topic.events), len(topic.events))
+        times = us_of(rows[str(table.event_time)])
+        stored, conflicts = self._memory.keys[topic.name].stored(hashes, times)
+        counts[topic.name, "key_conflict"] += conflicts
+        if stored.any():
+            keep = ~stored
+            topic.events = [event for event, new in zip(topic.events, keep, strict=True) if new]
+            topic.records = [record for record, new in zip(topic.records, keep, strict=True) if new]
+            rows, hashes, times = rows.filter(pa.array(keep)), hashes[keep], times[keep]
+        counts[topic.name, "duplicate"] += read - len(topic.events)
+        counts[topic.name, "good"] += len(topic.events)
+        counts[topic.name, "late"] += int(((times // MINUTE_US + 1) * MINUTE_US <= closed_to(topic.name, before)).sum())
+        topic.rows, topic.hashes, topic.times = rows, hashes, times
+
+    def _raw(self, topic: _Topic, rows: pa.Table, draft: Draft) -> None:
+        """Write raw rows; MinuteRows then holds the touched minutes whole, the new rows included."""
+        name, hashes, times = topic.name, topic.hashes, topic.times
+        table = RAW_OF_TOPIC[name]
+        files = self._store.tables[table.name].write(rows)
+        draft.add(table.name, files)
+        partitions = rows["source_partition"].to_numpy()
+        for partition in np.unique(partitions).tolist():
+            draft.began_at((name, partition), moment(int(times[partitions == partition].min())))
+        minutes = self._memory.minutes.get(name)
+        if minutes is not None:
+            parts = minutes.split(rows)
+            draft.touched[name] = {minute for minute, _ in parts}
+            minutes.fetch(draft.touched[name])
+            minutes.add(parts)
+        hours = times // HOUR_US
+
+        def remember() -> None:
+            for file in files:
+                own = hours == file.hour
+                self._memory.keys[name].add(file, hashes[own], times[own])
+
+        draft.accept.append(remember)
+        wanted = self._alerting.get(name)
+        if wanted is not None:
+            draft.alerting += [
+                Received(name, event, min(record.received_at, draft.read_at))
+                for event, record in zip(topic.events, topic.records, strict=True)
+                if wanted(event)
+            ]
+
+
+def closed_to(topic: str, positions: Mapping[Partition, Position]) -> int:
+    """Minutes of the topic that ended by then (us) were judged: what comes for them is late."""
+    read_to = as_of({place: position for place, position in positions.items() if place[0] == topic})
+    return micros(read_to - CLOSING_DELAY) if read_to is not None else 0
+
+
+def _first_ones(topic: _Topic, counts: Counter[tuple[str, str]]) -> list[int]:
+    """Where each (key, event time) stands first; a key with several times is counted."""
+    seen: dict[str, Any] = {}
+    first: list[int] = []
+    for index, event in enumerate(topic.events):
+        when = event_time(event)
+        held = seen.get(event.event_key)
+        if held is None:
+            seen[event.event_key] = when
+        elif isinstance(held, set):
+            if when in held:
+                continue
+            held.add(when)
+            counts[topic.name, "key_conflict"] += 1
+        elif held == when:
+            continue
+        else:
+            seen[event.event_key] = {held, when}
+            counts[topic.name, "key_conflict"] += 1
+        first.append(index)
+    return first

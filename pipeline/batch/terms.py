@@ -1,0 +1,39 @@
+"""What a batch is judged by: the settings of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self
+
+from lakehouse.rules import Rule, load_rules
+from lakehouse.settings.base import Shared
+from lakehouse.settings.shop import AlertsSettings, OrdersSettings
+from lakehouse.settings.sources import config_path
+from pipeline.settings import IngestSettings, RetentionSettings, RulesSettings, check_spans
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Settings and rules, the same for every batch. `max_event_age` None: events of any age are good."""
+
+    ingest: IngestSettings
+    retention: RetentionSettings
+    orders: OrdersSettings
+    alerts: AlertsSettings
+    rules_settings: RulesSettings
+    rules: tuple[Rule, ...]
+    max_event_age: timedelta | None
+
+    @classmethod
+    def load(cls, shared: Shared, log: tuple[str, timedelta] | None = None) -> Self:
+        """As configured; `log` names the setting of how long the log keeps messages. Raises UserError."""
+        return cls(
+            IngestSettings.load(),
+            check_spans(RetentionSettings.load(), shared, log),
+            OrdersSettings.load(),
+            AlertsSettings.load(),
+            RulesSettings.load(),
+            load_rules(config_path().parent / "alerts.yaml"),
+            shared.max_event_age,
+        )

@@ -1,0 +1,262 @@
+"""The large way: a batch that is too large for one process, worked by Spark's executors to its end.
+
+Duplicates are told by an anti-join with what is stored, KPIs computed by the same SQL over the touched minutes. It
+fills the same draft as the small way, with the same rows; tests run each.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+import transforms
+from lakehouse.clock import CLOCK_SLACK
+from lakehouse.events import EVENT_TYPE, TOPICS
+from lakehouse.kpis import Kpi, kpis_of
+from lakehouse.rules import Received
+from lakehouse.tables import RAW_OF_TOPIC, TABLES, Table
+from pipeline.batch.core import Core
+from pipeline.batch.draft import Draft
+from pipeline.batch.points import reach
+from pipeline.batch.terms import Terms
+from pipeline.batch.times import MINUTE_US, micros, moment
+from store import Store
+
+
+@dataclass(frozen=True)
+class EventSpan:
+    """Times of events, the first and the last included, and how many events."""
+
+    low: datetime
+    high: datetime
+    rows: int
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """Events of one topic that are not stored yet, held by Spark."""
+
+    topic: str
+    rows: DataFrame
+    span: EventSpan
+
+
+class LargeWay:
+    """Fills drafts from Kafka's messages, with executors."""
+
+    def __init__(self, core: Core, store: Store, terms: Terms) -> None:
+        self._core = core
+        self._store = store
+        self._terms = terms
+        self._session: SparkSession | None = None
+
+    def fill(self, messages: DataFrame, draft: Draft) -> None:
+        """All that the small way and the KPIs do, into the draft."""
+        began = time.perf_counter()
+        decoded = transforms.decoded(messages, self._terms.max_event_age, self._terms.rules)
+        # A stream works in a copy of the session; SQL and writes of a batch belong there.
+        self._session = decoded.sparkSession
+        self._store.share(self._session)
+        decoded = decoded.persist()
+        # Topics share no table: side by side, one's planning fills the other's pauses.
+        with ThreadPoolExecutor(len(TOPICS), thread_name_prefix="topic") as topics:
+            try:
+                spans = self._figures(decoded, draft)
+                began = draft.phase("decode", began)
+                reach("decoded")
+                found = topics.map(lambda topic: self._new_rows(topic, decoded, spans[topic], draft), spans)
+                fresh = {new.topic: new for new in found if new is not None}
+                began = draft.phase("dedupe", began)
+                reach("deduped")
+                list(topics.map(lambda new: self._raw(new, draft), fresh.values()))
+                reach("raw-written")
+                if any(draft.counts[topic, "bad"] for topic in TOPICS):
+                    rejected = decoded.where(F.col("reason").isNotNull())
+                    self._append("dead_letters", transforms.dead_letters(rejected, draft.ingested_at), draft)
+                reach("dead-letters-written")
+                began = draft.phase("raw", began)
+                self._core.read_to(draft)
+                list(topics.map(lambda new: self._kpis(new, draft), fresh.values()))
+                draft.phase("kpis", began)
+            finally:
+                decoded.unpersist()
+
+    def _figures(self, decoded: DataFrame, draft: Draft) -> dict[str, EventSpan]:
+        """Counts, newest log times and each topic's span of event times; a row a partition and minute is collected."""
+        read_at = transforms.instant(draft.read_at)
+        far = F.col("stored_at") > transforms.instant(draft.read_at + CLOCK_SLACK)
+        figures = (
+            decoded.withColumn("stored_at", F.col("received_at"))
+            .withColumn("received_at", F.when(F.col("log_time"), F.least("received_at", read_at)))
+            .groupBy("topic", "source_partition", transforms.minute_of("received_at").alias("minute"))
+            .agg(
+                F.max("received_at").alias("received_at"),
+                F.sum(far.cast("long")).alias("ahead"),
+                F.max("stored_at").alias("stored_at"),
+                F.count("*").alias("messages"),
+                F.sum(F.col("reason").isNotNull().cast("long")).alias("bad"),
+                F.min("event_at").alias("low"),
+                F.max("event_at").alias("high"),
+            )
+            .toArrow()
+        )
+        spans: dict[str, EventSpan] = {}
+        for row in figures.sort_by("minute").to_pylist():
+            topic = row["topic"]
+            if row["minute"] is not None:
+                self._core.judging.tally.count(topic, row["minute"], row["messages"], row["bad"])
+                draft.came((topic, row["source_partition"]), row["received_at"])
+            if row["ahead"]:
+                draft.counts[topic, "clock_ahead"] += row["ahead"]
+                self._core.clock_ahead.note(topic, row["ahead"], row["stored_at"] - draft.read_at)
+            draft.counts[topic, "bad"] += row["bad"]
+            if row["low"] is not None:
+                held = spans.get(topic, EventSpan(row["low"], row["high"], 0))
+                good = row["messages"] - row["bad"]
+                spans[topic] = EventSpan(min(held.low, row["low"]), max(held.high, row["high"]), held.rows + good)
+        return spans
+
+    def _new_rows(self, topic: str, decoded: DataFrame, span: EventSpan, draft: Draft) -> Fresh | None:
+        """The rows that are not stored yet, held by Spark; None where there are none."""
+        table = RAW_OF_TOPIC[topic]
+        good = decoded.where((F.col("topic") == topic) & F.col("reason").isNull())
+        event_at = F.col(str(table.event_time))
+        stored = self._table(table).where(event_at.between(transforms.instant(span.low), transforms.instant(span.high)))
+        # Not persist(): Spark computes what it holds of a table anew after each write to that table, and after the
+        # append of these very rows none of them would be new.
+        fresh = transforms.fresh(good, stored.select("event_key", event_at.alias("event_at"))).localCheckpoint()
+        closed = transforms.instant(moment(self._core.closed_to(topic)))
+        late = (transforms.minute_of("event_at") + F.expr("INTERVAL 1 MINUTE") <= closed).cast("long")
+        figures = fresh.groupBy("source_partition").agg(
+            F.min("event_at").alias("low"),
+            F.max("event_at").alias("high"),
+            F.count("*").alias("rows"),
+            F.sum(late).alias("late"),
+            F.sum(F.col("key_conflict").cast("long")).alias("key_conflict"),
+        )
+        found = figures.toArrow().to_pylist()
+        new = sum(row["rows"] for row in found)
+        draft.counts[topic, "good"] += new
+        draft.counts[topic, "duplicate"] += span.rows - new
+        for row in found:
+            draft.counts[topic, "late"] += row["late"]
+            draft.counts[topic, "key_conflict"] += row["key_conflict"]
+            draft.began_at((topic, row["source_partition"]), row["low"])
+        if not new:
+            return None
+        low, high = min(row["low"] for row in found), max(row["high"] for row in found)
+        return Fresh(topic, fresh, EventSpan(low, high, new))
+
+    def _raw(self, new: Fresh, draft: Draft) -> None:
+        table = RAW_OF_TOPIC[new.topic]
+        self._append(table.name, transforms.raw_rows(new.rows, table, draft.ingested_at), draft)
+        if new.topic in self._core.alerting:
+            # As many as a batch may hold messages (spark.batch_rows): incidents are told in order, by one judge.
+            draft.alerting += alerting(new.rows.where("alerting").toArrow(), new.topic, draft.read_at)
+
+    def _append(self, name: str, rows: DataFrame, draft: Draft) -> None:
+        rows.writeTo(transforms.table_name(TABLES[name])).append()
+        draft.by_bulk.add(name)
+
+    def _kpis(self, new: Fresh, draft: Draft) -> None:
+        """Recompute the KPI rows of touched minutes."""
+        touched = new.rows.select(transforms.minute_of("event_at").alias("minute")).distinct().persist()
+        try:
+            span = micros(new.span.low) // MINUTE_US, micros(new.span.high) // MINUTE_US
+            for kpi in kpis_of(new.topic):
+                if kpi.window == 1:
+                    self._replace(kpi, touched, touched, span, {}, draft)
+                else:
+                    self._windows(kpi, touched, span, draft)
+        finally:
+            touched.unpersist()
+
+    def _windows(self, kpi: Kpi, touched: DataFrame, minutes: tuple[int, int], draft: Draft) -> None:
+        """The same of the window ends after touched minutes, and of those that time has made due."""
+        known_to = self._core.known_to
+        newest = self._core.kpis.newest_end(draft, known_to)
+        if newest is None:
+            return
+        after = F.explode(F.sequence(F.lit(1), F.lit(kpi.window))).alias("after")
+        ends = touched.select("minute", after).select(
+            (F.col("minute") + F.make_interval(mins=F.col("after"))).alias("window_end")
+        )
+        due_ends = self._core.kpis.newly_due(kpi, newest, known_to)
+        if due_ends:
+            rows = ", ".join(f"(TIMESTAMP '{moment(end * MINUTE_US):%Y-%m-%d %H:%M:%S}')" for end in sorted(due_ends))
+            ends = ends.unionByName(touched.sparkSession.sql(f"SELECT * FROM VALUES {rows} AS t(window_end)"))
+        first_end = min({minutes[0] + 1, *due_ends})
+        last_end = min(max({minutes[1] + kpi.window, *due_ends}), newest)
+        if first_end > last_end:
+            return
+        ends = ends.where(F.col("window_end") <= transforms.instant(moment(newest * MINUTE_US))).distinct().persist()
+        try:
+            read = ends.select(
+                F.explode(
+                    F.sequence(
+                        F.col("window_end") - F.expr(f"INTERVAL {kpi.window} MINUTE"),
+                        F.col("window_end") - F.expr("INTERVAL 1 MINUTE"),
+                        F.expr("INTERVAL 1 MINUTE"),
+                    )
+                ).alias("minute")
+            ).distinct()
+            as_minutes = ends.select(F.col("window_end").alias("minute"))
+            self._replace(kpi, as_minutes, read, (first_end - kpi.window, last_end), {"window_ends": ends}, draft)
+        finally:
+            ends.unpersist()
+
+    def _replace(
+        self,
+        kpi: Kpi,
+        touched: DataFrame,
+        read: DataFrame,
+        span: tuple[int, int],
+        sources: dict[str, DataFrame],
+        draft: Draft,
+    ) -> None:
+        """Recompute the KPI rows of `touched` minutes from raw rows of the minutes `read`; replace their hours.
+
+        `span`: first and last of all these minutes. As literals: Iceberg then opens only the files of that time.
+        """
+        raw, table = RAW_OF_TOPIC[kpi.topic], kpi.table
+        event_time_column = str(raw.event_time)
+        event_at = F.col(event_time_column)
+        low, high = moment(span[0] * MINUTE_US), moment((span[1] + 1) * MINUTE_US)
+        rows = self._table(raw).where((event_at >= transforms.instant(low)) & (event_at < transforms.instant(high)))
+        rows = transforms.rows_of_minutes(rows, read, event_time_column)
+        statuses = self._terms.orders.counted_statuses
+        session = touched.sparkSession
+        new = transforms.kpi_rows(session, table, {raw.name: rows, **sources}, statuses, draft.ingested_at)
+        by = str(table.partition_by)
+        from_hour = low.replace(minute=0, second=0, microsecond=0)
+        to_hour = high.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        old = self._table(table).where(
+            (F.col(by) >= transforms.instant(from_hour)) & (F.col(by) < transforms.instant(to_hour))
+        )
+        transforms.replaced(old, new, touched, by).writeTo(transforms.table_name(table)).overwritePartitions()
+        draft.by_bulk.add(table.name)
+
+    def _table(self, table: Table) -> DataFrame:
+        assert self._session is not None
+        return self._session.table(transforms.table_name(table))
+
+
+def alerting(rows: pa.Table, topic: str, read_at: datetime) -> list[Received]:
+    """The events of rows of DECODED that alert, in log order, with their received_at: when they were read at last."""
+    ordered = rows.sort_by([("source_partition", "ascending"), ("source_offset", "ascending")])
+    event_type, time = EVENT_TYPE[topic], RAW_OF_TOPIC[topic].event_time
+    columns = {name: "event_at" if name == time else name for name in event_type.__struct_fields__}
+    return [
+        Received(
+            topic,
+            event_type(**{name: row[column] for name, column in columns.items()}),
+            min(row["received_at"], read_at),
+        )
+        for row in ordered.select([*columns.values(), "received_at"]).to_pylist()
+    ]

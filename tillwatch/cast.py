@@ -1,0 +1,31 @@
+"""Who runs in a demo or a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tillwatch import supervisor
+
+READY_WITHIN_S = 60
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who runs, and in what the profiles differ. `log_ends` counts the messages that each topic has had."""
+
+    title: str
+    ports: Sequence[str]
+    programs: Sequence[supervisor.Program]
+    environment: Mapping[str, str]
+    log_ends: Callable[[], Mapping[str, int]]
+    is_new: Callable[[], bool]
+    clean_up: str
+    status: str
+    sink: str = "log"
+    more: Sequence[str] = ()
+    ready_within_s: float = READY_WITHIN_S
+    later_at_s: float = 20
+    end_within_s: float = 8
+    fill_first: bool = True
+    """Whether the last hour is filled in while the rest starts; else once the screen is live."""
