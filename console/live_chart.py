@@ -78,11 +78,13 @@ def series_from(snapshot: FeedSnapshot, question: str, columns: Sequence[str]) -
     if answer is None:
         return None
     first = min((at for at in snapshot.first_events.values() if at is not None), default=None)
-    rows = answer.table.to_pylist()
-    return {
-        name: series_of(starts_of(answer.as_of), {row["moment"]: float(row[name]) for row in rows}, first, answer.as_of)
-        for name in columns
-    }
+    rows = answer.table.select(["moment", *columns]).to_pylist()
+
+    def values(name: str) -> Series:
+        found = {row["moment"]: None if row[name] is None else float(row[name]) for row in rows}
+        return series_of(starts_of(answer.as_of), found, first, answer.as_of)
+
+    return {name: values(name) for name in columns}
 
 
 def last_hour() -> Range1d:

@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from bokeh.document import Document
 from bokeh.document.events import ColumnDataChangedEvent, ColumnsPatchedEvent, ColumnsStreamedEvent
@@ -14,7 +15,8 @@ from bokeh.models.renderers import GlyphRenderer
 
 from console import look
 from console.feed.minutes import Series
-from console.live_chart import LiveChart, last_hour, move
+from console.feed.snapshot import FeedAnswer, FeedSnapshot
+from console.live_chart import LiveChart, last_hour, move, series_from
 from console.tabs import CHARTS
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -126,3 +128,20 @@ def test_a_minute_below_zero_is_within_the_scale_and_zero_stays_in_it() -> None:
     assert revenue.source.data["revenue"][-6] == -70_000
     show(revenue, the_hour(NOON))
     assert begins() == 0
+
+
+def test_a_chart_of_a_question_of_its_own_has_zeros_where_nothing_happened_and_gaps_where_nobody_knows() -> None:
+    minutes = [NOON - timedelta(minutes=back) for back in (4, 2, 1)]
+    table = pa.table(
+        {"moment": pa.array(minutes, pa.timestamp("ms", "UTC")), "clicks": [7, None, 3], "more": [1, 1, 1]}
+    )
+    as_of = NOON + timedelta(seconds=30)
+    snapshot = FeedSnapshot(
+        answers={"phone_clicks": FeedAnswer(table, "aa", as_of)},
+        first_events={"first_click_at": NOON - timedelta(minutes=5), "first_order_at": None},
+    )
+    series = series_from(snapshot, "phone_clicks", ["clicks"])
+    assert series is not None
+    assert list(series) == ["clicks"]
+    assert series["clicks"][-7:] == (None, 0.0, 7.0, 0.0, None, 3.0, 0.0)
+    assert series_from(snapshot, "another", ["clicks"]) is None

@@ -57,7 +57,7 @@ def starts_of(as_of: datetime) -> tuple[datetime, ...]:
 
 
 def series_of(
-    starts: tuple[datetime, ...], found: Mapping[datetime, float], first_event: datetime | None, until: datetime
+    starts: tuple[datetime, ...], found: Mapping[datetime, float | None], first_event: datetime | None, until: datetime
 ) -> Series:
     """A minute without rows is zero once the topic has begun and before `until`, else a gap."""
     begun = None if first_event is None else whole_minute(first_event)
@@ -90,7 +90,7 @@ def minutes_of(snapshot: FeedSnapshot) -> Minutes | None:
     first = snapshot.first_events
     first_order, first_click, first_error = (first.get(f"first_{what}_at") for what in ("order", "click", "error"))
 
-    def filled(found: Mapping[datetime, float], first_event: datetime | None, until: datetime) -> Series:
+    def filled(found: Mapping[datetime, float | None], first_event: datetime | None, until: datetime) -> Series:
         return series_of(starts, found, first_event, until)
 
     return Minutes(
