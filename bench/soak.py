@@ -21,12 +21,13 @@ from bench.browser import browser_page
 from bench.processes import MEMORY, Demo, directory_mb, memory_by_part
 from bench.report import Report
 from console.feed.pins import Pin
-from console.feed.questions import ask_frame, ask_overview
-from console.feed.snapshot import Answer
+from console.feed.questions import ask_frame
+from console.feed.snapshot import FeedAnswer
 from console.pages.errors import ErrorsTab
 from console.pages.orders import OrdersTab
+from console.pages.overview import Overview
 from console.settings import ConsoleSettings
-from console.url import View
+from console.view import View
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import DremioError
 from lakehouse.settings.dremio import DremioSettings
@@ -71,13 +72,13 @@ class Questions:
         def ask(question: str, /, **binds: Any) -> pa.Table | None:
             return self._ask(commit, minute, question, binds)
 
-        nothing: dict[str, Answer] = {}
+        nothing: dict[str, FeedAnswer] = {}
         ask_frame(ask, as_of, nothing, ())
-        ask_overview(ask, as_of, nothing, OrdersSettings.load().counted_statuses)
-        session = SimpleNamespace(session=SimpleNamespace(settings=ConsoleSettings.load()))
+        Overview.ask(ask, as_of, nothing, OrdersSettings.load().counted_statuses)
+        page = SimpleNamespace(page=SimpleNamespace(settings=ConsoleSettings.load()))
         span = (as_of - timedelta(hours=1), as_of)
         for tab in (OrdersTab, ErrorsTab):
-            for want in tab.wants(cast(Any, session), View(), Pin(commit, as_of), span, span).values():
+            for want in tab.wants(cast(Any, page), View(tab.name), Pin(commit, as_of), span, span).values():
                 self._ask(commit, minute, want.question, dict(want.binds))
 
     def p95(self, question: str, start: float, end: float) -> float:

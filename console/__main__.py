@@ -62,6 +62,9 @@ def serve(setup: Path = HERE / "setup.py", plugins: Sequence[str] = ()) -> None:
     """Serve until a signal. Raises UserError for a wrong setting or a busy port."""
     settings = ConsoleSettings.load()
     DremioSettings.load()
+    # What a tab or chart declares wrongly is refused here, in a sentence.
+    import console.tabs  # noqa: F401
+
     port = Shared.load().port("console")
     claim_port(port, host=settings.address)
     os.chdir(HERE.parent)

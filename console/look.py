@@ -26,6 +26,11 @@ def tokens(theme: str) -> Mapping[str, str]:
     return found
 
 
+def colour(look: Mapping[str, str], kind: str, word: str) -> str:
+    """The colour of a severity or a status; quiet where the tokens have none for it yet."""
+    return look.get(f"{kind}-{word.lower()}", look["text-quiet"])
+
+
 @cache
 def bokeh_theme(theme: str) -> Theme:
     """Figures, axes and legends in the colours of a theme; HoloViews draws through it too."""

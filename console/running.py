@@ -9,8 +9,9 @@ from console.feed.asker import Asker
 from console.feed.hub import Hub
 from console.feed.pins import Pins
 from console.feed.poller import Poller
-from console.feed.snapshot import Asks
+from console.feed.snapshot import AsksDremio
 from console.settings import ConsoleSettings
+from console.tabs import questions
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 
 
@@ -30,7 +31,7 @@ class Running:
 _running: Running | None = None
 
 
-def start(dremio: Asks) -> Running:
+def start(dremio: AsksDremio) -> Running:
     """Build the shared parts on a client, and start the poller."""
     global _running
     settings = ConsoleSettings.load()
@@ -39,6 +40,7 @@ def start(dremio: Asks) -> Running:
     poller = Poller(
         dremio,
         hub,
+        tabs=questions(),
         refresh_s=settings.refresh_s,
         idle_refresh_s=settings.idle_refresh_s,
         counted_statuses=counted,

@@ -8,24 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlencode
 
+from console.tabs import FILTERS, HOME, TABS
+from console.view import RANGES, THEMES, ZONES, Span, View
 from lakehouse.texts import visible
 
-TABS = ("overview", "orders", "errors", "alerts")
-RANGES = {
-    "live": timedelta(hours=1),
-    "15m": timedelta(minutes=15),
-    "1h": timedelta(hours=1),
-    "24h": timedelta(hours=24),
-    "7d": timedelta(days=7),
-}
-THEMES = ("dark", "light")
-ZONES = ("local", "utc")
-STATUSES = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
-SEVERITIES = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 YEARS = (1900, 2200)
 LONGEST_QUERY = 4000
 """Characters of a query string. It stands in the websocket's address and in the session's token, and a header that
@@ -37,82 +26,62 @@ _SAFE = ":~"
 CUT = "cut"
 """Says that what the URL asked for was longer."""
 
-type Span = tuple[datetime, datetime]
+_DEFAULT = View(HOME)
 
 
-@dataclass(frozen=True)
-class View:
-    """A page's deliberate choices. `span` is set only for an absolute range; empty filters let all through."""
+def query(view: View) -> str:
+    """A View as a query string, without `?`; choices at their default are left out, so that equal views look alike."""
+    pairs: list[tuple[str, str]] = []
+    if view.tab != HOME:
+        pairs.append(("tab", view.tab))
+    if view.span:
+        pairs += [("from", moment_text(view.span[0])), ("to", moment_text(view.span[1]))]
+    elif view.range != _DEFAULT.range:
+        pairs.append(("range", view.range))
+    if view.theme != _DEFAULT.theme:
+        pairs.append(("theme", view.theme))
+    if view.zone != _DEFAULT.zone:
+        pairs.append(("zone", view.zone))
+    pairs += [(name, value) for name in FILTERS for value in view.chosen(name)]
+    if view.brush:
+        pairs.append(("brush", "~".join(map(moment_text, view.brush))))
+    if view.incident:
+        pairs.append(("incident", view.incident))
+    return urlencode(pairs, safe=_SAFE)
 
-    tab: str = "overview"
-    range: str = "live"
-    span: Span | None = None
-    theme: str = "dark"
-    zone: str = "local"
-    statuses: tuple[str, ...] = ()
-    products: tuple[str, ...] = ()
-    severities: tuple[str, ...] = ()
-    services: tuple[str, ...] = ()
-    brush: Span | None = None
-    incident: str = ""
 
-    def query(self) -> str:
-        """The query string, without `?`; choices at their default are left out, so that equal views look alike."""
-        pairs: list[tuple[str, str]] = []
-        if self.tab != "overview":
-            pairs.append(("tab", self.tab))
-        if self.span:
-            pairs += [("from", moment_text(self.span[0])), ("to", moment_text(self.span[1]))]
-        elif self.range != "live":
-            pairs.append(("range", self.range))
-        if self.theme != "dark":
-            pairs.append(("theme", self.theme))
-        if self.zone != "local":
-            pairs.append(("zone", self.zone))
-        for name, values in (
-            ("status", self.statuses),
-            ("product", self.products),
-            ("severity", self.severities),
-            ("service", self.services),
-        ):
-            pairs += [(name, value) for value in values]
-        if self.brush:
-            pairs.append(("brush", "~".join(map(moment_text, self.brush))))
-        if self.incident:
-            pairs.append(("incident", self.incident))
-        return urlencode(pairs, safe=_SAFE)
+def link(view: View) -> str:
+    """The address of a view within the page. Every link made from data goes this way, so that the data stays data."""
+    return f"?{query(view)}"
 
-    def fitting(self) -> View:
-        """The same, with as many of the chosen products and services as a URL has room for."""
-        view, room = replace(self, products=(), services=()), LONGEST_QUERY - len(f"&{CUT}=1")
-        for value in self.products:
-            more = replace(view, products=(*view.products, value))
-            view = more if len(more.query()) < room else view
-        for value in self.services:
-            more = replace(view, services=(*view.services, value))
-            view = more if len(more.query()) < room else view
-        return view
 
-    def without_effect(self) -> list[str]:
-        """Choices that the tab keeps for others and does not heed itself, in words."""
-        kept: list[str] = []
-        if self.tab == "overview" and (self.span or self.range != "live"):
-            kept.append("the range from – to" if self.span else f"the range {self.range}")
-        if self.tab in ("overview", "alerts") and self.brush:
-            kept.append("the brushed time")
-        for tab, name, values in (
-            ("orders", "status", self.statuses),
-            ("orders", "product", self.products),
-            ("errors", "severity", self.severities),
-            ("errors", "service", self.services),
-        ):
-            if values and tab != self.tab:
-                kept.append(f"{name} {', '.join(map(_short, values[:3]))}{'…' if len(values) > 3 else ''}")
-        return kept
+def fitting(view: View) -> View:
+    """The same, with as many of the chosen values of any text as a URL has room for."""
+    free = [name for name, one in FILTERS.items() if not one.choices]
+    room = LONGEST_QUERY - len(f"&{CUT}=1")
+    found = view
+    for name in free:
+        found = found.filtered(name, ())
+    for name in free:
+        for value in view.chosen(name):
+            more = found.filtered(name, (*found.chosen(name), value))
+            found = more if len(query(more)) < room else found
+    return found
 
-    def bounds(self, as_of: datetime) -> Span:
-        """The range as [from, to): the absolute one, else the length that ends at `as_of`."""
-        return self.span or (as_of - RANGES[self.range], as_of)
+
+def without_effect(view: View) -> list[str]:
+    """Choices that the tab keeps for others and does not heed itself, in words."""
+    tab, kept = TABS[view.tab], list[str]()
+    if not tab.heeds_range and (view.span or view.range != _DEFAULT.range):
+        kept.append("the range from – to" if view.span else f"the range {view.range}")
+    if not tab.heeds_brush and view.brush:
+        kept.append("the brushed time")
+    heeded = {one.name for one in tab.filters}
+    for name in FILTERS:
+        values = view.chosen(name)
+        if values and name not in heeded:
+            kept.append(f"{name} {', '.join(map(_short, values[:3]))}{'…' if len(values) > 3 else ''}")
+    return kept
 
 
 def query_of(arguments: Mapping[str, list[bytes]]) -> str:
@@ -177,15 +146,16 @@ def parse(query: str) -> tuple[View, list[str]]:
         notices.append(f"'{_short(incident)}' is no incident.")
         incident = ""
     view = View(
-        tab=one("tab", TABS, "overview"),
-        range="live" if span else one("range", tuple(RANGES), "live"),
+        tab=one("tab", tuple(TABS), HOME),
+        range=_DEFAULT.range if span else one("range", tuple(RANGES), _DEFAULT.range),
         span=span,
-        theme=one("theme", THEMES, "dark"),
-        zone=one("zone", ZONES, "local"),
-        statuses=some("status", STATUSES),
-        products=any_of("product"),
-        severities=some("severity", SEVERITIES),
-        services=any_of("service"),
+        theme=one("theme", THEMES, _DEFAULT.theme),
+        zone=one("zone", ZONES, _DEFAULT.zone),
+        filters={
+            name: values
+            for name, known in FILTERS.items()
+            if (values := some(name, known.choices) if known.choices else any_of(name))
+        },
         brush=brush,
         incident=incident,
     )

@@ -13,6 +13,7 @@ import pytest
 from console.feed.hub import Hub
 from console.feed.incidents import incidents_of
 from console.feed.poller import Poller
+from console.pages.overview import Overview
 from lakehouse.clock import clock_words
 from lakehouse.rules import RuleState
 from lakehouse.rules.state import CLOCK, brought_back
@@ -262,7 +263,8 @@ def a_poller(dremio: FakeDremio) -> tuple[Hub, Poller]:
     """The console's feed with one viewer."""
     hub = Hub()
     hub.join(Somebody())
-    return hub, Poller(dremio, hub, refresh_s=1, idle_refresh_s=15, counted_statuses=("CREATED",))
+    tabs = {"overview": Overview.ask}
+    return hub, Poller(dremio, hub, tabs=tabs, refresh_s=1, idle_refresh_s=15, counted_statuses=("CREATED",))
 
 
 def test_a_clock_that_was_ahead_is_said_for_an_hour_and_seldom_asked_for(dremio: FakeDremio) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import holoviews as hv
 import pytest
 
+from console.drill.charts import Ranking, RankingChart, step_of
 from console.look import bokeh_theme
-from console.pages.charts import Ranking, RankingChart, step_of
-from console.pages.parts import link, money
-from console.url import View, parse
+from console.parts import money
+from console.url import link, parse
+from console.view import View
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 NAMES = [
@@ -39,9 +40,9 @@ def drawn(ranking: Ranking, told: Callable[[str], None] = lambda _name: None) ->
 @pytest.mark.parametrize("service", NAMES)
 def test_a_link_that_names_a_service_is_read_as_that_service(service: str) -> None:
     span = (NOON, NOON + timedelta(minutes=3))
-    view, notices = parse(link(View(tab="errors", span=span, services=(service,))))
+    view, notices = parse(link(View("errors", span=span, filters={"service": (service,)})))
     assert notices == []
-    assert (view.tab, view.span, view.services, view.statuses) == ("errors", span, (service,), ())
+    assert (view.tab, view.span, view.filters) == ("errors", span, {"service": (service,)})
 
 
 def test_a_bar_below_zero_is_within_the_scale() -> None:

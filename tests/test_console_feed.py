@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,10 +16,12 @@ from console.feed.asker import Asker, want
 from console.feed.hub import Hub
 from console.feed.incidents import incidents_of
 from console.feed.minutes import Minutes, minutes_of
+from console.feed.numbers import THIN, short
 from console.feed.pins import Pins
 from console.feed.poller import Poller
-from console.feed.snapshot import Snapshot
-from console.feed.tiles import THIN, Limits, Tile, short, tiles_of
+from console.feed.snapshot import FeedSnapshot
+from console.feed.tiles import ErrorRateLimits, Tile, tiles_of
+from console.tabs import questions
 from tests.fake_dremio import FakeDremio
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
@@ -45,11 +47,22 @@ def dremio() -> Iterator[FakeDremio]:
     fake.close()
 
 
-def a_poller(dremio: FakeDremio, hub: Hub, counted: tuple[str, ...] = ALL) -> Poller:
-    return Poller(dremio, hub, refresh_s=1, idle_refresh_s=15, counted_statuses=counted, now=lambda: NOON)
+def a_poller(
+    dremio: FakeDremio, hub: Hub, counted: tuple[str, ...] = ALL, clock: Callable[[], float] = time.monotonic
+) -> Poller:
+    return Poller(
+        dremio,
+        hub,
+        tabs=questions(),
+        refresh_s=1,
+        idle_refresh_s=15,
+        counted_statuses=counted,
+        clock=clock,
+        now=lambda: NOON,
+    )
 
 
-def snapshot_of(dremio: FakeDremio, counted: tuple[str, ...] = ALL) -> Snapshot:
+def snapshot_of(dremio: FakeDremio, counted: tuple[str, ...] = ALL) -> FeedSnapshot:
     """What one look gives to a viewer of the Overview."""
     hub, viewer = Hub(), Somebody()
     hub.join(viewer)
@@ -59,12 +72,12 @@ def snapshot_of(dremio: FakeDremio, counted: tuple[str, ...] = ALL) -> Snapshot:
     return hub.snapshot
 
 
-def tiles(snapshot: Snapshot) -> dict[str, Tile]:
+def tiles(snapshot: FeedSnapshot) -> dict[str, Tile]:
     row = snapshot.answers["tiles"].table.to_pylist()[0]
-    return {tile.key: tile for tile in tiles_of(row, minutes_of(snapshot), "$", Limits())}
+    return {tile.key: tile for tile in tiles_of(row, minutes_of(snapshot), "$", ErrorRateLimits())}
 
 
-def the_minutes(snapshot: Snapshot) -> Minutes:
+def the_minutes(snapshot: FeedSnapshot) -> Minutes:
     minutes = minutes_of(snapshot)
     assert minutes is not None
     return minutes
@@ -310,9 +323,7 @@ def test_a_refused_question_is_not_asked_again_at_every_look_and_the_others_not_
     first = dremio.publish(NOON)
     hub, viewer = Hub(), Somebody()
     hub.join(viewer)
-    poller = Poller(
-        dremio, hub, refresh_s=1, idle_refresh_s=15, counted_statuses=ALL, clock=lambda: clock[0], now=lambda: NOON
-    )
+    poller = a_poller(dremio, hub, clock=lambda: clock[0])
     dremio.broken.add("tiles")
     poller.poll()
     dremio.asked.clear()
@@ -381,7 +392,7 @@ def test_looks_do_not_drift(dremio: FakeDremio) -> None:
     hub, viewer = Hub(), Somebody()
     hub.join(viewer)
     dremio.publish(NOON)
-    poller = Poller(dremio, hub, refresh_s=0.02, idle_refresh_s=0.02, counted_statuses=ALL)
+    poller = Poller(dremio, hub, tabs=questions(), refresh_s=0.02, idle_refresh_s=0.02, counted_statuses=ALL)
     poller.start()
     time.sleep(1.0)
     poller.stop()
@@ -397,7 +408,7 @@ def test_a_broken_session_does_not_keep_the_news_from_the_others() -> None:
     hub, good, broken, hidden = Hub(), Somebody(), Broken(), Somebody(None)
     for viewer in (broken, good, hidden):
         hub.join(viewer)
-    hub.publish(Snapshot())
+    hub.publish(FeedSnapshot())
     assert good.woken == 1
     assert hidden.woken == 0
     assert hub.viewers == 2
@@ -477,7 +488,7 @@ def test_a_drill_down_that_was_refused_is_asked_again_after_a_while_that_doubles
 def test_a_drill_down_stays_on_its_commit_for_its_cadence() -> None:
     clock = [0.0]
     pins = Pins(lambda: clock[0])
-    older, newer = Snapshot(1, "aa", NOON), Snapshot(2, "bb", NOON + timedelta(seconds=1))
+    older, newer = FeedSnapshot(1, "aa", NOON), FeedSnapshot(2, "bb", NOON + timedelta(seconds=1))
     pins.pin(older, 5)
     clock[0] = 4
     held = pins.pin(newer, 5)
@@ -494,7 +505,7 @@ def test_a_drill_down_stays_on_its_commit_for_its_cadence() -> None:
 
 @pytest.mark.parametrize(
     ("package", "forbidden"),
-    [("console.feed.poller", "panel"), ("console.feed.asker", "bokeh"), ("console.live", "holoviews")],
+    [("console.feed.poller", "panel"), ("console.feed.asker", "bokeh"), ("console.live.active_users", "holoviews")],
 )
 def test_the_feed_knows_no_panel_and_the_live_charts_no_holoviews(package: str, forbidden: str) -> None:
     code = f"import sys, {package}; sys.exit({forbidden!r} in sys.modules)"

@@ -6,48 +6,53 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from bokeh.document import Document
 from bokeh.document.events import ColumnDataChangedEvent, ColumnsPatchedEvent, ColumnsStreamedEvent
 from bokeh.models import DataRange1d, IndexFilter
 from bokeh.models.renderers import GlyphRenderer
 
-from console import live, look
-from console.feed.minutes import Minutes
-from console.live.chart import Chart, last_hour, move
-from console.url import SEVERITIES
+from console import look
+from console.feed.minutes import Series
+from console.feed.snapshot import FeedAnswer, FeedSnapshot
+from console.live_chart import LiveChart, last_hour, move, series_from
+from console.tabs import CHARTS
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
-def the_hour(last: datetime, open_orders: float = 3.0, **changes: float | None) -> Minutes:
+def the_hour(last: datetime, open_orders: float = 3.0, **changes: float | None) -> tuple[tuple[datetime, ...], Series]:
     """An hour of steady trade that ends with the minute `last`; `changes` sets minutes back, as back_5=7.0."""
     starts = tuple(last - timedelta(minutes=back) for back in range(59, -1, -1))
     values: list[float | None] = [float(start.minute) for start in starts]
     values[-1] = open_orders
     for name, value in changes.items():
         values[-1 - int(name.removeprefix("back_"))] = value
-    series = tuple(values)
-    return Minutes(starts, series, series, series, series, dict.fromkeys(SEVERITIES, series), series)
+    return starts, tuple(values)
 
 
-@pytest.fixture(params=live.CHARTS, ids=lambda kind: kind.__name__)
-def chart(request: pytest.FixtureRequest) -> Chart:
-    kind: type[Chart] = request.param
+def show(chart: LiveChart, hour: tuple[tuple[datetime, ...], Series]) -> None:
+    chart.update(hour[0], dict.fromkeys(chart.values, hour[1]))
+
+
+@pytest.fixture(params=CHARTS.values(), ids=lambda kind: kind.__name__)
+def chart(request: pytest.FixtureRequest) -> LiveChart:
+    kind: type[LiveChart] = request.param
     return kind(look.tokens("dark"), last_hour())
 
 
-def events_of(chart: Chart, minutes: Minutes) -> list[Any]:
+def events_of(chart: LiveChart, hour: tuple[tuple[datetime, ...], Series]) -> list[Any]:
     doc = Document()
     doc.add_root(chart.root)
     events: list[Any] = []
     doc.on_change(events.append)
-    chart.update(minutes)
+    show(chart, hour)
     return events
 
 
-def test_a_full_hour_is_shown_with_the_open_minute_apart(chart: Chart) -> None:
-    chart.update(the_hour(NOON))
+def test_a_full_hour_is_shown_with_the_open_minute_apart(chart: LiveChart) -> None:
+    show(chart, the_hour(NOON))
     assert len(chart.source.data["minute"]) == 60
     assert list(chart.source.data["alpha"]) == [1.0] * 59 + [0.35]
     glyphs = [renderer for renderer in chart.root.renderers if isinstance(renderer, GlyphRenderer)]
@@ -56,36 +61,36 @@ def test_a_full_hour_is_shown_with_the_open_minute_apart(chart: Chart) -> None:
     assert all(isinstance(view, IndexFilter) and view.indices == [59] for view in views)
 
 
-def test_within_a_minute_only_its_own_cells_are_sent(chart: Chart) -> None:
-    chart.update(the_hour(NOON))
+def test_within_a_minute_only_its_own_cells_are_sent(chart: LiveChart) -> None:
+    show(chart, the_hour(NOON))
     events = events_of(chart, the_hour(NOON, open_orders=4.0))
     assert [type(event) for event in events] == [ColumnsPatchedEvent]
 
 
-def test_a_new_minute_is_streamed_and_a_late_order_patched(chart: Chart) -> None:
-    chart.update(the_hour(NOON))
+def test_a_new_minute_is_streamed_and_a_late_order_patched(chart: LiveChart) -> None:
+    show(chart, the_hour(NOON))
     events = events_of(chart, the_hour(NOON + timedelta(minutes=1), back_7=99.0))
     assert not any(isinstance(event, ColumnDataChangedEvent) for event in events)
     assert any(isinstance(event, ColumnsStreamedEvent) for event in events)
     assert len(chart.source.data["minute"]) == 60
-    value_columns = set(chart.source.data) - {"minute", "middle", "alpha", "closes"}
+    value_columns = set(chart.values)
     assert all(chart.source.data[name][-8] == 99.0 for name in value_columns)
 
 
-def test_nothing_new_sends_nothing(chart: Chart) -> None:
-    chart.update(the_hour(NOON, back_3=None))
+def test_nothing_new_sends_nothing(chart: LiveChart) -> None:
+    show(chart, the_hour(NOON, back_3=None))
     assert events_of(chart, the_hour(NOON, back_3=None)) == []
 
 
-def test_a_gap_is_no_number(chart: Chart) -> None:
-    chart.update(the_hour(NOON, back_3=None))
-    value_columns = set(chart.source.data) - {"minute", "middle", "alpha", "closes"}
+def test_a_gap_is_no_number(chart: LiveChart) -> None:
+    show(chart, the_hour(NOON, back_3=None))
+    value_columns = set(chart.values)
     assert all(math.isnan(chart.source.data[name][-4]) for name in value_columns)
 
 
 def test_the_axis_ends_with_the_open_minute() -> None:
     hour = last_hour()
-    move(hour, the_hour(NOON))
+    move(hour, the_hour(NOON)[0])
     assert hour.end == (NOON + timedelta(minutes=1)).timestamp() * 1000
 
 
@@ -115,11 +120,28 @@ def test_a_minute_below_zero_is_within_the_scale_and_zero_stays_in_it() -> None:
         assert isinstance(revenue.root.y_range, DataRange1d)
         return revenue.root.y_range.start
 
-    revenue = live.RevenuePerMinute(look.tokens("dark"), last_hour())
-    revenue.update(the_hour(NOON))
+    revenue = CHARTS["revenue_per_minute"](look.tokens("dark"), last_hour())
+    show(revenue, the_hour(NOON))
     assert begins() == 0
-    revenue.update(the_hour(NOON, back_5=-70_000.0))
+    show(revenue, the_hour(NOON, back_5=-70_000.0))
     assert begins() < -70_000
     assert revenue.source.data["revenue"][-6] == -70_000
-    revenue.update(the_hour(NOON))
+    show(revenue, the_hour(NOON))
     assert begins() == 0
+
+
+def test_a_chart_of_a_question_of_its_own_has_zeros_where_nothing_happened_and_gaps_where_nobody_knows() -> None:
+    minutes = [NOON - timedelta(minutes=back) for back in (4, 2, 1)]
+    table = pa.table(
+        {"moment": pa.array(minutes, pa.timestamp("ms", "UTC")), "clicks": [7, None, 3], "more": [1, 1, 1]}
+    )
+    as_of = NOON + timedelta(seconds=30)
+    snapshot = FeedSnapshot(
+        answers={"phone_clicks": FeedAnswer(table, "aa", as_of)},
+        first_events={"first_click_at": NOON - timedelta(minutes=5), "first_order_at": None},
+    )
+    series = series_from(snapshot, "phone_clicks", ["clicks"])
+    assert series is not None
+    assert list(series) == ["clicks"]
+    assert series["clicks"][-7:] == (None, 0.0, 7.0, 0.0, None, 3.0, 0.0)
+    assert series_from(snapshot, "another", ["clicks"]) is None

@@ -7,9 +7,10 @@ import json
 
 import pytest
 
-from console import lite, plugins
+from console import plugins
 from console.__main__ import serve_arguments
 from console.settings import ConsoleSettings, LiteSettings
+from console.small import server
 from lakehouse.settings.ports import PORTS
 from lakehouse.user_error import UserError
 from tests.test_console_session import a_console
@@ -62,6 +63,6 @@ def test_the_page_is_told_what_the_server_will_take(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_small_page_takes_names_too() -> None:
-    assert "--server.corsAllowedOrigins=http://shop.example" in lite.serve_arguments(
+    assert "--server.corsAllowedOrigins=http://shop.example" in server.serve_arguments(
         8501, "127.0.0.1", ["shop.example"]
     )

@@ -15,8 +15,9 @@ from console.feed.hub import Hub
 from console.feed.pins import Pins
 from console.feed.poller import Poller
 from console.running import Running
-from console.session import Session
+from console.session import PageSession
 from console.settings import ConsoleSettings
+from console.tabs import questions
 from tests.fake_dremio import FakeDremio, a_shop
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
@@ -30,7 +31,9 @@ def a_console(dremio: FakeDremio | None = None) -> Running:
         dremio = FakeDremio()
         dremio.clock_ahead(NOON, "errors_topic", 12, 93_600.0)
         a_shop(dremio, NOON)
-    poller = Poller(dremio, hub, refresh_s=1, idle_refresh_s=15, counted_statuses=ALL, now=lambda: NOON)
+    poller = Poller(
+        dremio, hub, tabs=questions(), refresh_s=1, idle_refresh_s=15, counted_statuses=ALL, now=lambda: NOON
+    )
     asker = Asker(dremio)
     parts = Running(ConsoleSettings.load(), ALL, timedelta(hours=1), hub, poller, asker, Pins())
 
@@ -61,7 +64,7 @@ def first_message(doc: Document) -> dict[str, object]:
 
 def test_the_page_itself_carries_the_first_tiles() -> None:
     doc, _context = a_document()
-    Session(doc, a_console(), "").build()
+    PageSession(doc, a_console(), "").build()
     parts = first_message(doc)["parts"]
     assert isinstance(parts, dict)
     assert {"tile.revenue", "spark.revenue", "list.latest_orders", "list.incidents", "head"} <= set(parts)
@@ -79,7 +82,7 @@ def test_what_others_wrote_is_cut_and_made_visible_wherever_it_is_shown() -> Non
         dremio.alert(at, f"{len(text):08x}", service=text, description=text, rule=text)
     dremio.publish(NOON)
     doc, _context = a_document()
-    Session(doc, a_console(dremio), "").build()
+    PageSession(doc, a_console(dremio), "").build()
     parts = first_message(doc)["parts"]
     assert isinstance(parts, dict)
     for name, shown in (
@@ -95,11 +98,21 @@ def test_what_others_wrote_is_cut_and_made_visible_wherever_it_is_shown() -> Non
 def test_an_address_that_is_too_long_leads_to_one_that_has_room() -> None:
     doc, _context = a_document()
     asked = f"tab=errors&service={'y' * 5000}&service=cart&severity=FATAL&x={'z' * 5000}"
-    Session(doc, a_console(), asked).build()
+    PageSession(doc, a_console(), asked).build()
     assert doc.template_variables["shorter"] == "?tab=errors&severity=FATAL&service=cart&cut=1"
     doc, _context = a_document()
-    Session(doc, a_console(), "&".join(f"x{number}=1" for number in range(400))).build()
+    PageSession(doc, a_console(), "&".join(f"x{number}=1" for number in range(400))).build()
     assert doc.template_variables["shorter"] is None
+
+
+def test_each_choice_tells_anew_what_is_without_effect() -> None:
+    """The browser clears that line when it goes on, and waits for the console's word."""
+    doc, _context = a_document()
+    session = PageSession(doc, a_console(), "tab=errors&status=CANCELLED")
+    session.build()
+    for asked in ("tab=errors&status=CANCELLED&severity=WARN", "tab=errors&status=CANCELLED&service=cart"):
+        session.show(asked)
+        assert session._message()["parts"]["view"]["without_effect"] == ["status CANCELLED"]
 
 
 def test_a_page_that_is_closed_is_let_go() -> None:
@@ -107,7 +120,7 @@ def test_a_page_that_is_closed_is_let_go() -> None:
     held: list[weakref.ref[object]] = []
     for _ in range(3):
         doc, context = a_document()
-        session = Session(doc, parts, "tab=orders")
+        session = PageSession(doc, parts, "tab=orders")
         session.build()
         held += [weakref.ref(doc), weakref.ref(session)]
         for destroyed in list(doc.callbacks.session_destroyed_callbacks):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from console.pages.parts import iso_ms
+from console.parts import iso_ms
 from console.running import Running
-from console.session import Session
-from console.url import parse
+from console.session import PageSession
+from console.url import parse, query
 from tests.fake_dremio import FakeDremio
 from tests.test_console_session import NOON, a_console, a_document
 
@@ -21,7 +20,7 @@ INCIDENT = "0b7b3c1e-0000-5000-8000-000000000001"
 
 
 def elsewhere(parts: dict[str, Any]) -> bool:
-    return parts["behind"].get("elsewhere") is not None
+    return bool(parts["said.alerts"]["words"])
 
 
 class Opened:
@@ -29,7 +28,7 @@ class Opened:
 
     def __init__(self, parts: Running, query: str) -> None:
         self.document = a_document()
-        self.session = Session(self.document[0], parts, query)
+        self.session = PageSession(self.document[0], parts, query)
         self._woken = threading.Event()
         self.session.wake = self._woken.set  # type: ignore[method-assign]  # no server whose loop could be woken
         self.session.redraw = lambda: None  # type: ignore[assignment]  # nothing draws here
@@ -93,26 +92,26 @@ def test_a_brush_beside_the_range_is_said_and_kept(console: Running, since: str,
     drill = page.parts()["drill.errors"]
     assert drill["lapsed"] == ([f"{time}.000Z" for time in times] if lapses else None)
     assert (drill["inner"] == drill["span"]) == lapses
-    assert "brush=" in page.session.view.query()
+    assert "brush=" in query(page.session.view)
 
 
 def test_a_link_to_an_incident_outside_the_range_leads_to_the_range_that_holds_it(console: Running) -> None:
     at = NOON - timedelta(days=3)
     the_fake(console).alert(at, INCIDENT)
     the_fake(console).alert(at + timedelta(minutes=9), INCIDENT, "RESOLVED")
-    behind = Opened(console, f"tab=alerts&incident={INCIDENT}").parts(elsewhere)["behind"]
-    assert not behind["shown"]
-    assert behind["elsewhere"]["words"] == "The incident of this link is not among those of the range shown."
-    since, until = behind["elsewhere"]["range"]
+    parts = Opened(console, f"tab=alerts&incident={INCIDENT}").parts(elsewhere)
+    assert not parts["detail.behind"]["shown"]
+    assert parts["said.alerts"]["words"] == "The incident of this link is not among those of the range shown."
+    since, until = parts["said.alerts"]["range"]
     there = Opened(console, f"tab=alerts&incident={INCIDENT}&from={since}&to={until}")
-    parts = there.parts(lambda parts: parts["behind"]["shown"] and parts["list.behind_alerts"]["rows"])
+    parts = there.parts(lambda parts: parts["detail.behind"]["shown"] and parts["list.behind_alerts"]["rows"])
     assert len(parts["list.behind_alerts"]["rows"]) == 2
 
 
 def test_a_link_to_an_incident_that_is_not_kept_says_so(console: Running) -> None:
-    behind = Opened(console, f"tab=alerts&incident={INCIDENT[:-1]}9").parts(elsewhere)["behind"]
-    assert "or the link is wrong" in behind["elsewhere"]["words"]
-    assert behind["elsewhere"]["range"] is None
+    said = Opened(console, f"tab=alerts&incident={INCIDENT[:-1]}9").parts(elsewhere)["said.alerts"]
+    assert "or the link is wrong" in said["words"]
+    assert said["range"] is None
 
 
 def test_an_incident_of_a_clock_ahead_is_listed_and_opens(console: Running) -> None:
@@ -120,9 +119,9 @@ def test_an_incident_of_a_clock_ahead_is_listed_and_opens(console: Running) -> N
     ahead = INCIDENT[:-1] + "a"
     the_fake(console).alert(at, ahead, service="ahead", received_at=NOON, ingested_at=NOON)
     page = Opened(console, f"tab=alerts&range=7d&incident={ahead}")
-    parts = page.parts(lambda parts: parts["behind"]["shown"] and parts["list.behind_alerts"]["rows"])
+    parts = page.parts(lambda parts: parts["detail.behind"]["shown"] and parts["list.behind_alerts"]["rows"])
     assert ahead in [row["key"] for row in parts["list.incident_rows"]["rows"]]
-    errors, notices = parse(parts["behind"]["errors_link"])
+    errors, notices = parse(parts["detail.behind"]["links"][0][1])
     assert notices == []
     assert errors.span is not None
     assert errors.span[0] < at < errors.span[1]
@@ -133,11 +132,11 @@ def test_a_refusal_goes_with_the_choice_that_caused_it(console: Running) -> None
     page.parts()
     the_fake(console).broken = {"order_rows"}
     try:
-        page.session.view = replace(page.session.view, statuses=("CANCELLED",))
+        page.session.view = page.session.view.filtered("status", ("CANCELLED",))
         assert page.parts(lambda parts: parts["drill.orders"]["error"])
     finally:
         the_fake(console).broken = set()
-    page.session.view = replace(page.session.view, statuses=())
+    page.session.view = page.session.view.filtered("status", ())
     parts = page.parts()
     assert parts["drill.orders"]["error"] is None
     assert parts["head"]["failed"] == {}

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.url import LONGEST_QUERY, RANGES, SEVERITIES, STATUSES, TABS, THEMES, ZONES, View, parse, query_of
+from console.choices import SEVERITIES, STATUSES
+from console.tabs import HOME, TABS
+from console.url import LONGEST_QUERY, fitting, parse, query, query_of, without_effect
+from console.view import RANGES, THEMES, ZONES, View
 
 moments = st.datetimes(
     datetime(1990, 1, 1),  # noqa: DTZ001  # hypothesis wants bare bounds
@@ -18,18 +21,24 @@ moments = st.datetimes(
 spans = st.tuples(moments, st.timedeltas(timedelta(seconds=1), timedelta(days=3000))).map(
     lambda pair: (pair[0], (pair[0] + pair[1]).replace(microsecond=0) + timedelta(seconds=1))
 )
-names = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), max_size=4)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+names = st.lists(texts, max_size=4).map(lambda values: tuple(sorted(set(values))))
+
+
+def some(choices: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.sets(st.sampled_from(choices)).map(lambda chosen: tuple(one for one in choices if one in chosen))
+
+
 views = st.builds(
     View,
-    tab=st.sampled_from(TABS),
+    tab=st.sampled_from(tuple(TABS)),
     range=st.sampled_from(tuple(RANGES)),
     span=st.none() | spans,
     theme=st.sampled_from(THEMES),
     zone=st.sampled_from(ZONES),
-    statuses=st.sets(st.sampled_from(STATUSES)).map(lambda chosen: tuple(s for s in STATUSES if s in chosen)),
-    products=names.map(lambda values: tuple(sorted(set(values)))),
-    severities=st.sets(st.sampled_from(SEVERITIES)).map(lambda chosen: tuple(s for s in SEVERITIES if s in chosen)),
-    services=names.map(lambda values: tuple(sorted(set(values)))),
+    filters=st.fixed_dictionaries(
+        {"status": some(STATUSES), "product": names, "severity": some(SEVERITIES), "service": names}
+    ).map(lambda filters: {name: values for name, values in filters.items() if values}),
     brush=st.none() | spans,
     incident=st.sampled_from(["", "0b7b3c1e-0000-5000-8000-000000000001"]),
 ).map(lambda view: view if view.span is None else View(**{**vars(view), "range": "live"}))
@@ -37,19 +46,19 @@ views = st.builds(
 
 @given(views)
 def test_a_copied_url_shows_the_same_view(view: View) -> None:
-    again, notices = parse(view.query())
+    again, notices = parse(query(view))
     assert again == view
     assert notices == []
 
 
 @given(st.text(max_size=200))
-def test_any_query_gives_a_view(query: str) -> None:
-    view, _ = parse(query)
+def test_any_query_gives_a_view(asked: str) -> None:
+    view, _ = parse(asked)
     assert view.tab in TABS
 
 
 @pytest.mark.parametrize(
-    ("query", "sentence"),
+    ("asked", "sentence"),
     [
         ("tab=customers", "'customers' is no tab; shown is overview."),
         ("zone=mars", "'mars' is no zone; shown is local."),
@@ -72,24 +81,24 @@ def test_any_query_gives_a_view(query: str) -> None:
         ("incident='; DROP TABLE", "is no incident"),
     ],
 )
-def test_a_value_that_cannot_be_used_falls_back_with_a_sentence(query: str, sentence: str) -> None:
-    view, notices = parse(query)
-    assert view == View()
+def test_a_value_that_cannot_be_used_falls_back_with_a_sentence(asked: str, sentence: str) -> None:
+    view, notices = parse(asked)
+    assert view == View(HOME)
     assert sentence in " ".join(notices)
 
 
 def test_thousands_of_parameters_are_read_and_those_that_nobody_knows_are_ignored() -> None:
     view, notices = parse("&".join([*(f"x{number}={number}" for number in range(5000)), "tab=errors", "%FF=%FE"]))
-    assert (view, notices) == (View(tab="errors"), [])
+    assert (view, notices) == (View("errors"), [])
 
 
 def test_parameters_without_a_value_are_as_if_they_were_not_there() -> None:
-    assert parse("tab=&range=&theme=&status=&product=&severity=&service=&incident=&&=") == (View(), [])
+    assert parse("tab=&range=&theme=&status=&product=&severity=&service=&incident=&&=") == (View(HOME), [])
 
 
 def test_of_too_many_values_some_are_taken_and_it_is_told() -> None:
     view, notices = parse("&".join(f"service=s{number}" for number in range(60)))
-    assert len(view.services) == 50
+    assert len(view.chosen("service")) == 50
     assert notices == ["60 values of service are given; the first 50 are taken."]
 
 
@@ -102,16 +111,16 @@ def test_a_range_of_sixteen_years_is_a_range() -> None:
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=700), max_size=30))
 def test_a_view_that_is_too_long_for_a_url_is_cut_to_one_that_is_not(services: list[str]) -> None:
-    view = View(tab="errors", services=tuple(sorted(set(services))), severities=("FATAL",))
-    cut = view.fitting()
-    assert len(cut.query()) < LONGEST_QUERY
-    assert set(cut.services) <= set(view.services)
-    assert cut == view or len(view.query()) > LONGEST_QUERY - 10
-    assert (cut.tab, cut.severities) == ("errors", ("FATAL",))
+    view = View("errors").filtered("service", tuple(sorted(set(services)))).filtered("severity", ("FATAL",))
+    cut = fitting(view)
+    assert len(query(cut)) < LONGEST_QUERY
+    assert set(cut.chosen("service")) <= set(view.chosen("service"))
+    assert cut == view or len(query(view)) > LONGEST_QUERY - 10
+    assert (cut.tab, cut.chosen("severity")) == ("errors", ("FATAL",))
     # What the server makes of the shorter address is not too long either, else the browser would be sent on for ever.
     asked = {
         "tab": [b"errors"],
-        "service": [one.encode() for one in cut.services],
+        "service": [one.encode() for one in cut.chosen("service")],
         "severity": [b"FATAL"],
         "cut": [b"1"],
     }
@@ -124,8 +133,8 @@ def test_a_time_without_an_offset_is_utc() -> None:
 
 
 def test_what_a_tab_does_not_heed_is_kept_and_said() -> None:
-    query = "range=24h&status=CANCELLED&service=payments&brush=2026-03-02T11:00:00Z~2026-03-02T11:10:00Z"
-    said = {tab: parse(f"tab={tab}&{query}")[0].without_effect() for tab in TABS}
+    asked = "range=24h&status=CANCELLED&service=payments&brush=2026-03-02T11:00:00Z~2026-03-02T11:10:00Z"
+    said = {tab: without_effect(parse(f"tab={tab}&{asked}")[0]) for tab in TABS}
     assert said == {
         "overview": ["the range 24h", "the brushed time", "status CANCELLED", "service payments"],
         "orders": ["service payments"],

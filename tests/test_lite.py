@@ -17,9 +17,12 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from console import lite
-from console.feed.snapshot import Snapshot, now_utc
-from console.feed.tiles import THIN, exactly, short
+from console.feed.numbers import THIN, exactly, short
+from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.visited import Visited
+from console.pages.overview import Overview
+from console.small.server import serve_arguments
+from console.small.status import freshness
 from lakehouse import ROOT
 from lakehouse.settings.ports import PORTS
 from lakehouse.settings.shop import OrdersSettings
@@ -173,7 +176,7 @@ def test_one_failing_question_is_named_and_the_rest_is_shown(dremio: Watched) ->
 
 
 def test_before_the_first_publish_it_says_what_to_start() -> None:
-    words, health = lite.freshness(Snapshot(polled_at=now_utc()), None)
+    words, health = freshness(FeedSnapshot(polled_at=now_utc()), None)
     assert health == "waiting"
     assert "look whether the producers and ingest" in words
 
@@ -243,7 +246,7 @@ def test_a_hanging_dremio_does_not_hold_up_the_page(monkeypatch: pytest.MonkeyPa
             return super().head()
 
     fake = Hanging()
-    feed = Visited(fake, refresh_s=15, counted_statuses=["CREATED"])
+    feed = Visited(fake, tab="overview", questions=Overview.ask, refresh_s=15, counted_statuses=["CREATED"])
     assert feed.snapshot().commit is None
     hangs.set()
     feed._answered.wait(10)
@@ -269,7 +272,7 @@ def test_the_small_page_stays_small() -> None:
 
 
 def test_streamlit_neither_reports_nor_offers_to_deploy() -> None:
-    options = lite.serve_arguments(8501, "127.0.0.1")
+    options = serve_arguments(8501, "127.0.0.1")
     for option in (
         "--server.address=127.0.0.1",
         "--server.headless=true",

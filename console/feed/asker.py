@@ -6,17 +6,17 @@ import logging
 import threading
 import time
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from cachetools import LRUCache
 
 from console.feed.hub import Viewer
 from console.feed.poller import FIRST_RETRY_S, LONGEST_PAUSE_S, LONGEST_RETRY_S
-from console.feed.snapshot import Asks
+from console.feed.snapshot import AsksDremio
 from console.metrics import POLL_FAILURES, STATEMENTS
 from lakehouse.dremio.errors import DremioError, Timeout, Unavailable
 
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 KEPT_ANSWERS = 64
 KEPT_BYTES = 48 * 2**20
+"""The most answers kept, and their most bytes; one that is larger by itself is kept alone."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,12 @@ class Asker:
     nobody could answer.
     """
 
-    def __init__(self, dremio: Asks, *, threads: int = 2, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, dremio: AsksDremio, *, threads: int = 2, clock: Callable[[], float] = time.monotonic) -> None:
         self._dremio = dremio
         self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="asker")
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Want, Got] = OrderedDict()
+        self._kept: LRUCache[Want, Got] = LRUCache(KEPT_BYTES, _weight)
         self._waiting: dict[Want, weakref.WeakSet[Viewer]] = {}
 
     def get(self, wanted: Want, viewer: Viewer) -> Got | None:
@@ -73,10 +74,8 @@ class Asker:
             if wanted in self._waiting:
                 self._waiting[wanted].add(viewer)
                 return got
-            if got is not None:
-                self._kept.move_to_end(wanted)
-                if got.error is None or self._clock() < got.retry_at:
-                    return got
+            if got is not None and (got.error is None or self._clock() < got.retry_at):
+                return got
             self._waiting[wanted] = weakref.WeakSet([viewer])
         self._threads.submit(self._ask, wanted)
         return got
@@ -100,7 +99,6 @@ class Asker:
             got = self._failed(wanted, said, nobody=False)
         with self._lock:
             self._kept[wanted] = got
-            self._trim()
             viewers = list(self._waiting.pop(wanted, ()))
         for viewer in viewers:
             viewer.wake()
@@ -113,11 +111,11 @@ class Asker:
         tries = before.tries + 1 if before is not None else 0
         return Got(None, error, self._clock() + min(longest, first * 2.0 ** min(tries, 10)), tries)
 
-    def _trim(self) -> None:
-        size = sum(got.table.nbytes for got in self._kept.values() if got.table is not None)
-        while len(self._kept) > KEPT_ANSWERS or (size > KEPT_BYTES and len(self._kept) > 1):
-            _, dropped = self._kept.popitem(last=False)
-            size -= dropped.table.nbytes if dropped.table is not None else 0
-
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _weight(got: Got) -> int:
+    """Bytes of an answer, so that neither bound of the cache is passed."""
+    size = got.table.nbytes if got.table is not None else 0
+    return min(KEPT_BYTES, max(size, KEPT_BYTES // KEPT_ANSWERS))

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Protocol
 
-from console.feed.snapshot import Snapshot
+from console.feed.snapshot import FeedSnapshot
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +33,13 @@ class Hub:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._viewers: weakref.WeakSet[Viewer] = weakref.WeakSet()
-        self._snapshot = Snapshot()
+        self._snapshot = FeedSnapshot()
         self.wakes = 0
         self.on_demand: Callable[[], None] = lambda: None
         """Called when a viewer came or went to another tab: the poller should not wait for its next turn."""
 
     @property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> FeedSnapshot:
         return self._snapshot
 
     @property
@@ -64,7 +64,7 @@ class Hub:
         with self._lock:
             self._viewers.discard(viewer)
 
-    def publish(self, snapshot: Snapshot, *, wake: bool = True) -> None:
+    def publish(self, snapshot: FeedSnapshot, *, wake: bool = True) -> None:
         """Put a snapshot in place; with `wake`, tell every viewer that somebody looks at."""
         self._snapshot = snapshot
         if wake:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from console.url import SEVERITIES
+from console.choices import SEVERITIES
 
 
 @dataclass(frozen=True)
-class Incident:
+class ListedIncident:
     """Alert rows of one rule and entity until it resolves. `resolved_at` is None while it is open, and for an old one,
     which was over before it came in. Times are UTC."""
 
@@ -29,12 +29,12 @@ class Incident:
     runbook_url: str
 
 
-def incidents_of(rows: Iterable[Mapping[str, Any]], max_age: timedelta) -> list[Incident]:
+def incidents_of(rows: Iterable[Mapping[str, Any]], max_age: timedelta) -> list[ListedIncident]:
     """Incidents from the rows of `incidents`: open ones first, FATAL above ERROR among them; then the last touched."""
     return sorted((_incident(row, max_age) for row in rows), key=_order)
 
 
-def _order(incident: Incident) -> tuple[bool, int, float]:
+def _order(incident: ListedIncident) -> tuple[bool, int, float]:
     is_open = incident.state == "open"
     severity = incident.severity.upper()
     # How bad it was no longer matters once it is over.
@@ -42,13 +42,13 @@ def _order(incident: Incident) -> tuple[bool, int, float]:
     return (not is_open, mildness, -incident.touched_at.timestamp())
 
 
-def _incident(row: Mapping[str, Any], max_age: timedelta) -> Incident:
+def _incident(row: Mapping[str, Any], max_age: timedelta) -> ListedIncident:
     # A RESOLVED row alone: its FIRING rows lie before the range.
     newest = row["newest_at"] or row["resolved_at"]
     received = row["newest_received_at"]
     old = received is not None and received - newest > max_age
     state: Literal["open", "resolved", "old"] = "old" if old else "resolved" if row["resolved_at"] else "open"
-    return Incident(
+    return ListedIncident(
         incident_id=row["incident_id"],
         rule=row["rule"],
         service_name=row["service_name"] or "",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 
+from console.choices import FAILURES, SEVERITIES
 from console.feed.questions import MINUTES_SHOWN, whole_minute
-from console.feed.snapshot import Snapshot
-from console.url import SEVERITIES
+from console.feed.snapshot import FeedSnapshot
 
 MINUTE = timedelta(minutes=1)
 
@@ -41,22 +42,43 @@ class Minutes:
 
     @property
     def error_rate(self) -> Series:
-        """ERROR and FATAL errors per click; a gap where there was no click."""
-        bad = zip(self.errors["ERROR"], self.errors["FATAL"], strict=True)
+        """Failures (ERROR and FATAL) per click; a gap where there was no click."""
+        bad = zip(*(self.errors[severity] for severity in FAILURES), strict=True)
         return tuple(
-            None if error is None or fatal is None else _ratio(error + fatal, clicks)
-            for (error, fatal), clicks in zip(bad, self.clicks, strict=True)
+            None if None in counts else _ratio(sum(count for count in counts if count is not None), clicks)
+            for counts, clicks in zip(bad, self.clicks, strict=True)
         )
 
 
-def minutes_of(snapshot: Snapshot) -> Minutes | None:
+def starts_of(as_of: datetime) -> tuple[datetime, ...]:
+    """The starts of the sixty minutes up to the open one."""
+    last = whole_minute(as_of)
+    return tuple(last - MINUTE * back for back in range(MINUTES_SHOWN - 1, -1, -1))
+
+
+def series_of(
+    starts: tuple[datetime, ...], found: Mapping[datetime, float | None], first_event: datetime | None, until: datetime
+) -> Series:
+    """A minute without rows is zero once the topic has begun and before `until`, else a gap."""
+    begun = None if first_event is None else whole_minute(first_event)
+
+    def value(start: datetime) -> float | None:
+        if start in found:
+            return found[start]
+        return 0.0 if begun is not None and begun <= start < until else None
+
+    return tuple(value(start) for start in starts)
+
+
+# Sessions look at the same snapshot: the first one pays.
+@lru_cache(maxsize=2)
+def minutes_of(snapshot: FeedSnapshot) -> Minutes | None:
     """The Minutes of a snapshot, or None before its first answer."""
     answer = snapshot.answers.get("minutes")
     if answer is None:
         return None
     as_of = answer.as_of
-    last = whole_minute(as_of)
-    starts = tuple(last - MINUTE * back for back in range(MINUTES_SHOWN - 1, -1, -1))
+    last, starts = whole_minute(as_of), starts_of(as_of)
     counts: dict[tuple[str, str], dict[datetime, float]] = {}
     amounts: dict[datetime, float] = {}
     for row in answer.table.to_pylist():
@@ -65,34 +87,24 @@ def minutes_of(snapshot: Snapshot) -> Minutes | None:
         if row["series"] == "orders":
             amounts[start] = float(row["amount"])
 
-    def filled(found: Mapping[datetime, float], first_event: datetime | None, until: datetime) -> Series:
-        """A minute without rows is zero once the topic has begun and before `until`, else a gap."""
-
-        def value(start: datetime) -> float | None:
-            if start in found:
-                return found[start]
-            begun = first_event is not None and start >= whole_minute(first_event)
-            return 0.0 if begun and start < until else None
-
-        return tuple(value(start) for start in starts)
-
     first = snapshot.first_events
-    first_order, first_click = first.get("first_order_at"), first.get("first_click_at")
+    first_order, first_click, first_error = (first.get(f"first_{what}_at") for what in ("order", "click", "error"))
+
+    def filled(found: Mapping[datetime, float | None], first_event: datetime | None, until: datetime) -> Series:
+        return series_of(starts, found, first_event, until)
+
     return Minutes(
         starts=starts,
         orders=filled(counts.get(("orders", ""), {}), first_order, as_of),
         revenue=filled(amounts, first_order, as_of),
         clicks=filled(counts.get(("clicks", ""), {}), first_click, as_of),
         users=filled(counts.get(("users", ""), {}), first_click, last),
-        errors={
-            severity: filled(counts.get(("errors", severity), {}), first.get("first_error_at"), as_of)
-            for severity in SEVERITIES
-        },
+        errors={severity: filled(counts.get(("errors", severity), {}), first_error, as_of) for severity in SEVERITIES},
         conversion=_conversion(snapshot, starts),
     )
 
 
-def _conversion(snapshot: Snapshot, starts: tuple[datetime, ...]) -> Series:
+def _conversion(snapshot: FeedSnapshot, starts: tuple[datetime, ...]) -> Series:
     answer = snapshot.answers.get("conversion_minutes")
     table: pa.Table | None = answer.table if answer else None
     rows: list[dict[str, Any]] = table.to_pylist() if table is not None else []

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from console.feed.snapshot import Snapshot
-from console.url import View
+from console.feed.snapshot import FeedSnapshot
+from console.view import View
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Pins:
         self._lock = threading.Lock()
         self._pins: dict[float, tuple[Pin, float]] = {}
 
-    def pin(self, snapshot: Snapshot, cadence: float) -> Pin | None:
+    def pin(self, snapshot: FeedSnapshot, cadence: float) -> Pin | None:
         """The commit to ask at now; None before the first publish."""
         if snapshot.commit is None or snapshot.as_of is None:
             return None

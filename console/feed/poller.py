@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from console.feed.hub import Hub
-from console.feed.questions import FEEDS, ask_frame
-from console.feed.snapshot import Answer, Asks, Snapshot, now_utc
+from console.feed.questions import TabQuestions, ask_frame
+from console.feed.snapshot import AsksDremio, FeedAnswer, FeedSnapshot, now_utc
 from console.metrics import POLL_FAILURES, POLL_SECONDS, STATEMENTS
 from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.dremio.errors import DremioError, Timeout, Unavailable
@@ -36,13 +36,14 @@ these, and after twice as long each time up to the second. At the next commit it
 
 
 class Poller:
-    """Asks Dremio and gives snapshots to the hub. It never raises: a failure keeps the last good answers."""
+    """AsksDremio Dremio and gives snapshots to the hub. It never raises: a failure keeps the last good answers."""
 
     def __init__(
         self,
-        dremio: Asks,
+        dremio: AsksDremio,
         hub: Hub,
         *,
+        tabs: Mapping[str, TabQuestions],
         refresh_s: float,
         idle_refresh_s: float,
         counted_statuses: Sequence[str],
@@ -51,6 +52,7 @@ class Poller:
     ) -> None:
         self._dremio = dremio
         self._hub = hub
+        self._tabs = tabs
         self._refresh_s = refresh_s
         self._idle_refresh_s = max(idle_refresh_s, refresh_s)
         self._counted = tuple(counted_statuses)
@@ -113,7 +115,7 @@ class Poller:
             self._fail(before, f"The console failed to read the answer ({type(error).__name__}); see its log.")
         POLL_SECONDS.observe(self._clock() - started)
 
-    def _look(self, before: Snapshot, started: float) -> None:
+    def _look(self, before: FeedSnapshot, started: float) -> None:
         STATEMENTS.inc()
         head = self._dremio.head()
         watched = self._hub.watched()
@@ -134,8 +136,8 @@ class Poller:
         self._asked = watched
 
     def _ask_all(
-        self, commit: str, watched: frozenset[str], before: Snapshot, started: float, *, retry: bool
-    ) -> Snapshot:
+        self, commit: str, watched: frozenset[str], before: FeedSnapshot, started: float, *, retry: bool
+    ) -> FeedSnapshot:
         """Ask what is not answered at this commit yet; what failed at it only with `retry`."""
         same = commit == before.commit
         STATEMENTS.inc()
@@ -148,7 +150,8 @@ class Poller:
 
         def ask(question: str, /, **binds: Any) -> pa.Table | None:
             held = answers.get(question)
-            if same and held is not None and held.commit == commit:
+            # Asked at this commit before, or in this look by another: equal questions of a commit share one answer.
+            if held is not None and held.commit == commit:
                 return held.table
             if same and question in before.failed and not retry:
                 failed[question] = before.failed[question]
@@ -163,16 +166,16 @@ class Poller:
                 failed[question] = str(error)
                 logger.warning("%s failed at %s: %s", question, commit, error)
                 return None
-            answers[question] = Answer(table, commit, as_of)
+            answers[question] = FeedAnswer(table, commit, as_of)
             return table
 
         # An answer that was due and failed is no measure of what changed since.
         held = {name: answer for name, answer in before.answers.items() if name not in before.failed}
         ask_frame(ask, as_of, held, self._counted)
-        for tab, questions in FEEDS.items():
+        for tab, questions in self._tabs.items():
             if tab in watched:
                 questions(ask, as_of, held, self._counted)
-        return Snapshot(
+        return FeedSnapshot(
             version=before.version + 1,
             commit=commit,
             as_of=as_of,
@@ -183,14 +186,14 @@ class Poller:
             asked_s=self._clock() - started,
         )
 
-    def _fail(self, before: Snapshot, reason: str) -> None:
+    def _fail(self, before: FeedSnapshot, reason: str) -> None:
         self._failures += 1
         POLL_FAILURES.inc()
         if before.error != reason:
             logger.warning("poll failed: %s", reason)
         self._hand_over(replace(before, version=before.version + 1, error=reason), news=before.error != reason)
 
-    def _hand_over(self, snapshot: Snapshot, *, news: bool) -> None:
+    def _hand_over(self, snapshot: FeedSnapshot, *, news: bool) -> None:
         now = self._clock()
         wake = news or now - self._beat_at >= BEAT_S
         if wake:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from lakehouse.clock import clock_words
 
 
-class Asks(Protocol):
+class AsksDremio(Protocol):
     """As much of lakehouse.dremio.client.Dremio as the console needs."""
 
     def head(self) -> str: ...
@@ -22,7 +22,7 @@ class Asks(Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class FeedAnswer:
     """A question's answer, and the commit and time it is of."""
 
     table: pa.Table
@@ -34,7 +34,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
-class Snapshot:
+class FeedSnapshot:
     """The newest state of the feed.
 
     `commit` and `as_of` are those of the last whole poll (None before the first publish). `answers` holds the last good
@@ -46,7 +46,7 @@ class Snapshot:
     commit: str | None = None
     as_of: datetime | None = None
     first_events: Mapping[str, datetime | None] = field(default_factory=lambda: _NOTHING)
-    answers: Mapping[str, Answer] = field(default_factory=lambda: _NOTHING)
+    answers: Mapping[str, FeedAnswer] = field(default_factory=lambda: _NOTHING)
     failed: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     error: str | None = None
     polled_at: datetime | None = None

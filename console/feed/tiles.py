@@ -9,11 +9,19 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from console.feed.minutes import Minutes, Series
+from console.feed.numbers import THIN, exactly, short, with_currency
 
-THIN = " "
-"""Narrow no-break space: groups digits, and stands between a number and its unit."""
+TILES = {
+    "revenue": "Revenue 5 min",
+    "orders": "Orders 5 min",
+    "average": "Average order",
+    "users": "Active users",
+    "conversion": "Conversion",
+    "error_rate": "Error rate",
+}
+"""Key to name, as they stand."""
 
-State = Literal["ok", "watch", "bad", "none"]
+TileState = Literal["ok", "watch", "bad", "none"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +30,12 @@ class Tile:
     the difference to the five minutes before, `good` says whether it is for the better (None: neither)."""
 
     key: str
-    name: str
     value: Decimal | float | int | None
     text: str
     exact: str
     change: str
     good: bool | None
-    state: State
+    state: TileState
     word: str
     why: str
     newest: datetime | None
@@ -36,51 +43,14 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Limits:
+class ErrorRateLimits:
     """From which error rate on the tile says watch and bad (errors per click, parts of 1)."""
 
     watch: float = 0.02
     bad: float = 0.05
 
 
-def short(number: float | Decimal, decimals: int | None = None) -> str:
-    """At most four significant digits, grouped thinly: 412, 30.12, 1 204, 12.41 k, 2.5 M."""
-    value = float(number)
-    sign, value = ("−" if value < 0 else ""), abs(value)
-    for limit, scale, suffix in ((999_950, 1e6, "M"), (9_999.5, 1e3, "k")):
-        if value >= limit:
-            value /= scale
-            if value >= 9_999.5:  # beyond any shop; say it whole
-                return f"{sign}{_grouped(value, 0)}{THIN}{suffix}"
-            return f"{sign}{_grouped(value, _places(value))}{THIN}{suffix}"
-    return f"{sign}{_grouped(value, _places(value) if decimals is None else min(decimals, _places(value)))}"
-
-
-def with_currency(currency: str, amount: str) -> str:
-    """An amount as text with its currency, and its sign before both: −$12.50."""
-    return f"−{currency}{amount[1:]}" if amount.startswith(("-", "−")) else f"{currency}{amount}"
-
-
-def exactly(number: float | Decimal | int) -> str:
-    """All digits, grouped thinly."""
-    if isinstance(number, int):
-        return _grouped(number, 0)
-    if isinstance(number, Decimal):
-        places = max(0, -int(number.as_tuple().exponent))
-        return f"{number:,.{places}f}".replace(",", THIN)
-    return f"{number:,.6g}".replace(",", THIN)
-
-
-def _places(value: float) -> int:
-    digits = len(str(int(round(value, 3))))
-    return max(0, 4 - digits)
-
-
-def _grouped(value: float, places: int) -> str:
-    return f"{value:,.{places}f}".replace(",", THIN)
-
-
-def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str, limits: Limits) -> list[Tile]:
+def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str, limits: ErrorRateLimits) -> list[Tile]:
     """The tiles from the one row of `tiles`, which has nulls where there was nothing."""
     at = {name: value if value is not None else 0 for name, value in figures.items() if not name.startswith("newest")}
     orders, orders_before = int(at["orders"]), int(at["orders_before"])
@@ -99,18 +69,18 @@ def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str,
 
     return [
         _volume(
-            "revenue", "Revenue 5 min", revenue, revenue_before, money(revenue),
+            "revenue", revenue, revenue_before, money(revenue),
             with_currency(currency, exactly(revenue)),
             orders + orders_before, newest_order, minutes.revenue if minutes else none,
         ),
         _volume(
-            "orders", "Orders 5 min", orders, orders_before, short(orders, 0), exactly(orders),
+            "orders", orders, orders_before, short(orders, 0), exactly(orders),
             orders + orders_before, newest_order, minutes.orders if minutes else none,
         ),
         _average(orders, orders_before, revenue, revenue_before, money, currency, newest_order,
                  minutes.average if minutes else none),
         _volume(
-            "users", "Active users", users, users_before, short(users, 0), exactly(users),
+            "users", users, users_before, short(users, 0), exactly(users),
             users + users_before, newest_click, minutes.users if minutes else none,
         ),
         _conversion(int(at["buyers"]), users, int(at["buyers_before"]), users_before, percent,
@@ -126,7 +96,6 @@ def _newest(*moments: datetime | None) -> datetime | None:
 
 def _volume(
     key: str,
-    name: str,
     value: Decimal | int,
     before: Decimal | int,
     text: str,
@@ -138,7 +107,7 @@ def _volume(
     """More is better. Below twenty events in ten minutes a change says little, and the tile stays calm."""
     change, good, ratio = _change(float(value), float(before))
     state, word = _fall(ratio) if events >= 20 else ("ok", "steady")
-    return Tile(key, name, value, text, exact, change, good, state, word, "", newest, spark)
+    return Tile(key, value, text, exact, change, good, state, word, "", newest, spark)
 
 
 def _average(
@@ -152,7 +121,7 @@ def _average(
     spark: Series,
 ) -> Tile:
     if not orders:
-        return _none("average", "Average order", "no order in 5 min", newest, spark)
+        return _none("average", "no order in 5 min", newest, spark)
     value = revenue / orders
     if not orders_before:
         change, good, ratio = "n/a", None, None
@@ -160,7 +129,7 @@ def _average(
         change, good, ratio = _change(float(value), float(revenue_before / orders_before))
     state, word = _fall(ratio) if orders + orders_before >= 20 else ("ok", "steady")
     exact = with_currency(currency, exactly(value.quantize(Decimal("0.0001"))))
-    return Tile("average", "Average order", value, money(value), exact, change, good, state, word, "", newest, spark)
+    return Tile("average", value, money(value), exact, change, good, state, word, "", newest, spark)
 
 
 def _conversion(
@@ -173,14 +142,14 @@ def _conversion(
     spark: Series,
 ) -> Tile:
     if not users:
-        return _none("conversion", "Conversion", "nobody clicked in 5 min", newest, spark)
+        return _none("conversion", "nobody clicked in 5 min", newest, spark)
     value = buyers / users
     change, good = _points(value, buyers_before / users_before if users_before else None, more_is_better=True)
     before = buyers_before / users_before if users_before else 0.0
     ratio = value / before if before else None
     state, word = _fall(ratio) if buyers + buyers_before >= 20 else ("ok", "steady")
     exact = f"{exactly(buyers)} of {exactly(users)} users = {value * 100:.4f}{THIN}%"
-    return Tile("conversion", "Conversion", value, percent(value), exact, change, good, state, word, "", newest, spark)
+    return Tile("conversion", value, percent(value), exact, change, good, state, word, "", newest, spark)
 
 
 def _error_rate(
@@ -189,25 +158,25 @@ def _error_rate(
     errors_before: int,
     clicks_before: int,
     percent: Callable[[float], str],
-    limits: Limits,
+    limits: ErrorRateLimits,
     newest: datetime | None,
     spark: Series,
 ) -> Tile:
     if not clicks:
-        return _none("error_rate", "Error rate", "no click in 5 min", newest, spark)
+        return _none("error_rate", "no click in 5 min", newest, spark)
     value = errors / clicks
     before = errors_before / clicks_before if clicks_before else None
     change, good = _points(value, before, more_is_better=False)
     if before and value / before >= 3:
         change = f"×{short(value / before, 1)}"
-    state: State = "bad" if value >= limits.bad else "watch" if value >= limits.watch else "ok"
+    state: TileState = "bad" if value >= limits.bad else "watch" if value >= limits.watch else "ok"
     word = {"bad": "high", "watch": "raised", "ok": "low", "none": ""}[state]
     exact = f"{exactly(errors)} errors in {exactly(clicks)} clicks = {value * 100:.4f}{THIN}%"
-    return Tile("error_rate", "Error rate", value, percent(value), exact, change, good, state, word, "", newest, spark)
+    return Tile("error_rate", value, percent(value), exact, change, good, state, word, "", newest, spark)
 
 
-def _none(key: str, name: str, why: str, newest: datetime | None, spark: Series) -> Tile:
-    return Tile(key, name, None, "n/a", why, "", None, "none", "", why, newest, spark)
+def _none(key: str, why: str, newest: datetime | None, spark: Series) -> Tile:
+    return Tile(key, None, "n/a", why, "", None, "none", "", why, newest, spark)
 
 
 def _change(value: float, before: float) -> tuple[str, bool | None, float | None]:
@@ -235,7 +204,7 @@ def _points(value: float, before: float | None, *, more_is_better: bool) -> tupl
     return f"{sign}{abs(points):g}{THIN}pt", good
 
 
-def _fall(ratio: float | None) -> tuple[State, str]:
+def _fall(ratio: float | None) -> tuple[TileState, str]:
     """A figure that should not fall."""
     if ratio is None:
         return "ok", "steady"

@@ -8,30 +8,33 @@ from collections.abc import Callable, Sequence
 
 from console.feed.hub import Hub
 from console.feed.poller import Poller
-from console.feed.snapshot import Asks, Snapshot
+from console.feed.questions import TabQuestions
+from console.feed.snapshot import AsksDremio, FeedSnapshot
 
 PATIENCE_S = 5.0
 """How long a visitor waits for an answer before the last good one has to do."""
 
 
 class Visited:
-    """The newest snapshot of the Overview's questions, at most `refresh_s` old for the first who comes then.
+    """The newest snapshot of one tab's questions, at most `refresh_s` old for the first who comes then.
 
     One a process, shared by all threads. Without visitors Dremio is not asked; with any number of them once in
     `refresh_s`. A failure keeps the last good answers, as the console's poller does, for it is that poller.
     """
 
-    watches = "overview"
     present = True
 
     def __init__(
         self,
-        dremio: Asks,
+        dremio: AsksDremio,
         *,
+        tab: str,
+        questions: TabQuestions,
         refresh_s: float,
         counted_statuses: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.watches = tab
         self._clock = clock
         # Visitors' own timers are a little early at times: that must not cost them a whole turn.
         self._fresh_s = 0.9 * refresh_s
@@ -40,6 +43,7 @@ class Visited:
         self._poller = Poller(
             dremio,
             self._hub,
+            tabs={tab: questions},
             refresh_s=refresh_s,
             idle_refresh_s=refresh_s,
             counted_statuses=counted_statuses,
@@ -53,7 +57,7 @@ class Visited:
     def wake(self) -> None:
         """Nothing: visitors come by themselves."""
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> FeedSnapshot:
         """The snapshot to show now. Waits PATIENCE_S at most, then gives the last one."""
         with self._lock:
             now = self._clock()

@@ -1,20 +1,28 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from bokeh.models import Range1d
 
-from console.feed.minutes import Minutes
-from console.live.chart import axes, base_rows, empty_source, follow, gaps
+from console.feed.minutes import Series, minutes_of
+from console.feed.snapshot import FeedSnapshot
+from console.live_chart import LiveChart, axes, base_rows, empty_source, follow, gaps
 
 
-class ActiveUsers:
+class ActiveUsers(LiveChart):
     """Distinct users with a click in the five minutes before each minute's end (count) over the last hour.
 
     The open minute has none yet: the line ends at the last closed one.
     """
 
-    name = "active_users"
+    order = 40
+    title = "Active users"
+    note = "in 5 min"
+    question = "minutes"
+    empty = "Nobody clicked in this hour."
+    values = ("users",)
+    columns = 6
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source("users", "closes")
@@ -22,7 +30,12 @@ class ActiveUsers:
         self.root.line(x="closes", y="users", source=self.source, line_color=look["green"], line_width=2)
         self.root.scatter(x="closes", y="users", source=self.source, size=4, fill_color=look["green"], line_color=None)
 
-    def update(self, minutes: Minutes) -> None:
-        rows = base_rows(minutes)
+    @classmethod
+    def series(cls, snapshot: FeedSnapshot) -> Mapping[str, Series] | None:
+        minutes = minutes_of(snapshot)
+        return None if minutes is None else {"users": minutes.users}
+
+    def update(self, starts: Sequence[datetime], series: Mapping[str, Series]) -> None:
+        rows = base_rows(starts)
         rows["closes"] = [start + 60_000 for start in rows["minute"]]
-        follow(self.source, rows | {"users": gaps(minutes.users)})
+        follow(self.source, rows | {"users": gaps(series["users"])})

@@ -4,23 +4,31 @@ from collections.abc import Mapping
 
 from bokeh.models import Range1d
 
-from console.feed.minutes import Minutes
-from console.live.chart import axes, bars, base_rows, empty_source, follow, gaps
-from console.url import SEVERITIES
+from console.choices import SEVERITIES
+from console.feed.minutes import Series, minutes_of
+from console.feed.snapshot import FeedSnapshot
+from console.live_chart import LiveChart, axes, bars, empty_source
+from console.look import colour
 
 
-class ErrorsPerMinute:
+class ErrorsPerMinute(LiveChart):
     """Errors per minute (count) over the last hour, stacked by severity, the worst at the bottom."""
 
-    name = "errors_per_minute"
+    order = 30
+    title = "Errors per minute"
+    legend = tuple(("severity", severity) for severity in reversed(SEVERITIES))
+    question = "minutes"
+    empty = "No error reported in this hour."
+    # The worst stands on the axis, where its height can be read.
+    values = tuple(severity.lower() for severity in reversed(SEVERITIES))
+    columns = 6
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
-        # The worst stands on the axis, where its height can be read.
-        stacked = [severity.lower() for severity in reversed(SEVERITIES)]
-        self.source = empty_source(*stacked)
-        self.root = axes(self.name, hour, [(name, f"@{name}{{0,0}}") for name in stacked])
-        bars(self.root, self.source, stacked, [look[f"severity-{name}"] for name in stacked])
+        self.source = empty_source(*self.values)
+        self.root = axes(self.name, hour, [(name, f"@{name}{{0,0}}") for name in self.values])
+        bars(self.root, self.source, self.values, [colour(look, "severity", name) for name in self.values])
 
-    def update(self, minutes: Minutes) -> None:
-        series = {severity.lower(): gaps(values) for severity, values in minutes.errors.items()}
-        follow(self.source, base_rows(minutes) | series)
+    @classmethod
+    def series(cls, snapshot: FeedSnapshot) -> Mapping[str, Series] | None:
+        minutes = minutes_of(snapshot)
+        return None if minutes is None else {severity.lower(): values for severity, values in minutes.errors.items()}

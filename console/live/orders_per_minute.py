@@ -4,19 +4,28 @@ from collections.abc import Mapping
 
 from bokeh.models import Range1d
 
-from console.feed.minutes import Minutes
-from console.live.chart import axes, bars, base_rows, empty_source, follow, gaps
+from console.feed.minutes import Series, minutes_of
+from console.feed.snapshot import FeedSnapshot
+from console.live_chart import LiveChart, axes, bars, empty_source
 
 
-class OrdersPerMinute:
+class OrdersPerMinute(LiveChart):
     """Counted orders per minute (count) over the last hour; the open minute hatched."""
 
-    name = "orders_per_minute"
+    order = 11
+    title = "Orders per minute"
+    note = "the open minute is hatched"
+    question = "minutes"
+    empty = "No order in this hour."
+    values = ("orders",)
+    beside = "revenue_per_minute"
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source("orders")
         self.root = axes(self.name, hour, [("orders", "@orders{0,0}")])
         bars(self.root, self.source, ["orders"], [look["sky"]])
 
-    def update(self, minutes: Minutes) -> None:
-        follow(self.source, base_rows(minutes) | {"orders": gaps(minutes.orders)})
+    @classmethod
+    def series(cls, snapshot: FeedSnapshot) -> Mapping[str, Series] | None:
+        minutes = minutes_of(snapshot)
+        return None if minutes is None else {"orders": minutes.orders}

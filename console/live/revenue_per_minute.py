@@ -1,26 +1,38 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from bokeh.models import Range1d
 
-from console.feed.minutes import Minutes
-from console.live.chart import axes, bars, base_rows, empty_source, follow, gaps, reach_down
+from console.feed.minutes import Series, minutes_of
+from console.feed.snapshot import FeedSnapshot
+from console.live_chart import LiveChart, axes, bars, empty_source, reach_down
 
 
-class RevenuePerMinute:
+class RevenuePerMinute(LiveChart):
     """Revenue of counted orders per minute (the shop's currency) over the last hour; the open minute hatched.
 
     A minute may lie below zero: an order's own total is taken as it is given.
     """
 
-    name = "revenue_per_minute"
+    order = 10
+    title = "Revenue per minute"
+    question = "minutes"
+    empty = "No revenue in this hour."
+    values = ("revenue",)
+    columns = 9
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source("revenue")
         self.root = axes(self.name, hour, [("revenue", "@revenue{0,0.00}")])
         bars(self.root, self.source, ["revenue"], [look["blue"]])
 
-    def update(self, minutes: Minutes) -> None:
-        reach_down(self.root, minutes.revenue)
-        follow(self.source, base_rows(minutes) | {"revenue": gaps(minutes.revenue)})
+    @classmethod
+    def series(cls, snapshot: FeedSnapshot) -> Mapping[str, Series] | None:
+        minutes = minutes_of(snapshot)
+        return None if minutes is None else {"revenue": minutes.revenue}
+
+    def update(self, starts: Sequence[datetime], series: Mapping[str, Series]) -> None:
+        reach_down(self.root, series["revenue"])
+        super().update(starts, series)

@@ -1,1 +1,1 @@
-"""What each tab says: pure functions from answers to the parts of a message, and the HoloViews drill-down."""
+"""The tabs: one file each, whose name is the tab's. console/tabs.py finds them."""

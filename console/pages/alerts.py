@@ -5,28 +5,69 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from console.drill.tab import DrillTab, Found
 from console.feed.asker import Want, want
-from console.feed.incidents import incidents_of
+from console.feed.incidents import ListedIncident, incidents_of
+from console.feed.numbers import exactly
 from console.feed.pins import Pin
 from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
-from console.feed.tiles import exactly
-from console.pages.drill import DrillTab, Found
-from console.pages.parts import Parts, error_row, incident_row, iso_ms, link
-from console.url import Span, View
+from console.parts import ERROR_ROW_COLUMNS, Part, error_row, incident_row, iso_ms
+from console.tab import Card, ListColumn, RowList
+from console.view import Span, View
+from console.words import STATES
 from lakehouse.texts import visible
 
 AROUND = timedelta(minutes=1)
 ROWS_BEHIND = 100
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
+INCIDENTS = RowList(
+    "incident_rows",
+    "Incidents",
+    (
+        ListColumn("State", "state_words", css="state"),
+        ListColumn("Severity", "severity", "badge", of="severity"),
+        ListColumn("Service", "entity"),
+        ListColumn("What", "description", "link", hover="{description}", css="wide"),
+        ListColumn("Alerts", "firings", "number"),
+        ListColumn("First", "starts_at", "time"),
+        ListColumn("Newest", "newest_at", "time"),
+        ListColumn("Resolved", "resolved_at", "time"),
+    ),
+    "Nothing fired in this range. An incident opens when a service reports a FATAL error or a rule fires.",
+    choose="incident",
+    long=True,
+)
+ALERTS_BEHIND = RowList(
+    "behind_alerts",
+    "Alert rows",
+    (
+        ListColumn("Time", "at", "time"),
+        ListColumn("Status", "status"),
+        ListColumn("Severity", "severity", "badge", of="severity"),
+        ListColumn("Value", "value", "number"),
+        ListColumn("Description", "description", hover="{description}", css="wide"),
+    ),
+    "No alert row of this incident lies in the kept data.",
+    long=True,
+)
+ERRORS_BEHIND = RowList(
+    "behind_errors",
+    "Error rows behind it",
+    ERROR_ROW_COLUMNS,
+    "No error row of this service and severity lies in its time.",
+    long=True,
+)
+
 
 class AlertsTab(DrillTab):
     """Incidents that an alert row touched in the range. `live` and the short ranges show a day: alerts are rare."""
 
-    tab = "alerts"
-
-    def chart_places(self) -> tuple[str, ...]:
-        return ()
+    title = "Alerts"
+    order = 40
+    heeds_brush = False
+    counts_open = True
+    cards = (Card((INCIDENTS,)), Card((ALERTS_BEHIND, ERRORS_BEHIND), detail="behind"))
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         since = span[0] if view.span else min(span[0], span[1] - INCIDENT_SPAN)
@@ -63,41 +104,29 @@ class AlertsTab(DrillTab):
             return None
         return next((row for row in self.found.tables["incidents"] if row["incident_id"] == view.incident), None)
 
-    def found_parts(self, found: Found) -> dict[str, Parts]:
-        found_incidents = incidents_of(found.tables["incidents"], self.session.max_age)
+    def found_parts(self, found: Found) -> dict[str, Part]:
+        found_incidents = incidents_of(found.tables["incidents"], self.page.max_age)
         open_count = sum(1 for incident in found_incidents if incident.state == "open")
         count = len(found_incidents)
         words = f"{exactly(count)} {'incident' if count == 1 else 'incidents'}, {exactly(open_count)} open"
         if count == INCIDENTS_SHOWN:
             words = f"the last {exactly(count)} incidents, {exactly(open_count)} open among them"
-        parts: dict[str, Parts] = {
-            "list.incident_rows": {
+        parts: dict[str, Part] = {
+            f"list.{INCIDENTS.name}": {
                 "rows": [
                     incident_row(incident) | {"chosen": incident.incident_id == found.view.incident}
                     for incident in found_incidents
                 ],
                 "produced_at": iso_ms(max((incident.touched_at for incident in found_incidents), default=None)),
                 "words": words,
-                "empty": "Nothing fired in this range. An incident opens when a service reports a FATAL error "
-                "or a rule fires.",
             },
-            "behind": {"shown": False},
+            "detail.behind": {"shown": False},
+            f"said.{self.name}": {"words": "", "range": None},
         }
         chosen = next((one for one in found_incidents if one.incident_id == found.view.incident), None)
         if chosen is not None:
-            until = chosen.resolved_at or found.pin.as_of
-            parts["behind"] = {
-                "shown": True,
-                "incident": incident_row(chosen),
-                "errors_link": link(
-                    View(
-                        tab="errors",
-                        span=_around(chosen.starts_at, chosen.newest_at, until),
-                        services=(chosen.service_name,) if chosen.service_name else (),
-                    )
-                ),
-            }
-            parts["list.behind_alerts"] = {
+            parts["detail.behind"] = self._behind(chosen, found)
+            parts[f"list.{ALERTS_BEHIND.name}"] = {
                 "rows": [
                     {
                         "key": row["alert_id"],
@@ -110,25 +139,37 @@ class AlertsTab(DrillTab):
                     }
                     for row in found.tables.get("alerts", [])
                 ],
-                "empty": "No alert row of this incident lies in the kept data.",
             }
-            parts["list.behind_errors"] = {
+            parts[f"list.{ERRORS_BEHIND.name}"] = {
                 "rows": [error_row(row) for row in found.tables.get("errors", [])],
-                "empty": "No error row of this service and severity lies in its time.",
             }
         elif found.view.incident:
-            parts["behind"] = {"shown": False, "elsewhere": _elsewhere(found)}
+            parts[f"said.{self.name}"] = _elsewhere(found)
         return parts
 
-    def draw_charts(self, found: Found) -> None:
-        return None
+    def _behind(self, incident: ListedIncident, found: Found) -> Part:
+        """What is said of the chosen incident, and where to go from it."""
+        until = incident.resolved_at or found.pin.as_of
+        errors = View(
+            "errors",
+            span=_around(incident.starts_at, incident.newest_at, until),
+            filters={"service": (incident.service_name,)} if incident.service_name else {},
+        )
+        row = incident_row(incident)
+        runbook = [["runbook", row["runbook_url"], "out"]] if row["runbook_url"] else []
+        return {
+            "shown": True,
+            "title": row["description"],
+            "facts": [[STATES[incident.state], None], ["first", row["starts_at"]], ["newest", row["newest_at"]]],
+            "links": [["see its time in Errors", self.page.link(errors), "go"], *runbook],
+        }
 
 
-def _elsewhere(found: Found) -> Parts | None:
-    """Why the incident of a link is not listed, and the range that holds it; None while that is being asked."""
+def _elsewhere(found: Found) -> Part:
+    """Why the incident of a link is not listed, and the range that holds it; no words while that is being asked."""
     rows = found.tables.get("elsewhere")
     if rows is None:
-        return None
+        return {"words": "", "range": None}
     if not rows:
         return {
             "words": f"No alert of incident {found.view.incident} is kept: it is older than retention.kpis allows, "

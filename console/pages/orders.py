@@ -6,29 +6,55 @@ from collections import defaultdict
 from datetime import datetime
 
 from console import look
+from console.choices import STATUSES
+from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.tab import DrillTab, Found, rebinned
 from console.feed.asker import Want, want
+from console.feed.numbers import exactly
 from console.feed.pins import Pin
-from console.feed.tiles import exactly
-from console.pages.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
-from console.pages.drill import DrillTab, Found, rebinned, toggled
-from console.pages.parts import Parts, iso_ms, money, order_row
-from console.url import STATUSES, Span, View
-from lakehouse.texts import label
+from console.parts import ORDER_COLUMNS, Part, iso_ms, money, order_row
+from console.tab import Card, ChartPlace, ListColumn, RowList, TabFilter
+from console.view import Span, View
 
 PRODUCTS_SHOWN = 12
+STATUS = TabFilter("status", STATUSES)
+PRODUCT = TabFilter("product")
+
+_time, _, _product, _, _total, _status = ORDER_COLUMNS
+ROWS = RowList(
+    "order_rows",
+    "Rows",
+    (
+        _time,
+        ListColumn("Order", "order"),
+        ListColumn("User", "user"),
+        _product,
+        ListColumn("Pieces", "quantity", "number"),
+        ListColumn("Price", "price", "number"),
+        _total,
+        _status,
+    ),
+    "No order matches. Widen the range, or take a filter away.",
+    long=True,
+)
 
 
 class OrdersTab(DrillTab):
     """Counts every order of the range whatever its status: the status is what one looks at here."""
 
-    tab = "orders"
-
-    def chart_places(self) -> tuple[str, ...]:
-        return ("orders_time", "orders_status", "orders_product")
+    title = "Orders"
+    order = 20
+    filters = (STATUS, PRODUCT)
+    cards = (
+        Card((ChartPlace("orders_time", "Orders over time by status", "drag over a time to narrow all else to it"),)),
+        Card((ChartPlace("orders_status", "By status", "orders; click one to keep it"),), columns=6),
+        Card((ChartPlace("orders_product", "Top products", "revenue; click one to keep it"),), columns=6),
+        Card((ROWS,)),
+    )
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
-        statuses = view.statuses or STATUSES
-        products = {"all_products": 0 if view.products else 1, "products": view.products}
+        statuses = view.chosen("status") or STATUSES
+        products = {"all_products": 0 if view.chosen("product") else 1, "products": view.chosen("product")}
         ranges = {"since": inner[0], "until": inner[1]}
         return {
             "time": want(
@@ -39,37 +65,25 @@ class OrdersTab(DrillTab):
             "product": want("orders_by_product", pin.commit, **ranges, statuses=statuses, most=PRODUCTS_SHOWN),
             "rows": want(
                 "order_rows", pin.commit, **ranges, statuses=statuses, **products,
-                most=self.session.settings.rows_shown,
+                most=self.page.settings.rows_shown,
             ),
         }  # fmt: skip
 
-    def found_parts(self, found: Found) -> dict[str, Parts]:
-        currency = self.session.settings.currency
-        view = found.view
-        chosen = [row for row in found.tables["status"] if not view.statuses or row["status"] in view.statuses]
+    def found_parts(self, found: Found) -> dict[str, Part]:
+        currency = self.page.settings.currency
+        view, statuses = found.view, found.view.chosen("status")
+        chosen = [row for row in found.tables["status"] if not statuses or row["status"] in statuses]
         total = sum(row["n"] for row in chosen)
         amount = sum(row["amount"] for row in chosen)
         rows = found.tables["rows"]
-        by_status = {row["status"]: row for row in found.tables["status"]}
+        by_status = {row["status"]: exactly(row["n"]) for row in found.tables["status"]}
         return {
-            "facet.status": {
-                "name": "status",
-                "kind": "status",
-                "values": [
-                    [status, exactly(by_status[status]["n"]) if status in by_status else "0", status in view.statuses]
-                    for status in STATUSES
-                ],
-            },
-            "facet.product": {
-                "name": "product",
-                "kind": "plain",
-                "values": [[product, "", True, label(product, 40)] for product in view.products],
-            },
-            "list.order_rows": {
+            **self.facet(STATUS, view, ((status, by_status.get(status, "0")) for status in STATUSES)),
+            **self.facet(PRODUCT, view, ((product, "") for product in view.chosen("product"))),
+            f"list.{ROWS.name}": {
                 "rows": [order_row(row, currency) | {"price": money(row["price"], currency)} for row in rows],
                 "produced_at": iso_ms(max((row["newest"] for row in chosen if row["newest"]), default=None)),
                 "words": _words(total, f"{money(amount, currency)} in total" if total else "", len(rows)),
-                "empty": "No order matches. Widen the range, or take a filter away.",
             },
         }
 
@@ -79,34 +93,35 @@ class OrdersTab(DrillTab):
         counts: dict[tuple[datetime, str], float] = defaultdict(float)
         for row in found.tables["time"]:
             counts[rebinned(row["moment"], width), row["status"]] += row["n"]
-        parts = {status: colours[f"status-{status.lower()}"] for status in STATUSES}
+        parts = {status: look.colour(colours, "status", status) for status in STATUSES}
         bars = TimeBars(counts, parts, width, found.span, found.view.brush, "orders")
         self.chart("orders_time", TimeChart, bars, self.brushed)
         by_status = {row["status"]: row for row in found.tables["status"]}
+        chosen, products = found.view.chosen("status"), found.view.chosen("product")
         self.chart(
             "orders_status",
             RankingChart,
             Ranking(
                 [
-                    (status, float(by_status[status]["n"]), parts[status], status in found.view.statuses)
+                    (status, float(by_status[status]["n"]), parts[status], status in chosen)
                     for status in STATUSES
                     if status in by_status
                 ],
                 "orders",
             ),
-            lambda status: self.session.choose(statuses=toggled(self.session.view.statuses, status)),
+            lambda status: self.toggle("status", status),
         )
         self.chart(
             "orders_product",
             RankingChart,
             Ranking(
                 [
-                    (row["product_id"], float(row["amount"]), colours["blue"], row["product_id"] in found.view.products)
+                    (row["product_id"], float(row["amount"]), colours["blue"], row["product_id"] in products)
                     for row in found.tables["product"]
                 ],
-                f"revenue, {self.session.settings.currency}",
+                f"revenue, {self.page.settings.currency}",
             ),
-            lambda product: self.session.choose(products=toggled(self.session.view.products, product)),
+            lambda product: self.toggle("product", product),
         )
 
 

@@ -1,46 +1,120 @@
-"""The Overview: tiles, latest rows and incidents of one snapshot."""
+"""The Overview: tiles, live charts, latest rows and incidents of one snapshot."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
-from console.feed.incidents import Incident, incidents_of
-from console.feed.minutes import Minutes, Series, minutes_of
-from console.feed.snapshot import Snapshot
-from console.feed.tiles import Limits, Tile, tiles_of
-from console.pages.parts import Parts, error_row, incident_row, iso_ms, newest, order_row
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from console.feed.incidents import ListedIncident, incidents_of
+from console.feed.minutes import Series, minutes_of
+from console.feed.questions import LIST_ROWS, TILE_SPAN, Ask, first_minute, whole_minute
+from console.feed.snapshot import FeedAnswer, FeedSnapshot
+from console.feed.tiles import ErrorRateLimits, Tile, tiles_of
+from console.parts import (
+    ERROR_COLUMNS,
+    ORDER_COLUMNS,
+    Part,
+    error_row,
+    incident_link,
+    incident_row,
+    iso_ms,
+    newest,
+    order_row,
+)
+from console.tab import Card, ListColumn, RowList, Tab
 
 INCIDENTS_LISTED = 8
 
+LATEST_ORDERS = RowList(
+    "latest_orders",
+    "Latest orders",
+    ORDER_COLUMNS,
+    "No order in the last day. They appear here {soon} they are placed.",
+)
+LATEST_ERRORS = RowList(
+    "latest_errors",
+    "Latest errors",
+    ERROR_COLUMNS,
+    "No error in the last day. They appear here {soon} a service reports one.",
+)
+INCIDENTS = RowList(
+    "incidents",
+    "Alerts",
+    (
+        ListColumn("State", "state_words", css="state"),
+        ListColumn("Severity", "severity", "badge", of="severity"),
+        ListColumn("Service", "entity"),
+        ListColumn("What", "description", "link", hover="{description}", css="wide"),
+        ListColumn("Alerts", "firings", "number"),
+        ListColumn("First", "starts_at", "time"),
+        ListColumn("Newest", "newest_at", "time"),
+    ),
+    "Nothing fired in the last 24 hours. An incident opens when a service reports a FATAL error or a rule fires.",
+    note="24 h",
+    items=True,
+)
+
+
+class Overview(Tab):
+    """What happens now: live only, whatever range is chosen for the other tabs."""
+
+    title = "Overview"
+    order = 10
+    live = True
+    heeds_range = False
+    heeds_brush = False
+    cards = (
+        Card((INCIDENTS,), columns=3, order=20, css="alerts-card"),
+        Card((LATEST_ORDERS,), columns=6, order=80, css="latest-orders"),
+        Card((LATEST_ERRORS,), columns=6, order=81),
+    )
+
+    @staticmethod
+    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str]) -> None:
+        """Four questions a tick, and a fifth when a minute closes or a closed one changes."""
+        first = first_minute(as_of)
+        minutes = ask("minutes", since=first, as_of=as_of)
+        ask(
+            "tiles",
+            before=as_of - 2 * TILE_SPAN,
+            since=as_of - TILE_SPAN,
+            as_of=as_of,
+            counted_statuses=tuple(counted),
+        )
+        for question, series in (("latest_orders", "orders"), ("latest_errors", "errors")):
+            ask(question, since=_far_enough(minutes, series, as_of), as_of=as_of, most=LIST_ROWS)
+        if minutes is not None and _closed_changed(minutes, first, as_of, held):
+            ask("conversion_minutes", since=first, until=whole_minute(as_of))
+
+
 # Sessions look at the same snapshot: the first one pays.
-minutes = lru_cache(maxsize=2)(minutes_of)
-
-
 @lru_cache(maxsize=2)
-def incidents(snapshot: Snapshot, max_age: timedelta) -> tuple[Incident, ...]:
+def incidents(snapshot: FeedSnapshot, max_age: timedelta) -> tuple[ListedIncident, ...]:
     answer = snapshot.answers.get("incidents")
     return tuple(incidents_of(answer.table.to_pylist(), max_age)) if answer else ()
 
 
 @lru_cache(maxsize=2)
-def overview_parts(snapshot: Snapshot, currency: str, limits: Limits, max_age: timedelta) -> Mapping[str, Parts]:
+def overview_parts(
+    snapshot: FeedSnapshot, currency: str, limits: ErrorRateLimits, max_age: timedelta
+) -> Mapping[str, Part]:
     """All parts of the Overview; a place whose question was never answered has none and keeps its skeleton."""
-    parts: dict[str, Parts] = {}
+    parts: dict[str, Part] = {}
     figures = snapshot.answers.get("tiles")
     if figures is not None:
         stale = figures.commit != snapshot.commit
-        for tile in tiles_of(figures.table.to_pylist()[0], minutes(snapshot), currency, limits):
+        for tile in tiles_of(figures.table.to_pylist()[0], minutes_of(snapshot), currency, limits):
             parts[f"tile.{tile.key}"] = _tile(tile, stale)
             parts[f"spark.{tile.key}"] = {"values": [_digits(value) for value in tile.spark[:-1]]}
-    shown = minutes(snapshot)
-    if shown is not None:
-        parts["empty"] = _empty(shown)
     orders = snapshot.answers.get("latest_orders")
     if orders is not None:
         rows = orders.table.to_pylist()
-        parts["list.latest_orders"] = {
+        parts[f"list.{LATEST_ORDERS.name}"] = {
             "rows": [order_row(row, currency) for row in rows],
             "produced_at": newest(rows),
             "stale": orders.commit != snapshot.commit,
@@ -48,7 +122,7 @@ def overview_parts(snapshot: Snapshot, currency: str, limits: Limits, max_age: t
     errors = snapshot.answers.get("latest_errors")
     if errors is not None:
         rows = errors.table.to_pylist()
-        parts["list.latest_errors"] = {
+        parts[f"list.{LATEST_ERRORS.name}"] = {
             "rows": [error_row(row) for row in rows],
             "produced_at": newest(rows),
             "stale": errors.commit != snapshot.commit,
@@ -56,30 +130,17 @@ def overview_parts(snapshot: Snapshot, currency: str, limits: Limits, max_age: t
     alerts = snapshot.answers.get("incidents")
     if alerts is not None:
         found = incidents(snapshot, max_age)
-        parts["list.incidents"] = {
+        parts[f"list.{INCIDENTS.name}"] = {
             "rows": [incident_row(incident) for incident in found[:INCIDENTS_LISTED]],
             "more": max(0, len(found) - INCIDENTS_LISTED),
+            "more_href": incident_link(),
             "produced_at": iso_ms(max((incident.touched_at for incident in found), default=None)),
             "stale": alerts.commit != snapshot.commit,
         }
     return parts
 
 
-def charts(snapshot: Snapshot) -> Minutes | None:
-    return minutes(snapshot)
-
-
-def _empty(shown: Minutes) -> Parts:
-    """What a chart says in place of an hour without any figure; null where it has some."""
-    return {
-        "revenue_per_minute": None if any(shown.revenue) else "No revenue in this hour.",
-        "orders_per_minute": None if any(shown.orders) else "No order in this hour.",
-        "errors_per_minute": None if any(map(any, shown.errors.values())) else "No error reported in this hour.",
-        "active_users": None if any(shown.users) else "Nobody clicked in this hour.",
-    }
-
-
-def _tile(tile: Tile, stale: bool) -> Parts:
+def _tile(tile: Tile, stale: bool) -> Part:
     spark: Series = tile.spark
     return {
         "text": tile.text,
@@ -99,3 +160,42 @@ def _tile(tile: Tile, stale: bool) -> Parts:
 def _digits(value: float | None) -> float | None:
     """Enough for a sparkline of 40 pixels."""
     return None if value is None else float(f"{value:.4g}")
+
+
+def _far_enough(minutes: pa.Table | None, series: str, as_of: datetime) -> datetime:
+    """From when on there are surely LIST_ROWS rows: reading fewer minutes is cheaper. Without so many, a day back."""
+    if minutes is not None:
+        rows = minutes.filter(pc.equal(minutes["series"], series)).sort_by([("moment", "descending")])
+        total = 0
+        for moment, count in zip(rows["moment"].to_pylist(), rows["n"].to_pylist(), strict=True):
+            total += int(count)
+            if total >= LIST_ROWS:
+                return moment if isinstance(moment, datetime) else as_of - timedelta(days=1)
+    return as_of - timedelta(days=1)
+
+
+def _closed_changed(minutes: pa.Table, first: datetime, as_of: datetime, held: Mapping[str, FeedAnswer]) -> bool:
+    """Whether raw rows of the closed minutes differ from when `conversion_minutes` was asked.
+
+    Raw rows are only ever added and each adds to a count of its minute, so equal counts of orders and clicks mean the
+    same rows: the answer held is then the one this commit would give. It is worth it, for that question alone reads an
+    hour of raw rows.
+    """
+    asked = held.get("conversion_minutes")
+    before = held.get("minutes")
+    if asked is None or before is None or whole_minute(asked.as_of) != whole_minute(as_of):
+        return True
+    return _closed(minutes, first, as_of) != _closed(before.table, first, as_of)
+
+
+def _closed(minutes: pa.Table, first: datetime, as_of: datetime) -> set[tuple[Any, ...]]:
+    closed = minutes.filter(
+        pc.and_(
+            pc.is_in(minutes["series"], pa.array(["orders", "clicks"])),
+            pc.and_(
+                pc.greater_equal(minutes["moment"], pa.scalar(first, minutes["moment"].type)),
+                pc.less(minutes["moment"], pa.scalar(whole_minute(as_of), minutes["moment"].type)),
+            ),
+        )
+    )
+    return set(zip(*(closed[name].to_pylist() for name in ("series", "moment", "n")), strict=True))

@@ -9,7 +9,7 @@
   let heard = performance.now()
   let answered = true               // whether the server answered the newest probe
 
-  // As lasting() in console/lite.py says it.
+  // As lasting() in console/small/times.py says it.
   function lasting(seconds) {
     if (seconds < 10) return `${seconds.toFixed(1)} s`
     if (seconds < 120) return `${Math.round(seconds)} s`
@@ -34,8 +34,8 @@
     const silent = (performance.now() - heard) / 1000
     const lost = !answered || silent > 2 * Number(told.refreshS) + 5
     const age = told.asOf ? Math.max(0, (Date.now() - skew - Date.parse(told.asOf)) / 1000) : null
-    if (age !== null) setText(status.querySelector(".age"), `data ${lasting(age)} old`)
-    setText(status.querySelector(".health"), lost ? "this page has lost its server: what you see is old; trying again"
+    if (age !== null) setText(status.querySelector(".age"), told.age.replace("{age}", lasting(age)))
+    setText(status.querySelector(".health"), lost ? told.lost
       : told.words && age > Number(told.staleS) ? told.stale : told.words)
     status.classList.toggle("lost", lost)
   }

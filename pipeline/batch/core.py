@@ -25,6 +25,7 @@ from lakehouse.tables import RAW_OF_TOPIC, TABLES
 from pipeline import metrics
 from pipeline.batch.draft import Draft
 from pipeline.batch.figures import Figures
+from pipeline.batch.judging import Judging
 from pipeline.batch.kpis import KpiTables
 from pipeline.batch.log import Log, Partition, Slice
 from pipeline.batch.memory import Memory
@@ -35,7 +36,6 @@ from pipeline.batch.rows import table_of
 from pipeline.batch.small import SmallWay, closed_to
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import EPOCH, MINUTE_US, micros
-from pipeline.judging.judging import Judging
 from pipeline.maintenance.jobs import Job, Workshop
 from pipeline.maintenance.plan import Maintenance
 from pipeline.maintenance.run import Run

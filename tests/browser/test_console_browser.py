@@ -84,7 +84,7 @@ def test_no_request_leaves_the_host(page: Page, served: Served) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     opened(page, served, "tab=orders")
-    expect(page.locator("#orders .drill-time canvas").first).to_be_visible()
+    expect(page.locator("[data-chart=orders_time] canvas").first).to_be_visible()
     for tab in TABS:
         page.click(f"nav a[data-tab={tab}]")
     expect(page.locator('[data-list="incident_rows"] tr').first).to_be_visible()
@@ -100,10 +100,10 @@ def test_brushing_the_time_axis_narrows_rows_and_the_url_which_a_colleague_can_o
     words = page.locator('[data-words="order_rows"]')
     expect(words).to_contain_text("orders")
     everything = words.inner_text()
-    drawn = page.locator("#orders .drill-time canvas").first
+    drawn = page.locator("[data-chart=orders_time] canvas").first
     expect(drawn).to_be_visible()
     page.wait_for_timeout(500)  # Bokeh lays out once more after its canvas is there
-    box = page.locator("#orders .drill-time .chart").bounding_box()
+    box = page.locator("[data-chart=orders_time]").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 400, box["y"] + 80)
     page.mouse.down()
@@ -166,7 +166,7 @@ def test_the_age_is_that_of_the_commit_shown_and_a_zone_keeps_the_times(page: Pa
 
 def test_an_incident_link_outside_the_range_leads_to_it(page: Page, served: Served) -> None:
     opened(page, served, "tab=alerts&incident=0000dead-0000-0000-0000-000000000000")
-    expect(page.locator("#elsewhere")).to_contain_text("or the link is wrong")
+    expect(page.locator("#alerts-said")).to_contain_text("or the link is wrong")
 
 
 def test_a_value_in_the_url_that_cannot_be_used_is_told(page: Page, served: Served) -> None:

@@ -1,27 +1,58 @@
-"""What Orders and Errors share: ask at a pinned commit, send facets and rows, draw when answers come."""
+"""What drill-down tabs share: ask at a pinned commit, send facets and rows, draw when answers come."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import panel as pn
 
 from console import look
 from console.feed.asker import Got, Want
-from console.feed.pins import Pin, cadence_s
-from console.feed.snapshot import Snapshot
-from console.pages.parts import Parts, iso_ms
-from console.url import Span, View
-from lakehouse.texts import REASON_LETTERS, visible
-
-if TYPE_CHECKING:
-    from console.session import Session
+from console.feed.pins import Pin
+from console.feed.snapshot import FeedSnapshot
+from console.parts import Part, iso_ms
+from console.settings import ConsoleSettings
+from console.tab import ChartPlace, Tab, TabFilter
+from console.view import Span, View
+from lakehouse.texts import REASON_LETTERS, label, visible
 
 logger = logging.getLogger(__name__)
+
+FACET_LETTERS = 40
+
+
+class TabPage(Protocol):
+    """What a drill-down tab may ask of the page that it stands on."""
+
+    @property
+    def view(self) -> View:
+        """The selection."""
+
+    @property
+    def settings(self) -> ConsoleSettings: ...
+
+    @property
+    def max_age(self) -> timedelta:
+        """How late an alert may come and still open an incident."""
+
+    def pin(self, snapshot: FeedSnapshot) -> Pin | None:
+        """The commit to ask at now; None before the first publish."""
+
+    def answer(self, wanted: Want) -> Got | None:
+        """The answer to a question, or None while it is being asked: then the tab's parts are taken again."""
+
+    def select(self, view: View) -> None:
+        """Set the selection, as a choice made on a chart does; the browser's URL follows."""
+
+    def link(self, view: View) -> str:
+        """The address of a view within the page."""
+
+    def redraw(self) -> None:
+        """Call the tab's `draw` soon."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +72,11 @@ class Found:
         return self.view.brush if self.view.brush and _overlap(self.view.brush, self.span) is None else None
 
 
-class DrillTab:
-    """One drill-down tab of one session. A tab says what it asks, what it sends and what it draws."""
+class DrillTab(Tab):
+    """One drill-down tab of one page. A tab says what it asks, what it sends and what it draws."""
 
-    tab: str
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, page: TabPage) -> None:
+        self.page = page
         self.found: Found | None = None
         self.error: str | None = None
         self.charts: dict[str, Any] = {}
@@ -56,34 +85,36 @@ class DrillTab:
             place: pn.Column(sizing_mode="stretch_both", margin=0, min_height=0) for place in self.chart_places()
         }
 
-    # ---- what a tab says of itself
+    @classmethod
+    def chart_places(cls) -> list[str]:
+        return [block.name for card in cls.cards for block in card.blocks if isinstance(block, ChartPlace)]
 
-    def chart_places(self) -> tuple[str, ...]:
-        raise NotImplementedError
+    # ---- what a tab says of itself
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         """Name to question; `span` is the range, `inner` the brushed part of it, else the same."""
         raise NotImplementedError
 
-    def found_parts(self, found: Found) -> dict[str, Parts]:
+    def found_parts(self, found: Found) -> dict[str, Part]:
+        """The parts that fill the tab's filters, lists and details, and `said.NAME`, a sentence for it to show."""
         raise NotImplementedError
 
     def draw_charts(self, found: Found) -> None:
-        raise NotImplementedError
+        """Draw into each of the tab's places, by `chart`."""
 
-    # ---- what the session asks of it
+    # ---- what the page asks of it
 
-    def parts(self, view: View, snapshot: Snapshot) -> Mapping[str, Parts]:
+    def parts(self, view: View, snapshot: FeedSnapshot) -> Mapping[str, Part]:
         """The tab's parts, from the newest whole set of answers; asks for the next set where view or commit moved."""
-        pin = self.session.pins.pin(snapshot, cadence_s(view, self.session.settings.drill_refresh_s))
+        pin = self.page.pin(snapshot)
         loading = False
         if pin is not None:
             loading = not self._take(view, pin)
         found = self.found
-        parts: dict[str, Parts] = {}
+        parts: dict[str, Part] = {}
         if found is not None:
             parts.update(self.found_parts(found))
-        parts[f"drill.{self.tab}"] = {
+        parts[f"drill.{self.name}"] = {
             "loading": loading and (found is None or found.view != view),
             "error": self.error,
             "span": [iso_ms(moment) for moment in found.span] if found else None,
@@ -91,7 +122,7 @@ class DrillTab:
             "lapsed": [iso_ms(moment) for moment in found.lapsed] if found and found.lapsed else None,
         }
         if found is not None and found is not self._drawn:
-            self.session.redraw()
+            self.page.redraw()
         return parts
 
     def _take(self, view: View, pin: Pin) -> bool:
@@ -103,9 +134,7 @@ class DrillTab:
         if self.found is not None and self.found.asked == asked and self.found.view == view:
             self.error = None  # of what was asked since, and is no longer wanted
             return True
-        got: dict[str, Got | None] = {
-            name: self.session.asker.get(wanted, self.session) for name, wanted in asked.items()
-        }
+        got = {name: self.page.answer(wanted) for name, wanted in asked.items()}
         if any(answer is None for answer in got.values()):
             return False
         failed: list[str] = [answer.error for answer in got.values() if answer is not None and answer.error]
@@ -130,7 +159,7 @@ class DrillTab:
         try:
             self.draw_charts(found)
         except Exception:
-            logger.exception("the charts of %s could not be drawn", self.tab)
+            logger.exception("the charts of %s could not be drawn", self.name)
 
     def drop(self) -> None:
         self.charts.clear()
@@ -138,28 +167,33 @@ class DrillTab:
         for column in self.places.values():
             column.clear()
 
+    def facet(self, of: TabFilter, view: View, counts: Iterable[tuple[str, str]]) -> dict[str, Part]:
+        """The part that shows a filter: its values with how many there are, in words, and which of them are chosen."""
+        chosen = view.chosen(of.name)
+        values = [[value, count, value in chosen, label(value, FACET_LETTERS)] for value, count in counts]
+        return {f"facet.{self.name}.{of.name}": {"kind": of.name if of.choices else "plain", "values": values}}
+
     def chart(self, place: str, kind: Any, data: Any, told: Any) -> None:
         """Build the chart of a place, or give it new data."""
         held = self.charts.get(place)
         if held is None:
-            self.charts[place] = kind(data, look.bokeh_theme(self.session.view.theme), told)
+            self.charts[place] = kind(data, look.bokeh_theme(self.page.view.theme), told)
             self.places[place].objects = [self.charts[place].pane]
         else:
             held.send(data)
 
     def brushed(self, span: Span | None) -> None:
         """The time axis was brushed: the other charts and the rows follow."""
-        if span is not None and span != self.session.view.brush:
-            self.session.choose(brush=_milliseconds(span))
+        if span is not None and span != self.page.view.brush:
+            self.page.select(replace(self.page.view, brush=_milliseconds(span)))
+
+    def toggle(self, name: str, value: str) -> None:
+        """A value of a filter was clicked: it is chosen, or no longer."""
+        self.page.select(self.page.view.toggled(name, value))
 
     @property
     def pin(self) -> Pin | None:
         return self.found.pin if self.found else None
-
-
-def toggled(values: tuple[str, ...], value: str) -> tuple[str, ...]:
-    """A filter with one value more, or less where it was in."""
-    return tuple(sorted({*values} ^ {value}))
 
 
 def rebinned(moment: datetime, width: timedelta) -> datetime:

@@ -14,7 +14,7 @@ from bokeh.models import BoxSelectTool, CustomJSHover, CustomJSTickFormatter, Ho
 from bokeh.themes import Theme
 from holoviews import streams
 
-from console.url import Span
+from console.view import Span
 from lakehouse.texts import label
 
 hv.extension("bokeh")

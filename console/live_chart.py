@@ -1,10 +1,12 @@
-"""What the live charts share: an axis of the last hour, and a source that follows the minutes."""
+"""What the live charts share: an axis of the last hour, and a source that follows the minutes. No HoloViews here: it
+costs thirty times more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
 from bokeh.models import (
     BasicTicker,
@@ -22,22 +24,67 @@ from bokeh.models import (
 from bokeh.models.renderers import DataRenderer
 from bokeh.plotting import figure
 
-from console.feed.minutes import Minutes
+from console.feed.minutes import Series, series_of, starts_of
 from console.feed.questions import MINUTES_SHOWN
+from console.feed.snapshot import FeedSnapshot
 
 BAR_MS = 60_000 * 0.86
 
 
-class Chart(Protocol):
-    """A plot of the Overview. `update` takes the sixty minutes of a snapshot, and sends what differs."""
+class LiveChart:
+    """A plot of the last hour, a value a minute and column; declared in a file of console/live/ whose name is its name.
 
-    name: str
+    `question` is asked at each commit, once for all charts that need it, with :since, the first minute shown, and
+    :as_of. `empty` is said in place of an hour without any figure. The card is `columns` of twelve wide, by `order`
+    among the others; a chart with `beside` stands on that chart's card. `note` and `legend` stand beside the title.
+    """
+
+    name: ClassVar[str]
+    order: ClassVar[int]
+    title: ClassVar[str]
+    question: ClassVar[str]
+    empty: ClassVar[str]
+    values: ClassVar[tuple[str, ...]]
+    """Columns of the source: series of sixty values, one a minute."""
+    note: ClassVar[str] = ""
+    legend: ClassVar[tuple[tuple[str, str], ...]] = ()
+    columns: ClassVar[int] = 12
+    beside: ClassVar[str] = ""
+
     root: figure
     source: ColumnDataSource
 
-    def __init__(self, look: Mapping[str, str], hour: Range1d) -> None: ...
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__module__.rpartition(".")[2]
 
-    def update(self, minutes: Minutes) -> None: ...
+    def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
+        """Build `root` on the shared axis `hour`, from `source`, in the colours of `look`."""
+        raise NotImplementedError
+
+    @classmethod
+    def series(cls, snapshot: FeedSnapshot) -> Mapping[str, Series] | None:
+        """The values from the snapshot's answers; None before the first. As it stands: the question's columns, of
+        which `moment` is the minute; without a row a minute is zero, or a gap before the shop's first event."""
+        return series_from(snapshot, cls.question, cls.values)
+
+    def update(self, starts: Sequence[datetime], series: Mapping[str, Series]) -> None:
+        """Take the values of sixty minutes, and send what differs."""
+        follow(self.source, base_rows(starts) | {name: gaps(values) for name, values in series.items()})
+
+
+def series_from(snapshot: FeedSnapshot, question: str, columns: Sequence[str]) -> Mapping[str, Series] | None:
+    """A question's columns by minute, as LiveChart.series says."""
+    answer = snapshot.answers.get(question)
+    if answer is None:
+        return None
+    first = min((at for at in snapshot.first_events.values() if at is not None), default=None)
+    rows = answer.table.select(["moment", *columns]).to_pylist()
+
+    def values(name: str) -> Series:
+        found = {row["moment"]: None if row[name] is None else float(row[name]) for row in rows}
+        return series_of(starts_of(answer.as_of), found, first, answer.as_of)
+
+    return {name: values(name) for name in columns}
 
 
 def last_hour() -> Range1d:
@@ -45,9 +92,9 @@ def last_hour() -> Range1d:
     return Range1d(start=0, end=3_600_000)
 
 
-def move(hour: Range1d, minutes: Minutes) -> None:
-    """Let the axis end with the open minute. Costs nothing while that minute lasts."""
-    start, end = _ms(minutes.starts[0]), _ms(minutes.starts[-1] + timedelta(minutes=1))
+def move(hour: Range1d, starts: Sequence[datetime]) -> None:
+    """Let the axis end with the open minute, the last. Costs nothing while that minute lasts."""
+    start, end = _ms(starts[0]), _ms(starts[-1] + timedelta(minutes=1))
     if hour.end != end:
         hour.update(start=start, end=end)
 
@@ -144,13 +191,13 @@ def follow(source: ColumnDataSource, rows: Mapping[str, Sequence[Any]]) -> None:
         source.stream({name: [values[index] for index in new] for name, values in rows.items()}, rollover=len(wanted))
 
 
-def base_rows(minutes: Minutes) -> dict[str, list[Any]]:
+def base_rows(starts: Sequence[datetime]) -> dict[str, list[Any]]:
     """Minute (ms since the epoch, left edge), its middle, and the paleness that sets the open minute apart."""
-    starts = [_ms(start) for start in minutes.starts]
+    left = [_ms(start) for start in starts]
     return {
-        "minute": starts,
-        "middle": [start + 30_000 for start in starts],
-        "alpha": [1.0] * (len(starts) - 1) + [0.35],
+        "minute": left,
+        "middle": [start + 30_000 for start in left],
+        "alpha": [1.0] * (len(left) - 1) + [0.35],
     }
 
 

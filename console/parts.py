@@ -9,13 +9,32 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
-from console.feed.incidents import Incident
-from console.feed.tiles import exactly, with_currency
-from console.url import View
+from console.choices import UNSAID
+from console.feed.incidents import ListedIncident
+from console.feed.numbers import exactly, with_currency
+from console.tab import ListColumn
+from console.words import STATES
 from lakehouse.texts import visible
 
-type Parts = dict[str, Any]
+type Part = dict[str, Any]
+
+ORDER_COLUMNS = (
+    ListColumn("Time", "at", "time"),
+    ListColumn("Order", "order", hover="user {user}"),
+    ListColumn("Product", "product"),
+    ListColumn("Pieces", "quantity", "number", css="spare"),
+    ListColumn("Total", "total", "number"),
+    ListColumn("Status", "status", "badge", of="status"),
+)
+ERROR_COLUMNS = (
+    ListColumn("Time", "at", "time"),
+    ListColumn("Severity", "severity", "badge", of="severity"),
+    ListColumn("Service", "service"),
+    ListColumn("Message", "message", hover="{message}", css="wide"),
+)
+ERROR_ROW_COLUMNS = (*ERROR_COLUMNS, ListColumn("Id", "error"))
 
 
 def iso_ms(moment: datetime | None) -> str | None:
@@ -33,7 +52,7 @@ def money(amount: Decimal, currency: str) -> str:
     return with_currency(currency, exactly(amount.quantize(Decimal(1).scaleb(-places))))
 
 
-def order_row(row: Mapping[str, Any], currency: str) -> Parts:
+def order_row(row: Mapping[str, Any], currency: str) -> Part:
     return {
         "key": row["event_key"],
         "at": iso_ms(row["order_ts"]),
@@ -47,7 +66,7 @@ def order_row(row: Mapping[str, Any], currency: str) -> Parts:
     }
 
 
-def error_row(row: Mapping[str, Any]) -> Parts:
+def error_row(row: Mapping[str, Any]) -> Part:
     return {
         "key": row["event_key"],
         "at": iso_ms(row["error_ts"]),
@@ -59,16 +78,20 @@ def error_row(row: Mapping[str, Any]) -> Parts:
     }
 
 
-def incident_row(incident: Incident) -> Parts:
+def incident_row(incident: ListedIncident) -> Part:
     return {
         "key": incident.incident_id,
         "produced_at": iso_ms(incident.touched_at),
         "state": incident.state,
-        "severity": visible(incident.severity),
+        "state_words": STATES[incident.state],
+        "severity": visible(incident.severity) or UNSAID,
+        "entity": visible(incident.service_name or incident.rule),
         "service": visible(incident.service_name),
         "rule": visible(incident.rule),
         "description": visible(incident.description),
+        "href": incident_link(incident.incident_id),
         "firings": incident.firings,
+        "alerts": f"{incident.firings} {'alert' if incident.firings == 1 else 'alerts'}",
         "starts_at": iso_ms(incident.starts_at),
         "newest_at": iso_ms(incident.newest_at),
         "resolved_at": iso_ms(incident.resolved_at),
@@ -76,6 +99,6 @@ def incident_row(incident: Incident) -> Parts:
     }
 
 
-def link(view: View) -> str:
-    """The address of a view within the page. Every link made from data goes this way, so that the data stays data."""
-    return f"?{view.query()}"
+def incident_link(incident_id: str = "") -> str:
+    """Where an incident is shown, or all of them."""
+    return f"?{urlencode({'tab': 'alerts'} | ({'incident': incident_id} if incident_id else {}))}"

@@ -1,0 +1,1 @@
+"""What drill-down tabs are made of: the tab itself, and its charts in HoloViews."""

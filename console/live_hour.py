@@ -1,0 +1,48 @@
+"""What all live charts draw of one snapshot: found once, shared by all sessions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from console.feed.minutes import Series, starts_of
+from console.feed.snapshot import FeedSnapshot
+from console.parts import Part
+from console.tabs import CHARTS
+
+logger = logging.getLogger(__name__)
+
+
+class LiveHour(NamedTuple):
+    """Sixty minutes of a chart: their starts, and a value each of every column."""
+
+    starts: tuple[datetime, ...]
+    series: Mapping[str, Series]
+
+
+@lru_cache(maxsize=2)
+def live_hours(snapshot: FeedSnapshot) -> Mapping[str, LiveHour]:
+    """By chart; a chart whose question was never answered has none."""
+    found: dict[str, LiveHour] = {}
+    for name, chart in CHARTS.items():
+        try:
+            series = chart.series(snapshot)
+        except Exception:
+            # One broken chart must not keep the others from their news.
+            logger.exception("the values of %s could not be read", name)
+            continue
+        if series is not None:
+            found[name] = LiveHour(starts_of(snapshot.answers[chart.question].as_of), series)
+    return found
+
+
+@lru_cache(maxsize=2)
+def empty_part(snapshot: FeedSnapshot) -> Part:
+    """What each chart says in place of an hour without any figure; null where it has some."""
+    return {
+        name: None if any(map(any, hour.series.values())) else CHARTS[name].empty
+        for name, hour in live_hours(snapshot).items()
+    }

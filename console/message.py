@@ -1,0 +1,72 @@
+"""What a page is sent: parts by the place they fill, each only when it differs from what the browser has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from console.feed.snapshot import FeedSnapshot, now_utc
+from console.parts import Part, iso_ms
+from console.url import query, without_effect
+from console.view import View
+from lakehouse.texts import REASON_LETTERS, visible
+
+
+class Messages:
+    """The messages of one page, and what they brought so far."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._sent: dict[str, Part] = {}
+
+    def forget(self) -> None:
+        """The browser lacks something: the next message brings all."""
+        self._sent.clear()
+
+    def next(self, parts: Mapping[str, Part], *, full: bool = False) -> dict[str, Any]:
+        """The parts that differ from what was sent, under a number by which the browser sees a gap."""
+        news = {place: part for place, part in parts.items() if full or self._sent.get(place) != part}
+        told = {place: part if full else self._thin(place, part) for place, part in news.items()}
+        self._sent.update(news)
+        self._number += 1
+        return {"n": self._number, "now": iso_ms(now_utc()), "parts": told}
+
+    def _thin(self, place: str, part: Part) -> Part:
+        """A list names rows that the browser has by their key alone."""
+        before = self._sent.get(place)
+        if before is None or not place.startswith("list."):
+            return part
+        held = {row["key"]: row for row in before["rows"]}
+        return {**part, "rows": [row["key"] if held.get(row["key"]) == row else row for row in part["rows"]]}
+
+
+def head_part(snapshot: FeedSnapshot, *, viewers: int, open_incidents: int, failed: Mapping[str, str]) -> Part:
+    """What the line at the top says of the feed; `failed` are tabs beside the feed's questions."""
+    return {
+        "commit": snapshot.commit,
+        "as_of": iso_ms(snapshot.as_of),
+        "fed_as_of": iso_ms(snapshot.as_of),
+        "every_s": None,
+        "viewers": max(1, viewers),
+        "error": snapshot.error and visible(snapshot.error, REASON_LETTERS),
+        "clock": snapshot.clock_ahead,
+        "failed": {name: visible(why, REASON_LETTERS) for name, why in {**snapshot.failed, **failed}.items()},
+        "open": open_incidents,
+        "open_words": f"{open_incidents} open {'incident' if open_incidents == 1 else 'incidents'}",
+        "polled": snapshot.polled_at is not None,
+    }
+
+
+def view_part(view: View, notices: list[str]) -> Part:
+    """The selection, as the controls show it."""
+    return {
+        # With every choice another part: the browser clears what is without effect until it is told anew.
+        "query": query(view),
+        "tab": view.tab,
+        "range": view.range,
+        "span": [iso_ms(moment) for moment in view.span] if view.span else None,
+        "theme": view.theme,
+        "zone": view.zone,
+        "notices": notices,
+        "without_effect": without_effect(view),
+    }

@@ -1,0 +1,1 @@
+"""What the small page (console/lite.py) is made of."""

@@ -1,0 +1,58 @@
+// What the viewer chooses: it stands in the URL, and is told to the console.
+
+import {declared} from "./declared.js"
+import {held, paint, paints} from "./parts.js"
+
+export function tell(what) {
+  const wire = window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].get_model_by_name("wire")
+  if (!wire) return false
+  wire.up = JSON.stringify({...what, at: performance.now()})
+  return true
+}
+
+export const parameters = () => new URLSearchParams(location.search)
+
+export function onTab(query, tab) {
+  if (tab === declared.home) query.delete("tab")
+  else query.set("tab", tab)
+  return query
+}
+
+export function go(query, {replace = false} = {}) {
+  const text = query.replace(/^\?/, "")
+  const url = text ? `?${text}` : location.pathname
+  if (text !== location.search.replace(/^\?/, "")) history[replace ? "replaceState" : "pushState"]({}, "", url)
+  const asked = new URLSearchParams(text)
+  const tab = asked.get("tab") || declared.home
+  held.view = {...(held.view || {}), tab, zone: asked.get("zone") || "local", without_effect: []}
+  paint("view")
+  tell({view: text})
+}
+
+export function choose(change, options) {
+  const next = parameters()
+  change(next)
+  go(next.toString(), options)
+}
+
+export function toggle(name, value) {
+  choose((next) => {
+    const values = next.getAll(name)
+    next.delete(name)
+    for (const one of values.includes(value) ? values.filter((other) => other !== value) : [...values, value]) next.append(name, one)
+  })
+}
+
+export function showSpan(since, until) {
+  choose((next) => {
+    next.delete("range")
+    next.set("from", since.replace(".000Z", "Z")); next.set("to", until.replace(".000Z", "Z"))
+  })
+}
+
+// A choice made on a chart: the console knows it already, only the URL lags.
+paints("go", () => {
+  const {query} = held.go
+  if (query === null || query === location.search.replace(/^\?/, "")) return
+  history.pushState({}, "", query ? `?${query}` : location.pathname)
+})

@@ -1,0 +1,148 @@
+// The controls of the page: tabs, range, zone, theme, and all that is clicked.
+
+import {choose, go, onTab, parameters, showSpan, tell, toggle} from "./choices.js"
+import {declared, say} from "./declared.js"
+import {$, setAttribute, setText} from "./dom.js"
+import {held, paints, repaint} from "./parts.js"
+import {fromInput, isUtc, localInput, showUtc, zoneName} from "./times.js"
+
+let view = {}
+// Times typed but not yet shown, as moments: what is written in the fields follows the zone, its meaning stays.
+let draft = null
+
+function keepDraft() {
+  draft = ["from", "to"].map((id, index) => {
+    const date = fromInput($(`#${id}`).value)
+    return isNaN(date) ? (draft || view.span || [])[index] : date.toISOString()
+  })
+}
+
+function paintView() {
+  view = held.view || view
+  const tab = view.tab || declared.home
+  const turned = setZone(view.zone === "utc")
+  document.body.dataset.tab = tab
+  for (const link of document.querySelectorAll("nav a")) {
+    setAttribute(link, "aria-current", link.dataset.tab === tab ? "page" : null)
+    // Opened in a tab of the browser, a tab keeps what was chosen too.
+    setAttribute(link, "href", `?${onTab(parameters(), link.dataset.tab)}`)
+  }
+  for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== tab
+  if (view.theme) document.documentElement.dataset.theme = view.theme
+  const range = $("#range"), ranged = declared.tabs[tab]?.ranged
+  if (document.activeElement !== range) range.value = view.span || draft ? "absolute" : (view.range || "live")
+  range.closest("label").hidden = !ranged
+  $("#absolute").hidden = !ranged || !(view.span || range.value === "absolute")
+  const span = draft || view.span
+  if (span) {
+    for (const [id, iso] of [["from", span[0]], ["to", span[1]]]) {
+      const input = $(`#${id}`)
+      if ((turned || document.activeElement !== input) && iso) input.value = localInput(iso)
+    }
+  }
+  const notices = view.notices || []
+  $("#notice").hidden = !notices.length
+  setText($("#notice"), notices.join(" "))
+  const idle = view.without_effect || []
+  $("#without-effect").hidden = !idle.length
+  setText($("#without-effect"), say("kept", {kept: idle.join("; ")}))
+}
+
+function paintZone() { setText($("#zone"), zoneName()); setAttribute($("#zone"), "aria-pressed", isUtc()) }
+
+function setZone(utc) {
+  const turned = utc !== isUtc()
+  if (turned) {
+    showUtc(utc)
+    repaint()
+    redrawAxes()
+  }
+  paintZone()
+  return turned
+}
+
+function redrawAxes() {
+  for (const doc of (window.Bokeh || {documents: []}).documents) {
+    for (const model of doc._all_models.values()) if (model.type === "CustomJSTickFormatter") model.change.emit()
+  }
+}
+
+function follow(link) {
+  if (link.dataset.tab !== undefined) return choose((next) => onTab(next, link.dataset.tab))
+  const target = new URLSearchParams(link.getAttribute("href").replace(/^\?/, ""))
+  for (const name of ["theme", "zone"]) if (parameters().has(name)) target.set(name, parameters().get(name))
+  draft = null
+  go(target.toString())
+}
+
+function clicked(event) {
+  const at = (selector) => event.target.closest(selector)
+  const link = at("a[data-tab], a[data-go]")
+  if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
+    event.preventDefault()
+    follow(link)
+  }
+  const row = at("[data-choose]")
+  if (row && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault()
+    const name = row.dataset.choose
+    choose((next) => next.get(name) === row.dataset.key ? next.delete(name) : next.set(name, row.dataset.key))
+  }
+  const chip = at("[data-toggle]")
+  if (chip) toggle(chip.dataset.toggle, chip.dataset.value)
+  const clear = at("[data-clear]")
+  if (clear) choose((next) => { for (const name of clear.dataset.clear.split(" ")) next.delete(name) })
+  const range = at("[data-range]")
+  if (range) { draft = null; showSpan(...range.dataset.range.split("~")) }
+}
+
+function rangeChosen(event) {
+  const value = event.target.value
+  event.target.blur()
+  if (value === "absolute") {
+    $("#absolute").hidden = false
+    const asOf = held.head && held.head.as_of ? Date.parse(held.head.as_of) : Date.now()
+    if (!$("#from").value) {
+      $("#from").value = localInput(new Date(asOf - 3600e3).toISOString())
+      $("#to").value = localInput(new Date(asOf).toISOString())
+    }
+    keepDraft()
+    $("#from").focus()
+    return
+  }
+  draft = null
+  choose((next) => {
+    for (const name of ["from", "to"]) next.delete(name)
+    if (value === "live") next.delete("range")
+    else next.set("range", value)
+  })
+}
+
+function spanTyped(event) {
+  event.preventDefault()
+  const since = fromInput($("#from").value), until = fromInput($("#to").value)
+  document.activeElement.blur()
+  if (!(since < until)) { $("#notice").hidden = false; setText($("#notice"), say("backwards")); return }
+  draft = null
+  showSpan(since.toISOString(), until.toISOString())
+}
+
+export function listen() {
+  document.addEventListener("click", clicked)
+  $("#range").addEventListener("change", rangeChosen)
+  $("#absolute").addEventListener("submit", spanTyped)
+  for (const id of ["from", "to"]) $(`#${id}`).addEventListener("input", keepDraft)
+  $("#theme").addEventListener("click", () => choose((next) => {
+    if ((view.theme || "dark") === "dark") next.set("theme", "light")
+    else next.delete("theme")
+  }))
+  $("#zone").addEventListener("click", () => choose((next) => {
+    if (isUtc()) next.delete("zone")
+    else next.set("zone", "utc")
+  }))
+  window.addEventListener("popstate", () => { draft = null; go(location.search) })
+  document.addEventListener("visibilitychange", () => tell({visible: !document.hidden}))
+  paintZone()
+}
+
+paints("view", paintView)

@@ -1,0 +1,65 @@
+// Drill-down: filters, what is brushed, a tab's own sentence, what is behind a chosen row.
+
+import {declared, say} from "./declared.js"
+import {$, dotted, make, setAttribute, setText} from "./dom.js"
+import {held, paints} from "./parts.js"
+import {beginning, fullTime} from "./times.js"
+
+const showRange = (range, words) => make("button", {type: "button", class: "chip", "data-range": range.join("~")}, words)
+const noBrush = (words) => make("button", {type: "button", class: "chip", "data-clear": "brush", "aria-pressed": "true"}, words)
+
+function chip(filter, kind, [value, count, chosen, words]) {
+  const button = make("button", {type: "button", class: "chip", "aria-pressed": String(chosen), "data-toggle": filter, "data-value": value},
+    words, count ? make("small", {}, count) : (chosen ? " ✕" : null))
+  return kind === "plain" ? button : dotted(button, kind, value, declared.worst)
+}
+
+// A filter may stand on several tabs, so its part names both.
+function paintFacet(place) {
+  const facet = held[`facet.${place}`], [tab, name] = place.split(".")
+  const chosen = facet.values.some(([, , is]) => is)
+  $(`#${tab} [data-facet="${name}"]`).replaceChildren(
+    ...(facet.values.length ? [make("span", {class: "quiet"}, `${name} `)] : []),
+    ...facet.values.map((value) => chip(name, facet.kind, value)),
+    ...(chosen ? [make("button", {type: "button", class: "chip", "data-clear": name}, say("all"))] : []))
+}
+
+function paintDrill(tab) {
+  const drill = held[`drill.${tab}`]
+  const section = $(`#${tab}`), note = $(`#${tab}-note`), brush = $(`#${tab}-brush`)
+  setText(note, drill.error ? say("not_asked", {why: drill.error}) : drill.loading ? say("asking") : "")
+  note.classList.toggle("failed", Boolean(drill.error))
+  setAttribute(section, "aria-busy", drill.loading ? "true" : "false")
+  section.classList.toggle("asking", drill.loading)
+  if (!brush) return
+  const brushed = drill.span && drill.inner && (drill.span[0] !== drill.inner[0] || drill.span[1] !== drill.inner[1])
+  brush.replaceChildren(
+    ...(drill.inner ? [make("span", {class: "quiet"}, `${beginning(drill.inner[0])} – ${fullTime(drill.inner[1])}`)] : []),
+    ...(drill.lapsed ? [
+      make("span", {}, ` · ${say("lapsed", {from: beginning(drill.lapsed[0]), to: fullTime(drill.lapsed[1])})} `),
+      showRange(drill.lapsed, say("show_range")), noBrush(say("drop"))] : []),
+    ...(brushed ? [noBrush(say("whole"))] : []))
+}
+
+function paintSaid(tab) {
+  const said = held[`said.${tab}`], place = $(`#${tab}-said`)
+  place.hidden = !said.words
+  place.replaceChildren(said.words, " ", ...(said.range ? [showRange(said.range, say("show_holding"))] : []))
+}
+
+// A card that tells of a chosen row: [words, time] facts, then [words, address, how] links.
+function paintDetail(name) {
+  const detail = held[`detail.${name}`], card = $(`#${name}`)
+  card.hidden = !detail.shown
+  if (!detail.shown) return
+  setText($(`#${name}-title`), detail.title)
+  $(`#${name}-links`).replaceChildren(
+    detail.facts.map(([words, at]) => `${at ? `${words} ${fullTime(at)}` : words} · `).join(""),
+    ...detail.links.flatMap(([words, href, how], index) => [index ? " · " : null,
+      make("a", how === "go" ? {href, "data-go": true} : {href, rel: "noreferrer", target: "_blank"}, words)]).filter(Boolean))
+}
+
+paints("facet", paintFacet)
+paints("drill", paintDrill)
+paints("said", paintSaid)
+paints("detail", paintDetail)

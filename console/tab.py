@@ -1,0 +1,123 @@
+"""What a tab says of itself: its place among the others, its filters, its cards and lists. Drawn by page.html and
+static/*.js from this alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from console.feed.questions import Ask
+from console.feed.snapshot import FeedAnswer
+
+
+@dataclass(frozen=True)
+class TabFilter:
+    """A choice of values, a parameter of the URL. With `choices` a value is one of them; without, any text."""
+
+    name: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ListColumn:
+    """A column of a list: `field` of its rows, under `head`.
+
+    A badge has a dot in the colour of its word among those of `of` (severity, status); a link leads to the row's
+    `href`. `hover` is shown on hover, with fields of the row in braces. `css` is a class of the cell: wide takes what
+    room there is, spare is left out on a phone, state is the state of an incident.
+    """
+
+    head: str
+    field: str
+    kind: Literal["text", "number", "time", "badge", "link"] = "text"
+    of: str = ""
+    hover: str = ""
+    css: str = ""
+
+
+@dataclass(frozen=True)
+class RowList:
+    """A list of rows, filled by the part `list.NAME`: {"rows": [{"key", …}], "produced_at", "words", "more"}.
+
+    `empty` is said without any row; {soon} in it becomes how soon one would appear. With `choose`, a click on a row
+    puts its key into that parameter of the URL (a filter's name, or incident), and the row that is `chosen` stands out.
+    A `long` list scrolls by itself; `items` are drawn below each other instead of in a table, as incidents are on the
+    Overview. `note` stands beside the title until a message brings words.
+    """
+
+    name: str
+    title: str
+    columns: tuple[ListColumn, ...]
+    empty: str
+    note: str = ""
+    items: bool = False
+    choose: str = ""
+    long: bool = False
+    kind: ClassVar[str] = "list"
+
+
+@dataclass(frozen=True)
+class ChartPlace:
+    """Where a drill-down tab draws a chart."""
+
+    name: str
+    title: str
+    note: str = ""
+    kind: ClassVar[str] = "chart"
+
+
+@dataclass(frozen=True)
+class LivePlace:
+    """Where a live chart stands. `legend` are words with dots in the colours of the severities or statuses they are."""
+
+    name: str
+    title: str
+    note: str = ""
+    legend: tuple[tuple[str, str], ...] = ()
+    kind: ClassVar[str] = "live"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What stands together, `columns` of twelve wide. Between cards of live charts, `order` says where.
+
+    A card with `detail` is hidden until the part `detail.NAME` shows it: {"shown", "title", "facts", "links"}, as
+    static/drill.js paints it.
+    """
+
+    blocks: tuple[RowList | ChartPlace | LivePlace, ...]
+    columns: int = 12
+    order: int = 0
+    css: str = ""
+    detail: str = ""
+
+
+class Tab:
+    """One tab, declared in a file of console/pages/ whose name is its name. The one with the least `order` is home."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    order: ClassVar[int]
+    cards: ClassVar[tuple[Card, ...]]
+    filters: ClassVar[tuple[TabFilter, ...]] = ()
+    live: ClassVar[bool] = False
+    """Whether tiles and live charts stand on it."""
+    heeds_range: ClassVar[bool] = True
+    heeds_brush: ClassVar[bool] = True
+    counts_open: ClassVar[bool] = False
+    """Whether the number of open incidents stands beside its title."""
+
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__module__.rpartition(".")[2]
+
+    @staticmethod
+    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str]) -> None:
+        """What the poller asks at each commit while somebody looks at the tab, once for all who do."""
+
+    @classmethod
+    def lists(cls) -> Iterator[RowList]:
+        for card in cls.cards:
+            yield from (block for block in card.blocks if isinstance(block, RowList))

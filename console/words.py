@@ -1,0 +1,58 @@
+"""Words of the pages: the small page says them itself, the browser code is told them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+STALE_S = 45
+"""Ingest publishes at least every heartbeat, which is 15 s: three of them."""
+
+STATES = {"open": "open", "resolved": "resolved", "old": "too old to wake"}
+"""What an incident's state is called."""
+
+ALL_OK = "all feeds ok"
+NOTHING_NEW = "ingest is down or cannot read: it has published nothing for three heartbeats"
+UNPUBLISHED = "nothing is published yet: look whether the producers and ingest (or the Spark driver) run"
+NO_DATA = "no data yet"
+WAITING = "waiting for the first data"
+AGE = "data {age} old"
+LOST_SERVER = "this page has lost its server: what you see is old; trying again"
+
+BROWSER: Mapping[str, str] = {
+    "all_ok": ALL_OK,
+    "all_ok_every": f"{ALL_OK}, this tab is renewed every {{every}}",
+    "nothing_new": NOTHING_NEW,
+    "unpublished": UNPUBLISHED,
+    "no_data": NO_DATA,
+    "asking_tab": "asking for what this tab shows",
+    "age": AGE,
+    "stale": "stale, {age}",
+    "stale_empty": "no data",
+    "commit": "commit {commit}…",
+    "viewers": "{n} viewers",
+    "viewer": "1 viewer",
+    "lost": "the connection to the console is lost; trying again",
+    "silent": "no word from the console for {silent}; reconnecting",
+    "failed": "{names} failed: {why}",
+    "refused": 'the console does not answer browsers at {host}: add "{host}" to its setting console.allowed_origins, '
+    "and start it again",
+    "no_websocket": "the console answers, but its websocket does not come through: a proxy on the way must pass "
+    "websockets on",
+    "late": "this tab still shows its last answer; it should be renewed every {every}",
+    "not_asked": "This could not be asked: {why} What you see is the last good answer.",
+    "asking": "Asking…",
+    "lapsed": "the brushed time {from} – {to} lies outside this range and narrows nothing",
+    "show_range": "show its range",
+    "show_holding": "show the range that holds it",
+    "drop": "drop it ✕",
+    "whole": "whole range ✕",
+    "all": "all",
+    "nothing": "Nothing here.",
+    "none": "—",
+    "more": "{n} more",
+    "before": "vs 5 min before",
+    "newest": "newest",
+    "kept": "Kept for the other tabs, without effect here: {kept}.",
+    "backwards": "The range ends before it begins: set `to` after `from`.",
+}
+"""What the browser code says by itself; what stands in braces it fills in."""
