@@ -15,7 +15,7 @@ from lakehouse.kpis.load import load_kpis
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import exit_on_user_error
 
-__all__ = ["KPIS", "Kpi", "kpis_of", "load_kpis", "reads_of"]
+__all__ = ["KPIS", "Kpi", "kpis_of", "load_kpis"]
 
 with exit_on_user_error():
     KPIS: Mapping[str, Kpi] = load_kpis(Path(__file__).parent.glob("*.sql"), TOPICS)
@@ -24,9 +24,3 @@ with exit_on_user_error():
 def kpis_of(topic: str) -> tuple[Kpi, ...]:
     """The KPI tables that are filled from a topic: several, one or none."""
     return tuple(kpi for kpi in KPIS.values() if kpi.topic == topic)
-
-
-def reads_of(topic: str) -> tuple[str, ...]:
-    """What the KPIs of a topic read of its raw table, its time among it; nothing else needs to be at hand."""
-    wanted = {TOPICS[topic].time_column, *(name for kpi in kpis_of(topic) for name in kpi.reads)}
-    return tuple(column.name for column in TOPICS[topic].table.columns if column.name in wanted)
