@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lakehouse.topics import choices_of
 
-STATUSES = choices_of("orders_topic", "status")
 SEVERITIES = choices_of("errors_topic", "severity")
+STATUSES = choices_of("orders_topic", "status")
 
 FAILURES = SEVERITIES[-2:]
 """What is counted as an error: the two worst. The milder ones are messages."""
