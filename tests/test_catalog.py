@@ -14,7 +14,8 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import StaticTable
 
-from embedded.catalog import MANIFESTS_BEFORE_MERGE, Catalog, now_us, only_writer
+from embedded.catalog import Catalog, now_us, only_writer
+from embedded.catalog.manifests import MOST_SMALL
 from lakehouse.tables import (
     CATALOG,
     ERRORS_PER_MINUTE,
@@ -56,6 +57,11 @@ def publish(catalog: Catalog, value: float) -> str:
         kpi.stage(kpi.write(errors(int(value))), list(kpi.live.values()), sequence),
     ]
     return catalog.publish(staged, None)
+
+
+def change(catalog: Catalog, statement: str, *values: object) -> None:
+    with sqlite3.connect(catalog.path) as db:
+        db.execute(statement, values)
 
 
 def stock(catalog: Catalog) -> SqlCatalog:
@@ -107,7 +113,7 @@ def test_a_kept_commit_reads_the_same_after_hundreds_of_publishes_and_sweeps(tmp
         commit_id = publish(catalog, float(number))
         if number in (3, 17, 40):
             kept[commit_id] = [float(n) for n in range(number + 1)], [number]
-            catalog._db.execute("UPDATE publications SET tag = 'backup' WHERE commit_id = ?", (commit_id,))
+            change(catalog, "UPDATE publications SET tag = 'backup' WHERE commit_id = ?", commit_id)
         catalog.thin(now_us() + 1, ZERO, ZERO)
         catalog.sweep(now_us() + 1, ZERO)
     assert {commit_id: values_at(catalog, commit_id) for commit_id in kept} == kept
@@ -133,11 +139,11 @@ def test_a_sweep_leaves_only_what_a_kept_commit_reaches(tmp_path: Path) -> None:
 
 def test_manifests_stay_few(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
-    for number in range(MANIFESTS_BEFORE_MERGE * 3):
+    for number in range(72):
         publish(catalog, float(number))
-    assert len(catalog.tables["pipeline_metrics"].manifests) <= MANIFESTS_BEFORE_MERGE + 1
+    assert len(catalog.tables["pipeline_metrics"].manifests) <= MOST_SMALL + 4
     assert len(catalog.tables["errors_per_minute"].manifests) == 1
-    assert catalog.tables["pipeline_metrics"].row_count == MANIFESTS_BEFORE_MERGE * 3
+    assert catalog.tables["pipeline_metrics"].row_count == 72
 
 
 def test_a_restart_goes_on_where_the_last_publish_ended_and_clears_what_a_kill_left(tmp_path: Path) -> None:
@@ -164,9 +170,10 @@ def test_the_first_publish_of_each_minute_is_kept_and_the_rest_goes(tmp_path: Pa
     start = (now_us() // minute - 600) * minute
     for number, commit_id in enumerate(ids):  # three publishes in each of two minutes, ten hours ago
         at = start + (number // 3) * minute + (number % 3) * 1_000_000
-        catalog._db.execute("UPDATE publications SET published_at = ? WHERE commit_id = ?", (at, commit_id))
+        change(catalog, "UPDATE publications SET published_at = ? WHERE commit_id = ?", at, commit_id)
     catalog.thin(start + 60 * minute, timedelta(minutes=5), timedelta(hours=6))
-    left = [row[0] for row in catalog._db.execute("SELECT commit_id FROM publications ORDER BY sequence")]
+    with sqlite3.connect(catalog.path) as db:
+        left = [row[0] for row in db.execute("SELECT commit_id FROM publications ORDER BY sequence")]
     assert [commit_id for commit_id in ids if commit_id in left] == [ids[0], ids[3], ids[5]]  # and the head
 
 
