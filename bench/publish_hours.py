@@ -140,6 +140,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run(Path(folder), 20, now, arguments.hours)  # what is made at the first use is no part of it
     with tempfile.TemporaryDirectory() as folder:
+        filled(Path(folder), 2, now)  # the question reads two hours
         fresh = run(Path(folder), 50, now, arguments.hours)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()

@@ -1,7 +1,7 @@
 """The one writer's way into the Iceberg tables of this machine."""
 
-from embedded.catalog.avro import CatalogFile
 from embedded.catalog.catalog import Catalog
+from embedded.catalog.live import CatalogFile
 from embedded.catalog.lock import only_writer
 from embedded.catalog.publications import now_us
 from embedded.catalog.schema import iceberg_schema, partition_spec

@@ -3,7 +3,8 @@
 Manifests are in the order of their files' hours. A publish writes those anew whose files it replaces, in their place,
 and puts other new files into one of their own. Small ones come of that; when there are many, neighbours among them
 become one, and with it larger neighbours that are not too large, up to CLOSED files. A larger one whose file is
-replaced (a late event) is cut, so that the next late event of those hours finds a small one.
+replaced (a late event) is written anew as a whole; and when that comes again soon, it is cut, so that the next late
+event of those hours finds a small one. What has come to rest is put together again.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from embedded.catalog.avro import CatalogFile, LiveManifest, hour_of
+from embedded.catalog.live import SMALL, CatalogFile, LiveManifest, hour_of
 
-SMALL = 16
-"""Files of a recent manifest, at most."""
 CLOSED = 1_000
 """Files of any manifest, at most."""
 MOST_SMALL = 8
@@ -23,8 +22,10 @@ NEWEST_SMALL = 3
 MOST_CUTS = 5
 GROWTH = 4
 """A neighbour is taken along that has at most so many times the files of those that become one."""
-RESTED = 2_000
-"""Publishes without a change after which a small manifest between large ones goes back into one of them."""
+AGAIN = 16
+"""A larger manifest is cut where a file of it is replaced that was written so few publishes before."""
+RESTED = 200
+"""Publishes without a change after which neighbours become one, whatever their sizes."""
 
 
 @dataclass
@@ -51,10 +52,12 @@ def arrange(
     )
     changed = {hour_of(file) for file in removed}
     pools: dict[tuple[int, int], list[CatalogFile]] = {}
+    written: dict[tuple[int, int], int] = {}
     for manifest in result.left:
         if manifest.files:
-            pool = pools.setdefault((manifest.low, manifest.high), [])
-            pool += [file for file in manifest.files if file.uri not in gone]
+            span = manifest.low, manifest.high
+            pools.setdefault(span, []).extend(file for file in manifest.files if file.uri not in gone)
+            written[span] = max(written.get(span, 0), manifest.born)
     rest: list[CatalogFile] = []
     ranges = sorted(pools, key=lambda span: span[1] - span[0])
     for file in added:
@@ -62,8 +65,9 @@ def arrange(
         home = next((span for span in ranges if span[0] <= hour <= span[1]), None)
         (rest if home is None else pools[home]).append(file)
         changed.add(hour)
-    for pool in pools.values():
-        result.written += _cut(sorted(pool, key=hour_of), changed)
+    for span, pool in pools.items():
+        pool.sort(key=hour_of)
+        result.written += _cut(pool, changed) if sequence - written[span] <= AGAIN else _closed(pool)
     result.written += _closed(sorted(rest, key=hour_of))
     for group in _to_merge(result.kept, sequence):
         result.written += _closed(sorted((file for manifest in group for file in manifest.files), key=hour_of))
@@ -100,34 +104,31 @@ def _to_merge(kept: Sequence[LiveManifest], sequence: int) -> list[list[LiveMani
     """Groups of neighbours that become one manifest each."""
     row = sorted(kept, key=lambda manifest: (manifest.low, manifest.high))
     small = [place for place, manifest in enumerate(row) if len(manifest.files) <= SMALL]
-    if len(small) <= MOST_SMALL:
-        return []
-    old, newest = small[:-NEWEST_SMALL], set(small[-NEWEST_SMALL:])
+    newest = set(small[-NEWEST_SMALL:])
     groups: list[list[LiveManifest]] = []
     end = -1  # of the last group
-    for first in old:
+    for first in small[:-NEWEST_SMALL] if len(small) > MOST_SMALL else ():
         if first <= end:
             continue
         last = first
-        while last + 1 in old:
+        while last + 1 in small and last + 1 not in newest:
             last += 1
         if last > first:
-            first, last = _widened(row, first, last, end, newest, GROWTH)
+            first, last = _widened(row, first, last, end, newest)
             groups.append(row[first : last + 1])
             end = last
     if groups:
         return groups
-    for place in old:
-        if sequence - row[place].born >= RESTED:
-            first, last = _widened(row, place, place, -1, newest, CLOSED)
-            if last > first:
-                return [row[first : last + 1]]
-    return []
+    rest = [
+        (len(row[place].files) + len(row[place + 1].files), place)
+        for place in range(len(row) - 1)
+        if not {place, place + 1} & newest and sequence - max(row[place].born, row[place + 1].born) >= RESTED
+    ]
+    count, place = min(rest, default=(CLOSED + 1, 0))
+    return [row[place : place + 2]] if count <= CLOSED else []
 
 
-def _widened(
-    row: Sequence[LiveManifest], first: int, last: int, end: int, newest: set[int], growth: int
-) -> tuple[int, int]:
+def _widened(row: Sequence[LiveManifest], first: int, last: int, end: int, newest: set[int]) -> tuple[int, int]:
     """The places `first` to `last` and the neighbours that are taken along."""
     count = sum(len(manifest.files) for manifest in row[first : last + 1])
     while True:
@@ -137,6 +138,6 @@ def _widened(
             if end < place < len(row) and place not in newest
         ]
         size, place = min(sides, default=(CLOSED, -1))
-        if size > growth * count or count + size > CLOSED:
+        if size > GROWTH * count or count + size > CLOSED:
             return first, last
         first, last, count = min(first, place), max(last, place), count + size

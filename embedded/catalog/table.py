@@ -16,13 +16,14 @@ from typing import Any
 
 import pyarrow as pa
 from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestEntry
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table.metadata import TableMetadataV2
 from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
 from pyiceberg.table.snapshots import MetadataLogEntry, Operation, Snapshot, SnapshotLogEntry, Summary
 from pyiceberg.typedef import Record
 
-from embedded.catalog.avro import CatalogFile, LiveManifest, ManifestFormat, hour_of, listed, write_list
+from embedded.catalog.formats import LiveEntry, ManifestFormat, listed, write_list
+from embedded.catalog.live import CatalogFile, LiveManifest, hour_of
 from embedded.catalog.manifests import arrange
 from lakehouse.tables import Table
 from pipeline.storage import data_files
@@ -112,8 +113,8 @@ class TableWriter:
                 if manifest.manifest_path in later:
                     continue  # and so are its files
                 paths.add(manifest.manifest_path)
-                entries = manifest.fetch_manifest_entry(self._io, discard_deleted=True)
-                paths.update(entry.data_file.file_path for entry in entries)
+                entries = self._format.read(manifest, self._io)
+                paths.update(entry.file.file_path for entry in entries)
                 if newest:
                     files = sorted(map(self._live_file, entries), key=hour_of)
                     live = LiveManifest(manifest.manifest_path, files, listed(manifest))
@@ -129,18 +130,18 @@ class TableWriter:
         for file in manifest.files:
             file.manifest = manifest
 
-    def _live_file(self, entry: ManifestEntry) -> CatalogFile:
-        described = entry.data_file
-        spans = data_files.spans_in(self.table, self._field_ids, described.lower_bounds, described.upper_bounds)
+    def _live_file(self, entry: LiveEntry) -> CatalogFile:
+        file = entry.file
+        spans = data_files.spans_in(self.table, self._field_ids, file.lower_bounds, file.upper_bounds)
         return CatalogFile(
-            uri=described.file_path,
-            hour=described.partition[0] if self.table.partition_by else None,
-            rows=described.record_count,
-            bytes=described.file_size_in_bytes,
-            level=data_files.level_of(described.file_path),
-            described=described,
-            snapshot_id=entry.snapshot_id or 0,
-            sequence_number=entry.sequence_number or 0,
+            uri=file.file_path,
+            hour=file.partition[0] if self.table.partition_by else None,
+            rows=file.record_count,
+            bytes=file.file_size_in_bytes,
+            level=data_files.level_of(file.file_path),
+            described=entry.described,
+            snapshot_id=entry.snapshot_id,
+            sequence_number=entry.sequence_number,
             **data_files.times_of(self.table, spans),
         )
 

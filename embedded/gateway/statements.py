@@ -11,7 +11,6 @@ import hmac
 import json
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from itertools import chain
 from typing import Any
 
 import pyarrow as pa
+from cachetools import LRUCache
 
 from embedded.gateway import commands, wire
 from embedded.gateway.ahead import Ahead
@@ -108,7 +108,7 @@ class Statements:
         self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
         self._lock = threading.Lock()
-        self._schemas: OrderedDict[tuple[str, ...], pa.Schema] = OrderedDict()
+        self._schemas: LRUCache[tuple[str, ...], pa.Schema] = LRUCache(_PLANS_KEPT)
 
     def plan(self, sql: str, context: tuple[str, ...]) -> Planned:
         """Schema and ticket of a statement; `context` is the session's schema. Raises Refusal."""
@@ -293,7 +293,6 @@ class Statements:
         with self._lock:
             known = self._schemas.get(key)
             if known is not None:
-                self._schemas.move_to_end(key)
                 return known
         for need in statement.shape.needs:
             if not any(need.column.lower() in sources[number].names for number in need.relations):
@@ -302,8 +301,6 @@ class Statements:
         schema = wire.schema_of(self._engine.describe(query, sql))
         with self._lock:
             self._schemas[key] = schema
-            while len(self._schemas) > _PLANS_KEPT:
-                self._schemas.popitem(last=False)
         return schema
 
 
