@@ -31,7 +31,7 @@ from embedded.gateway.snapshots import Snapshots
 from embedded.gateway.statements import Statements
 from lakehouse.dremio import fill, question_sql
 from lakehouse.kpis import KPIS
-from lakehouse.tables import TABLES
+from lakehouse.tables import TABLES, Table
 
 HOUR = timedelta(hours=1)
 NEW_HOUR_EVERY, LATE_EVERY = 50, 20
@@ -47,18 +47,21 @@ class Costs:
     bytes: list[float] = field(default_factory=list)
 
 
+def of_hours(table: Table, hours: int, now: datetime) -> pa.Table:
+    """A row in each of the hours up to `now`."""
+    one = rows_of(table, 1, now)
+    at = one.schema.get_field_index(str(table.partition_by))
+    times = pa.array([now - number * HOUR for number in range(hours)], one.schema.field(at).type)
+    return pa.concat_tables([one] * hours).combine_chunks().set_column(at, one.schema.field(at), times)
+
+
 def filled(folder: Path, hours: int, now: datetime) -> None:
     """A catalog with a file an hour in every KPI table, of the hours before `now`."""
     catalog = Catalog(folder)
     staged = []
     for name in KPIS:
-        one = rows_of(TABLES[name], 1, now)
-        at = one.schema.get_field_index(str(TABLES[name].partition_by))
-        rows = pa.concat_tables([one] * hours).combine_chunks()
-        times = pa.array([now - number * HOUR for number in range(hours)], one.schema.field(at).type)
-        rows = rows.set_column(at, one.schema.field(at), times)
         writer = catalog.tables[name]
-        staged.append(writer.stage(writer.write(rows), [], catalog.sequence + 1))
+        staged.append(writer.stage(writer.write(of_hours(TABLES[name], hours, now)), [], catalog.sequence + 1))
     catalog.publish(staged, now_us())
     catalog.close()
 

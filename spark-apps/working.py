@@ -23,8 +23,8 @@ from table_files import TableFiles, unfit
 logger = logging.getLogger("tillwatch.driver")
 
 LIVE_SNAPSHOTS = 20
-MANIFEST_BYTES = 96 << 10
-"""About 1,000 files of a KPI table: 80 bytes each, compressed, and 6 KB for the schema."""
+MANIFEST_BYTES = 64 << 10
+"""About 1,000 files of a KPI table: 40 to 60 bytes each, compressed, and 8 KB for the schema."""
 
 PROPERTIES = {
     "format-version": "2",

@@ -5,7 +5,8 @@ from embedded.catalog.live import CatalogFile
 from embedded.catalog.lock import only_writer
 from embedded.catalog.publications import now_us
 from embedded.catalog.schema import iceberg_schema, partition_spec
-from embedded.catalog.table import Staged, TableWriter
+from embedded.catalog.staged import Staged
+from embedded.catalog.table import TableWriter
 
 __all__ = [
     "Catalog",

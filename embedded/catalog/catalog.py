@@ -17,7 +17,8 @@ from sqlalchemy import URL
 from embedded.catalog.disk import sync_files
 from embedded.catalog.publications import Publications, now_us
 from embedded.catalog.schema import evolved, iceberg_schema, partition_spec
-from embedded.catalog.table import Staged, TableWriter
+from embedded.catalog.staged import Staged
+from embedded.catalog.table import TableWriter
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from lakehouse.user_error import UserError
 from pipeline.storage.data_files import read_parquet

@@ -24,7 +24,7 @@ GROWTH = 4
 """A neighbour is taken along that has at most so many times the files of those that become one."""
 AGAIN = 16
 """A larger manifest is cut where a file of it is replaced that was written so few publishes before."""
-RESTED = 200
+RESTED = 100
 """Publishes without a change after which neighbours become one, whatever their sizes."""
 
 

@@ -10,21 +10,18 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table.metadata import TableMetadataV2
-from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
-from pyiceberg.table.snapshots import MetadataLogEntry, Operation, Snapshot, SnapshotLogEntry, Summary
-from pyiceberg.typedef import Record
+from pyiceberg.table.snapshots import MetadataLogEntry, Snapshot, SnapshotLogEntry
 
 from embedded.catalog.formats import LiveEntry, ManifestFormat, listed, write_list
 from embedded.catalog.live import CatalogFile, LiveManifest, hour_of
 from embedded.catalog.manifests import arrange
+from embedded.catalog.staged import Pending, Staged, described_file, main_branch, summary_of
 from lakehouse.tables import Table
 from pipeline.storage import data_files
 from pipeline.storage.files import path_of, uri_of
@@ -32,34 +29,6 @@ from pipeline.storage.live import LiveFiles
 
 LIVE_SNAPSHOTS = 3
 _FOLDERS_KNOWN = 10_000
-
-
-@dataclass
-class _Pending:
-    """Files that only snapshots older than the newest still reach: retired when the metadata drops that snapshot."""
-
-    snapshot_id: int
-    files: list[tuple[str, int]] = field(default_factory=list)
-
-
-@dataclass
-class Staged:
-    """What one table brings to the next publish; nothing of it is visible before.
-
-    `retired` files are reached by no later publish: each with the number of the publish that brought it. `written` are
-    to be on the disk before the publish.
-    """
-
-    table: Table
-    metadata: TableMetadataV2
-    location: str
-    manifests: list[LiveManifest]
-    new_manifests: list[LiveManifest] = field(default_factory=list)
-    added: Sequence[CatalogFile] = ()
-    removed: Sequence[CatalogFile] = ()
-    retired: list[tuple[str, int]] = field(default_factory=list)
-    written: list[Path] = field(default_factory=list)
-    pending: list[_Pending] = field(default_factory=list)
 
 
 class TableWriter:
@@ -72,7 +41,7 @@ class TableWriter:
         self.manifests: list[LiveManifest] = []
         self._files = LiveFiles[CatalogFile]()
         self._io = io
-        self._pending: list[_Pending] = []
+        self._pending: list[Pending] = []
         self._metadata_born = 0
         self._root = path_of(metadata.location)
         self._made: set[Path] = set()
@@ -122,7 +91,7 @@ class TableWriter:
                     self.manifests.append(live)
                     self._files.hold(files)
             if not newest:
-                self._pending.insert(0, _Pending(snapshot.snapshot_id, [(uri, 0) for uri in paths - later]))
+                self._pending.insert(0, Pending(snapshot.snapshot_id, [(uri, 0) for uri in paths - later]))
             later |= paths
 
     @staticmethod
@@ -155,25 +124,7 @@ class TableWriter:
         data_files.write_parquet(self.table, rows, self.file_schema, path)
         spans = data_files.spans_of(self.table, rows)
         size = path.stat().st_size
-        described = DataFile.from_args(
-            content=DataFileContent.DATA,
-            file_path=uri_of(path),
-            file_format=FileFormat.PARQUET,
-            partition=Record() if hour is None else Record(hour),
-            record_count=rows.num_rows,
-            file_size_in_bytes=size,
-            column_sizes=None,
-            value_counts=None,
-            null_value_counts=None,
-            nan_value_counts=None,
-            lower_bounds={self._field_ids[name]: data_files.bound(low) for name, (low, _) in spans.items()} or None,
-            upper_bounds={self._field_ids[name]: data_files.bound(high) for name, (_, high) in spans.items()} or None,
-            key_metadata=None,
-            split_offsets=None,
-            equality_ids=None,
-            sort_order_id=None,
-            spec_id=self._spec.spec_id,
-        )
+        described = described_file(uri_of(path), hour, rows.num_rows, size, spans, self._field_ids)
         return CatalogFile(
             uri=uri_of(path),
             hour=hour,
@@ -208,7 +159,7 @@ class TableWriter:
             sequence_number=number,
             timestamp_ms=stamp,
             manifest_list=list_location,
-            summary=self._summary(added, dead),
+            summary=summary_of(added, dead, len(self.live), self.row_count),
             schema_id=metadata.current_schema_id,
         )
         snapshots = [*metadata.snapshots, snapshot][-LIVE_SNAPSHOTS:]
@@ -220,7 +171,7 @@ class TableWriter:
                 "current_snapshot_id": snapshot_id,
                 "last_sequence_number": number,
                 "last_updated_ms": stamp,
-                "refs": {"main": _main(snapshot_id)},
+                "refs": {"main": main_branch(snapshot_id)},
                 "snapshot_log": [
                     *(entry for entry in metadata.snapshot_log if entry.snapshot_id in ids),
                     SnapshotLogEntry(snapshot_id=snapshot_id, timestamp_ms=stamp),
@@ -241,7 +192,7 @@ class TableWriter:
             leaving = [(old_list, self._metadata_born)]
             leaving += [(manifest.uri, manifest.born) for manifest in plan.left]
             leaving += [(file.uri, file.born) for file in dead]
-            staged.pending.append(_Pending(parent, leaving))
+            staged.pending.append(Pending(parent, leaving))
         return staged
 
     def alter(self, metadata: TableMetadataV2, sequence: int) -> Staged:
@@ -295,21 +246,6 @@ class TableWriter:
             for files in pieces
         ]
 
-    def _summary(self, added: Sequence[CatalogFile], dead: Sequence[CatalogFile]) -> Summary:
-        rows, gone = sum(file.rows for file in added), sum(file.rows for file in dead)
-        return Summary(
-            Operation.OVERWRITE if dead else Operation.APPEND,
-            **{
-                "added-data-files": str(len(added)),
-                "added-records": str(rows),
-                "deleted-data-files": str(len(dead)),
-                "deleted-records": str(gone),
-                "total-data-files": str(len(self.live) + len(added) - len(dead)),
-                "total-records": str(self.row_count + rows - gone),
-                "total-delete-files": "0",
-            },
-        )
-
     def accept(self, staged: Staged, sequence: int) -> None:
         """The publish went through: the staged state is the current one."""
         altered = staged.metadata.current_schema_id != self.metadata.current_schema_id
@@ -339,13 +275,3 @@ class TableWriter:
             if len(self._made) > _FOLDERS_KNOWN:
                 self._made.clear()
             self._made.add(folder)
-
-
-def _main(snapshot_id: int) -> SnapshotRef:
-    return SnapshotRef(
-        snapshot_id=snapshot_id,
-        snapshot_ref_type=SnapshotRefType.BRANCH,
-        min_snapshots_to_keep=None,
-        max_snapshot_age_ms=None,
-        max_ref_age_ms=None,
-    )

@@ -1,18 +1,16 @@
-"""Manifest lists and manifests, as pyiceberg's Avro readers read them from bytes that are here already."""
+"""Manifest lists and manifests: which data files there are, and between which times their rows lie."""
 
 from __future__ import annotations
 
-import io
 import struct
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, Self
+from typing import Any, NamedTuple
 
+from cachetools import LRUCache
 from pyiceberg.avro.decoder import new_decoder
-from pyiceberg.avro.file import META_SCHEMA, AvroFile, AvroFileHeader
-from pyiceberg.avro.resolver import construct_reader, resolve_reader
-from pyiceberg.io import InputFile
 from pyiceberg.manifest import (
     MANIFEST_ENTRY_SCHEMAS,
     MANIFEST_LIST_FILE_SCHEMAS,
@@ -21,12 +19,13 @@ from pyiceberg.manifest import (
     ManifestContent,
     ManifestEntry,
     ManifestEntryStatus,
-    PartitionFieldSummary,
 )
 from pyiceberg.manifest import DataFile as ManifestDataFile
 from pyiceberg.schema import Schema
 from pyiceberg.typedef import Record, StructProtocol
+from pyiceberg.types import ListType, StructType
 
+from embedded.gateway.avro import Avro, Content
 from embedded.gateway.files import local_path
 
 _US = struct.Struct("<q")
@@ -58,8 +57,7 @@ class DataFile:
     ranges: Ranges
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Listed:
+class Listed(NamedTuple):
     """A manifest as a manifest list names it. `ranges` are of its partitions: what is looked for outside is not in it.
 
     `data` is false where it names deletes.
@@ -81,42 +79,94 @@ class Manifest:
         return len(self.files or ()) + 1
 
 
-def read_list(location: str, content: bytes, specs: Mapping[int, Sequence[tuple[str, str]]]) -> list[Listed]:
-    """The manifests with a live file. `specs`: by id, the transforms of a partitioning and the columns they are of."""
-    types: dict[int, Callable[..., StructProtocol]] = {-1: _ListEntry, 508: PartitionFieldSummary}
-    with _Avro[_ListEntry](_Content(location, content), _LIST_SCHEMA, types, {}) as found:
-        return [
-            Listed(path, kind == ManifestContent.DATA, _listed_ranges(summaries, specs.get(spec_id, ())))
-            for path, spec_id, kind, added, existing, summaries in found
-            # None: it is not said.
-            if added != 0 or existing != 0
-        ]
+type Specs = Mapping[int, Sequence[tuple[str, str]]]
+"""Partitionings by id: the transforms, and the columns they are of."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadList:
+    """The records of a manifest list, where each ends, and what they say; None of a manifest without a live file."""
+
+    schema: str
+    specs: Specs
+    records: bytes
+    ends: list[int]
+    listed: list[Listed | None]
+
+
+class Lists:
+    """Manifest lists, the newest of each folder remembered: a record that stands where it stood is not read again.
+
+    A writer that puts new manifests behind those it leaves alone makes this cost what is new.
+    """
+
+    def __init__(self, folders: int = 64) -> None:
+        self._lock = threading.Lock()
+        self._newest: LRUCache[str, _ReadList] = LRUCache(folders)
+
+    def read(self, location: str, content: bytes, specs: Specs) -> list[Listed]:
+        """The manifests with a live file."""
+        folder = location.rpartition("/")[0]
+        types: dict[int, Callable[..., StructProtocol]] = {-1: _ListEntry, 508: _ListEntry}
+        with Avro[_ListEntry](Content(location, content), _LIST_SCHEMA, types, {}) as file:
+            schema, (records, count) = file.header.meta["avro.schema"], file.records()
+            with self._lock:
+                known = self._newest.get(folder)
+            ends: list[int] = []
+            listed: list[Listed | None] = []
+            if known is not None and known.schema == schema and known.specs == specs:
+                start = 0
+                for end, one in zip(known.ends[:count], known.listed, strict=False):
+                    if records[start:end] != known.records[start:end]:
+                        break
+                    ends.append(end)
+                    listed.append(one)
+                    start = end
+            done = ends[-1] if ends else 0
+            decoder = new_decoder(records[done:])
+            for _ in range(count - len(ends)):
+                listed.append(_listed(file.reader.read(decoder), specs))
+                ends.append(done + decoder.tell())
+        with self._lock:
+            self._newest[folder] = _ReadList(schema, specs, records, ends, listed)
+        return [one for one in listed if one is not None]
+
+
+def _listed(entry: _ListEntry, specs: Specs) -> Listed | None:
+    path, spec_id, kind, added, existing, summaries = entry
+    if added == 0 and existing == 0:  # None: it is not said
+        return None
+    return Listed(path, kind == ManifestContent.DATA, _listed_ranges(summaries, specs.get(spec_id, ())))
 
 
 class _ListEntry(Record):
-    """What is asked of an entry of a manifest list: a third of its fields, in half of the time."""
-
-    fields = (
-        "manifest_path",
-        "partition_spec_id",
-        "content",
-        "added_files_count",
-        "existing_files_count",
-        "partitions",
-    )
+    """What is asked of an entry of a manifest list; to read all of it takes twice the time."""
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._data)
 
 
-_LIST_SCHEMA = Schema(*(MANIFEST_LIST_FILE_SCHEMAS[2].find_field(name) for name in _ListEntry.fields))
+_LISTED = ("manifest_path", "partition_spec_id", "content", "added_files_count", "existing_files_count", "partitions")
+_BOUNDS = ("lower_bound", "upper_bound")
 
 
-def _listed_ranges(summaries: Sequence[PartitionFieldSummary] | None, spec: Sequence[tuple[str, str]]) -> Ranges:
+def _asked_of_lists() -> Schema:
+    fields = [MANIFEST_LIST_FILE_SCHEMAS[2].find_field(name) for name in _LISTED]
+    summaries = fields[-1].field_type
+    assert isinstance(summaries, ListType)
+    assert isinstance(summaries.element_type, StructType)
+    bounds = StructType(*(field for field in summaries.element_type.fields if field.name in _BOUNDS))
+    of_bounds = summaries.model_copy(update={"element_type": bounds})
+    return Schema(*fields[:-1], fields[-1].model_copy(update={"field_type": of_bounds}))
+
+
+_LIST_SCHEMA = _asked_of_lists()
+
+
+def _listed_ranges(summaries: Sequence[_ListEntry] | None, spec: Sequence[tuple[str, str]]) -> Ranges:
     ranges = {}
-    for (transform, column), summary in zip(spec, summaries or (), strict=False):
+    for (transform, column), (low, high) in zip(spec, summaries or (), strict=False):
         unit = _UNITS.get(transform)
-        low, high = summary.lower_bound, summary.upper_bound
         if unit is not None and low is not None and high is not None:
             ranges[column] = _PART.unpack(low)[0] * unit, (_PART.unpack(high)[0] + 1) * unit - 1
     return ranges
@@ -126,7 +176,7 @@ def read_manifest(location: str, content: bytes, times: Mapping[int, str]) -> Ma
     """What pyiceberg's ManifestFile.fetch_manifest_entry reads of live files; `times` are the time columns by id."""
     types: dict[int, Callable[..., StructProtocol]] = {-1: ManifestEntry, 2: ManifestDataFile}
     enums: dict[int, Callable[..., Enum]] = {0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent}
-    with _Avro[ManifestEntry](_Content(location, content), MANIFEST_ENTRY_SCHEMAS[2], types, enums) as found:
+    with Avro[ManifestEntry](Content(location, content), MANIFEST_ENTRY_SCHEMAS[2], types, enums) as found:
         live = [entry.data_file for entry in found if entry.status != ManifestEntryStatus.DELETED]
     if any(file.file_format != FileFormat.PARQUET for file in live):
         return Manifest(None, {})
@@ -147,43 +197,3 @@ def _data_file(file: ManifestDataFile, times: Mapping[int, str]) -> DataFile:
         if field_id in lower and field_id in upper
     }
     return DataFile(local_path(file.file_path), file.record_count, ranges)
-
-
-class _Avro[T: Record](AvroFile[T]):
-    """An Avro file whose reader is built once for each schema: building it costs ten times what reading does."""
-
-    __slots__ = ()
-    _header_reader: ClassVar[Any] = construct_reader(META_SCHEMA, {-1: AvroFileHeader})
-    _readers: ClassVar[dict[tuple[str, int], Any]] = {}
-
-    def __enter__(self) -> Self:
-        with self.input_file.open() as file:
-            self.decoder = new_decoder(file.read())
-        self.header = self._header_reader.read(self.decoder)
-        assert self.read_schema is not None
-        key = (self.header.meta["avro.schema"], id(self.read_schema))
-        if key not in self._readers:
-            if len(self._readers) > 200:
-                self._readers.clear()
-            self._readers[key] = resolve_reader(
-                self.header.get_schema(), self.read_schema, self.read_types, self.read_enums
-            )
-        self.reader = self._readers[key]
-        return self
-
-
-class _Content(InputFile):
-    """A file that was read already, as pyiceberg's readers want it."""
-
-    def __init__(self, location: str, content: bytes) -> None:
-        super().__init__(location)
-        self._content = content
-
-    def __len__(self) -> int:
-        return len(self._content)
-
-    def exists(self) -> bool:
-        return True
-
-    def open(self, seekable: bool = True) -> Any:
-        return io.BytesIO(self._content)

@@ -17,7 +17,7 @@ from cachetools import LRUCache
 
 from embedded.gateway.errors import data_read
 from embedded.gateway.files import Files, LocalFiles, Once
-from embedded.gateway.manifests import Bounds, DataFile, Listed, Manifest, overlap, read_list, read_manifest
+from embedded.gateway.manifests import Bounds, DataFile, Listed, Lists, Manifest, overlap, read_manifest
 
 __all__ = ["Column", "DataFile", "Snapshot", "Snapshots"]
 
@@ -66,6 +66,7 @@ class Snapshots:
         self._source = files or LocalFiles()
         self._lock = threading.Lock()
         self._snapshots = Once[tuple[str, int | None], Snapshot](snapshots)
+        self._lists = Lists()
         self._manifests: LRUCache[str, Manifest] = LRUCache(files_held, getsizeof=len)
 
     def at(self, metadata_location: str, snapshot_id: int | None = None) -> Snapshot:
@@ -140,7 +141,7 @@ class Snapshots:
         manifests: tuple[Listed, ...] | None = ()
         if snapshot is not None:
             [content] = self._source.read([snapshot["manifest-list"]])
-            manifests = tuple(read_list(snapshot["manifest-list"], content, _specs(columns, metadata)))
+            manifests = tuple(self._lists.read(snapshot["manifest-list"], content, _specs(columns, metadata)))
             if (
                 metadata["format-version"] > 2
                 or not _same_types(columns, metadata["schemas"])
