@@ -1,191 +1,43 @@
 """The driver's tables: a working copy of what main holds, and the one Nessie commit that publishes a batch.
 
-The working copy is Iceberg's own in-memory catalog inside the driver's Java process: Spark and the driver's small
-files both go through it, so Iceberg writes data, manifests and metadata to S3, and only the pointers wait in memory.
 `publish` puts all pointers that moved on the working branch in one commit, and merges it into main. A batch that fails
 leaves nothing behind but files that no commit reaches.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import struct
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pyiceberg.manifest import ManifestContent
 from pyiceberg.serializers import FromInputFile
 from pyspark.sql import SparkSession
 
-from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema
-from lakehouse.user_error import UserError
+from lakehouse.tables import SCHEMA, TABLES
 from pipeline.batch.points import reach
 from pipeline.batch.times import micros
 from pipeline.settings import NessieSettings, RetentionSettings, S3Settings
-from pipeline.storage.files import HOUR_US, Change, LiveFile, Swept, row_schema
+from pipeline.storage.data_files import read_parquet
+from pipeline.storage.files import Change, LiveFile, Swept, row_schema
 from pipeline.storage.nessie import MAIN, Nessie, NessieConflict, NessieError, NessieGone, TableAt
 from pipeline.storage.nessie_sweep import BackgroundSweep, NessieSweep
 from pipeline.storage.objects import Objects
 from s3 import ensure_bucket, iceberg_io
 from session import io_properties
+from table_files import TableFiles
+from working import Working
 
-logger = logging.getLogger("tillwatch.driver")
-
-LIVE_SNAPSHOTS = 20
-ROWS_A_ROW_GROUP = 32_768
 READ_WHOLE = 1 << 20
 BRANCH = "ingest-"
-
-PROPERTIES = {
-    "format-version": "2",
-    "gc.enabled": "true",
-    "write.parquet.compression-codec": "zstd",
-    "write.distribution-mode": "hash",
-    "write.delete.mode": "copy-on-write",
-    "write.update.mode": "copy-on-write",
-    "write.merge.mode": "copy-on-write",
-    "write.metadata.delete-after-commit.enabled": "false",
-    "write.metadata.previous-versions-max": "2",
-    "commit.manifest.min-count-to-merge": "20",
-    "history.expire.min-snapshots-to-keep": str(LIVE_SNAPSHOTS),
-}
 
 
 class NewerDriver(Exception):
     """Another driver was started since and has taken over; the message says so."""
-
-
-class TableFiles:
-    """The live files of one table; see pipeline.storage.files."""
-
-    def __init__(self, store: Store, table: Table) -> None:
-        self.table = table
-        self._store = store
-        self.live: dict[str, LiveFile] = {}
-        self.hours: dict[int | None, dict[str, LiveFile]] = {}
-        self.location = ""
-        self.field_ids: dict[str, int] = {}
-        self._columns = [column.name for column in table.columns]
-        self.file_schema = pa.schema([])
-
-    def load(self, metadata: Any) -> None:
-        """Take over the current snapshot of a table's metadata."""
-        self.location = metadata.location
-        self.field_ids = {field.name: field.field_id for field in metadata.schema().fields}
-        required = {field.name: field.required for field in metadata.schema().fields}
-        self.file_schema = pa.schema(
-            [
-                field.with_nullable(not required[field.name]).with_metadata(
-                    {"PARQUET:field_id": str(self.field_ids[field.name])}
-                )
-                for field in arrow_schema(self.table)
-            ]
-        )
-        self.live, self.hours = {}, {}
-        snapshot = metadata.current_snapshot()
-        if snapshot is not None:
-            io = self._store.io
-            for manifest in snapshot.manifests(io):
-                if manifest.content != ManifestContent.DATA:
-                    raise _unfit(self.table, "has delete files, which are not looked at")
-                if manifest.partition_spec_id != metadata.default_spec_id:
-                    raise _unfit(self.table, "has files of an older partitioning")
-                self.hold(
-                    self._live_file(entry.data_file)
-                    for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
-                )
-
-    def hold(self, files: Iterable[LiveFile]) -> None:
-        for file in files:
-            self.live[file.uri] = file
-            self.hours.setdefault(file.hour, {})[file.uri] = file
-
-    def drop(self, files: Iterable[LiveFile]) -> None:
-        for file in files:
-            if self.live.pop(file.uri, None) is not None:
-                of_hour = self.hours[file.hour]
-                del of_hour[file.uri]
-                if not of_hour:
-                    del self.hours[file.hour]
-
-    def write(self, rows: pa.Table, level: int = 0) -> list[LiveFile]:
-        """Write data files, one an hour; they belong to no snapshot yet. Rows may come in any order."""
-        if not rows.num_rows:
-            return []
-        by = self.table.partition_by
-        if by is None:
-            return [self._write_file(rows, None, level)]
-        hours = pc.cast(rows[by], pa.int64()).to_numpy() // HOUR_US
-        first = int(hours[0])
-        if (hours == first).all():
-            return [self._write_file(rows, first, level)]
-        order = np.argsort(hours, kind="stable")
-        rows, hours = rows.take(pa.array(order)), hours[order]
-        starts = [int(start) for start in np.flatnonzero(np.diff(hours, prepend=hours[0] - 1))]
-        pieces = [
-            (rows.slice(start, end - start), int(hours[start]), level)
-            for start, end in zip(starts, [*starts[1:], len(hours)], strict=True)
-        ]
-        return list(self._store.uploads.map(lambda piece: self._write_file(*piece), pieces))
-
-    def _write_file(self, rows: pa.Table, hour: int | None, level: int) -> LiveFile:
-        folder = f"{self.location}/data"
-        if hour is not None:
-            moment = datetime.fromtimestamp(0, UTC) + timedelta(hours=hour)
-            folder += f"/{self.table.partition_by}_hour={moment:%Y-%m-%d-%H}"
-        uri = f"{folder}/{level}-{uuid.uuid4()}.parquet"
-        if self.table.event_time is not None and rows.num_rows > ROWS_A_ROW_GROUP:
-            rows = rows.sort_by(self.table.event_time)
-        ordered = rows.select(self._columns).combine_chunks()
-        sink = pa.BufferOutputStream()
-        pq.write_table(
-            pa.Table.from_arrays(ordered.columns, schema=self.file_schema),
-            sink,
-            compression="zstd",
-            row_group_size=ROWS_A_ROW_GROUP,
-            store_schema=False,
-            use_dictionary=rows.num_rows > 64,
-        )
-        content = sink.getvalue()
-        self._store.objects.write(uri, content)
-
-        def span(name: str | None) -> tuple[int | None, int | None]:
-            if name is None:
-                return None, None
-            found = pc.min_max(pc.cast(rows[name], pa.int64()))
-            return found["min"].as_py(), found["max"].as_py()
-
-        return LiveFile(
-            uri, hour, rows.num_rows, content.size, *span(self.table.event_time), *span(self.table.aged_by), level
-        )
-
-    def _live_file(self, data_file: Any) -> LiveFile:
-        def bound(name: str | None, bounds: Mapping[int, bytes] | None) -> int | None:
-            if name is None or not bounds or self.field_ids[name] not in bounds:
-                return None
-            return int(struct.unpack("<q", bounds[self.field_ids[name]])[0])
-
-        name = data_file.file_path.rpartition("/")[2]
-        return LiveFile(
-            data_file.file_path,
-            data_file.partition[0] if self.table.partition_by else None,
-            data_file.record_count,
-            data_file.file_size_in_bytes,
-            bound(self.table.event_time, data_file.lower_bounds),
-            bound(self.table.event_time, data_file.upper_bounds),
-            bound(self.table.aged_by, data_file.lower_bounds),
-            bound(self.table.aged_by, data_file.upper_bounds),
-            int(name[0]) if name[1:2] == "-" and name[0].isdigit() else 0,
-        )
 
 
 class Store:
@@ -222,13 +74,9 @@ class Store:
         self._at: dict[str, TableAt] = {}
         self._staged: dict[str, TableAt] = {}
         self.head = ""
-        self._jvm: Any = spark._jvm
-        self._gateway: Any = spark.sparkContext._gateway
-        manager = spark._jsparkSession.sessionState().catalogManager()
-        self._catalog: Any = manager.catalog(CATALOG).icebergCatalog()
         self._branch_head: str | None = None
         try:
-            self._into_s3()
+            self._working = Working(spark, io_properties(nessie_settings, s3), nessie_settings.warehouse)
             self._open(before)
         except BaseException:
             self.close()
@@ -267,42 +115,12 @@ class Store:
             self.head = self.nessie.head()
         self.nessie.create(self.branch, self.head)
         self._branch_head = self.head
-        namespace = self._jvm.org.apache.iceberg.catalog.Namespace.of(self._strings(SCHEMA))
-        if not self._catalog.namespaceExists(namespace):
-            self._catalog.createNamespace(namespace, self._jvm.java.util.HashMap())
+        self._working.open_schema()
         list(self._commits.map(self._open_table, TABLES))
 
     def _open_table(self, name: str) -> None:
-        identifier = self._identifier(name)
-        if self._catalog.tableExists(identifier):
-            self._catalog.dropTable(identifier, False)
-        if name in self._at:
-            java = self._catalog.registerTable(identifier, self._at[name].metadata_location)
-            self._fit(java, TABLES[name])
-        else:
-            self._create(identifier, TABLES[name])
+        self._working.open(TABLES[name], self._at[name].metadata_location if name in self._at else None)
         self.reload(name)
-
-    def _into_s3(self) -> None:
-        """Let the in-memory catalog write to S3: it holds pointers in memory, but files too unless told otherwise.
-
-        There is no setting for it (Iceberg 1.12): the field is set. tests/stack would see files missing at once.
-        """
-        properties = self._jvm.java.util.HashMap()
-        for key, value in io_properties(self._settings, self.s3).items():
-            properties.put(key, value)
-        io = self._jvm.org.apache.iceberg.CatalogUtil.loadFileIO(properties["io-impl"], properties, None)
-        held = self._catalog.getClass().getDeclaredField("io")
-        held.setAccessible(True)
-        held.set(self._catalog, io)
-
-    def share(self, session: Any) -> None:
-        """Let another session of this Spark use the same working copy; each makes a catalog of its own otherwise."""
-        theirs = session._jsparkSession.sessionState().catalogManager().catalog(CATALOG)
-        if not self._catalog.equals(theirs.icebergCatalog()):
-            held = theirs.getClass().getDeclaredField("icebergCatalog")
-            held.setAccessible(True)
-            held.set(theirs, self._catalog)
 
     def _end_branch(self, name: str, commit: str) -> None:
         try:
@@ -311,47 +129,9 @@ class Store:
             # Its driver has just written to it.
             self.nessie.delete(name, self.nessie.head(name))
 
-    def _create(self, identifier: Any, table: Table) -> None:
-        jvm = self._jvm.org.apache.iceberg
-        schema = jvm.SchemaParser.fromJson(json.dumps(_schema_json(table)))
-        spec = jvm.PartitionSpec.builderFor(schema)
-        if table.partition_by is not None:
-            spec = spec.hour(table.partition_by)
-        properties = self._jvm.java.util.HashMap()
-        for key, value in {**PROPERTIES, "comment": table.doc}.items():
-            properties.put(key, value)
-        # No folder that another catalog's table of this name, or one that was renamed, may have: a sweep lists it.
-        location = f"{self._settings.warehouse}/{SCHEMA}/{table.name}_{uuid.uuid4().hex[:8]}"
-        self._catalog.createTable(identifier, schema, spec.build(), location, properties)
-
-    def _fit(self, java: Any, table: Table) -> None:
-        """Add the columns that an older table lacks. Raises UserError where types or partitions are others."""
-        found = {
-            field["name"]: field["type"]
-            for field in json.loads(self._jvm.org.apache.iceberg.SchemaParser.toJson(java.schema()))["fields"]
-        }
-        missing = []
-        for column in table.columns:
-            wanted = _iceberg_type(column.type)
-            have = found.get(column.name)
-            if have is None:
-                missing.append(column)
-            elif have != wanted:
-                raise _unfit(table, f"has column {column.name} as {have}, not {wanted}")
-        parts = [
-            (str(java.schema().findColumnName(part.sourceId())), str(part.transform())) for part in java.spec().fields()
-        ]
-        wanted_parts = [(table.partition_by, "hour")] if table.partition_by else []
-        if parts != wanted_parts:
-            raise _unfit(table, f"is partitioned by {_said(parts)}, not by {_said(wanted_parts)}")
-        if missing:
-            update = java.updateSchema()
-            types = self._jvm.org.apache.iceberg.types.Types
-            for column in missing:
-                # Rows of before hold nothing in it, whatever the contract wants of new ones.
-                update = update.addColumn(column.name, types.fromPrimitiveString(_iceberg_type(column.type)))
-            update.commit()
-            logger.info("%s: added %s", table.name, ", ".join(column.name for column in missing))
+    def share(self, session: Any) -> None:
+        """Let another session of this Spark use the same working copy."""
+        self._working.share(session)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -364,16 +144,8 @@ class Store:
         def part(file: LiveFile) -> pa.Table:
             # A small file is one request then; of a large one only the columns asked for are fetched.
             whole = file.bytes <= READ_WHOLE
-            stored = pq.ParquetFile(
-                pa.BufferReader(self.objects.read(file.uri)) if whole else self.objects.open(file.uri, file.bytes),
-                pre_buffer=not whole,
-            )
-            held = set(stored.schema_arrow.names)
-            rows = stored.read(columns=[column for column in schema.names if column in held], use_threads=False)
-            for field in schema:
-                if field.name not in held:  # a column added since
-                    rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
-            return rows.select(schema.names).cast(schema)
+            source = pa.BufferReader(self.objects.read(file.uri)) if whole else self.objects.open(file.uri, file.bytes)
+            return read_parquet(source, schema, pre_buffer=not whole)
 
         parts = list(self.uploads.map(part, files)) if len(files) > 1 else [part(file) for file in files]
         return pa.concat_tables(parts) if parts else schema.empty_table()
@@ -386,46 +158,17 @@ class Store:
 
     def stage(self, changes: Mapping[str, Change]) -> None:
         """Commit each table's files to the working copy, side by side."""
-        commits = [self._commits.submit(self._stage, name, change) for name, change in changes.items()]
+        commits = [
+            self._commits.submit(self._working.stage, self.tables[name], change) for name, change in changes.items()
+        ]
         wait(commits)
         for commit in commits:
             commit.result()
 
-    def _stage(self, name: str, change: Change) -> None:
-        table = self._catalog.loadTable(self._identifier(name))
-        spec = table.spec()
-        transaction = table.newTransaction()
-        if change.removed:
-            update = transaction.newOverwrite()
-            for file in change.removed:
-                update.deleteFile(self._data_file(spec, name, file))
-            for file in change.added:
-                update.addFile(self._data_file(spec, name, file))
-        else:
-            update = transaction.newAppend()
-            for file in change.added:
-                update.appendFile(self._data_file(spec, name, file))
-        update.commit()
-        self._expire(table, transaction)
-        transaction.commitTransaction()
-
-    def _expire(self, table: Any, transaction: Any) -> bool:
-        """Live metadata keeps few snapshots, for every commit writes them all; no file is deleted by it."""
-        if table.operations().current().snapshots().size() < 2 * LIVE_SNAPSHOTS:
-            return False
-        (
-            transaction.expireSnapshots()
-            .expireOlderThan(self._jvm.java.lang.System.currentTimeMillis())
-            .retainLast(LIVE_SNAPSHOTS)
-            .cleanExpiredFiles(False)
-            .commit()
-        )
-        return True
-
     def reload(self, name: str) -> None:
         """Read a table's live files anew: at the start, and after Spark has written to it."""
-        location = self._working(name).metadata_location
-        table = self.tables.get(name) or TableFiles(self, TABLES[name])
+        location = self._working.pointers(name).metadata_location
+        table = self.tables.get(name) or TableFiles(TABLES[name], self.io, self.objects, self.uploads)
         table.load(FromInputFile.table_metadata(self.io.new_input(location)))
         self.tables[name] = table
 
@@ -437,11 +180,8 @@ class Store:
         `changes` were staged, `written` were by Spark. Raises NewerDriver when another driver has taken over.
         """
         for name in written:
-            table = self._catalog.loadTable(self._identifier(name))
-            transaction = table.newTransaction()
-            if self._expire(table, transaction):
-                transaction.commitTransaction()
-        working = {name: self._working(name) for name in {*changes, *written} | self._unpublished()}
+            self._working.expire(name)
+        working = {name: self._working_at(name) for name in {*changes, *written} | self._unpublished()}
         try:
             assert self._branch_head is not None
             self._branch_head = self.nessie.commit(self.branch, self._branch_head, working, note)
@@ -480,7 +220,8 @@ class Store:
         return {
             name
             for name in TABLES
-            if name not in self._at or self._working(name).metadata_location != self._at[name].metadata_location
+            if name not in self._at
+            or self._working.pointers(name).metadata_location != self._at[name].metadata_location
         }
 
     @property
@@ -488,83 +229,7 @@ class Store:
         """Whether something of the start waits to be published: new tables, new columns."""
         return bool(self._unpublished())
 
-    def _working(self, name: str) -> TableAt:
-        """A table's pointers in the working copy."""
-        metadata = self._catalog.loadTable(self._identifier(name)).operations().current()
-        snapshot = metadata.currentSnapshot()
+    def _working_at(self, name: str) -> TableAt:
+        """What Nessie is told of a table in the working copy."""
         known = self._at.get(name)
-        return TableAt(
-            known.id if known else "",
-            str(metadata.metadataFileLocation()),
-            int(snapshot.snapshotId()) if snapshot is not None else -1,
-            int(metadata.currentSchemaId()),
-            int(metadata.defaultSpecId()),
-            int(metadata.defaultSortOrderId()),
-        )
-
-    def _data_file(self, spec: Any, name: str, file: LiveFile) -> Any:
-        table = self.tables[name]
-        jvm = self._jvm
-        lower, upper = jvm.java.util.HashMap(), jvm.java.util.HashMap()
-        spans = {
-            table.table.event_time: (file.event_min, file.event_max),
-            table.table.aged_by: (file.aged_min, file.aged_max),
-        }
-        for column, (low, high) in spans.items():
-            if column is not None and low is not None and high is not None:
-                field = table.field_ids[column]
-                lower.put(field, jvm.java.nio.ByteBuffer.wrap(struct.pack("<q", low)))
-                upper.put(field, jvm.java.nio.ByteBuffer.wrap(struct.pack("<q", high)))
-        metrics = jvm.org.apache.iceberg.Metrics(jvm.java.lang.Long(file.rows), None, None, None, None, lower, upper)
-        builder = (
-            jvm.org.apache.iceberg.DataFiles.builder(spec)
-            .withPath(file.uri)
-            .withFormat("PARQUET")
-            .withFileSizeInBytes(file.bytes)
-            .withRecordCount(file.rows)
-            .withMetrics(metrics)
-        )
-        if file.hour is not None:
-            builder = builder.withPartitionPath(f"{table.table.partition_by}_hour={file.hour}")
-        return builder.build()
-
-    def _identifier(self, name: str) -> Any:
-        return self._jvm.org.apache.iceberg.catalog.TableIdentifier.of(self._strings(SCHEMA, name))
-
-    def _strings(self, *texts: str) -> Any:
-        array = self._gateway.new_array(self._jvm.java.lang.String, len(texts))
-        for index, text in enumerate(texts):
-            array[index] = text
-        return array
-
-
-def _schema_json(table: Table) -> dict[str, Any]:
-    return {
-        "type": "struct",
-        "schema-id": 0,
-        "fields": [
-            {
-                "id": number,
-                "name": column.name,
-                "required": column.required,
-                "type": _iceberg_type(column.type),
-                "doc": column.doc,
-            }
-            for number, column in enumerate(table.columns, start=1)
-        ],
-    }
-
-
-def _unfit(table: Table, what: str) -> UserError:
-    return UserError(
-        f"Table {CATALOG}.{SCHEMA}.{table.name} {what}; rename that table in Nessie (the driver then makes a new one), "
-        "or point nessie.uri at another catalog."
-    )
-
-
-def _said(parts: Sequence[tuple[str, str]]) -> str:
-    return ", ".join(f"{transform}({column})" for column, transform in parts) or "nothing"
-
-
-def _iceberg_type(name: str) -> str:
-    return name.replace(",", ", ") if name.startswith("decimal") else name
+        return replace(self._working.pointers(name), id=known.id if known else "")

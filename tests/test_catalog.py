@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,8 +15,13 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import StaticTable
+from pyiceberg.types import StringType
 
-from embedded.catalog import MANIFESTS_BEFORE_MERGE, Catalog, now_us, only_writer
+from embedded.catalog import Catalog, iceberg_schema, now_us, only_writer, partition_spec
+from embedded.catalog.manifests import MOST_SMALL
+from embedded.gateway.commits import SqliteCommits
+from embedded.gateway.engine import Engine
+from embedded.gateway.statements import Statements
 from lakehouse.tables import (
     CATALOG,
     MAINTENANCE_RUNS,
@@ -24,6 +31,7 @@ from lakehouse.tables import (
     arrow_schema,
 )
 from lakehouse.user_error import UserError
+from pipeline.storage.files import path_of
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 ZERO = timedelta(0)
@@ -55,6 +63,11 @@ def publish(catalog: Catalog, value: float) -> str:
         kpi.stage(kpi.write(errors(int(value))), list(kpi.live.values()), sequence),
     ]
     return catalog.publish(staged, None)
+
+
+def change(catalog: Catalog, statement: str, *values: object) -> None:
+    with sqlite3.connect(catalog.path) as db:
+        db.execute(statement, values)
 
 
 def stock(catalog: Catalog) -> SqlCatalog:
@@ -106,7 +119,7 @@ def test_a_kept_commit_reads_the_same_after_hundreds_of_publishes_and_sweeps(tmp
         commit_id = publish(catalog, float(number))
         if number in (3, 17, 40):
             kept[commit_id] = [float(n) for n in range(number + 1)], [number]
-            catalog._db.execute("UPDATE publications SET tag = 'backup' WHERE commit_id = ?", (commit_id,))
+            change(catalog, "UPDATE publications SET tag = 'backup' WHERE commit_id = ?", commit_id)
         catalog.thin(now_us() + 1, ZERO, ZERO)
         catalog.sweep(now_us() + 1, ZERO)
     assert {commit_id: values_at(catalog, commit_id) for commit_id in kept} == kept
@@ -132,11 +145,11 @@ def test_a_sweep_leaves_only_what_a_kept_commit_reaches(tmp_path: Path) -> None:
 
 def test_manifests_stay_few(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
-    for number in range(MANIFESTS_BEFORE_MERGE * 3):
+    for number in range(72):
         publish(catalog, float(number))
-    assert len(catalog.tables["pipeline_metrics"].manifests) <= MANIFESTS_BEFORE_MERGE + 1
+    assert len(catalog.tables["pipeline_metrics"].manifests) <= MOST_SMALL + 4
     assert len(catalog.tables["errors_per_minute"].manifests) == 1
-    assert catalog.tables["pipeline_metrics"].row_count == MANIFESTS_BEFORE_MERGE * 3
+    assert catalog.tables["pipeline_metrics"].row_count == 72
 
 
 def test_a_restart_goes_on_where_the_last_publish_ended_and_clears_what_a_kill_left(tmp_path: Path) -> None:
@@ -163,9 +176,10 @@ def test_the_first_publish_of_each_minute_is_kept_and_the_rest_goes(tmp_path: Pa
     start = (now_us() // minute - 600) * minute
     for number, commit_id in enumerate(ids):  # three publishes in each of two minutes, ten hours ago
         at = start + (number // 3) * minute + (number % 3) * 1_000_000
-        catalog._db.execute("UPDATE publications SET published_at = ? WHERE commit_id = ?", (at, commit_id))
+        change(catalog, "UPDATE publications SET published_at = ? WHERE commit_id = ?", at, commit_id)
     catalog.thin(start + 60 * minute, timedelta(minutes=5), timedelta(hours=6))
-    left = [row[0] for row in catalog._db.execute("SELECT commit_id FROM publications ORDER BY sequence")]
+    with sqlite3.connect(catalog.path) as db:
+        left = [row[0] for row in db.execute("SELECT commit_id FROM publications ORDER BY sequence")]
     assert [commit_id for commit_id in ids if commit_id in left] == [ids[0], ids[3], ids[5]]  # and the head
 
 
@@ -196,11 +210,90 @@ def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path: Path) -
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def older(catalog: Catalog, name: str, *columns: str) -> None:
+    """Make a table one of a version that did not know these columns, with a row from then."""
+    old = dataclasses.replace(
+        TABLES[name], columns=tuple(column for column in TABLES[name].columns if column.name not in columns)
+    )
+    reader = stock(catalog)
+    location = reader.load_table(f"{SCHEMA}.{name}").location()
+    reader.drop_table(f"{SCHEMA}.{name}")
+    shutil.rmtree(path_of(location))
+    table = reader.create_table(
+        f"{SCHEMA}.{name}", schema=iceberg_schema(old), partition_spec=partition_spec(old), location=location
+    )
+    table.append(metric(1.0).drop_columns(columns))
+
+
+def test_columns_that_a_table_lacks_are_added_and_rows_of_before_hold_nothing_in_them(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    older(catalog, "pipeline_metrics", "topic", "value")
+    catalog.close()
+    again = Catalog(tmp_path)
+    publish(again, 2.0)
+    rows = again.rows("pipeline_metrics").sort_by("value").to_pylist()
+    assert [(row["metric"], row["topic"], row["value"]) for row in rows] == [
+        ("lag", "orders_topic", 2.0),
+        ("lag", None, None),
+    ]
+    table = stock(again).load_table(f"{SCHEMA}.pipeline_metrics")
+    ids = {field.name: (field.field_id, field.required) for field in table.schema().fields}
+    # No places: the ids of before stay, the new ones follow.
+    assert ids == {
+        "measured_at": (1, True),
+        "metric": (2, True),
+        "ingested_at": (3, True),
+        "topic": (4, False),
+        "value": (5, False),
+    }
+    assert sorted(table.scan().to_arrow()["value"].to_pylist(), key=str) == [2.0, None]
+    statements = Statements(
+        SqliteCommits(again.path),
+        Engine(again.warehouse, tmp_path / "spill", threads=1, memory_limit_mb=64, timeout_s=9),
+    )
+    asked = f'SELECT metric, topic, "value" FROM {CATALOG}.{SCHEMA}.pipeline_metrics ORDER BY "value"'
+    answer = statements.run(statements.plan(asked, ()).ticket, lambda: False)
+    found = [tuple(row.values()) for batch in answer.batches for row in batch.to_pylist()]
+    assert found == [("lag", "orders_topic", 2.0), ("lag", None, None)]
+
+
+def test_a_table_gets_its_columns_once_in_a_publish_that_a_sweep_leaves_whole(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    older(catalog, "pipeline_metrics", "value")
+    catalog.close()
+    again = Catalog(tmp_path)
+    publish(again, 2.0)
+    first = again.sequence
+    again.close()
+    third = Catalog(tmp_path)
+    assert third.sequence == first
+    third.thin(now_us() + 1, ZERO, ZERO)
+    third.sweep(now_us() + 1, ZERO)
+    third.sweep_orphans(ZERO)
+    assert third.rows("pipeline_metrics").num_rows == 2
+    assert stock(third).load_table(f"{SCHEMA}.pipeline_metrics").scan().to_arrow().num_rows == 2
+
+
+def test_a_column_that_is_no_more_in_the_contract_holds_nothing_in_new_rows(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    table = stock(catalog).load_table(f"{SCHEMA}.pipeline_metrics")
+    with table.update_schema(allow_incompatible_changes=True) as update:
+        update.add_column("unit", StringType(), required=True, default_value="count")
+    catalog.close()
+    again = Catalog(tmp_path)
+    publish(again, 2.0)
+    field = stock(again).load_table(f"{SCHEMA}.pipeline_metrics").schema().find_field("unit")
+    assert not field.required
+    assert again.rows("pipeline_metrics")["value"].to_pylist() == [2.0]
+
+
 def test_a_table_of_another_version_is_refused_in_a_sentence(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
     table = stock(catalog).load_table(f"{SCHEMA}.{MAINTENANCE_RUNS.name}")
     with table.update_schema() as update:
-        update.delete_column("seconds")
+        update.rename_column("seconds", "took")
+    with table.update_schema() as update:
+        update.add_column("seconds", StringType())
     catalog.close()
-    with pytest.raises(UserError, match="Column seconds of table maintenance_runs is missing, not double"):
+    with pytest.raises(UserError, match="Column seconds of table maintenance_runs is string, not double"):
         Catalog(tmp_path)

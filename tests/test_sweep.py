@@ -71,7 +71,7 @@ def test_a_commit_reaches_its_metadata_manifests_and_data_and_a_file_is_read_onc
     reached = reach.of([writer.location])
     snapshot = writer.metadata.current_snapshot()
     assert snapshot is not None
-    manifests = {manifest.manifest.manifest_path for manifest in writer.manifests}
+    manifests = {manifest.uri for manifest in writer.manifests}
     assert reached == {writer.location, snapshot.manifest_list, *manifests, *writer.live}
     assert len(writer.live) == 5
     assert len(reads) == len(set(reads))

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from embedded.gateway.commits import Commit
 from embedded.gateway.errors import Refusal
 from embedded.gateway.files import Files
+from embedded.gateway.manifests import Listed
 from embedded.gateway.snapshots import Snapshots
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Ahead:
         self._lock = threading.Lock()
         self._head = ""
         self._asked: dict[str, float] = {}
-        self._known: dict[str, frozenset[str]] = {}
+        self._known: dict[str, dict[str, Listed]] = {}
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="ahead")
 
     def asked(self, table: str) -> None:
@@ -54,12 +55,16 @@ class Ahead:
 
     def _read(self, table: str, location: str) -> None:
         try:
-            files = self._snapshots.at(location).files or ()
-            paths = frozenset(file.path for file in files)
-            before, self._known[table] = self._known.get(table), paths
+            snapshot = self._snapshots.at(location)
+            manifests = {manifest.path: manifest for manifest in snapshot.manifests or ()}
+            before, self._known[table] = self._known.get(table), manifests
             if before is not None:
-                new = [file.path for file in files if file.path not in before and file.rows <= _MOST_ROWS]
-                with self._files.holding(new):
+                # A manifest that was written anew names files that were there before, in one that is no more.
+                gone = [manifest for path, manifest in before.items() if path not in manifests]
+                came = [manifest for path, manifest in manifests.items() if path not in before]
+                known = {file.path for file in self._snapshots.files_of(snapshot, gone, {}) or ()}
+                found = self._snapshots.files_of(snapshot, came, {}) or ()
+                with self._files.holding([f.path for f in found if f.path not in known and f.rows <= _MOST_ROWS]):
                     pass
         except (Refusal, OSError) as error:
             # Whoever asks for it hears it.

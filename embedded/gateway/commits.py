@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from cachetools import LRUCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class SqliteCommits:
         self._path = path
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._seen: OrderedDict[str, Commit] = OrderedDict()
+        self._seen: LRUCache[str, Commit] = LRUCache(_KEPT_IN_MEMORY)
 
     def head(self) -> Commit | None:
         return self._one("SELECT commit_id FROM publications ORDER BY sequence DESC LIMIT 1")
@@ -105,7 +106,6 @@ class SqliteCommits:
         with self._lock:
             known = self._seen.get(commit_id)
             if known is not None:
-                self._seen.move_to_end(commit_id)
                 return known
         rows = self._rows(f"{_COLUMNS} WHERE commit_id = ?", commit_id)
         if not rows:
@@ -113,8 +113,6 @@ class SqliteCommits:
         commit = Commit(commit_id, json.loads(rows[0][1]))
         with self._lock:
             self._seen[commit_id] = commit
-            while len(self._seen) > _KEPT_IN_MEMORY:
-                self._seen.popitem(last=False)
         return commit
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:

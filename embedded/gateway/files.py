@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
+
+from cachetools import LRUCache
 
 
 class Files(Protocol):
@@ -48,20 +49,15 @@ class Once[K, V]:
     """Values that never change, each made once, however many threads ask for it; the `size` used last stay."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
         self._lock = threading.Lock()
-        self._items: OrderedDict[K, Future[V]] = OrderedDict()
+        self._items: LRUCache[K, Future[V]] = LRUCache(size)
 
     def get(self, key: K, make: Callable[[], V]) -> V:
         """The value; what `make` raises reaches all who wait for it, and the next one tries again."""
         with self._lock:
             known = self._items.get(key)
-            if known is not None:
-                self._items.move_to_end(key)
-            else:
+            if known is None:
                 future = self._items[key] = Future()
-                while len(self._items) > self._size:
-                    self._items.popitem(last=False)
         if known is not None:
             return known.result()
         try:

@@ -180,13 +180,12 @@ class Statements:
         ranges = _ranges(snapshot, bounds, times)
         items = ", ".join(_read(column) for column in snapshot.columns)
         where = _where(ranges, snapshot)
-        if snapshot.files is None:
+        files = self._snapshots.files_in(snapshot, ranges)
+        if files is None:
             past = f", snapshot_from_id = {snapshot.past_id}" if snapshot.past_id is not None else ""
             return f"(SELECT {items} FROM iceberg_scan({_text(snapshot.metadata_location)}{past}){where})"
         reading = self._reading(snapshot)
-        shelved = held.enter_context(
-            self._shelf.holding(snapshot.schema_key, items, source.empty, snapshot.files_in(ranges), reading)
-        )
+        shelved = held.enter_context(self._shelf.holding(snapshot.schema_key, items, source.empty, files, reading))
         parts: list[str] = []
         if shelved.numbers:
             names = ", ".join(_name(column.name) for column in snapshot.columns)
@@ -294,8 +293,8 @@ class Statements:
         key = (statement.shape.sql, *(source.schema_key for source in sources))
         with self._lock:
             known = self._schemas.get(key)
-        if known is not None:
-            return known
+            if known is not None:
+                return known
         for need in statement.shape.needs:
             if not any(need.column.lower() in sources[number].names for number in need.relations):
                 raise need.refusal()

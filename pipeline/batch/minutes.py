@@ -85,12 +85,13 @@ class MinuteRows:
 
     def span(self) -> tuple[int, int] | None:
         """The oldest and the newest minute that is stored; None where there are no rows."""
-        hours = self._store.tables[self._table.name].hours
-        known = [hour for hour in hours if hour is not None]
-        if not known:
+        files = self._store.tables[self._table.name]
+        span = files.span()
+        if span is None:
             return None
-        starts = [file.event_min for file in hours[min(known)].values() if file.event_min is not None]
-        ends = [file.event_max for file in hours[max(known)].values() if file.event_max is not None]
+        first, last = files.hours[span[0]], files.hours[span[1]]
+        starts = [file.event_min for file in first.values() if file.event_min is not None]
+        ends = [file.event_max for file in last.values() if file.event_max is not None]
         return (min(starts) // MINUTE_US, max(ends) // MINUTE_US) if starts and ends else None
 
     def trim(self) -> None:

@@ -86,6 +86,9 @@ class TableFiles(Protocol):
     def hours(self) -> Mapping[int | None, Mapping[str, LiveFile]]:
         """Live files by hour and uri."""
 
+    def span(self) -> tuple[int, int] | None:
+        """The oldest and the newest hour with a file; None where there is none, or no partition by hour."""
+
     def write(self, rows: pa.Table, level: int = 0) -> Sequence[LiveFile]:
         """Files of these rows, one an hour that they fall into. Rows may come in any order."""
 

@@ -1,0 +1,168 @@
+"""All tables of a data directory: files first, then one SQLite transaction for all tables of a publish."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.io import FileIO
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
+from sqlalchemy import URL
+
+from embedded.catalog.disk import sync_files
+from embedded.catalog.publications import Publications, now_us
+from embedded.catalog.schema import evolved, iceberg_schema, partition_spec
+from embedded.catalog.staged import Staged
+from embedded.catalog.table import TableWriter
+from lakehouse.tables import CATALOG, SCHEMA, TABLES
+from lakehouse.user_error import UserError
+from pipeline.storage.data_files import read_parquet
+from pipeline.storage.files import LiveFile, path_of, row_schema, uri_of
+from pipeline.storage.sweep import local_files, unreached
+
+_US = timedelta(microseconds=1)
+
+
+class Catalog:
+    """All tables of a data directory, opened for writing: make the missing ones, stage, publish, thin, sweep.
+
+    A table that lacks columns of the contract gets them. Raises UserError where a column is of another type.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir.resolve()
+        self.path = self.data_dir / "catalog.db"
+        self.warehouse = self.data_dir / "warehouse"
+        self.warehouse.mkdir(parents=True, exist_ok=True)
+        self._io = PyArrowFileIO()
+        self._publications = Publications(self.path)
+        self._refuse_when_moved()
+        self._create_missing()
+        self.tables: dict[str, TableWriter] = {}
+        # Numbers of thinned publications never come back: the newest is always kept.
+        self.sequence, published = self._publications.newest()
+        pointers = self._publications.pointers()
+        altered = []
+        for name, location in pointers.items():
+            metadata = _read_metadata(location, self._io)
+            more = evolved(TABLES[name], metadata)
+            writer = self.tables[name] = TableWriter(TABLES[name], metadata, location, self._io)
+            if more is not None:
+                altered.append(writer.alter(more, self.sequence + 1))
+        if altered or published != pointers:
+            self.publish(altered, as_of=None)
+
+    def close(self) -> None:
+        self._publications.close()
+
+    def _refuse_when_moved(self) -> None:
+        """Tables name their files by absolute path: all that lies elsewhere would pass for what nothing refers to."""
+        for location in self._publications.pointers().values():
+            if not path_of(location).is_relative_to(self.warehouse):
+                made_in = location.removeprefix("file://").partition("/warehouse/")[0]
+                raise UserError(
+                    f"The tables of {self.data_dir} were made in {made_in} and name their files there: move the "
+                    "directory back (a link in its old place does not do), or set TILLWATCH_DATA_DIR to another one."
+                )
+
+    def _create_missing(self) -> None:
+        stock = SqlCatalog(
+            CATALOG,
+            # Written out by hand, a ? or % in the path would be read as more than the path.
+            uri=URL.create("sqlite", database=str(self.path)).render_as_string(),
+            warehouse=uri_of(self.warehouse),
+        )
+        try:
+            stock.create_namespace_if_not_exists(SCHEMA)
+            known = {name for _, name in stock.list_tables(SCHEMA)}
+            for name, table in TABLES.items():
+                if name not in known:
+                    stock.create_table(
+                        f"{SCHEMA}.{name}",
+                        schema=iceberg_schema(table),
+                        partition_spec=partition_spec(table),
+                        location=f"{uri_of(self.warehouse)}/{SCHEMA}/{name}",
+                        properties={
+                            "format-version": "2",
+                            "write.metadata.previous-versions-max": "2",
+                            "comment": table.doc,
+                        },
+                    )
+        finally:
+            stock.engine.dispose()
+
+    def publish(self, staged: Sequence[Staged], as_of: int | None) -> str:
+        """Make all staged tables visible at once. Returns the commit id (64 hex digits).
+
+        Every file is synced first, so that after a power cut the tables are those of a publish. Raises RuntimeError
+        when another process moved a pointer meanwhile, OSError when the disk refuses; then nothing is visible.
+        """
+        sync_files([path for table in staged for path in table.written])
+        sequence = self.sequence + 1
+        commit_id = self._publications.add(
+            sequence,
+            as_of,
+            before={name: writer.location for name, writer in self.tables.items()},
+            moved={table.table.name: table.location for table in staged},
+            retired=[file for table in staged for file in table.retired],
+        )
+        for table in staged:
+            self.tables[table.table.name].accept(table, sequence)
+        self.sequence = sequence
+        return commit_id
+
+    def read(self, name: str, files: Sequence[LiveFile], columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of the given live files, all columns or some, in the files' order."""
+        schema = row_schema(TABLES[name])
+        if columns is not None:
+            schema = pa.schema([schema.field(column) for column in columns])
+        parts = [read_parquet(path_of(file.uri), schema) for file in files]
+        return pa.concat_tables(parts) if parts else schema.empty_table()
+
+    def rows(self, name: str) -> pa.Table:
+        """All rows of a small table."""
+        return self.read(name, list(self.tables[name].live.values()))
+
+    def thin(self, now: int, every: timedelta, first_of_minute: timedelta) -> int:
+        """Drop past commits: kept are all of the last `every`, the first of each minute of the last `first_of_minute`,
+        tagged ones and the head. Returns how many went."""
+        return self._publications.thin(now, every, first_of_minute)
+
+    def sweep(self, now: int, age_guard: timedelta) -> tuple[int, int]:
+        """Delete files that no kept commit reaches and that were retired over `age_guard` ago. Returns count, bytes."""
+        uris = self._publications.unreached(now - age_guard // _US)
+        size = 0
+        for uri in uris:
+            path = path_of(uri)
+            try:
+                size += path.stat().st_size
+                path.unlink()
+            except FileNotFoundError:
+                pass  # deleted by a sweep that was killed before it could say so
+        self._publications.forget(uris)
+        return len(uris), size
+
+    def sweep_orphans(self, age_guard: timedelta) -> int:
+        """Delete files of the warehouse that nothing refers to: what a killed publish left. Returns how many.
+
+        Files younger than `age_guard` stay: at a start there can be none in use, but a clock may have moved.
+        """
+        held = set(self._publications.held())
+        for writer in self.tables.values():
+            held.update(writer.reached())
+        going = unreached(local_files(self.warehouse), held, now_us() - age_guard // _US)
+        for file in going:
+            path_of(file.uri).unlink()
+        return len(going)
+
+
+def _read_metadata(location: str, io: FileIO) -> TableMetadataV2:
+    metadata: TableMetadata = FromInputFile.table_metadata(io.new_input(location))
+    if not isinstance(metadata, TableMetadataV2):
+        raise UserError(f"The table of {location} has Iceberg format v{metadata.format_version}; tillwatch writes v2.")
+    return metadata

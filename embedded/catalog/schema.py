@@ -1,0 +1,92 @@
+"""Tables of the contract as Iceberg has them, and how one that an older version made comes to its new columns."""
+
+from __future__ import annotations
+
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table.metadata import TableMetadataV2
+from pyiceberg.transforms import HourTransform
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DecimalType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    NestedField,
+    PrimitiveType,
+    StringType,
+    TimestamptzType,
+)
+
+from lakehouse.tables import Table, arrow_type
+from lakehouse.user_error import UserError
+
+
+def _iceberg_type(name: str) -> PrimitiveType:
+    if name.startswith("decimal"):
+        arrow = arrow_type(name)
+        return DecimalType(arrow.precision, arrow.scale)
+    return {
+        "string": StringType(),
+        "int": IntegerType(),
+        "long": LongType(),
+        "double": DoubleType(),
+        "boolean": BooleanType(),
+        "binary": BinaryType(),
+        "timestamptz": TimestamptzType(),
+    }[name]
+
+
+def iceberg_schema(table: Table) -> Schema:
+    """The Iceberg schema that a new table begins with."""
+    return Schema(
+        *(
+            NestedField(
+                number, column.name, _iceberg_type(column.type), required=column.required, doc=column.doc or None
+            )
+            for number, column in enumerate(table.columns, start=1)
+        )
+    )
+
+
+def partition_spec(table: Table) -> PartitionSpec:
+    """By hour of the partition column of a new table, or unpartitioned."""
+    if table.partition_by is None:
+        return PartitionSpec()
+    source = iceberg_schema(table).find_field(table.partition_by).field_id
+    return PartitionSpec(PartitionField(source, 1000, HourTransform(), f"{table.partition_by}_hour"))
+
+
+def evolved(table: Table, metadata: TableMetadataV2) -> TableMetadataV2 | None:
+    """The metadata with the columns that the table lacks, each under an id of its own; None where it lacks none.
+
+    An added column is optional whatever the contract says, for rows of before hold nothing in it; a column that the
+    contract does not know any more becomes optional, for new rows hold nothing in it. Raises UserError for a column of
+    another type.
+    """
+    schema = metadata.schema()
+    known = {field.name: field for field in schema.fields}
+    wanted = {column.name for column in table.columns}
+    fields = [
+        field.model_copy(update={"required": False}) if field.required and field.name not in wanted else field
+        for field in schema.fields
+    ]
+    last = metadata.last_column_id
+    for column in table.columns:
+        kind, found = _iceberg_type(column.type), known.get(column.name)
+        if found is None:
+            last += 1
+            fields.append(NestedField(last, column.name, kind, required=False, doc=column.doc or None))
+        elif found.field_type != kind:
+            raise UserError(
+                f"Column {column.name} of table {table.name} is {found.field_type}, not {kind}; "
+                "the data directory is of another version: move it away or set TILLWATCH_DATA_DIR."
+            )
+    if fields == list(schema.fields):
+        return None
+    number = max(each.schema_id for each in metadata.schemas) + 1
+    changed = Schema(*fields, schema_id=number, identifier_field_ids=schema.identifier_field_ids)
+    return metadata.model_copy(
+        update={"schemas": [*metadata.schemas, changed], "current_schema_id": number, "last_column_id": last}
+    )
