@@ -79,7 +79,7 @@ _LIVE = """
 
 
 @dataclass(frozen=True)
-class Change:
+class PageChange:
     """An element began to include the events up to produced_ms; seen_ms is when. Milliseconds since the epoch."""
 
     element: str
@@ -123,10 +123,10 @@ def watch(page: Page, url: str) -> None:
     page.wait_for_selector("[data-tile][data-produced-at]")
 
 
-def changes(page: Page) -> list[Change]:
+def changes(page: Page) -> list[PageChange]:
     """All changes so far, in order."""
     found: list[Any] = page.evaluate("window.benchChanges")
-    return [Change(element, produced, seen) for element, produced, seen in found]
+    return [PageChange(element, produced, seen) for element, produced, seen in found]
 
 
 def _listens(host: str | None, port: int | None) -> bool:

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.browser import Change
+from bench.browser import PageChange
 
 SHOWN_IN: Mapping[str, frozenset[str]] = {
     "tile revenue": frozenset({"order"}),
@@ -24,14 +24,14 @@ incidents is left out: it includes alerts, which nobody produces."""
 
 
 @dataclass(frozen=True)
-class Event:
+class SentEvent:
     """An event of the span looked at; milliseconds since the epoch."""
 
     kind: str
     produced_ms: float
 
 
-def per_element(events: Iterable[Event], seen: Iterable[Change]) -> dict[str, list[float]]:
+def per_element(events: Iterable[SentEvent], seen: Iterable[PageChange]) -> dict[str, list[float]]:
     """Seconds from each event to the first change at or past it, by element; infinity where none came."""
     changes = first_changes(seen)
     events = list(events)
@@ -41,7 +41,7 @@ def per_element(events: Iterable[Event], seen: Iterable[Change]) -> dict[str, li
     }
 
 
-def first_seen(events: Iterable[Event], seen: Iterable[Change]) -> list[float]:
+def first_seen(events: Iterable[SentEvent], seen: Iterable[PageChange]) -> list[float]:
     """Seconds from each event to the first element that includes it."""
     changes = first_changes(seen)
     by_kind = {
@@ -54,7 +54,7 @@ def first_seen(events: Iterable[Event], seen: Iterable[Change]) -> list[float]:
 type Changes = tuple[Sequence[float], Sequence[float]]
 
 
-def first_changes(seen: Iterable[Change]) -> dict[str, Changes]:
+def first_changes(seen: Iterable[PageChange]) -> dict[str, Changes]:
     """By element: produced_ms that were reached, growing, and when each was first reached or passed."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for change in seen:
@@ -65,7 +65,7 @@ def first_changes(seen: Iterable[Change]) -> dict[str, Changes]:
     return dict(found)
 
 
-def _seconds(event: Event, changes: Changes) -> float:
+def _seconds(event: SentEvent, changes: Changes) -> float:
     produced, seen = changes
     index = bisect_left(produced, event.produced_ms)
     return (seen[index] - event.produced_ms) / 1000 if index < len(produced) else math.inf

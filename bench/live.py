@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bench.browser import browser_page, changes, watch
-from bench.latency import Event, first_seen, per_element, percentile
+from bench.latency import SentEvent, first_seen, per_element, percentile
 from bench.processes import MEMORY, Cpu, Demo, memory_by_part
 from bench.report import Report
 from lakehouse.dremio.client import Dremio
@@ -128,12 +128,14 @@ def fatals_of(dremio: Dremio, since: datetime, until: datetime) -> list[dict[str
     return _rows(dremio, _FATALS, since, until)
 
 
-def events_of(dremio: Dremio, since: datetime, until: datetime) -> list[Event]:
+def events_of(dremio: Dremio, since: datetime, until: datetime) -> list[SentEvent]:
     """Every event produced in [since, until), from the raw tables."""
-    events = [Event("order", _ms(row["produced_at"])) for row in _rows(dremio, _ORDERS, since, until)]
-    events += [Event("click", _ms(row["produced_at"])) for row in _rows(dremio, _CLICKS, since, until)]
+    events = [SentEvent("order", _ms(row["produced_at"])) for row in _rows(dremio, _ORDERS, since, until)]
+    events += [SentEvent("click", _ms(row["produced_at"])) for row in _rows(dremio, _CLICKS, since, until)]
     for row in _rows(dremio, _ERRORS, since, until):
-        events.append(Event("failure" if row["severity"] in ("ERROR", "FATAL") else "note", _ms(row["produced_at"])))
+        events.append(
+            SentEvent("failure" if row["severity"] in ("ERROR", "FATAL") else "note", _ms(row["produced_at"]))
+        )
     return events
 
 

@@ -14,7 +14,7 @@ from producers.shop import CLICKS_TOPIC, DEVICE_TYPES, ERRORS_TOPIC, ORDERS_TOPI
 
 
 @dataclass(frozen=True)
-class Message:
+class MixedMessage:
     """One message. `kind` says why it is here: good, late, ahead, doubled, conflict, or the reason it is rejected."""
 
     topic: str
@@ -49,7 +49,7 @@ _TEXTS = ("Card processor unreachable", "it's slow", 'said "no"', "Überlauf \u2
 _SEVERITIES = (("DEBUG", 20), ("INFO", 20), ("WARN", 25), ("ERROR", 30), ("FATAL", 5))
 
 
-def mixture(count: int, seed: int, now: datetime) -> list[Message]:
+def mixture(count: int, seed: int, now: datetime) -> list[MixedMessage]:
     """`count` messages of the three topics, in the order they are sent.
 
     All but a few orders and errors, which come from a clock that is ahead, lie before `now`'s minute, and none lies
@@ -65,8 +65,8 @@ class _Mixer:
         self._number = 0
         self._sent: dict[str, list[tuple[Fields, bytes]]] = {topic: [] for topic, _ in _TOPIC_SHARES}
 
-    def messages(self, count: int) -> list[Message]:
-        found: list[Message] = []
+    def messages(self, count: int) -> list[MixedMessage]:
+        found: list[MixedMessage] = []
         while len(found) < count:
             topic, kind = self._one_of(_TOPIC_SHARES), self._one_of(_SHARES)
             if kind in (_DOUBLED, _CONFLICT) and not self._sent[topic]:
@@ -77,7 +77,7 @@ class _Mixer:
     def _one_of(self, shares: Sequence[tuple[str, int]]) -> str:
         return self._draw.choices([name for name, _ in shares], [share for _, share in shares])[0]
 
-    def _message(self, topic: str, kind: str) -> Message:
+    def _message(self, topic: str, kind: str) -> MixedMessage:
         match kind:
             case "doubled":
                 return self._doubled(topic)
@@ -86,12 +86,12 @@ class _Mixer:
                 # Only who gave an event_id can use it twice; without, this is one more event.
                 again = fields | {TOPICS[topic].time: self._time(topic, _PLAIN)}
                 self._sent[topic].append((again, key))
-                return Message(topic, key, _json(again), kind)
+                return MixedMessage(topic, key, _json(again), kind)
             case "bad":
                 return self._bad(topic)
         fields, key = self._event(topic, kind)
         self._sent[topic].append((fields, key))
-        return Message(topic, key, _json(fields), kind)
+        return MixedMessage(topic, key, _json(fields), kind)
 
     def _event(self, topic: str, kind: str) -> tuple[Fields, bytes]:
         self._number += 1
@@ -154,24 +154,26 @@ class _Mixer:
             return f'"{when:%Y-%m-%d %H:%M:%S.%f}789Z"'
         return f'"{when:%Y-%m-%dT%H:%M:%S.%f}Z"'
 
-    def _doubled(self, topic: str) -> Message:
+    def _doubled(self, topic: str) -> MixedMessage:
         """An earlier event again: byte by byte, written in another way, or with its key and time but other words."""
         fields, key = self._draw.choice(self._sent[topic])
         way = self._draw.randrange(3)
         if way == 0:
-            return Message(topic, key, _json(fields), _DOUBLED)
+            return MixedMessage(topic, key, _json(fields), _DOUBLED)
         if way == 2 and "event_id" in fields:
             changed = dict(fields)
             changed[TOPICS[topic].id_field] = _text("changed")
             changed[_CHOICE_FIELD[topic]] = fields[_CHOICE_FIELD[topic]]
-            return Message(topic, key, _json(changed), _DOUBLED)
+            return MixedMessage(topic, key, _json(changed), _DOUBLED)
         spaced = ",\n ".join(f'"{name}" : {value}' for name, value in reversed(fields.items()))
-        return Message(topic, key, f" {{{spaced}}}\r\n".encode(), _DOUBLED)
+        return MixedMessage(topic, key, f" {{{spaced}}}\r\n".encode(), _DOUBLED)
 
-    def _bad(self, topic: str) -> Message:
+    def _bad(self, topic: str) -> MixedMessage:
         fields, key = self._event(topic, _PLAIN)
         reason, spoil = self._draw.choice(_SPOILT + _SPOILT_ORDERS * (topic == ORDERS_TOPIC))
-        return Message(topic, key if self._draw.random() < 0.5 else None, spoil(topic, fields, self._now), str(reason))
+        return MixedMessage(
+            topic, key if self._draw.random() < 0.5 else None, spoil(topic, fields, self._now), str(reason)
+        )
 
 
 def _text(value: str) -> str:

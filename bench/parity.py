@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bench.mixture import Message
+from bench.mixture import MixedMessage
 from lakehouse import ROOT
 from lakehouse import decode as decoding
 from lakehouse.decode import Event, Reason, Rejected, event_time
@@ -111,7 +111,7 @@ def _told(table: str, row: Row) -> str:
 
 
 def expected(
-    messages: Iterable[Message], received_at: datetime, max_age: timedelta | None = timedelta(days=15)
+    messages: Iterable[MixedMessage], received_at: datetime, max_age: timedelta | None = timedelta(days=15)
 ) -> Tables:
     """The tables that these messages make, in the order given; no message may lie near a limit of age."""
     stored: dict[str, dict[tuple[str, datetime], Event]] = {topic: {} for topic in TOPICS}

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Self
 
-from bench.mixture import Message
+from bench.mixture import MixedMessage
 from bench.servers import Servers
 from lakehouse import ROOT
 from lakehouse.dremio.client import Dremio
@@ -203,7 +203,7 @@ class Pipeline(ABC):
     def log_ends(self) -> Offsets:
         """The offset that the next message of each topic and partition will get."""
 
-    def send(self, messages: Iterable[Message]) -> None:
+    def send(self, messages: Iterable[MixedMessage]) -> None:
         """Deliver messages, in order."""
         sink = self.sink()
         try:

@@ -148,7 +148,7 @@ class History(Protocol):
         """Commits that have to be readable where the engine ended at this time."""
 
 
-class Publications:
+class PublicationsAsked:
     """The history of the embedded engine, from its catalog file."""
 
     def __init__(self, pipeline: Embedded) -> None:
@@ -323,7 +323,7 @@ def main() -> None:
     ):
         pipeline.start_engine()
         pipeline.wait_reading()
-        found = run(pipeline, Publications(pipeline), arguments.publishes, arguments.kills, arguments.rate)
+        found = run(pipeline, PublicationsAsked(pipeline), arguments.publishes, arguments.kills, arguments.rate)
     report = Report("readers", f"{arguments.rate:g} events/s, a reader every {EVERY_S * 1000:g} ms")
     found.write(report, arguments.publishes, arguments.kills)
     report.finish()

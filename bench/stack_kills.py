@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.mixture import Message, mixture
+from bench.mixture import MixedMessage, mixture
 from bench.parity import differences, expected, read
 from bench.pipelines import Pipeline, Stack
 from bench.processes import free_offset
@@ -55,7 +55,7 @@ class Killed:
 
 def run(
     pipeline: Pipeline,
-    messages: Sequence[Message],
+    messages: Sequence[MixedMessage],
     points: Sequence[str],
     at_random: int,
     seed: int = 11,
@@ -88,13 +88,13 @@ def _way(number: int) -> dict[str, str]:
     return {"TILLWATCH_SPARK_COLLECT_ROWS": "0"} if number % 2 else {}
 
 
-def _pieces(messages: Sequence[Message], count: int) -> list[Sequence[Message]]:
+def _pieces(messages: Sequence[MixedMessage], count: int) -> list[Sequence[MixedMessage]]:
     size = -(-len(messages) // count)
     return [messages[at : at + size] for at in range(0, size * count, size)]
 
 
 @contextmanager
-def _sending(pipeline: Pipeline, messages: Sequence[Message], variables: Mapping[str, str]) -> Iterator[None]:
+def _sending(pipeline: Pipeline, messages: Sequence[MixedMessage], variables: Mapping[str, str]) -> Iterator[None]:
     """A driver that finds half of the messages; the rest comes, bit by bit, once it has published those."""
     half = len(messages) // 2
     pipeline.send(messages[:half])

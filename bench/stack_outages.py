@@ -53,7 +53,7 @@ class ServerOutage:
 
 
 @dataclass
-class Outages:
+class OutagesSeen:
     """All of them, and what must not be."""
 
     outages: list[ServerOutage] = field(default_factory=list)
@@ -73,12 +73,12 @@ def hasty(folder: Path, rate: float) -> dict[str, str]:
     )
 
 
-def run(pipeline: Stack, names: Sequence[str], seconds: float, rate: float, silence: bool = True) -> Outages:
+def run(pipeline: Stack, names: Sequence[str], seconds: float, rate: float, silence: bool = True) -> OutagesSeen:
     """Stop each named server for so long while shoppers send; at the end everything is in.
 
     With `silence`: what the rules of `hasty` tell once the shoppers are gone, which takes some minutes.
     """
-    found = Outages()
+    found = OutagesSeen()
     with pipeline.kept_running() as codes:
         with shoppers(pipeline, rate):
             _wait_past(pipeline, datetime.now(UTC))

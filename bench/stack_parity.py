@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.mixture import Message, mixture
+from bench.mixture import MixedMessage, mixture
 from bench.parity import Tables, differences, expected, read
 from bench.pipelines import Embedded, Pipeline, Stack
 from bench.processes import free_offset
@@ -32,7 +32,7 @@ WAYS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def embedded(messages: Sequence[Message], folder: Path, batch_rows: int) -> Tables:
+def embedded(messages: Sequence[MixedMessage], folder: Path, batch_rows: int) -> Tables:
     """The tables that the embedded engine makes."""
     with Embedded(folder, free_offset(), {**SETTINGS, "INGEST_BATCH_ROWS": str(batch_rows)}) as pipeline:
         pipeline.send(messages)
@@ -41,7 +41,7 @@ def embedded(messages: Sequence[Message], folder: Path, batch_rows: int) -> Tabl
         return read(pipeline.dremio)
 
 
-def in_pieces(pipeline: Pipeline, messages: Sequence[Message], pieces: Sequence[int]) -> Tables:
+def in_pieces(pipeline: Pipeline, messages: Sequence[MixedMessage], pieces: Sequence[int]) -> Tables:
     """The tables that an engine makes: half of the messages in one batch, the rest in pieces of these sizes by turns.
 
     So what comes again finds the first in a table, in memory or beside it.

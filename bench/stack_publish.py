@@ -39,11 +39,11 @@ from pipeline.storage.files import Change
 from pipeline.storage.nessie import Nessie
 
 if TYPE_CHECKING:
-    from store import Store
+    from store import NessieStore
 
 
 @dataclass
-class Costs:
+class CommitCosts:
     """Seconds of each publish."""
 
     cpu: list[float] = field(default_factory=list)
@@ -54,7 +54,7 @@ def cpu_of(processes: list[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
-def publish(store: Store, now: datetime, late: datetime | None) -> None:
+def publish(store: NessieStore, now: datetime, late: datetime | None) -> None:
     """One batch's worth."""
     changes = {}
     for name in (*RAW, *KPIS, "ingest_positions"):
@@ -77,8 +77,8 @@ def publish(store: Store, now: datetime, late: datetime | None) -> None:
     store.publish(changes, now, "bench")
 
 
-def run(store: Store, processes: list[psutil.Process], publishes: int, now: datetime, hours: int) -> Costs:
-    costs, pick = Costs(), random.Random(7)
+def run(store: NessieStore, processes: list[psutil.Process], publishes: int, now: datetime, hours: int) -> CommitCosts:
+    costs, pick = CommitCosts(), random.Random(7)
     for number in range(publishes):
         if number % NEW_HOUR_EVERY == NEW_HOUR_EVERY - 1:
             now += HOUR
@@ -90,7 +90,7 @@ def run(store: Store, processes: list[psutil.Process], publishes: int, now: date
     return costs
 
 
-def fill(store: Store, hours: int, now: datetime) -> None:
+def fill(store: NessieStore, hours: int, now: datetime) -> None:
     """A file an hour in every KPI table, of the hours before the last `hours`."""
     changes = {}
     for name in KPIS:
@@ -115,30 +115,30 @@ def main() -> None:
     ):
         os.environ |= servers.variables
         from session import SparkSettings, open_session
-        from store import Store
+        from store import NessieStore
 
         nessie, s3 = NessieSettings.load(), S3Settings.load()
         spark = open_session(SparkSettings.load(), nessie, s3, Path(folder) / "spark")
         processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
         processes = [each for each in processes if each.pid not in {servers.pid("nessie"), servers.pid("s3")}]
 
-        def opened(work: Callable[[Store], Costs]) -> Costs:
-            store = Store(spark, Nessie(nessie.uri), nessie, s3)
+        def opened(work: Callable[[NessieStore], CommitCosts]) -> CommitCosts:
+            store = NessieStore(spark, Nessie(nessie.uri), nessie, s3)
             try:
                 return work(store)
             finally:
                 store.close()
 
-        def fresh(store: Store) -> Costs:
+        def fresh(store: NessieStore) -> CommitCosts:
             fill(store, 2, now)
             run(store, processes, 40, now, 2)  # Java compiles what is used
             return run(store, processes, 50, now, 2)
 
-        def filling(store: Store) -> Costs:
+        def filling(store: NessieStore) -> CommitCosts:
             fill(store, arguments.hours, now)
-            return Costs()
+            return CommitCosts()
 
-        def full(store: Store) -> Costs:
+        def full(store: NessieStore) -> CommitCosts:
             return run(store, processes, arguments.publishes, now + HOUR, arguments.hours)
 
         early = opened(fresh)

@@ -19,17 +19,17 @@ from pipeline.batch.log import Partition, Record, Slice
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import moment
 from session import SparkSettings
-from store import Store
+from store import NessieStore
 from watch import LogWatch
 
 
-class Engine:
+class Driver:
     """What a query works with. Opened from main, thrown away after any failure.
 
     `batch` is called by the stream's thread, `tick` by the main one; a lock keeps them apart.
     """
 
-    def __init__(self, store: Store, spark: SparkSettings, terms: Terms, log: LogWatch) -> None:
+    def __init__(self, store: NessieStore, spark: SparkSettings, terms: Terms, log: LogWatch) -> None:
         self.store = store
         self.lock = RLock()
         self.failure: BaseException | None = None

@@ -27,7 +27,7 @@ from pipeline.batch.draft import Draft
 from pipeline.batch.points import reach
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import MINUTE_US, micros, moment
-from store import Store
+from store import NessieStore
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Fresh:
 class LargeWay:
     """Fills drafts from Kafka's messages, with executors."""
 
-    def __init__(self, core: Core, store: Store, terms: Terms) -> None:
+    def __init__(self, core: Core, store: NessieStore, terms: Terms) -> None:
         self._core = core
         self._store = store
         self._terms = terms

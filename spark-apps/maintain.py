@@ -37,14 +37,14 @@ from pipeline.storage.nessie_sweep import NessieSweep
 from pipeline.storage.objects import Objects, S3Error
 from pipeline.storage.repository import copy_repository, refuse_while_driver_runs
 from session import SparkSettings, open_session
-from store import NewerDriver, Store
+from store import NessieStore, NewerDriver
 
 logger = logging.getLogger("tillwatch.maintain")
 
 Rows = list[dict[str, Any]]
 
 
-def maintain(store: Store, retention: RetentionSettings, sweep: NessieSweep) -> Run:
+def maintain(store: NessieStore, retention: RetentionSettings, sweep: NessieSweep) -> Run:
     """All there is to do, published; the figures of all of it."""
     total = Run()
     positions: Rows = store.rows("ingest_positions").to_pylist()
@@ -67,7 +67,7 @@ def maintain(store: Store, retention: RetentionSettings, sweep: NessieSweep) -> 
     return total
 
 
-def _changes(store: Store, plan: Plan, total: Run) -> dict[str, Change]:
+def _changes(store: NessieStore, plan: Plan, total: Run) -> dict[str, Change]:
     """Do what is planned; what of it is to be published."""
     removed: dict[str, list[LiveFile]] = {name: list(files) for name, files in plan.gone.items()}
     added: dict[str, list[LiveFile]] = {}
@@ -81,7 +81,7 @@ def _changes(store: Store, plan: Plan, total: Run) -> dict[str, Change]:
     return {name: Change(added.get(name, []), files) for name, files in removed.items()}
 
 
-def _publish(store: Store, positions: Rows, at: datetime, changes: dict[str, Change]) -> None:
+def _publish(store: NessieStore, positions: Rows, at: datetime, changes: dict[str, Change]) -> None:
     """One commit; like every other it has the positions, which stay where they are."""
     files = store.tables["ingest_positions"]
     rows = table_of(files.table, [{**row, "updated_at": at} for row in positions])
@@ -100,7 +100,7 @@ def run_tables() -> None:
     with TemporaryDirectory(prefix="tillwatch-maintain-") as scratch:
         spark: SparkSession = open_session(spark_settings, nessie_settings, s3, Path(scratch))
         try:
-            store = Store(spark, nessie, nessie_settings, s3)
+            store = NessieStore(spark, nessie, nessie_settings, s3)
             try:
                 done = maintain(store, retention, NessieSweep(nessie, objects, retention, at_once=True))
             finally:

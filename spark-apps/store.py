@@ -29,7 +29,7 @@ from pipeline.storage.nessie_sweep import BackgroundSweep, NessieSweep
 from pipeline.storage.objects import Objects
 from s3 import ensure_bucket, iceberg_io
 from session import io_properties
-from table_files import TableFiles
+from table_files import NessieTableFiles
 from working import Working
 
 READ_WHOLE = 1 << 20
@@ -40,7 +40,7 @@ class NewerDriver(Exception):
     """Another driver was started since and has taken over; the message says so."""
 
 
-class Store:
+class NessieStore:
     """All tables, opened for writing by one driver: make the missing ones, stage, publish.
 
     `own` are the names of this driver's working branches, to which the new one is added; `before` is the last that was
@@ -70,7 +70,7 @@ class Store:
         # Before it is made: an answer of Nessie may be lost, and what it made then must not pass for another driver's.
         self._own.append(self.branch)
         self.sequence = 0
-        self.tables: dict[str, TableFiles] = {}
+        self.tables: dict[str, NessieTableFiles] = {}
         self._at: dict[str, TableAt] = {}
         self._staged: dict[str, TableAt] = {}
         self.head = ""
@@ -87,7 +87,7 @@ class Store:
         if self._sweep is not None:
             self._sweep.close()
         self.uploads.shutdown(wait=False, cancel_futures=True)
-        # To its end: a commit that came later would land in the working copy of the next Store.
+        # To its end: a commit that came later would land in the working copy of the next NessieStore.
         self._commits.shutdown(cancel_futures=True)
         if self._branch_head is not None:
             with suppress(NessieError):
@@ -168,7 +168,7 @@ class Store:
     def reload(self, name: str) -> None:
         """Read a table's live files anew: at the start, and after Spark has written to it."""
         location = self._working.pointers(name).metadata_location
-        table = self.tables.get(name) or TableFiles(TABLES[name], self.io, self.objects, self.uploads)
+        table = self.tables.get(name) or NessieTableFiles(TABLES[name], self.io, self.objects, self.uploads)
         table.load(FromInputFile.table_metadata(self.io.new_input(location)))
         self.tables[name] = table
 

@@ -23,7 +23,7 @@ import urllib3
 from prometheus_client import start_http_server
 from pyspark.sql import DataFrame, SparkSession
 
-from engine import Engine
+from engine import Driver
 from lakehouse.kafka import KafkaDown, KafkaLog
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
@@ -39,7 +39,7 @@ from pipeline.batch.terms import Terms
 from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie
 from session import SparkSettings, open_session
-from store import NewerDriver, Store
+from store import NessieStore, NewerDriver
 from transforms import decoded
 from watch import LogWatch, Outages
 
@@ -226,12 +226,12 @@ def _run_once(
         attempts.outages.begins()
         raise
     attempts.outages.answered(asked_at)
-    store = Store(spark, nessie, settings.nessie, settings.s3, attempts.branch, attempts.own)
+    store = NessieStore(spark, nessie, settings.nessie, settings.s3, attempts.branch, attempts.own)
     attempts.branch = store.branch
     try:
         watch = LogWatch(settings.kafka.brokers, cluster, first, attempts.outages, ids)
         try:
-            engine = Engine(store, settings.spark, settings.terms, watch)
+            engine = Driver(store, settings.spark, settings.terms, watch)
         except BaseException:
             watch.close()
             raise
@@ -280,7 +280,7 @@ class _Stopped(Exception):
     """Set where a failure would stand, so that no further batch begins."""
 
 
-def _start(spark: SparkSession, settings: Settings, engine: Engine, checkpoint: Path, batch_rows: int) -> Any:
+def _start(spark: SparkSession, settings: Settings, engine: Driver, checkpoint: Path, batch_rows: int) -> Any:
     messages = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.kafka.brokers)

@@ -25,7 +25,7 @@ def unfit(table: Table, what: str) -> UserError:
     )
 
 
-class TableFiles:
+class NessieTableFiles:
     """The live files of one table; see pipeline.storage.files. `uploads` writes side by side."""
 
     def __init__(self, table: Table, io: FileIO, objects: Objects, uploads: Executor) -> None:

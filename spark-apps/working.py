@@ -18,7 +18,7 @@ from lakehouse.tables import CATALOG, SCHEMA, Table
 from pipeline.storage.data_files import bound
 from pipeline.storage.files import Change, LiveFile
 from pipeline.storage.nessie import TableAt
-from table_files import TableFiles, unfit
+from table_files import NessieTableFiles, unfit
 
 logger = logging.getLogger("tillwatch.driver")
 
@@ -158,7 +158,7 @@ class Working:
             int(metadata.defaultSortOrderId()),
         )
 
-    def stage(self, files: TableFiles, change: Change) -> None:
+    def stage(self, files: NessieTableFiles, change: Change) -> None:
         """Commit files that a table gains and loses."""
         table = self._catalog.loadTable(self._identifier(files.table.name))
         spec = table.spec()
@@ -197,7 +197,7 @@ class Working:
         )
         return True
 
-    def _data_file(self, spec: Any, files: TableFiles, file: LiveFile) -> Any:
+    def _data_file(self, spec: Any, files: NessieTableFiles, file: LiveFile) -> Any:
         jvm, table = self._jvm, files.table
         lower, upper = jvm.java.util.HashMap(), jvm.java.util.HashMap()
         spans = {

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from bench.browser import Change
-from bench.latency import Event, first_seen, per_element, percentile
+from bench.browser import PageChange
+from bench.latency import SentEvent, first_seen, per_element, percentile
 from bench.mixture import mixture
 from bench.parity import differences, expected
 from bench.processes import cpu_seconds, directory_mb, environment, free_offset, memory_mb
@@ -28,19 +28,19 @@ NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 
 
 def test_event_to_pixel_is_the_first_change_at_or_past_the_event() -> None:
-    events = [Event("order", 1_000), Event("order", 1_500), Event("order", 9_000)]
+    events = [SentEvent("order", 1_000), SentEvent("order", 1_500), SentEvent("order", 9_000)]
     seen = [
-        Change("tile orders", 900, 1_400),
-        Change("tile orders", 1_500, 2_500),
-        Change("tile orders", 1_500, 3_000),
-        Change("tile orders", 2_000, 3_500),
+        PageChange("tile orders", 900, 1_400),
+        PageChange("tile orders", 1_500, 2_500),
+        PageChange("tile orders", 1_500, 3_000),
+        PageChange("tile orders", 2_000, 3_500),
     ]
     assert per_element(events, seen)["tile orders"] == [1.5, 1.0, math.inf]
 
 
 def test_an_element_is_only_asked_for_what_it_includes() -> None:
-    events = [Event("click", 1_000), Event("note", 1_000)]
-    seen = [Change("tile orders", 5_000, 5_100), Change("tile users", 5_000, 5_200)]
+    events = [SentEvent("click", 1_000), SentEvent("note", 1_000)]
+    seen = [PageChange("tile orders", 5_000, 5_100), PageChange("tile users", 5_000, 5_200)]
     found = per_element(events, seen)
     assert found["tile orders"] == []
     assert found["tile users"] == [4.2]
@@ -49,8 +49,8 @@ def test_an_element_is_only_asked_for_what_it_includes() -> None:
 
 
 def test_an_event_is_seen_where_it_is_seen_first() -> None:
-    seen = [Change("tile conversion", 1_000, 1_900), Change("tile users", 1_000, 1_700)]
-    assert first_seen([Event("click", 1_000)], seen) == [0.7]
+    seen = [PageChange("tile conversion", 1_000, 1_900), PageChange("tile users", 1_000, 1_700)]
+    assert first_seen([SentEvent("click", 1_000)], seen) == [0.7]
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from pyiceberg.table import StaticTable
 
-from bench.mixture import Message
+from bench.mixture import MixedMessage
 from bench.parity import agree, expected
 from lakehouse.dremio.client import Dremio
 from lakehouse.settings.dremio import DremioSettings
@@ -98,7 +98,7 @@ class Upgraded:
 
     shop: Shop
     before: dict[str, Rows]
-    sent: list[Message]
+    sent: list[MixedMessage]
     unread: int
 
     @classmethod
@@ -107,7 +107,7 @@ class Upgraded:
         shop = Shop(data_dir)
         logs = {topic: shop.log.read(topic, 0, 10_000) for topic in TOPICS}
         shop.now = max(record.received_at for log in logs.values() for record in log) + MINUTE
-        sent = [Message(topic, record.key, record.value, "") for topic, log in logs.items() for record in log]
+        sent = [MixedMessage(topic, record.key, record.value, "") for topic, log in logs.items() for record in log]
         positions = [json.loads(row) for row in list(before.values())[-1]["ingest_positions"]]
         return cls(shop, before, sent, len(sent) - sum(row["next_offset"] for row in positions))
 
@@ -133,7 +133,7 @@ class Upgraded:
         self.shop.ingest.publish(heartbeat=True)  # the window that has ended since
         for topic in TOPICS:
             newest = self.shop.log.read(topic, self.shop.log.bounds(topic)[1] - 1, 1)[-1]
-            self.sent.append(Message(topic, newest.key, newest.value, ""))
+            self.sent.append(MixedMessage(topic, newest.key, newest.value, ""))
 
     def alerts(self) -> list[dict[str, Any]]:
         return self.shop.rows("alerts")

@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.errors import Kind, Refusal, object_not_found, validation
-from embedded.gateway.snapshots import Column
+from embedded.gateway.snapshots import StoredColumn
 from embedded.gateway.tokens import Word
 from lakehouse.tables import CATALOG, SCHEMA
 
-type Columns = Callable[[str, Commit], tuple[Column, ...] | None]
+type Columns = Callable[[str, Commit], tuple[StoredColumn, ...] | None]
 
 _WRITES = frozenset(
     """INSERT UPDATE DELETE MERGE CREATE DROP ALTER TRUNCATE COPY GRANT REVOKE OPTIMIZE VACUUM ANALYZE ROLLBACK ASSIGN
@@ -167,7 +167,7 @@ _SQL_TYPES: Mapping[str, tuple[str, int | None, int | None]] = {
 }
 
 
-def _described(column: Column) -> tuple[str, int | None, int | None]:
+def _described(column: StoredColumn) -> tuple[str, int | None, int | None]:
     """Dremio's name of a column's type, precision and scale."""
     if column.type.startswith("decimal"):
         precision, scale = column.type.removeprefix("decimal(").rstrip(")").split(",")

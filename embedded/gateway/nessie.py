@@ -35,7 +35,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION = re.compile(r"/(\d+)-[^/]*$")
 
 
-class Objects(Protocol):
+class ReadsObjects(Protocol):
     """What is asked of S3."""
 
     def get(self, location: str) -> bytes: ...
@@ -48,7 +48,7 @@ class Objects(Protocol):
 class NessieCommits:
     """Commits of a Nessie server whose tables lie in S3."""
 
-    def __init__(self, nessie: Nessie, s3: Objects, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, nessie: Nessie, s3: ReadsObjects, clock: Callable[[], float] = time.monotonic) -> None:
         self._nessie = nessie
         self._s3 = s3
         self._clock = clock

@@ -19,13 +19,13 @@ from embedded.gateway.errors import data_read
 from embedded.gateway.files import Files, LocalFiles, Once
 from embedded.gateway.manifests import Bounds, DataFile, Listed, Lists, Manifest, overlap, read_manifest
 
-__all__ = ["Column", "DataFile", "Snapshot", "Snapshots"]
+__all__ = ["DataFile", "Snapshot", "Snapshots", "StoredColumn"]
 
 _TIMES = ("timestamptz", "timestamp")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class StoredColumn:
     """A column as the table stores it; `type` is Iceberg's name of a plain type."""
 
     id: int
@@ -46,7 +46,7 @@ class Snapshot:
     metadata_location: str
     past_id: int | None
     schema_key: str
-    columns: tuple[Column, ...]
+    columns: tuple[StoredColumn, ...]
     manifests: tuple[Listed, ...] | None
     by_id: bool = False
 
@@ -133,7 +133,7 @@ class Snapshots:
                 schema_id = snapshot.get("schema-id", schema_id)
         schema = next(item for item in metadata["schemas"] if item["schema-id"] == schema_id)
         columns = tuple(
-            Column(field["id"], field["name"], field["type"], field["required"])
+            StoredColumn(field["id"], field["name"], field["type"], field["required"])
             for field in schema["fields"]
             # Dremio would give lists and structs; no table of ours has one.
             if isinstance(field["type"], str)
@@ -165,7 +165,7 @@ class Snapshots:
         return [known[path] for path in paths]
 
 
-def _specs(columns: tuple[Column, ...], metadata: Mapping[str, Any]) -> dict[int, list[tuple[str, str]]]:
+def _specs(columns: tuple[StoredColumn, ...], metadata: Mapping[str, Any]) -> dict[int, list[tuple[str, str]]]:
     """Transform and column of the fields of each partitioning; no column where it is not one of a time."""
     times = {column.id: column.name for column in columns if column.type in _TIMES}
     return {
@@ -177,7 +177,7 @@ def _specs(columns: tuple[Column, ...], metadata: Mapping[str, Any]) -> dict[int
     }
 
 
-def _same_types(columns: tuple[Column, ...], schemas: list[dict[str, Any]]) -> bool:
+def _same_types(columns: tuple[StoredColumn, ...], schemas: list[dict[str, Any]]) -> bool:
     """Whether every column has had its type in all schemas that know it."""
     types = {column.id: column.type for column in columns}
     return all(types.get(field["id"], field["type"]) == field["type"] for item in schemas for field in item["fields"])

@@ -30,7 +30,7 @@ from embedded.gateway.errors import Kind, Refusal, data_read, object_not_found, 
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.relations import Bound, Relation
 from embedded.gateway.shelf import Reading, Shelf
-from embedded.gateway.snapshots import Column, DataFile, Snapshot, Snapshots
+from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots, StoredColumn
 from embedded.gateway.values import At, time_us
 from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.tables import CATALOG, SCHEMA
@@ -207,7 +207,7 @@ class Statements:
 
         return reading
 
-    def columns(self, table: str, commit: Commit) -> tuple[Column, ...] | None:
+    def columns(self, table: str, commit: Commit) -> tuple[StoredColumn, ...] | None:
         """The columns of a table at a commit; None when it is not there."""
         location = commit.tables.get(table)
         return None if location is None else self._snapshots.at(location).columns
@@ -329,16 +329,16 @@ def _of(snapshot: Snapshot) -> _Source:
     return _Source(snapshot, snapshot.schema_key, _empty_sql(snapshot.columns), names)
 
 
-def _duckdb_type(column: Column) -> str:
+def _duckdb_type(column: StoredColumn) -> str:
     return _DUCKDB.get(column.type) or column.type.upper()
 
 
-def _empty_sql(columns: tuple[Column, ...]) -> str:
+def _empty_sql(columns: tuple[StoredColumn, ...]) -> str:
     items = ", ".join(f"CAST(NULL AS {_duckdb_type(column)}) AS {_name(column.name)}" for column in columns)
     return f"(SELECT {items} WHERE false)"
 
 
-def _read(column: Column) -> str:
+def _read(column: StoredColumn) -> str:
     name = _name(column.name)
     if column.type in _TIMES:
         return f"make_timestamp_ms(epoch_ms({name})) AS {name}"
@@ -357,7 +357,7 @@ def _parquet(paths: Sequence[str], snapshot: Snapshot) -> str:
     return f"read_parquet([{', '.join(map(_text, paths))}], hive_partitioning = false{schema})"
 
 
-def _stored_type(column: Column) -> str:
+def _stored_type(column: StoredColumn) -> str:
     """DuckDB's type of a column as it stands in a file; `_read` makes of it what Dremio has."""
     return "TIMESTAMP WITH TIME ZONE" if column.type == "timestamptz" else _duckdb_type(column)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.mixture import Message, mixture
+from bench.mixture import MixedMessage, mixture
 from bench.parity import differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from lakehouse.dremio.statement import fill
@@ -25,7 +25,7 @@ SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s", "INGEST_MAINTENANCE_EVERY": "5 s", 
 
 
 @pytest.fixture
-def messages() -> list[Message]:
+def messages() -> list[MixedMessage]:
     return mixture(1500, 5, datetime.now(UTC))
 
 
@@ -34,7 +34,7 @@ def open_pipeline(stack: Stack) -> Callable[[], Pipeline]:
     return lambda: Pipeline(stack.servers, stack.tmp / "pipeline", SETTINGS)
 
 
-def click(number: int) -> Message:
+def click(number: int) -> MixedMessage:
     """One of many, of a few minutes of the hour before."""
     at = datetime.now(UTC).replace(minute=number % 5, second=0, microsecond=0) - timedelta(hours=1)
     fields = {
@@ -44,15 +44,15 @@ def click(number: int) -> Message:
         "device_type": "mobile",
         "click_time": at.isoformat(),
     }
-    return Message(CLICKS_TOPIC, b"user-%d" % (number % 300), json.dumps(fields).encode(), "late")
+    return MixedMessage(CLICKS_TOPIC, b"user-%d" % (number % 300), json.dumps(fields).encode(), "late")
 
 
-def problems(pipeline: Pipeline, messages: list[Message], *, delivered_again: bool = False) -> list[str]:
+def problems(pipeline: Pipeline, messages: list[MixedMessage], *, delivered_again: bool = False) -> list[str]:
     return differences(read(pipeline.dremio), expected(messages, datetime.now(UTC)), delivered_again=delivered_again)
 
 
 def test_all_messages_again_and_a_driver_that_was_ended_in_a_backlog_and_lost_its_directory(
-    open_pipeline: Callable[[], Pipeline], messages: list[Message]
+    open_pipeline: Callable[[], Pipeline], messages: list[MixedMessage]
 ) -> None:
     backlog = [click(number) for number in range(30_000)]
     with open_pipeline() as pipeline:
@@ -76,7 +76,7 @@ def test_all_messages_again_and_a_driver_that_was_ended_in_a_backlog_and_lost_it
 
 
 def test_topics_that_were_made_anew_are_read_from_their_beginning(
-    stack: Stack, open_pipeline: Callable[[], Pipeline], messages: list[Message]
+    stack: Stack, open_pipeline: Callable[[], Pipeline], messages: list[MixedMessage]
 ) -> None:
     with open_pipeline() as pipeline:
         pipeline.send(messages[:1000])
@@ -91,7 +91,7 @@ def test_topics_that_were_made_anew_are_read_from_their_beginning(
 
 
 def test_an_older_backup_of_nessie_is_filled_up_from_the_log(
-    stack: Stack, open_pipeline: Callable[[], Pipeline], messages: list[Message]
+    stack: Stack, open_pipeline: Callable[[], Pipeline], messages: list[MixedMessage]
 ) -> None:
     with open_pipeline() as pipeline:
         pipeline.send(messages[:700])
@@ -111,7 +111,7 @@ def test_an_older_backup_of_nessie_is_filled_up_from_the_log(
 
 
 def test_a_log_that_is_shorter_than_the_positions_is_refused(
-    stack: Stack, open_pipeline: Callable[[], Pipeline], messages: list[Message]
+    stack: Stack, open_pipeline: Callable[[], Pipeline], messages: list[MixedMessage]
 ) -> None:
     with open_pipeline() as pipeline:
         pipeline.send(messages[:700])
@@ -128,7 +128,7 @@ def test_a_log_that_is_shorter_than_the_positions_is_refused(
 
 
 def test_messages_that_the_log_lost_unread_are_told_and_the_rest_is_read(
-    open_pipeline: Callable[[], Pipeline], messages: list[Message]
+    open_pipeline: Callable[[], Pipeline], messages: list[MixedMessage]
 ) -> None:
     with open_pipeline() as pipeline:
         pipeline.send(messages[:700])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.mixture import Message, mixture
+from bench.mixture import MixedMessage, mixture
 from bench.servers import NO_ANCESTOR
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import DremioError
@@ -46,7 +46,7 @@ def objects(stack: Stack) -> Iterator[Objects]:
         yield client
 
 
-def send(stack: Stack, messages: list[Message]) -> None:
+def send(stack: Stack, messages: list[MixedMessage]) -> None:
     with KafkaSink(stack.servers.brokers) as sink:
         for message in messages:
             sink.send(message.topic, message.key, message.value)

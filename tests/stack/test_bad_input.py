@@ -19,7 +19,7 @@ from pyarrow import fs
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
 
-from bench.mixture import Message
+from bench.mixture import MixedMessage
 from bench.pipelines import Stack as Pipeline
 from embedded.catalog import iceberg_schema, partition_spec
 from lakehouse.dremio.statement import fill
@@ -268,7 +268,7 @@ def click(name: str, when: datetime, user: str = "ada") -> dict[str, Any]:
     }
 
 
-def order(name: str, when: datetime) -> Message:
+def order(name: str, when: datetime) -> MixedMessage:
     fields = {
         "order_id": name,
         "user_id": "ada",
@@ -281,8 +281,8 @@ def order(name: str, when: datetime) -> Message:
     return message(ORDERS_TOPIC, fields)
 
 
-def message(topic: str, fields: dict[str, Any]) -> Message:
-    return Message(topic, fields["user_id"].encode(), json.dumps(fields).encode(), "good")
+def message(topic: str, fields: dict[str, Any]) -> MixedMessage:
+    return MixedMessage(topic, fields["user_id"].encode(), json.dumps(fields).encode(), "good")
 
 
 def older_tables(stack: Stack, rows: Mapping[tuple[str, str], dict[str, Any]], *, partitioned: bool = True) -> None:

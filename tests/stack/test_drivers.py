@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bench.mixture import Message, mixture
+from bench.mixture import MixedMessage, mixture
 from bench.parity import columns, differences, expected, read
 from bench.pipelines import Stack as Pipeline
 from bench.processes import free_offset
@@ -122,11 +122,11 @@ def test_its_page_and_its_table_of_figures_count_what_became_of_each_message(sta
         assert pipeline.stop_engine() == 0
 
 
-def late_click(number: int) -> Message:
+def late_click(number: int) -> MixedMessage:
     """Of a minute that was judged long ago."""
     at = datetime.now(UTC) - timedelta(hours=1)
     fields = {"user_id": "ada", "url": "/cart", "device_type": "mobile", "click_time": at.isoformat()}
-    return Message(CLICKS_TOPIC, b"ada", json.dumps({"click_id": f"late-{number}", **fields}).encode(), "late")
+    return MixedMessage(CLICKS_TOPIC, b"ada", json.dumps({"click_id": f"late-{number}", **fields}).encode(), "late")
 
 
 def outcomes(pipeline: Pipeline) -> Counter[str]:

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from bench import cdnow, stack_parity
-from bench.mixture import Message, mixture
+from bench.mixture import MixedMessage, mixture
 from bench.parity import Tables, differences, expected
 from bench.pipelines import Stack as Pipeline
 from tests.stack.conftest import Stack
@@ -21,7 +21,7 @@ EVENTS = 4000
 class Shop:
     """What was sent, and the tables that the embedded engine made of it."""
 
-    messages: list[Message]
+    messages: list[MixedMessage]
     embedded: Tables
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bench.mixture import Message
+from bench.mixture import MixedMessage
 from bench.pipelines import HASTY, rule, with_rules
 from bench.pipelines import Stack as Pipeline
 from lakehouse.dremio.statement import fill
@@ -122,7 +122,7 @@ def test_a_time_without_kafka_is_known_to_the_next_attempt_and_forgotten_after_t
     assert outages.spans(noon + 31 * minute) == []
 
 
-def error(service: str, number: int, severity: str) -> Message:
+def error(service: str, number: int, severity: str) -> MixedMessage:
     fields = {
         "error_id": f"{service}-{number}",
         "service_name": service,
@@ -130,11 +130,11 @@ def error(service: str, number: int, severity: str) -> Message:
         "severity": severity,
         "error_time": datetime.now(UTC).isoformat(),
     }
-    return Message(ERRORS_TOPIC, service.encode(), json.dumps(fields).encode(), "good")
+    return MixedMessage(ERRORS_TOPIC, service.encode(), json.dumps(fields).encode(), "good")
 
 
-def unreadable(topic: str) -> Message:
-    return Message(topic, None, b"?", "NOT_JSON")
+def unreadable(topic: str) -> MixedMessage:
+    return MixedMessage(topic, None, b"?", "NOT_JSON")
 
 
 def incidents(pipeline: Pipeline, status: str) -> dict[str, tuple[str, str]]:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from bench.mixture import Message
+from bench.mixture import MixedMessage
 from bench.parity import Tables, columns, differences, expected, read
 from lakehouse.dremio.client import Dremio
 from lakehouse.kafka import log_ends
@@ -38,13 +38,13 @@ WAREHOUSE = "s3://upgrade/wh"
 """Where its files lie; a backup is put back to where it was taken."""
 
 
-def unpack(folder: Path) -> tuple[dict[str, list[str]], list[Message]]:
+def unpack(folder: Path) -> tuple[dict[str, list[str]], list[MixedMessage]]:
     """The backup into a folder; what readers saw of each table, and what was sent."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(folder, filter="data")
     before = json.loads((folder / "before.json").read_text(encoding="utf-8"))
     sent = [
-        Message(
+        MixedMessage(
             entry["topic"],
             None if entry["key"] is None else entry["key"].encode(),
             None if entry["value"] is None else base64.b64decode(entry["value"]),
@@ -66,7 +66,7 @@ def as_text(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps(row, default=str, sort_keys=True) for row in rows)
 
 
-def new_messages(now: datetime) -> list[Message]:
+def new_messages(now: datetime) -> list[MixedMessage]:
     """An order, a click, an error and a dead letter."""
     at = now.isoformat()
     order = {"order_id": "new", "user_id": "ada", "product_id": "p-1", "quantity": "1", "price": "7.5"}
@@ -83,10 +83,12 @@ def new_messages(now: datetime) -> list[Message]:
         },
     }
     good = [
-        Message(topic, b"ada", json.dumps({**event, "event_id": f"new-{topic}", "produced_at": at}).encode(), "good")
+        MixedMessage(
+            topic, b"ada", json.dumps({**event, "event_id": f"new-{topic}", "produced_at": at}).encode(), "good"
+        )
         for topic, event in fields.items()
     ]
-    return [*good, Message("orders_topic", None, b"hello", "NOT_JSON")]
+    return [*good, MixedMessage("orders_topic", None, b"hello", "NOT_JSON")]
 
 
 def test_a_repository_of_an_older_version_goes_on(stack: Stack, tmp_path: Path) -> None:
