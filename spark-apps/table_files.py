@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 
 import pyarrow as pa
@@ -25,10 +24,11 @@ def unfit(table: Table, what: str) -> UserError:
     )
 
 
-class NessieTableFiles:
+class NessieTableFiles(LiveFiles[LiveFile]):
     """The live files of one table; see pipeline.storage.files. `uploads` writes side by side."""
 
     def __init__(self, table: Table, io: FileIO, objects: Objects, uploads: Executor) -> None:
+        super().__init__()
         self.table = table
         self.location = ""
         self.field_ids: dict[str, int] = {}
@@ -36,25 +36,7 @@ class NessieTableFiles:
         self._io = io
         self._objects = objects
         self._uploads = uploads
-        self._files = LiveFiles[LiveFile]()
         self._read: dict[str, list[LiveFile]] = {}
-
-    @property
-    def live(self) -> Mapping[str, LiveFile]:
-        return self._files.live
-
-    @property
-    def hours(self) -> Mapping[int | None, Mapping[str, LiveFile]]:
-        return self._files.hours
-
-    def span(self) -> tuple[int, int] | None:
-        return self._files.span()
-
-    def hold(self, files: Iterable[LiveFile]) -> None:
-        self._files.hold(files)
-
-    def drop(self, files: Iterable[LiveFile]) -> None:
-        self._files.drop(files)
 
     def load(self, metadata: TableMetadata) -> None:
         """Take over the current snapshot of a table's metadata; of its manifests those are read that are new."""
@@ -62,7 +44,8 @@ class NessieTableFiles:
         schema = metadata.schema()
         self.field_ids = {field.name: field.field_id for field in schema.fields}
         self.file_schema = data_files.file_schema(self.table, schema)
-        self._files, before, self._read = LiveFiles[LiveFile](), self._read, {}
+        self.drop(list(self.live.values()))
+        before, self._read = self._read, {}
         snapshot = metadata.current_snapshot()
         for manifest in snapshot.manifests(self._io) if snapshot is not None else ():
             if manifest.content != ManifestContent.DATA:
@@ -93,12 +76,4 @@ class NessieTableFiles:
         return LiveFile(uri=uri, hour=hour, rows=rows.num_rows, bytes=content.size, level=level, **times)
 
     def _live_file(self, file: DataFile) -> LiveFile:
-        spans = data_files.spans_in(self.table, self.field_ids, file.lower_bounds, file.upper_bounds)
-        return LiveFile(
-            uri=file.file_path,
-            hour=file.partition[0] if self.table.partition_by else None,
-            rows=file.record_count,
-            bytes=file.file_size_in_bytes,
-            level=data_files.level_of(file.file_path),
-            **data_files.times_of(self.table, spans),
-        )
+        return LiveFile(**data_files.told_of(self.table, self.field_ids, file))

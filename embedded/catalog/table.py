@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,15 @@ LIVE_SNAPSHOTS = 3
 _FOLDERS_KNOWN = 10_000
 
 
-class TableWriter:
+class TableWriter(LiveFiles[CatalogFile]):
     """Writes one table: data files, then a staged snapshot. Only the ingest process may hold one."""
 
     def __init__(self, table: Table, metadata: TableMetadataV2, location: str, io: FileIO) -> None:
+        super().__init__()
         self.table = table
         self.metadata = metadata
         self.location = location
         self.manifests: list[LiveManifest] = []
-        self._files = LiveFiles[CatalogFile]()
         self._io = io
         self._pending: list[Pending] = []
         self._metadata_born = 0
@@ -47,21 +47,6 @@ class TableWriter:
         self._made: set[Path] = set()
         self._take_schema()
         self._load()
-
-    @property
-    def live(self) -> Mapping[str, CatalogFile]:
-        return self._files.live
-
-    @property
-    def hours(self) -> Mapping[int | None, Mapping[str, CatalogFile]]:
-        return self._files.hours
-
-    @property
-    def row_count(self) -> int:
-        return self._files.rows
-
-    def span(self) -> tuple[int, int] | None:
-        return self._files.span()
 
     def _take_schema(self) -> None:
         schema = self.metadata.schema()
@@ -89,7 +74,7 @@ class TableWriter:
                     live = LiveManifest(manifest.manifest_path, files, listed(manifest))
                     self._hold(live)
                     self.manifests.append(live)
-                    self._files.hold(files)
+                    self.hold(files)
             if not newest:
                 self._pending.insert(0, Pending(snapshot.snapshot_id, [(uri, 0) for uri in paths - later]))
             later |= paths
@@ -100,18 +85,12 @@ class TableWriter:
             file.manifest = manifest
 
     def _live_file(self, entry: LiveEntry) -> CatalogFile:
-        file = entry.file
-        spans = data_files.spans_in(self.table, self._field_ids, file.lower_bounds, file.upper_bounds)
+        told = data_files.told_of(self.table, self._field_ids, entry.file)
         return CatalogFile(
-            uri=file.file_path,
-            hour=file.partition[0] if self.table.partition_by else None,
-            rows=file.record_count,
-            bytes=file.file_size_in_bytes,
-            level=data_files.level_of(file.file_path),
+            **told,
             described=entry.described,
             snapshot_id=entry.snapshot_id,
             sequence_number=entry.sequence_number,
-            **data_files.times_of(self.table, spans),
         )
 
     def write(self, rows: pa.Table, level: int = 0) -> list[CatalogFile]:
@@ -159,7 +138,7 @@ class TableWriter:
             sequence_number=number,
             timestamp_ms=stamp,
             manifest_list=list_location,
-            summary=summary_of(added, dead, len(self.live), self.row_count),
+            summary=summary_of(added, dead, len(self.live), self.rows),
             schema_id=metadata.current_schema_id,
         )
         snapshots = [*metadata.snapshots, snapshot][-LIVE_SNAPSHOTS:]
@@ -254,8 +233,8 @@ class TableWriter:
         self.manifests = staged.manifests
         for manifest in staged.new_manifests:
             self._hold(manifest)
-        self._files.drop(staged.removed)
-        self._files.hold(staged.added)
+        self.drop(staged.removed)
+        self.hold(staged.added)
         self._metadata_born = sequence
         if altered:
             self._take_schema()

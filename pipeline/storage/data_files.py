@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 
 from lakehouse.tables import Table, arrow_schema
@@ -32,6 +33,16 @@ class Times(TypedDict):
     event_max: int | None
     aged_min: int | None
     aged_max: int | None
+
+
+class Told(Times):
+    """What LiveFile says of a file."""
+
+    uri: str
+    hour: int | None
+    rows: int
+    bytes: int
+    level: int
 
 
 def by_hour(table: Table, rows: pa.Table) -> list[tuple[int | None, pa.Table]]:
@@ -137,3 +148,15 @@ def spans_in(
         if number in lower and number in upper:
             spans[name] = struct.unpack("<q", lower[number])[0], struct.unpack("<q", upper[number])[0]
     return spans
+
+
+def told_of(table: Table, ids: Mapping[str, int], file: DataFile) -> Told:
+    """What a manifest's entry tells of a file; `ids` are the table's column ids by name."""
+    return Told(
+        uri=file.file_path,
+        hour=file.partition[0] if table.partition_by else None,
+        rows=file.record_count,
+        bytes=file.file_size_in_bytes,
+        level=level_of(file.file_path),
+        **times_of(table, spans_in(table, ids, file.lower_bounds, file.upper_bounds)),
+    )
