@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
 import pyarrow as pa
 from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFile, ManifestContent
+from pyiceberg.manifest import ManifestContent
 from pyiceberg.table.metadata import TableMetadata
 
 from lakehouse.tables import CATALOG, SCHEMA, Table
@@ -26,10 +25,11 @@ def unfit(table: Table, what: str) -> UserError:
     )
 
 
-class TableFiles:
+class TableFiles(LiveFiles[LiveFile]):
     """The live files of one table; see pipeline.storage.files. `fs` is where they lie, `uploads` runs side by side."""
 
     def __init__(self, table: Table, io: FileIO, fs: Any, uploads: Executor) -> None:
+        super().__init__()
         self.table = table
         self.location = ""
         self.field_ids: dict[str, int] = {}
@@ -37,25 +37,7 @@ class TableFiles:
         self._io = io
         self._fs = fs
         self._uploads = uploads
-        self._files = LiveFiles[LiveFile]()
         self._read: dict[str, list[LiveFile]] = {}
-
-    @property
-    def live(self) -> Mapping[str, LiveFile]:
-        return self._files.live
-
-    @property
-    def hours(self) -> Mapping[int | None, Mapping[str, LiveFile]]:
-        return self._files.hours
-
-    def span(self) -> tuple[int, int] | None:
-        return self._files.span()
-
-    def hold(self, files: Iterable[LiveFile]) -> None:
-        self._files.hold(files)
-
-    def drop(self, files: Iterable[LiveFile]) -> None:
-        self._files.drop(files)
 
     def load(self, metadata: TableMetadata) -> None:
         """Take over the current snapshot of a table's metadata; of its manifests those are read that are new."""
@@ -63,7 +45,8 @@ class TableFiles:
         schema = metadata.schema()
         self.field_ids = {field.name: field.field_id for field in schema.fields}
         self.file_schema = data_files.file_schema(self.table, schema)
-        self._files, before, self._read = LiveFiles[LiveFile](), self._read, {}
+        self.drop(list(self.live.values()))
+        before, self._read = self._read, {}
         snapshot = metadata.current_snapshot()
         for manifest in snapshot.manifests(self._io) if snapshot is not None else ():
             if manifest.content != ManifestContent.DATA:
@@ -73,7 +56,7 @@ class TableFiles:
             files = before.get(manifest.manifest_path)
             if files is None:
                 entries = manifest.fetch_manifest_entry(self._io, discard_deleted=True)
-                files = [self._live_file(entry.data_file) for entry in entries]
+                files = [LiveFile(**data_files.known_from(self.table, self.field_ids, e.data_file)) for e in entries]
             self._read[manifest.manifest_path] = files
             self.hold(files)
 
@@ -91,16 +74,5 @@ class TableFiles:
         content = sink.getvalue()
         with self._fs.open_output_stream(key_of(uri)) as out:
             out.write(content)
-        times = data_files.times_of(self.table, data_files.spans_of(self.table, rows))
-        return LiveFile(uri=uri, hour=hour, rows=rows.num_rows, bytes=content.size, level=level, **times)
-
-    def _live_file(self, file: DataFile) -> LiveFile:
-        spans = data_files.spans_in(self.table, self.field_ids, file.lower_bounds, file.upper_bounds)
-        return LiveFile(
-            uri=file.file_path,
-            hour=file.partition[0] if self.table.partition_by else None,
-            rows=file.record_count,
-            bytes=file.file_size_in_bytes,
-            level=data_files.level_of(file.file_path),
-            **data_files.times_of(self.table, spans),
-        )
+        spans = data_files.spans_of(self.table, rows)
+        return LiveFile(**data_files.known(self.table, uri, hour, rows.num_rows, content.size, spans))

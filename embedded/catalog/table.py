@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,15 @@ LIVE_SNAPSHOTS = 3
 _FOLDERS_KNOWN = 10_000
 
 
-class TableWriter:
+class TableWriter(LiveFiles[CatalogFile]):
     """Writes one table: data files, then a staged snapshot. Only the ingest process may hold one."""
 
     def __init__(self, table: Table, metadata: TableMetadataV2, location: str, io: FileIO) -> None:
+        super().__init__()
         self.table = table
         self.metadata = metadata
         self.location = location
         self.manifests: list[LiveManifest] = []
-        self._files = LiveFiles[CatalogFile]()
         self._io = io
         self._pending: list[Pending] = []
         self._metadata_born = 0
@@ -47,21 +47,6 @@ class TableWriter:
         self._made: set[Path] = set()
         self._take_schema()
         self._load()
-
-    @property
-    def live(self) -> Mapping[str, CatalogFile]:
-        return self._files.live
-
-    @property
-    def hours(self) -> Mapping[int | None, Mapping[str, CatalogFile]]:
-        return self._files.hours
-
-    @property
-    def row_count(self) -> int:
-        return self._files.rows
-
-    def span(self) -> tuple[int, int] | None:
-        return self._files.span()
 
     def _take_schema(self) -> None:
         schema = self.metadata.schema()
@@ -87,31 +72,24 @@ class TableWriter:
                 if newest:
                     files = sorted(map(self._live_file, entries), key=hour_of)
                     live = LiveManifest(manifest.manifest_path, files, listed(manifest))
-                    self._hold(live)
+                    self._own(live)
                     self.manifests.append(live)
-                    self._files.hold(files)
+                    self.hold(files)
             if not newest:
                 self._pending.insert(0, Pending(snapshot.snapshot_id, [(uri, 0) for uri in paths - later]))
             later |= paths
 
     @staticmethod
-    def _hold(manifest: LiveManifest) -> None:
+    def _own(manifest: LiveManifest) -> None:
         for file in manifest.files:
             file.manifest = manifest
 
     def _live_file(self, entry: LiveEntry) -> CatalogFile:
-        file = entry.file
-        spans = data_files.spans_in(self.table, self._field_ids, file.lower_bounds, file.upper_bounds)
         return CatalogFile(
-            uri=file.file_path,
-            hour=file.partition[0] if self.table.partition_by else None,
-            rows=file.record_count,
-            bytes=file.file_size_in_bytes,
-            level=data_files.level_of(file.file_path),
             described=entry.described,
             snapshot_id=entry.snapshot_id,
             sequence_number=entry.sequence_number,
-            **data_files.times_of(self.table, spans),
+            **data_files.known_from(self.table, self._field_ids, entry.file),
         )
 
     def write(self, rows: pa.Table, level: int = 0) -> list[CatalogFile]:
@@ -125,15 +103,8 @@ class TableWriter:
         spans = data_files.spans_of(self.table, rows)
         size = path.stat().st_size
         described = described_file(uri_of(path), hour, rows.num_rows, size, spans, self._field_ids)
-        return CatalogFile(
-            uri=uri_of(path),
-            hour=hour,
-            rows=rows.num_rows,
-            bytes=size,
-            level=level,
-            described=self._format.described(described),
-            **data_files.times_of(self.table, spans),
-        )
+        known = data_files.known(self.table, uri_of(path), hour, rows.num_rows, size, spans)
+        return CatalogFile(described=self._format.described(described), **known)
 
     def stage(self, added: Sequence[CatalogFile], removed: Iterable[CatalogFile], sequence: int) -> Staged:
         """Write manifests, manifest list and metadata of a snapshot with `added` in and `removed` out.
@@ -253,9 +224,9 @@ class TableWriter:
         self.metadata, self.location = staged.metadata, staged.location
         self.manifests = staged.manifests
         for manifest in staged.new_manifests:
-            self._hold(manifest)
-        self._files.drop(staged.removed)
-        self._files.hold(staged.added)
+            self._own(manifest)
+        self.drop(staged.removed)
+        self.hold(staged.added)
         self._metadata_born = sequence
         if altered:
             self._take_schema()
