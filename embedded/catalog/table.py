@@ -89,6 +89,7 @@ class TableWriter(LiveFiles[CatalogFile]):
             described=entry.described,
             snapshot_id=entry.snapshot_id,
             sequence_number=entry.sequence_number,
+            existing=entry.existing,
             **data_files.known_from(self.table, self._field_ids, entry.file),
         )
 
