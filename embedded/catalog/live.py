@@ -17,8 +17,8 @@ SMALL = 16
 class CatalogFile(LiveFile):
     """A live data file; `described` is what manifests say of it, as bytes; as read where other writers wrote it.
 
-    `existing` is what stands before that in manifests of later snapshots, once it was needed; `manifest` is the one that
-    the file stands in.
+    `existing` is what stands before that in manifests of later snapshots, once it was needed; `manifest` is the one
+    that the file stands in.
     """
 
     described: DataFile | bytes
