@@ -82,11 +82,11 @@ def publish_fatal(running: Ingest, sink: EventLogSink, number: int) -> float:
         "severity": "FATAL",
         "error_time": datetime.now(UTC).isoformat(),
     }
-    before = running.catalog.tables["alerts"].rows
+    before = running.catalog.tables["alerts"].row_count
     sink.send("errors_topic", None, msgspec.json.encode(fields))
     sink.flush()
     began = time.monotonic()
-    while running.catalog.tables["alerts"].rows == before:
+    while running.catalog.tables["alerts"].row_count == before:
         if not running.step():
             time.sleep(POLL)
     return time.monotonic() - began

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 
 import pyarrow as pa
 from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFile, ManifestContent
+from pyiceberg.manifest import ManifestContent
 from pyiceberg.table.metadata import TableMetadata
 
 from lakehouse.tables import CATALOG, SCHEMA, Table
@@ -55,7 +55,7 @@ class NessieTableFiles(LiveFiles[LiveFile]):
             files = before.get(manifest.manifest_path)
             if files is None:
                 entries = manifest.fetch_manifest_entry(self._io, discard_deleted=True)
-                files = [self._live_file(entry.data_file) for entry in entries]
+                files = [LiveFile(**data_files.known_from(self.table, self.field_ids, e.data_file)) for e in entries]
             self._read[manifest.manifest_path] = files
             self.hold(files)
 
@@ -72,8 +72,5 @@ class NessieTableFiles(LiveFiles[LiveFile]):
         data_files.write_parquet(self.table, rows, self.file_schema, sink)
         content = sink.getvalue()
         self._objects.write(uri, content)
-        times = data_files.times_of(self.table, data_files.spans_of(self.table, rows))
-        return LiveFile(uri=uri, hour=hour, rows=rows.num_rows, bytes=content.size, level=level, **times)
-
-    def _live_file(self, file: DataFile) -> LiveFile:
-        return LiveFile(**data_files.told_of(self.table, self.field_ids, file))
+        spans = data_files.spans_of(self.table, rows)
+        return LiveFile(**data_files.known(self.table, uri, hour, rows.num_rows, content.size, spans))

@@ -149,7 +149,7 @@ def test_manifests_stay_few(tmp_path: Path) -> None:
         publish(catalog, float(number))
     assert len(catalog.tables["pipeline_metrics"].manifests) <= MOST_SMALL + 4
     assert len(catalog.tables["errors_per_minute"].manifests) == 1
-    assert catalog.tables["pipeline_metrics"].rows == 72
+    assert catalog.tables["pipeline_metrics"].row_count == 72
 
 
 def test_a_restart_goes_on_where_the_last_publish_ended_and_clears_what_a_kill_left(tmp_path: Path) -> None:

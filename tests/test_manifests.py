@@ -18,7 +18,7 @@ from embedded.catalog.manifests import CLOSED, MOST_SMALL, RESTED, arrange
 from embedded.gateway.files import LocalFiles
 from embedded.gateway.snapshots import Snapshots
 from lakehouse.tables import TABLES, arrow_schema
-from pipeline.storage.data_files import Times
+from pipeline.storage.data_files import known
 from pipeline.storage.files import path_of
 from pipeline.storage.sweep import Reach
 
@@ -117,11 +117,21 @@ def test_hours_that_nobody_writes_to_end_in_manifests_that_stay(tmp_path: Path) 
 
 def test_whatever_is_written_the_tables_hold_it_and_a_sweep_leaves_what_is_reached(tmp_path: Path) -> None:
     book = Book(Catalog(tmp_path))
+    snapshots = Snapshots()
     pick = random.Random(3)
     for number in range(80):
         now = NOON + number // 4 * HOUR
         hours = {now, *(now - pick.randrange(1, 40) * HOUR for _ in range(pick.choice((0, 0, 1, 3))))}
         book.replace(*hours)
+        asked = int((now - 2 * HOUR).timestamp()) * 1_000_000
+        snapshot = snapshots.at(book.writer.location)
+        for bounds, first in (({}, 0), ({"window_start": (asked, None)}, asked // 3_600_000_000)):
+            read = snapshots.files_in(snapshot, bounds)
+            assert read is not None
+            live = {
+                str(file.path) for file in book.writer.live.values() if file.hour is not None and file.hour >= first
+            }
+            assert {file.path for file in read} == live
         if number % 20 == 19:
             assert book.stored() == book.counts
             book.catalog.close()
@@ -139,9 +149,8 @@ def test_whatever_is_written_the_tables_hold_it_and_a_sweep_leaves_what_is_reach
 
 
 def files(hours: Sequence[int]) -> list[CatalogFile]:
-    times = Times(event_min=None, event_max=None, aged_min=None, aged_max=None)
     return [
-        CatalogFile(uri=f"{hour}-{n}", hour=hour, rows=1, bytes=1, level=0, described=b"", **times)
+        CatalogFile(described=b"", **known(TABLES[NAME], f"{n}", hour, rows=1, size=1, spans={}))
         for n, hour in enumerate(hours)
     ]
 

@@ -40,12 +40,13 @@ from pipeline.storage.files import path_of
 
 
 class LiveEntry(NamedTuple):
-    """An entry of a manifest: the file as pyiceberg reads it, and as manifests are to describe it."""
+    """An entry of a manifest: the file as pyiceberg reads it, and as manifests are to describe it; see CatalogFile."""
 
     file: DataFile
     described: DataFile | bytes
     snapshot_id: int
     sequence_number: int
+    existing: bytes
 
 
 class ManifestFormat:
@@ -104,23 +105,20 @@ class ManifestFormat:
             for entry, content in blocks.records():
                 if entry.status == ManifestEntryStatus.DELETED:
                     continue
-                begin = BytesIO()
-                self._begin(
-                    BinaryEncoder(begin),
-                    entry.status,
-                    entry.snapshot_id,
-                    entry.sequence_number,
-                    entry.file_sequence_number,
-                )
-                described = content[begin.tell() :] if ours else entry.data_file
+                begin = self._begin(entry.status, entry.snapshot_id, entry.sequence_number, entry.file_sequence_number)
+                described = content[len(begin) :] if ours else entry.data_file
                 number = entry.sequence_number if entry.sequence_number is not None else manifest.sequence_number
-                found.append(LiveEntry(entry.data_file, described, entry.snapshot_id or 0, number))
+                existing = begin if entry.status == ManifestEntryStatus.EXISTING else b""
+                found.append(LiveEntry(entry.data_file, described, entry.snapshot_id or 0, number, existing))
         return found
 
-    def _begin(self, encoder: BinaryEncoder, *values: int | None) -> None:
+    def _begin(self, *values: int | None) -> bytes:
         """An entry up to its data file: status, snapshot, sequence numbers."""
+        out = BytesIO()
+        encoder = BinaryEncoder(out)
         for writer, value in zip(self._writers, values, strict=False):
             writer.write(encoder, value)
+        return out.getvalue()
 
     def write(
         self,
@@ -133,13 +131,12 @@ class ManifestFormat:
     ) -> LiveManifest:
         """Write a manifest of live files, those that are new with this snapshot among them, and of `dead` ones."""
         out = BytesIO()
-        encoder = BinaryEncoder(out)
         counts = {status: [0, 0] for status in ManifestEntryStatus}
 
-        def put(status: ManifestEntryStatus, file: CatalogFile, snapshot: int, number: int | None) -> None:
+        def put(status: ManifestEntryStatus, file: CatalogFile, begin: bytes) -> None:
             if isinstance(file.described, DataFile):
                 file.described = self.described(file.described)
-            self._begin(encoder, status, snapshot, number, number)
+            out.write(begin)
             out.write(file.described)
             counts[status][0] += 1
             counts[status][1] += file.rows
@@ -147,11 +144,17 @@ class ManifestFormat:
         for file in files:
             if file.snapshot_id == snapshot_id:
                 # Its sequence number is that of the manifest.
-                put(ManifestEntryStatus.ADDED, file, snapshot_id, None)
-            else:
-                put(ManifestEntryStatus.EXISTING, file, file.snapshot_id, file.sequence_number)
+                put(ManifestEntryStatus.ADDED, file, self._begin(ManifestEntryStatus.ADDED, snapshot_id, None, None))
+                continue
+            if not file.existing:
+                number = file.sequence_number
+                file.existing = self._begin(ManifestEntryStatus.EXISTING, file.snapshot_id, number, number)
+            put(ManifestEntryStatus.EXISTING, file, file.existing)
         for file in dead:
-            put(ManifestEntryStatus.DELETED, file, snapshot_id, file.sequence_number)
+            number = file.sequence_number
+            put(
+                ManifestEntryStatus.DELETED, file, self._begin(ManifestEntryStatus.DELETED, snapshot_id, number, number)
+            )
         # A larger one stays for long, and is written anew where a late event comes: a fifth of the bytes then.
         compressed = len(files) > SMALL
         header = self._headers[compressed]

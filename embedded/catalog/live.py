@@ -17,12 +17,14 @@ SMALL = 16
 class CatalogFile(LiveFile):
     """A live data file; `described` is what manifests say of it, as bytes; as read where other writers wrote it.
 
-    `manifest` names the one that it stands in.
+    `existing` is what stands before that in manifests of later snapshots, once it was needed; `manifest` is the one
+    that the file stands in.
     """
 
     described: DataFile | bytes
     snapshot_id: int = 0
     sequence_number: int = 0
+    existing: bytes = b""
     manifest: LiveManifest | None = field(default=None, repr=False)
 
     @property

@@ -72,7 +72,7 @@ class TableWriter(LiveFiles[CatalogFile]):
                 if newest:
                     files = sorted(map(self._live_file, entries), key=hour_of)
                     live = LiveManifest(manifest.manifest_path, files, listed(manifest))
-                    self._hold(live)
+                    self._own(live)
                     self.manifests.append(live)
                     self.hold(files)
             if not newest:
@@ -80,17 +80,17 @@ class TableWriter(LiveFiles[CatalogFile]):
             later |= paths
 
     @staticmethod
-    def _hold(manifest: LiveManifest) -> None:
+    def _own(manifest: LiveManifest) -> None:
         for file in manifest.files:
             file.manifest = manifest
 
     def _live_file(self, entry: LiveEntry) -> CatalogFile:
-        told = data_files.told_of(self.table, self._field_ids, entry.file)
         return CatalogFile(
-            **told,
             described=entry.described,
             snapshot_id=entry.snapshot_id,
             sequence_number=entry.sequence_number,
+            existing=entry.existing,
+            **data_files.known_from(self.table, self._field_ids, entry.file),
         )
 
     def write(self, rows: pa.Table, level: int = 0) -> list[CatalogFile]:
@@ -104,15 +104,8 @@ class TableWriter(LiveFiles[CatalogFile]):
         spans = data_files.spans_of(self.table, rows)
         size = path.stat().st_size
         described = described_file(uri_of(path), hour, rows.num_rows, size, spans, self._field_ids)
-        return CatalogFile(
-            uri=uri_of(path),
-            hour=hour,
-            rows=rows.num_rows,
-            bytes=size,
-            level=level,
-            described=self._format.described(described),
-            **data_files.times_of(self.table, spans),
-        )
+        known = data_files.known(self.table, uri_of(path), hour, rows.num_rows, size, spans)
+        return CatalogFile(described=self._format.described(described), **known)
 
     def stage(self, added: Sequence[CatalogFile], removed: Iterable[CatalogFile], sequence: int) -> Staged:
         """Write manifests, manifest list and metadata of a snapshot with `added` in and `removed` out.
@@ -138,7 +131,7 @@ class TableWriter(LiveFiles[CatalogFile]):
             sequence_number=number,
             timestamp_ms=stamp,
             manifest_list=list_location,
-            summary=summary_of(added, dead, len(self.live), self.rows),
+            summary=summary_of(added, dead, len(self.live), self.row_count),
             schema_id=metadata.current_schema_id,
         )
         snapshots = [*metadata.snapshots, snapshot][-LIVE_SNAPSHOTS:]
@@ -232,7 +225,7 @@ class TableWriter(LiveFiles[CatalogFile]):
         self.metadata, self.location = staged.metadata, staged.location
         self.manifests = staged.manifests
         for manifest in staged.new_manifests:
-            self._hold(manifest)
+            self._own(manifest)
         self.drop(staged.removed)
         self.hold(staged.added)
         self._metadata_born = sequence

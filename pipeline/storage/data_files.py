@@ -26,23 +26,18 @@ type Spans = Mapping[str, tuple[int, int]]
 """Lowest and highest value of a file's time columns by name, us since the epoch."""
 
 
-class Times(TypedDict):
-    """What LiveFile says of times."""
-
-    event_min: int | None
-    event_max: int | None
-    aged_min: int | None
-    aged_max: int | None
-
-
-class Told(Times):
-    """What LiveFile says of a file."""
+class Known(TypedDict):
+    """What a LiveFile says of a data file."""
 
     uri: str
     hour: int | None
     rows: int
     bytes: int
     level: int
+    event_min: int | None
+    event_max: int | None
+    aged_min: int | None
+    aged_max: int | None
 
 
 def by_hour(table: Table, rows: pa.Table) -> list[tuple[int | None, pa.Table]]:
@@ -124,39 +119,35 @@ def spans_of(table: Table, rows: pa.Table) -> Spans:
     return spans
 
 
-def times_of(table: Table, spans: Spans) -> Times:
-    """The same as a LiveFile tells it."""
+def known(table: Table, uri: str, hour: int | None, rows: int, size: int, spans: Spans) -> Known:
+    """A data file as a LiveFile tells it."""
     event_min, event_max = spans.get(table.event_time or "", (None, None))
     aged_min, aged_max = spans.get(table.aged_by or "", (None, None))
-    return Times(event_min=event_min, event_max=event_max, aged_min=aged_min, aged_max=aged_max)
+    return Known(
+        uri=uri,
+        hour=hour,
+        rows=rows,
+        bytes=size,
+        level=level_of(uri),
+        event_min=event_min,
+        event_max=event_max,
+        aged_min=aged_min,
+        aged_max=aged_max,
+    )
+
+
+def known_from(table: Table, ids: Mapping[str, int], file: DataFile) -> Known:
+    """The same of a manifest's entry; `ids` are the table's column ids by name."""
+    lower, upper = file.lower_bounds or {}, file.upper_bounds or {}
+    spans = {
+        name: (struct.unpack("<q", lower[ids[name]])[0], struct.unpack("<q", upper[ids[name]])[0])
+        for name in (table.event_time, table.aged_by)
+        if name is not None and ids[name] in lower and ids[name] in upper
+    }
+    hour = file.partition[0] if table.partition_by else None
+    return known(table, file.file_path, hour, file.record_count, file.file_size_in_bytes, spans)
 
 
 def bound(value: int) -> bytes:
     """A time as Iceberg's bounds hold it."""
     return struct.pack("<q", value)
-
-
-def spans_in(
-    table: Table, ids: Mapping[str, int], lower: Mapping[int, bytes] | None, upper: Mapping[int, bytes] | None
-) -> Spans:
-    """The spans that the bounds of a manifest's entry tell; `ids` are the table's column ids by name."""
-    spans = {}
-    for name in (table.event_time, table.aged_by):
-        if name is None or lower is None or upper is None:
-            continue
-        number = ids[name]
-        if number in lower and number in upper:
-            spans[name] = struct.unpack("<q", lower[number])[0], struct.unpack("<q", upper[number])[0]
-    return spans
-
-
-def told_of(table: Table, ids: Mapping[str, int], file: DataFile) -> Told:
-    """What a manifest's entry tells of a file; `ids` are the table's column ids by name."""
-    return Told(
-        uri=file.file_path,
-        hour=file.partition[0] if table.partition_by else None,
-        rows=file.record_count,
-        bytes=file.file_size_in_bytes,
-        level=level_of(file.file_path),
-        **times_of(table, spans_in(table, ids, file.lower_bounds, file.upper_bounds)),
-    )

@@ -8,12 +8,12 @@ from pipeline.storage.files import LiveFile
 
 
 class LiveFiles[F: LiveFile]:
-    """`live` by uri, `hours` by hour and uri, `rows` in all of them. What it costs hangs on what changes."""
+    """`live` by uri, `hours` by hour and uri, `row_count` of all of them. What it costs hangs on what changes."""
 
     def __init__(self) -> None:
         self.live: dict[str, F] = {}
         self.hours: dict[int | None, dict[str, F]] = {}
-        self.rows = 0
+        self.row_count = 0
         self._span: tuple[int, int] | None = None
 
     def hold(self, files: Iterable[F]) -> None:
@@ -21,7 +21,7 @@ class LiveFiles[F: LiveFile]:
         for file in files:
             self.live[file.uri] = file
             self.hours.setdefault(file.hour, {})[file.uri] = file
-            self.rows += file.rows
+            self.row_count += file.rows
             if self._span is not None and file.hour is not None:
                 self._span = min(self._span[0], file.hour), max(self._span[1], file.hour)
 
@@ -30,7 +30,7 @@ class LiveFiles[F: LiveFile]:
         for file in files:
             if self.live.pop(file.uri, None) is None:
                 continue
-            self.rows -= file.rows
+            self.row_count -= file.rows
             of_hour = self.hours[file.hour]
             del of_hour[file.uri]
             if not of_hour:
