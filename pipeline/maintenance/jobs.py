@@ -19,6 +19,8 @@ from pipeline.storage.files import LiveFile, Store
 
 logger = logging.getLogger("tillwatch.ingest")
 
+ENDS_WITHIN_S = 10.0
+
 
 @dataclass(frozen=True)
 class Job:
@@ -77,12 +79,14 @@ class Workshop:
     _closed: bool = False
 
     def __post_init__(self) -> None:
-        threading.Thread(target=self._run, name="merge", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="merge", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """Wait for nothing: what is being written belongs to no snapshot."""
+        """End after the job under way: cut off in the middle of it, the interpreter's own end would be none."""
         self._closed = True
         self._waiting.put(None)
+        self._thread.join(ENDS_WITHIN_S)
 
     def submit(self, job: Job) -> bool:
         """Begin a job, unless one with such a source is under way."""
@@ -139,7 +143,8 @@ class Workshop:
                 self._done.put(work(job, self.store))
             except Exception as error:
                 # Nothing waits for it: what it could not do, a later run does.
-                logger.warning("%s: files could not be merged: %s: %s", job.name, type(error).__name__, error)
+                if not self._closed:
+                    logger.warning("%s: files could not be merged: %s: %s", job.name, type(error).__name__, error)
                 self._free(job)
             finally:
                 with self._idle:
