@@ -127,12 +127,12 @@ class Objects:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise self._down(str(getattr(reason, "strerror", None) or reason)) from None
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """All objects below a folder, an s3:// address."""
-        with self._asking("GET", prefix) as (store, folder):
-            for page in obstore.list(store, folder.rstrip("/") or None):
+    def list(self, folder: str) -> Iterator[Stored]:
+        """All objects below a folder, an s3:// address; a part of a name is none."""
+        with self._asking("GET", folder) as (store, key):
+            for page in obstore.list(store, key.rstrip("/") or None):
                 for found in page:
-                    uri = f"s3://{_parts(prefix)[0]}/{found['path']}"
+                    uri = f"s3://{_parts(folder)[0]}/{found['path']}"
                     yield Stored(uri, found["size"], _micros(found["last_modified"]))
 
     def delete(self, uris: Iterable[str]) -> None:

@@ -39,9 +39,10 @@ def test_a_reader_sees_whole_publishes_only(stack: Stack) -> None:
     assert found.gone > 0, "nothing was thinned meanwhile"
     assert found.deleted > 0, "nothing was swept meanwhile"
     # Maintenance merges hours that have come to rest, and there may be none; an hour under way is merged by publishes.
-    folder = f"{stack.servers.variables['TILLWATCH_NESSIE_WAREHOUSE']}/{SCHEMA}/clicks_processed_"
+    folder = f"{stack.servers.variables['TILLWATCH_NESSIE_WAREHOUSE']}/{SCHEMA}"
     with contextlib.closing(Objects(S3Settings.load())) as objects:
-        levels = {file.uri.rpartition("/")[2][0] for file in objects.list(folder) if "/data/" in file.uri}
+        clicks = [file.uri for file in objects.list(folder) if "/clicks_processed_" in file.uri]
+    levels = {uri.rpartition("/")[2][0] for uri in clicks if "/data/" in uri}
     assert "1" in levels, "no small files became one meanwhile"
 
 
