@@ -71,6 +71,9 @@ class Ingest:
             every *= 2 if self._events_a_second(now) < LOW_RATE else 1
             if now - self._begun_at >= every or self._alert_waits():
                 return self._publish()
+        elif self._begun_at == float("-inf"):
+            # What a start finds out, and what time made due while nothing ran, is told at once.
+            return self._publish(heartbeat=True)
         self.core.tick()
         return False
 

@@ -17,7 +17,7 @@ from pipeline.batch.log import Partition, Record, Seen, Slice
 from pipeline.batch.points import reach
 from pipeline.batch.times import micros
 from pipeline.settings import RetentionSettings
-from pipeline.storage.files import Change, LiveFile, Swept, TableFiles
+from pipeline.storage.files import Change, LiveFile, Swept, TableFiles, path_of
 
 ONE = 0
 """The number of the only partition of a topic."""
@@ -112,6 +112,10 @@ class LocalStore:
 
     def reload(self, name: str) -> None:
         raise NotImplementedError("nobody else writes to this catalog")
+
+    def discard(self, files: Sequence[LiveFile]) -> None:
+        for file in files:
+            path_of(file.uri).unlink(missing_ok=True)
 
     def tidy(self, now: datetime, retention: RetentionSettings) -> Swept:
         commits = self._catalog.thin(micros(now), retention.every_commit, retention.first_of_minute)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def ensure_bucket(objects: Objects, settings: S3Settings, bucket: str) -> None:
     """Make the bucket where it is missing. Raises UserError for wrong credentials, S3Down while no server answers."""
     try:
-        objects.make_bucket(bucket)
+        if not objects.has_bucket(bucket):  # many an account may use a bucket and make none
+            objects.make_bucket(bucket)
     except S3Denied:
         raise UserError(
             f"S3 at {settings.endpoint} refuses the account '{settings.access_key}' for the bucket '{bucket}'; "

@@ -207,6 +207,9 @@ class NessieStore:
             table.hold(change.added)
         return head
 
+    def discard(self, files: Sequence[LiveFile]) -> None:
+        """Left to the sweep, which lists folders."""
+
     def tidy(self, now: datetime, retention: RetentionSettings) -> Swept:
         """What the last sweep in the background has done; the next one begins."""
         if self._sweep is None:

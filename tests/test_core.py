@@ -89,7 +89,10 @@ def test_a_merge_whose_source_is_gone_meanwhile_is_dropped(shop: Shop, monkeypat
     shop.ingest.catalog.publish([table.stage([], [gone], shop.ingest.catalog.sequence + 1)], None)
     core.tick()
     assert len(table.live) == 1
-    assert [file.level for file in table.live.values()] == [0]
+    (kept,) = table.live.values()
+    assert kept.level == 0
+    # What was made of both lies nowhere: the other file is kept for readers of the past.
+    assert {path.name[0] for path in kept.path.parent.iterdir()} == {"0"}
 
 
 def test_nothing_is_built_upon_a_batch_that_failed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from pyiceberg.io import FileIO
 from pyiceberg.table.metadata import TableMetadataV2
 from pyiceberg.table.snapshots import MetadataLogEntry, Snapshot, SnapshotLogEntry
 
+from embedded.catalog.disk import sync_files
 from embedded.catalog.formats import LiveEntry, ManifestFormat, listed, write_list
 from embedded.catalog.live import CatalogFile, LiveManifest, hour_of
 from embedded.catalog.manifests import arrange
@@ -95,7 +96,11 @@ class TableWriter(LiveFiles[CatalogFile]):
 
     def write(self, rows: pa.Table, level: int = 0) -> list[CatalogFile]:
         """Write data files, one a partition hour; they belong to no snapshot yet. Rows may come in any order."""
-        return [self._write_file(part, hour, level) for hour, part in data_files.by_hour(self.table, rows)]
+        files = [self._write_file(part, hour, level) for hour, part in data_files.by_hour(self.table, rows)]
+        if level:
+            # Large, and made beside the publishes: the one that takes it in is not to wait for the disk.
+            sync_files(file.path for file in files)
+        return files
 
     def _write_file(self, rows: pa.Table, hour: int | None, level: int) -> CatalogFile:
         path = self._root / "data" / data_files.place_of(self.table, hour, level)

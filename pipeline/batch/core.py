@@ -119,7 +119,12 @@ class Core:
 
     def behind(self, ends: Mapping[Partition, int]) -> int:
         """Messages between what is read and these ends."""
-        return sum(end - self._position(self.positions, partition).next_offset for partition, end in ends.items())
+        known = {partition: self.positions.get(partition) for partition in ends}
+        seen = self._log.seen().ends
+        return sum(
+            end - (position.next_offset if position is not None else seen.get(partition, Ends(0, 0)).first)
+            for (partition, position), end in zip(known.items(), ends.values(), strict=True)
+        )
 
     # Batch, tick ---------------------------------------------------------------------------------------------------
 
@@ -338,6 +343,7 @@ class Core:
         for done in self.workshop.take(SWAPS_A_PUBLISH):
             job = done.job
             if not done.fits(self.store.tables[job.name].live, draft.removed.get(job.name, ())):
+                self.store.discard(done.files)
                 continue
             draft.drop(job.name, job.sources)
             draft.add(job.name, done.files)

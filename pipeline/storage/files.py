@@ -128,6 +128,9 @@ class Store(Protocol):
     def reload(self, name: str) -> None:
         """Read a table's live files anew: it was written to past this store."""
 
+    def discard(self, files: Sequence[LiveFile]) -> None:
+        """Files that were written and will belong to no snapshot: delete them, or leave them to the sweep."""
+
     def tidy(self, now: datetime, retention: RetentionSettings) -> Swept:
         """Thin old commits, and delete the files that no kept one reaches."""
 

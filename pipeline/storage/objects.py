@@ -113,6 +113,14 @@ class Objects:
         with self._asking("PUT", uri) as (store, key):
             obstore.put(store, key, content, chunk_size=_PART, use_multipart=content.nbytes > _PART)
 
+    def has_bucket(self, bucket: str) -> bool:
+        """Whether it is there; asked by listing a folder that holds nothing."""
+        try:
+            next(self.list(f"s3://{bucket}/.there"), None)
+        except NoBucket:
+            return False
+        return True
+
     def make_bucket(self, bucket: str) -> None:
         """Make a bucket; one that is there is left as it is."""
         with self._asking("PUT", f"s3://{bucket}") as (store, _):
