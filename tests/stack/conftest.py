@@ -114,13 +114,13 @@ def share_classes(servers: Servers, archive: Path) -> None:
 class Program:
     """A process of ours and what it has said."""
 
-    def __init__(self, argv: list[str], environment: dict[str, str], log: Path) -> None:
+    def __init__(self, argv: list[str], environment: dict[str, str], log: Path, cwd: Path = ROOT) -> None:
         self.log = log
         self._from = log.stat().st_size if log.exists() else 0
         with log.open("ab") as out:
             self.process = subprocess.Popen(
                 argv,
-                cwd=ROOT,
+                cwd=cwd,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

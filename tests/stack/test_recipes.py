@@ -31,7 +31,8 @@ def start(stack: Stack, tree: Path, name: str, argv: list[str], **variables: str
     """A part of the copy, from the copy's own packages."""
     stack.tmp.mkdir(exist_ok=True)
     ours = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", **variables}
-    return Program([sys.executable, *argv], stack.environment | ours, stack.tmp / f"{name}.log")
+    # Spark's Python workers take what lies in the folder that the driver was started in.
+    return Program([sys.executable, *argv], stack.environment | ours, stack.tmp / f"{name}.log", cwd=tree)
 
 
 def payment(number: int, at: datetime) -> bytes:
@@ -58,8 +59,7 @@ def test_a_topic_and_its_kpi_are_a_file_each_on_the_stack_too(stack: Stack, tmp_
     (tree / "lakehouse" / "kpis" / "payments_per_minute.sql").write_text(PAYMENTS_PER_MINUTE)
     script = [str(tree / "spark-apps" / "stream.py"), "--verbose"]
     driver = start(stack, tree, "driver", script, TILLWATCH_SPARK_COLLECT_ROWS=str(SMALL))
-    catalog = {"TILLWATCH_GATEWAY_CATALOG": "nessie", "PYTHONSAFEPATH": "1"}
-    gateway = start(stack, tree, "gateway", ["-m", "embedded.gateway"], **catalog)
+    gateway = start(stack, tree, "gateway", ["-m", "embedded.gateway"], TILLWATCH_GATEWAY_CATALOG="nessie")
     dremio = Dremio(DremioSettings.load(uri=f"grpc://localhost:{PORTS['gateway'] + stack.servers.offset}"))
     at = datetime.now(UTC) - timedelta(minutes=3)
     try:
