@@ -226,3 +226,22 @@ def test_a_container_is_well_where_its_page_says_so(page: str) -> None:
         free = probe.getsockname()[1]
     assert healthy(f"tcp://127.0.0.1:{free}") == 1
     assert healthy(f"http://127.0.0.1:{free}/readyz") == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "code"),
+    [
+        ({}, 3),
+        ({"TILLWATCH_NOTIFIER_EMAIL_TO": "oncall@shop.example"}, 0),
+        ({"TILLWATCH_NOTIFIER_SLACK_CHANNEL": "C0123456789"}, 0),
+        ({"TILLWATCH_NOTIFIER_KEEP": "soon"}, 2),
+    ],
+)
+def test_the_sandbox_gets_the_messages_where_no_channel_is_set(variables: dict[str, str], code: int) -> None:
+    script = (ROOT / "deploy" / "compose" / "start-notifier").read_text(encoding="utf-8")
+    lines = re.search(r"own='\n(.*?)'\n", script, re.DOTALL)
+    assert lines is not None
+    done = subprocess.run(
+        [sys.executable, "-c", lines[1]], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr

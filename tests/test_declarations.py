@@ -305,6 +305,33 @@ WRONG_KPIS = [
         "AVG(1) AS errors",
         "line 10: the query gives 'errors' as double, its header declares long; correct one, or use CAST.",
     ),
+    (
+        "a narrower type",
+        "type: long",
+        "type: int",
+        "line 10: the query gives 'errors' as int64, its header declares int; correct one, or use CAST.",
+    ),
+    (
+        "fewer digits before the point",
+        "  errors: {type: long, doc: errors}\n*/\nSELECT\n",
+        '  errors: {type: long, doc: errors}\n  sum: {type: "decimal(5,2)", doc: sum}\n*/\nSELECT\n'
+        "  SUM(CAST(1 AS DECIMAL(18,2))) AS sum,\n",
+        "line 11: the query gives 'sum' as decimal128(38, 2), its header declares decimal(5,2); correct one, or use",
+    ),
+    (
+        "digits that no type has",
+        "type: long",
+        'type: "decimal(99,2)"',
+        "line 8, 'errors': 'type' is 'decimal(99,2)'; expected string",
+    ),
+    (
+        "a window without its ends",
+        "order: 1",
+        "order: 1\nwindow: 5",
+        "line 3: 'window' is over 1, but the query does not join window_ends; join it.",
+    ),
+    ("two statements", "SELECT\n", "SELECT 1;\nSELECT\n", ""),
+    ("another statement", "SELECT\n", "CREATE TABLE t AS SELECT\n", ""),
 ]
 
 
@@ -321,7 +348,8 @@ def test_a_kpi_table_that_is_wrong_is_refused_by_file_line_and_name(
     path.write_text(ERRORS.replace(old, new, 1))
     with pytest.raises(UserError) as refused:
         check_queries(load_kpis([path], TOPICS).values(), ("CREATED",))
-    assert str(refused.value).startswith(f"{path}, {says}")
+    wanted = f"{path}, {says}" if says else f"{path}: below the comment stands no single SELECT; write the one query"
+    assert str(refused.value).startswith(wanted)
 
 
 def test_a_kpi_table_of_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ def check_queries(kpis: Iterable[Kpi], counted_statuses: Sequence[str]) -> None:
             for name, rows in sources.items():
                 db.register(name, rows)
             try:
+                statements = duckdb.extract_statements(kpi.sql(counted_statuses))
+                if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+                    raise UserError(f"{where}: below the comment stands no single SELECT; write the one query there.")
                 answer = db.execute(kpi.sql(counted_statuses)).to_arrow_table().schema
             except duckdb.Error as error:
                 raise UserError(_refused(kpi, str(error), sources)) from None
@@ -63,9 +66,13 @@ def _fits(given: pa.DataType, declared: pa.DataType) -> bool:
     fits: bool = given == declared
     whole: bool = pa.types.is_integer(given) or (pa.types.is_decimal(given) and given.scale == 0)
     if pa.types.is_integer(declared):
-        fits = whole
+        # DuckDB sums counts into 128 bits; a long holds them.
+        fits = whole and (declared.bit_width == 64 or given.bit_width <= declared.bit_width)
+    elif pa.types.is_decimal(declared) and pa.types.is_decimal(given):
+        before_the_point = declared.precision - declared.scale
+        fits = given.scale <= declared.scale and given.precision - given.scale <= before_the_point
     elif pa.types.is_decimal(declared):
-        fits = whole or (pa.types.is_decimal(given) and given.scale <= declared.scale)
+        fits = whole
     elif pa.types.is_floating(declared):
         fits = whole or pa.types.is_floating(given) or pa.types.is_decimal(given)
     elif pa.types.is_timestamp(declared):

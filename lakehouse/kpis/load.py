@@ -61,6 +61,8 @@ def _kpi(declaration: Declaration, keys: _KpiKeys, topics: Mapping[str, Topic]) 
             raise declaration.wrong(f"'{name}' is the table of {other.name}; give the file another name")
     if not 1 <= keys.window <= _LONGEST:
         raise declaration.wrong(f"'window' is {keys.window}; expected 1 to {_LONGEST} minutes", "window")
+    if keys.window > 1 and "window_ends" not in declaration.rest:
+        raise declaration.wrong("'window' is over 1, but the query does not join window_ends; join it", "window")
     if not declaration.rest.strip():
         raise declaration.wrong("there is no query after the comment; add it")
     topic, by = topics[keys.topic], "window_start" if keys.window == 1 else "window_end"
@@ -95,7 +97,7 @@ def _column(declaration: Declaration, name: str, raw: Table) -> Column:
     keys = declaration.read(_ColumnKeys, *place)
     try:
         arrow_type(keys.type)
-    except KeyError:
+    except (KeyError, ValueError):  # of a decimal, also digits that no type has
         known = "string, int, long, double, boolean, timestamptz, binary or decimal(P,S)"
         raise declaration.wrong(f"'type' is '{keys.type}'; expected {known}", *place, "type") from None
     return Column(name, keys.type, keys.doc, keys.unit, keys.required)
