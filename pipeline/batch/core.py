@@ -119,12 +119,8 @@ class Core:
 
     def behind(self, ends: Mapping[Partition, int]) -> int:
         """Messages between what is read and these ends."""
-        known = {partition: self.positions.get(partition) for partition in ends}
-        seen = self._log.seen().ends
-        return sum(
-            end - (position.next_offset if position is not None else seen.get(partition, Ends(0, 0)).first)
-            for (partition, position), end in zip(known.items(), ends.values(), strict=True)
-        )
+        positions = copied(self.positions)
+        return sum(end - self._position(positions, partition).next_offset for partition, end in ends.items())
 
     # Batch, tick ---------------------------------------------------------------------------------------------------
 
@@ -168,11 +164,6 @@ class Core:
                 self._ticked_at = now
                 if self.alert_is_due():
                     self._publish(self._draft())
-
-    def heartbeat(self) -> None:
-        """Publish positions, lag and what time has made due, whatever there is."""
-        with self._whole():
-            self._publish(self._draft(), heartbeat=True)
 
     @property
     def idle(self) -> bool:
