@@ -35,6 +35,15 @@ ERROR_COLUMNS = (
     ListColumn("Message", "message", hover="{message}", css="wide"),
 )
 ERROR_ROW_COLUMNS = (*ERROR_COLUMNS, ListColumn("Id", "error"))
+INCIDENT_COLUMNS = (
+    ListColumn("State", "state_words", css="state"),
+    ListColumn("Severity", "severity", "badge", of="severity"),
+    ListColumn("Service", "entity"),
+    ListColumn("What", "description", "link", hover="{description}", css="wide"),
+    ListColumn("Alerts", "firings", "number"),
+    ListColumn("First", "starts_at", "time"),
+    ListColumn("Newest", "newest_at", "time"),
+)
 
 
 def iso_ms(moment: datetime | None) -> str | None:

@@ -11,7 +11,7 @@ from console.feed.incidents import ListedIncident, incidents_of
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
 from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
-from console.parts import ERROR_ROW_COLUMNS, Part, error_row, incident_row, iso_ms
+from console.parts import ERROR_ROW_COLUMNS, INCIDENT_COLUMNS, Part, error_row, incident_row, iso_ms
 from console.tab import Card, ListColumn, RowList
 from console.view import Span, View
 from console.words import STATES
@@ -24,16 +24,7 @@ EVER = datetime(1970, 1, 1, tzinfo=UTC)
 INCIDENTS = RowList(
     "incident_rows",
     "Incidents",
-    (
-        ListColumn("State", "state_words", css="state"),
-        ListColumn("Severity", "severity", "badge", of="severity"),
-        ListColumn("Service", "entity"),
-        ListColumn("What", "description", "link", hover="{description}", css="wide"),
-        ListColumn("Alerts", "firings", "number"),
-        ListColumn("First", "starts_at", "time"),
-        ListColumn("Newest", "newest_at", "time"),
-        ListColumn("Resolved", "resolved_at", "time"),
-    ),
+    (*INCIDENT_COLUMNS, ListColumn("Resolved", "resolved_at", "time")),
     "Nothing fired in this range. An incident opens when a service reports a FATAL error or a rule fires.",
     choose="incident",
     long=True,

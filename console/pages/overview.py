@@ -17,6 +17,7 @@ from console.feed.snapshot import FeedAnswer, FeedSnapshot
 from console.feed.tiles import ErrorRateLimits, Tile, tiles_of
 from console.parts import (
     ERROR_COLUMNS,
+    INCIDENT_COLUMNS,
     ORDER_COLUMNS,
     Part,
     error_row,
@@ -26,7 +27,7 @@ from console.parts import (
     newest,
     order_row,
 )
-from console.tab import Card, ListColumn, RowList, Tab
+from console.tab import Card, RowList, Tab
 
 INCIDENTS_LISTED = 8
 
@@ -45,15 +46,7 @@ LATEST_ERRORS = RowList(
 INCIDENTS = RowList(
     "incidents",
     "Alerts",
-    (
-        ListColumn("State", "state_words", css="state"),
-        ListColumn("Severity", "severity", "badge", of="severity"),
-        ListColumn("Service", "entity"),
-        ListColumn("What", "description", "link", hover="{description}", css="wide"),
-        ListColumn("Alerts", "firings", "number"),
-        ListColumn("First", "starts_at", "time"),
-        ListColumn("Newest", "newest_at", "time"),
-    ),
+    INCIDENT_COLUMNS,
     "Nothing fired in the last 24 hours. An incident opens when a service reports a FATAL error or a rule fires.",
     note="24 h",
     items=True,
