@@ -22,9 +22,8 @@ async def readyz() -> JSONResponse:
     """200 while the poller gets answers; 503 when it never did, or missed three looks in a row."""
     parts = running()
     snapshot = parts.hub.snapshot
-    period = parts.settings.refresh_s if parts.hub.watched() else parts.settings.idle_refresh_s
     age = None if snapshot.polled_at is None else (now_utc() - snapshot.polled_at).total_seconds()
-    ready = age is not None and age <= MISSED_LOOKS * period + 1.0
+    ready = age is not None and age <= MISSED_LOOKS * parts.poller.usual_s + 1.0
     body = {
         "ready": ready,
         "polled_s_ago": None if age is None else round(age, 3),

@@ -29,7 +29,12 @@ def origin_of(text: str) -> str:
 class ConsoleSettings(Section, section="console"):
     """How often the console asks, and what it shows."""
 
-    refresh_s: float = Field(1.0, gt=0, le=3600, description="seconds between two looks at the head of main")
+    refresh_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="seconds between two looks at the head of main; 0: 0.25 at a gateway on this machine, else 1",
+    )
     idle_refresh_s: float = Field(15.0, gt=0, le=3600, description="the same while nobody watches")
     drill_refresh_s: float = Field(5.0, gt=0, le=3600, description="seconds between two refreshes of a drill-down tab")
     rows_shown: int = Field(200, ge=10, le=2000, description="most rows in a table of rows")

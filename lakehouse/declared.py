@@ -86,7 +86,7 @@ class Declaration:
         unknown = re.fullmatch(r"Object contains unknown field `(.+)`", what)
         if unknown:
             return self.wrong(f"the key '{unknown[1]}' is unknown; leave it out", *place, unknown[1])
-        expected = what.replace("`", "").replace("Expected ", "expected ")
+        expected = what.replace("`", "").replace("Expected ", "expected ").replace("expected object", "expected keys")
         return self.wrong(f"'{place[-1] if place else self.name}' is of another type: {expected}; correct it", *place)
 
 

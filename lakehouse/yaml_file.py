@@ -86,7 +86,11 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key) for key, _ in node.value]
-        for key in keys:
+        for key, (written, _) in zip(keys, node.value, strict=True):
+            if isinstance(key, bool | None):
+                # YAML's `on`, `off`, `yes`, `no` and an empty key; nobody means them.
+                line = written.start_mark.line + 1
+                raise yaml.YAMLError(f"the key '{written.value}' at line {line} is no text to YAML; quote it")
             if keys.count(key) > 1:
                 raise yaml.YAMLError(f"key '{key}' stands twice in the mapping at line {node.start_mark.line + 1}")
         return super().construct_mapping(node, deep)

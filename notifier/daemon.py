@@ -20,6 +20,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from lakehouse.dremio.errors import DremioError
+from lakehouse.dremio.nearby import FAR_S
 from notifier.attempts import Waits
 from notifier.channel import Channel
 from notifier.channels import CHANNELS
@@ -58,7 +59,7 @@ class Daemon:
     ) -> None:
         self.ledger = ledger
         self.metrics = Metrics(channel.name for channel in channels)
-        self.health = Health(settings.poll_s)
+        self.health = Health(settings.poll_s or FAR_S)
         style = Style(settings.console_url, ZoneInfo(settings.timezone))
         waits = Waits(settings.gather, settings.give_up, settings.unreadable)
         self.senders = {
@@ -74,6 +75,8 @@ class Daemon:
         }
         self.targets = targets(routes, channels)
         self._settings = settings
+        self._reader = reader
+        self._poll_s = self._wanted_s
         self._redact = redact
         self._planner = Planner(
             reader,
@@ -110,9 +113,7 @@ class Daemon:
             thread.start()
             self._threads.append(thread)
         # APScheduler would begin one whole period after the start.
-        self._timer.add_job(
-            self.cycle, "interval", seconds=self._settings.poll_s, id="poll", next_run_time=datetime.now(UTC)
-        )
+        self._timer.add_job(self.cycle, "interval", seconds=self._poll_s, id="poll", next_run_time=datetime.now(UTC))
         self._timer.start()
 
     def cycle(self) -> None:
@@ -133,6 +134,14 @@ class Daemon:
             self.metrics.errors.inc()
             logger.exception("a look for commits failed; trying on")
         self.health.ended(error)
+        if self._poll_s != self._wanted_s and self._timer.get_job("poll"):
+            self._poll_s = self._wanted_s
+            self._timer.reschedule_job("poll", trigger="interval", seconds=self._poll_s)
+
+    @property
+    def _wanted_s(self) -> float:
+        """Seconds between two looks. Who answers is known from the first answer on."""
+        return self._settings.poll_s or self._reader.look_every_s
 
     def watch(self) -> bool:
         """False when the timer is beyond help: the process should end and be started again."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 from lakehouse.settings.base import Section, Shared
 from lakehouse.settings.durations import Duration, write_duration
 from lakehouse.settings.sources import config_path
-from lakehouse.user_error import UserError
+from lakehouse.user_error import UserError, exit_on_user_error
 from notifier.channel import Channel, ChannelSettings
 from notifier.channels import CHANNELS
 from notifier.clock import HORIZON_MS, SWEEP_BACK
@@ -31,7 +31,12 @@ class DaemonSettings(BaseModel):
     api_token: SecretStr = Field(
         SecretStr(""), description="what /api/ asks for as a bearer token; better given as *_FILE; empty: none"
     )
-    poll_s: float = Field(1.0, gt=0, le=60, description="how often it looks for a new commit, in seconds")
+    poll_s: float = Field(
+        0.0,
+        ge=0,
+        le=60,
+        description="seconds between two looks for a new commit; 0: 0.25 at a gateway on this machine, else 1",
+    )
     overlap: Duration = Field(
         timedelta(minutes=1),
         ge=timedelta(seconds=1),
@@ -88,7 +93,7 @@ class DaemonSettings(BaseModel):
 
 
 def _joined(own: type[BaseModel], channels: Sequence[type[ChannelSettings]]) -> tuple[type[BaseModel], ...]:
-    """The bases of section `notifier`. Raises TypeError where two bring a field, or a validator, of one name."""
+    """The bases of section `notifier`. Raises UserError where two bring a field, or a validator, of one name."""
     owners: dict[str, type[BaseModel]] = {}
     added: list[tuple[type[BaseModel], set[str]]] = [(own, _names(own)), (ChannelSettings, _names(ChannelSettings))]
     added += [(model, _names(model) - _names(ChannelSettings)) for model in channels]
@@ -96,7 +101,7 @@ def _joined(own: type[BaseModel], channels: Sequence[type[ChannelSettings]]) -> 
         for name in names:
             if name in owners:
                 first = owners[name]
-                raise TypeError(
+                raise UserError(
                     f"'{name}' of {model.__module__}.{model.__name__} stands in {first.__module__}.{first.__name__} "
                     "too, and section notifier can hold it once; give it another name."
                 )
@@ -117,7 +122,10 @@ if TYPE_CHECKING:
 
 else:
 
-    class _Joined(*_joined(DaemonSettings, [declared.settings for declared in CHANNELS.values()])):
+    with exit_on_user_error():
+        _BASES = _joined(DaemonSettings, [declared.settings for declared in CHANNELS.values()])
+
+    class _Joined(*_BASES):
         pass
 
 
@@ -158,7 +166,7 @@ class NotifierSettings(_Joined, Section, section="notifier"):
             if declared.is_on(self):
                 channel = declared.open(self)
                 if channel.name != name:
-                    raise TypeError(
+                    raise UserError(
                         f"notifier/channels/{name}.py opens a channel named '{channel.name}'; name it as the file."
                     )
                 channels.append(channel)

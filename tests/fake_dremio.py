@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse.dremio.errors import QueryError, Unavailable
+from lakehouse.dremio.nearby import FAR_S
 from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
 
@@ -47,6 +48,8 @@ class FakeDremio:
         self.down = False
         self.broken: set[str] = set()
         self.asked: list[str] = []
+
+    look_every_s = FAR_S
 
     def head(self) -> str:
         self._answers("head")

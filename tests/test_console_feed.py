@@ -400,6 +400,19 @@ def test_looks_do_not_drift(dremio: FakeDremio) -> None:
     assert 30 <= looks <= 55
 
 
+def test_who_answers_says_how_often_it_is_asked_where_no_setting_does(dremio: FakeDremio) -> None:
+    hub, viewer = Hub(), Somebody()
+    poller = Poller(dremio, hub, tabs=questions(), refresh_s=0, idle_refresh_s=15, counted_statuses=ALL)
+    assert poller.period_s == 15
+    hub.join(viewer)
+    assert poller.period_s == 1.0
+    dremio.look_every_s = 0.25
+    assert poller.period_s == 0.25
+    dremio.down = True
+    poller.poll()
+    assert 0.8 <= poller.period_s <= 1.0
+
+
 def test_a_broken_session_does_not_keep_the_news_from_the_others() -> None:
     class Broken(Somebody):
         def wake(self) -> None:

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pytest
 
 from embedded.catalog import TableWriter
+from lakehouse.kpis import Kpi
 from lakehouse.tables import RAW_OF_TOPIC
+from lakehouse.user_error import UserError
 from pipeline.batch.minutes import MinuteRows
 from tests.conftest import NOON, Shop
 
@@ -146,3 +148,20 @@ def test_what_was_lost_is_told_once_whatever_ends_the_first_start(tmp_path: Path
     shop.ingest.publish(heartbeat=True)
     assert [row["value"] for row in shop.rows("pipeline_metrics") if row["metric"] == "lost"] == [3.0]
     shop.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("DATE_TRUNC('minute', ", "DATE_TRUNC('hour', ", r"row whose window_start is .*:00:00Z, which is no minute"),
+        ("COUNT(DISTINCT CASE", "NULLIF(1, 1) + COUNT(DISTINCT CASE", "'buyers' without a value for some minute;"),
+    ],
+)
+def test_a_kpi_that_gives_what_its_table_cannot_hold_is_named(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, old: str, new: str, says: str
+) -> None:
+    sql = Kpi.sql
+    monkeypatch.setattr(Kpi, "sql", lambda self, statuses: sql(self, statuses).replace(old, new))
+    shop.order(NOON - timedelta(minutes=7))
+    with pytest.raises(UserError, match=f"^lakehouse/kpis/orders_revenue_per_minute.sql: the query .*{says}"):
+        shop.publish()

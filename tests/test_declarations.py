@@ -162,6 +162,18 @@ WRONG_TOPICS = [
         "line 8, 'state': 'choices' goes with the kind CHOICE, which needs one or more.",
     ),
     (
+        "a field that is no mapping",
+        "{kind: ID, doc: the order it pays}",
+        "ID",
+        "line 6, 'order_id': 'order_id' is of another type: expected keys, got str; correct it.",
+    ),
+    (
+        "a choice that is blank",
+        "[AUTHORISED, CAPTURED, FAILED]",
+        "[AUTHORISED, ' ', FAILED]",
+        "line 8, 'state': 'choices' has one that is blank or has blanks around it; correct it.",
+    ),
+    (
         "a time that is no field",
         "time: payment_time\n",
         "time: paid_at\n",
@@ -219,6 +231,7 @@ def test_what_is_no_yaml_or_says_a_name_twice_is_refused(tmp_path: Path) -> None
         (PAYMENTS + "doc: again\n", "key 'doc' stands twice"),
         ("- a list\n", "holds no `key: value` lines"),
         ("a: [1\n", "it is not YAML"),
+        (PAYMENTS.replace("  order_id:", "  on:"), "the key 'on' at line 6 is no text to YAML; quote it"),
     ):
         with pytest.raises(UserError, match=f"payments_topic.yaml.*{says}"):
             topic(tmp_path, text)
@@ -329,6 +342,32 @@ WRONG_KPIS = [
         "order: 1",
         "order: 1\nwindow: 5",
         "line 3: 'window' is over 1, but the query does not join window_ends; join it.",
+    ),
+    (
+        "a column that is no mapping",
+        "errors: {type: long, doc: errors}",
+        "errors: long",
+        "line 8, 'errors': 'errors' is of another type: expected keys, got str; correct it.",
+    ),
+    (
+        "no value in some minutes",
+        "COUNT(*) AS errors",
+        "SUM(CASE WHEN severity = 'FATAL' THEN 1 END) AS errors",
+        "line 10: the query gives 'errors' without a value for some minutes; declare it `required: false`, or use "
+        "COALESCE.",
+    ),
+    (
+        "an hour",
+        "  DATE_TRUNC('minute', error_ts) AS window_start,\n",
+        "  DATE_TRUNC('hour', MIN(error_ts)) AS window_start,\n",
+        "line 10: the query gives a row whose window_start is 10:00:00 of events in the minutes 10:07, 10:08, 10:09, "
+        "10:10, 10:11; let it group by minutes of the event's time.",
+    ),
+    (
+        "a file",
+        "FROM errors_processed",
+        "FROM errors_processed, read_csv('/etc/passwd')",
+        "line 15: DuckDB refuses the query: ",
     ),
     ("two statements", "SELECT\n", "SELECT 1;\nSELECT\n", ""),
     ("another statement", "SELECT\n", "CREATE TABLE t AS SELECT\n", ""),

@@ -16,6 +16,7 @@ from pyarrow import flight
 from lakehouse.dremio import client as module
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import AuthError, Cancelled, NotFound, ProtocolError, QueryError, Timeout, Unavailable
+from lakehouse.dremio.nearby import Nearby
 from lakehouse.dremio.statement import fill, literal
 from lakehouse.settings.dremio import DremioSettings
 
@@ -344,3 +345,19 @@ def test_the_head_is_the_commit_of_main(stand: Stand, client: Dremio) -> None:
     with pytest.raises(ProtocolError, match="names no commit of the branch main"):
         client.head()
     assert client.state.status == "degraded"
+
+
+def test_only_a_gateway_on_this_machine_is_looked_at_four_times_a_second(stand: Stand, client: Dremio) -> None:
+    client.sql("SELECT 1")
+    assert client.look_every_s == 1.0
+    for uri, every in (
+        (f"grpc://localhost:{stand.port}", 0.25),
+        ("grpc://127.0.0.1:32010", 0.25),
+        ("grpc://shop.example:32010", 1.0),
+    ):
+        nearby = Nearby(uri)
+        assert nearby.look_every_s == 1.0
+        nearby.hear({"tillwatch-gateway": ["1"], "authorization": ["Bearer t"]})
+        assert nearby.look_every_s == every
+        nearby.hear({"authorization": ["Bearer t"]})
+        assert nearby.look_every_s == 1.0

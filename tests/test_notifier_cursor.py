@@ -326,6 +326,18 @@ def test_a_row_without_ingested_at_from_before_the_ledgers_memory_is_listed_and_
     assert desk.count("muted_total", reason="old") == 3
 
 
+def test_the_timer_follows_what_whoever_answers_can_bear(desk: Desk) -> None:
+    daemon = Daemon(NotifierSettings.load(), HOUR, desk.dremio, desk.ledger, [], [])
+    daemon.start()
+    try:
+        for every in (1.0, 0.25, 1.0):
+            desk.dremio.look_every_s = every
+            daemon.cycle()
+            assert daemon._timer.get_job("poll").trigger.interval.total_seconds() == every
+    finally:
+        daemon.stop()
+
+
 @pytest.mark.parametrize("slow", ["ask", "plan"])
 def test_a_look_that_moves_on_is_not_ended_however_long_it_takes(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, slow: str

@@ -126,8 +126,10 @@ print(json.dumps({
 }))
 """
 OPEN = """
+from lakehouse.user_error import exit_on_user_error
 from notifier.settings import NotifierSettings
-NotifierSettings.load(webhook_url="http://127.0.0.1:1/").open_channels()
+with exit_on_user_error():
+    NotifierSettings.load(webhook_url="http://127.0.0.1:1/").open_channels()
 """
 
 
@@ -260,5 +262,7 @@ def test_a_file_that_declares_no_channel_is_refused_by_name(tree: Path, old: str
     file = tree / "notifier" / "channels" / "webhook.py"
     file.write_text(WEBHOOK.replace(old, new), encoding="utf-8")
     ended = subprocess.run([sys.executable, "-c", OPEN], cwd=tree, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 1
-    assert sentence in ended.stderr.splitlines()[-1]
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("tillwatch: ")
+    assert sentence in ended.stderr

@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 BEAT_S = 5.0
 """Sessions hear from the console at least this often, so that a browser can tell a quiet shop from a dead console."""
 
+FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 5.0
-"""The most that a failing Dremio makes the poller wait between two tries."""
+"""The least and the most that a failing Dremio makes the poller wait between two tries."""
 
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 60.0
@@ -36,7 +37,10 @@ these, and after twice as long each time up to the second. At the next commit it
 
 
 class Poller:
-    """AsksDremio Dremio and gives snapshots to the hub. It never raises: a failure keeps the last good answers."""
+    """Asks Dremio and gives snapshots to the hub. It never raises: a failure keeps the last good answers.
+
+    refresh_s: seconds between two looks; 0: what whoever answers can bear.
+    """
 
     def __init__(
         self,
@@ -54,7 +58,7 @@ class Poller:
         self._hub = hub
         self._tabs = tabs
         self._refresh_s = refresh_s
-        self._idle_refresh_s = max(idle_refresh_s, refresh_s)
+        self._idle_refresh_s = idle_refresh_s
         self._counted = tuple(counted_statuses)
         self._clock = clock
         self._now = now
@@ -79,14 +83,20 @@ class Poller:
             self._thread.join(timeout=5)
 
     @property
+    def usual_s(self) -> float:
+        """Seconds between two looks while all is well: longer while nobody watches."""
+        refresh_s = self._refresh_s or self._dremio.look_every_s
+        return refresh_s if self._hub.watched() else max(self._idle_refresh_s, refresh_s)
+
+    @property
     def period_s(self) -> float:
-        """Seconds until the next look is due: longer while nobody watches, and while Dremio fails."""
-        if not self._hub.watched():
-            return self._idle_refresh_s
-        if self._failures:
-            doubled = self._refresh_s * 2.0 ** min(self._failures - 1, 10)
-            return min(doubled, max(LONGEST_PAUSE_S, self._refresh_s)) * random.uniform(0.8, 1.0)
-        return self._refresh_s
+        """Seconds until the next look is due: longer also while Dremio fails."""
+        usual = self.usual_s
+        if self._failures and self._hub.watched():
+            # A server that is away is not asked as often as one that answers.
+            doubled = (self._refresh_s or FIRST_PAUSE_S) * 2.0 ** min(self._failures - 1, 10)
+            return min(doubled, max(LONGEST_PAUSE_S, usual)) * random.uniform(0.8, 1.0)
+        return usual
 
     def _run(self) -> None:
         due = self._clock()

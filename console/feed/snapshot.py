@@ -16,6 +16,9 @@ from lakehouse.clock import clock_words
 class AsksDremio(Protocol):
     """As much of lakehouse.dremio.client.Dremio as the console needs."""
 
+    @property
+    def look_every_s(self) -> float: ...
+
     def head(self) -> str: ...
 
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table: ...

@@ -19,6 +19,7 @@ from embedded.gateway import wire
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.sessions import COOKIE, Caller, FlightSession, Sessions
 from embedded.gateway.statements import Statements, Streamed
+from lakehouse.dremio.nearby import GATEWAY_HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ class _Let(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow.flight has
 
     def sending_headers(self) -> dict[str, str]:
         # dremio-arrow raises when a response lacks the token, so each has it, as Dremio's do.
-        headers = {"authorization": f"Bearer {self.caller.token}"}
+        headers = {"authorization": f"Bearer {self.caller.token}", GATEWAY_HEADER: "1"}
         if self.caller.fresh and self.caller.session is not None:
             headers["set-cookie"] = f"{COOKIE}={self.caller.session.id}"
         return headers

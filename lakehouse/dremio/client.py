@@ -32,6 +32,7 @@ from lakehouse.dremio.errors import (
     query_error,
     sentence,
 )
+from lakehouse.dremio.nearby import Nearby
 from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG
@@ -83,6 +84,7 @@ class Dremio:
         self._plan_s = settings.plan_timeout.total_seconds()
         self._fetch_s = settings.fetch_timeout.total_seconds()
         self._cookies = Cookies()
+        self._nearby = Nearby(settings.uri)
         self._login = threading.Lock()
         self._token: tuple[bytes, bytes] | None = None
         self._token_at = 0.0
@@ -94,6 +96,11 @@ class Dremio:
     def state(self) -> ConnectionState:
         """The outcome of the newest statement."""
         return self._state
+
+    @property
+    def look_every_s(self) -> float:
+        """Seconds between two looks at the head that whoever answers can bear; known from the first answer on."""
+        return self._nearby.look_every_s
 
     def head(self) -> str:
         """Commit id of the branch main: it moves with every publish. NOTHING_PUBLISHED before the first."""
@@ -220,7 +227,7 @@ class Dremio:
                 if self._client is None:
                     self._client = flight.FlightClient(
                         self._settings.uri,
-                        middleware=[self._cookies],
+                        middleware=[self._cookies, self._nearby],
                         generic_options=_CHANNEL,
                         tls_root_certs=_roots(self._settings.tls_roots),
                     )

@@ -1,9 +1,13 @@
-"""Whether the queries of KPI tables give what their headers declare: run by DuckDB over empty tables."""
+"""Whether the queries of KPI tables give what their headers declare: run by DuckDB over no rows, then over a few."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -11,34 +15,47 @@ from lakehouse.kpis.kpi import Kpi
 from lakehouse.schema import UPDATED, arrow_schema, arrow_type
 from lakehouse.user_error import UserError
 
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
 _LINE = re.compile(r"LINE (\d+):")
+NO_FILES: Mapping[str, Any] = {"enable_external_access": False, "python_enable_replacements": False}
+"""DuckDB's settings for the queries of KPI tables: they read what they are given, and no file, address or variable."""
+_TIME = pa.timestamp("us")
+_A_MINUTE = timedelta(minutes=1)
+_FIRST = datetime(2026, 1, 1, 10, 7, tzinfo=UTC)  # of the rows that are made up; not the start of an hour
 
 
 def check_queries(kpis: Iterable[Kpi], counted_statuses: Sequence[str]) -> None:
     """Raises UserError, naming file, line, column and what would do, for the first that is wrong. Some ms each."""
     import duckdb  # readers of declarations do without it
 
-    with duckdb.connect() as db:
+    with duckdb.connect(config=dict(NO_FILES)) as db:
         for kpi in kpis:
             where = kpi.table.declared_in
-            raw = arrow_schema(kpi.declared.table)
-            # Times without a zone, and only what the query is given when it runs.
-            sources = {kpi.declared.table.name: _empty(raw.field(name) for name in kpi.reads)}
-            if kpi.window > 1:
-                sources["window_ends"] = _empty([pa.field("window_end", pa.timestamp("us", "UTC"))])
-            for name, rows in sources.items():
-                db.register(name, rows)
+            query = kpi.sql(counted_statuses)
+            sources = _samples(kpi)
             try:
-                statements = duckdb.extract_statements(kpi.sql(counted_statuses))
+                statements = duckdb.extract_statements(query)
                 if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
                     raise UserError(f"{where}: below the comment stands no single SELECT; write the one query there.")
-                answer = db.execute(kpi.sql(counted_statuses)).to_arrow_table().schema
+                answer = _answer(db, query, {name: rows.slice(0, 0) for name, rows in sources.items()})
             except duckdb.Error as error:
                 raise UserError(_refused(kpi, str(error), sources)) from None
-            finally:
-                for name in sources:
-                    db.unregister(name)
-            _compare(kpi, answer, where)
+            _compare(kpi, answer.schema, where)
+            # A text that is made up may be none that the query can read: what it says of it says nothing.
+            with suppress(duckdb.Error):
+                _compare_rows(kpi, _answer(db, query, sources), sources, where)
+
+
+def _answer(db: DuckDBPyConnection, query: str, sources: Mapping[str, pa.Table]) -> pa.Table:
+    for name, rows in sources.items():
+        db.register(name, rows)
+    try:
+        return db.execute(query).to_arrow_table()
+    finally:
+        for name in sources:
+            db.unregister(name)
 
 
 def _compare(kpi: Kpi, answer: pa.Schema, where: str) -> None:
@@ -58,6 +75,30 @@ def _compare(kpi: Kpi, answer: pa.Schema, where: str) -> None:
             raise UserError(
                 f"{where}, line {line}: the query gives the column '{name}', which its header does not declare; "
                 "declare it there or leave it out."
+            )
+
+
+def _compare_rows(kpi: Kpi, answer: pa.Table, sources: Mapping[str, pa.Table], where: str) -> None:
+    """Whether a required column is empty, or a row of a minute that was not asked for, where all events are good."""
+    line = 1 + len(kpi.query) - len(kpi.query.lstrip("\n"))
+    for column in kpi.table.columns:
+        if column not in UPDATED and column.required and answer[column.name].null_count:
+            raise UserError(
+                f"{where}, line {line}: the query gives '{column.name}' without a value for some minutes; declare it "
+                "`required: false`, or use COALESCE."
+            )
+    by = str(kpi.table.partition_by)
+    events = sources[kpi.declared.table.name][str(kpi.declared.table.event_time)].to_pylist()
+    asked = (
+        sources["window_ends"]["window_end"].to_pylist()
+        if kpi.window > 1
+        else [at.replace(second=0, microsecond=0) for at in events]
+    )
+    for found in answer[by].cast(_TIME).to_pylist():
+        if found not in asked:
+            raise UserError(
+                f"{where}, line {line}: the query gives a row whose {by} is {found:%H:%M:%S} of events in the minutes "
+                f"{', '.join(sorted({f'{at:%H:%M}' for at in events}))}; let it group by minutes of the event's time."
             )
 
 
@@ -83,14 +124,41 @@ def _fits(given: pa.DataType, declared: pa.DataType) -> bool:
 def _refused(kpi: Kpi, error: str, sources: Iterable[str]) -> str:
     found = _LINE.search(error)
     line = int(found[1]) if found else 1 + len(kpi.query) - len(kpi.query.lstrip("\n"))
-    reason = " ".join(error.partition("LINE ")[0].split())
+    reason = " ".join(error.partition("LINE ")[0].split()).rstrip(".") + "."
     return (
         f"{kpi.table.declared_in}, line {line}: DuckDB refuses the query: {reason} It may read {' and '.join(sources)} "
         "alone; correct it."
     )
 
 
-def _empty(fields: Iterable[pa.Field]) -> pa.Table:
-    return pa.schema(
-        [pa.field(field.name, pa.timestamp("us")) if pa.types.is_timestamp(field.type) else field for field in fields]
-    ).empty_table()
+def _samples(kpi: Kpi) -> dict[str, pa.Table]:
+    """What the query is given when it runs: events that are made up, one a minute, each choice in a minute of its own.
+
+    Every other event has nothing but what it must have. Times have no zone, as in a query that runs.
+    """
+    choices = {field.column: field.choices for field in kpi.declared.fields}
+    count = max(2, *(len(values) for values in choices.values()))
+    table = kpi.declared.table
+    columns: dict[str, pa.Array] = {}
+    for field in arrow_schema(table):
+        if field.name in kpi.reads:
+            required = table.column(field.name).required
+            values = [
+                _value(field, choices.get(field.name, ()), n) if required or n % 2 else None for n in range(count)
+            ]
+            columns[field.name] = pa.array(values, _TIME if pa.types.is_timestamp(field.type) else field.type)
+    sources = {table.name: pa.table(columns)}
+    if kpi.window > 1:
+        ends = [_FIRST + _A_MINUTE * n for n in range(1, count + kpi.window)]
+        sources["window_ends"] = pa.table({"window_end": pa.array(ends, _TIME)})
+    return sources
+
+
+def _value(field: pa.Field, choices: Sequence[str], number: int) -> Any:
+    if choices:
+        return choices[number % len(choices)]
+    if pa.types.is_timestamp(field.type):
+        return _FIRST + _A_MINUTE * number + timedelta(seconds=7)
+    if pa.types.is_decimal(field.type):
+        return Decimal(1)
+    return "a" if pa.types.is_string(field.type) else 1

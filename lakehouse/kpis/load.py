@@ -24,7 +24,7 @@ class _KpiKeys(msgspec.Struct, forbid_unknown_fields=True):
     topic: str
     doc: str
     grain: str
-    columns: dict[str, dict[str, Any] | None]
+    columns: dict[str, Any]
     window: int = 1
 
 

@@ -38,7 +38,7 @@ class _TopicKeys(msgspec.Struct, forbid_unknown_fields=True):
     order: int
     doc: str
     time: str
-    fields: dict[str, dict[str, Any]]
+    fields: dict[str, Any]
     key: list[str]
     table: _TableKeys
     message_key: str | None = None
@@ -124,6 +124,10 @@ def _field(declaration: Declaration, name: str, given: object) -> TopicField:
     kind = FieldKind[keys.kind]
     if (kind is FieldKind.CHOICE) != bool(keys.choices):
         raise declaration.wrong("'choices' goes with the kind CHOICE, which needs one or more", *place)
+    if any(choice != choice.strip() or not choice for choice in keys.choices):
+        raise declaration.wrong(
+            "'choices' has one that is blank or has blanks around it; correct it", *place, "choices"
+        )
     if len(set(keys.choices)) < len(keys.choices):
         raise declaration.wrong("'choices' names one twice; leave it out", *place, "choices")
     if kind not in AMOUNTS and (keys.above is not None or keys.default is not None):

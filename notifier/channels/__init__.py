@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from lakehouse.user_error import UserError, exit_on_user_error
 from notifier.channel import Declared
 
 
@@ -18,10 +19,10 @@ def _scan() -> Mapping[str, Declared[Any]]:
         declared = getattr(importlib.import_module(f"{__name__}.{file.name}"), "CHANNEL", None)
         where = f"notifier/channels/{file.name}.py"
         if not isinstance(declared, Declared):
-            raise TypeError(f"{where} declares no channel; give it CHANNEL = Declared(settings, switch, half, open).")
+            raise UserError(f"{where} declares no channel; give it CHANNEL = Declared(settings, switch, half, open).")
         switch = declared.settings.model_fields.get(declared.switch)
         if switch is None or switch.default not in ("", SecretStr("")):
-            raise TypeError(
+            raise UserError(
                 f"{where} names the switch '{declared.switch}', which is none of its settings that are empty texts "
                 "until given; name one."
             )
@@ -29,7 +30,8 @@ def _scan() -> Mapping[str, Declared[Any]]:
     return found
 
 
-CHANNELS: Mapping[str, Declared[Any]] = _scan()
+with exit_on_user_error():
+    CHANNELS: Mapping[str, Declared[Any]] = _scan()
 """Every channel by name, in the order of names."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from cachetools import LRUCache
 
 from lakehouse.tables import Table
+from lakehouse.user_error import UserError
 from pipeline.batch.times import MINUTE_US, us_of
 from pipeline.storage.files import HOUR_US, Store
 
@@ -26,11 +28,21 @@ class KpiHours:
         self._hours: LRUCache[int, pa.Table] = LRUCache(bound, getsizeof=_bytes)
 
     def replace(self, minutes: set[int], rows: pa.Table) -> dict[int, pa.Table]:
-        """The hours that change when the rows of `minutes` are replaced by `rows`, each as it will be."""
+        """The hours that change when the rows of `minutes` are replaced by `rows`, each as it will be.
+
+        Raises UserError for rows of other minutes: they would be added again at each publish.
+        """
         by = self._table.partition_by
         assert by is not None
         changed = {}
         new_minutes = us_of(rows[by]) // MINUTE_US
+        others = set(new_minutes.tolist()) - minutes
+        if others:
+            at = datetime.fromtimestamp(min(others) * 60, UTC)
+            raise UserError(
+                f"{self._table.declared_in}: the query gives a row whose {by} is {at:%FT%TZ}, which is no minute that "
+                "it was asked for; let it group by minutes of the event's time."
+            )
         for hour in {minute // 60 for minute in minutes}:
             old = self.hour(hour)
             gone = pa.array(sorted(minute for minute in minutes if minute // 60 == hour), pa.int64())

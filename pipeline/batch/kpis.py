@@ -8,6 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse.kpis import KPIS, Kpi, kpis_of
+from lakehouse.kpis.check import NO_FILES
 from lakehouse.tables import RAW_OF_TOPIC
 from pipeline.batch.draft import Draft
 from pipeline.batch.memory import Memory
@@ -27,7 +28,7 @@ class KpiTables:
         self._store = store
         self._memory = memory
         self._statuses = terms.orders.counted_statuses
-        self._duckdb = duckdb.connect(config={"threads": 1})
+        self._duckdb = duckdb.connect(config={"threads": 1, **NO_FILES})
         self._duckdb.execute("SET TimeZone = 'UTC'")
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from lakehouse.decode import Event, Rejected
 from lakehouse.tables import TABLES, Table
+from lakehouse.user_error import UserError
 from pipeline.batch.log import Record
 from pipeline.storage.files import row_schema
 
@@ -54,9 +55,15 @@ def dead_letter(topic: str, record: Record, rejected: Rejected, ingested_at: dat
 
 
 def kpi_rows(table: Table, answer: pa.Table, updated_at: datetime) -> pa.Table:
-    """Rows of a KPI table from the answer to its query, which has all columns but updated_at."""
+    """Rows of a KPI table from the answer to its query, which has all columns but updated_at. Raises UserError."""
     schema = row_schema(table)
     stamp = pa.scalar(updated_at, pa.timestamp("us", "UTC"))
     stamped = answer.append_column("updated_at", pa.repeat(stamp, len(answer))).select(schema.names)
     columns = [column.cast(f.type) for column, f in zip(stamped.columns, schema, strict=True)]
+    for column in table.columns:
+        if column.required and stamped[column.name].null_count:
+            raise UserError(
+                f"{table.declared_in}: the query gives '{column.name}' without a value for some minute; declare it "
+                "`required: false`, or use COALESCE."
+            )
     return pa.Table.from_arrays(columns, schema=schema)

@@ -57,7 +57,8 @@ class Done:
 
 def work(job: Job, store: Store) -> Done:
     """Do a job, in the thread that calls."""
-    rows = store.read(job.name, job.sources)
+    # One after the other: read side by side they would keep the threads that a batch writes with.
+    rows = pa.concat_tables([store.read(job.name, [source]) for source in job.sources])
     kept = job.keep(rows) if job.keep is not None else rows
     expired = rows.num_rows - kept.num_rows
     if job.keep is not None and not expired:

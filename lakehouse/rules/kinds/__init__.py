@@ -23,6 +23,7 @@ def kinds() -> Mapping[str, type[Rule]]:
 
 def _kind(name: str) -> type[Rule]:
     module = import_module(f"{__name__}.{name}")
+    where = f"lakehouse/rules/kinds/{name}.py"
     found = [
         value
         for value in vars(module).values()
@@ -30,9 +31,9 @@ def _kind(name: str) -> type[Rule]:
     ]
     if len(found) != 1:
         given = ", ".join(kind.__name__ for kind in found) or "none"
-        raise UserError(f"{module.__file__} holds {given} where one subclass of Rule is the kind '{name}'; leave one.")
+        raise UserError(f"{where} holds {given} where one subclass of Rule is the kind '{name}'; leave one.")
     [kind] = found
     if inspect.isabstract(kind):
         lacking = ", ".join(sorted(kind.__abstractmethods__))
-        raise UserError(f"{module.__file__}: {kind.__name__} lacks {lacking}; write what MinuteRule or Rule asks for.")
+        raise UserError(f"{where}: {kind.__name__} lacks {lacking}; write what MinuteRule or Rule asks for.")
     return kind
