@@ -121,7 +121,6 @@ if TYPE_CHECKING:
         """What a type checker can know: what is there whatever the channels."""
 
 else:
-
     with exit_on_user_error():
         _BASES = _joined(DaemonSettings, [declared.settings for declared in CHANNELS.values()])
 
