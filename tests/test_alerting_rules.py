@@ -104,6 +104,18 @@ def test_the_rules_that_come_with_the_product_load() -> None:
         ),
         (EVENT, "where", "{severity: FATAL}", "key 'where.severity' has the value 'FATAL'"),
         (EVENT, "where", "{severity: []}", "key 'where.severity' has the value '[]'"),
+        (
+            EVENT,
+            "where",
+            "{severity: [FATL]}",
+            "key 'where.severity' has the value 'FATL'; expected one of DEBUG, INFO, WARN, ERROR, FATAL",
+        ),
+        (
+            THRESHOLD,
+            "where",
+            "{severity: [ERROR, Fatal]}",
+            "key 'where.severity' has the value 'Fatal'; expected one of DEBUG, INFO, WARN, ERROR, FATAL",
+        ),
         (EVENT, "by", "[host]", "key 'by' has the value 'host'"),
         (EVENT, "description", '"{host}"', "key 'description' has the value '{host}'; expected no other names"),
         (EVENT, "description", '"{severity.real}"', "key 'description' has the value '{severity.real}'"),

@@ -20,7 +20,8 @@ from lakehouse.rules.minute import MINUTE, Span
 from lakehouse.rules.moment import Moment, Received
 from lakehouse.rules.state import State
 from lakehouse.settings.durations import Duration
-from lakehouse.tables import RAW_OF_TOPIC
+from lakehouse.tables import RAW_OF_TOPIC, Column
+from lakehouse.topics import TOPICS
 
 
 def _address(value: str) -> str:
@@ -54,6 +55,17 @@ class Wrong(Exception):
     def __init__(self, key: str, value: object, expected: str) -> None:
         super().__init__(key, value, expected)
         self.key, self.value, self.expected = key, value, expected
+
+
+def check_values(where: Mapping[str, Sequence[str]], topic: str, columns: Sequence[Column]) -> None:
+    """Refuse a value that no event has: a field of few choices has no other. `columns`: of the table that is read."""
+    choices = {field.column: field.choices for field in TOPICS[topic].fields if field.choices}
+    for column in columns:
+        # A KPI's column of the same name may hold something else.
+        if column.name in choices and column == TOPICS[topic].table.column(column.name):
+            for value in where.get(column.name, ()):
+                if value not in choices[column.name]:
+                    raise Wrong(f"where.{column.name}", value, f"one of {', '.join(choices[column.name])}")
 
 
 class Rule(BaseModel):

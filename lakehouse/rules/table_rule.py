@@ -15,7 +15,7 @@ from lakehouse.kpis import KPIS
 from lakehouse.rules.minute import MINUTE
 from lakehouse.rules.minute_rule import MinuteRule
 from lakehouse.rules.reading import Entity
-from lakehouse.rules.rule import Values, Wrong
+from lakehouse.rules.rule import Values, Wrong, check_values
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -52,6 +52,7 @@ class TableRule(MinuteRule):
             for column in columns:
                 if column not in texts:
                     raise Wrong(key, column, f"a text column of {self.table}: {', '.join(texts) or '(it has none)'}")
+        check_values(self.where, KPIS[self.table].topic, KPIS[self.table].table.columns)
 
     @property
     def topics(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from lakehouse.rules.alerts import is_old, stable_id
 from lakehouse.rules.book import AlertBook
 from lakehouse.rules.moment import Moment, Received
 from lakehouse.rules.reading import Entity
-from lakehouse.rules.rule import Rule, TopicName, Values, Wrong, duration, number
+from lakehouse.rules.rule import Rule, TopicName, Values, Wrong, check_values, duration, number
 from lakehouse.rules.state import RuleState, entity_text, who
 from lakehouse.settings.durations import Duration
 from lakehouse.tables import RAW_OF_TOPIC
@@ -64,6 +64,7 @@ class EventRule(Rule):
             for name in names:
                 if name not in texts:
                     raise Wrong(key, name, f"a text field of {self.topic}: {', '.join(texts)}")
+        check_values(self.where, self.topic, RAW_OF_TOPIC[self.topic].columns)
         self._check_description(*fields)
         return self
 
