@@ -35,6 +35,8 @@ from lakehouse.tables import TABLES, Table
 
 HOUR = timedelta(hours=1)
 NEW_HOUR_EVERY, LATE_EVERY = 50, 20
+MAINTAINED_EVERY = 50
+"""Publishes between two thinnings and sweeps: each 50 that are compared hold one."""
 
 
 @dataclass
@@ -113,7 +115,7 @@ def run(folder: Path, publishes: int, now: datetime, hours: int) -> Costs:
         late = now - pick.randrange(1, hours) * HOUR if number % LATE_EVERY == LATE_EVERY - 1 else None
         began = time.process_time()
         costs.bytes.append(publish(catalog, now, late))
-        if number % 60 == 59:
+        if number % MAINTAINED_EVERY == MAINTAINED_EVERY - 1:
             catalog.thin(now_us(), timedelta(seconds=5), timedelta(hours=6))
             catalog.sweep(now_us(), timedelta(seconds=5))
         published = time.process_time()

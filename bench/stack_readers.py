@@ -23,7 +23,11 @@ from pipeline.settings import RetentionSettings
 from pipeline.storage.nessie import Nessie, NessieError
 
 # Publishes as fast as they can be made.
-SETTINGS: Mapping[str, str] = {**readers.SETTINGS, "SPARK_TRIGGER": "200 ms", "RETENTION_FIRST_OF_MINUTE": "10 min"}
+SETTINGS: Mapping[str, str] = {
+    **readers.SETTINGS,
+    "INGEST_PUBLISH_EVERY": "200 ms",
+    "RETENTION_FIRST_OF_MINUTE": "10 min",
+}
 
 
 class Branches(threading.Thread):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,11 +26,11 @@ from lakehouse.stop import Stop
 from lakehouse.user_error import UserError, exit_on_user_error
 from pipeline import metrics
 from pipeline.batch.core import Core
+from pipeline.batch.pace import Pace
 from pipeline.batch.terms import Terms
 
 logger = logging.getLogger("tillwatch.ingest")
 
-LOW_RATE = 50  # events/s below which publishes come half as often
 POLL = 0.05  # s
 FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0  # s
 
@@ -51,7 +50,7 @@ class Ingest:
         self.log = LocalLog(log, clock)
         self.core = Core(self.log, LocalStore(self.catalog), terms, clock)
         self._begun_at = float("-inf")
-        self._rate: deque[tuple[float, int]] = deque()
+        self._pace = Pace(terms.ingest.publish_every)
         self._peeked: dict[str, int] = {}
 
     def close(self) -> None:
@@ -67,9 +66,7 @@ class Ingest:
         ends = self.log.look().ends
         positions = self.core.positions
         if any(ends[place].end > position.next_offset for place, position in positions.items()):
-            every = self._terms.ingest.publish_every.total_seconds()
-            every *= 2 if self._events_a_second(now) < LOW_RATE else 1
-            if now - self._begun_at >= every or self._alert_waits():
+            if now - self._begun_at >= self._pace.every_s or self._alert_waits():
                 return self._publish()
         elif self._begun_at == float("-inf"):
             # What a start finds out, and what time made due while nothing ran, is told at once.
@@ -86,13 +83,8 @@ class Ingest:
         # From the beginning of this publish, so that publishes come at an even pace however long one takes.
         self._begun_at = time.monotonic()
         read = self.log.read(self.core.next_offsets(), self._terms.ingest.batch_rows)
-        self._rate.append((self._begun_at, self.core.batch(read, heartbeat=heartbeat)))
+        self._pace.note(self._begun_at, self.core.batch(read, heartbeat=heartbeat))
         return any(self.log.seen().ends[place].end > p.next_offset for place, p in self.core.positions.items())
-
-    def _events_a_second(self, now: float) -> float:
-        while self._rate and self._rate[0][0] < now - 10:
-            self._rate.popleft()
-        return sum(count for _, count in self._rate) / 10
 
     def _alert_waits(self) -> bool:
         """Whether an unread message is an event that a rule alerts on; each is looked at once."""

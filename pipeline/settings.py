@@ -61,7 +61,10 @@ class S3Settings(Section, section="s3"):
 class IngestSettings(Section, section="ingest"):
     """How ingest reads, publishes and maintains."""
 
-    publish_every: Duration = Field(timedelta(seconds=0.5), description="between publishes; doubled below 50 events/s")
+    publish_every: Duration = Field(
+        timedelta(seconds=0.5),
+        description="from one publish's begin to the next one's; half as long again below 50 events/s",
+    )
     heartbeat_every: Duration = Field(timedelta(seconds=15), description="a publish at least this often")
     batch_rows: int = Field(20_000, ge=1, description="rows read of one topic at a time (count)")
     rows_memory: ByteSize = Field(

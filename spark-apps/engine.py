@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import RLock
@@ -16,6 +17,7 @@ from large import LargeWay
 from pipeline import metrics
 from pipeline.batch.core import Core
 from pipeline.batch.log import Partition, Record, Slice
+from pipeline.batch.pace import Pace
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import moment
 from session import SparkSettings
@@ -37,7 +39,8 @@ class Driver:
         self._log = log
         self.core = Core(log, store, terms)
         self._large = LargeWay(self.core, store, terms)
-        metrics.TRIGGER.set(spark.trigger.total_seconds())
+        self._pace = Pace(terms.ingest.publish_every)
+        metrics.TRIGGER.set(terms.ingest.publish_every.total_seconds())
 
     def close(self) -> None:
         self.core.close()
@@ -50,25 +53,27 @@ class Driver:
 
     def batch(self, messages: DataFrame, batch_id: int, checkpoint: Path) -> None:
         """foreachBatch. What it raises is kept in `failure`, for Spark wraps it beyond recognition."""
+        began = time.monotonic()
         with self.lock:
             try:
                 if self.failure is None:
-                    self._batch(messages, batch_end(checkpoint, batch_id))
+                    self._pace.note(began, self._batch(messages, batch_end(checkpoint, batch_id)))
             except BaseException as error:
                 self.failure = error
                 raise
+        # Spark begins the next one by its own clock, which knows one pace.
+        time.sleep(max(0.0, began + self._pace.every_s - time.monotonic()))
 
-    def _batch(self, messages: DataFrame, ends: Mapping[Partition, int]) -> None:
+    def _batch(self, messages: DataFrame, ends: Mapping[Partition, int]) -> int:
         size = self.core.behind(ends)
         if not size:
-            return
+            return 0
         # A task costs more than the messages of most partitions.
         messages = messages.coalesce(messages.sparkSession.sparkContext.defaultParallelism)
         read = Slice(ends, lambda: fetched(messages))
         if size <= self._settings.collect_rows:
-            self.core.batch(read)
-        else:
-            self.core.batch(read, bulk=lambda draft: self._large.fill(messages, draft))
+            return self.core.batch(read)
+        return self.core.batch(read, bulk=lambda draft: self._large.fill(messages, draft))
 
     def tick(self) -> None:
         """Between batches. Called several times a second."""

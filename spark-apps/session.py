@@ -26,7 +26,6 @@ class SparkSettings(Section, section="spark"):
     conf: dict[str, str] = Field({}, description="more of Spark's own settings, by name: executors and so on")
     jars: str = Field("", description="directory with the jars, which `python -m tillwatch.jars spark` names")
     metrics_host: str = Field("127.0.0.1", description="address its metrics listen on")
-    trigger: Duration = Field(timedelta(seconds=1), description="from one batch's begin to the next one's")
     batch_rows: int = Field(20_000, ge=1, description="messages of all topics in a batch, at most (count)")
     collect_rows: int = Field(
         20_000, ge=0, description="batches up to this size are finished in the driver, larger ones by Spark (count)"

@@ -306,7 +306,7 @@ def _start(spark: SparkSession, settings: Settings, engine: Driver, checkpoint: 
     return (
         messages.writeStream.foreachBatch(each)
         .option("checkpointLocation", f"file://{checkpoint}")
-        .trigger(processingTime=f"{settings.spark.trigger / timedelta(milliseconds=1):.0f} milliseconds")
+        .trigger(processingTime=f"{settings.terms.ingest.publish_every / timedelta(milliseconds=1):.0f} milliseconds")
         .start()
     )
 

@@ -16,6 +16,7 @@ from lakehouse.kpis import Kpi
 from lakehouse.tables import RAW_OF_TOPIC
 from lakehouse.user_error import UserError
 from pipeline.batch.minutes import MinuteRows
+from pipeline.batch.pace import Pace
 from tests.conftest import NOON, Shop
 
 SECOND = timedelta(seconds=1)
@@ -165,3 +166,13 @@ def test_a_kpi_that_gives_what_its_table_cannot_hold_is_named(
     shop.order(NOON - timedelta(minutes=7))
     with pytest.raises(UserError, match=f"^lakehouse/kpis/orders_revenue_per_minute.sql: the query .*{says}"):
         shop.publish()
+
+
+def test_publishes_come_less_often_while_few_events_do() -> None:
+    now = [100.0]
+    pace = Pace(timedelta(milliseconds=500), lambda: now[0])
+    assert pace.every_s == 0.75
+    pace.note(now[0], 500)
+    assert pace.every_s == 0.5
+    now[0] += 11
+    assert pace.every_s == 0.75

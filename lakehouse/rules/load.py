@@ -49,7 +49,7 @@ def _rule(path: Path, place: int, raw: object) -> Rule:
     try:
         return kind.model_validate(raw)
     except Wrong as wrong:
-        where = f"{who(*wrong.key.split("."))}, key '{wrong.key}'"
+        where = f"{who(*wrong.key.split('.'))}, key '{wrong.key}'"
         raise UserError(f"{where} has the value '{wrong.value}'; expected {wrong.expected}.") from None
     except ValidationError as error:
         first = error.errors()[0]

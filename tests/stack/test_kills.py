@@ -28,7 +28,7 @@ def test_tables_are_those_of_a_run_without_kills(stack: Stack) -> None:
 
 @pytest.mark.timeout(600)
 def test_a_reader_sees_whole_publishes_only(stack: Stack) -> None:
-    settings = {**stack_readers.SETTINGS, "RETENTION_EVERY_COMMIT": "15 s", "SPARK_TRIGGER": "200 ms"}
+    settings = {**stack_readers.SETTINGS, "RETENTION_EVERY_COMMIT": "15 s", "INGEST_PUBLISH_EVERY": "200 ms"}
     with Pipeline(stack.servers, stack.tmp / "pipeline", settings) as pipeline:
         found, branches = stack_readers.run(pipeline, publishes=100, kills=3, rate=60)
     assert found.problems == []
