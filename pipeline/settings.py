@@ -68,7 +68,10 @@ class IngestSettings(Section, section="ingest"):
     heartbeat_every: Duration = Field(timedelta(seconds=15), description="a publish at least this often")
     batch_rows: int = Field(20_000, ge=1, description="rows read of one topic at a time (count)")
     rows_memory: ByteSize = Field(
-        ByteSize(128 << 20), description="rows of recent minutes kept for KPIs, a topic (bytes, as 128MiB)"
+        ByteSize(128 << 20), description="rows of recent minutes, a topic whose KPIs need them all (bytes, as 128MiB)"
+    )
+    kpis_memory: ByteSize = Field(
+        ByteSize(64 << 20), description="sums and distinct values of recent minutes, a KPI table (bytes)"
     )
     keys_in_memory: int = Field(2_000_000, ge=0, description="event keys kept for telling duplicates, a table (count)")
     maintenance_every: Duration = Field(timedelta(seconds=60), description="between maintenance runs")

@@ -358,6 +358,7 @@ def test_only_a_gateway_on_this_machine_is_looked_at_four_times_a_second(stand: 
         nearby = Nearby(uri)
         assert nearby.look_every_s == 1.0
         nearby.hear({"tillwatch-gateway": ["1"], "authorization": ["Bearer t"]})
+        nearby.hear({})
         assert nearby.look_every_s == every
         nearby.hear({"authorization": ["Bearer t"]})
         assert nearby.look_every_s == 1.0

@@ -330,7 +330,7 @@ def test_a_token_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"SMTP_USER": "u"}, "smtp_password"),
         ({"SMTP_SECURITY": "ssl"}, "starttls"),
         ({"POLL_S": "5 s"}, "'notifier.poll_s' has the value '5 s'"),
-        ({"POLL_S": "0"}, "greater than 0"),
+        ({"POLL_S": "-1"}, "greater than or equal to 0"),
         ({"SETTLE": "20"}, "expected a number with a unit"),
         ({"TIMEZONE": "Berlin"}, "IANA"),
         ({"SLACK_BASE_URL": "slack.com"}, "ends in a slash"),

@@ -34,7 +34,8 @@ class Nearby(flight.ClientMiddlewareFactory):  # type: ignore[misc]  # pyarrow.f
         return _Heard(self)
 
     def hear(self, headers: Mapping[str, list[str]]) -> None:
-        self._gateway = any(name.lower() == GATEWAY_HEADER for name in headers)
+        if headers:  # an answer's end comes without
+            self._gateway = any(name.lower() == GATEWAY_HEADER for name in headers)
 
 
 class _Heard(flight.ClientMiddleware):  # type: ignore[misc]  # pyarrow.flight has no types

@@ -10,31 +10,23 @@ columns:
   users: {type: long, unit: count, doc: distinct user_id}
 */
 -- Clicks and users of each minute by page and device. A page is the first segment of the url's path after an optional
--- leading `page`; none is `home`. Each url is taken apart once, however often it was clicked.
-WITH paths AS (
-  SELECT url, REGEXP_REPLACE(url, '^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*', '') AS path
-  FROM (SELECT DISTINCT url FROM clicks_processed) AS urls
-),
-segments AS (
-  SELECT
-    url,
-    REGEXP_EXTRACT(path, '^/*([^/?#]*)', 1) AS first_segment,
-    REGEXP_EXTRACT(path, '^/*[^/?#]+/+([^/?#]*)', 1) AS second_segment
-  FROM paths
-),
-pages AS (
-  SELECT
-    url,
-    COALESCE(NULLIF(CASE WHEN first_segment = 'page' THEN second_segment ELSE first_segment END, ''), 'home') AS page
-  FROM segments
-)
+-- leading `page`; none is `home`.
 SELECT
-  DATE_TRUNC('minute', clicks_processed.click_ts) AS window_start,
-  DATE_TRUNC('minute', clicks_processed.click_ts) + INTERVAL '1' MINUTE AS window_end,
-  pages.page AS page,
-  clicks_processed.device_type AS device_type,
+  DATE_TRUNC('minute', click_ts) AS window_start,
+  DATE_TRUNC('minute', click_ts) + INTERVAL '1' MINUTE AS window_end,
+  COALESCE(
+    NULLIF(
+      CASE
+        WHEN REGEXP_EXTRACT(REGEXP_REPLACE(url, '^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*', ''), '^/*([^/?#]*)', 1) = 'page'
+        THEN REGEXP_EXTRACT(REGEXP_REPLACE(url, '^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*', ''), '^/*[^/?#]+/+([^/?#]*)', 1)
+        ELSE REGEXP_EXTRACT(REGEXP_REPLACE(url, '^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*', ''), '^/*([^/?#]*)', 1)
+      END,
+      ''
+    ),
+    'home'
+  ) AS page,
+  device_type,
   COUNT(*) AS clicks,
-  COUNT(DISTINCT clicks_processed.user_id) AS users
+  COUNT(DISTINCT user_id) AS users
 FROM clicks_processed
-JOIN pages ON pages.url = clicks_processed.url
-GROUP BY DATE_TRUNC('minute', clicks_processed.click_ts), pages.page, clicks_processed.device_type
+GROUP BY window_start, page, device_type

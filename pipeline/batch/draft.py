@@ -22,8 +22,8 @@ class Draft:
     """One batch's part of everything. Nothing of it is remembered before its publish went through.
 
     `read_at`: this machine's clock: no message was received later than this, whatever its log time says. `touched`:
-    minutes (since the epoch) of new rows, a topic. `by_bulk`: tables that were written past the store. `accept`: what
-    is to be remembered once the publish is out.
+    minutes (since the epoch) of new rows, a topic; `new_rows`: what KPIs read of them. `by_bulk`: tables that were
+    written past the store. `accept`: what is to be remembered once the publish is out.
     """
 
     read_at: datetime
@@ -34,6 +34,7 @@ class Draft:
     by_bulk: set[str] = field(default_factory=set)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     touched: dict[str, set[int]] = field(default_factory=dict)
+    new_rows: dict[str, pa.Table] = field(default_factory=dict)
     received: dict[str, datetime] = field(default_factory=dict)
     alerting: list[Received] = field(default_factory=list)
     changed_hours: dict[str, dict[int, pa.Table]] = field(default_factory=dict)

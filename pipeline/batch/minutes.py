@@ -21,7 +21,8 @@ class MinuteRows:
     """Raw rows by minute of the event. A minute is held whole or not at all.
 
     `columns` are those that the topic's KPIs read; the event's time is UTC without a zone. `bound`: bytes held between
-    two batches. What a batch touches it holds to its end, however much that is.
+    two batches, 0 where nothing needs all rows of a minute twice. What a batch asks for it holds to its end, however
+    much that is.
     """
 
     def __init__(self, store: Store, table: Table, columns: Sequence[str], bound: int) -> None:
@@ -30,11 +31,18 @@ class MinuteRows:
         self._columns = list(columns)
         self._at_rest: TTLCache[int, list[pa.Table]] = TTLCache(bound, REST_S, getsizeof=_bytes)
         self._in_use: dict[int, list[pa.Table]] = {}
+        self._new: dict[int, pa.Table] | pa.Table | None = None
+
+    def begin(self, rows: pa.Table) -> pa.Table:
+        """A batch is about to publish these raw rows: they belong to their minutes. Returns what KPIs read of them."""
+        self._new = self._without_zone(rows.select(self._columns))
+        return self._new
 
     def fetch(self, minutes: set[int]) -> None:
-        """Hold these minutes, reading from the files what is not held yet."""
+        """Hold these minutes, reading from the files what is not held yet, and with them what the batch brings."""
         missing = []
-        for minute in minutes - self._in_use.keys():
+        begun = minutes - self._in_use.keys()
+        for minute in begun:
             held = self._at_rest.pop(minute, None)
             self._in_use[minute] = held if held is not None else []
             if held is None:
@@ -53,16 +61,30 @@ class MinuteRows:
                 rows = self._store.read(self._table.name, files, self._columns)
                 minutes_of_rows = us_of(rows[str(self._table.event_time)]) // MINUTE_US
                 # Only these, before they are cut: a slice would keep the whole hour in memory.
-                for minute, part in self.split(rows.filter(pa.array(np.isin(minutes_of_rows, wanted)))):
+                wanted_rows = rows.filter(pa.array(np.isin(minutes_of_rows, wanted)))
+                for minute, part in self._split(self._without_zone(wanted_rows)):
                     self._append(minute, part)
+        for minute, part in self._new_parts().items():
+            if minute in begun:
+                self._append(minute, part)
 
-    def split(self, rows: pa.Table) -> list[tuple[int, pa.Table]]:
-        """What KPIs read of `rows`, by minute of their event."""
-        assert self._table.event_time is not None
-        minutes = us_of(rows[self._table.event_time]) // MINUTE_US
+    def new_rows(self, minutes: Iterable[int]) -> pa.Table:
+        """What the batch brings to these minutes."""
+        parts = self._new_parts()
+        return pa.concat_tables([parts[minute] for minute in minutes])
+
+    def _new_parts(self) -> dict[int, pa.Table]:
+        if self._new is None:
+            return {}
+        if isinstance(self._new, pa.Table):
+            self._new = dict(self._split(self._new))
+        return self._new
+
+    def _split(self, rows: pa.Table) -> list[tuple[int, pa.Table]]:
+        """Rows by minute of their event."""
+        minutes = us_of(rows[str(self._table.event_time)]) // MINUTE_US
         if not len(minutes):
             return []
-        rows = self._without_zone(rows.select(self._columns))
         if minutes.min() == minutes.max():
             return [(int(minutes[0]), rows)]
         order = np.argsort(minutes, kind="stable")
@@ -70,11 +92,6 @@ class MinuteRows:
         starts = np.flatnonzero(np.diff(minutes, prepend=minutes[0] - 1))
         ends = [*starts[1:], len(minutes)]
         return [(int(minutes[a]), ordered.slice(a, b - a)) for a, b in zip(starts, ends, strict=True)]
-
-    def add(self, parts: Iterable[tuple[int, pa.Table]]) -> None:
-        """Add rows that are being published to minutes that `fetch` has made whole."""
-        for minute, part in parts:
-            self._append(minute, part)
 
     def rows(self, minutes: Iterable[int]) -> pa.Table:
         """All rows of minutes that `fetch` has made whole."""
@@ -97,6 +114,10 @@ class MinuteRows:
     def trim(self) -> None:
         """The batch is over: what it used rests, as far as the bound reaches; what was not used for long goes."""
         self._at_rest.expire()
+        # What the batch brought belongs to them, and nobody asked for it.
+        for minute in self._new_parts().keys() - self._in_use.keys() if len(self._at_rest) else ():
+            self._at_rest.pop(minute, None)
+        self._new = None
         for minute, chunks in self._in_use.items():
             if _bytes(chunks) <= self._at_rest.maxsize:
                 self._at_rest[minute] = chunks

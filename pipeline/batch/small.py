@@ -151,7 +151,7 @@ class SmallWay:
         topic.rows, topic.hashes, topic.times = rows, hashes, times
 
     def _raw(self, topic: _Topic, rows: pa.Table, draft: Draft) -> None:
-        """Write raw rows; MinuteRows then holds the touched minutes whole, the new rows included."""
+        """Write raw rows, and note what of them KPIs are to be computed from."""
         name, hashes, times = topic.name, topic.hashes, topic.times
         table = RAW_OF_TOPIC[name]
         files = self._store.tables[table.name].write(rows)
@@ -161,10 +161,8 @@ class SmallWay:
             draft.began_at((name, partition), moment(int(times[partitions == partition].min())))
         minutes = self._memory.minutes.get(name)
         if minutes is not None:
-            parts = minutes.split(rows)
-            draft.touched[name] = {minute for minute, _ in parts}
-            minutes.fetch(draft.touched[name])
-            minutes.add(parts)
+            draft.new_rows[name] = minutes.begin(rows)
+            draft.touched[name] = set(np.unique(times // MINUTE_US).tolist())
         hours = times // HOUR_US
 
         def remember() -> None:
