@@ -104,6 +104,20 @@ RULE_STATE = Table(
         Column("updated_at", "timestamptz", "when its publish was made"),
     ),
 )
+KPI_STATE = Table(
+    "kpi_state",
+    "What of the KPI tables is not what their queries give: hours left out, and what is being filled in.",
+    "one KPI table, and one of its hours that were left out",
+    "every publish that changes it",
+    (
+        Column("kpi", "string", "the KPI table"),
+        Column("definition", "string", "names the query that its rows are of"),
+        Column("hour", "timestamptz", "an hour whose rows are missing or old; empty: of the table", required=False),
+        Column("filled_to", "timestamptz", "rows before it are still to be filled in", required=False),
+        Column("reason", "string", "why the hour was left out", required=False),
+        Column("updated_at", "timestamptz", "when its publish was made"),
+    ),
+)
 PIPELINE_METRICS = Table(
     "pipeline_metrics",
     "What ingest did: one row for the publishes of a minute, and one for each heartbeat.",
@@ -175,6 +189,7 @@ with exit_on_user_error():
             DEAD_LETTERS,
             INGEST_POSITIONS,
             RULE_STATE,
+            KPI_STATE,
             PIPELINE_METRICS,
             MAINTENANCE_RUNS,
         )

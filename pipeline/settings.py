@@ -70,11 +70,21 @@ class IngestSettings(Section, section="ingest"):
     rows_memory: ByteSize = Field(
         ByteSize(128 << 20), description="rows of recent minutes, a topic whose KPIs need them all (bytes, as 128MiB)"
     )
-    kpis_memory: ByteSize = Field(
-        ByteSize(64 << 20), description="sums and distinct values of recent minutes, a KPI table (bytes)"
-    )
     keys_in_memory: int = Field(2_000_000, ge=0, description="event keys kept for telling duplicates, a table (count)")
     maintenance_every: Duration = Field(timedelta(seconds=60), description="between maintenance runs")
+
+
+class KpisSettings(Section, section="kpis"):
+    """How KPI tables are computed."""
+
+    memory: ByteSize = Field(
+        ByteSize(64 << 20), description="sums and distinct values of recent minutes, a KPI table (bytes)"
+    )
+    time_limit: Duration = Field(
+        timedelta(seconds=5),
+        ge=timedelta(milliseconds=100),
+        description="a query that takes longer is given up: its rows are left out, said, and computed later",
+    )
 
 
 class RulesSettings(Section, section="rules"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pyarrow as pa
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -22,11 +23,12 @@ from lakehouse.kpis import Kpi, kpis_of
 from lakehouse.rules import Received
 from lakehouse.tables import RAW_OF_TOPIC, TABLES, Table
 from lakehouse.topics import TOPICS
+from lakehouse.user_error import UserError
 from pipeline.batch.core import Core
 from pipeline.batch.draft import Draft
 from pipeline.batch.points import reach
 from pipeline.batch.terms import Terms
-from pipeline.batch.times import MINUTE_US, micros, moment
+from pipeline.batch.times import MINUTE_US, micros, moment, us_of
 from store import NessieStore
 
 
@@ -171,10 +173,16 @@ class LargeWay:
         try:
             span = micros(new.span.low) // MINUTE_US, micros(new.span.high) // MINUTE_US
             for kpi in kpis_of(new.topic):
-                if kpi.window == 1:
-                    self._replace(kpi, touched, touched, span, {}, draft)
-                else:
-                    self._windows(kpi, touched, span, draft)
+                try:
+                    if self._core.kpis.rests(kpi):
+                        raise UserError("it rests")
+                    if kpi.window == 1:
+                        self._replace(kpi, touched, touched, span, {}, draft)
+                    else:
+                        self._windows(kpi, touched, span, draft)
+                except (PySparkException, UserError) as error:
+                    minutes = us_of(touched.toArrow()["minute"]) // MINUTE_US
+                    self._core.kpis.leave_out(kpi, set(minutes.tolist()), error, draft)
         finally:
             touched.unpersist()
 

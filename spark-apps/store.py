@@ -64,7 +64,8 @@ class NessieStore:
         self.objects = Objects(s3)
         self.io = iceberg_io(s3)
         self.uploads = ThreadPoolExecutor(4, thread_name_prefix="upload")
-        self._commits = ThreadPoolExecutor(4, thread_name_prefix="commit")
+        # Each waits for S3, one request after the other; all tables of a publish side by side.
+        self._commits = ThreadPoolExecutor(len(TABLES), thread_name_prefix="commit")
         self.branch = f"{BRANCH}{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
         self._own = own if own is not None else []
         # Before it is made: an answer of Nessie may be lost, and what it made then must not pass for another driver's.

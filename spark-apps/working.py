@@ -48,6 +48,7 @@ class Working:
 
     def __init__(self, spark: SparkSession, properties: Mapping[str, str], warehouse: str) -> None:
         self._warehouse = warehouse
+        self._tables: dict[str, Any] = {}
         self._jvm: Any = spark._jvm
         self._gateway: Any = spark.sparkContext._gateway
         manager = spark._jsparkSession.sessionState().catalogManager()
@@ -81,6 +82,7 @@ class Working:
         Raises UserError where types or partitions are others.
         """
         identifier = self._identifier(table.name)
+        self._tables.pop(table.name, None)
         if self._catalog.tableExists(identifier):
             self._catalog.dropTable(identifier, False)
         if metadata_location is None:
@@ -147,7 +149,7 @@ class Working:
 
     def pointers(self, name: str) -> TableAt:
         """Where a table stands; its id is Nessie's, and not known here."""
-        metadata = self._catalog.loadTable(self._identifier(name)).operations().current()
+        metadata = self._table(name).operations().current()
         snapshot = metadata.currentSnapshot()
         return TableAt(
             "",
@@ -160,7 +162,7 @@ class Working:
 
     def stage(self, files: NessieTableFiles, change: Change) -> None:
         """Commit files that a table gains and loses."""
-        table = self._catalog.loadTable(self._identifier(files.table.name))
+        table = self._table(files.table.name)
         spec = table.spec()
         transaction = table.newTransaction()
         if change.removed:
@@ -176,10 +178,11 @@ class Working:
         update.commit()
         self._expire(table, transaction)
         transaction.commitTransaction()
+        table.refresh()  # here, beside the other tables: it reads from S3 what was written just now
 
     def expire(self, name: str) -> None:
         """The same of a table that Spark has written to."""
-        table = self._catalog.loadTable(self._identifier(name))
+        table = self._table(name)
         transaction = table.newTransaction()
         if self._expire(table, transaction):
             transaction.commitTransaction()
@@ -221,6 +224,15 @@ class Working:
         if file.hour is not None:
             builder = builder.withPartitionPath(f"{table.partition_by}_hour={file.hour}")
         return builder.build()
+
+    def _table(self, name: str) -> Any:
+        """A table as it stands now. One that is held reads its metadata only where another has written to it."""
+        held = self._tables.get(name)
+        if held is None:
+            held = self._tables[name] = self._catalog.loadTable(self._identifier(name))
+        else:
+            held.refresh()
+        return held
 
     def _identifier(self, name: str) -> Any:
         return self._jvm.org.apache.iceberg.catalog.TableIdentifier.of(self._strings(SCHEMA, name))

@@ -19,7 +19,7 @@ from lakehouse.rules import load_rules
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.sinks import EventLogSink
 from pipeline.batch.terms import Terms
-from pipeline.settings import IngestSettings, RetentionSettings, RulesSettings
+from pipeline.settings import IngestSettings, KpisSettings, RetentionSettings, RulesSettings
 
 keep_own_traffic_off()  # for clients that tests make without settings
 
@@ -59,6 +59,7 @@ class Shop:
         self.max_event_age: timedelta | None = timedelta(days=15)
         self.alerts = ROOT / "config" / "alerts.yaml"
         self.retention = RetentionSettings.load(**settings.pop("retention", {}))
+        self.kpis_settings = KpisSettings.load(**settings.pop("kpis", {}))
         self.ingest_settings = IngestSettings.load(**settings)
         self.sink = EventLogSink(data_dir / "events.db", now=lambda: self.now.timestamp())
         self.log = EventLog(data_dir / "events.db")
@@ -72,6 +73,7 @@ class Shop:
                 self.retention,
                 OrdersSettings.load(),
                 AlertsSettings.load(),
+                self.kpis_settings,
                 RulesSettings.load(),
                 load_rules(self.alerts),
                 self.max_event_age,

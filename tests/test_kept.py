@@ -57,11 +57,9 @@ def over_raw(shop: Shop, kpi: Kpi) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(("seed", "kpis_memory"), [(1, 0), (2, 4_000), (3, 64 << 20)])
-def test_at_every_publish_of_any_history_a_kpi_is_what_its_query_gives(
-    tmp_path: Path, seed: int, kpis_memory: int
-) -> None:
-    shop = Shop(tmp_path, kpis_memory=kpis_memory)
+@pytest.mark.parametrize(("seed", "memory"), [(1, 0), (2, 4_000), (3, 64 << 20)])
+def test_at_every_publish_of_any_history_a_kpi_is_what_its_query_gives(tmp_path: Path, seed: int, memory: int) -> None:
+    shop = Shop(tmp_path, kpis={"memory": memory})
     draw = random.Random(seed)
     sent: list[tuple[str, dict[str, Any]]] = []
     send = shop.send

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -83,11 +83,11 @@ def reader(data_dir: Path) -> Iterator[Dremio]:
         stop(process)
 
 
-def seen(dremio: Dremio, commit: str) -> Rows:
-    """Every row of every table at a commit."""
+def seen(dremio: Dremio, commit: str, tables: Iterable[str] = TABLES) -> Rows:
+    """Every row of these tables at a commit: there were fewer once."""
     rows = {}
-    for name, table in TABLES.items():
-        found = dremio.sql(f'SELECT * FROM {full_name(table)} AT COMMIT "{commit}"').to_pylist()
+    for name in tables:
+        found = dremio.sql(f'SELECT * FROM {full_name(TABLES[name])} AT COMMIT "{commit}"').to_pylist()
         rows[name] = sorted(json.dumps(row, default=str, sort_keys=True) for row in found)
     return rows
 
@@ -169,7 +169,7 @@ def test_each_event_of_before_and_after_is_there_once_and_the_kpis_are_those_of_
 def test_past_commits_are_read_as_before(upgraded: Upgraded, dremio: Dremio) -> None:
     assert len(upgraded.before) == 3
     for commit, rows in upgraded.before.items():
-        assert seen(dremio, commit) == rows
+        assert seen(dremio, commit, rows) == rows
 
 
 def test_rows_of_before_stay_as_they_were(upgraded: Upgraded, dremio: Dremio) -> None:
@@ -249,7 +249,7 @@ def test_columns_that_an_older_version_did_not_have_are_added(tmp_path: Path) ->
     assert {row["event_key"]: row for row in shop.rows("clicks_processed")} == clicks
     with reader(shop.data_dir) as dremio:
         for commit, of_then in old.before.items():
-            assert seen(dremio, commit) == of_then
+            assert seen(dremio, commit, of_then) == of_then
         table = full_name(TABLES["clicks_processed"])
         told = dremio.sql(f"SELECT event_key, produced_at FROM {table}").to_pylist()
         assert {row["event_key"]: row["produced_at"] for row in told} == {

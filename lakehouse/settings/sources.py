@@ -21,6 +21,7 @@ SECTIONS = (
     "alerts",
     "rules",
     "ingest",
+    "kpis",
     "retention",
     "gateway",
     "console",

@@ -26,6 +26,7 @@ from pipeline import metrics
 from pipeline.batch.draft import Draft
 from pipeline.batch.figures import Figures
 from pipeline.batch.judging import Judging
+from pipeline.batch.kpi_state import kpi_state_from_rows, kpi_state_rows, unknown
 from pipeline.batch.kpis import KpiTables
 from pipeline.batch.log import Log, Partition, Slice
 from pipeline.batch.memory import Memory
@@ -89,6 +90,7 @@ class Core:
         self.clock_ahead = ClockAhead()
         self.figures = Figures(self.clock_ahead)
         self.kpis = KpiTables(store, self.memory, terms)
+        self._kpi_state = kpi_state_from_rows(store.rows("kpi_state").to_pylist())
         self.alerting = alerting_events(terms.rules)
         self._small = SmallWay(
             store,
@@ -158,12 +160,24 @@ class Core:
                 self._maintain()
             elif self._run is not None and self.workshop.rests:
                 self._publish(self._draft())
+            elif self._fill():
+                pass
             elif now - self._published_at >= ingest.heartbeat_every.total_seconds() or self.store.is_new:
                 self._publish(self._draft(), heartbeat=True)
             elif now - self._ticked_at >= TICK_S:
                 self._ticked_at = now
                 if self.alert_is_due():
                     self._publish(self._draft())
+
+    def _fill(self) -> bool:
+        """Compute one piece of what KPI tables lack; returns whether there was one."""
+        piece = self.kpis.piece(micros(self._clock()), self.known_to)
+        if piece is None:
+            return False
+        draft = self._draft()
+        self.kpis.fill(piece, draft, self.known_to)
+        self._publish(draft)
+        return True
 
     @property
     def idle(self) -> bool:
@@ -174,7 +188,7 @@ class Core:
         """Whether time alone makes an alert: rules judge absence, and absence makes no batch."""
         draft = self._draft()
         self.read_to(draft)
-        return bool(self.judging.judge(draft)[0])
+        return bool(self.judging.judge(draft, unknown(self.kpis.state))[0])
 
     # What the large way asks for too -------------------------------------------------------------------------------
 
@@ -239,15 +253,19 @@ class Core:
         self.memory.forget(draft.by_bulk)
         self._swap_in(draft)
         reached = as_of(draft.positions)
-        alerts, state = self.judging.judge(draft)
+        kpi_state = draft.kpi_state or self.kpis.state
+        alerts, state = self.judging.judge(draft, unknown(kpi_state))
         self._append("alerts", [asdict(a) | {"ingested_at": draft.ingested_at} for a in alerts], draft)
         reach("alerts-written")
         if not draft.has_rows and not heartbeat and not self.store.is_new:
-            # Only duplicates: their positions go with the next publish.
+            # Only duplicates: their positions go with the next publish. So does what was filled in without a row.
+            self.kpis.state = kpi_state
             self._remember(draft, reached, draft.received)
             return
         if state is not self.judging.state:
             self._replace("rule_state", state_rows(state, draft.ingested_at), draft)
+        if kpi_state != self._kpi_state:
+            self._replace("kpi_state", kpi_state_rows(kpi_state, draft.ingested_at), draft)
         self._replace("ingest_positions", position_rows(draft.positions, self._log, draft.ingested_at), draft)
         # The positions that leave something lost behind and the row that says so go together.
         draft.counts.update(self._lost_counts)
@@ -267,6 +285,7 @@ class Core:
             accept()
         self._lost_counts.clear()
         self.judging.state = state
+        self.kpis.state = self._kpi_state = kpi_state
         # What the state does not know yet stays in _received: duplicates alone are no silence.
         self._remember(draft, reached, {})
         self._maintenance.note(changes)

@@ -11,6 +11,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from lakehouse.rules import Received
+from pipeline.batch.kpi_state import KpiState
 from pipeline.batch.log import Partition
 from pipeline.batch.positions import Positions
 from pipeline.batch.times import EPOCH
@@ -23,7 +24,8 @@ class Draft:
 
     `read_at`: this machine's clock: no message was received later than this, whatever its log time says. `touched`:
     minutes (since the epoch) of new rows, a topic; `new_rows`: what KPIs read of them. `by_bulk`: tables that were
-    written past the store. `accept`: what is to be remembered once the publish is out.
+    written past the store. `kpi_state`: where KPIs stand, if that changes.
+    `accept`: what is to be remembered once the publish is out.
     """
 
     read_at: datetime
@@ -39,6 +41,7 @@ class Draft:
     alerting: list[Received] = field(default_factory=list)
     changed_hours: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
     kpis_done: bool = False
+    kpi_state: KpiState | None = None
     accept: list[Callable[[], None]] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)

@@ -48,8 +48,11 @@ class Judging:
     def open_incidents(self) -> set[str]:
         return {row.incident_id for row in self.state.values() if row.incident_id is not None}
 
-    def judge(self, draft: Draft) -> tuple[list[Alert], State]:
-        """The alert rows of a batch or tick, and the state to publish with them; the same object where none changed."""
+    def judge(self, draft: Draft, left_out: Mapping[str, Sequence[Span]]) -> tuple[list[Alert], State]:
+        """The alert rows of a batch or tick, and the state to publish with them; the same object where none changed.
+
+        `left_out`: spans, a topic, whose KPI rows are missing: they are closed unjudged.
+        """
         terms, now = self._terms, draft.read_at
         lookback = terms.rules_settings.max_lookback
         topics = of_topic(draft.positions)
@@ -58,13 +61,15 @@ class Judging:
             topic: [p.first_event_at for p in held.values() if p.first_event_at] for topic, held in topics.items()
         }
         unreadable = self._unreadable(now)
+        gaps = (self._lost, unreadable, left_out)
         moment = Moment(
             now=now,
             read_to={topic: read for topic, read in read_to.items() if read is not None},
             received=draft.received,
             first_event_at={topic: min(first) for topic, first in firsts.items() if first},
             unreadable={
-                topic: [*self._lost.get(topic, ()), *unreadable.get(topic, ())] for topic in {*self._lost, *unreadable}
+                topic: [span for spans in gaps for span in spans.get(topic, ())]
+                for topic in {*self._lost, *unreadable, *left_out}
             },
             unwatched=self._watch.look(now),
             read=self.tally.counts,

@@ -1,12 +1,18 @@
 """KPI rows of the minutes that a batch touched, and of those that time has made due.
 
 What a query can be split into is kept up as events come; any other query is run over all raw rows of its minutes.
-Either way a row is what the query gives over the raw rows of its minute.
+Either way a row is what the query gives over the raw rows of its minute. A query that fails, or takes too long, holds
+up nothing: its rows are left out, which kpi_state says, and computed later, piece by piece; so are those of a KPI that
+is new or has another query than before.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from threading import Timer
 
 import duckdb
 import pyarrow as pa
@@ -14,18 +20,46 @@ import pyarrow as pa
 from lakehouse.kpis import KPIS, Kpi
 from lakehouse.kpis.check import NO_FILES
 from lakehouse.tables import RAW_OF_TOPIC
+from lakehouse.user_error import UserError
 from pipeline.batch.draft import Draft
 from pipeline.batch.kept import KeptMinutes, asked
+from pipeline.batch.kpi_state import KpiStanding, KpiState, left_out, stand
 from pipeline.batch.memory import Memory
 from pipeline.batch.positions import as_of
 from pipeline.batch.rows import kpi_rows
 from pipeline.batch.split import END, ENDS, KEPT
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import MINUTE_US, micros
-from pipeline.storage.files import Store
+from pipeline.storage.files import HOUR_US, Store
 
+logger = logging.getLogger("tillwatch.ingest")
+
+PIECE_ROWS = 200_000
+"""Raw rows that one piece of what is filled in reads, about: a FATAL that comes meanwhile waits for it."""
+FIRST_REST_S, LONGEST_REST_S = 30.0, 600.0
+"""How long a query that failed is left alone; twice as long each time."""
 _A_DAY = 24 * 60  # minutes
 _TIME = pa.timestamp("us")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of a KPI table that are to be computed from raw rows: of the minutes from `low` up to `high`.
+
+    `hour`: the hour that was left out, if that is why; else it is filled in.
+    """
+
+    kpi: Kpi
+    low: int
+    high: int
+    hour: int | None = None
+
+
+@dataclass
+class _Rest:
+    until: float
+    seconds: float
+    why: str
 
 
 class KpiTables:
@@ -35,6 +69,13 @@ class KpiTables:
         self._store = store
         self._memory = memory
         self._statuses = terms.orders.counted_statuses
+        self._limit_s = terms.kpis.time_limit.total_seconds()
+        self._raw_kept = terms.retention.raw
+        self._rests: dict[str, _Rest] = {}
+        self._within: dict[tuple[str, int], int] = {}
+        newest = {name: self._newest(kpi) for name, kpi in KPIS.items()}
+        has = {name for name in KPIS if store.tables[name].live}
+        self.state: KpiState = stand(store.rows("kpi_state").to_pylist(), self._statuses, newest, has)
         self._duckdb = duckdb.connect(config={"threads": 1, **NO_FILES})
         self._duckdb.execute("SET TimeZone = 'UTC'")
 
@@ -47,11 +88,13 @@ class KpiTables:
         `known_to`: the minute up to which window ends were computed before.
         """
         draft.kpis_done = True
-        changed = draft.changed_hours
         for kpi in KPIS.values():
             if kpi.name not in draft.by_bulk and (hours := self._changed(kpi, draft, known_to)):
-                changed[kpi.name] = hours
-        for name, hours_of in changed.items():
+                draft.changed_hours[kpi.name] = hours
+        self._write(draft)
+
+    def _write(self, draft: Draft) -> None:
+        for name, hours_of in draft.changed_hours.items():
             files = self._store.tables[name]
             for hour, rows in hours_of.items():
                 draft.drop(name, list(files.hours.get(hour, {}).values()))
@@ -70,16 +113,23 @@ class KpiTables:
             if kpi.window == 1
             else {end: range(end - kpi.window, end) for end in sorted(self._ends(kpi, draft, known_to))}
         )
-        minutes = {minute for span in spans.values() for minute in span}
         kept = self._memory.kept.get(kpi.name)
-        if kept is not None and (touched or minutes):
-            self._keep_up(kept, draft.new_rows.get(kpi.topic), touched, minutes)
-        if not spans:
+        if self.rests(kpi):
+            self._leave_out(kpi, spans, self._rests[kpi.name].why, draft)
             return {}
-        if kept is not None:
-            answer = self._ask(kept.final, {KEPT: kept.rows(spans)})
-        else:
-            answer = self._recomputed(kpi, spans, minutes)
+        try:
+            minutes = {minute for span in spans.values() for minute in span}
+            if kept is not None and (touched or minutes):
+                self._keep_up(kept, draft.new_rows.get(kpi.topic), touched, minutes)
+            if not spans:
+                return {}
+            answer = self._ask(kept.final, {KEPT: kept.rows(spans)}) if kept else self._recomputed(kpi, spans, minutes)
+            return self._replaced(kpi, spans, answer, draft)
+        except (duckdb.Error, UserError) as error:
+            self.leave_out(kpi, spans or touched, error, draft)
+            return {}
+
+    def _replaced(self, kpi: Kpi, spans: Mapping[int, object], answer: pa.Table, draft: Draft) -> dict[int, pa.Table]:
         hours = self._memory.hours[kpi.name]
         replaced = hours.replace(set(spans), kpi_rows(kpi.table, answer, draft.ingested_at))
         return {hour: new for hour, new in replaced.items() if new.num_rows or hours.hour(hour).num_rows}
@@ -135,4 +185,118 @@ class KpiTables:
         return set(range(done + 1, min(newest, stored[1] + kpi.window) + 1))
 
     def _ask(self, sql: str, sources: Mapping[str, pa.Table]) -> pa.Table:
-        return asked(self._duckdb, sql, sources)
+        """Raises duckdb.InterruptException where it takes too long."""
+        limit = Timer(self._limit_s, self._duckdb.interrupt)
+        limit.daemon = True
+        limit.start()
+        try:
+            return asked(self._duckdb, sql, sources)
+        finally:
+            limit.cancel()
+
+    # What was left out, is new or has changed ----------------------------------------------------------------------
+
+    def piece(self, now_us: int, known_to: int | None) -> Piece | None:
+        """The next piece to compute, the newest first; None where there is none, or what is left rests."""
+        for name, standing in self.state.items():
+            rest = self._rests.get(name)
+            if rest is not None and time.monotonic() < rest.until:
+                continue
+            kpi = KPIS[name]
+            if standing.left_out:
+                hour = max(standing.left_out)
+                high = self._within.get((name, hour), (hour + 1) * 60)
+                return Piece(kpi, max(hour * 60, high - self._minutes_a_piece(kpi, hour)), high, hour)
+            if standing.filled_to is not None:
+                found = self._unfilled(kpi, standing.filled_to, now_us)
+                if found is not None:
+                    return found
+                self.state = {**self.state, name: replace(standing, filled_to=None)}
+                logger.info("%s is filled in", name)
+        return None
+
+    def fill(self, piece: Piece, draft: Draft, known_to: int | None) -> None:
+        """Put into the draft what a piece changes; or that it failed."""
+        draft.kpis_done = True  # of what time makes due the next publish sees
+        kpi = piece.kpi
+        newest = piece.high if kpi.window == 1 or known_to is None else min(piece.high, known_to + 1)
+        spans = {at: (at,) if kpi.window == 1 else range(at - kpi.window, at) for at in range(piece.low, newest)}
+        try:
+            if spans:
+                minutes = {minute for span in spans.values() for minute in span}
+                hours = self._replaced(kpi, spans, self._recomputed(kpi, spans, minutes), draft)
+                if hours:
+                    draft.changed_hours[kpi.name] = hours
+        except (duckdb.Error, UserError) as error:
+            self.leave_out(kpi, spans, error, draft)
+        else:
+            self._rests.pop(kpi.name, None)
+        self._move_on(piece, draft)
+        self._write(draft)
+
+    def _move_on(self, piece: Piece, draft: Draft) -> None:
+        name, failed = piece.kpi.name, self.rests(piece.kpi)
+        standing = (draft.kpi_state or self.state)[name]
+        if piece.hour is None:
+            standing = replace(standing, filled_to=piece.low)
+        elif not failed:
+            self._within[name, piece.hour] = piece.low
+            if piece.low <= piece.hour * 60:
+                del self._within[name, piece.hour]
+                hours = {hour: why for hour, why in standing.left_out.items() if hour != piece.hour}
+                standing = replace(standing, left_out=hours)
+        self._put(name, standing, draft)
+
+    def _unfilled(self, kpi: Kpi, filled_to: int, now_us: int) -> Piece | None:
+        """The next hour downwards whose raw rows are all there."""
+        raw_hours = {hour for hour in self._store.tables[RAW_OF_TOPIC[kpi.topic].name].hours if hour is not None}
+        if self._raw_kept is not None:
+            # Rows came an hour before their event at most: what is older may have lost some to retention.
+            first = (now_us - int(self._raw_kept.total_seconds() * 1_000_000)) // HOUR_US + 2
+            raw_hours = {hour for hour in raw_hours if hour >= first}
+        # A row of a window may be of the hour after its rows.
+        after = {hour + 1 for hour in raw_hours} if kpi.window > 1 else set()
+        hour = max((each for each in raw_hours | after if each * 60 < filled_to), default=None)
+        if hour is None:
+            return None
+        high = min(filled_to, (hour + 1) * 60)
+        return Piece(kpi, max(hour * 60, high - self._minutes_a_piece(kpi, hour)), high)
+
+    def _minutes_a_piece(self, kpi: Kpi, hour: int) -> int:
+        files = self._store.tables[RAW_OF_TOPIC[kpi.topic].name].hours.get(hour, {})
+        rows = sum(file.rows for file in files.values())
+        return min(60, max(1, 60 * PIECE_ROWS // max(1, rows)))
+
+    def _newest(self, kpi: Kpi) -> int | None:
+        span = self._memory.minutes[kpi.topic].span()
+        return None if span is None else span[1] + kpi.window + 1
+
+    def rests(self, kpi: Kpi) -> bool:
+        """Whether its query failed of late, and is not tried again yet."""
+        return kpi.name in self._rests
+
+    def leave_out(self, kpi: Kpi, minutes: Iterable[int], error: Exception, draft: Draft) -> None:
+        """Its query failed: note the hours of these minutes, and let it rest."""
+        if not self.rests(kpi) or time.monotonic() >= self._rests[kpi.name].until:
+            self._rest(kpi, error)
+        self._leave_out(kpi, minutes, self._rests[kpi.name].why, draft)
+
+    def _rest(self, kpi: Kpi, error: Exception) -> None:
+        before = self._rests.get(kpi.name)
+        seconds = FIRST_REST_S if before is None else min(2 * before.seconds, LONGEST_REST_S)
+        slow = isinstance(error, duckdb.InterruptException)
+        why = f"it took over {self._limit_s:g} s" if slow else " ".join(str(error).partition("LINE ")[0].split())[:500]
+        self._rests[kpi.name] = _Rest(time.monotonic() + seconds, seconds, why)
+        if kpi.name in self._memory.kept:
+            self._memory.kept[kpi.name].clear()
+        logger.error("%s is left out, again in %.0f s: %s", kpi.name, seconds, why)
+
+    def _leave_out(self, kpi: Kpi, minutes: Iterable[int], why: str, draft: Draft) -> None:
+        standing = (draft.kpi_state or self.state)[kpi.name]
+        if {minute // 60 for minute in minutes} - standing.left_out.keys():
+            self._put(kpi.name, left_out(standing, minutes, why), draft)
+        for minute in minutes:
+            self._within.pop((kpi.name, minute // 60), None)
+
+    def _put(self, name: str, standing: KpiStanding, draft: Draft) -> None:
+        draft.kpi_state = {**(draft.kpi_state or self.state), name: standing}

@@ -12,7 +12,7 @@ from lakehouse.rules import Rule, load_rules
 from lakehouse.settings.base import Shared
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.settings.sources import config_path
-from pipeline.settings import IngestSettings, RetentionSettings, RulesSettings, check_spans
+from pipeline.settings import IngestSettings, KpisSettings, RetentionSettings, RulesSettings, check_spans
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Terms:
     retention: RetentionSettings
     orders: OrdersSettings
     alerts: AlertsSettings
+    kpis: KpisSettings
     rules_settings: RulesSettings
     rules: tuple[Rule, ...]
     max_event_age: timedelta | None
@@ -38,6 +39,7 @@ class Terms:
             check_spans(RetentionSettings.load(), shared, log),
             orders,
             AlertsSettings.load(),
+            KpisSettings.load(),
             RulesSettings.load(),
             load_rules(config_path().parent / "alerts.yaml"),
             shared.max_event_age,

@@ -98,7 +98,7 @@ def test_a_repository_of_an_older_version_goes_on(stack: Stack, tmp_path: Path) 
         restore(tmp_path / "old" / "backup", nessie, objects)
         restored = nessie.head()
         with stack.gateway(NESSIE_WAREHOUSE=WAREHOUSE) as dremio:
-            assert {name: as_text(seen(dremio, name)) for name in TABLES} == before
+            assert {name: as_text(seen(dremio, name)) for name in before} == before
             # Old events must not be too old, whenever this runs.
             settings = {"NESSIE_WAREHOUSE": WAREHOUSE, "INGEST_HEARTBEAT_EVERY": "2 s", "MAX_EVENT_AGE": "off"}
             with stack.driver(wait=True, **settings) as driver:
