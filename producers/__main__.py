@@ -1,4 +1,4 @@
-"""The command: `python -m producers shoppers|replay|dead-letters`."""
+"""The command: `python -m producers shoppers|load|replay|dead-letters`."""
 
 import logging
 import re
@@ -16,6 +16,7 @@ from lakehouse.user_error import UserError, exit_on_user_error
 from producers import shop
 from producers.layout import Layout
 from producers.letters_command import letters
+from producers.load import made_before, send_load
 from producers.messages import Message
 from producers.options import BrokersOption, SinkOption, duration_of, opened, time_of, topics_named, where_to
 from producers.outages import Outage
@@ -86,6 +87,29 @@ def shoppers(
             typer.echo(f"About {rate:g} events/s to {where}; Ctrl-C ends it.")
             sent = send_live(_only(simulated.messages(since_ms), wanted), target, clock, stop, until)
             typer.echo(f"{sent:,} events in {clock.now() - since:.1f} s")
+
+
+@app.command()
+def load(
+    rate: Annotated[float, typer.Option(help="Events a second over all topics.", min=1)] = 1_000.0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same events.", min=0)] = 1,
+    duration: Annotated[str | None, typer.Option(help="End after this long, like 90s or 10min; else run on.")] = None,
+    topics: Annotated[
+        list[str] | None, typer.Option(help="Send these topics only, with commas between. Repeatable.")
+    ] = None,
+    sink: SinkOption = None,
+    brokers: BrokersOption = None,
+) -> None:
+    """As many events as are asked for, made before and sent in bulk: to see what the pipeline can take."""
+    clock, where = SystemClock(), where_to(sink, brokers)
+    messages = made_before(seed, tuple(topics_named("--topics", topics) or TOPICS))
+    with opened(where) as target:
+        stop, began = Stop.on_signals(), clock.now()
+        until = began + duration_of("--duration", duration).total_seconds() if duration else None
+        typer.echo(f"{rate:,.0f} events/s to {where}; Ctrl-C ends it.")
+        sent = send_load(messages, target, clock, stop, rate, until, f"l-{int(began * 1000):x}")
+        seconds = max(clock.now() - began, 0.001)
+        typer.echo(f"{sent:,} events in {seconds:.1f} s, {sent / seconds:,.0f} a second")
 
 
 @app.command("replay")

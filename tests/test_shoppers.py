@@ -14,6 +14,7 @@ from lakehouse.stop import Stop
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
 from producers.__main__ import _incident, _only
+from producers.load import made_before, send_load
 from producers.messages import message_value
 from producers.options import topics_named, where_to
 from producers.outages import Outage
@@ -377,3 +378,23 @@ def test_brokers_are_another_word_for_a_sink() -> None:
     assert where_to(None, "a:9092,b:9092") == "kafka://a:9092,b:9092"
     with pytest.raises(UserError, match="give one of them"):
         where_to("log", "a:9092")
+
+
+def test_load_sends_what_was_made_before_as_new_events_of_now_at_the_rate_asked_for() -> None:
+    clock, basket = FakeClock(), Basket()
+    messages = made_before(1, (ORDERS_TOPIC, CLICKS_TOPIC))[:100]
+    sent = send_load(messages, basket, clock, Stop(), 500, clock.at + 2, "l-1")
+    assert sent == len(basket.sent) == 1000
+    assert max(map(len, basket.flushes)) <= 51
+    found = []
+    for topic, _, value in basket.sent:
+        (event,) = decode(topic, Message(value, NOON + timedelta(seconds=2)), None)
+        assert not isinstance(event, Rejected), event
+        found.append(event)
+    assert len({event.event_key for event in found}) == 1000
+    for event in found:
+        assert event_time(event) == event.produced_at
+        assert NOON <= event_time(event) <= NOON + timedelta(seconds=2)
+    assert Counter(topic for topic, *_ in basket.sent)[CLICKS_TOPIC] > 500
+    # Each as it was made: who, what and where are those of the shop.
+    assert {event.user_id for event in found} == {json.loads(m[4] + b"}")["user_id"] for m in messages}
