@@ -413,6 +413,16 @@ def test_who_answers_says_how_often_it_is_asked_where_no_setting_does(dremio: Fa
     assert 0.8 <= poller.period_s <= 1.0
 
 
+def test_a_commit_speaks_of_no_moment_while_a_partition_was_not_read(dremio: FakeDremio) -> None:
+    dremio.publish(NOON)
+    dremio._connection.execute("UPDATE ingest_positions SET read_to = NULL WHERE topic = 'orders_topic'")
+    assert dremio.ask("as_of")["as_of"].to_pylist() == [None]
+    hub, viewer = Hub(), Somebody()
+    hub.join(viewer)
+    a_poller(dremio, hub).poll()
+    assert (hub.snapshot.as_of, hub.snapshot.error) == (None, None)
+
+
 def test_a_broken_session_does_not_keep_the_news_from_the_others() -> None:
     class Broken(Somebody):
         def wake(self) -> None:
