@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -105,9 +106,9 @@ def load(
     messages = made_before(seed, tuple(topics_named("--topics", topics) or TOPICS))
     with opened(where) as target:
         stop, began = Stop.on_signals(), clock.now()
-        until = began + duration_of("--duration", duration).total_seconds() if duration else None
+        total = int(rate * duration_of("--duration", duration).total_seconds()) if duration else sys.maxsize
         typer.echo(f"{rate:,.0f} events/s to {where}; Ctrl-C ends it.")
-        sent = send_load(messages, target, clock, stop, rate, until, f"l-{int(began * 1000):x}")
+        sent = send_load(messages, target, clock, stop, rate, total, f"l-{int(began * 1000):x}")
         seconds = max(clock.now() - began, 0.001)
         typer.echo(f"{sent:,} events in {seconds:.1f} s, {sent / seconds:,.0f} a second")
 

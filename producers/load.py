@@ -29,12 +29,12 @@ def made_before(seed: int, topics: Sequence[str]) -> list[Message]:
 
 
 def send_load(
-    messages: Sequence[Message], sink: Sink, clock: Clock, stop: Stop, rate: float, until: float | None, mark: str
+    messages: Sequence[Message], sink: Sink, clock: Clock, stop: Stop, rate: float | None, total: int, mark: str
 ) -> int:
-    """Send `rate` messages a second, each as a new event of now; how many were sent.
+    """Send `total` messages, `rate` a second (None: as fast as they are taken), each as a new event of now.
 
-    mark: what tells their event_ids from those of other runs. Where the sink takes fewer, as many as it takes: those
-    that are late are sent at once. Raises SinkError.
+    Returns how many were sent. mark: what tells their event_ids from those of other runs. Where the sink takes fewer
+    than the rate, as many as it takes: those that are late are sent at once. Raises SinkError.
     """
     # A message ends with its event time and its event_id: what stands before them stays.
     heads = cycle(
@@ -44,7 +44,6 @@ def send_load(
         ]
     )
     sent = 0
-    total = int(1e15) if until is None else max(0, int((until - clock.now()) * rate))
     for batch in paced(total, rate, clock, stop):
         now = iso(clock.now()).encode()
         begins = {
