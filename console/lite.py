@@ -34,6 +34,7 @@ from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import claim_port
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
+from lakehouse.texts import visible
 from lakehouse.user_error import UserError, exit_on_user_error
 
 logger = logging.getLogger(__name__)
@@ -116,6 +117,8 @@ def draw(snapshot: FeedSnapshot, parts: Mapping[str, Part], currency: str, zone:
         return
     if snapshot.clock_ahead:
         st.warning(sentence(snapshot.clock_ahead))
+    if snapshot.kpis_left_out:
+        st.warning(sentence(visible(snapshot.kpis_left_out)))
     # Not columns: a phone would show them one under the other.
     with st.container(horizontal=True):
         for key, name in TILES.items():

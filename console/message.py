@@ -49,7 +49,7 @@ def head_part(snapshot: FeedSnapshot, *, viewers: int, open_incidents: int, fail
         "every_s": None,
         "viewers": max(1, viewers),
         "error": snapshot.error and visible(snapshot.error, REASON_LETTERS),
-        "clock": snapshot.clock_ahead,
+        "notice": snapshot.clock_ahead or visible(snapshot.kpis_left_out, REASON_LETTERS),
         "failed": {name: visible(why, REASON_LETTERS) for name, why in {**snapshot.failed, **failed}.items()},
         "open": open_incidents,
         "open_words": f"{open_incidents} open {'incident' if open_incidents == 1 else 'incidents'}",

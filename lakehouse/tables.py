@@ -112,7 +112,9 @@ KPI_STATE = Table(
     (
         Column("kpi", "string", "the KPI table"),
         Column("definition", "string", "names the query that its rows are of"),
-        Column("hour", "timestamptz", "an hour whose rows are missing or old; empty: of the table", required=False),
+        Column(
+            "hour_start", "timestamptz", "an hour whose rows are missing or old; empty: of the table", required=False
+        ),
         Column("filled_to", "timestamptz", "rows before it are still to be filled in", required=False),
         Column("reason", "string", "why the hour was left out", required=False),
         Column("updated_at", "timestamptz", "when its publish was made"),

@@ -80,6 +80,9 @@ class KpisSettings(Section, section="kpis"):
     memory: ByteSize = Field(
         ByteSize(64 << 20), description="sums and distinct values of recent minutes, a KPI table (bytes)"
     )
+    most_groups: int = Field(
+        500, ge=2, description="rows of a minute and table, at most: the rest becomes one row, (other) (count)"
+    )
     time_limit: Duration = Field(
         timedelta(seconds=5),
         ge=timedelta(milliseconds=100),

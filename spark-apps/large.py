@@ -26,6 +26,7 @@ from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
 from pipeline.batch.core import Core
 from pipeline.batch.draft import Draft
+from pipeline.batch.kept import KeptMinutes
 from pipeline.batch.points import reach
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import MINUTE_US, micros, moment, us_of
@@ -48,6 +49,35 @@ class Fresh:
     topic: str
     rows: DataFrame
     span: EventSpan
+
+
+@dataclass(frozen=True)
+class SparkPartials:
+    """What the KPIs of a topic are kept up by, asked of Spark: of the batch's rows, and of all that are stored."""
+
+    session: SparkSession
+    raw: Table
+    brought: DataFrame
+    stored: DataFrame
+
+    def new(self, kept: KeptMinutes, minutes: set[int]) -> pa.Table:
+        return self._ask(kept, self.brought, minutes)
+
+    def whole(self, kept: KeptMinutes, minutes: set[int]) -> pa.Table:
+        event_at = F.col(str(self.raw.event_time))
+        low, high = moment(min(minutes) * MINUTE_US), moment((max(minutes) + 1) * MINUTE_US)
+        # As literals: Iceberg then opens only the files of that time.
+        within = (event_at >= transforms.instant(low)) & (event_at < transforms.instant(high))
+        return self._ask(kept, self.stored.where(within), minutes)
+
+    def _ask(self, kept: KeptMinutes, rows: DataFrame, minutes: set[int]) -> pa.Table:
+        wanted = self.session.createDataFrame(pa.table({"minute": pa.array(sorted(minutes), pa.int64())}))
+        wanted = wanted.select(F.timestamp_seconds(F.col("minute") * 60).alias("minute"))
+        try:
+            rows = transforms.rows_of_minutes(rows, wanted, str(self.raw.event_time))
+            return transforms.partials(self.session, self.raw.name, rows, kept.split.new)
+        except PySparkException as error:
+            raise UserError(f"Spark refuses the query: {error}") from None
 
 
 class LargeWay:
@@ -168,21 +198,27 @@ class LargeWay:
         draft.by_bulk.add(name)
 
     def _kpis(self, new: Fresh, draft: Draft) -> None:
-        """Recompute the KPI rows of touched minutes."""
+        """Say what KPIs are kept up by, and recompute the rows of the others, of touched minutes."""
         touched = new.rows.select(transforms.minute_of("event_at").alias("minute")).distinct().persist()
         try:
+            minutes = us_of(touched.toArrow()["minute"]) // MINUTE_US
+            draft.touched[new.topic] = set(minutes.tolist())
+            assert self._session is not None
+            raw = RAW_OF_TOPIC[new.topic]
+            brought = transforms.raw_rows(new.rows, raw, draft.ingested_at)
+            draft.partials[new.topic] = SparkPartials(self._session, raw, brought, self._table(raw))
             span = micros(new.span.low) // MINUTE_US, micros(new.span.high) // MINUTE_US
             for kpi in kpis_of(new.topic):
+                if kpi.name in self._core.memory.kept or self._core.kpis.rests(kpi):
+                    continue  # the core does it
                 try:
-                    if self._core.kpis.rests(kpi):
-                        raise UserError("it rests")
                     if kpi.window == 1:
                         self._replace(kpi, touched, touched, span, {}, draft)
                     else:
                         self._windows(kpi, touched, span, draft)
-                except (PySparkException, UserError) as error:
-                    minutes = us_of(touched.toArrow()["minute"]) // MINUTE_US
-                    self._core.kpis.leave_out(kpi, set(minutes.tolist()), error, draft)
+                except PySparkException as error:
+                    self._core.kpis.leave_out(kpi, draft.touched[new.topic], error, draft)
+                    draft.by_bulk.discard(kpi.name)
         finally:
             touched.unpersist()
 

@@ -109,6 +109,19 @@ def kpi_rows(
     )
 
 
+def partials(spark: SparkSession, table: str, rows: DataFrame, new: str) -> pa.Table:
+    """The answer of Split.new over rows of a raw table."""
+    rows.createOrReplaceTempView(table)
+    return spark.sql(_as_spark(new)).toArrow()
+
+
+@cache
+def _as_spark(sql: str) -> str:
+    import sqlglot  # as below
+
+    return sqlglot.transpile(sql, read="duckdb", write="spark")[0]
+
+
 @cache
 def spark_sql(table: str, statuses: tuple[str, ...]) -> str:
     """The query of a KPI table in Spark's dialect; the session's zone is UTC, so zoned times do as well."""

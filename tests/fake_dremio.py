@@ -125,6 +125,13 @@ class FakeDremio:
         defaults |= {"produced_at": at, "ingested_at": at}
         self.insert("errors_processed", **(defaults | values))
 
+    def left_out(self, kpi: str, hour: datetime | None, filled_to: datetime | None, reason: str) -> None:
+        """A KPI table lacks the rows of an hour, or is being filled in."""
+        with self._lock:
+            self._connection.execute(
+                "INSERT INTO kpi_state VALUES (?, 'd', ?, ?, ?, ?)", [kpi, hour, filled_to, reason, hour or filled_to]
+            )
+
     def clock_ahead(self, at: datetime, topic: str, messages: int, seconds: float) -> None:
         """What ingest reported of log times ahead of its clock."""
         for metric, value in (("clock_ahead", float(messages)), ("clock_ahead_seconds", seconds)):

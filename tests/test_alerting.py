@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.decode import EVENT_TYPES, Event
+from lakehouse.kpis import OTHER
 from lakehouse.rules import Alert, Moment, Received, alerting_events, due, evaluate, load_rules
 from lakehouse.tables import ALERTS, TABLES, arrow_schema
 from tests.alerting_cast import LOOKBACK, MAX_AGE, MINUTE, NOON, RULES, SECOND, TOPICS, Ingest, errors, rule, started
@@ -502,3 +503,17 @@ def test_a_tick_without_anything_to_judge_costs_next_to_nothing() -> None:
     assert (found, alerts) == ({}, [])
     assert after is state, "so the caller writes no rule_state"
     assert calls["call"] + calls["c_call"] < 50 * len(RULES), calls
+
+
+def test_who_may_be_in_the_row_that_stands_for_many_is_not_taken_for_zero() -> None:
+    rows = [(minute, "payments", "ERROR", 100) for minute in range(4)]
+    rows += [(minute, OTHER, OTHER, 900) for minute in range(4, 20)] + [(4, "search", "ERROR", 100)]
+    rows += [(5, "search", "ERROR", 100), (6, "search", "ERROR", 100)]
+    ingest = started(rule("many_errors"), kpis={"errors_per_minute": errors(*rows)})
+    told = ingest.minutes(0, 19)
+    # payments fires, and is not resolved by minutes in which it has no row of its own; search, which has, fires too.
+    assert [what for what in told if "payments" in what] == ["1 FIRING payments"]
+    assert [what.split()[1:] for what in told if "search" in what] == [["FIRING", "search"]]
+    assert not [what for what in told if OTHER in what]
+    # Once there are few again, zero is zero.
+    assert [what.split()[1] for what in ingest.minutes(20, 40)] == ["RESOLVED", "RESOLVED"]

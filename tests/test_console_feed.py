@@ -21,6 +21,7 @@ from console.feed.pins import Pins
 from console.feed.poller import Poller
 from console.feed.snapshot import FeedSnapshot
 from console.feed.tiles import ErrorRateLimits, Tile, tiles_of
+from console.message import head_part
 from console.tabs import questions
 from tests.fake_dremio import FakeDremio
 
@@ -411,6 +412,20 @@ def test_who_answers_says_how_often_it_is_asked_where_no_setting_does(dremio: Fa
     dremio.down = True
     poller.poll()
     assert 0.8 <= poller.period_s <= 1.0
+
+
+def test_what_kpi_tables_lack_is_said_with_the_reason(dremio: FakeDremio) -> None:
+    dremio.publish(NOON)
+    assert snapshot_of(dremio).kpis_left_out == ""
+    for hours in (1, 0, 2):
+        dremio.left_out("errors_per_minute", NOON - timedelta(hours=hours), None, f"it took over {hours} s")
+    dremio.left_out("clicks_per_minute", None, NOON - timedelta(hours=3), "not filled in yet")
+    found = snapshot_of(dremio)
+    assert found.kpis_left_out == (
+        f"clicks_per_minute is being filled in, back from {NOON - timedelta(hours=3):%d %b %H:%M} UTC; "
+        f"errors_per_minute lacks rows of 3 hours, the newest from {NOON:%d %b %H:%M} UTC: it took over 2 s"
+    )
+    assert head_part(found, viewers=1, open_incidents=0, failed={})["notice"] == found.kpis_left_out
 
 
 def test_a_commit_speaks_of_no_moment_while_a_partition_was_not_read(dremio: FakeDremio) -> None:

@@ -70,7 +70,7 @@ def test_the_page_itself_carries_the_first_tiles() -> None:
     assert {"tile.revenue", "spark.revenue", "list.latest_orders", "list.incidents", "head"} <= set(parts)
     assert parts["tile.revenue"]["produced_at"].endswith("Z")
     assert parts["head"]["open"] == 1
-    assert "12 messages of errors_topic" in parts["head"]["clock"]
+    assert "12 messages of errors_topic" in parts["head"]["notice"]
 
 
 def test_what_others_wrote_is_cut_and_made_visible_wherever_it_is_shown() -> None:

@@ -165,7 +165,7 @@ def test_a_kpi_that_gives_what_its_table_cannot_hold_is_named(
     monkeypatch.setattr(Kpi, "sql", lambda self, statuses: sql(self, statuses).replace(old, new))
     shop.order(NOON - timedelta(minutes=7))
     shop.publish()
-    why = [row["reason"] for row in shop.rows("kpi_state") if row["hour"] is not None]
+    why = [row["reason"] for row in shop.rows("kpi_state") if row["hour_start"] is not None]
     assert re.match(f"lakehouse/kpis/orders_revenue_per_minute.sql: the query .*{says}", *why)
     assert shop.rows("orders_revenue_per_minute") == []
 

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from lakehouse.kpis import KPIS, Kpi, load_kpis
+from lakehouse.kpis import KPIS, OTHER, Kpi, load_kpis
 from lakehouse.tables import RAW_OF_TOPIC
 from lakehouse.topics import TOPICS
 from pipeline.batch.kept import asked, keep_up
@@ -159,7 +159,7 @@ def test_rows_in_any_pieces_give_what_the_query_gives_over_all(tmp_path: Path, q
     kpi, draw = a_kpi(tmp_path, query), random.Random(seed)
     rows = some_orders(draw, 300, kpi.reads)
     with duckdb.connect() as db:
-        kept = keep_up(kpi, STATUSES, 1 << 20)
+        kept = keep_up(kpi, STATUSES, 1 << 20, 500)
         minutes = set((us_of(rows["order_ts"]) // 60_000_000).tolist())
         begin = 0
         while begin < 300:
@@ -253,14 +253,14 @@ def test_rows_in_any_pieces_give_what_the_query_gives_over_all(tmp_path: Path, q
 def test_what_cannot_be_kept_up_is_told_with_the_reason(tmp_path: Path, query: str, why: str) -> None:
     kpi = a_kpi(tmp_path, query)
     with pytest.raises(NotSplit) as refused:
-        keep_up(kpi, STATUSES, 0)
+        keep_up(kpi, STATUSES, 0, 500)
     assert why in str(refused.value)
 
 
 @pytest.mark.parametrize("bound", [0, 10_000, 1 << 20])
 def test_what_is_kept_takes_no_more_bytes_than_it_may(tmp_path: Path, bound: int) -> None:
     kpi = a_kpi(tmp_path, "SELECT {start}, COUNT(DISTINCT user_id) AS a FROM {raw} GROUP BY 1")
-    kept = keep_up(kpi, STATUSES, bound)
+    kept = keep_up(kpi, STATUSES, bound, 500)
     with duckdb.connect() as db:
         for minute in range(20):
             users = [f"user-{number:020}" for number in range(50)]
@@ -273,3 +273,37 @@ def test_what_is_kept_takes_no_more_bytes_than_it_may(tmp_path: Path, bound: int
     newest = micros(NOON) // 60_000_000 + 19
     assert kept.take({newest}) == (set() if bound else {newest})
     assert len(kept.take(range(newest - 19, newest))) == {0: 19, 10_000: 19, 1 << 20: 0}[bound]
+
+
+def test_of_too_many_groups_the_largest_stay_and_the_rest_is_one_row(shop: Shop) -> None:
+    shop.kpis_settings = shop.kpis_settings.model_copy(update={"most_groups": 5})
+    for number in range(9):
+        for user in range(9 - number):
+            shop.click(url=f"/page/p{number}", user_id=f"u{user}")
+    shop.publish()
+    pages = {row["page"]: (row["clicks"], row["users"]) for row in shop.rows("clicks_per_minute")}
+    wanted = {f"p{number}": (9 - number, 9 - number) for number in range(4)}
+    # Of p4 to p8 the users are those of p4: distinct over all of them.
+    assert pages == wanted | {OTHER: (5 + 4 + 3 + 2 + 1, 5)}
+    (other,) = [row for row in shop.rows("clicks_per_minute") if row["page"] == OTHER]
+    assert other["device_type"] == OTHER
+    for _ in range(3):
+        shop.click(url="/page/p8", user_id="ben")
+    shop.restart()
+    shop.publish()
+    pages = {row["page"]: (row["clicks"], row["users"]) for row in shop.rows("clicks_per_minute")}
+    wanted = {f"p{number}": (9 - number, 9 - number) for number in range(4)}
+    assert pages == wanted | {OTHER: (18, 6)}
+
+
+def test_of_too_many_groups_those_that_are_kept_first_stay_however_small(shop: Shop) -> None:
+    shop.kpis_settings = shop.kpis_settings.model_copy(update={"most_groups": 4})
+    for number, severity in enumerate(("WARN", "INFO", "DEBUG", "WARN", "INFO")):
+        for _ in range(10):
+            shop.error(severity=severity, service_name=f"s{number}")
+    shop.error(severity="FATAL", service_name="small")
+    shop.error(severity="ERROR", service_name="b")
+    shop.error(severity="ERROR", service_name="a")
+    shop.publish()
+    rows = {(row["service_name"], row["severity"]): row["error_count"] for row in shop.rows("errors_per_minute")}
+    assert rows == {("small", "FATAL"): 1, ("a", "ERROR"): 1, ("b", "ERROR"): 1, (OTHER, OTHER): 50}

@@ -36,7 +36,7 @@ def query(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], str]], N
 def state(shop: Shop) -> dict[Any, tuple[Any, str | None]]:
     """What kpi_state says of clicks_per_minute: of an hour (None: of the table) what is filled in, and why not."""
     rows = [row for row in shop.rows("kpi_state") if row["kpi"] == CLICKS]
-    return {row["hour"]: (row["filled_to"], row["reason"]) for row in rows}
+    return {row["hour_start"]: (row["filled_to"], row["reason"]) for row in rows}
 
 
 def tick_until(shop: Shop, done: Callable[[], bool]) -> int:

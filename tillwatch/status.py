@@ -19,10 +19,12 @@ from urllib.parse import urlsplit
 
 import psutil
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from lakehouse.clock import CLOCK_SLACK, SHOWN, clock_words
+from lakehouse.kpis.left_out import left_out_words
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import profile_of
 from tillwatch.parts import Part, parts_of
@@ -43,13 +45,17 @@ class PartState:
 
 @dataclass(frozen=True)
 class Data:
-    """What the tables hold: at one commit, all events up to `as_of` are in; which clock was ahead, in words."""
+    """What the tables hold: at one commit, all events up to `as_of` are in.
+
+    In words: which clock was ahead, and what KPI tables lack.
+    """
 
     commit: str
     as_of: datetime | None
     next_offsets: Mapping[str, int]
     rows: Mapping[str, int]
     clock_ahead: str = ""
+    kpis_left_out: str = ""
 
 
 def time_left(whole_s: float = 1.8, least_s: float = 0.7) -> float:
@@ -112,6 +118,8 @@ def data_lines(data: Data | BaseException | None, log_ends: object, now: datetim
         )
     if data.clock_ahead:
         lines.append(f"[dim]clock[/]     [yellow]{data.clock_ahead}[/]")
+    if data.kpis_left_out:
+        lines.append(f"[dim]KPIs[/]      [yellow]{escape(data.kpis_left_out)}[/]")
     if isinstance(log_ends, dict) and log_ends:
         behind = sum(max(0, end - data.next_offsets.get(topic, 0)) for topic, end in log_ends.items())
         lines.append(f"[dim]lag[/]       {behind:,} events of the log are not in the tables yet")
@@ -201,12 +209,13 @@ def _data(found: Callable[[Data], None]) -> None:
         for row in positions:
             offsets[row["topic"]] += row["next_offset"]
         found(Data(commit, as_of, offsets, {}))
-        ahead = ""
+        ahead = lacking = ""
         if as_of is not None:
             ahead = clock_words(dremio.ask("clock_ahead", commit=commit, since=as_of - SHOWN).to_pylist())
-        found(Data(commit, as_of, offsets, {}, ahead))
+            lacking = left_out_words(dremio.ask("kpis_left_out", commit=commit).to_pylist())
+        found(Data(commit, as_of, offsets, {}, ahead, lacking))
         rows = dremio.ask("demo_rows", commit=commit).to_pylist()
-        found(Data(commit, as_of, offsets, rows[0] if rows else {}, ahead))
+        found(Data(commit, as_of, offsets, rows[0] if rows else {}, ahead, lacking))
 
 
 def _log_ends(shared: Shared, profile: str) -> dict[str, int]:

@@ -47,9 +47,10 @@ def first_minute(as_of: datetime) -> datetime:
 
 
 def ask_frame(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], _counted: Sequence[str]) -> None:
-    """What every tab shows: the open incidents are counted in the navigation; whether a clock was ahead."""
+    """What every tab shows: the open incidents are counted in the navigation; clocks ahead and KPIs that lack rows."""
     ask("incidents", since=as_of - INCIDENT_SPAN, until=as_of + ANY_AHEAD, most=INCIDENTS_SHOWN)
     before = held.get("clock_ahead")
     # Ingest reports once a minute. Nearer to another as_of either way: it goes back when a clock is set right.
     if before is None or abs(as_of - before.as_of) >= CLOCK_EVERY:
         ask("clock_ahead", since=as_of - SHOWN)
+        ask("kpis_left_out")

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from lakehouse.clock import clock_words
+from lakehouse.kpis.left_out import left_out_words
 
 
 class AsksDremio(Protocol):
@@ -64,6 +65,12 @@ class FeedSnapshot:
         """Which clock was ahead of ingest's in the last hour, in words; empty: none."""
         answer = self.answers.get("clock_ahead")
         return "" if answer is None else clock_words(answer.table.to_pylist())
+
+    @property
+    def kpis_left_out(self) -> str:
+        """Which KPI tables lack rows, and why, in words; empty: none."""
+        answer = self.answers.get("kpis_left_out")
+        return "" if answer is None else left_out_words(answer.table.to_pylist())
 
 
 def now_utc() -> datetime:

@@ -52,7 +52,7 @@ function health(head, {age, fed, silent, every}) {
   if (failed.length) return ["late", say("failed", {names: failed.map(([name]) => name.replaceAll("_", " ")).join(", "), why: failed[0][1]})]
   if (every && age > head.every_s + declared.stale_s) return ["late", say("late", {every})]
   if (fed === null) return ["waiting", head.polled ? say("unpublished") : ""]
-  if (head.clock) return ["late", head.clock]
+  if (head.notice) return ["late", head.notice]
   return ["ok", ""]
 }
 

@@ -3,6 +3,7 @@ order: 3
 topic: errors_topic
 doc: Errors by service and severity.
 grain: one row a minute, service and severity with an error
+keep_first: {severity: [FATAL, ERROR]}
 columns:
   service_name:
   severity:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 from lakehouse.schema import Table
 from lakehouse.topics import Topic
+
+OTHER = "(other)"
+"""What stands for the groups of a minute that are too many for rows of their own, in each of their columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +21,14 @@ class Kpi:
     `window`: minutes that a row looks back over. A row of a window of 1 is of one minute, and partitioned by its start;
     of more, of the minutes before a minute's end, by that end: such a query joins `window_ends` (window_end: the ends
     to compute). `query` is DuckDB's, with :counted_statuses, after as many empty lines as its file has before it.
+    `keep_first`: by column, the values whose rows stay, the first before the others, where a minute has too many rows.
     """
 
     declared: Topic
     table: Table
     query: str
     window: int = 1
+    keep_first: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -26,6 +26,7 @@ class _KpiKeys(msgspec.Struct, forbid_unknown_fields=True):
     grain: str
     columns: dict[str, Any]
     window: int = 1
+    keep_first: dict[str, list[str]] = {}
 
 
 class _ColumnKeys(msgspec.Struct, forbid_unknown_fields=True):
@@ -79,7 +80,11 @@ def _kpi(declaration: Declaration, keys: _KpiKeys, topics: Mapping[str, Topic]) 
         retention="kpis",
         declared_in=declaration.where,
     )
-    return Kpi(topic, table, declaration.rest, keys.window)
+    for column in keys.keep_first:
+        if column not in keys.columns:
+            raise declaration.wrong(f"'keep_first' names '{column}', which is no column here; correct it", "keep_first")
+    first = {column: tuple(values) for column, values in keys.keep_first.items()}
+    return Kpi(topic, table, declaration.rest, keys.window, first)
 
 
 def _column(declaration: Declaration, name: str, raw: Table) -> Column:

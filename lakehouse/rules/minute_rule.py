@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from json import loads
@@ -12,6 +12,7 @@ from typing import Annotated
 import pyarrow as pa
 from pydantic import Field
 
+from lakehouse.kpis import OTHER
 from lakehouse.rules.alerts import stable_id
 from lakehouse.rules.book import AlertBook
 from lakehouse.rules.closing import Closing, closed_to, closing
@@ -66,6 +67,10 @@ class MinuteRule(Rule):
         """The KPI table whose rows the rule needs, None for a rule that needs none."""
         return None
 
+    def bounded(self, kpis: Mapping[str, pa.Table]) -> Set[datetime]:
+        """The ends of minutes in which one row stands for several entities, or for rows that `where` may want."""
+        return frozenset()
+
     def spans(self, ends: Sequence[datetime], open_since: datetime | None) -> list[Span]:
         """The window_end of the rows that the minutes ending at `ends` need: all with from < window_end <= to.
 
@@ -108,13 +113,22 @@ class MinuteRule(Rule):
             return
         clock = book.state[self.name, CLOCK]
         judge: Judge | None = None
+        bounded: Set[datetime] = frozenset()
         if ends := closes.judged:
             if self.reads is not None and self.reads not in kpis:
                 return
             judge = self.judge(ends, Inputs(kpis, moment.first_event_at, clock.newest_received_at, moment.read))
+            bounded = self.bounded(kpis)
         for end, judged in closes.ends:
             rows = book.entities(self.name)
             readings = judge(end, self._open_since(rows)) if judge is not None and judged else None
+            if readings is not None and end in bounded:
+                # An entity without a row of its own may be in the row that stands for many: it is not zero.
+                readings = {entity: found for entity, found in readings.items() if OTHER not in entity and found.value}
+                _gap(book, [row for row in rows if tuple(loads(row.entity)) not in readings])
+                rows = [row for row in rows if tuple(loads(row.entity)) in readings]
+                if not self.columns:
+                    readings = None  # of the whole shop a part is not known
             if readings is None:
                 _gap(book, rows)
             else:

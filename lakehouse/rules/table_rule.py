@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lakehouse.kpis import KPIS
+from lakehouse.kpis import KPIS, OTHER
 from lakehouse.rules.minute import MINUTE
 from lakehouse.rules.minute_rule import MinuteRule
 from lakehouse.rules.reading import Entity
@@ -65,6 +65,14 @@ class TableRule(MinuteRule):
     @property
     def columns(self) -> tuple[str, ...]:
         return self.by
+
+    def bounded(self, kpis: Mapping[str, pa.Table]) -> Set[datetime]:
+        rows = kpis[self.table]
+        found: set[datetime] = set()
+        for column in {*self.where, *self.by}:
+            ends = rows.filter(pc.equal(rows[column], OTHER))["window_end"]
+            found.update(EPOCH + int(number) * MINUTE for number in minute_numbers(ends))
+        return found
 
     def figures(self, rows: pa.Table, ends: Sequence[datetime]) -> dict[datetime, dict[Entity, list[float]]]:
         """The column's values of each entity in the minutes that end at `ends`, of the rows that `where` lets through.

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 import pyarrow as pa
 
 from lakehouse.rules import Received
+from pipeline.batch.kept import KeptMinutes
 from pipeline.batch.kpi_state import KpiState
 from pipeline.batch.log import Partition
 from pipeline.batch.positions import Positions
@@ -18,14 +20,24 @@ from pipeline.batch.times import EPOCH
 from pipeline.storage.files import Change, LiveFile
 
 
+class Partials(Protocol):
+    """What KPIs are kept up by, where raw rows were written past the store: answers to Split.new."""
+
+    def new(self, kept: KeptMinutes, minutes: set[int]) -> pa.Table:
+        """Of the rows that the batch brings to these minutes."""
+
+    def whole(self, kept: KeptMinutes, minutes: set[int]) -> pa.Table:
+        """Of all raw rows of these minutes, those of the batch among them."""
+
+
 @dataclass
 class Draft:
     """One batch's part of everything. Nothing of it is remembered before its publish went through.
 
     `read_at`: this machine's clock: no message was received later than this, whatever its log time says. `touched`:
-    minutes (since the epoch) of new rows, a topic; `new_rows`: what KPIs read of them. `by_bulk`: tables that were
-    written past the store. `kpi_state`: where KPIs stand, if that changes.
-    `accept`: what is to be remembered once the publish is out.
+    minutes (since the epoch) of new rows, a topic; `new_rows`: what KPIs read of them, or `partials` of it. `by_bulk`:
+    tables that were written past the store. `kpi_state`: where KPIs stand, if that changes. `accept`: what is to be
+    remembered once the publish is out.
     """
 
     read_at: datetime
@@ -40,6 +52,7 @@ class Draft:
     received: dict[str, datetime] = field(default_factory=dict)
     alerting: list[Received] = field(default_factory=list)
     changed_hours: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
+    partials: dict[str, Partials] = field(default_factory=dict)
     kpis_done: bool = False
     kpi_state: KpiState | None = None
     accept: list[Callable[[], None]] = field(default_factory=list)

@@ -11,9 +11,10 @@ import duckdb
 import pyarrow as pa
 from cachetools import TTLCache
 
-from lakehouse.kpis import Kpi
+from lakehouse.kpis import OTHER, Kpi
 from lakehouse.kpis.check import NO_FILES
 from lakehouse.schema import arrow_schema
+from lakehouse.user_error import UserError
 from pipeline.batch.keys import REST_S
 from pipeline.batch.split import AT, KEPT, Kept, NotSplit, Split, split
 from pipeline.batch.times import MINUTE_US
@@ -60,11 +61,16 @@ class KeptMinutes:
     batch touches it holds to its end, however much that is.
     """
 
-    def __init__(self, kpi: Kpi, split: Split, types: pa.Schema, final: str, bound: int) -> None:
+    def __init__(self, kpi: Kpi, split: Split, types: pa.Schema, final: str, bound: int, most_groups: int) -> None:
         self.kpi = kpi
         self.split = split
         self.types = types
         self.final = final
+        self._most = most_groups
+        self._first = [
+            (split.names[column], {value: place for place, value in enumerate(values)})
+            for column, values in kpi.keep_first.items()
+        ]
         self._at_rest: TTLCache[int, Minute] = TTLCache(bound, REST_S, getsizeof=lambda minute: minute.bytes)
         self._in_use: dict[int, Minute] = {}
 
@@ -101,7 +107,10 @@ class KeptMinutes:
         """Rows of KEPT: for each AT (minutes since the epoch) what the minutes of its span hold in all."""
         columns: list[list[Any]] = [[] for _ in self.types]
         for at, minutes in spans.items():
-            for group, values in self._together(minutes).items():
+            groups = self._together(minutes)
+            if len(groups) > self._most:
+                groups = self._bounded(groups)
+            for group, values in groups.items():
                 row = (at * MINUTE_US, *group, *(len(v) if isinstance(v, set) else v for v in values))
                 for column, value in zip(columns, row, strict=True):
                     column.append(value)
@@ -118,6 +127,27 @@ class KeptMinutes:
                 together.add(group, values, kept, [0] * len(kept))
         return together.groups
 
+    def _bounded(self, groups: Groups) -> Groups:
+        """The groups that stay, and one of all others: first those that the KPI keeps first, then the largest."""
+
+        def place(group: Group) -> tuple[Any, ...]:
+            first = [values.get(group[number], len(values)) for number, values in self._first]
+            return (*first, -groups[group][-1], *map(str, group))
+
+        order = sorted(groups, key=place)
+        kept, others = order[: self._most - 1], order[self._most - 1 :]
+        rest = Minute()
+        name = tuple(
+            OTHER if pa.types.is_string(self.types.field(f"g{n}").type) else None for n in range(self.split.groups)
+        )
+        for group in others:
+            rest.add(name, groups[group], self.split.kept, [0] * len(self.split.kept))
+        return {group: groups[group] for group in kept} | rest.groups
+
+    def scratch(self) -> KeptMinutes:
+        """The same of nothing yet, for minutes that are not to be kept."""
+        return KeptMinutes(self.kpi, self.split, self.types, self.final, 0, self._most)
+
     def trim(self) -> None:
         """The batch is over: what it used rests, as far as the bound reaches; what was not used for long goes."""
         self._at_rest.expire()
@@ -133,7 +163,7 @@ class KeptMinutes:
 
 
 def _sum(a: Any, b: Any) -> Any:
-    return a + b if isinstance(a, int) else _EXACT.add(a, b)
+    return a + b if isinstance(a, int) and isinstance(b, int) else _EXACT.add(a, b)
 
 
 def _bytes_a_value(column: pa.ChunkedArray) -> float:
@@ -144,9 +174,15 @@ def _bytes_a_value(column: pa.ChunkedArray) -> float:
     return float(column.nbytes) / count if count else 0.0
 
 
-def keep_up(kpi: Kpi, counted_statuses: Sequence[str], bound: int) -> KeptMinutes:
-    """Nothing yet of a KPI that can be kept up. Raises NotSplit."""
+def keep_up(kpi: Kpi, counted_statuses: Sequence[str], bound: int, most_groups: int) -> KeptMinutes:
+    """Nothing yet of a KPI that can be kept up. Raises NotSplit; UserError where it keeps first what is no group."""
     parts = split(kpi, counted_statuses)
+    for column in kpi.keep_first:
+        if column not in parts.names:
+            raise UserError(
+                f"{kpi.table.declared_in}: 'keep_first' names '{column}', by which the query does not group; leave it "
+                "out."
+            )
     raw = arrow_schema(kpi.declared.table)
     fields = [raw.field(name) for name in kpi.reads]
     empty = pa.schema([f.with_type(_TIME) if pa.types.is_timestamp(f.type) else f for f in fields]).empty_table()
@@ -165,7 +201,7 @@ def keep_up(kpi: Kpi, counted_statuses: Sequence[str], bound: int) -> KeptMinute
     # Arrow has no integers of 128 bits, as DuckDB's sums of integers are.
     columns = ", ".join(f"CAST({name} AS HUGEINT) AS {name}" if kinds[name] == "HUGEINT" else name for name in kinds)
     final = f"WITH {KEPT}_as_summed AS (SELECT {columns} FROM {KEPT}) {parts.final.replace(KEPT, f'{KEPT}_as_summed')}"
-    return KeptMinutes(kpi, parts, pa.schema(types), final, bound)
+    return KeptMinutes(kpi, parts, pa.schema(types), final, bound, most_groups)
 
 
 def asked(db: duckdb.DuckDBPyConnection, sql: str, sources: Mapping[str, pa.Table]) -> pa.Table:

@@ -83,14 +83,14 @@ def kpi_state_rows(state: KpiState, updated_at: datetime) -> list[dict[str, Any]
     """All rows of kpi_state."""
     rows: list[dict[str, Any]] = []
     for name, standing in state.items():
-        row = {"kpi": name, "definition": standing.definition, "hour": None, "filled_to": None, "reason": None}
+        row = {"kpi": name, "definition": standing.definition, "hour_start": None, "filled_to": None, "reason": None}
         filled_to = standing.filled_to
         if filled_to is None:
             rows.append(row)
         else:
             rows.append(row | {"filled_to": moment(filled_to * MINUTE_US), "reason": NOT_FILLED})
         for hour, why in sorted(standing.left_out.items()):
-            rows.append(row | {"hour": moment(hour * HOUR_US), "reason": why})
+            rows.append(row | {"hour_start": moment(hour * HOUR_US), "reason": why})
     return [row | {"updated_at": updated_at} for row in rows]
 
 
@@ -99,8 +99,8 @@ def kpi_state_from_rows(rows: Iterable[Mapping[str, Any]]) -> KpiState:
     found: dict[str, KpiStanding] = {}
     for row in rows:
         standing = found.get(row["kpi"], KpiStanding(row["definition"]))
-        if row["hour"] is not None:
-            hours = {**standing.left_out, micros(row["hour"]) // HOUR_US: row["reason"]}
+        if row["hour_start"] is not None:
+            hours = {**standing.left_out, micros(row["hour_start"]) // HOUR_US: row["reason"]}
             found[row["kpi"]] = replace(standing, left_out=hours)
         else:
             filled_to = None if row["filled_to"] is None else micros(row["filled_to"]) // MINUTE_US

@@ -16,6 +16,7 @@ from threading import Timer
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.kpis import KPIS, Kpi
 from lakehouse.kpis.check import NO_FILES
@@ -70,6 +71,7 @@ class KpiTables:
         self._memory = memory
         self._statuses = terms.orders.counted_statuses
         self._limit_s = terms.kpis.time_limit.total_seconds()
+        self._most_groups = terms.kpis.most_groups
         self._raw_kept = terms.retention.raw
         self._rests: dict[str, _Rest] = {}
         self._within: dict[tuple[str, int], int] = {}
@@ -120,7 +122,7 @@ class KpiTables:
         try:
             minutes = {minute for span in spans.values() for minute in span}
             if kept is not None and (touched or minutes):
-                self._keep_up(kept, draft.new_rows.get(kpi.topic), touched, minutes)
+                self._keep_up(kept, draft, touched, minutes)
             if not spans:
                 return {}
             answer = self._ask(kept.final, {KEPT: kept.rows(spans)}) if kept else self._recomputed(kpi, spans, minutes)
@@ -134,28 +136,50 @@ class KpiTables:
         replaced = hours.replace(set(spans), kpi_rows(kpi.table, answer, draft.ingested_at))
         return {hour: new for hour, new in replaced.items() if new.num_rows or hours.hour(hour).num_rows}
 
-    def _keep_up(self, kept: KeptMinutes, new: pa.Table | None, touched: set[int], minutes: set[int]) -> None:
+    def _keep_up(self, kept: KeptMinutes, draft: Draft, touched: set[int], minutes: set[int]) -> None:
         """Hold these minutes whole, with what the batch brings."""
         missing = kept.take(touched | minutes)
-        raw = self._memory.minutes[kept.kpi.topic]
-        source = RAW_OF_TOPIC[kept.kpi.topic].name
-        whole = touched - missing
+        by_bulk = draft.partials.get(kept.kpi.topic)
         if missing:
-            raw.fetch(missing)
-            kept.add(self._ask(kept.split.new, {source: raw.rows(sorted(missing))}))
-        if whole and new is not None:
-            # Of minutes that were made whole just now, the new rows are in already.
-            rows = raw.new_rows(sorted(whole)) if missing & touched else new
-            kept.add(self._ask(kept.split.new, {source: rows}))
+            kept.add(by_bulk.whole(kept, missing) if by_bulk else self._whole(kept, missing))
+        # Of minutes that were made whole just now, the new rows are in already.
+        if old := touched - missing:
+            kept.add(by_bulk.new(kept, old) if by_bulk else self._new(kept, old, draft))
+
+    def _whole(self, kept: KeptMinutes, minutes: set[int]) -> pa.Table:
+        """What Split.new gives of all raw rows of these minutes."""
+        raw = self._memory.minutes[kept.kpi.topic]
+        raw.fetch(minutes)
+        return self._ask(kept.split.new, {RAW_OF_TOPIC[kept.kpi.topic].name: raw.rows(sorted(minutes))})
+
+    def _new(self, kept: KeptMinutes, minutes: set[int], draft: Draft) -> pa.Table:
+        """The same of the rows that the batch brings to these minutes."""
+        topic = kept.kpi.topic
+        all_of_them = draft.touched[topic] == minutes
+        rows = draft.new_rows[topic] if all_of_them else self._memory.minutes[topic].new_rows(sorted(minutes))
+        return self._ask(kept.split.new, {RAW_OF_TOPIC[topic].name: rows})
 
     def _recomputed(self, kpi: Kpi, spans: Mapping[int, Iterable[int]], minutes: set[int]) -> pa.Table:
         """The query's answer over all raw rows of these minutes."""
+        if kpi.name in self._memory.kept:
+            kept = self._memory.kept[kpi.name].scratch()
+            kept.take(minutes)
+            kept.add(self._whole(kept, minutes))
+            return self._ask(kept.final, {KEPT: kept.rows(spans)})
         raw = self._memory.minutes[kpi.topic]
         raw.fetch(minutes)
         sources = {RAW_OF_TOPIC[kpi.topic].name: raw.rows(sorted(minutes))}
         if kpi.window > 1:
             sources[ENDS] = pa.table({END: pa.array([end * MINUTE_US for end in spans], _TIME)})
-        return self._ask(kpi.sql(self._statuses), sources)
+        answer = self._ask(kpi.sql(self._statuses), sources)
+        by = answer[str(kpi.table.partition_by)]
+        most = pc.max(pc.value_counts(by.combine_chunks()).field("counts")).as_py() if len(by) else 0
+        if most > self._most_groups:
+            raise UserError(
+                f"{kpi.table.declared_in}: the query gives {most} rows for one minute, over kpis.most_groups "
+                f"({self._most_groups}), and no one row can stand for the rest; group by less, or raise that."
+            )
+        return answer
 
     def _ends(self, kpi: Kpi, draft: Draft, known_to: int | None) -> set[int]:
         """Window ends that are due, and are not computed yet or were touched."""

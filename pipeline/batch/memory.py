@@ -31,7 +31,7 @@ class Memory:
         self.kept: dict[str, KeptMinutes] = {}
         for name, kpi in KPIS.items():
             try:
-                self.kept[name] = keep_up(kpi, terms.orders.counted_statuses, terms.kpis.memory)
+                self.kept[name] = keep_up(kpi, terms.orders.counted_statuses, terms.kpis.memory, terms.kpis.most_groups)
             except NotSplit as reason:
                 logger.info("%s is computed from all rows of a minute at each publish: %s", name, reason)
         self.minutes = {topic: self._minutes_of(topic) for topic in RAW_OF_TOPIC if kpis_of(topic)}
@@ -47,15 +47,15 @@ class Memory:
             kept.trim()
 
     def forget(self, names: set[str]) -> None:
-        """These tables were written to past the store: what is held of them is no longer whole."""
+        """These tables were written to past the store: what is held of them is no longer whole.
+
+        But for `kept`: whoever writes raw rows there gives the draft what KPIs are kept up by.
+        """
         for name in names:
             self._store.reload(name)
         for topic, table in RAW_OF_TOPIC.items():
             if table.name in names and topic in self.minutes:
                 self.minutes[topic] = self._minutes_of(topic)
-                for kpi in kpis_of(topic):
-                    if kpi.name in self.kept:
-                        self.kept[kpi.name].clear()
         for name in names & self.hours.keys():
             self.hours[name].clear()
 

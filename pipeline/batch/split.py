@@ -8,7 +8,7 @@ rows of its minutes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -23,6 +23,7 @@ AT = "_at"
 KEPT = "_kept"
 ENDS, END = "window_ends", "window_end"
 
+_ROWS = sqlglot.parse_one("COUNT(*)", read="duckdb")
 _PARTS = {"expressions", "from_", "joins", "where", "group", "having"}
 _NOT_ALIKE_TWICE = (exp.Rand, exp.CurrentTimestamp, exp.CurrentTime, exp.NextValueFor, exp.Anonymous)
 """What may give another value at the next look, unknown functions among them; so may all that need nothing."""
@@ -44,13 +45,15 @@ class Kept(Enum):
 class Split:
     """`new` gives AT, g0… and k0… a minute and group of raw rows; `final` the KPI's columns of rows of KEPT like those.
 
-    Of VALUES `new` has a list, KEPT their number.
+    Of VALUES `new` has a list, KEPT their number. The last of `kept` is the number of rows, which `final` may do
+    without. `names`: the KPI's columns that are one of the groups, with its number.
     """
 
     new: str
     final: str
     groups: int
     kept: tuple[Kept, ...]
+    names: Mapping[str, int]
 
 
 def split(kpi: Kpi, counted_statuses: Sequence[str]) -> Split:
@@ -72,7 +75,7 @@ def split(kpi: Kpi, counted_statuses: Sequence[str]) -> Split:
     if at not in groups:
         raise NotSplit(f"it is not grouped by {at.sql('duckdb')}")
     groups = [group for group in groups if group != at]
-    aggregates = list(dict.fromkeys(_aggregates(tree)))
+    aggregates = [*dict.fromkeys(each for each in _aggregates(tree) if each != _ROWS), _ROWS]
     for expression in (*groups, *aggregates, *filter(None, [tree.args.get("where")])):
         if kpi.window > 1 and any(column.name == END for column in expression.find_all(exp.Column)):
             raise NotSplit(f"{END} stands within {expression.sql('duckdb')}")
@@ -94,7 +97,10 @@ def split(kpi: Kpi, counted_statuses: Sequence[str]) -> Split:
     ).from_(KEPT)
     if having := tree.args.get("having"):
         final = final.where(over_kept(having.this))
-    return Split(new.sql("duckdb"), final.sql("duckdb"), len(groups), kept)
+    of_groups = {
+        column.alias_or_name: groups.index(g) for column in tree.expressions if (g := column.unalias()) in groups
+    }
+    return Split(new.sql("duckdb"), final.sql("duckdb"), len(groups), kept, of_groups)
 
 
 def _parsed(text: str) -> exp.Expr:
@@ -179,7 +185,7 @@ def _new(aggregate: exp.Expr, how: Kept) -> exp.Expr:
     some: exp.Expr = exp.Not(this=exp.Is(this=exp.paren(value.copy()), expression=exp.Null()))
     if isinstance(aggregate, exp.Filter):
         some = exp.and_(some, aggregate.expression.this.copy())
-    values = exp.Anonymous(this="LIST", expressions=[exp.Distinct(expressions=[value.copy()])])
+    values = exp.ArrayAgg(this=exp.Distinct(expressions=[value.copy()]))
     return exp.Filter(this=values, expression=exp.Where(this=some))
 
 
