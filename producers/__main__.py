@@ -47,6 +47,10 @@ def shoppers(
         str | None, typer.Option("--from", help="With --to: write that past span at once (ISO 8601, UTC).")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="End of the span, excluded.")] = None,
+    at_most: Annotated[
+        float | None,
+        typer.Option(help="With --from: events a second, at most; else as fast as they are taken.", min=1),
+    ] = None,
     fatal_every: Annotated[
         float | None, typer.Option(help="One FATAL each so many seconds, of another service each time.", min=0.001)
     ] = None,
@@ -80,7 +84,7 @@ def shoppers(
         stop, began = Stop.on_signals(), clock.now()
         if span:
             messages = _only(simulated.messages(since_ms, int(span[1].timestamp() * 1000)), wanted)
-            sent = send_filled(messages, target, stop, clock)
+            sent = send_filled(messages, target, stop, clock, at_most)
             typer.echo(
                 f"{sent:,} events from {iso(since)} to {iso(span[1].timestamp())} in {clock.now() - began:.1f} s"
             )

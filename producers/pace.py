@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import batched, chain
 from typing import Protocol
 
 from lakehouse.sinks import Sink, SinkDown, SinkError
@@ -91,24 +92,31 @@ def send_live(messages: Iterator[list[Message]], sink: Sink, clock: Clock, stop:
     return sent
 
 
-def send_filled(messages: Iterable[list[Message]], sink: Sink, stop: Stop, clock: Clock | None = None) -> int:
-    """Send all at once, produced_at being each event's own time; how many were sent. Raises SinkError.
+def send_filled(
+    messages: Iterable[list[Message]],
+    sink: Sink,
+    stop: Stop,
+    clock: Clock | None = None,
+    at_most: float | None = None,
+) -> int:
+    """Send all, produced_at being each event's own time; how many were sent. Raises SinkError.
 
-    A sink that nobody takes events from is waited for.
+    at_most: events a second, so that whoever reads them has time for others; None: as fast as they are taken. A sink
+    that nobody takes events from is waited for.
     """
     clock = clock or SystemClock()
-    sent = waiting = 0
-    for batch in messages:
+    size = _BATCH if at_most is None else max(1, int(at_most * TICK_S))
+    began, sent = clock.now(), 0
+    for batch in batched(chain.from_iterable(messages), size):
         for message in batch:
             sink.send(message[2], message[3], message_value(message, message[1]))
-        waiting += len(batch)
-        if waiting >= _BATCH:
-            deliver(sink, clock, stop)
-            sent, waiting = sent + waiting, 0
+        deliver(sink, clock, stop)
+        sent += len(batch)
         if stop.is_set():
             break
-    deliver(sink, clock, stop)
-    return sent + waiting
+        if at_most is not None:
+            clock.sleep(max(0.0, began + sent / at_most - clock.now()))
+    return sent
 
 
 def paced(total: int, rate: float | None, clock: Clock, stop: Stop) -> Iterator[range]:

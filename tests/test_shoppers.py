@@ -398,3 +398,11 @@ def test_load_sends_what_was_made_before_as_new_events_of_now_at_the_rate_asked_
     assert Counter(topic for topic, *_ in basket.sent)[CLICKS_TOPIC] > 500
     # Each as it was made: who, what and where are those of the shop.
     assert {event.user_id for event in found} == {json.loads(m[4] + b"}")["user_id"] for m in messages}
+
+
+def test_the_past_is_sent_no_faster_than_asked_for() -> None:
+    clock, basket = FakeClock(), Basket()
+    sent = send_filled(Shop().messages(NOON_MS, NOON_MS + 5 * MINUTE), basket, Stop(), clock, at_most=500)
+    assert sent == len(basket.sent) > 3000
+    assert max(map(len, basket.flushes)) == 50
+    assert sent / 500 - 0.2 <= clock.at - NOON.timestamp() <= sent / 500 + 0.2

@@ -57,6 +57,7 @@ class Filler:
             *("--rate", f"{self.settings.fill_rate or self.settings.rate:g}"),
             *("--from", span[0].isoformat()),
             *("--to", span[1].isoformat()),
+            *("--at-most", f"{self.cast.fill_at_most:g}"),
             *("--sink", self.cast.sink),
             *(("--flat",) if self.settings.flat else ()),
             # So that the first incident on the screen is the announced one. Seed and rate as in the live shop: the

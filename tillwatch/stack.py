@@ -136,6 +136,7 @@ def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Pat
         later_at_s=90,
         end_within_s=END_WITHIN_S,
         # On two cores Spark needs them first.
+        fill_at_most=3_000,
         fill_first=False,
     )
 
