@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from decimal import Context
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from cachetools import TTLCache
 
 from lakehouse.kpis import OTHER, Kpi
@@ -116,6 +118,19 @@ class KeptMinutes:
                     column.append(value)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, self.types, strict=True)]
         return pa.Table.from_arrays(arrays, schema=self.types)
+
+    def answer(
+        self, spans: Mapping[int, Iterable[int]], ask: Callable[[str, Mapping[str, pa.Table]], pa.Table]
+    ) -> pa.Table:
+        """The KPI's columns of these spans; `ask` runs a query, where there is more to it than naming columns."""
+        rows = self.rows(spans)
+        if self.split.plain is None:
+            return ask(self.final, {KEPT: rows})
+        columns = {
+            name: rows[source] if not later else pc.add(rows[source], timedelta(minutes=later))
+            for name, (source, later) in self.split.plain.items()
+        }
+        return pa.table(columns)
 
     def _together(self, minutes: Iterable[int]) -> Groups:
         held = [self._in_use[minute].groups for minute in minutes]

@@ -28,7 +28,7 @@ from pipeline.batch.kpi_state import KpiStanding, KpiState, left_out, stand
 from pipeline.batch.memory import Memory
 from pipeline.batch.positions import as_of
 from pipeline.batch.rows import kpi_rows
-from pipeline.batch.split import END, ENDS, KEPT
+from pipeline.batch.split import END, ENDS
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import MINUTE_US, micros
 from pipeline.storage.files import HOUR_US, Store
@@ -125,7 +125,7 @@ class KpiTables:
                 self._keep_up(kept, draft, touched, minutes)
             if not spans:
                 return {}
-            answer = self._ask(kept.final, {KEPT: kept.rows(spans)}) if kept else self._recomputed(kpi, spans, minutes)
+            answer = kept.answer(spans, self._ask) if kept else self._recomputed(kpi, spans, minutes)
             return self._replaced(kpi, spans, answer, draft)
         except (duckdb.Error, UserError) as error:
             self.leave_out(kpi, spans or touched, error, draft)
@@ -165,7 +165,7 @@ class KpiTables:
             kept = self._memory.kept[kpi.name].scratch()
             kept.take(minutes)
             kept.add(self._whole(kept, minutes))
-            return self._ask(kept.final, {KEPT: kept.rows(spans)})
+            return kept.answer(spans, self._ask)
         raw = self._memory.minutes[kpi.topic]
         raw.fetch(minutes)
         sources = {RAW_OF_TOPIC[kpi.topic].name: raw.rows(sorted(minutes))}

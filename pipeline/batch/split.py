@@ -46,7 +46,8 @@ class Split:
     """`new` gives AT, g0… and k0… a minute and group of raw rows; `final` the KPI's columns of rows of KEPT like those.
 
     Of VALUES `new` has a list, KEPT their number. The last of `kept` is the number of rows, which `final` may do
-    without. `names`: the KPI's columns that are one of the groups, with its number.
+    without. `names`: the KPI's columns that are one of the groups, with its number. `plain`: where `final` only names
+    columns, and minutes near AT: each of the KPI's columns with that of KEPT, and how many minutes later it is.
     """
 
     new: str
@@ -54,6 +55,7 @@ class Split:
     groups: int
     kept: tuple[Kept, ...]
     names: Mapping[str, int]
+    plain: Mapping[str, tuple[str, int]] | None
 
 
 def split(kpi: Kpi, counted_statuses: Sequence[str]) -> Split:
@@ -100,7 +102,21 @@ def split(kpi: Kpi, counted_statuses: Sequence[str]) -> Split:
     of_groups = {
         column.alias_or_name: groups.index(g) for column in tree.expressions if (g := column.unalias()) in groups
     }
-    return Split(new.sql("duckdb"), final.sql("duckdb"), len(groups), kept, of_groups)
+    plain = {column.alias_or_name: _plain(column.unalias()) for column in final.expressions}
+    named = {name: source for name, source in plain.items() if source is not None}
+    only_names = len(named) == len(plain) and not tree.args.get("having")
+    return Split(new.sql("duckdb"), final.sql("duckdb"), len(groups), kept, of_groups, named if only_names else None)
+
+
+def _plain(expression: exp.Expr) -> tuple[str, int] | None:
+    """A column of KEPT, or AT so many minutes later; None for anything else."""
+    if isinstance(expression, exp.Column):
+        return expression.name, 0
+    if isinstance(expression, exp.Add | exp.Sub) and isinstance(expression.expression, exp.Interval):
+        span = expression.expression
+        if isinstance(expression.this, exp.Column) and expression.this.name == AT and str(span.unit) == "MINUTE":
+            return AT, int(span.this.name) * (1 if isinstance(expression, exp.Add) else -1)
+    return None
 
 
 def _parsed(text: str) -> exp.Expr:
