@@ -178,3 +178,15 @@ def test_publishes_come_less_often_while_few_events_do() -> None:
     assert pace.every_s == 0.5
     now[0] += 11
     assert pace.every_s == 0.75
+
+
+def test_a_backlog_waits_for_no_pace(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, batch_rows=5, publish_every="1 h")
+    for _ in range(12):
+        shop.order()
+    assert [shop.ingest.step() for _ in range(3)] == [True, True, False]
+    assert len(shop.rows("orders_processed")) == 12
+    shop.order()
+    assert not shop.ingest.step()
+    assert len(shop.rows("orders_processed")) == 12  # it is read when its time comes
+    shop.close()

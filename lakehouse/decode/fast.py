@@ -31,6 +31,10 @@ _JSON_TYPES: dict[FieldKind, Any] = {
 }
 
 
+# Events of one moment come together, and are sent when they happen: most times were read just now.
+_seen_before = lru_cache(maxsize=4096)(parse_time)
+
+
 def reader(topic: Topic) -> Callable[[bytes], Event | None]:
     """What reads the plain messages of a topic, those of nearly all producers; raises on others, or gives None."""
     source = "\n".join(_lines(topic))
@@ -41,7 +45,7 @@ def reader(topic: Topic) -> Callable[[bytes], Event | None]:
         "decode": msgspec.json.Decoder(_json_struct(topic)).decode,
         "hash_of": hash_of,
         "lru_cache": lru_cache,
-        "parse_time": parse_time,
+        "parse_time": _seen_before,
         "plain": _PLAIN_NUMBER.fullmatch,
     }
     names |= {f"choices_{field.name}": frozenset(field.choices) for field in topic.fields if field.choices}

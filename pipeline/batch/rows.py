@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from lakehouse.user_error import UserError
 from pipeline.batch.log import Record
 from pipeline.storage.files import row_schema
 
+_OF_THE_LOG = frozenset(("ingested_at", "source_partition", "source_offset"))
 DEAD_LETTERS = TABLES["dead_letters"]
 
 
@@ -26,6 +28,9 @@ def raw_rows(table: Table, events: Sequence[Event], records: Sequence[Record], i
     """Rows of a raw table from its topic's events and the records they came in."""
     schema = row_schema(table)
     columns: list[pa.Array] = []
+    names = [column.name for column in schema if column.name not in _OF_THE_LOG]
+    # All columns of an event in one go: by column, each would be found by its name again.
+    values_of = dict(zip(names, zip(*map(attrgetter(*names), events), strict=True), strict=False)) if events else {}
     for column in schema:
         match column.name:
             case "ingested_at":
@@ -35,7 +40,7 @@ def raw_rows(table: Table, events: Sequence[Event], records: Sequence[Record], i
             case "source_offset":
                 values = pa.array([record.offset for record in records], column.type)
             case name:
-                values = pa.array([getattr(event, name) for event in events], column.type)
+                values = pa.array(values_of.get(name, ()), column.type)
         columns.append(values)
     return pa.Table.from_arrays(columns, schema=schema)
 

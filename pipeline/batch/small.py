@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lakehouse.clock import CLOCK_SLACK, ClockAhead
-from lakehouse.decode import Event, Message, Rejected, decode, event_time
+from lakehouse.decode import Event, Rejected, decode, event_time
 from lakehouse.rules import Received
 from lakehouse.rules.closing import CLOSING_DELAY
 from lakehouse.tables import RAW_OF_TOPIC
@@ -96,8 +96,7 @@ class SmallWay:
         self._note_received(name, records, draft)
         topic, age = _Topic(name), self._max_event_age
         for record in records:
-            message = Message(record.value, record.received_at, record.key, record.headers)
-            for event in decode(name, message, age):
+            for event in decode(name, record, age):
                 if isinstance(event, Rejected):
                     topic.rejected.append((record, event))
                 else:
