@@ -66,7 +66,7 @@ class IngestSettings(Section, section="ingest"):
         description="from one publish's begin to the next one's; half as long again below 50 events/s",
     )
     heartbeat_every: Duration = Field(timedelta(seconds=15), description="a publish at least this often")
-    batch_rows: int = Field(20_000, ge=1, description="rows read of one topic at a time (count)")
+    batch_rows: int = Field(40_000, ge=1, description="rows read of one topic at a time (count)")
     rows_memory: ByteSize = Field(
         ByteSize(128 << 20), description="rows of recent minutes, a topic whose KPIs need them all (bytes, as 128MiB)"
     )
