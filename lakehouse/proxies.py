@@ -7,8 +7,6 @@ import socket
 from collections.abc import MutableMapping
 from functools import cache
 
-import psutil
-
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 # grpc looks at its own list in place of the other where there is one; elsewhere either spelling may win.
 _EXCEPTIONS = ("no_proxy", "NO_PROXY")
@@ -18,6 +16,8 @@ _EXCEPTIONS_OF_GRPC = "no_grpc_proxy"
 @cache
 def own_names() -> tuple[str, ...]:
     """Names and addresses that lead back to this machine. Some clients read the network, others only each address."""
+    import psutil  # here: who asks for no address of this machine does without it
+
     addresses = {
         address.address
         for of_interface in psutil.net_if_addrs().values()

@@ -23,7 +23,8 @@ class Nearby(flight.ClientMiddlewareFactory):  # type: ignore[misc]  # pyarrow.f
     """Hears from each answer who gave it."""
 
     def __init__(self, uri: str) -> None:
-        self._here = urlsplit(uri).hostname in own_names()
+        host = urlsplit(uri).hostname
+        self._here = host in ("localhost", "127.0.0.1", "::1") or host in own_names()
         self._gateway = False
 
     @property
