@@ -115,6 +115,40 @@ def test_what_lacks_rows_is_judged_by_no_rule(shop: Shop, query: Callable[[Calla
     assert unknown(shop.ingest.core.kpis.state) == {"clicks_topic": [(NOON, NOON + HOUR)]}
 
 
+def test_an_hour_whose_raw_rows_are_gone_is_computed_no_more(
+    tmp_path: Path, query: Callable[[Callable[[str], str]], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Shop(tmp_path, retention={"raw": "17 d"})
+    query(fails_for_bad_users)
+    shop.click()
+    shop.publish()
+    shop.click(user_id="bad")
+    shop.publish()
+    assert NOON in state(shop)
+    shop.restart()
+    shop.pass_time(timedelta(days=18))
+    shop.maintain()
+    assert shop.rows("clicks_processed") == []
+    shop.ingest.core.tick()
+    assert "clicks_per_minute: rows of 1 hours cannot be computed any more" in caplog.text
+    shop.ingest.publish(heartbeat=True)
+    assert state(shop) == {None: (None, None)}
+    assert [row["clicks"] for row in shop.rows(CLICKS)] == [1]
+    shop.close()
+
+
+def test_a_query_that_only_duckdb_reads_is_run_over_all_rows(
+    shop: Shop, query: Callable[[Callable[[str], str]], None]
+) -> None:
+    # DuckDB's own order of words, with a list comprehension; sqlglot knows no such lambda.
+    query(lambda sql: f"FROM ({sql}) SELECT * EXCLUDE (clicks), len([x for x in range(clicks)]) AS clicks")
+    for _ in range(3):
+        shop.click()
+        shop.publish()
+    assert CLICKS not in shop.ingest.core.memory.kept
+    assert [row["clicks"] for row in shop.rows(CLICKS)] == [3]
+
+
 @pytest.mark.parametrize("piece_rows", [5, 200_000])
 def test_a_changed_query_is_filled_in_from_the_newest_hour_on(
     shop: Shop, query: Callable[[Callable[[str], str]], None], monkeypatch: pytest.MonkeyPatch, piece_rows: int

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import sqlglot
+from sqlglot.errors import SqlglotError
 
 from lakehouse.kpis import KPIS, Kpi
 from lakehouse.rules.minute import Span
@@ -38,7 +40,9 @@ type KpiState = Mapping[str, KpiStanding]
 
 def definition(kpi: Kpi, counted_statuses: Sequence[str]) -> str:
     """A name of what the query gives: the same whatever its comments and blanks."""
-    query = sqlglot.transpile(kpi.sql(counted_statuses), read="duckdb", write="duckdb", comments=False)[0]
+    query = kpi.sql(counted_statuses)
+    with suppress(SqlglotError):  # then comments and blanks count too
+        query = sqlglot.transpile(query, read="duckdb", write="duckdb", comments=False)[0]
     columns = [f"{column.name} {column.type}" for column in kpi.table.columns]
     return hashlib.sha256("\n".join([query, str(kpi.window), *columns]).encode()).hexdigest()[:16]
 

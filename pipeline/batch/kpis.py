@@ -227,6 +227,7 @@ class KpiTables:
             if rest is not None and time.monotonic() < rest.until:
                 continue
             kpi = KPIS[name]
+            standing = self._without_lost(name, standing, now_us)
             if standing.left_out:
                 hour = max(standing.left_out)
                 high = self._within.get((name, hour), (hour + 1) * 60)
@@ -273,11 +274,8 @@ class KpiTables:
 
     def _unfilled(self, kpi: Kpi, filled_to: int, now_us: int) -> Piece | None:
         """The next hour downwards whose raw rows are all there."""
-        raw_hours = {hour for hour in self._store.tables[RAW_OF_TOPIC[kpi.topic].name].hours if hour is not None}
-        if self._raw_kept is not None:
-            # Rows came an hour before their event at most: what is older may have lost some to retention.
-            first = (now_us - int(self._raw_kept.total_seconds() * 1_000_000)) // HOUR_US + 2
-            raw_hours = {hour for hour in raw_hours if hour >= first}
+        hours, first = self._store.tables[RAW_OF_TOPIC[kpi.topic].name].hours, self._first_whole(now_us)
+        raw_hours = {hour for hour in hours if hour is not None and hour >= first}
         # A row of a window may be of the hour after its rows.
         after = {hour + 1 for hour in raw_hours} if kpi.window > 1 else set()
         hour = max((each for each in raw_hours | after if each * 60 < filled_to), default=None)
@@ -285,6 +283,23 @@ class KpiTables:
             return None
         high = min(filled_to, (hour + 1) * 60)
         return Piece(kpi, max(hour * 60, high - self._minutes_a_piece(kpi, hour)), high)
+
+    def _first_whole(self, now_us: int) -> float:
+        """The first hour of which no raw row was lost to retention: rows come an hour before their event at most."""
+        if self._raw_kept is None:
+            return float("-inf")
+        return (now_us - int(self._raw_kept.total_seconds() * 1_000_000)) // HOUR_US + 2
+
+    def _without_lost(self, name: str, standing: KpiStanding, now_us: int) -> KpiStanding:
+        """The same without hours that can be computed no more: what is there of them stays."""
+        first = self._first_whole(now_us)
+        lost = [hour for hour in standing.left_out if hour < first]
+        if lost:
+            logger.error("%s: rows of %d hours cannot be computed any more, for raw rows of them are gone", name, len(lost))
+            kept = {hour: why for hour, why in standing.left_out.items() if hour >= first}
+            standing = replace(standing, left_out=kept)
+            self.state = {**self.state, name: standing}
+        return standing
 
     def _minutes_a_piece(self, kpi: Kpi, hour: int) -> int:
         files = self._store.tables[RAW_OF_TOPIC[kpi.topic].name].hours.get(hour, {})

@@ -15,6 +15,7 @@ from functools import partial
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from lakehouse.kpis import Kpi
 
@@ -60,7 +61,10 @@ class Split:
 
 def split(kpi: Kpi, counted_statuses: Sequence[str]) -> Split:
     """Raises NotSplit."""
-    tree = sqlglot.parse_one(kpi.sql(counted_statuses), read="duckdb")
+    try:
+        tree = sqlglot.parse_one(kpi.sql(counted_statuses), read="duckdb")
+    except SqlglotError as error:
+        raise NotSplit(f"sqlglot cannot read it: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(tree, exp.Select) or any(given and name not in _PARTS for name, given in tree.args.items()):
         raise NotSplit("it is no plain SELECT … FROM … GROUP BY …")
     inner = [node for node in tree.walk() if isinstance(node, exp.Subquery | exp.SetOperation | exp.Window)]
