@@ -14,9 +14,10 @@ import pyarrow as pa
 import pytest
 
 from lakehouse.kpis import KPIS, OTHER, Kpi, load_kpis
+from lakehouse.kpis.check import asked
 from lakehouse.tables import RAW_OF_TOPIC
 from lakehouse.topics import TOPICS
-from pipeline.batch.kept import asked, keep_up
+from pipeline.batch.kept import keep_up
 from pipeline.batch.split import NotSplit
 from pipeline.batch.times import micros, us_of
 from tests.conftest import NOON, Shop

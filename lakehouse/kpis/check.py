@@ -39,16 +39,17 @@ def check_queries(kpis: Iterable[Kpi], counted_statuses: Sequence[str]) -> None:
                 statements = duckdb.extract_statements(query)
                 if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
                     raise UserError(f"{where}: below the comment stands no single SELECT; write the one query there.")
-                answer = _answer(db, query, {name: rows.slice(0, 0) for name, rows in sources.items()})
+                answer = asked(db, query, {name: rows.slice(0, 0) for name, rows in sources.items()})
             except duckdb.Error as error:
                 raise UserError(_refused(kpi, str(error), sources)) from None
             _compare(kpi, answer.schema, where)
             # A text that is made up may be none that the query can read: what it says of it says nothing.
             with suppress(duckdb.Error):
-                _compare_rows(kpi, _answer(db, query, sources), sources, where)
+                _compare_rows(kpi, asked(db, query, sources), sources, where)
 
 
-def _answer(db: DuckDBPyConnection, query: str, sources: Mapping[str, pa.Table]) -> pa.Table:
+def asked(db: DuckDBPyConnection, query: str, sources: Mapping[str, pa.Table]) -> pa.Table:
+    """The answer to a query over tables of Arrow."""
     for name, rows in sources.items():
         db.register(name, rows)
     try:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from cachetools import TTLCache
 
 from lakehouse.kpis import OTHER, Kpi
-from lakehouse.kpis.check import NO_FILES
+from lakehouse.kpis.check import NO_FILES, asked
 from lakehouse.schema import arrow_schema
 from lakehouse.user_error import UserError
 from pipeline.batch.keys import REST_S
@@ -217,14 +217,3 @@ def keep_up(kpi: Kpi, counted_statuses: Sequence[str], bound: int, most_groups: 
     columns = ", ".join(f"CAST({name} AS HUGEINT) AS {name}" if kinds[name] == "HUGEINT" else name for name in kinds)
     final = f"WITH {KEPT}_as_summed AS (SELECT {columns} FROM {KEPT}) {parts.final.replace(KEPT, f'{KEPT}_as_summed')}"
     return KeptMinutes(kpi, parts, pa.schema(types), final, bound, most_groups)
-
-
-def asked(db: duckdb.DuckDBPyConnection, sql: str, sources: Mapping[str, pa.Table]) -> pa.Table:
-    """The answer to a query over tables of Arrow."""
-    for name, rows in sources.items():
-        db.register(name, rows)
-    try:
-        return db.execute(sql).to_arrow_table()
-    finally:
-        for name in sources:
-            db.unregister(name)

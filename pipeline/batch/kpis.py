@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.kpis import KPIS, Kpi
-from lakehouse.kpis.check import NO_FILES
+from lakehouse.kpis.check import NO_FILES, asked
 from lakehouse.tables import RAW_OF_TOPIC
 from lakehouse.user_error import UserError
 from pipeline.batch.draft import Draft
-from pipeline.batch.kept import KeptMinutes, asked
+from pipeline.batch.kept import KeptMinutes
 from pipeline.batch.kpi_state import KpiStanding, KpiState, left_out, stand
 from pipeline.batch.memory import Memory
 from pipeline.batch.positions import as_of
@@ -295,7 +295,9 @@ class KpiTables:
         first = self._first_whole(now_us)
         lost = [hour for hour in standing.left_out if hour < first]
         if lost:
-            logger.error("%s: rows of %d hours cannot be computed any more, for raw rows of them are gone", name, len(lost))
+            logger.error(
+                "%s: rows of %d hours cannot be computed any more, for raw rows of them are gone", name, len(lost)
+            )
             kept = {hour: why for hour, why in standing.left_out.items() if hour >= first}
             standing = replace(standing, left_out=kept)
             self.state = {**self.state, name: standing}
