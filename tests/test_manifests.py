@@ -166,7 +166,7 @@ class TestArrange:
         return found
 
     def test_no_manifest_holds_more_than_may_be(self) -> None:
-        plan = arrange([], files(range(2_500)), [], 1)
+        plan = arrange([], files(range(2 * CLOSED + 500)), [], 1)
         assert [len(piece) for piece in plan.written] == [CLOSED, CLOSED, 500]
 
     def test_a_manifest_of_too_many_files_is_divided_when_it_is_touched(self) -> None:

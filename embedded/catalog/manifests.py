@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from embedded.catalog.live import SMALL, CatalogFile, LiveManifest, hour_of
 
-CLOSED = 1_000
+CLOSED = 700
 """Files of any manifest, at most."""
 MOST_SMALL = 8
 NEWEST_SMALL = 3

@@ -85,19 +85,20 @@ type Specs = Mapping[int, Sequence[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class _ReadList:
-    """The records of a manifest list, where each ends, and what they say; None of a manifest without a live file."""
+    """The records of a manifest list by the path that each begins with, as they stand there and as they are read.
+
+    None is of a manifest without a live file.
+    """
 
     schema: str
     specs: Specs
-    records: bytes
-    ends: list[int]
-    listed: list[Listed | None]
+    records: dict[bytes, tuple[bytes, Listed | None]]
 
 
 class Lists:
-    """Manifest lists, the newest of each folder remembered: a record that stands where it stood is not read again.
+    """Manifest lists, the newest of each folder remembered: a record that stood there too is not read again.
 
-    A writer that puts new manifests behind those it leaves alone makes this cost what is new.
+    So it costs what is new, wherever that stands.
     """
 
     def __init__(self, folders: int = 64) -> None:
@@ -112,24 +113,34 @@ class Lists:
             schema, (records, count) = file.header.meta["avro.schema"], file.records()
             with self._lock:
                 known = self._newest.get(folder)
-            ends: list[int] = []
-            listed: list[Listed | None] = []
-            if known is not None and known.schema == schema and known.specs == specs:
-                start = 0
-                for end, one in zip(known.ends[:count], known.listed, strict=False):
-                    if records[start:end] != known.records[start:end]:
-                        break
-                    ends.append(end)
-                    listed.append(one)
-                    start = end
-            done = ends[-1] if ends else 0
-            decoder = new_decoder(records[done:])
-            for _ in range(count - len(ends)):
-                listed.append(_listed(file.reader.read(decoder), specs))
-                ends.append(done + decoder.tell())
+            alike = known is not None and known.schema == schema and known.specs == specs
+            before = known.records if known is not None and alike else {}
+            found: dict[bytes, tuple[bytes, Listed | None]] = {}
+            start = 0
+            for _ in range(count):
+                path = _first_text(records, start)
+                record, listed = before.get(path, (b"", None))
+                if not record or not records.startswith(record, start):
+                    decoder = new_decoder(records[start:])
+                    listed = _listed(file.reader.read(decoder), specs)
+                    record = records[start : start + decoder.tell()]
+                found[path] = record, listed
+                start += len(record)
         with self._lock:
-            self._newest[folder] = _ReadList(schema, specs, records, ends, listed)
-        return [one for one in listed if one is not None]
+            self._newest[folder] = _ReadList(schema, specs, found)
+        return [listed for _, listed in found.values() if listed is not None]
+
+
+def _first_text(records: bytes, start: int) -> bytes:
+    """The text that a record begins with: its length, as Avro writes a long, and its bytes."""
+    length = shift = 0
+    at = start
+    while True:
+        byte = records[at]
+        length |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return records[start : at + (length >> 1)]
 
 
 def _listed(entry: _ListEntry, specs: Specs) -> Listed | None:
