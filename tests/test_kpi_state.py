@@ -103,6 +103,7 @@ def test_a_query_that_takes_too_long_is_given_up(
     rest = shop.ingest.core.kpis._rests[CLICKS]
     assert shop.ingest.core.kpis.piece(0, None) is None
     monkeypatch.setattr(time, "monotonic", lambda: rest.until + 1)
+    shop.ingest.core.tick()  # the heartbeat, which is due by that clock
     shop.ingest.core.tick()
     assert shop.ingest.core.kpis._rests[CLICKS].seconds == 60
     shop.close()
@@ -178,6 +179,30 @@ def test_a_changed_query_is_filled_in_from_the_newest_hour_on(
     assert as_its_query_gives(shop)
     assert len(shop.rows(CLICKS)) == 54
     assert (pieces < 10) == (piece_rows > 5)
+
+
+def test_what_is_filled_in_holds_back_no_heartbeat(
+    shop: Shop, query: Callable[[Callable[[str], str]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PIECE_ROWS", 1)
+    for minute in range(30):
+        shop.click(NOON - timedelta(minutes=minute))
+    shop.publish()
+    shop.restart()
+    query(lambda sql: sql.replace("COUNT(*) AS clicks", "COUNT(*) * 10 AS clicks"))
+    shop.ingest.publish(heartbeat=True)
+    core, as_of = shop.ingest.core, shop.ingest.core.as_of
+    assert as_of is not None
+    core._published_at -= 14
+    for _ in range(4):
+        core.tick()
+    assert state(shop)[None][1] == "not filled in yet"
+    assert core.as_of == as_of
+    core._published_at -= 2  # 15 s since something was said of the log, though pieces were published meanwhile
+    shop.pass_time(timedelta(seconds=16))
+    shop.ingest.log.look()
+    core.tick()
+    assert core.as_of == as_of + timedelta(seconds=16)
 
 
 def test_a_new_kpi_is_filled_in_and_one_from_before_there_was_a_word_of_it_is_left(shop: Shop) -> None:

@@ -160,24 +160,32 @@ class Core:
                 self._maintain()
             elif self._run is not None and self.workshop.rests:
                 self._publish(self._draft())
-            elif self._fill():
-                pass
             elif now - self._published_at >= ingest.heartbeat_every.total_seconds() or self.store.is_new:
                 self._publish(self._draft(), heartbeat=True)
-            elif now - self._ticked_at >= TICK_S:
-                self._ticked_at = now
-                if self.alert_is_due():
-                    self._publish(self._draft())
+            elif now - self._ticked_at >= TICK_S and self._alerts(now):
+                pass
+            else:
+                self._fill()
 
-    def _fill(self) -> bool:
-        """Compute one piece of what KPI tables lack; returns whether there was one."""
+    def _alerts(self, now: float) -> bool:
+        """Publish the alerts that time alone makes; returns whether there were any."""
+        self._ticked_at = now
+        if not self.alert_is_due():
+            return False
+        self._publish(self._draft())
+        return True
+
+    def _fill(self) -> None:
+        """Compute one piece of what KPI tables lack, if they lack any."""
         piece = self.kpis.piece(micros(self._clock()), self.known_to)
         if piece is None:
-            return False
+            return
         draft = self._draft()
         self.kpis.fill(piece, draft, self.known_to)
+        published_at = self._published_at
         self._publish(draft)
-        return True
+        # It says nothing new of the log: the next heartbeat is as near as it was.
+        self._published_at = published_at
 
     @property
     def idle(self) -> bool:
