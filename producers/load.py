@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from itertools import chain, cycle, islice
 
@@ -17,8 +16,6 @@ MADE_BEFORE = 50_000
 """Events of a shop, with its people, products and pages; each is sent again once all were sent."""
 _A_SECOND = 1_000
 _ONCE_MS = 1_700_000_000_000  # any time: each event gets another
-
-logger = logging.getLogger(__name__)
 
 
 def made_before(seed: int, topics: Sequence[str]) -> list[Message]:

@@ -117,17 +117,14 @@ def partials(spark: SparkSession, table: str, rows: DataFrame, new: str) -> pa.T
 
 @cache
 def _as_spark(sql: str) -> str:
-    import sqlglot  # as below
+    import sqlglot  # here, not above: each Python worker of the executors would load it too, for half a second
 
     return sqlglot.transpile(sql, read="duckdb", write="spark")[0]
 
 
-@cache
 def spark_sql(table: str, statuses: tuple[str, ...]) -> str:
     """The query of a KPI table in Spark's dialect; the session's zone is UTC, so zoned times do as well."""
-    import sqlglot  # here, not above: each Python worker of the executors would load it too, for half a second
-
-    return sqlglot.transpile(KPIS[table].sql(statuses), read="duckdb", write="spark")[0]
+    return _as_spark(KPIS[table].sql(statuses))
 
 
 def replaced(old: DataFrame, new: DataFrame, touched: DataFrame, by: str) -> DataFrame:

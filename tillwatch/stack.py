@@ -135,8 +135,8 @@ def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Pat
         ready_within_s=120,
         later_at_s=90,
         end_within_s=END_WITHIN_S,
-        # On two cores Spark needs them first.
         fill_at_most=3_000,
+        # On two cores Spark needs them first.
         fill_first=False,
     )
 

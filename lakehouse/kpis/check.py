@@ -90,13 +90,13 @@ def _compare_rows(kpi: Kpi, answer: pa.Table, sources: Mapping[str, pa.Table], w
             )
     by = str(kpi.table.partition_by)
     events = sources[kpi.declared.table.name][str(kpi.declared.table.event_time)].to_pylist()
-    asked = (
+    wanted = (
         sources["window_ends"]["window_end"].to_pylist()
         if kpi.window > 1
         else [at.replace(second=0, microsecond=0) for at in events]
     )
     for found in answer[by].cast(_TIME).to_pylist():
-        if found not in asked:
+        if found not in wanted:
             raise UserError(
                 f"{where}, line {line}: the query gives a row whose {by} is {found:%H:%M:%S} of events in the minutes "
                 f"{', '.join(sorted({f'{at:%H:%M}' for at in events}))}; let it group by minutes of the event's time."
