@@ -37,6 +37,8 @@ from lakehouse.tables import TABLES
 from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.files import Change
 from pipeline.storage.nessie import Nessie
+from pipeline.storage.objects import Objects
+from pipeline.storage.reading import Reading
 
 if TYPE_CHECKING:
     from store import NessieStore
@@ -169,9 +171,7 @@ def _manifests(nessie: NessieSettings, s3: S3Settings) -> list[list[int]]:
     """Live files of each manifest, a KPI table."""
     from pyiceberg.serializers import FromInputFile
 
-    from s3 import iceberg_io
-
-    io, client = iceberg_io(s3), Nessie(nessie.uri)
+    io, client = Reading(Objects(s3).read), Nessie(nessie.uri)
     found = []
     for name, at in client.tables(client.head()).items():
         if name in KPIS:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lakehouse.user_error import UserError
 from pipeline.settings import S3Settings
 from pipeline.storage.objects import Objects, S3Denied
-
-if TYPE_CHECKING:
-    from pyiceberg.io.pyarrow import PyArrowFileIO
 
 
 def ensure_bucket(objects: Objects, settings: S3Settings, bucket: str) -> None:
@@ -22,19 +17,3 @@ def ensure_bucket(objects: Objects, settings: S3Settings, bucket: str) -> None:
             f"S3 at {settings.endpoint} refuses the account '{settings.access_key}' for the bucket '{bucket}'; "
             "correct s3.access_key and TILLWATCH_S3_SECRET_KEY_FILE, or give the account that bucket."
         ) from None
-
-
-def iceberg_io(settings: S3Settings) -> PyArrowFileIO:
-    """pyiceberg's own way to the same files."""
-    from pyiceberg.io.pyarrow import PyArrowFileIO
-
-    return PyArrowFileIO(
-        {
-            "s3.endpoint": settings.endpoint,
-            "s3.access-key-id": settings.access_key,
-            "s3.secret-access-key": settings.secret_key.get_secret_value(),
-            "s3.region": settings.region,
-            "s3.connect-timeout": "3",
-            "s3.request-timeout": "15",
-        }
-    )

@@ -27,7 +27,8 @@ from pipeline.storage.files import Change, LiveFile, Swept, row_schema
 from pipeline.storage.nessie import MAIN, Nessie, NessieConflict, NessieError, NessieGone, TableAt
 from pipeline.storage.nessie_sweep import BackgroundSweep, NessieSweep
 from pipeline.storage.objects import Objects
-from s3 import ensure_bucket, iceberg_io
+from pipeline.storage.reading import Reading
+from s3 import ensure_bucket
 from session import io_properties
 from table_files import NessieTableFiles
 from working import Working
@@ -62,7 +63,7 @@ class NessieStore:
         self._settings = nessie_settings
         self.s3 = s3
         self.objects = Objects(s3)
-        self.io = iceberg_io(s3)
+        self.io = Reading(self.objects.read)
         self.uploads = ThreadPoolExecutor(4, thread_name_prefix="upload")
         # Each waits for S3, one request after the other; all tables of a publish side by side.
         self._commits = ThreadPoolExecutor(len(TABLES), thread_name_prefix="commit")

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ import pytest
 from pyarrow import flight
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import StaticTable
-from pyiceberg.types import StringType
+from pyiceberg.table.update.schema import UpdateSchema
+from pyiceberg.types import LongType, StringType
 
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
+from embedded.gateway.errors import Refusal
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.statements import Statements
 from lakehouse.dremio.client import NOTHING_PUBLISHED, Dremio
@@ -527,7 +530,9 @@ def test_asking_for_the_head_costs_next_to_nothing(published: Published) -> None
     assert calls["call"] + calls["c_call"] < 30, calls
 
 
-def test_a_table_whose_columns_changed_is_still_read_right(tmp_path: Path) -> None:
+@contextmanager
+def altered(tmp_path: Path, change: Callable[[UpdateSchema], object]) -> Iterator[Statements]:
+    """A gateway's statements over one order, in a table whose schema was then changed by somebody else."""
     shop = Shop(tmp_path)
     shop.order()
     shop.publish()
@@ -536,8 +541,7 @@ def test_a_table_whose_columns_changed_is_still_read_right(tmp_path: Path) -> No
         catalog = SqlCatalog(CATALOG, uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=f"file://{tmp_path}/warehouse")
         table = catalog.load_table(f"{SCHEMA}.orders_processed")
         with table.update_schema() as update:
-            update.rename_column("status", "state")
-            update.add_column("coupon", StringType())
+            change(update)
         [(tables,)] = connection.execute("SELECT tables FROM publications ORDER BY sequence DESC LIMIT 1").fetchall()
         old = tables.split('"orders_processed": "')[1].split('"')[0]
         connection.execute(
@@ -546,11 +550,26 @@ def test_a_table_whose_columns_changed_is_still_read_right(tmp_path: Path) -> No
         )
         connection.commit()
     engine = Engine(tmp_path, tmp_path / "spill", threads=1, memory_limit_mb=64, timeout_s=5)
-    statements = Statements(SqliteCommits(tmp_path / "catalog.db"), engine)
-    planned = statements.plan(f"SELECT state, coupon, order_ts FROM {ORDERS}", ())
-    [row] = pa.Table.from_batches(list(statements.run(planned.ticket, lambda: False).batches)).to_pylist()
-    assert (row["state"], row["coupon"], row["order_ts"]) == ("CREATED", None, NOON.replace(tzinfo=None))
+    yield Statements(SqliteCommits(tmp_path / "catalog.db"), engine)
     engine.close()
+
+
+def test_a_table_whose_columns_changed_is_still_read_right(tmp_path: Path) -> None:
+    def change(update: UpdateSchema) -> None:
+        update.rename_column("status", "state")
+        update.add_column("coupon", StringType())
+
+    with altered(tmp_path, change) as statements:
+        planned = statements.plan(f"SELECT state, coupon, order_ts FROM {ORDERS}", ())
+        [row] = pa.Table.from_batches(list(statements.run(planned.ticket, lambda: False).batches)).to_pylist()
+    assert (row["state"], row["coupon"], row["order_ts"]) == ("CREATED", None, NOON.replace(tzinfo=None))
+
+
+def test_a_table_that_takes_duckdbs_own_reader_is_refused_with_a_sentence_where_that_is_missing(tmp_path: Path) -> None:
+    with altered(tmp_path, lambda update: update.update_column("quantity", LongType())) as statements:
+        planned = statements.plan(f"SELECT quantity FROM {ORDERS}", ())
+        with pytest.raises(Refusal, match=r"a column whose type changed.*sh deploy/bootstrap spark"):
+            list(statements.run(planned.ticket, lambda: False).batches)
 
 
 # ---- the process ----------------------------------------------------------------------------------------------------

@@ -29,5 +29,3 @@ class Cast:
     end_within_s: float = 8
     fill_at_most: float = 8_000
     """Events of the past that are written a second: what is read of them leaves time for what happens now."""
-    fill_first: bool = True
-    """Whether the last hour is filled in while the rest starts; else once the screen is live."""

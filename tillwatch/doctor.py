@@ -15,7 +15,7 @@ from lakehouse.settings.sources import config_path
 from lakehouse.user_error import UserError
 from tillwatch import jars, java, s3_server, servers
 
-NEEDED = ("panel", "duckdb", "duckdb-extension-iceberg", "pyiceberg", "pyarrow", "streamlit", "supervisor")
+NEEDED = ("panel", "duckdb", "pyiceberg", "pyarrow", "streamlit", "supervisor")
 DISK_MB = 1000
 
 

@@ -35,12 +35,12 @@ class Filler:
     shared: Shared
     data_dir: Path
     ending: Stop
-    live: threading.Event
+    seen: threading.Event
 
     def run(self, now: datetime, is_new: bool) -> None:
         def shop(span: fill.Span, in_background: bool) -> None:
-            after_live = in_background or not self.cast.fill_first
-            while after_live and not self.live.wait(0.2) and not self.ending.is_set():
+            # On two cores the screen needs them first.
+            while not self.seen.wait(0.2) and not self.ending.is_set():
                 pass
             self.shop(span, in_background)
 

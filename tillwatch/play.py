@@ -34,8 +34,10 @@ from tillwatch.terminal import Audience, note, say, shown
 INCIDENT_AT_S = 60
 INCIDENT_S = 90
 FILLER_ENDS_WITHIN_S = 5
-# Started once the screen is live: on two cores their imports would take time from what the screen needs.
+# Started a moment after the screen is live, as the filling of the past is: on two cores their imports would take time
+# from what the screen needs, and from the first page that a browser draws of it.
 LATER = ("sandbox", "notifier", "lite")
+FIRST_PAGE_S = 1.5
 
 
 def play(cast: Cast, settings: DemoSettings, shared: Shared, data_dir: Path) -> int:
@@ -58,6 +60,8 @@ class Play:
     lock: int
     ending: Stop = field(default_factory=Stop)
     live: threading.Event = field(default_factory=threading.Event)
+    seen: threading.Event = field(default_factory=threading.Event)
+    """The screen is live, and a browser that stood by has drawn it."""
 
     def run(self) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -69,7 +73,7 @@ class Play:
         say(f"{self.cast.title}: data and logs in {shown(self.data_dir)}, {self.settings.rate:g} events/s")
         say()
         child = supervisor.start(self.data_dir, self.cast.programs, self.cast.environment, self.lock)
-        past = Filler(self.cast, self.settings, self.shared, self.data_dir, self.ending, self.live)
+        past = Filler(self.cast, self.settings, self.shared, self.data_dir, self.ending, self.seen)
         filler = threading.Thread(target=past.run, args=(now, is_new), name="fill", daemon=True)
         try:
             if self.settings.fill:
@@ -118,7 +122,7 @@ class Play:
         control = supervisor.Control(self.data_dir)
         health = Caretaker(control, self.data_dir, self.cast.programs)
         later = [name for name in LATER if name != "lite" or self.settings.lite]
-        pause = 0.25
+        live_at, pause = float("inf"), 0.25
         while not self.ending.wait(pause):
             seconds = time.monotonic() - started
             if audience.gone():
@@ -131,7 +135,10 @@ class Play:
             if not self.live.is_set() and _has_data(self._url("console", BY_NAME["console"].health or "/")):
                 self.live.set()
                 self._welcome(seconds)
-            if later and (self.live.is_set() or seconds >= self.cast.later_at_s):
+                live_at = seconds
+            if seconds >= min(live_at + FIRST_PAGE_S, self.cast.later_at_s):
+                self.seen.set()
+            if later and self.seen.is_set():
                 with contextlib.suppress(OSError, xmlrpc.client.Error):  # not up yet: again in a moment
                     control.start(later[0])
                     later.pop(0)

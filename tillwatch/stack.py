@@ -136,8 +136,6 @@ def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Pat
         later_at_s=90,
         end_within_s=END_WITHIN_S,
         fill_at_most=3_000,
-        # On two cores Spark needs them first.
-        fill_first=False,
     )
 
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import FileIO
-from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
-from sqlalchemy import URL
 
 from embedded.catalog.disk import sync_files
 from embedded.catalog.publications import Publications, now_us
-from embedded.catalog.schema import evolved, iceberg_schema, partition_spec
+from embedded.catalog.schema import evolved, first_metadata
 from embedded.catalog.staged import Staged
 from embedded.catalog.table import TableWriter
-from lakehouse.tables import CATALOG, SCHEMA, TABLES
+from lakehouse.tables import SCHEMA, TABLES
 from lakehouse.user_error import UserError
 from pipeline.storage.data_files import read_parquet
 from pipeline.storage.files import LiveFile, path_of, row_schema, uri_of
+from pipeline.storage.reading import Reading
 from pipeline.storage.sweep import local_files, unreached
 
 _US = timedelta(microseconds=1)
@@ -39,7 +38,7 @@ class Catalog:
         self.path = self.data_dir / "catalog.db"
         self.warehouse = self.data_dir / "warehouse"
         self.warehouse.mkdir(parents=True, exist_ok=True)
-        self._io = PyArrowFileIO()
+        self._io = Reading(_read)
         self._publications = Publications(self.path)
         self._refuse_when_moved()
         self._create_missing()
@@ -71,30 +70,17 @@ class Catalog:
                 )
 
     def _create_missing(self) -> None:
-        stock = SqlCatalog(
-            CATALOG,
-            # Written out by hand, a ? or % in the path would be read as more than the path.
-            uri=URL.create("sqlite", database=str(self.path)).render_as_string(),
-            warehouse=uri_of(self.warehouse),
-        )
-        try:
-            stock.create_namespace_if_not_exists(SCHEMA)
-            known = {name for _, name in stock.list_tables(SCHEMA)}
-            for name, table in TABLES.items():
-                if name not in known:
-                    stock.create_table(
-                        f"{SCHEMA}.{name}",
-                        schema=iceberg_schema(table),
-                        partition_spec=partition_spec(table),
-                        location=f"{uri_of(self.warehouse)}/{SCHEMA}/{name}",
-                        properties={
-                            "format-version": "2",
-                            "write.metadata.previous-versions-max": "2",
-                            "comment": table.doc,
-                        },
-                    )
-        finally:
-            stock.engine.dispose()
+        known = self._publications.pointers()
+        made: dict[str, str] = {}
+        for name, table in TABLES.items():
+            if name not in known:
+                metadata = first_metadata(table, f"{uri_of(self.warehouse)}/{SCHEMA}/{name}")
+                made[name] = f"{metadata.location}/metadata/{0:08d}-{uuid.uuid4()}.metadata.json"
+                path = path_of(made[name])
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(metadata.model_dump_json(exclude_none=True), encoding="utf-8")
+        sync_files(map(path_of, made.values()))
+        self._publications.create(made)
 
     def publish(self, staged: Sequence[Staged], as_of: int | None) -> str:
         """Make all staged tables visible at once. Returns the commit id (64 hex digits).
@@ -159,6 +145,10 @@ class Catalog:
         for file in going:
             path_of(file.uri).unlink()
         return len(going)
+
+
+def _read(location: str) -> bytes:
+    return path_of(location).read_bytes()
 
 
 def _read_metadata(location: str, io: FileIO) -> TableMetadataV2:

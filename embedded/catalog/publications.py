@@ -19,7 +19,25 @@ from pathlib import Path
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from pipeline.storage.sweep import Publish, kept
 
+# The first two are those of Iceberg's SQL catalog, so that PyIceberg's SqlCatalog opens the file. It does not make them
+# here: with what it loads a start would take half a second more.
 _TABLES = """
+CREATE TABLE IF NOT EXISTS iceberg_tables (
+  catalog_name VARCHAR(255) NOT NULL,
+  table_namespace VARCHAR(255) NOT NULL,
+  table_name VARCHAR(255) NOT NULL,
+  metadata_location VARCHAR(1000),
+  previous_metadata_location VARCHAR(1000),
+  iceberg_type VARCHAR(5),
+  PRIMARY KEY (catalog_name, table_namespace, table_name)
+);
+CREATE TABLE IF NOT EXISTS iceberg_namespace_properties (
+  catalog_name VARCHAR(255) NOT NULL,
+  namespace VARCHAR(255) NOT NULL,
+  property_key VARCHAR(255) NOT NULL,
+  property_value VARCHAR(1000) NOT NULL,
+  PRIMARY KEY (catalog_name, namespace, property_key)
+);
 CREATE TABLE IF NOT EXISTS publications (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT,
   commit_id TEXT UNIQUE NOT NULL,
@@ -55,13 +73,23 @@ class Publications:
 
     def pointers(self) -> dict[str, str]:
         """Where each table's metadata lies now; nothing where no table was ever made."""
-        if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'iceberg_tables'").fetchone() is None:
-            return {}
         rows = self._db.execute(
             "SELECT table_name, metadata_location FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ?",
             (CATALOG, SCHEMA),
         )
         return {name: location for name, location in rows if name in TABLES}
+
+    def create(self, made: Mapping[str, str]) -> None:
+        """In one transaction: tables that were not there, by where their metadata lies."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO iceberg_namespace_properties VALUES (?, ?, 'exists', 'true')", (CATALOG, SCHEMA)
+            )
+            self._db.executemany(
+                "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location) "
+                "VALUES (?, ?, ?, ?)",
+                [(CATALOG, SCHEMA, name, location) for name, location in made.items()],
+            )
 
     def newest(self) -> tuple[int, dict[str, str]]:
         """Number of the newest publication, and where it has the tables' metadata; 0 and nothing before the first."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table.metadata import TableMetadataV2
+from pyiceberg.table.metadata import TableMetadataV2, new_table_metadata
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.transforms import HourTransform
 from pyiceberg.types import (
     BinaryType,
@@ -56,6 +57,19 @@ def partition_spec(table: Table) -> PartitionSpec:
         return PartitionSpec()
     source = iceberg_schema(table).find_field(table.partition_by).field_id
     return PartitionSpec(PartitionField(source, 1000, HourTransform(), f"{table.partition_by}_hour"))
+
+
+def first_metadata(table: Table, location: str) -> TableMetadataV2:
+    """The metadata of a new table without a row."""
+    metadata = new_table_metadata(
+        iceberg_schema(table),
+        partition_spec(table),
+        UNSORTED_SORT_ORDER,
+        location,
+        {"format-version": "2", "write.metadata.previous-versions-max": "2", "comment": table.doc},
+    )
+    assert isinstance(metadata, TableMetadataV2)
+    return metadata
 
 
 def evolved(table: Table, metadata: TableMetadataV2) -> TableMetadataV2 | None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +25,7 @@ MAX_BATCH_ROWS = 4095
 """Dremio's exec.batch.records.max."""
 
 _WATCH_S = 0.1
+_EXTENSIONS = ("avro", "iceberg", "httpfs")
 
 _CLOSED = {
     "autoinstall_known_extensions": "false",
@@ -35,7 +37,10 @@ _CLOSED = {
 
 @dataclass(frozen=True)
 class Remote:
-    """A bucket that DuckDB itself reads: only tables that need its own Iceberg reader (with delete files, say)."""
+    """A bucket that DuckDB itself reads: only tables that need its own Iceberg reader (with delete files, say).
+
+    Tables on this machine never do: only ingest writes them.
+    """
 
     location: str
     endpoint: str
@@ -69,11 +74,12 @@ class Engine:
                 **_CLOSED,
             }
         )
-        for name in ("avro", "iceberg"):
-            self._database.execute(f"LOAD {_text(str(_extension(name)))}")
         readables = [f"{readable}/", f"file://{readable}/"]
-        if remote is not None and find_spec("duckdb_extension_httpfs") is not None:
-            self._database.execute(f"LOAD {_text(str(_extension('httpfs')))}")
+        self.scans_iceberg = remote is not None and all(map(_spec, _EXTENSIONS))
+        """Whether DuckDB's own Iceberg reader is there."""
+        if remote is not None and self.scans_iceberg:
+            for name in _EXTENSIONS:
+                self._database.execute(f"LOAD {_text(str(_extension(name)))}")
             self._database.execute(_secret(remote))
             readables.append(remote.location)
         for setting in (
@@ -195,8 +201,12 @@ class _Watch:
                     self._some.clear()
 
 
+def _spec(name: str) -> ModuleSpec | None:
+    return find_spec(f"duckdb_extension_{name}")
+
+
 def _extension(name: str) -> Path:
-    spec = find_spec(f"duckdb_extension_{name}")
+    spec = _spec(name)
     if spec is None or spec.origin is None:
         raise RuntimeError(f"duckdb-extension-{name} is not installed")
     path = Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"

@@ -62,6 +62,16 @@ def no_function(name: str, start: int | None = None, length: int = 1) -> Refusal
     return validation(f"No match found for function signature {name.upper()}(<arguments>)", start, length)
 
 
+def needs_iceberg_scan(location: str) -> Refusal:
+    """A table of somebody else's writer, and no reader of DuckDB's for it. Which one is for whoever reads the log."""
+    logger.warning("%s has delete files, or a column whose type changed: reading it takes the spark packages", location)
+    return Refusal(
+        Kind.UNIMPLEMENTED,
+        "UNSUPPORTED_OPERATION ERROR: a table has delete files, or a column whose type changed. The gateway reads it "
+        "where the packages of requirements/spark.lock are installed (sh deploy/bootstrap spark).",
+    )
+
+
 def data_read(location: str, error: Exception) -> Refusal:
     """Dremio's kind of sentence for a file that cannot be read. Which one, and why, is for whoever reads the log."""
     logger.warning("%s cannot be read: %s: %s", location, type(error).__name__, str(error).partition("\n")[0])

@@ -26,7 +26,7 @@ from embedded.gateway.ahead import Ahead
 from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
-from embedded.gateway.errors import Kind, Refusal, data_read, object_not_found, validation
+from embedded.gateway.errors import Kind, Refusal, data_read, needs_iceberg_scan, object_not_found, validation
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.relations import Bound, Relation
 from embedded.gateway.shelf import Reading, Shelf
@@ -182,6 +182,8 @@ class Statements:
         where = _where(ranges, snapshot)
         files = self._snapshots.files_in(snapshot, ranges)
         if files is None:
+            if not self._engine.scans_iceberg:
+                raise needs_iceberg_scan(snapshot.metadata_location)
             past = f", snapshot_from_id = {snapshot.past_id}" if snapshot.past_id is not None else ""
             return f"(SELECT {items} FROM iceberg_scan({_text(snapshot.metadata_location)}{past}){where})"
         reading = self._reading(snapshot)

@@ -13,15 +13,14 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from io import BytesIO
 from pathlib import Path
 from sys import intern
 from typing import Any
 
-from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile
 from pyiceberg.manifest import ManifestFile, read_manifest_list
 
 from pipeline.storage.files import Stored, uri_of
+from pipeline.storage.reading import Reading
 
 _MINUTE = 60_000_000
 _US = timedelta(microseconds=1)
@@ -68,40 +67,6 @@ def local_files(folder: Path) -> Iterator[Stored]:
 # ---- what a table's metadata reaches
 
 
-class _InMemory(InputFile):
-    """A file that has been read already."""
-
-    def __init__(self, location: str, data: bytes) -> None:
-        super().__init__(location)
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def exists(self) -> bool:
-        return True
-
-    def open(self, seekable: bool = True) -> InputStream:
-        return BytesIO(self._data)
-
-
-class _Reading(FileIO):
-    """pyiceberg's way to files, by one function that reads a whole one."""
-
-    def __init__(self, read: Callable[[str], bytes]) -> None:
-        super().__init__()
-        self._read = read
-
-    def new_input(self, location: str) -> InputFile:
-        return _InMemory(location, self._read(location))
-
-    def new_output(self, location: str) -> OutputFile:
-        raise NotImplementedError
-
-    def delete(self, location: str | InputFile | OutputFile) -> None:
-        raise NotImplementedError
-
-
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """What a metadata file says: where its table lies, the manifest list of the current snapshot (None: empty), and
@@ -120,7 +85,7 @@ class Reach:
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
         self._read = read
-        self._io = _Reading(read)
+        self._io = Reading(read)
         self._metadata: dict[str, Metadata] = {}
         self._lists: dict[str, tuple[ManifestFile, ...]] = {}
         self._manifests: dict[str, tuple[str, ...]] = {}

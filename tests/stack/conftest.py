@@ -33,6 +33,7 @@ from lakehouse.dremio.errors import DremioError
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import PORTS
 from lakehouse.user_error import UserError
+from pipeline.settings import S3Settings
 from tillwatch.java import NESSIE_JAVA, java
 from tillwatch.stack import check_packages
 
@@ -209,6 +210,17 @@ class Stack:
         finally:
             dremio.close()
             program.kill()
+
+
+def stock_s3() -> dict[str, str]:
+    """What plain pyiceberg takes to read and write the stack's S3."""
+    s3 = S3Settings.load()
+    return {
+        "s3.endpoint": s3.endpoint,
+        "s3.access-key-id": s3.access_key,
+        "s3.secret-access-key": s3.secret_key.get_secret_value(),
+        "s3.region": s3.region,
+    }
 
 
 def _answers(dremio: Dremio) -> bool:

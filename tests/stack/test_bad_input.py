@@ -28,8 +28,8 @@ from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie, TableAt
 from pipeline.storage.objects import Objects
 from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
-from s3 import ensure_bucket, iceberg_io
-from tests.stack.conftest import QUICK_START, Stack
+from s3 import ensure_bucket
+from tests.stack.conftest import QUICK_START, Stack, stock_s3
 
 SETTINGS = {"INGEST_HEARTBEAT_EVERY": "2 s", "SPARK_RETRY_FOR": "1 s"}
 HUGE = 10_000_000
@@ -290,7 +290,7 @@ def older_tables(stack: Stack, rows: Mapping[tuple[str, str], dict[str, Any]], *
     settings, s3 = NessieSettings.load(), S3Settings.load()
     ensure_bucket(Objects(s3), s3, settings.bucket)
     stack.tmp.mkdir(exist_ok=True)
-    catalog = SqlCatalog("older", uri=f"sqlite:///{stack.tmp}/older.db", **iceberg_io(s3).properties)
+    catalog = SqlCatalog("older", uri=f"sqlite:///{stack.tmp}/older.db", **stock_s3())
     catalog.create_namespace("older")
     put = {}
     for (name, lacking), row in rows.items():

@@ -25,7 +25,7 @@ from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import TableAt
 from tests.conftest import Shop
-from tests.stack.conftest import Stack
+from tests.stack.conftest import Stack, stock_s3
 
 ORDERS = f"{CATALOG}.{SCHEMA}.orders_processed"
 REVENUE = f"{CATALOG}.{SCHEMA}.orders_revenue_per_minute"
@@ -211,17 +211,8 @@ def test_tables_whose_columns_changed_are_read_right(stack: Stack, doubled: Doub
     doubled.shop.order()
     doubled.publish()
     assert doubled.mirror is not None
-    mirror, s3 = doubled.mirror, S3Settings.load()
-    catalog = InMemoryCatalog(
-        "spare",
-        warehouse=NessieSettings.load().warehouse,
-        **{
-            "s3.endpoint": s3.endpoint,
-            "s3.access-key-id": s3.access_key,
-            "s3.secret-access-key": s3.secret_key.get_secret_value(),
-            "s3.region": s3.region,
-        },
-    )
+    mirror = doubled.mirror
+    catalog = InMemoryCatalog("spare", warehouse=NessieSettings.load().warehouse, **stock_s3())
     catalog.create_namespace(SCHEMA)
     schema = Schema(NestedField(1, "n", IntegerType()), NestedField(2, "old", StringType()))
     tables: dict[str, Table] = {}

@@ -25,8 +25,8 @@ from pipeline.storage.nessie import Nessie, TableAt
 from pipeline.storage.nessie_sweep import NessieSweep
 from pipeline.storage.objects import Objects, S3Down, S3Error
 from pipeline.storage.repository import copy_repository, refuse_while_driver_runs
-from s3 import ensure_bucket, iceberg_io
-from tests.stack.conftest import Stack
+from s3 import ensure_bucket
+from tests.stack.conftest import Stack, stock_s3
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 ZERO = timedelta(0)
@@ -71,9 +71,8 @@ class Lake:
     def values(self, commit: str, name: str = "main") -> tuple[list[float], list[int]]:
         """What plain pyiceberg reads of a commit: all metrics, and the position."""
         tables = self.nessie.tables(commit, name)
-        properties = iceberg_io(S3Settings.load()).properties
         read = [
-            StaticTable.from_metadata(tables[name].metadata_location, properties).scan().to_arrow()
+            StaticTable.from_metadata(tables[name].metadata_location, stock_s3()).scan().to_arrow()
             for name in ("pipeline_metrics", "ingest_positions")
         ]
         return sorted(read[0]["value"].to_pylist()), read[1]["next_offset"].to_pylist()
@@ -138,7 +137,7 @@ def lake(stack: Stack) -> Iterator[Lake]:
     settings, s3 = NessieSettings.load(), S3Settings.load()
     ensure_bucket(Objects(s3), s3, settings.bucket)
     stack.tmp.mkdir(exist_ok=True)
-    catalog = SqlCatalog("writer", uri=f"sqlite:///{stack.tmp}/writer.db", **iceberg_io(s3).properties)
+    catalog = SqlCatalog("writer", uri=f"sqlite:///{stack.tmp}/writer.db", **stock_s3())
     catalog.create_namespace("x")
     for table in (PIPELINE_METRICS, INGEST_POSITIONS):
         catalog.create_table(
@@ -200,7 +199,7 @@ def test_a_table_that_was_renamed_keeps_its_files(lake: Lake) -> None:
     newest = [lake.publish(float(n)) for n in range(2, 6)][-1]
     assert lake.sweep().files_deleted > 0
     at = lake.nessie.tables(newest)["positions_before"].metadata_location
-    rows = StaticTable.from_metadata(at, iceberg_io(S3Settings.load()).properties).scan().to_arrow()
+    rows = StaticTable.from_metadata(at, stock_s3()).scan().to_arrow()
     assert rows["next_offset"].to_pylist() == [1]
 
 

@@ -26,8 +26,7 @@ from pipeline.settings import S3Settings
 from pipeline.storage.backup import restore
 from pipeline.storage.nessie import Nessie
 from pipeline.storage.objects import Objects
-from s3 import iceberg_io
-from tests.stack.conftest import Stack
+from tests.stack.conftest import Stack, stock_s3
 from tests.stack.test_backup import is_in
 from tests.test_upgrade import read_plainly
 
@@ -119,7 +118,7 @@ def test_a_repository_of_an_older_version_goes_on(stack: Stack, tmp_path: Path) 
                 assert Counter(before[name]) <= Counter(as_text(found[name])), name
             assert {name: as_text(seen(dremio, name, restored)) for name in ADDED} == {n: before[n] for n in ADDED}
         location = nessie.tables(nessie.head())["clicks_processed"].metadata_location
-        plainly = read_plainly(location, **iceberg_io(S3Settings.load()).properties)
+        plainly = read_plainly(location, **stock_s3())
     assert places(plainly) == places(found["clicks_processed"])
 
 
