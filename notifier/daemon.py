@@ -20,7 +20,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from lakehouse.dremio.errors import DremioError
-from lakehouse.dremio.nearby import FAR_S
+from lakehouse.dremio.nearby import FAR_S, NEAR_ALERT_S
 from notifier.attempts import Waits
 from notifier.channel import Channel
 from notifier.channels import CHANNELS
@@ -141,7 +141,7 @@ class Daemon:
     @property
     def _wanted_s(self) -> float:
         """Seconds between two looks. Who answers is known from the first answer on."""
-        return self._settings.poll_s or self._reader.look_every_s
+        return self._settings.poll_s or (NEAR_ALERT_S if self._reader.near else FAR_S)
 
     def watch(self) -> bool:
         """False when the timer is beyond help: the process should end and be started again."""

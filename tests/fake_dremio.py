@@ -13,7 +13,6 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse.dremio.errors import QueryError, Unavailable
-from lakehouse.dremio.nearby import FAR_S
 from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
 
@@ -49,7 +48,7 @@ class FakeDremio:
         self.broken: set[str] = set()
         self.asked: list[str] = []
 
-    look_every_s = FAR_S
+    near = False
 
     def head(self) -> str:
         self._answers("head")

@@ -407,7 +407,7 @@ def test_who_answers_says_how_often_it_is_asked_where_no_setting_does(dremio: Fa
     assert poller.period_s == 15
     hub.join(viewer)
     assert poller.period_s == 1.0
-    dremio.look_every_s = 0.25
+    dremio.near = True
     assert poller.period_s == 0.25
     dremio.down = True
     poller.poll()

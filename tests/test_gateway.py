@@ -374,7 +374,7 @@ def test_a_client_that_gives_up_frees_the_server(port: int, dremio: Dremio) -> N
 
 def test_the_head_of_main_is_the_newest_publish(dremio: Dremio, published: Published) -> None:
     assert dremio.head() == published.second
-    assert dremio.look_every_s == 0.25
+    assert dremio.near
     assert dremio.sql(f"SHOW BRANCHES IN {CATALOG}").to_pylist() == [
         {"type": "Branch", "refName": "main", "commitHash": published.second}
     ]

@@ -17,6 +17,7 @@ from lakehouse.kpis import KPIS, OTHER, Kpi, load_kpis
 from lakehouse.kpis.check import asked
 from lakehouse.tables import RAW_OF_TOPIC
 from lakehouse.topics import TOPICS
+from pipeline.batch import kpi_files
 from pipeline.batch.kept import keep_up
 from pipeline.batch.split import NotSplit
 from pipeline.batch.times import micros, us_of
@@ -58,8 +59,12 @@ def over_raw(shop: Shop, kpi: Kpi) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(("seed", "memory"), [(1, 0), (2, 4_000), (3, 64 << 20)])
-def test_at_every_publish_of_any_history_a_kpi_is_what_its_query_gives(tmp_path: Path, seed: int, memory: int) -> None:
+@pytest.mark.parametrize(("seed", "memory", "large"), [(1, 0, 4_000), (2, 4_000, 8), (3, 64 << 20, 2)])
+def test_at_every_publish_of_any_history_a_kpi_is_what_its_query_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, memory: int, large: int
+) -> None:
+    """With as much memory, and hours that count as large from so many rows on."""
+    monkeypatch.setattr(kpi_files, "LARGE", large)
     shop = Shop(tmp_path, kpis={"memory": memory})
     draw = random.Random(seed)
     sent: list[tuple[str, dict[str, Any]]] = []

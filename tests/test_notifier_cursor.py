@@ -330,8 +330,8 @@ def test_the_timer_follows_what_whoever_answers_can_bear(desk: Desk) -> None:
     daemon = Daemon(NotifierSettings.load(), HOUR, desk.dremio, desk.ledger, [], [])
     daemon.start()
     try:
-        for every in (1.0, 0.25, 1.0):
-            desk.dremio.look_every_s = every
+        for near, every in ((False, 1.0), (True, 0.1), (False, 1.0)):
+            desk.dremio.near = near
             daemon.cycle()
             assert daemon._timer.get_job("poll").trigger.interval.total_seconds() == every
     finally:

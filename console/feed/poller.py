@@ -20,6 +20,7 @@ from console.feed.snapshot import AsksDremio, FeedAnswer, FeedSnapshot, now_utc
 from console.metrics import POLL_FAILURES, POLL_SECONDS, STATEMENTS
 from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.dremio.errors import DremioError, Timeout, Unavailable
+from lakehouse.dremio.nearby import FAR_S, NEAR_S
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Poller:
     @property
     def usual_s(self) -> float:
         """Seconds between two looks while all is well: longer while nobody watches."""
-        refresh_s = self._refresh_s or self._dremio.look_every_s
+        refresh_s = self._refresh_s or (NEAR_S if self._dremio.near else FAR_S)
         return refresh_s if self._hub.watched() else max(self._idle_refresh_s, refresh_s)
 
     @property

@@ -98,9 +98,12 @@ class Dremio:
         return self._state
 
     @property
-    def look_every_s(self) -> float:
-        """Seconds between two looks at the head that whoever answers can bear; known from the first answer on."""
-        return self._nearby.look_every_s
+    def near(self) -> bool:
+        """Whether it is the gateway of this machine that answers, which may be looked at often.
+
+        Known from the first answer on; no until then.
+        """
+        return self._nearby.near
 
     def head(self) -> str:
         """Commit id of the branch main: it moves with every publish. NOTHING_PUBLISHED before the first."""

@@ -52,6 +52,7 @@ class Draft:
     received: dict[str, datetime] = field(default_factory=dict)
     alerting: list[Received] = field(default_factory=list)
     changed_hours: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
+    changed_minutes: dict[str, set[int]] = field(default_factory=dict)
     partials: dict[str, Partials] = field(default_factory=dict)
     kpis_done: bool = False
     kpi_state: KpiState | None = None

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Timer
 
 import duckdb
@@ -24,6 +25,7 @@ from lakehouse.tables import RAW_OF_TOPIC
 from lakehouse.user_error import UserError
 from pipeline.batch.draft import Draft
 from pipeline.batch.kept import KeptMinutes
+from pipeline.batch.kpi_files import KpiFiles
 from pipeline.batch.kpi_state import KpiStanding, KpiState, left_out, stand
 from pipeline.batch.memory import Memory
 from pipeline.batch.positions import as_of
@@ -73,6 +75,7 @@ class KpiTables:
         self._limit_s = terms.kpis.time_limit.total_seconds()
         self._most_groups = terms.kpis.most_groups
         self._raw_kept = terms.retention.raw
+        self._files = {name: KpiFiles(store, kpi.table) for name, kpi in KPIS.items()}
         self._rests: dict[str, _Rest] = {}
         self._within: dict[tuple[str, int], int] = {}
         newest = {name: self._newest(kpi) for name, kpi in KPIS.items()}
@@ -97,15 +100,13 @@ class KpiTables:
 
     def _write(self, draft: Draft) -> None:
         for name, hours_of in draft.changed_hours.items():
-            files = self._store.tables[name]
-            for hour, rows in hours_of.items():
-                draft.drop(name, list(files.hours.get(hour, {}).values()))
-                draft.add(name, files.write(rows))
-
-            def accept(name: str = name, hours_of: dict[int, pa.Table] = hours_of) -> None:
-                self._memory.hours[name].accept(hours_of)
-
-            draft.accept.append(accept)
+            minutes = draft.changed_minutes[name]
+            written = [self._files[name].write(hour, rows, minutes) for hour, rows in hours_of.items()]
+            for each in written:
+                draft.drop(name, each.gone)
+                draft.add(name, each.added)
+            draft.accept.append(partial(self._memory.hours[name].accept, hours_of))
+            draft.accept.append(partial(self._files[name].accept, written))
 
     def _changed(self, kpi: Kpi, draft: Draft, known_to: int | None) -> dict[int, pa.Table]:
         """The hours of a KPI table that change, each as it will be."""
@@ -133,6 +134,7 @@ class KpiTables:
 
     def _replaced(self, kpi: Kpi, spans: Mapping[int, object], answer: pa.Table, draft: Draft) -> dict[int, pa.Table]:
         hours = self._memory.hours[kpi.name]
+        draft.changed_minutes[kpi.name] = set(spans)
         replaced = hours.replace(set(spans), kpi_rows(kpi.table, answer, draft.ingested_at))
         return {hour: new for hour, new in replaced.items() if new.num_rows or hours.hour(hour).num_rows}
 
