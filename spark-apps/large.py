@@ -209,8 +209,12 @@ class LargeWay:
             draft.partials[new.topic] = SparkPartials(self._session, raw, brought, self._table(raw))
             span = micros(new.span.low) // MINUTE_US, micros(new.span.high) // MINUTE_US
             for kpi in kpis_of(new.topic):
-                if kpi.name in self._core.memory.kept or self._core.kpis.rests(kpi):
+                if kpi.name in self._core.memory.kept:
                     continue  # the core does it
+                if self._core.kpis.rests(kpi):
+                    # Also where the rest is over before the batch is: nothing of this size is for one process.
+                    draft.resting.add(kpi.name)
+                    continue
                 try:
                     if kpi.window == 1:
                         self._replace(kpi, touched, touched, span, {}, draft)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cachetools import TTLCache
 
+from embedded import ingest
 from embedded.ingest import Ingest
 from embedded.log import EventLog
 from lakehouse import ROOT
@@ -18,6 +22,8 @@ from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.rules import load_rules
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.sinks import EventLogSink
+from pipeline.batch import kept, keys, minutes
+from pipeline.batch.pace import Pace
 from pipeline.batch.terms import Terms
 from pipeline.settings import IngestSettings, KpisSettings, RetentionSettings, RulesSettings
 
@@ -180,3 +186,25 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     opened = Shop(tmp_path / "shop")
     yield opened
     opened.close()
+
+
+class Monotonic:
+    """The clock by which ingest waits: `now` is what the test says."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def monotonic(monkeypatch: pytest.MonkeyPatch) -> Monotonic:
+    """For an ingest that is opened after it: how long it waits, and how long it remembers."""
+    clock = Monotonic()
+    monkeypatch.setattr(time, "monotonic", clock)
+    # What takes its clock as an argument has the real one by default.
+    monkeypatch.setattr(ingest, "Pace", partial(Pace, clock=clock))
+    for module in (kept, keys, minutes):
+        monkeypatch.setattr(module, "TTLCache", partial(TTLCache, timer=clock))
+    return clock

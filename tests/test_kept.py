@@ -212,6 +212,18 @@ def test_rows_in_any_pieces_give_what_the_query_gives_over_all(tmp_path: Path, q
             "is DOUBLE",
         ),
         (
+            "SELECT {start}, COUNT(DISTINCT (user_id, status)) AS a FROM {raw} GROUP BY 1",
+            "is STRUCT(",
+        ),
+        (
+            "SELECT {start}, COUNT(DISTINCT STRING_SPLIT(user_id, '-')) AS a FROM {raw} GROUP BY 1",
+            "is VARCHAR[][]",
+        ),
+        (
+            "SELECT {start}, STRING_SPLIT(user_id, '-') AS g, COUNT(*) AS a FROM {raw} GROUP BY 1, 2",
+            "is VARCHAR[]",
+        ),
+        (
             "SELECT {start}, COUNT(*) AS a FROM {raw}, {raw} b GROUP BY 1",
             "it reads",
         ),

@@ -36,8 +36,8 @@ class Draft:
 
     `read_at`: this machine's clock: no message was received later than this, whatever its log time says. `touched`:
     minutes (since the epoch) of new rows, a topic; `new_rows`: what KPIs read of them, or `partials` of it. `by_bulk`:
-    tables that were written past the store. `kpi_state`: where KPIs stand, if that changes. `accept`: what is to be
-    remembered once the publish is out.
+    tables that were written past the store. `resting`: KPIs that the batch leaves out to its end. `kpi_state`: where
+    KPIs stand, if that changes. `accept`: what is to be remembered once the publish is out.
     """
 
     read_at: datetime
@@ -54,6 +54,7 @@ class Draft:
     changed_hours: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
     changed_minutes: dict[str, set[int]] = field(default_factory=dict)
     partials: dict[str, Partials] = field(default_factory=dict)
+    resting: set[str] = field(default_factory=set)
     kpis_done: bool = False
     kpi_state: KpiState | None = None
     accept: list[Callable[[], None]] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -27,7 +27,7 @@ class KpiHours:
         self._table = table
         self._hours: LRUCache[int, pa.Table] = LRUCache(bound, getsizeof=_bytes)
 
-    def replace(self, minutes: set[int], rows: pa.Table) -> dict[int, pa.Table]:
+    def replace(self, minutes: Set[int], rows: pa.Table) -> dict[int, pa.Table]:
         """The hours that change when the rows of `minutes` are replaced by `rows`, each as it will be.
 
         Raises UserError for rows of other minutes: they would be added again at each publish.

@@ -97,8 +97,8 @@ class KeptMinutes:
         """Add what Split.new gives of rows of minutes that are held."""
         kept = self.split.kept
         ats = new[AT].cast(pa.int64()).to_pylist()
-        groups = [new[f"g{number}"].to_pylist() for number in range(self.split.groups)]
-        values = [new[f"k{number}"].to_pylist() for number in range(len(kept))]
+        groups = [self._values(new[f"g{number}"]) for number in range(self.split.groups)]
+        values = [self._values(new[f"k{number}"]) for number in range(len(kept))]
         sizes = [_bytes_a_value(new[f"k{number}"]) for number in range(len(kept))]
         keys: Iterable[Group] = zip(*groups, strict=True) if groups else ((),) * len(ats)
         rows: Iterable[Sequence[Any]] = zip(*values, strict=True) if values else ((),) * len(ats)
@@ -116,7 +116,10 @@ class KeptMinutes:
                 row = (at * MINUTE_US, *group, *(len(v) if isinstance(v, set) else v for v in values))
                 for column, value in zip(columns, row, strict=True):
                     column.append(value)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, self.types, strict=True)]
+        try:
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, self.types, strict=True)]
+        except pa.ArrowInvalid as error:
+            raise self._beyond(error) from None
         return pa.Table.from_arrays(arrays, schema=self.types)
 
     def answer(
@@ -131,6 +134,15 @@ class KeptMinutes:
             for name, (source, later) in self.split.plain.items()
         }
         return pa.table(columns)
+
+    def _values(self, column: pa.ChunkedArray) -> list[Any]:
+        try:
+            return list(column.to_pylist())
+        except (ValueError, OverflowError) as error:  # DuckDB's calendar is longer than Python's
+            raise self._beyond(error) from None
+
+    def _beyond(self, error: Exception) -> UserError:
+        return UserError(f"{self.kpi.table.declared_in}: the query gives a value that is too large to be kept: {error}.")
 
     def _together(self, minutes: Iterable[int]) -> Groups:
         held = [self._in_use[minute].groups for minute in minutes]
@@ -209,6 +221,10 @@ def keep_up(kpi: Kpi, counted_statuses: Sequence[str], bound: int, most_groups: 
     for name, kind in kinds.items():
         if "DOUBLE" in kind or "FLOAT" in kind:
             # Sums of them hang on the order of the rows, and NaN is not itself.
+            raise NotSplit(f"{name} of {parts.new} is {kind}")
+        held = new.field(name).type
+        if pa.types.is_nested(held.value_type if name.startswith("k") and pa.types.is_list(held) else held):
+            # No set and no dict of Python's takes lists and structs.
             raise NotSplit(f"{name} of {parts.new} is {kind}")
     types = [
         pa.field(name, pa.int64()) if pa.types.is_list(new.field(name).type) else new.field(name) for name in kinds

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Timer
@@ -40,7 +40,7 @@ logger = logging.getLogger("tillwatch.ingest")
 PIECE_ROWS = 200_000
 """Raw rows that one piece of what is filled in reads, about: a FATAL that comes meanwhile waits for it."""
 FIRST_REST_S, LONGEST_REST_S = 30.0, 600.0
-"""How long a query that failed is left alone; twice as long each time."""
+"""How long a query that failed is left alone; twice as long each time, until it works again."""
 _A_DAY = 24 * 60  # minutes
 _TIME = pa.timestamp("us")
 
@@ -58,11 +58,15 @@ class Piece:
     hour: int | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Rest:
     until: float
     seconds: float
     why: str
+
+    @property
+    def lasts(self) -> bool:
+        return time.monotonic() < self.until
 
 
 class KpiTables:
@@ -77,6 +81,9 @@ class KpiTables:
         self._raw_kept = terms.retention.raw
         self._files = {name: KpiFiles(store, kpi.table) for name, kpi in KPIS.items()}
         self._rests: dict[str, _Rest] = {}
+        # What fails over an old hour may well work over what comes now: one bad event there holds up no new row.
+        self._piece_rests: dict[str, _Rest] = {}
+        self._failed_at: dict[tuple[str, int], float] = {}
         self._within: dict[tuple[str, int], int] = {}
         newest = {name: self._newest(kpi) for name, kpi in KPIS.items()}
         has = {name for name in KPIS if store.tables[name].live}
@@ -116,26 +123,30 @@ class KpiTables:
             if kpi.window == 1
             else {end: range(end - kpi.window, end) for end in sorted(self._ends(kpi, draft, known_to))}
         )
+        undone = self._undone(kpi, draft, known_to)
         kept = self._memory.kept.get(kpi.name)
-        if self.rests(kpi):
+        if kpi.name in draft.resting or self.rests(kpi):
             self._leave_out(kpi, spans, self._rests[kpi.name].why, draft)
             return {}
         try:
             minutes = {minute for span in spans.values() for minute in span}
             if kept is not None and (touched or minutes):
                 self._keep_up(kept, draft, touched, minutes)
-            if not spans:
+            if not spans and not undone:
                 return {}
             answer = kept.answer(spans, self._ask) if kept else self._recomputed(kpi, spans, minutes)
-            return self._replaced(kpi, spans, answer, draft)
+            hours = self._replaced(kpi, spans.keys() | undone, answer, draft)
+            if spans:
+                self._rests.pop(kpi.name, None)
+            return hours
         except (duckdb.Error, UserError) as error:
             self.leave_out(kpi, spans or touched, error, draft)
             return {}
 
-    def _replaced(self, kpi: Kpi, spans: Mapping[int, object], answer: pa.Table, draft: Draft) -> dict[int, pa.Table]:
+    def _replaced(self, kpi: Kpi, ats: Set[int], answer: pa.Table, draft: Draft) -> dict[int, pa.Table]:
         hours = self._memory.hours[kpi.name]
-        draft.changed_minutes[kpi.name] = set(spans)
-        replaced = hours.replace(set(spans), kpi_rows(kpi.table, answer, draft.ingested_at))
+        draft.changed_minutes[kpi.name] = set(ats)
+        replaced = hours.replace(ats, kpi_rows(kpi.table, answer, draft.ingested_at))
         return {hour: new for hour, new in replaced.items() if new.num_rows or hours.hour(hour).num_rows}
 
     def _keep_up(self, kept: KeptMinutes, draft: Draft, touched: set[int], minutes: set[int]) -> None:
@@ -192,6 +203,17 @@ class KpiTables:
         ends = {m + after for m in touched for after in range(1, kpi.window + 1) if m + after <= newest}
         return ends | self.newly_due(kpi, newest, known_to)
 
+    def _undone(self, kpi: Kpi, draft: Draft, known_to: int | None) -> set[int]:
+        """Window ends with rows that are not due any more: the clock was ahead, and as_of has gone back with it.
+
+        Until their time comes again, events that fall before them would make their rows wrong.
+        """
+        newest = self.newest_end(draft, known_to)
+        if kpi.window == 1 or newest is None or known_to is None or newest >= known_to:
+            return set()
+        hours = (hour for hour in self._store.tables[kpi.name].hours if hour is not None and hour >= newest // 60)
+        return {end for hour in hours for end in range(max(hour * 60, newest + 1), min((hour + 1) * 60, known_to + 1))}
+
     @staticmethod
     def newest_end(draft: Draft, known_to: int | None) -> int | None:
         """The newest minute's end (minutes since the epoch) that is due; None while as_of is not known."""
@@ -223,24 +245,32 @@ class KpiTables:
     # What was left out, is new or has changed ----------------------------------------------------------------------
 
     def piece(self, now_us: int, known_to: int | None) -> Piece | None:
-        """The next piece to compute, the newest first; None where there is none, or what is left rests."""
+        """The next piece to compute; None where there is none, or what is left rests.
+
+        Hours that were left out, the newest first; then what is to be filled in; then hours that failed before.
+        """
         for name, standing in self.state.items():
-            rest = self._rests.get(name)
-            if rest is not None and time.monotonic() < rest.until:
-                continue
             kpi = KPIS[name]
+            rest = self._piece_rests.get(name)
+            if self.rests(kpi) or (rest is not None and rest.lasts):
+                continue
             standing = self._without_lost(name, standing, now_us)
-            if standing.left_out:
-                hour = max(standing.left_out)
-                high = self._within.get((name, hour), (hour + 1) * 60)
-                return Piece(kpi, max(hour * 60, high - self._minutes_a_piece(kpi, hour)), high, hour)
+            untried = [hour for hour in standing.left_out if (name, hour) not in self._failed_at]
+            if untried:
+                return self._piece_of(kpi, max(untried))
             if standing.filled_to is not None:
                 found = self._unfilled(kpi, standing.filled_to, now_us)
                 if found is not None:
                     return found
                 self.state = {**self.state, name: replace(standing, filled_to=None)}
                 logger.info("%s is filled in", name)
+            if standing.left_out:
+                return self._piece_of(kpi, min(standing.left_out, key=lambda hour: self._failed_at[name, hour]))
         return None
+
+    def _piece_of(self, kpi: Kpi, hour: int) -> Piece:
+        high = self._within.get((kpi.name, hour), (hour + 1) * 60)
+        return Piece(kpi, max(hour * 60, high - self._minutes_a_piece(kpi, hour)), high, hour)
 
     def fill(self, piece: Piece, draft: Draft, known_to: int | None) -> None:
         """Put into the draft what a piece changes; or that it failed."""
@@ -251,18 +281,22 @@ class KpiTables:
         try:
             if spans:
                 minutes = {minute for span in spans.values() for minute in span}
-                hours = self._replaced(kpi, spans, self._recomputed(kpi, spans, minutes), draft)
+                hours = self._replaced(kpi, spans.keys(), self._recomputed(kpi, spans, minutes), draft)
                 if hours:
                     draft.changed_hours[kpi.name] = hours
         except (duckdb.Error, UserError) as error:
-            self.leave_out(kpi, spans, error, draft)
+            before = self._piece_rests.get(kpi.name, self._rests.get(kpi.name))
+            self._piece_rests[kpi.name] = self._rest(kpi, error, before)
+            self._failed_at[kpi.name, piece.low // 60] = time.monotonic()
+            self._leave_out(kpi, spans, self._piece_rests[kpi.name].why, draft)
+            self._move_on(piece, draft, failed=True)
         else:
-            self._rests.pop(kpi.name, None)
-        self._move_on(piece, draft)
+            self._piece_rests.pop(kpi.name, None)
+            self._move_on(piece, draft, failed=False)
         self._write(draft)
 
-    def _move_on(self, piece: Piece, draft: Draft) -> None:
-        name, failed = piece.kpi.name, self.rests(piece.kpi)
+    def _move_on(self, piece: Piece, draft: Draft, *, failed: bool) -> None:
+        name = piece.kpi.name
         standing = (draft.kpi_state or self.state)[name]
         if piece.hour is None:
             standing = replace(standing, filled_to=piece.low)
@@ -270,6 +304,7 @@ class KpiTables:
             self._within[name, piece.hour] = piece.low
             if piece.low <= piece.hour * 60:
                 del self._within[name, piece.hour]
+                self._failed_at.pop((name, piece.hour), None)
                 hours = {hour: why for hour, why in standing.left_out.items() if hour != piece.hour}
                 standing = replace(standing, left_out=hours)
         self._put(name, standing, draft)
@@ -315,24 +350,24 @@ class KpiTables:
         return None if span is None else span[1] + kpi.window + 1
 
     def rests(self, kpi: Kpi) -> bool:
-        """Whether its query failed of late, and is not tried again yet."""
-        return kpi.name in self._rests
+        """Whether its query failed of late over what a batch brought, and is not tried again yet."""
+        rest = self._rests.get(kpi.name)
+        return rest is not None and rest.lasts
 
     def leave_out(self, kpi: Kpi, minutes: Iterable[int], error: Exception, draft: Draft) -> None:
-        """Its query failed: note the hours of these minutes, and let it rest."""
-        if not self.rests(kpi) or time.monotonic() >= self._rests[kpi.name].until:
-            self._rest(kpi, error)
+        """Its query failed over what the batch brings: note the hours of these minutes, and let it rest."""
+        self._rests[kpi.name] = self._rest(kpi, error, self._rests.get(kpi.name))
+        draft.resting.add(kpi.name)
+        if kpi.name in self._memory.kept:
+            self._memory.kept[kpi.name].clear()
         self._leave_out(kpi, minutes, self._rests[kpi.name].why, draft)
 
-    def _rest(self, kpi: Kpi, error: Exception) -> None:
-        before = self._rests.get(kpi.name)
+    def _rest(self, kpi: Kpi, error: Exception, before: _Rest | None) -> _Rest:
         seconds = FIRST_REST_S if before is None else min(2 * before.seconds, LONGEST_REST_S)
         slow = isinstance(error, duckdb.InterruptException)
         why = f"it took over {self._limit_s:g} s" if slow else " ".join(str(error).partition("LINE ")[0].split())[:500]
-        self._rests[kpi.name] = _Rest(time.monotonic() + seconds, seconds, why)
-        if kpi.name in self._memory.kept:
-            self._memory.kept[kpi.name].clear()
         logger.error("%s is left out, again in %.0f s: %s", kpi.name, seconds, why)
+        return _Rest(time.monotonic() + seconds, seconds, why)
 
     def _leave_out(self, kpi: Kpi, minutes: Iterable[int], why: str, draft: Draft) -> None:
         standing = (draft.kpi_state or self.state)[kpi.name]

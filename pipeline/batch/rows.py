@@ -64,7 +64,7 @@ def kpi_rows(table: Table, answer: pa.Table, updated_at: datetime) -> pa.Table:
     schema = row_schema(table)
     stamp = pa.scalar(updated_at, pa.timestamp("us", "UTC"))
     stamped = answer.append_column("updated_at", pa.repeat(stamp, len(answer))).select(schema.names)
-    columns = [column.cast(f.type) for column, f in zip(stamped.columns, schema, strict=True)]
+    columns = [_cast(table, column, f) for column, f in zip(stamped.columns, schema, strict=True)]
     for column in table.columns:
         if column.required and stamped[column.name].null_count:
             raise UserError(
@@ -72,3 +72,14 @@ def kpi_rows(table: Table, answer: pa.Table, updated_at: datetime) -> pa.Table:
                 "`required: false`, or use COALESCE."
             )
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _cast(table: Table, column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    try:
+        return column.cast(field.type)
+    except pa.ArrowInvalid as error:
+        # DuckDB sums into 128 bits, and what is declared as a long takes that until a sum is too large.
+        raise UserError(
+            f"{table.declared_in}: the query gives '{field.name}' a value that its type, {field.type}, does not hold: "
+            f"{str(error).rstrip('.')}."
+        ) from None
