@@ -81,12 +81,12 @@ def shoppers(
         fatal_every_ms=max(1, round(fatal_every * 1000)) if fatal_every else None,
     )
     with opened(where) as target:
-        stop, began = Stop.on_signals(), clock.now()
+        stop, begun = Stop.on_signals(), clock.passed()
         if span:
             messages = _only(simulated.messages(since_ms, int(span[1].timestamp() * 1000)), wanted)
             sent = send_filled(messages, target, stop, clock, at_most)
             typer.echo(
-                f"{sent:,} events from {iso(since)} to {iso(span[1].timestamp())} in {clock.now() - began:.1f} s"
+                f"{sent:,} events from {iso(since)} to {iso(span[1].timestamp())} in {clock.passed() - begun:.1f} s"
             )
         else:
             typer.echo(f"About {rate:g} events/s to {where}; Ctrl-C ends it.")
@@ -109,11 +109,11 @@ def load(
     clock, where = SystemClock(), where_to(sink, brokers)
     messages = made_before(seed, tuple(topics_named("--topics", topics) or TOPICS))
     with opened(where) as target:
-        stop, began = Stop.on_signals(), clock.now()
+        stop, begun = Stop.on_signals(), clock.passed()
         total = int(rate * duration_of("--duration", duration).total_seconds()) if duration else sys.maxsize
         typer.echo(f"{rate:,.0f} events/s to {where}; Ctrl-C ends it.")
-        sent = send_load(messages, target, clock, stop, rate, total, f"l-{int(began * 1000):x}")
-        seconds = max(clock.now() - began, 0.001)
+        sent = send_load(messages, target, clock, stop, rate, total, f"l-{int(clock.now() * 1000):x}")
+        seconds = max(clock.passed() - begun, 0.001)
         typer.echo(f"{sent:,} events in {seconds:.1f} s, {sent / seconds:,.0f} a second")
 
 

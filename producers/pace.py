@@ -29,6 +29,10 @@ class Clock(Protocol):
         """Seconds since 1970, UTC."""
         ...
 
+    def passed(self) -> float:
+        """Seconds since any moment: by a clock that nobody sets, for paces and waits."""
+        ...
+
     def sleep(self, seconds: float) -> None: ...
 
 
@@ -37,6 +41,9 @@ class SystemClock:
 
     def now(self) -> float:
         return time.time()
+
+    def passed(self) -> float:
+        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -54,7 +61,7 @@ def send_live(messages: Iterator[list[Message]], sink: Sink, clock: Clock, stop:
     """
     ahead, place = next(messages, []), 0
     # The first list takes a while where there are many people to bring in: that is no reason to begin with a flood.
-    began, sent = clock.now(), 0
+    began, begun, sent = clock.now(), clock.passed(), 0
     while not stop.is_set():
         now = clock.now()
         if until is not None and now >= until:
@@ -88,7 +95,7 @@ def send_live(messages: Iterator[list[Message]], sink: Sink, clock: Clock, stop:
         if due:
             deliver(sink, clock, stop, SinkError)
             sent += due
-        _wait_for_tick(clock, began, TICK_S)
+        _wait_for_tick(clock, begun, TICK_S)
     return sent
 
 
@@ -106,7 +113,7 @@ def send_filled(
     """
     clock = clock or SystemClock()
     size = _BATCH if at_most is None else max(1, int(at_most * TICK_S))
-    began, sent = clock.now(), 0
+    begun, sent = clock.passed(), 0
     for batch in batched(chain.from_iterable(messages), size):
         for message in batch:
             sink.send(message[2], message[3], message_value(message, message[1]))
@@ -115,31 +122,31 @@ def send_filled(
         if stop.is_set():
             break
         if at_most is not None:
-            clock.sleep(max(0.0, began + sent / at_most - clock.now()))
+            clock.sleep(max(0.0, begun + sent / at_most - clock.passed()))
     return sent
 
 
 def paced(total: int, rate: float | None, clock: Clock, stop: Stop) -> Iterator[range]:
     """Numbers 0 to total in batches: `rate` of them a second, or for None as fast as they are taken."""
-    began, done = clock.now(), 0
+    begun, done = clock.passed(), 0
     while done < total and not stop.is_set():
         if rate is None:
             end = min(total, done + _BATCH)
         else:
-            end = min(total, int((clock.now() - began) * rate) + 1)
+            end = min(total, int((clock.passed() - begun) * rate) + 1)
         if end > done:
             yield range(done, end)
             done = end
         if rate is not None and done < total:
             # A slow pace needs no ticks in between.
-            _wait_for_tick(clock, began, max(TICK_S, 1 / rate))
+            _wait_for_tick(clock, begun, max(TICK_S, 1 / rate))
 
 
-def _wait_for_tick(clock: Clock, began: float, tick_s: float) -> None:
-    """Sleep until the next whole tick since `began`: a late tick does not shift the ones after it."""
+def _wait_for_tick(clock: Clock, begun: float, tick_s: float) -> None:
+    """Sleep until the next whole tick since `begun`: a late tick does not shift the ones after it."""
     # The millisecond is for clocks that come back a little early: they would find the same tick ahead once more.
-    tick = (clock.now() - began + 0.001) // tick_s + 1
-    clock.sleep(max(0.0, began + tick * tick_s - clock.now()))
+    tick = (clock.passed() - begun + 0.001) // tick_s + 1
+    clock.sleep(max(0.0, begun + tick * tick_s - clock.passed()))
 
 
 def deliver(sink: Sink, clock: Clock, stop: Stop, passing: type[SinkError] = SinkDown) -> None:

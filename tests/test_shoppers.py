@@ -63,9 +63,13 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.at = NOON.timestamp()
+        self.set_by = 0.0
         self.slept: list[float] = []
 
     def now(self) -> float:
+        return self.at + self.set_by
+
+    def passed(self) -> float:
         return self.at
 
     def sleep(self, seconds: float) -> None:
@@ -398,6 +402,23 @@ def test_load_sends_what_was_made_before_as_new_events_of_now_at_the_rate_asked_
     assert Counter(topic for topic, *_ in basket.sent)[CLICKS_TOPIC] > 500
     # Each as it was made: who, what and where are those of the shop.
     assert {event.user_id for event in found} == {json.loads(m[4] + b"}")["user_id"] for m in messages}
+
+
+@pytest.mark.parametrize("by", [-3600.0, 3600.0], ids=["an hour back", "an hour ahead"])
+def test_a_clock_that_is_set_neither_stops_nor_hurries_what_is_sent_at_a_pace(by: float) -> None:
+    class Set(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            self.set_by = by if len(self.slept) >= 5 else 0.0
+
+    clock, basket = Set(), Basket()
+    messages = made_before(1, (ORDERS_TOPIC, CLICKS_TOPIC))[:100]
+    assert send_load(messages, basket, clock, Stop(), 500, 1000, "l-1") == 1000
+    assert max(map(len, basket.flushes)) <= 51
+    assert 1.8 < clock.at - NOON.timestamp() < 2.2
+    clock, basket = Set(), Basket()
+    sent = send_filled(Shop().messages(NOON_MS, NOON_MS + MINUTE), basket, Stop(), clock, at_most=500)
+    assert sent / 500 - 0.2 <= clock.at - NOON.timestamp() <= sent / 500 + 0.2
 
 
 def test_the_past_is_sent_no_faster_than_asked_for() -> None:

@@ -7,6 +7,7 @@ import * as reach from "./reach.js"
 import {lasting} from "./times.js"
 
 const SILENT_S = 12                 // the console speaks at least every 5 s
+const SET_MS = 5000
 let skew = null                     // browser clock minus the console's, ms
 let heardAt = performance.now()
 let lostAt = null                   // when the websocket broke, on the page's clock
@@ -16,9 +17,9 @@ export function heard(now, byWebsocket) {
   if (byWebsocket) reach.heard()
   heardAt = performance.now()
   lostAt = null
-  // The quickest message tells the clocks' difference best.
+  // The quickest message tells the clocks' difference best, until one of them is set: no message is that late.
   const difference = Date.now() - Date.parse(now)
-  skew = skew === null ? difference : Math.min(skew, difference)
+  skew = skew === null || difference > skew + SET_MS ? difference : Math.min(skew, difference)
 }
 export function lost() { lostAt ??= performance.now(); tick() }
 export function found() { lostAt = null }

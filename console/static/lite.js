@@ -4,6 +4,7 @@
   if (window.tillwatchAge) return   // Streamlit runs this again with every whole run of the page
 
   const PROBE_MS = 5000
+  const SET_MS = 70000              // a hidden page looks once a minute
   let sent = null                   // when the server drew what stands here, by its clock
   let skew = null                   // browser clock minus the server's, ms
   let heard = performance.now()
@@ -27,9 +28,9 @@
     if (told.sent !== sent) {
       sent = told.sent
       heard = performance.now()
-      // The quickest message tells the clocks' difference best.
+      // The quickest message tells the clocks' difference best, until one of them is set: no message is that late.
       const difference = Date.now() - Date.parse(sent)
-      skew = skew === null ? difference : Math.min(skew, difference)
+      skew = skew === null || difference > skew + SET_MS ? difference : Math.min(skew, difference)
     }
     const silent = (performance.now() - heard) / 1000
     const lost = !answered || silent > 2 * Number(told.refreshS) + 5

@@ -80,6 +80,20 @@ def test_every_tab_stands_in_dark_and_light_without_going_over_the_edge(page: Pa
         page.click("#theme")
 
 
+def test_a_browsers_clock_that_is_set_makes_no_data_old(page: Page, served: Served) -> None:
+    opened(page, served)
+    expect(page.locator("body")).to_have_attribute("data-health", "ok")
+    page.evaluate("window.rightly = Date.now")
+    for ahead_ms in (600_000, 0, -600_000, 0):
+        page.evaluate(f"Date.now = () => window.rightly() + {ahead_ms}")
+        served.post("/fake/heartbeat")
+        served.post("/fake/order?product=kettle")
+        expect(page.locator("#age")).to_have_text(re.compile(r"\b\d\.\d s"))
+        page.wait_for_timeout(600)  # the age ticks twice a second
+        expect(page.locator("#age")).to_have_text(re.compile(r"\b\d\.\d s"))
+        expect(page.locator("body")).to_have_attribute("data-health", "ok")
+
+
 def test_no_request_leaves_the_host(page: Page, served: Served) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
