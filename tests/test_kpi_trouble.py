@@ -92,7 +92,9 @@ class Days:
         assert snapshot.kpis_left_out == words
         assert (head_part(snapshot, viewers=1, open_incidents=0, failed={})["notice"] or "") == words
         lines = data_lines(Data("c", self.shop.now, Counter(), {}, "", words), None, self.shop.now)
-        assert [line for line in lines if "KPIs" in line] == ([f"[dim]KPIs[/]      [yellow]{words}[/]"] if words else [])
+        assert [line for line in lines if "KPIs" in line] == (
+            [f"[dim]KPIs[/]      [yellow]{words}[/]"] if words else []
+        )
         return words
 
     def _ask(self, question: str) -> pa.Table:
@@ -154,7 +156,10 @@ def test_what_only_a_large_batch_makes_slow_is_left_out_alone_said_and_mended_by
     ("clicks", "why"),
     [
         (FAILS_FOR_BAD, "Conversion Error: Could not convert string '/page/cart?step=1' to INT32"),
-        (TOO_LARGE_FOR_BAD, f"lakehouse/kpis/{CLICKS}.sql: the query gives 'clicks' a value that its type, int64, does"),
+        (
+            TOO_LARGE_FOR_BAD,
+            f"lakehouse/kpis/{CLICKS}.sql: the query gives 'clicks' a value that its type, int64, does",
+        ),
         (NO_VALUE_FOR_BAD, f"lakehouse/kpis/{CLICKS}.sql: the query gives 'clicks' without a value for some minute;"),
     ],
     ids=["cannot be cast", "too large for its type", "divided by zero"],

@@ -142,7 +142,9 @@ class KeptMinutes:
             raise self._beyond(error) from None
 
     def _beyond(self, error: Exception) -> UserError:
-        return UserError(f"{self.kpi.table.declared_in}: the query gives a value that is too large to be kept: {error}.")
+        return UserError(
+            f"{self.kpi.table.declared_in}: the query gives a value that is too large to be kept: {error}."
+        )
 
     def _together(self, minutes: Iterable[int]) -> Groups:
         held = [self._in_use[minute].groups for minute in minutes]
