@@ -40,14 +40,12 @@ from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie
 from session import SparkSettings, open_session
 from store import NessieStore, NewerDriver
-from transforms import decoded
 from watch import LogWatch, Outages
 
 logger = logging.getLogger("tillwatch.driver")
 
 FIRST_PAUSE, LAST_PAUSE = 1.0, 15.0  # s
 LOOK_EVERY = 0.2  # s
-WARM_WITHIN = 5.0  # s
 NARROWED_FOR = 20  # publishes
 _TOO_LARGE = (
     "spark.driver.maxResultSize",
@@ -86,8 +84,6 @@ def run(settings: Settings, stop: Stop) -> None:
     scratch = data_dir / "spark" / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)  # a Java that was killed leaves its files
     spark = open_session(spark_settings, settings.nessie, settings.s3, scratch)
-    warming = Thread(target=_warm, args=(spark, settings.terms), name="warm", daemon=True)
-    warming.start()
     nessie = Nessie(settings.nessie.uri)
     attempts = Attempts(spark_settings.batch_rows, data_dir / "spark" / "batch_rows")
     pause = FIRST_PAUSE
@@ -132,8 +128,6 @@ def run(settings: Settings, stop: Stop) -> None:
             stop.wait(pause)
             pause = min(2 * pause, LAST_PAUSE)
     finally:
-        # Cut off, it would have the last word in the log, where people look for why the driver ended.
-        warming.join(WARM_WITHIN)
         with suppress(Exception):  # its Java process may be gone
             spark.stop()
 
@@ -175,22 +169,6 @@ class Attempts:
                 self._note.write_text(str(self.batch_rows), encoding="ascii")
             else:
                 self._note.unlink(missing_ok=True)
-
-
-def _warm(spark: SparkSession, terms: Terms) -> None:
-    """Decode a message while the tables are opened: the first batch then finds a worker and compiled code."""
-    message = spark.range(1, numPartitions=1).selectExpr(
-        f"'{next(iter(TOPICS))}' AS topic",
-        "0 AS partition",
-        "id AS offset",
-        "current_timestamp() AS timestamp",
-        "1 AS timestampType",
-        "binary('') AS value",
-    )
-    try:
-        decoded(message, terms.max_event_age, terms.rules).toArrow()
-    except Exception:  # only a favour: what is wrong is told by the batches
-        logger.debug("the warm-up failed", exc_info=True)
 
 
 def _java_answers(spark: SparkSession) -> bool:
