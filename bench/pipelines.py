@@ -77,11 +77,15 @@ class Pipeline(ABC):
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TILLWATCH_")}
         return kept | self.variables
 
+    def url(self, part: str, path: str = "/") -> str:
+        """Where a part listens."""
+        return f"http://127.0.0.1:{PORTS[part] + self.port_offset}{path}"
+
     # Processes -----------------------------------------------------------------------------------------------------
 
     def start(self, name: str, command: Iterable[str], variables: Mapping[str, str] | None = None) -> None:
         """Start a process that ends with the pipeline."""
-        with (self.data_dir / f"{name}.log").open("ab") as log:
+        with self.log_of(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 list(command),
                 cwd=ROOT,
@@ -91,6 +95,15 @@ class Pipeline(ABC):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def log_of(self, name: str) -> Path:
+        """What a process says."""
+        return self.data_dir / f"{name}.log"
+
+    def runs(self, name: str) -> bool:
+        """Whether a process was started and has not ended."""
+        process = self._processes.get(name)
+        return process is not None and process.poll() is None
 
     def stop(self, name: str) -> int:
         """SIGTERM, after 40 s SIGKILL; the exit code."""

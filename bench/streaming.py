@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
-import statistics
 import sys
 import threading
 import time
-import urllib.request
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bench.browser import browser_page, changes, watch
+from bench.driver import Batches, batch_rows, handled, phases, sample, total, write_lag
 from bench.latency import first_seen, per_element, percentile
 from bench.live import dremio_of, events_of, fatals, fatals_of, to_slack
 from bench.processes import MEMORY, Cpu, Demo, directory_mb, memory_by_part
@@ -43,13 +41,9 @@ TAIL_S = 15.0
 """How long an event may take before it counts as never answered."""
 ASK_EVERY_S = 0.05
 
-_SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)$", re.MULTILINE)
 _PRODUCED = """SELECT produced_at, source_partition, source_offset FROM {{{table}}}
 WHERE produced_at >= :since AND produced_at < :until AND {time} >= :lately"""
 _POSITIONS = "SELECT topic, source_partition, next_offset FROM {ingest_positions}"
-
-type Sample = dict[tuple[str, str], float]
-"""(name, labels as the page writes them) -> value."""
 
 
 def stack(words: Sequence[str] = ()) -> Demo:
@@ -144,74 +138,6 @@ def to_answer(
     return raw, kpi
 
 
-# ---- the driver's own figures ---------------------------------------------------------------------------------------
-
-
-def sample(demo: Demo) -> Sample:
-    """The driver's metrics page; empty while it does not answer."""
-    found: Sample = {}
-    with contextlib.suppress(OSError), urllib.request.urlopen(demo.url("ingest", "/metrics"), timeout=5) as answer:
-        for line in _SAMPLE.finditer(answer.read().decode()):
-            found[line["name"], line["labels"] or ""] = float(line["value"])
-    return found
-
-
-def total(found: Sample, name: str) -> float:
-    """A figure over all its labels."""
-    return sum(value for (of, _), value in found.items() if of == name)
-
-
-class Batches(threading.Thread):
-    """Looks at the driver's page twice a second, until `stop`: how long each batch took, and how much waits.
-
-    `taken` and `lag` hold (minute since the start of the watch, seconds or messages).
-    """
-
-    def __init__(self, demo: Demo) -> None:
-        super().__init__(name="batches", daemon=True)
-        self._demo = demo
-        self._ended = threading.Event()
-        self._began = time.monotonic()
-        self.taken: list[tuple[float, float]] = []
-        self.lag: list[tuple[float, float]] = []
-
-    def run(self) -> None:
-        before = sample(self._demo)
-        while not self._ended.wait(0.5):
-            now = sample(self._demo)
-            minute = (time.monotonic() - self._began) / 60
-            count = total(now, "tillwatch_ingest_batch_seconds_count") - total(
-                before, "tillwatch_ingest_batch_seconds_count"
-            )
-            if count > 0:
-                name = "tillwatch_ingest_batch_seconds_sum"
-                each = (total(now, name) - total(before, name)) / count
-                self.taken += [(minute, each)] * int(count)
-            if now:
-                self.lag.append((minute, total(now, "tillwatch_ingest_lag")))
-                before = now
-
-    def between(self, start: float, end: float) -> list[float]:
-        """Seconds of the batches that ended in these minutes."""
-        return [seconds for minute, seconds in self.taken if start <= minute < end]
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join()
-
-
-def phases(before: Sample, after: Sample) -> dict[str, float]:
-    """Mean seconds a batch of each phase, between two looks."""
-    found = {}
-    for (name, labels), value in after.items():
-        if name == "tillwatch_ingest_phase_seconds_sum":
-            count = ("tillwatch_ingest_phase_seconds_count", labels)
-            number = after[count] - before.get(count, 0)
-            if number:
-                found[labels.partition('"')[2].rstrip('"')] = (value - before.get((name, labels), 0)) / number
-    return found
-
-
 # ---- the parts ------------------------------------------------------------------------------------------------------
 
 
@@ -257,7 +183,7 @@ def latency(report: Report, rate: float, minutes: float) -> None:
     report.row("event to first pixel, p95", percentile(first_seen(events, seen), 95), "s")
     report.row(f"FATAL to Slack, p50 of {len(slack)}", percentile(slack, 50), "s")
     report.row("FATAL to Slack, p95", percentile(slack, 95), "s", at_most=SLACK_LIMIT_S)
-    _batch_rows(report, [seconds for _, seconds in batches.taken], phases(first, last))
+    batch_rows(report, [seconds for _, seconds in batches.taken], phases(first, last))
     for part, percent in used.items():
         report.row(f"CPU of {part}", percent, "% of a core")
 
@@ -276,18 +202,10 @@ def throughput(report: Report, rate: float, minutes: float) -> None:
         last, seconds, used = sample(demo), time.monotonic() - began, cpu.percent()
         batches.stop()
         memory = sum(memory_by_part(demo).values())
-    name = "tillwatch_ingest_events_total"
-    counted = [key for key in last if key[0] == name and any(word in key[1] for word in ('"good"', '"bad"'))]
-    handled = sum(last[key] - first.get(key, 0) for key in counted) / seconds
-    early = [lag for minute, lag in batches.lag if minute < minutes / 3]
-    late = [lag for minute, lag in batches.lag if minute >= minutes * 2 / 3]
     report.row("asked for", rate, "events/s")
-    report.row("handled", handled, "events/s", at_least=0.97 * rate)
-    report.row("lag, median of the first third", statistics.median(early), "messages")
-    report.row("lag, median of the last third", statistics.median(late), "messages")
-    grown = (statistics.median(late) - statistics.median(early)) / rate
-    report.row("lag, late minus early", grown, "s of events", at_most=1.0)
-    _batch_rows(report, [taken for _, taken in batches.taken], phases(first, last))
+    report.row("handled", handled(first, last) / seconds, "events/s", at_least=0.97 * rate)
+    write_lag(report, batches.lag, minutes, rate)
+    batch_rows(report, [taken for _, taken in batches.taken], phases(first, last))
     report.row(f"memory ({MEMORY})", memory, "MB")
     for part, percent in used.items():
         report.row(f"CPU of {part}", percent, "% of a core")
@@ -334,7 +252,7 @@ def growth(report: Report, rate: float, minutes: float) -> None:
     report.row(f"p95 of the worst question ({worst}), late / early", ratios[worst], "x", at_most=GROWTH_LIMIT)
     report.row("event to Flight answer, raw, p95 of the last 5 minutes", percentile(raw, 95), "s")
     report.row("event to Flight answer, KPI, p95 of the last 5 minutes", percentile(kpi, 95), "s")
-    _batch_rows(report, [seconds for _, seconds in batches.taken], phases(first, last))
+    batch_rows(report, [seconds for _, seconds in batches.taken], phases(first, last))
     report.row("failed batches", total(last, "tillwatch_ingest_failures_total"), "", exactly=0)
     report.row(f"memory at the end ({MEMORY})", sum(memory.values()), "MB", at_most=MEMORY_LIMIT_MB)
     for part, megabytes in sorted(memory.items()):
@@ -351,13 +269,6 @@ def _wait_caught_up(demo: Demo, rate: float) -> None:
             return
         demo.sleep(1)
     raise SystemExit("bench: the driver does not catch up with the past that was filled in.")
-
-
-def _batch_rows(report: Report, taken: Sequence[float], of_phases: Mapping[str, float]) -> None:
-    for per_cent in (50, 95):
-        report.row(f"batch time, p{per_cent} of {len(taken)}", percentile(taken, per_cent), "s")
-    for phase, seconds in of_phases.items():
-        report.row(f"phase {phase}, mean", seconds, "s")
 
 
 def _sink(demo: Demo) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 
 from bench.browser import PageChange
+from bench.driver import phases
 from bench.latency import SentEvent, first_seen, per_element, percentile
 from bench.mixture import mixture
 from bench.parity import differences, expected
 from bench.processes import cpu_seconds, directory_mb, environment, free_offset, memory_mb
 from bench.readers import disagreements
 from bench.start import bare_environment
-from bench.streaming import phases
 from lakehouse import ROOT
 from lakehouse import decode as decoding
 from lakehouse.decode import Reason, Rejected
@@ -140,7 +140,7 @@ def test_a_phase_is_its_mean_between_two_looks() -> None:
 
 def test_the_command_lists_every_bench() -> None:
     ran = subprocess.run([sys.executable, "-m", "bench"], capture_output=True, text=True, cwd=ROOT, check=True)
-    for name in ("live", "start", "hour", "streaming", "stack_kills", "stack_readers", "stack_outages"):
+    for name in ("live", "start", "hour", "streaming", "plain_job", "stack_kills", "stack_readers", "stack_outages"):
         assert f"\n  {name} " in ran.stdout
     unknown = subprocess.run(
         [sys.executable, "-m", "bench", "none"], capture_output=True, text=True, cwd=ROOT, check=False
