@@ -65,6 +65,8 @@ class Ingest:
         Returns whether more is waiting already, so that the caller need not rest.
         """
         now = time.monotonic()
+        if self._more and self.core.maintenance_is_due:
+            self.core.tick()  # a backlog may last for hours, and the log grows meanwhile
         ends = self.log.look().ends
         positions = self.core.positions
         if any(ends[place].end > position.next_offset for place, position in positions.items()):

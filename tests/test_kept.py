@@ -315,6 +315,19 @@ def test_of_too_many_groups_the_largest_stay_and_the_rest_is_one_row(shop: Shop)
     assert pages == wanted | {OTHER: (18, 6)}
 
 
+def test_a_group_that_is_called_like_the_rest_is_of_the_rest(tmp_path: Path) -> None:
+    kpi = a_kpi(tmp_path, "SELECT {start}, product_id AS p, COUNT(*) AS a FROM {raw} GROUP BY window_start, p")
+    kept = keep_up(kpi, STATUSES, 1 << 20, 3)
+    products = [product for product, count in ((OTHER, 5), ("a", 4), ("b", 2), ("c", 1)) for _ in range(count)]
+    rows = pa.table({"product_id": products, "order_ts": pa.array([NOON] * len(products), pa.timestamp("us"))})
+    minute = micros(NOON) // 60_000_000
+    kept.take({minute})
+    with duckdb.connect() as db:
+        kept.add(asked(db, kept.split.new, {"orders_processed": rows}))
+        answer = kept.answer({minute: (minute,)}, lambda sql, sources: asked(db, sql, sources))
+    assert {row["p"]: row["a"] for row in answer.to_pylist()} == {"a": 4, "b": 2, OTHER: 6}
+
+
 def test_of_too_many_groups_those_that_are_kept_first_stay_however_small(shop: Shop) -> None:
     shop.kpis_settings = shop.kpis_settings.model_copy(update={"most_groups": 4})
     for number, severity in enumerate(("WARN", "INFO", "DEBUG", "WARN", "INFO")):

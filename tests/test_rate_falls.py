@@ -105,3 +105,16 @@ def test_a_flood_that_ends_and_comes_again_is_all_there_and_the_silence_between_
     shop.restart()
     rates.loud(1)
     shop.close()
+
+
+def test_the_log_is_trimmed_however_long_a_backlog_lasts(tmp_path: Path, monotonic: Monotonic) -> None:
+    rates = Rates(tmp_path, monotonic)
+    rates.step()
+    rates.send(6 * BATCH)
+    rates.wait(1)
+    assert rates.shop.ingest.step()
+    rates.wait(25 * 3600)
+    for _ in range(3):
+        assert rates.shop.ingest.step()
+    assert [row["log_rows_deleted"] for row in rates.shop.rows("maintenance_runs")] == [BATCH]
+    rates.shop.close()

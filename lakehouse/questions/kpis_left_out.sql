@@ -4,8 +4,19 @@ SELECT
   kpi,
   COUNT(hour_start) AS hours,
   MAX(hour_start) AS newest_hour,
-  MAX(CASE WHEN hour_start IS NOT NULL THEN reason END) AS reason,
+  MAX(CASE WHEN nth = 1 THEN reason END) AS reason,
   MAX(filled_to) AS filled_to
-FROM {kpi_state}
-WHERE hour_start IS NOT NULL OR filled_to IS NOT NULL
+FROM (
+  SELECT
+    kpi,
+    hour_start,
+    filled_to,
+    reason,
+    CASE
+      WHEN hour_start IS NOT NULL
+      THEN ROW_NUMBER() OVER (PARTITION BY kpi ORDER BY CASE WHEN hour_start IS NULL THEN 1 ELSE 0 END, hour_start DESC)
+    END AS nth
+  FROM {kpi_state}
+  WHERE hour_start IS NOT NULL OR filled_to IS NOT NULL
+) AS standing
 GROUP BY kpi

@@ -163,13 +163,14 @@ class KeptMinutes:
             first = [values.get(group[number], len(values)) for number, values in self._first]
             return (*first, -groups[group][-1], *map(str, group))
 
-        order = sorted(groups, key=place)
-        kept, others = order[: self._most - 1], order[self._most - 1 :]
         rest = Minute()
         name = tuple(
             OTHER if pa.types.is_string(self.types.field(f"g{n}").type) else None for n in range(self.split.groups)
         )
-        for group in others:
+        # A group that is called so itself is one of the others.
+        order = sorted((group for group in groups if group != name), key=place)
+        kept = order[: self._most - 1]
+        for group in groups.keys() - kept:
             rest.add(name, groups[group], self.split.kept, [0] * len(self.split.kept))
         return {group: groups[group] for group in kept} | rest.groups
 

@@ -371,7 +371,7 @@ class KpiTables:
 
     def _leave_out(self, kpi: Kpi, minutes: Iterable[int], why: str, draft: Draft) -> None:
         standing = (draft.kpi_state or self.state)[kpi.name]
-        if {minute // 60 for minute in minutes} - standing.left_out.keys():
+        if any(standing.left_out.get(minute // 60) != why for minute in minutes):
             self._put(kpi.name, left_out(standing, minutes, why), draft)
         for minute in minutes:
             self._within.pop((kpi.name, minute // 60), None)
