@@ -33,6 +33,8 @@ from pipeline.batch.terms import Terms
 logger = logging.getLogger("tillwatch.ingest")
 
 POLL = 0.05  # s
+TICK_WITHIN = 5.0
+"""Seconds: maintenance and KPIs that are to be filled in get a turn however much there is to read."""
 FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0  # s
 
 
@@ -51,6 +53,7 @@ class Ingest:
         self.log = LocalLog(log, clock)
         self.core = Core(self.log, LocalStore(self.catalog), terms, clock)
         self._begun_at = float("-inf")
+        self._ticked_at = time.monotonic()
         self._pace = Pace(terms.ingest.publish_every)
         self._peeked: dict[str, int] = {}
         self._more = False  # whether the last publish left something behind: then the next one waits for nothing
@@ -65,8 +68,8 @@ class Ingest:
         Returns whether more is waiting already, so that the caller need not rest.
         """
         now = time.monotonic()
-        if self._more and self.core.maintenance_is_due:
-            self.core.tick()  # a backlog may last for hours, and the log grows meanwhile
+        if now - self._ticked_at >= TICK_WITHIN:
+            self._tick(now)
         ends = self.log.look().ends
         positions = self.core.positions
         if any(ends[place].end > position.next_offset for place, position in positions.items()):
@@ -75,8 +78,12 @@ class Ingest:
         elif self._begun_at == float("-inf"):
             # What a start finds out, and what time made due while nothing ran, is told at once.
             return self._publish(heartbeat=True)
-        self.core.tick()
+        self._tick(now)
         return False
+
+    def _tick(self, now: float) -> None:
+        self._ticked_at = now
+        self.core.tick()
 
     def publish(self, heartbeat: bool = False) -> bool:
         """Publish what is in the log, `batch_rows` of a topic at most. Returns whether it holds more."""

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 from apscheduler.events import (
     EVENT_JOB_ERROR,
-    EVENT_JOB_MAX_INSTANCES,
     EVENT_JOB_MISSED,
     JobEvent,
 )
@@ -41,7 +40,8 @@ logger = logging.getLogger("notifier")
 
 STOP_S = 8.0
 """How long a stop waits for the message in hand; the process is gone within 10 s."""
-_TIMER_EVENTS = {EVENT_JOB_ERROR: "error", EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "max_instances"}
+# A look that is still under way when the next is due is none of them: at ten a second that is usual.
+_TIMER_EVENTS = {EVENT_JOB_ERROR: "error", EVENT_JOB_MISSED: "missed"}
 
 
 class Daemon:
@@ -97,7 +97,7 @@ class Daemon:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )
-        self._timer.add_listener(self._count, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+        self._timer.add_listener(self._count, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
 
     def start(self) -> None:
         """Settle what a former run left, then poll and send."""

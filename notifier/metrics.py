@@ -11,7 +11,7 @@ from notifier.model import DeliveryState, Muted
 OUTCOMES = (DeliveryState.SENT, DeliveryState.RETRY, DeliveryState.UNKNOWN, DeliveryState.DEAD)
 DEAD_REASONS = ("refused", "gave_up")
 POLLS = ("planned", "nothing_new", "unchanged", "failed")
-TIMER_EVENTS = ("error", "missed", "max_instances")
+TIMER_EVENTS = ("error", "missed")
 
 
 class Metrics:

@@ -76,6 +76,14 @@ def test_the_dockerfile_passes_its_linter() -> None:
     assert ran.returncode == 0, ran.stdout
 
 
+def test_every_package_that_the_dockerfile_installs_stands_in_the_lock() -> None:
+    text = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    named = {word for line in re.findall(r"^RUN sh install (.*)$", text, re.MULTILINE) for word in line.split()}
+    lock = (ROOT / "requirements" / "spark.lock").read_text(encoding="utf-8")
+    assert len(named) > 10
+    assert named <= set(re.findall(r"^([\w.-]+)==", lock, re.MULTILINE))
+
+
 def test_each_combination_is_understood(files: tuple[str, ...]) -> None:
     assert {"console", "driver", "kafka3", "producers", "sandbox"} <= set(merged(files)["services"])
 

@@ -7,6 +7,8 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from lakehouse.kpis import KPIS
 from tests.conftest import Monotonic, Shop
 from tests.test_kept import over_raw, plainly
@@ -107,14 +109,17 @@ def test_a_flood_that_ends_and_comes_again_is_all_there_and_the_silence_between_
     shop.close()
 
 
-def test_the_log_is_trimmed_however_long_a_backlog_lasts(tmp_path: Path, monotonic: Monotonic) -> None:
+@pytest.mark.parametrize("sent", [2 * BATCH, 1], ids=["a backlog", "publishes as slow as their pace"])
+def test_the_log_is_trimmed_however_busy_ingest_is(tmp_path: Path, monotonic: Monotonic, sent: int) -> None:
     rates = Rates(tmp_path, monotonic)
     rates.step()
-    rates.send(6 * BATCH)
+    rates.send(7)
     rates.wait(1)
-    assert rates.shop.ingest.step()
+    rates.step()
     rates.wait(25 * 3600)
-    for _ in range(3):
-        assert rates.shop.ingest.step()
-    assert [row["log_rows_deleted"] for row in rates.shop.rows("maintenance_runs")] == [BATCH]
+    for _ in range(8):
+        rates.send(sent)
+        rates.wait(1)
+        rates.shop.ingest.step()
+    assert [row["log_rows_deleted"] for row in rates.shop.rows("maintenance_runs")] == [7]
     rates.shop.close()

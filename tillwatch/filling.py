@@ -42,6 +42,8 @@ class Filler:
             # On two cores the screen needs them first.
             while not self.seen.wait(0.2) and not self.ending.is_set():
                 pass
+            if self.ending.is_set():
+                return
             self.shop(span, in_background)
 
         try:

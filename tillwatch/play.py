@@ -61,7 +61,7 @@ class Play:
     ending: Stop = field(default_factory=Stop)
     live: threading.Event = field(default_factory=threading.Event)
     seen: threading.Event = field(default_factory=threading.Event)
-    """The screen is live, and a browser that stood by has drawn it."""
+    """The screen has been live for FIRST_PAGE_S, or that takes too long: the rest may start."""
 
     def run(self) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

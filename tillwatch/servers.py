@@ -28,7 +28,7 @@ from tillwatch.server import Server, home_of, write_properties
 
 PROFILE = "stack"
 # One compiler of Java's two, the quick one: Nessie is up with half of the CPU, and what it does later is little.
-QUICK_START = ("-XX:TieredStopAtLevel=1",)
+QUICK_COMPILER = ("-XX:TieredStopAtLevel=1",)
 
 
 def kafka(shared: Shared) -> Server:
@@ -71,7 +71,7 @@ def kafka(shared: Shared) -> Server:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # A leading dash would be read as an option.
         words = ["format", "--standalone", "-t", "A" + cluster[1:], "-c", str(config), "--ignore-formatted"]
-        quick = [line[0], *QUICK_START, *line[1:]]
+        quick = [line[0], *QUICK_COMPILER, *line[1:]]
         done = subprocess.run([*quick, "kafka.tools.StorageTool", *words], capture_output=True, text=True)
         if done.returncode != 0:
             raise UserError(f"Kafka cannot format {home / 'log'}: {' '.join((done.stdout + done.stderr).split())}")
@@ -116,7 +116,7 @@ def nessie(shared: Shared) -> Server:
     return Server(
         [
             str(java(NESSIE_JAVA)),
-            *("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", *QUICK_START),
+            *("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", *QUICK_COMPILER),
             f"-Dsmallrye.config.locations={config.as_uri()}",
             *("-jar", str(jars.directory("nessie") / jar.filename)),
         ]

@@ -7,8 +7,10 @@ import * as reach from "./reach.js"
 import {lasting} from "./times.js"
 
 const SILENT_S = 12                 // the console speaks at least every 5 s
-const SET_MS = 5000
+const SET_MS = 2000                 // the browser's clock was set, or its machine slept
+const SERVER_SET_MS = 60000         // no message is that late: the console's clock was set back
 let skew = null                     // browser clock minus the console's, ms
+let zero = null                     // the browser's clock when the page's own began
 let heardAt = performance.now()
 let lostAt = null                   // when the websocket broke, on the page's clock
 
@@ -17,9 +19,11 @@ export function heard(now, byWebsocket) {
   if (byWebsocket) reach.heard()
   heardAt = performance.now()
   lostAt = null
-  // The quickest message tells the clocks' difference best, until one of them is set: no message is that late.
+  if (zero === null || Math.abs(Date.now() - heardAt - zero) > SET_MS) skew = null
+  zero = Date.now() - heardAt
+  // The quickest message tells the clocks' difference best.
   const difference = Date.now() - Date.parse(now)
-  skew = skew === null || difference > skew + SET_MS ? difference : Math.min(skew, difference)
+  skew = skew === null || difference > skew + SERVER_SET_MS ? difference : Math.min(skew, difference)
 }
 export function lost() { lostAt ??= performance.now(); tick() }
 export function found() { lostAt = null }

@@ -4,9 +4,11 @@
   if (window.tillwatchAge) return   // Streamlit runs this again with every whole run of the page
 
   const PROBE_MS = 5000
-  const SET_MS = 70000              // a hidden page looks once a minute
+  const SET_MS = 2000               // the browser's clock was set, or its machine slept
+  const SERVER_SET_MS = 70000       // no message is that late, though a hidden page looks once a minute
   let sent = null                   // when the server drew what stands here, by its clock
   let skew = null                   // browser clock minus the server's, ms
+  let zero = null                   // the browser's clock when the page's own began
   let heard = performance.now()
   let answered = true               // whether the server answered the newest probe
 
@@ -28,9 +30,11 @@
     if (told.sent !== sent) {
       sent = told.sent
       heard = performance.now()
-      // The quickest message tells the clocks' difference best, until one of them is set: no message is that late.
+      if (zero === null || Math.abs(Date.now() - heard - zero) > SET_MS) skew = null
+      zero = Date.now() - heard
+      // The quickest message tells the clocks' difference best.
       const difference = Date.now() - Date.parse(sent)
-      skew = skew === null || difference > skew + SET_MS ? difference : Math.min(skew, difference)
+      skew = skew === null || difference > skew + SERVER_SET_MS ? difference : Math.min(skew, difference)
     }
     const silent = (performance.now() - heard) / 1000
     const lost = !answered || silent > 2 * Number(told.refreshS) + 5

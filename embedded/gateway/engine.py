@@ -26,6 +26,8 @@ MAX_BATCH_ROWS = 4095
 
 _WATCH_S = 0.1
 _EXTENSIONS = ("avro", "iceberg", "httpfs")
+_ONE_MACHINE = "another program has changed it, and the tables of one machine are ingest's alone to write."
+_NO_PACKAGES = "reading it takes the packages of requirements/spark.lock: run `sh deploy/bootstrap spark`."
 
 _CLOSED = {
     "autoinstall_known_extensions": "false",
@@ -37,10 +39,7 @@ _CLOSED = {
 
 @dataclass(frozen=True)
 class Remote:
-    """A bucket that DuckDB itself reads: only tables that need its own Iceberg reader (with delete files, say).
-
-    Tables on this machine never do: only ingest writes them.
-    """
+    """A bucket that DuckDB itself reads: only tables that need its own Iceberg reader (with delete files, say)."""
 
     location: str
     endpoint: str
@@ -75,9 +74,9 @@ class Engine:
             }
         )
         readables = [f"{readable}/", f"file://{readable}/"]
-        self.scans_iceberg = remote is not None and all(map(_spec, _EXTENSIONS))
-        """Whether DuckDB's own Iceberg reader is there."""
-        if remote is not None and self.scans_iceberg:
+        self.no_iceberg_scan = _ONE_MACHINE if remote is None else "" if all(map(_spec, _EXTENSIONS)) else _NO_PACKAGES
+        """Why DuckDB's own Iceberg reader is not there; nothing where it is."""
+        if remote is not None and not self.no_iceberg_scan:
             for name in _EXTENSIONS:
                 self._database.execute(f"LOAD {_text(str(_extension(name)))}")
             self._database.execute(_secret(remote))

@@ -62,14 +62,11 @@ def no_function(name: str, start: int | None = None, length: int = 1) -> Refusal
     return validation(f"No match found for function signature {name.upper()}(<arguments>)", start, length)
 
 
-def needs_iceberg_scan(location: str) -> Refusal:
-    """A table of somebody else's writer, and no reader of DuckDB's for it. Which one is for whoever reads the log."""
-    logger.warning("%s has delete files, or a column whose type changed: reading it takes the spark packages", location)
-    return Refusal(
-        Kind.UNIMPLEMENTED,
-        "UNSUPPORTED_OPERATION ERROR: a table has delete files, or a column whose type changed. The gateway reads it "
-        "where the packages of requirements/spark.lock are installed (sh deploy/bootstrap spark).",
-    )
+def needs_iceberg_scan(location: str, why_not: str) -> Refusal:
+    """A table of another writer, and no reader of DuckDB's for it. Which one is for whoever reads the log."""
+    what = "has delete files, files of another format than Parquet, or a column whose type changed"
+    logger.warning("%s %s: %s", location, what, why_not)
+    return Refusal(Kind.UNIMPLEMENTED, f"UNSUPPORTED_OPERATION ERROR: a table {what}: {why_not}")
 
 
 def data_read(location: str, error: Exception) -> Refusal:

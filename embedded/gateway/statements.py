@@ -182,8 +182,8 @@ class Statements:
         where = _where(ranges, snapshot)
         files = self._snapshots.files_in(snapshot, ranges)
         if files is None:
-            if not self._engine.scans_iceberg:
-                raise needs_iceberg_scan(snapshot.metadata_location)
+            if why := self._engine.no_iceberg_scan:
+                raise needs_iceberg_scan(snapshot.metadata_location, why)
             past = f", snapshot_from_id = {snapshot.past_id}" if snapshot.past_id is not None else ""
             return f"(SELECT {items} FROM iceberg_scan({_text(snapshot.metadata_location)}{past}){where})"
         reading = self._reading(snapshot)

@@ -156,7 +156,7 @@ class Core:
         with self._whole():
             now = time.monotonic()
             ingest = self._terms.ingest
-            if self.maintenance_is_due:
+            if now - self._maintained_at >= ingest.maintenance_every.total_seconds():
                 self._maintain()
             elif self._run is not None and self.workshop.rests:
                 self._publish(self._draft())
@@ -186,10 +186,6 @@ class Core:
         self._publish(draft)
         # It says nothing new of the log: the next heartbeat is as near as it was.
         self._published_at = published_at
-
-    @property
-    def maintenance_is_due(self) -> bool:
-        return time.monotonic() - self._maintained_at >= self._terms.ingest.maintenance_every.total_seconds()
 
     @property
     def idle(self) -> bool:

@@ -20,7 +20,7 @@ _EMPTY = 64  # bytes that an hour without rows counts as
 
 
 class KpiHours:
-    """KPI rows by hour: a KPI file holds one hour and is replaced whole. `bound`: bytes held."""
+    """KPI rows by hour: what is written anew of an hour, kpi_files.py knows. `bound`: bytes held."""
 
     def __init__(self, store: Store, table: Table, bound: int = BYTES_HELD) -> None:
         self._store = store

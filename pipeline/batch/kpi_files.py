@@ -15,7 +15,7 @@ from pipeline.storage.files import LiveFile, Store
 LARGE = 4_000
 """Rows of an hour from which on it pays: below, one file is written in some milliseconds."""
 OPEN = 5
-"""Minutes that stay open at least; events come no later, but for a few."""
+"""Minutes that stay open at least: few events come later."""
 _HOURS_KNOWN = 8
 
 
@@ -39,15 +39,18 @@ class Rewritten:
 
 
 class KpiFiles:
-    """One KPI table's. What is known is in memory only: of an hour about which nothing is, all is written."""
+    """One KPI table's. What is known is in memory only; an hour that is not known is written whole."""
 
     def __init__(self, store: Store, table: Table) -> None:
         self._store = store
         self._table = table
         self._known: LRUCache[int, _Halves] = LRUCache(_HOURS_KNOWN)
 
-    def write(self, hour: int, rows: pa.Table, changed: Iterable[int]) -> Rewritten:
-        """Write what holds the changed minutes, those of other hours left aside. `rows` are all of the hour."""
+    def write(self, hour: int, rows: pa.Table, changed: Iterable[int], now: int) -> Rewritten:
+        """Write what holds the changed minutes, those of other hours left aside. `rows` are all of the hour.
+
+        `now`: the minute under way (since the epoch), for some events lie ahead.
+        """
         files, by = self._store.tables[self._table.name], self._table.partition_by
         assert by is not None
         of_hour = [minute for minute in changed if minute // 60 == hour]
@@ -56,10 +59,10 @@ class KpiFiles:
         minutes = us_of(rows[by]) // MINUTE_US
         if rows.num_rows < LARGE:
             return Rewritten(hour, list(live.values()), files.write(rows), None)
-        newest = int(minutes.max())
+        newest = min(int(minutes.max()), max(now, hour * 60))
         known = self._known.get(hour)
         if known is None or known.closed | known.open != live.keys():
-            known, first, last = _Halves(newest + 1 - OPEN, frozenset(), frozenset(live)), hour * 60, newest
+            known, first, last = _Halves(newest + 1 - OPEN, frozenset(), frozenset(live)), hour * 60, hour * 60 + 59
         cut = known.cut
         if last >= cut and newest - cut >= 2 * OPEN:
             cut, first = newest + 1 - OPEN, min(first, known.cut - 1)

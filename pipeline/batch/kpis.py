@@ -33,7 +33,7 @@ from pipeline.batch.rows import kpi_rows
 from pipeline.batch.split import END, ENDS
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import MINUTE_US, micros
-from pipeline.storage.files import HOUR_US, Store
+from pipeline.storage.files import HOUR_US, Store, row_schema
 
 logger = logging.getLogger("tillwatch.ingest")
 
@@ -108,7 +108,8 @@ class KpiTables:
     def _write(self, draft: Draft) -> None:
         for name, hours_of in draft.changed_hours.items():
             minutes = draft.changed_minutes[name]
-            written = [self._files[name].write(hour, rows, minutes) for hour, rows in hours_of.items()]
+            now = micros(draft.read_at) // MINUTE_US
+            written = [self._files[name].write(hour, rows, minutes, now) for hour, rows in hours_of.items()]
             for each in written:
                 draft.drop(name, each.gone)
                 draft.add(name, each.added)
@@ -127,7 +128,7 @@ class KpiTables:
         kept = self._memory.kept.get(kpi.name)
         if kpi.name in draft.resting or self.rests(kpi):
             self._leave_out(kpi, spans, self._rests[kpi.name].why, draft)
-            return {}
+            return self._dropped(kpi, undone, draft)
         try:
             minutes = {minute for span in spans.values() for minute in span}
             if kept is not None and (touched or minutes):
@@ -148,6 +149,13 @@ class KpiTables:
         draft.changed_minutes[kpi.name] = set(ats)
         replaced = hours.replace(ats, kpi_rows(kpi.table, answer, draft.ingested_at))
         return {hour: new for hour, new in replaced.items() if new.num_rows or hours.hour(hour).num_rows}
+
+    def _dropped(self, kpi: Kpi, minutes: set[int], draft: Draft) -> dict[int, pa.Table]:
+        """The hours that lose the rows of these minutes."""
+        if not minutes:
+            return {}
+        draft.changed_minutes[kpi.name] = minutes
+        return self._memory.hours[kpi.name].replace(minutes, row_schema(kpi.table).empty_table())
 
     def _keep_up(self, kept: KeptMinutes, draft: Draft, touched: set[int], minutes: set[int]) -> None:
         """Hold these minutes whole, with what the batch brings."""
@@ -285,9 +293,12 @@ class KpiTables:
                 if hours:
                     draft.changed_hours[kpi.name] = hours
         except (duckdb.Error, UserError) as error:
-            before = self._piece_rests.get(kpi.name, self._rests.get(kpi.name))
-            self._piece_rests[kpi.name] = self._rest(kpi, error, before)
             self._failed_at[kpi.name, piece.low // 60] = time.monotonic()
+            # Longer each time, once all hours had their turn: one that works is not to wait for many that fail.
+            standing = (draft.kpi_state or self.state)[kpi.name]
+            before = self._piece_rests.get(kpi.name, self._rests.get(kpi.name))
+            untried = any((kpi.name, hour) not in self._failed_at for hour in standing.left_out)
+            self._piece_rests[kpi.name] = self._rest(kpi, error, None if untried else before)
             self._leave_out(kpi, spans, self._piece_rests[kpi.name].why, draft)
             self._move_on(piece, draft, failed=True)
         else:
