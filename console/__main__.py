@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hmac
 import logging
 import os
@@ -42,7 +43,6 @@ def serve_arguments(
         *("--address", settings.address),
         *("--setup", str(setup)),
         "--liveness",
-        "--warm",
         *("--static-dirs", f"look={HERE / 'static'}"),
         *("--basic-login-template", str(HERE / "sign_in.html")),
         *("--logout-template", str(HERE / "sign_in.html")),
@@ -60,6 +60,8 @@ def serve_arguments(
 
 def serve(setup: Path = HERE / "setup.py", plugins: Sequence[str] = ()) -> None:
     """Serve until a signal. Raises UserError for a wrong setting or a busy port."""
+    # All that is imported stays: looking through it for garbage is a tenth of the start. running.start turns it on.
+    gc.disable()
     settings = ConsoleSettings.load()
     DremioSettings.load()
     # What a tab or chart declares wrongly is refused here, in a sentence.

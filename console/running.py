@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -46,6 +47,9 @@ def start(dremio: AsksDremio) -> Running:
         counted_statuses=counted,
     )
     _running = Running(settings, counted, AlertsSettings.load().max_age, hub, poller, Asker(dremio), Pins())
+    # What was imported is never garbage: collections pass it over from now on, and take no longer than what came since.
+    gc.enable()
+    gc.freeze()
     poller.start()
     return _running
 

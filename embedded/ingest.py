@@ -118,6 +118,7 @@ def run(stop: Stop) -> None:
     # Tens of thousands of records live for one batch each, and none of them is part of a circle: looking for circles
     # among them at every 700th was an eighth of all work.
     gc.set_threshold(100_000, 20, 50)
+    gc.freeze()
     shared = Shared.load()
     terms = Terms.load(shared)
     port = shared.port("ingest")
