@@ -109,6 +109,7 @@ class Core:
 
     def close(self) -> None:
         self.workshop.close()
+        self._small.close()
         self.kpis.close()
 
     def offsets(self) -> dict[str, int]:
@@ -146,7 +147,11 @@ class Core:
                 self.read_to(draft)
             began = time.perf_counter()
             self.compute_kpis(draft)
-            draft.phase("kpis", began)
+            began = draft.phase("kpis", began)
+            draft.settle()
+            draft.phase("raw", began)
+            if bulk is None:
+                reach("raw-written")
             reach("kpis-written")
             self._publish(draft, heartbeat)
             return draft.events

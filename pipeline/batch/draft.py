@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -44,6 +45,7 @@ class Draft:
     ingested_at: datetime
     positions: Positions
     added: dict[str, list[LiveFile]] = field(default_factory=dict)
+    under_way: list[tuple[str, Future[Sequence[LiveFile]]]] = field(default_factory=list)
     removed: dict[str, list[LiveFile]] = field(default_factory=dict)
     by_bulk: set[str] = field(default_factory=set)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -73,6 +75,12 @@ class Draft:
     def add(self, name: str, files: Sequence[LiveFile]) -> None:
         if files:
             self.added.setdefault(name, []).extend(files)
+
+    def settle(self) -> None:
+        """Wait for the files that are written beside the batch. Raises what kept one from being written."""
+        for name, files in self.under_way:
+            self.add(name, files.result())
+        self.under_way.clear()
 
     def drop(self, name: str, files: Sequence[LiveFile]) -> None:
         if files:

@@ -8,15 +8,15 @@ POINTS = (
     "read",
     "decoded",
     "deduped",
-    "raw-written",
     "dead-letters-written",
+    "raw-written",
     "kpis-written",
     "alerts-written",
     "positions-written",
     "before-publish",
     "after-publish",
 )
-"""In the order in which a batch comes to them. Between the last two all of it becomes visible."""
+"""In the order in which a small batch comes to them. Between the last two all of it becomes visible."""
 
 _KILL_AT, _, _KILL_AFTER = os.environ.get("_TILLWATCH_KILL_AT", "").partition(":")
 _reached = 0

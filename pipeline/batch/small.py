@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -64,9 +65,17 @@ class SmallWay:
         self._alerting = alerting
         self._tally = tally
         self._clock_ahead = clock_ahead
+        # Neither the compression of a file nor the way to its disk or bucket takes the interpreter.
+        self._writers = ThreadPoolExecutor(len(RAW_OF_TOPIC), thread_name_prefix="raw")
+
+    def close(self) -> None:
+        self._writers.shutdown(wait=False, cancel_futures=True)
 
     def fill(self, slice_: Slice, draft: Draft, before: Mapping[Partition, Position]) -> None:
-        """Decode, drop duplicates, write raw rows and dead letters. `before`: positions of the last publish."""
+        """Decode, drop duplicates, write dead letters, begin to write raw rows: `draft.settle` waits for these.
+
+        `before`: positions of the last publish.
+        """
         began = time.perf_counter()
         messages = slice_.messages()
         began = draft.phase("read", began)
@@ -80,7 +89,6 @@ class SmallWay:
         for topic in topics:
             if topic.rows is not None and topic.rows.num_rows:
                 self._raw(topic, topic.rows, draft)
-        reach("raw-written")
         letters = [
             dead_letter(topic.name, record, rejected, draft.ingested_at)
             for topic in topics
@@ -150,11 +158,11 @@ class SmallWay:
         topic.rows, topic.hashes, topic.times = rows, hashes, times
 
     def _raw(self, topic: _Topic, rows: pa.Table, draft: Draft) -> None:
-        """Write raw rows, and note what of them KPIs are to be computed from."""
+        """Begin to write raw rows, and note what of them KPIs are to be computed from."""
         name, hashes, times = topic.name, topic.hashes, topic.times
         table = RAW_OF_TOPIC[name]
-        files = self._store.tables[table.name].write(rows)
-        draft.add(table.name, files)
+        files = self._writers.submit(self._store.tables[table.name].write, rows)
+        draft.under_way.append((table.name, files))
         partitions = rows["source_partition"].to_numpy()
         for partition in np.unique(partitions).tolist():
             draft.began_at((name, partition), moment(int(times[partitions == partition].min())))
@@ -165,7 +173,7 @@ class SmallWay:
         hours = times // HOUR_US
 
         def remember() -> None:
-            for file in files:
+            for file in files.result():
                 own = hours == file.hour
                 self._memory.keys[name].add(file, hashes[own], times[own])
 
