@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any, ClassVar, Self
 
 from pyiceberg.avro.decoder import new_decoder
 from pyiceberg.avro.file import META_SCHEMA, AvroFile, AvroFileHeader
 from pyiceberg.avro.resolver import construct_reader, resolve_reader
-from pyiceberg.io import InputFile
 from pyiceberg.typedef import Record
 
 
@@ -45,20 +43,3 @@ class Avro[T: Record](AvroFile[T]):
                 return found, count
             self.decoder.skip(len(self.header.sync))
             found, count = found + (codec.decompress(block) if codec else block), count + more
-
-
-class Content(InputFile):
-    """A file that was read already, as pyiceberg's readers want it."""
-
-    def __init__(self, location: str, content: bytes) -> None:
-        super().__init__(location)
-        self._content = content
-
-    def __len__(self) -> int:
-        return len(self._content)
-
-    def exists(self) -> bool:
-        return True
-
-    def open(self, seekable: bool = True) -> Any:
-        return io.BytesIO(self._content)

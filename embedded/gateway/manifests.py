@@ -25,8 +25,9 @@ from pyiceberg.schema import Schema
 from pyiceberg.typedef import Record, StructProtocol
 from pyiceberg.types import ListType, StructType
 
-from embedded.gateway.avro import Avro, Content
+from embedded.gateway.avro import Avro
 from embedded.gateway.files import local_path
+from pipeline.storage.reading import Content
 
 _US = struct.Struct("<q")
 _PART = struct.Struct("<i")

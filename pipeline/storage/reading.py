@@ -19,7 +19,7 @@ class Reading(FileIO):
         self._read = read
 
     def new_input(self, location: str) -> InputFile:
-        return _InMemory(location, self._read(location))
+        return Content(location, self._read(location))
 
     def new_output(self, location: str) -> OutputFile:
         raise NotImplementedError
@@ -28,8 +28,8 @@ class Reading(FileIO):
         raise NotImplementedError
 
 
-class _InMemory(InputFile):
-    """A file that has been read already."""
+class Content(InputFile):
+    """A file that was read already, as pyiceberg's readers want it."""
 
     def __init__(self, location: str, data: bytes) -> None:
         super().__init__(location)
