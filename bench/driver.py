@@ -1,4 +1,4 @@
-"""The Spark driver's own figures, as its page of metrics tells them."""
+"""The figures of a part, the Spark driver above all, as its page of metrics tells them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Served(Protocol):
     def url(self, part: str, path: str = "/") -> str: ...
 
 
-def sample(driver: Served) -> Sample:
-    """The driver's metrics page; empty while it does not answer."""
+def sample(served: Served, part: str = "ingest") -> Sample:
+    """Its metrics page; empty while it does not answer."""
     found: Sample = {}
-    with contextlib.suppress(OSError), urllib.request.urlopen(driver.url("ingest", "/metrics"), timeout=5) as answer:
+    with contextlib.suppress(OSError), urllib.request.urlopen(served.url(part, "/metrics"), timeout=5) as answer:
         for line in _SAMPLE.finditer(answer.read().decode()):
             found[line["name"], line["labels"] or ""] = float(line["value"])
     return found

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from bench.browser import browser_page, changes, watch
+from bench.driver import sample
 from bench.latency import SentEvent, first_seen, per_element, percentile
 from bench.processes import MEMORY, Cpu, Demo, memory_by_part
 from bench.report import Report
@@ -98,9 +97,7 @@ def measure(rate: float, minutes: float, fatal_every_s: float, words: Sequence[s
 
 def statements(demo: Demo) -> float:
     """How many the console has sent so far, looks at the head among them."""
-    with urllib.request.urlopen(demo.url("console", "/metrics"), timeout=10) as answer:
-        families = text_string_to_metric_families(answer.read().decode())
-        return next(family for family in families if family.name == "tillwatch_console_statements").samples[0].value
+    return sample(demo, "console")["tillwatch_console_statements_total", ""]
 
 
 @contextlib.contextmanager

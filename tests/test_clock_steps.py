@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse.kpis import KPIS
+from lakehouse.user_error import UserError
 from tests.conftest import Monotonic, Shop
 from tests.test_kept import over_raw, plainly
 
@@ -95,6 +96,33 @@ def test_kpis_are_whole_after_a_start_that_finds_a_clock_that_was_ahead(shop: Sh
     shop.restart()
     watched.set_clock(-50 * SECOND)
     watched.some_publishes(6)
+
+
+@pytest.mark.parametrize("failed_before", [False, True], ids=["it fails then", "it rests"])
+def test_a_kpi_that_is_left_out_when_the_clock_goes_back_keeps_no_row_ahead_of_the_data(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, failed_before: bool
+) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("no such luck")
+
+    watched = Watched(shop, 8)
+    watched.some_publishes(4)
+    watched.set_clock(TEN)
+    watched.some_publishes(4)
+    kept = shop.ingest.core.memory.kept["active_users_per_window"]
+    if failed_before:
+        monkeypatch.setattr(kept, "answer", fail)
+        shop.click()
+        shop.pass_time(MINUTE)
+        shop.publish()
+    watched.set_clock(-TEN)
+    monkeypatch.setattr(kept, "answer", fail)
+    shop.click()
+    shop.publish()
+    as_of = shop.ingest.core.as_of
+    assert as_of is not None
+    assert shop.rows("active_users_per_window")
+    assert max(row["window_end"] for row in shop.rows("active_users_per_window")) <= as_of
 
 
 @pytest.mark.parametrize("step", [TEN, -TEN, -HOUR], ids=["10 min ahead", "10 min back", "an hour back"])

@@ -59,7 +59,8 @@ class Play:
     data_dir: Path
     lock: int
     ending: Stop = field(default_factory=Stop)
-    live: threading.Event = field(default_factory=threading.Event)
+    live_s: float | None = None
+    """How long after the start the screen was live."""
     seen: threading.Event = field(default_factory=threading.Event)
     """The screen has been live for FIRST_PAGE_S, or that takes too long: the rest may start."""
 
@@ -85,7 +86,7 @@ class Play:
             if filler.is_alive():
                 # A question to the gateway that is under way when Python ends may keep the process from ending.
                 filler.join(FILLER_ENDS_WITHIN_S)
-        if self.live.is_set():
+        if self.live_s is not None:
             return 0
         say(f"  It never became live: why is in {shown(self.data_dir / 'logs')}.")
         return 1
@@ -122,7 +123,7 @@ class Play:
         control = supervisor.Control(self.data_dir)
         health = Caretaker(control, self.data_dir, self.cast.programs)
         later = [name for name in LATER if name != "lite" or self.settings.lite]
-        live_at, pause = float("inf"), 0.25
+        pause = 0.25
         while not self.ending.wait(pause):
             seconds = time.monotonic() - started
             if audience.gone():
@@ -132,11 +133,11 @@ class Play:
                     f"The supervisor ended by itself (code {child.returncode}): "
                     f"see {shown(self.data_dir / 'logs' / 'supervisor.out')}, then start again."
                 )
-            if not self.live.is_set() and _has_data(self._url("console", BY_NAME["console"].health or "/")):
-                self.live.set()
+            if self.live_s is None and _has_data(self._url("console", BY_NAME["console"].health or "/")):
+                self.live_s = seconds
                 self._welcome(seconds)
-                live_at = seconds
-            if seconds >= min(live_at + FIRST_PAGE_S, self.cast.later_at_s):
+            settled_s = self.cast.later_at_s if self.live_s is None else self.live_s + FIRST_PAGE_S
+            if seconds >= min(settled_s, self.cast.later_at_s):
                 self.seen.set()
             if later and self.seen.is_set():
                 with contextlib.suppress(OSError, xmlrpc.client.Error):  # not up yet: again in a moment
@@ -145,12 +146,12 @@ class Play:
             while due and seconds >= due[0][0]:
                 due.pop(0)[1]()
             health.look()
-            pause = 1.0 if self.live.is_set() and not later else 0.25
+            pause = 1.0 if self.live_s is not None and not later else 0.25
             if self.settings.run_for is not None and seconds >= self.settings.run_for.total_seconds():
                 return
 
     def _warn_if_not_ready(self) -> None:
-        if not self.live.is_set():
+        if self.live_s is None:
             logs = shown(self.data_dir / "logs")
             note(f"the console is not live yet; `{self.cast.status}` says what is missing, logs are in {logs}")
 

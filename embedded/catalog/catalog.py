@@ -79,8 +79,9 @@ class Catalog:
                 path = path_of(made[name])
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(metadata.model_dump_json(exclude_none=True), encoding="utf-8")
-        sync_files(map(path_of, made.values()))
-        self._publications.create(made)
+        if made:
+            sync_files(map(path_of, made.values()))
+            self._publications.create(made)
 
     def publish(self, staged: Sequence[Staged], as_of: int | None) -> str:
         """Make all staged tables visible at once. Returns the commit id (64 hex digits).

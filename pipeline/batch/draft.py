@@ -37,8 +37,10 @@ class Draft:
 
     `read_at`: this machine's clock: no message was received later than this, whatever its log time says. `touched`:
     minutes (since the epoch) of new rows, a topic; `new_rows`: what KPIs read of them, or `partials` of it. `by_bulk`:
-    tables that were written past the store. `resting`: KPIs that the batch leaves out to its end. `kpi_state`: where
-    KPIs stand, if that changes. `accept`: what is to be remembered once the publish is out.
+    tables that were written past the store; `under_way`: files that are written beside the batch, until `settle`.
+    `changed_hours`: KPI rows by hour as they will be, of which `changed_minutes` differ. `resting`: KPIs that the batch
+    leaves out to its end. `kpi_state`: where KPIs stand, if that changes. `accept`: what is to be remembered once the
+    publish is out.
     """
 
     read_at: datetime

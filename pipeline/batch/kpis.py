@@ -124,11 +124,11 @@ class KpiTables:
             if kpi.window == 1
             else {end: range(end - kpi.window, end) for end in sorted(self._ends(kpi, draft, known_to))}
         )
-        undone = self._undone(kpi, draft, known_to)
+        undone, nothing = self._undone(kpi, draft, known_to), row_schema(kpi.table).empty_table()
         kept = self._memory.kept.get(kpi.name)
         if kpi.name in draft.resting or self.rests(kpi):
             self._leave_out(kpi, spans, self._rests[kpi.name].why, draft)
-            return self._dropped(kpi, undone, draft)
+            return self._replaced(kpi, undone, nothing, draft)
         try:
             minutes = {minute for span in spans.values() for minute in span}
             if kept is not None and (touched or minutes):
@@ -136,26 +136,20 @@ class KpiTables:
             if not spans and not undone:
                 return {}
             answer = kept.answer(spans, self._ask) if kept else self._recomputed(kpi, spans, minutes)
-            hours = self._replaced(kpi, spans.keys() | undone, answer, draft)
+            rows = kpi_rows(kpi.table, answer, draft.ingested_at)
+            hours = self._replaced(kpi, spans.keys() | undone, rows, draft)
             if spans:
                 self._rests.pop(kpi.name, None)
             return hours
         except (duckdb.Error, UserError) as error:
             self.leave_out(kpi, spans or touched, error, draft)
-            return {}
+            return self._replaced(kpi, undone, nothing, draft)
 
-    def _replaced(self, kpi: Kpi, ats: Set[int], answer: pa.Table, draft: Draft) -> dict[int, pa.Table]:
+    def _replaced(self, kpi: Kpi, ats: Set[int], rows: pa.Table, draft: Draft) -> dict[int, pa.Table]:
         hours = self._memory.hours[kpi.name]
         draft.changed_minutes[kpi.name] = set(ats)
-        replaced = hours.replace(ats, kpi_rows(kpi.table, answer, draft.ingested_at))
+        replaced = hours.replace(ats, rows)
         return {hour: new for hour, new in replaced.items() if new.num_rows or hours.hour(hour).num_rows}
-
-    def _dropped(self, kpi: Kpi, minutes: set[int], draft: Draft) -> dict[int, pa.Table]:
-        """The hours that lose the rows of these minutes."""
-        if not minutes:
-            return {}
-        draft.changed_minutes[kpi.name] = minutes
-        return self._memory.hours[kpi.name].replace(minutes, row_schema(kpi.table).empty_table())
 
     def _keep_up(self, kept: KeptMinutes, draft: Draft, touched: set[int], minutes: set[int]) -> None:
         """Hold these minutes whole, with what the batch brings."""
@@ -289,7 +283,8 @@ class KpiTables:
         try:
             if spans:
                 minutes = {minute for span in spans.values() for minute in span}
-                hours = self._replaced(kpi, spans.keys(), self._recomputed(kpi, spans, minutes), draft)
+                rows = kpi_rows(kpi.table, self._recomputed(kpi, spans, minutes), draft.ingested_at)
+                hours = self._replaced(kpi, spans.keys(), rows, draft)
                 if hours:
                     draft.changed_hours[kpi.name] = hours
         except (duckdb.Error, UserError) as error:
