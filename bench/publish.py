@@ -18,8 +18,9 @@ import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 
 from bench.report import Report
-from embedded.catalog import Catalog, iceberg_schema, now_us, partition_spec
+from embedded.catalog import Catalog, now_us
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table, arrow_schema
+from pipeline.iceberg.schema import iceberg_schema, partition_spec
 
 RAW = ("orders_processed", "clicks_processed", "errors_processed")
 KPIS = ("orders_revenue_per_minute", "errors_per_minute", "clicks_per_minute", "ingest_positions")

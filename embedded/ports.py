@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
 import pyarrow as pa
 
-from embedded.catalog import Catalog, CatalogFile, Staged
+from embedded.catalog import Catalog, Staged
 from embedded.log import EventLog
 from lakehouse.kafka import Ends
 from lakehouse.rules.minute import Span
@@ -16,6 +16,7 @@ from lakehouse.topics import TOPICS
 from pipeline.batch.log import Partition, Record, Seen, Slice
 from pipeline.batch.points import reach
 from pipeline.batch.times import micros
+from pipeline.iceberg.live import CatalogFile
 from pipeline.settings import RetentionSettings
 from pipeline.storage.files import Change, LiveFile, Swept, TableFiles, path_of
 
@@ -102,9 +103,7 @@ class LocalStore:
             for name, change in changes.items()
         ]
 
-    def publish(
-        self, changes: Mapping[str, Change], as_of: datetime | None, note: str, written: Iterable[str] = ()
-    ) -> str:
+    def publish(self, changes: Mapping[str, Change], as_of: datetime | None, note: str) -> str:
         reach("before-publish")
         commit = self._catalog.publish(self._staged, None if as_of is None else micros(as_of))
         reach("after-publish")

@@ -48,7 +48,7 @@ def jar_files(folder: str) -> list[Path]:
 
 
 def open_session(settings: SparkSettings, nessie: NessieSettings, s3: S3Settings, local: Path) -> SparkSession:
-    """A session with the catalog of the working copy (store.py); `local` is where Spark keeps scratch files.
+    """A session with the catalog that Spark writes to (working.py); `local` is where Spark keeps scratch files.
 
     The catalog lives in the driver's memory: what Spark writes through it lies in S3 and is seen by nobody before its
     metadata is published to Nessie.

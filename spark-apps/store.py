@@ -1,4 +1,4 @@
-"""The driver's tables: a working copy of what main holds, and the one Nessie commit that publishes a batch.
+"""The driver's tables: what main holds, what is staged, and the one Nessie commit that publishes a batch.
 
 `publish` puts all pointers that moved on the working branch in one commit, and merges it into main. A batch that fails
 leaves nothing behind but files that no commit reaches.
@@ -7,15 +7,13 @@ leaves nothing behind but files that no commit reaches.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from pyiceberg.serializers import FromInputFile
 from pyspark.sql import SparkSession
 
 from lakehouse.tables import SCHEMA, TABLES
@@ -27,10 +25,9 @@ from pipeline.storage.files import Change, LiveFile, Swept, row_schema
 from pipeline.storage.nessie import MAIN, Nessie, NessieConflict, NessieError, NessieGone, TableAt
 from pipeline.storage.nessie_sweep import BackgroundSweep, NessieSweep
 from pipeline.storage.objects import Objects
-from pipeline.storage.reading import Reading
 from s3 import ensure_bucket
 from session import io_properties
-from table_files import NessieTableFiles
+from stack_table import StackTable
 from working import Working
 
 READ_WHOLE = 1 << 20
@@ -63,22 +60,20 @@ class NessieStore:
         self._settings = nessie_settings
         self.s3 = s3
         self.objects = Objects(s3)
-        self.io = Reading(self.objects.read)
         self.uploads = ThreadPoolExecutor(4, thread_name_prefix="upload")
-        # Each waits for S3, one request after the other; all tables of a publish side by side.
-        self._commits = ThreadPoolExecutor(len(TABLES), thread_name_prefix="commit")
+        # All that makes a publish, side by side: three files a table.
+        self._puts = ThreadPoolExecutor(2 * len(TABLES), thread_name_prefix="put")
         self.branch = f"{BRANCH}{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
         self._own = own if own is not None else []
         # Before it is made: an answer of Nessie may be lost, and what it made then must not pass for another driver's.
         self._own.append(self.branch)
         self.sequence = 0
-        self.tables: dict[str, NessieTableFiles] = {}
+        self.tables = {name: StackTable(table, self.objects, self.uploads) for name, table in TABLES.items()}
         self._at: dict[str, TableAt] = {}
-        self._staged: dict[str, TableAt] = {}
         self.head = ""
         self._branch_head: str | None = None
         try:
-            self._working = Working(spark, io_properties(nessie_settings, s3), nessie_settings.warehouse)
+            self._working = Working(spark, io_properties(nessie_settings, s3))
             self._open(before)
         except BaseException:
             self.close()
@@ -89,8 +84,7 @@ class NessieStore:
         if self._sweep is not None:
             self._sweep.close()
         self.uploads.shutdown(wait=False, cancel_futures=True)
-        # To its end: a commit that came later would land in the working copy of the next NessieStore.
-        self._commits.shutdown(cancel_futures=True)
+        self._puts.shutdown(wait=False, cancel_futures=True)
         if self._branch_head is not None:
             with suppress(NessieError):
                 self.nessie.delete(self.branch, self._branch_head)
@@ -117,12 +111,13 @@ class NessieStore:
             self.head = self.nessie.head()
         self.nessie.create(self.branch, self.head)
         self._branch_head = self.head
-        self._working.open_schema()
-        list(self._commits.map(self._open_table, TABLES))
+        list(self._puts.map(self._open_table, TABLES))
 
     def _open_table(self, name: str) -> None:
-        self._working.open(TABLES[name], self._at[name].metadata_location if name in self._at else None)
-        self.reload(name)
+        if name in self._at:
+            self.tables[name].open(self._at[name].metadata_location)
+        else:
+            self.tables[name].create(self._settings.warehouse)
 
     def _end_branch(self, name: str, commit: str) -> None:
         try:
@@ -132,8 +127,9 @@ class NessieStore:
             self.nessie.delete(name, self.nessie.head(name))
 
     def share(self, session: Any) -> None:
-        """Let another session of this Spark use the same working copy."""
+        """Let another session of this Spark read and write the tables as they stand now."""
         self._working.share(session)
+        list(self._puts.map(lambda name: self._working.tell(name, self.tables[name].location), TABLES))
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -159,34 +155,29 @@ class NessieStore:
     # Writing -------------------------------------------------------------------------------------------------------
 
     def stage(self, changes: Mapping[str, Change]) -> None:
-        """Commit each table's files to the working copy, side by side."""
-        commits = [
-            self._commits.submit(self._working.stage, self.tables[name], change) for name, change in changes.items()
+        """Put what makes each table's next snapshot, all of it side by side."""
+        puts = [
+            put
+            for name, change in changes.items()
+            for put in self.tables[name].stage(change, self.sequence + 1, self._puts)
         ]
-        wait(commits)
-        for commit in commits:
-            commit.result()
+        wait(puts)
+        for put in puts:
+            put.result()
 
     def reload(self, name: str) -> None:
-        """Read a table's live files anew: at the start, and after Spark has written to it."""
-        location = self._working.pointers(name).metadata_location
-        table = self.tables.get(name) or NessieTableFiles(TABLES[name], self.io, self.objects, self.uploads)
-        table.load(FromInputFile.table_metadata(self.io.new_input(location)))
-        self.tables[name] = table
+        """Read a table's live files anew: Spark has written to it."""
+        self.tables[name].reload(self._working.location(name))
 
-    def publish(
-        self, changes: Mapping[str, Change], as_of: datetime | None, note: str, written: Iterable[str] = ()
-    ) -> str:
-        """Make all that the working copy holds of these tables visible at once: the new commit of main.
+    def publish(self, changes: Mapping[str, Change], as_of: datetime | None, note: str) -> str:
+        """Make all that was staged, and all that Spark has written and was reloaded, visible at once.
 
-        `changes` were staged, `written` were by Spark. Raises NewerDriver when another driver has taken over.
+        Returns the new commit of main. Raises NewerDriver when another driver has taken over.
         """
-        for name in written:
-            self._working.expire(name)
-        working = {name: self._working_at(name) for name in {*changes, *written} | self._unpublished()}
+        moved = self._moved()
         try:
             assert self._branch_head is not None
-            self._branch_head = self.nessie.commit(self.branch, self._branch_head, working, note)
+            self._branch_head = self.nessie.commit(self.branch, self._branch_head, moved, note)
             reach("before-publish")
             head = self.nessie.merge(self.branch, self._branch_head, self.head, note)
         except NessieGone:
@@ -198,15 +189,11 @@ class NessieStore:
         reach("after-publish")
         self.head = head
         self.sequence += 1
-        self._at = self._at | working
-        if "" in {at.id for at in working.values()}:
+        self._at = self._at | moved
+        if "" in {at.id for at in moved.values()}:
             self._at = self.nessie.tables(head)
-        for name, change in changes.items():
-            table = self.tables[name]
-            table.drop(change.removed)
-            for file in change.added:
-                file.born = self.sequence
-            table.hold(change.added)
+        for table in self.tables.values():
+            table.published()
         return head
 
     def discard(self, files: Sequence[LiveFile]) -> None:
@@ -218,23 +205,16 @@ class NessieStore:
             self._sweep = BackgroundSweep(NessieSweep(self.nessie, self.objects, retention))
         return self._sweep.next(micros(now), self.head)
 
-    def _unpublished(self) -> set[str]:
-        """Tables that were made or changed at the start."""
-        if self.sequence:
-            return set()
+    def _moved(self) -> dict[str, TableAt]:
+        """Tables that stand elsewhere than main knows."""
+        at = {name: table.at(self._at[name].id if name in self._at else "") for name, table in self.tables.items()}
         return {
-            name
-            for name in TABLES
-            if name not in self._at
-            or self._working.pointers(name).metadata_location != self._at[name].metadata_location
+            name: stands
+            for name, stands in at.items()
+            if name not in self._at or stands.metadata_location != self._at[name].metadata_location
         }
 
     @property
     def is_new(self) -> bool:
         """Whether something of the start waits to be published: new tables, new columns."""
-        return bool(self._unpublished())
-
-    def _working_at(self, name: str) -> TableAt:
-        """What Nessie is told of a table in the working copy."""
-        known = self._at.get(name)
-        return replace(self._working.pointers(name), id=known.id if known else "")
+        return not self.sequence and bool(self._moved())

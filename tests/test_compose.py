@@ -82,7 +82,9 @@ def test_what_the_dockerfile_installs_is_in_the_lock_with_all_it_needs(tmp_path:
     lines = re.findall(r"sh install ([\w -]+)", text)
     assert len(lines) > 8
     uv = tmp_path / "uv"
-    uv.write_text(f'#!/bin/sh\nexec {ROOT}/.tools/uv/bin/uv "$@" --dry-run --offline --python {sys.executable}\n', "utf-8")
+    uv.write_text(
+        f'#!/bin/sh\nexec {ROOT}/.tools/uv/bin/uv "$@" --dry-run --offline --python {sys.executable}\n', "utf-8"
+    )
     uv.chmod(0o755)
     for line in lines:
         command = ["sh", "deploy/compose/install", *line.split()]

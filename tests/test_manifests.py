@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 from pyiceberg.table import StaticTable
 
-from embedded.catalog import Catalog, CatalogFile, TableWriter, now_us
-from embedded.catalog.live import SMALL, LiveManifest
-from embedded.catalog.manifests import CLOSED, MOST_SMALL, RESTED, arrange
+from embedded.catalog import Catalog, TableWriter, now_us
 from embedded.gateway.files import LocalFiles
 from embedded.gateway.snapshots import Snapshots
 from lakehouse.tables import TABLES, arrow_schema
+from pipeline.iceberg.live import SMALL, CatalogFile, LiveManifest
+from pipeline.iceberg.manifests import CLOSED, MOST_SMALL, RESTED, arrange
 from pipeline.storage.data_files import known
 from pipeline.storage.files import path_of
 from pipeline.storage.sweep import Reach
@@ -60,7 +60,7 @@ class Book:
         added = self.writer.write(pa.concat_tables([errors(at, self.counts[at]) for at in hours]))
         removed = [file for new in added for file in self.writer.hours.get(new.hour, {}).values()]
         staged = self.writer.stage(added, removed, self.catalog.sequence + 1)
-        self.manifests.append(len(staged.new_manifests))
+        self.manifests.append(len(staged.state.new_manifests))
         self.bytes.append(sum(path.stat().st_size for path in staged.written if path.suffix != ".parquet"))
         self.catalog.publish([staged], None)
 

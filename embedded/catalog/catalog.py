@@ -8,22 +8,22 @@ from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
-from pyiceberg.io import FileIO
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
 
 from embedded.catalog.disk import sync_files
 from embedded.catalog.publications import Publications, now_us
-from embedded.catalog.schema import evolved, first_metadata
-from embedded.catalog.staged import Staged
-from embedded.catalog.table import TableWriter
+from embedded.catalog.table import Staged, TableWriter
 from lakehouse.tables import SCHEMA, TABLES
 from lakehouse.user_error import UserError
+from pipeline.iceberg.schema import Unfit, evolved, first_metadata
+from pipeline.iceberg.table import PREVIOUS_METADATA
 from pipeline.storage.data_files import read_parquet
 from pipeline.storage.files import LiveFile, path_of, row_schema, uri_of
 from pipeline.storage.reading import Reading
 from pipeline.storage.sweep import local_files, unreached
 
+PROPERTIES = {"write.metadata.previous-versions-max": str(PREVIOUS_METADATA)}
 _US = timedelta(microseconds=1)
 
 
@@ -48,8 +48,15 @@ class Catalog:
         pointers = self._publications.pointers()
         altered = []
         for name, location in pointers.items():
-            metadata = _read_metadata(location, self._io)
-            more = evolved(TABLES[name], metadata)
+            metadata: TableMetadata = FromInputFile.table_metadata(self._io.new_input(location))
+            try:
+                more = evolved(TABLES[name], metadata, PROPERTIES)
+            except Unfit as unfit:
+                raise UserError(
+                    f"Table {SCHEMA}.{name} of {self.data_dir} {unfit}; the data directory is of another version: move "
+                    "it away or set TILLWATCH_DATA_DIR."
+                ) from None
+            assert isinstance(metadata, TableMetadataV2)  # else it were unfit
             writer = self.tables[name] = TableWriter(TABLES[name], metadata, location, self._io)
             if more is not None:
                 altered.append(writer.alter(more, self.sequence + 1))
@@ -74,7 +81,7 @@ class Catalog:
         made: dict[str, str] = {}
         for name, table in TABLES.items():
             if name not in known:
-                metadata = first_metadata(table, f"{uri_of(self.warehouse)}/{SCHEMA}/{name}")
+                metadata = first_metadata(table, f"{uri_of(self.warehouse)}/{SCHEMA}/{name}", PROPERTIES)
                 made[name] = f"{metadata.location}/metadata/{0:08d}-{uuid.uuid4()}.metadata.json"
                 path = path_of(made[name])
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,11 +102,11 @@ class Catalog:
             sequence,
             as_of,
             before={name: writer.location for name, writer in self.tables.items()},
-            moved={table.table.name: table.location for table in staged},
+            moved={each.table.name: each.state.location for each in staged},
             retired=[file for table in staged for file in table.retired],
         )
         for table in staged:
-            self.tables[table.table.name].accept(table, sequence)
+            self.tables[table.table.name].publish(table, sequence)
         self.sequence = sequence
         return commit_id
 
@@ -150,10 +157,3 @@ class Catalog:
 
 def _read(location: str) -> bytes:
     return path_of(location).read_bytes()
-
-
-def _read_metadata(location: str, io: FileIO) -> TableMetadataV2:
-    metadata: TableMetadata = FromInputFile.table_metadata(io.new_input(location))
-    if not isinstance(metadata, TableMetadataV2):
-        raise UserError(f"The table of {location} has Iceberg format v{metadata.format_version}; tillwatch writes v2.")
-    return metadata

@@ -292,7 +292,7 @@ class Core:
         began = draft.phase("stage", began)
         self._log.sync()
         note = "heartbeat" if heartbeat else f"{draft.events} events"
-        commit = self.store.publish(changes, reached, note, draft.by_bulk)
+        commit = self.store.publish(changes, reached, note)
         draft.phase("publish", began)
         for accept in draft.accept:
             accept()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -117,10 +117,8 @@ class Store(Protocol):
     def stage(self, changes: Mapping[str, Change]) -> None:
         """Write what makes each table's next snapshot. Nothing is visible, and a failure leaves only files."""
 
-    def publish(
-        self, changes: Mapping[str, Change], as_of: datetime | None, note: str, written: Iterable[str] = ()
-    ) -> str:
-        """Make visible what was staged, and tables that were `written` past this store. Returns the commit id.
+    def publish(self, changes: Mapping[str, Change], as_of: datetime | None, note: str) -> str:
+        """Make visible what was staged, and what was reloaded. Returns the commit id.
 
         Then the live files are those after the changes.
         """

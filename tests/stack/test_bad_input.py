@@ -21,9 +21,9 @@ from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
 
 from bench.mixture import MixedMessage
 from bench.pipelines import Stack as Pipeline
-from embedded.catalog import iceberg_schema, partition_spec
 from lakehouse.dremio.statement import fill
 from lakehouse.tables import SCHEMA, TABLES, arrow_schema
+from pipeline.iceberg.schema import iceberg_schema, partition_spec
 from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie, TableAt
 from pipeline.storage.objects import Objects

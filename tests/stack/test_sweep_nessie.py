@@ -16,9 +16,9 @@ from pyiceberg.table import StaticTable, Table
 
 from bench.processes import free_offset
 from bench.servers import Servers
-from embedded.catalog import iceberg_schema, partition_spec
 from lakehouse.tables import INGEST_POSITIONS, PIPELINE_METRICS, SCHEMA, arrow_schema
 from lakehouse.user_error import UserError
+from pipeline.iceberg.schema import iceberg_schema, partition_spec
 from pipeline.settings import NessieSettings, RetentionSettings, S3Settings
 from pipeline.storage.files import Swept
 from pipeline.storage.nessie import Nessie, TableAt

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table.metadata import TableMetadataV2, new_table_metadata
+from pyiceberg.table.metadata import TableMetadata, TableMetadataV2, new_table_metadata
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.transforms import HourTransform
 from pyiceberg.types import (
@@ -21,7 +23,6 @@ from pyiceberg.types import (
 )
 
 from lakehouse.tables import Table, arrow_type
-from lakehouse.user_error import UserError
 
 
 def _iceberg_type(name: str) -> PrimitiveType:
@@ -59,26 +60,34 @@ def partition_spec(table: Table) -> PartitionSpec:
     return PartitionSpec(PartitionField(source, 1000, HourTransform(), f"{table.partition_by}_hour"))
 
 
-def first_metadata(table: Table, location: str) -> TableMetadataV2:
+class Unfit(Exception):
+    """A table that is not one of the contract; the message goes after its name."""
+
+
+def first_metadata(table: Table, location: str, properties: Mapping[str, str]) -> TableMetadataV2:
     """The metadata of a new table without a row."""
     metadata = new_table_metadata(
         iceberg_schema(table),
         partition_spec(table),
         UNSORTED_SORT_ORDER,
         location,
-        {"format-version": "2", "write.metadata.previous-versions-max": "2", "comment": table.doc},
+        # format-version: what new_table_metadata makes by it.
+        {"format-version": "2", **properties, "comment": table.doc},
     )
     assert isinstance(metadata, TableMetadataV2)
     return metadata
 
 
-def evolved(table: Table, metadata: TableMetadataV2) -> TableMetadataV2 | None:
-    """The metadata with the columns that the table lacks, each under an id of its own; None where it lacks none.
+def evolved(table: Table, metadata: TableMetadata, properties: Mapping[str, str]) -> TableMetadataV2 | None:
+    """The metadata with the columns that the table lacks, each under an id of its own, and with these properties; None
+    where it lacks none.
 
     An added column is optional whatever the contract says, for rows of before hold nothing in it; a column that the
-    contract does not know any more becomes optional, for new rows hold nothing in it. Raises UserError for a column of
-    another type.
+    contract does not know any more becomes optional, for new rows hold nothing in it. Raises Unfit for a column of
+    another type, other partitions, and another version of the format.
     """
+    if not isinstance(metadata, TableMetadataV2):
+        raise Unfit(f"has Iceberg's format {metadata.format_version}, not 2")
     schema = metadata.schema()
     known = {field.name: field for field in schema.fields}
     wanted = {column.name for column in table.columns}
@@ -93,14 +102,20 @@ def evolved(table: Table, metadata: TableMetadataV2) -> TableMetadataV2 | None:
             last += 1
             fields.append(NestedField(last, column.name, kind, required=False, doc=column.doc or None))
         elif found.field_type != kind:
-            raise UserError(
-                f"Column {column.name} of table {table.name} is {found.field_type}, not {kind}; "
-                "the data directory is of another version: move it away or set TILLWATCH_DATA_DIR."
-            )
-    if fields == list(schema.fields):
-        return None
-    number = max(each.schema_id for each in metadata.schemas) + 1
-    changed = Schema(*fields, schema_id=number, identifier_field_ids=schema.identifier_field_ids)
-    return metadata.model_copy(
-        update={"schemas": [*metadata.schemas, changed], "current_schema_id": number, "last_column_id": last}
-    )
+            raise Unfit(f"has column {column.name} as {found.field_type}, not {kind}")
+    parts = [(schema.find_column_name(part.source_id), str(part.transform)) for part in metadata.spec().fields]
+    wanted_parts = [(table.partition_by, "hour")] if table.partition_by else []
+    if parts != wanted_parts:
+        raise Unfit(f"is partitioned by {_said(parts)}, not by {_said(wanted_parts)}")
+    changed: dict[str, object] = {}
+    if fields != list(schema.fields):
+        number = max(each.schema_id for each in metadata.schemas) + 1
+        new = Schema(*fields, schema_id=number, identifier_field_ids=schema.identifier_field_ids)
+        changed |= {"schemas": [*metadata.schemas, new], "current_schema_id": number, "last_column_id": last}
+    if not properties.items() <= metadata.properties.items():
+        changed["properties"] = {**metadata.properties, **properties}
+    return metadata.model_copy(update=changed) if changed else None
+
+
+def _said(parts: Sequence[tuple[str | None, str]]) -> str:
+    return ", ".join(f"{transform}({column})" for column, transform in parts) or "nothing"

@@ -7,7 +7,6 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from io import BytesIO
-from pathlib import Path
 from typing import Self
 
 from pyiceberg.avro.decoder import new_decoder
@@ -37,8 +36,8 @@ def header_of(schema: str, meta: Mapping[str, str], compressed: bool = False) ->
     return out.getvalue()
 
 
-def write_avro(path: Path, header: bytes, count: int, content: bytes, compressed: bool = False) -> int:
-    """Write a file of `count` records, in one block; returns its size."""
+def avro_file(header: bytes, count: int, content: bytes, compressed: bool = False) -> bytes:
+    """A file of `count` records, in one block."""
     out = BytesIO()
     out.write(header)
     if count:
@@ -48,8 +47,7 @@ def write_avro(path: Path, header: bytes, count: int, content: bytes, compressed
         encoder.write_int(len(block))
         encoder.write(block)
         encoder.write(_SYNC)
-    path.write_bytes(out.getbuffer())
-    return out.tell()
+    return out.getvalue()
 
 
 class Blocks[T: Record](AvroFile[T]):

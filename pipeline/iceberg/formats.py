@@ -34,9 +34,8 @@ from pyiceberg.manifest import (
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 
-from embedded.catalog.avro import Blocks, header_of, text_of, write_avro
-from embedded.catalog.live import SMALL, CatalogFile, LiveManifest
-from pipeline.storage.files import path_of
+from pipeline.iceberg.avro import Blocks, avro_file, header_of, text_of
+from pipeline.iceberg.live import SMALL, CatalogFile, LiveManifest
 
 
 class LiveEntry(NamedTuple):
@@ -128,8 +127,8 @@ class ManifestFormat:
         snapshot_id: int,
         sequence_number: int,
         born: int,
-    ) -> LiveManifest:
-        """Write a manifest of live files, those that are new with this snapshot among them, and of `dead` ones."""
+    ) -> tuple[LiveManifest, bytes]:
+        """A manifest and its file: of live files, those that are new with this snapshot among them, and `dead` ones."""
         out = BytesIO()
         counts = {status: [0, 0] for status in ManifestEntryStatus}
 
@@ -158,11 +157,11 @@ class ManifestFormat:
         # A larger one stays for long, and is written anew where a late event comes: a fifth of the bytes then.
         compressed = len(files) > SMALL
         header = self._headers[compressed]
-        size = write_avro(path_of(uri), header, len(files) + len(dead), out.getvalue(), compressed)
+        content = avro_file(header, len(files) + len(dead), out.getvalue(), compressed)
         hours = [file.hour for file in (*files, *dead) if file.hour is not None]
         manifest = ManifestFile.from_args(
             manifest_path=uri,
-            manifest_length=size,
+            manifest_length=len(content),
             partition_spec_id=self._spec.spec_id,
             content=ManifestContent.DATA,
             sequence_number=sequence_number,
@@ -177,7 +176,7 @@ class ManifestFormat:
             partitions=[_summary(min(hours), max(hours))] if hours else [],
             key_metadata=None,
         )
-        return LiveManifest(uri, list(files), listed(manifest), born)
+        return LiveManifest(uri, list(files), listed(manifest), born), content
 
 
 def _summary(low: int, high: int) -> PartitionFieldSummary:
@@ -201,10 +200,8 @@ def listed(manifest: ManifestFile) -> bytes:
     return out.getvalue()
 
 
-def write_list(
-    uri: str, manifests: Sequence[LiveManifest], snapshot_id: int, parent: int | None, sequence_number: int
-) -> None:
-    """Write the manifest list of a snapshot."""
+def list_file(manifests: Sequence[LiveManifest], snapshot_id: int, parent: int | None, sequence_number: int) -> bytes:
+    """The manifest list of a snapshot."""
     meta = {
         "snapshot-id": str(snapshot_id),
         "parent-snapshot-id": "null" if parent is None else str(parent),
@@ -212,4 +209,4 @@ def write_list(
         "format-version": "2",
     }
     header = header_of(_LIST_TEXT, meta)
-    write_avro(path_of(uri), header, len(manifests), b"".join(manifest.listed for manifest in manifests))
+    return avro_file(header, len(manifests), b"".join(manifest.listed for manifest in manifests))

@@ -1,48 +1,16 @@
-"""What a table brings to a publish, in Iceberg's terms."""
+"""Parts of a snapshot, in Iceberg's terms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
-from pyiceberg.table.metadata import TableMetadataV2
 from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
 from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.typedef import Record
 
-from embedded.catalog.live import CatalogFile, LiveManifest
-from lakehouse.tables import Table
+from pipeline.iceberg.live import CatalogFile
 from pipeline.storage.data_files import Spans, bound
-
-
-@dataclass
-class Pending:
-    """Files that only snapshots older than the newest still reach: retired when the metadata drops that snapshot."""
-
-    snapshot_id: int
-    files: list[tuple[str, int]] = field(default_factory=list)
-
-
-@dataclass
-class Staged:
-    """What one table brings to the next publish; nothing of it is visible before.
-
-    `retired` files are reached by no later publish: each with the number of the publish that brought it. `written` are
-    to be on the disk before the publish.
-    """
-
-    table: Table
-    metadata: TableMetadataV2
-    location: str
-    manifests: list[LiveManifest]
-    new_manifests: list[LiveManifest] = field(default_factory=list)
-    added: Sequence[CatalogFile] = ()
-    removed: Sequence[CatalogFile] = ()
-    retired: list[tuple[str, int]] = field(default_factory=list)
-    written: list[Path] = field(default_factory=list)
-    pending: list[Pending] = field(default_factory=list)
 
 
 def described_file(uri: str, hour: int | None, rows: int, size: int, spans: Spans, ids: Mapping[str, int]) -> DataFile:

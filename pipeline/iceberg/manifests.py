@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from embedded.catalog.live import SMALL, CatalogFile, LiveManifest, hour_of
+from pipeline.iceberg.live import SMALL, CatalogFile, LiveManifest, hour_of
 
 CLOSED = 700
 """Files of any manifest, at most."""
