@@ -63,6 +63,11 @@ def event_time(event: Event) -> datetime:
     return _TIMES[type(event)](event)
 
 
+def time_getter(kind: type[Event]) -> Callable[[Event], datetime]:
+    """`event_time` for events of one topic."""
+    return _TIMES[kind]
+
+
 def key_fields(topic: Topic) -> tuple[tuple[TopicField, ...], tuple[TopicField, ...]]:
     """The fields of the key, and those that enter it, by name, only where they are given: they came later."""
     first = tuple(topic.field(name) for name in topic.key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +17,9 @@ REST_S = 600
 """What was not used for so long is let go: a quiet bound would be filled by yesterday's rows before it holds."""
 
 
-def hash_keys(keys: Iterable[str], count: int) -> NDArray[np.int64]:
+def hash_keys(keys: Sequence[str]) -> NDArray[np.int64]:
     """64 bits of each key. Two keys would have to share them and the event's microsecond to be taken for one."""
-    return np.fromiter(map(hash, keys), dtype=np.int64, count=count)
+    return np.fromiter(map(hash, keys), dtype=np.int64, count=len(keys))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class KeyIndex:
             event_time = self._table.event_time
             assert event_time is not None
             rows = self._store.read(self._table.name, [file], ["event_key", event_time])
-            hashes = hash_keys(rows["event_key"].to_pylist(), rows.num_rows)
+            hashes = hash_keys(rows["event_key"].to_pylist())
             order = np.argsort(hashes)
             keys = _FileKeys(hashes[order], us_of(rows[event_time])[order])
         self._put(file.uri, keys)

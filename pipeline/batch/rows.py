@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from operator import attrgetter
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
+from msgspec.structs import astuple, fields
 
 from lakehouse.decode import Event, Rejected
 from lakehouse.tables import TABLES, Table
 from lakehouse.user_error import UserError
 from pipeline.batch.log import Record
+from pipeline.batch.times import micros
 from pipeline.storage.files import row_schema
 
 _OF_THE_LOG = frozenset(("ingested_at", "source_partition", "source_offset"))
@@ -28,9 +30,10 @@ def raw_rows(table: Table, events: Sequence[Event], records: Sequence[Record], i
     """Rows of a raw table from its topic's events and the records they came in."""
     schema = row_schema(table)
     columns: list[pa.Array] = []
-    names = [column.name for column in schema if column.name not in _OF_THE_LOG]
     # All columns of an event in one go: by column, each would be found by its name again.
-    values_of = dict(zip(names, zip(*map(attrgetter(*names), events), strict=True), strict=False)) if events else {}
+    values_of = (
+        dict(zip(_names(type(events[0])), zip(*map(astuple, events), strict=True), strict=True)) if events else {}
+    )
     for column in schema:
         match column.name:
             case "ingested_at":
@@ -39,10 +42,27 @@ def raw_rows(table: Table, events: Sequence[Event], records: Sequence[Record], i
                 values = pa.array([record.partition for record in records], column.type)
             case "source_offset":
                 values = pa.array([record.offset for record in records], column.type)
+            case name if pa.types.is_timestamp(column.type):
+                values = _times(values_of.get(name, ()), column.type)
             case name:
                 values = pa.array(values_of.get(name, ()), column.type)
         columns.append(values)
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+@cache
+def _names(kind: type[Event]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+def _times(values: Sequence[datetime | None], kind: pa.DataType) -> pa.Array:
+    """A column of times. Arrow asks each for its zone; of those that stand many times, each is asked once."""
+    known: dict[datetime | None, int | None] = dict.fromkeys(values)
+    if 4 * len(known) > len(values):
+        return pa.array(values, kind)
+    for value in known:
+        known[value] = None if value is None else micros(value)
+    return pa.array([known[value] for value in values], pa.int64()).cast(kind)
 
 
 def dead_letter(topic: str, record: Record, rejected: Rejected, ingested_at: datetime) -> dict[str, Any]:

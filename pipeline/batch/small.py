@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lakehouse.clock import CLOCK_SLACK, ClockAhead
-from lakehouse.decode import Event, Rejected, decode, event_time
+from lakehouse.decode import EVENT_TYPES, Event, Rejected, decoder, time_getter
 from lakehouse.rules import Received
 from lakehouse.rules.closing import CLOSING_DELAY
 from lakehouse.tables import RAW_OF_TOPIC
@@ -102,21 +102,23 @@ class SmallWay:
 
     def _decode(self, name: str, records: Sequence[Record], draft: Draft) -> _Topic:
         self._note_received(name, records, draft)
-        topic, age = _Topic(name), self._max_event_age
+        topic, decode_one = _Topic(name), decoder(name, self._max_event_age)
+        events, of_events = topic.events, topic.records
         for record in records:
-            for event in decode(name, record, age):
+            for event in decode_one(record):
                 if isinstance(event, Rejected):
                     topic.rejected.append((record, event))
                 else:
-                    topic.events.append(event)
-                    topic.records.append(record)
+                    events.append(event)
+                    of_events.append(record)
         draft.counts[name, "bad"] += len(topic.rejected)
         log_times = [record.received_at for record in records if record.log_time]
-        bad_times = [record.received_at for record, _ in topic.rejected if record.log_time]
         if log_times:
-            self._tally.add(
-                name, [min(at, draft.read_at) for at in log_times], [min(at, draft.read_at) for at in bad_times]
-            )
+            bad_times = [record.received_at for record, _ in topic.rejected if record.log_time]
+            if max(log_times) > draft.read_at:
+                log_times = [min(at, draft.read_at) for at in log_times]
+                bad_times = [min(at, draft.read_at) for at in bad_times]
+            self._tally.add(name, log_times, bad_times)
         return topic
 
     def _note_received(self, name: str, records: Sequence[Record], draft: Draft) -> None:
@@ -138,12 +140,14 @@ class SmallWay:
         if not topic.events:
             return
         counts, table, read = draft.counts, RAW_OF_TOPIC[topic.name], len(topic.events)
-        fresh = _first_ones(topic, counts)
-        if len(fresh) < read:
+        keys = [event.event_key for event in topic.events]
+        if len(set(keys)) < read:
+            fresh = _first_ones(topic, counts)
             topic.events = [topic.events[index] for index in fresh]
             topic.records = [topic.records[index] for index in fresh]
+            keys = [keys[index] for index in fresh]
         rows = raw_rows(table, topic.events, topic.records, draft.ingested_at)
-        hashes = hash_keys((event.event_key for event in topic.events), len(topic.events))
+        hashes = hash_keys(keys)
         times = us_of(rows[str(table.event_time)])
         stored, conflicts = self._memory.keys[topic.name].stored(hashes, times)
         counts[topic.name, "key_conflict"] += conflicts
@@ -197,8 +201,9 @@ def _first_ones(topic: _Topic, counts: Counter[tuple[str, str]]) -> list[int]:
     """Where each (key, event time) stands first; a key with several times is counted."""
     seen: dict[str, Any] = {}
     first: list[int] = []
+    time_of = time_getter(EVENT_TYPES[topic.name])
     for index, event in enumerate(topic.events):
-        when = event_time(event)
+        when = time_of(event)
         held = seen.get(event.event_key)
         if held is None:
             seen[event.event_key] = when
