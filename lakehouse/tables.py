@@ -34,6 +34,7 @@ ALERTS = Table(
         Column("threshold", "double", "the rule's limit", "as the rule says", required=False),
         Column("summary", "string", "what is wrong, for people", required=False),
         Column("runbook_url", "string", "what to do about it", required=False),
+        Column("owner", "string", "whose it is, as the rule says", required=False),
         Column(
             "received_at", "timestamptz", "log time of its event, at most the time it was read at; or the window's end"
         ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 REASON_LETTERS = 600
 """Of a server's reason, which may quote a whole statement."""
@@ -32,6 +34,12 @@ def visible(text: str, most: int = 300) -> str:
 def label(text: str, most: int) -> str:
     """`text` for one line of a chart: `visible`, with every run of blanks and line breaks as one blank."""
     return visible(" ".join(text[: 4 * most].split()), most)
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """` (did you mean …?)` of the known name that is most like `name`; empty where none is."""
+    found = get_close_matches(name[:100], list(known), 1, 0.6)
+    return f" (did you mean '{found[0]}'?)" if found else ""
 
 
 def is_hidden(letter: str) -> bool:

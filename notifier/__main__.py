@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sqlite3
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -34,13 +35,23 @@ LOG = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def main(arguments: list[str] | None = None) -> None:
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and not given[0].startswith("-"):
+        # Imported here: the daemon has no use for it.
+        from notifier.commands.app import app
+
+        with exit_on_user_error():
+            app(given, prog_name="notifier")
+        return
     parser = argparse.ArgumentParser(
-        prog="python -m notifier", description="Tells people when something breaks, by every channel that is set up."
+        prog="python -m notifier",
+        description="Tells people when something breaks, by every channel that is set up. Also, each with --help: "
+        "check-config, routes.",
     )
     parser.add_argument(
         "--save-ledger", type=Path, metavar="FILE", help="copy the ledger, of a running daemon too, and end"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     logging.basicConfig(level=logging.INFO, format=LOG)
     # It warns each second while a look for commits hangs; metrics and health tell that.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
@@ -70,7 +81,8 @@ def _run() -> int:
     shared = Shared.load()
     settings = NotifierSettings.load()
     settings.check()
-    routes = settings.load_routes()
+    channels = settings.open_channels()
+    routing = settings.load_routes(channels)
     max_age = AlertsSettings.load().max_age
     dremio_settings = DremioSettings.load()
     redact = redactor(
@@ -99,7 +111,7 @@ def _run() -> int:
     ledger = Ledger(shared.data_dir / LEDGER, redact=redact)
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    daemon = Daemon(settings, max_age, Dremio(dremio_settings), ledger, settings.open_channels(), routes, redact)
+    daemon = Daemon(settings, max_age, Dremio(dremio_settings), ledger, channels, routing, redact)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(daemon, settings.api_token.get_secret_value()),

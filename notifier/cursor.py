@@ -22,7 +22,7 @@ FIRST_START_AGE = timedelta(hours=1)
 PAGE = 20_000
 """Rows asked for at once; a poll that finds more asks again."""
 
-_TEXTS = ("service_name", "summary", "runbook_url")
+_TEXTS = ("service_name", "summary", "runbook_url", "owner")
 _TIMES = ("alert_timestamp", "received_at", "ingested_at")
 _SEVERITIES = choices_of("errors_topic", "severity")
 _LATEST_MS = to_ms(datetime(9999, 1, 1, tzinfo=UTC))

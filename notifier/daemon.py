@@ -32,12 +32,14 @@ from notifier.metrics import Metrics
 from notifier.planner import Planner
 from notifier.redact import Redact
 from notifier.render import Style
-from notifier.routes import Route, targets
+from notifier.routing.decide import Router
+from notifier.routing.tree import Routing
 from notifier.sender import Sender
-from notifier.settings import NotifierSettings
+from notifier.settings import NotifierSettings, destinations_of
 
 logger = logging.getLogger("notifier")
 
+UNMUTE_EVERY_S = 1.0
 STOP_S = 8.0
 """How long a stop waits for the message in hand; the process is gone within 10 s."""
 # A look that is still under way when the next is due is none of them: at ten a second that is usual.
@@ -54,7 +56,7 @@ class Daemon:
         reader: AlertReader,
         ledger: Ledger,
         channels: Sequence[Channel],
-        routes: Sequence[Route],
+        routing: Routing,
         redact: Redact = str,
     ) -> None:
         self.ledger = ledger
@@ -73,7 +75,7 @@ class Daemon:
             )
             for channel in channels
         }
-        self.targets = targets(routes, channels)
+        self.router = Router(routing, destinations_of(channels), settings.gather)
         self._settings = settings
         self._reader = reader
         self._poll_s = self._wanted_s
@@ -82,15 +84,15 @@ class Daemon:
             reader,
             ledger,
             self.metrics,
-            self.targets,
+            self.router,
             max_age=max_age,
-            gather=settings.gather,
             overlap=settings.overlap,
             sweep_every=settings.sweep_every,
             keep=settings.keep,
             wake=self._wake,
             progress=self.health.moved_on,
         )
+        self._unmuted_at = float("-inf")
         self._threads: list[threading.Thread] = []
         self._timer = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(1)},
@@ -105,7 +107,7 @@ class Daemon:
         left = self.ledger.outbox.interrupt("The notifier ended before the answer.", wall_ms(), settle_ms)
         if left:
             logger.warning("%d messages were in hand when the notifier ended; looking them up", left)
-        if not any(self.targets.values()):
+        if not self.senders:
             switches = " or ".join(f"notifier.{declared.switch}" for declared in CHANNELS.values())
             logger.warning("no channel is set up: alerts are listed and nobody is told; set %s", switches)
         for name, sender in self.senders.items():
@@ -121,6 +123,7 @@ class Daemon:
         self.health.began()
         error: str | None = None
         try:
+            self._unmute()
             self._planner.poll()
         except DremioError as caught:
             error = str(caught)
@@ -137,6 +140,13 @@ class Daemon:
         if self._poll_s != self._wanted_s and self._timer.get_job("poll"):
             self._poll_s = self._wanted_s
             self._timer.reschedule_job("poll", trigger="interval", seconds=self._poll_s)
+
+    def _unmute(self) -> None:
+        """Once a second: silences, planned work and times of day end by the clock."""
+        now = time.monotonic()
+        if now - self._unmuted_at >= UNMUTE_EVERY_S:
+            self._unmuted_at = now
+            self._planner.unmute()
 
     @property
     def _wanted_s(self) -> float:

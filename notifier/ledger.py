@@ -52,7 +52,7 @@ class Ledger:
     def cursor(self) -> Cursor:
         with self._read() as db:
             row = db.execute(sa.select(CURSOR)).first()
-        return Cursor(row.ingested_ms, row.mute_before_ms, row.born_ms) if row else Cursor()
+        return Cursor(row.ingested_ms, row.mute_before_ms, row.born_ms, row.all_from_ms) if row else Cursor()
 
     def move(self, cursor: Cursor) -> None:
         with self._write() as db:
@@ -73,10 +73,14 @@ class Ledger:
         decide: Callable[[Mapping[tuple[str, Target], Thread]], list[DeliveryDraft]],
         cursor: Cursor,
         now_ms: int,
+        incident_ids: Sequence[str] = (),
     ) -> list[DeliveryDraft]:
-        """Record alerts, insert the deliveries that `decide` makes of them and move the cursor: one transaction."""
+        """Record alerts, insert the deliveries that `decide` makes of them and move the cursor: one transaction.
+
+        `decide` is given what is known of their incidents, and of `incident_ids`.
+        """
         with self._write() as db:
-            drafts = decide(queries.threads(db, {alert.incident_id for alert in alerts}))
+            drafts = decide(queries.threads(db, {*incident_ids, *(alert.incident_id for alert in alerts)}))
             if alerts:
                 db.execute(sqlite_insert(ALERTS).on_conflict_do_nothing(), [alert_row(a, now_ms) for a in alerts])
             new = [planned_row(draft, now_ms) for draft in drafts if not draft.added]
@@ -95,6 +99,16 @@ class Ledger:
                     )
             _move(db, cursor)
         return drafts
+
+    def open_alerts(self, limit: int = 10_000) -> list[AlertRow]:
+        """The newest FIRING row of each incident that is open, the newest first."""
+        with self._read() as db:
+            return queries.newest_firing(db, queries.of_now(), limit)
+
+    def muted_alerts(self, limit: int = 2000) -> list[AlertRow]:
+        """The same of each open incident that something mutes somewhere, which comes to an end."""
+        with self._read() as db:
+            return queries.newest_firing(db, queries.muted_for_now(), limit)
 
     def touch(self, alert_ids: Iterable[str], now_ms: int) -> None:
         """These alerts are found in the table at every sweep: were they forgotten, they would be told again."""

@@ -18,7 +18,7 @@ from notifier.ledger_rows import CURSOR
 
 logger = logging.getLogger("notifier")
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest revision in migrations/versions."""
 
 BUSY_S = 10.0

@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from notifier.ledger_rows import ALERTS, DELIVERIES
-from notifier.model import OPEN, DeliveryState, MessageKind, Target, Thread
+from notifier.ledger_rows import ALERTS, DELIVERIES, to_alert
+from notifier.model import OPEN, PASSING, AlertRow, DeliveryState, MessageKind, Muted, Target, Thread
 
 
 def is_open(table: sa.FromClause) -> sa.ColumnElement[bool]:
@@ -60,13 +60,45 @@ def _thread(rows: Sequence[Any]) -> Thread:
         told=bool(live),
         resolved=any(row.kind == MessageKind.RESOLVED for row in live),
         newest_ms=max((row.sent_ms or row.not_before_ms for row in live), default=None),
-        waiting=next(
-            (row.delivery_key for row in rows if row.kind == MessageKind.MORE and row.state == DeliveryState.PLANNED),
-            None,
-        ),
+        waiting=next((row.delivery_key for row in rows if row.state == DeliveryState.PLANNED and _gathers(row)), None),
         muted={
-            row.reason: row.delivery_key
+            f"{row.reason}({row.detail})" if row.detail else row.reason: row.delivery_key
             for row in rows
             if row.state == DeliveryState.MUTED and row.kind == MessageKind.FIRST
         },
     )
+
+
+def _gathers(row: Any) -> bool:
+    """Whether a planned delivery is one that waits for more alerts to join it."""
+    if row.kind == MessageKind.FIRST:
+        return bool(row.not_before_ms > row.planned_ms)
+    return bool(row.kind == MessageKind.MORE)
+
+
+def newest_firing(db: sa.Connection, incident_ids: sa.Select[Any], limit: int) -> list[AlertRow]:
+    """The newest FIRING row of each of these incidents that has no RESOLVED one; at most so many, the newest first."""
+    a = ALERTS
+    over = sa.select(a.c.incident_id).where(a.c.status == "RESOLVED")
+    newest = sa.func.row_number().over(
+        partition_by=a.c.incident_id, order_by=(a.c.alert_ms.desc(), a.c.alert_id.desc())
+    )
+    ranked = (
+        sa.select(a, newest.label("nth"))
+        .where(a.c.status == "FIRING", a.c.incident_id.in_(incident_ids), a.c.incident_id.not_in(over))
+        .subquery()
+    )
+    query = sa.select(ranked).where(ranked.c.nth == 1).order_by(ranked.c.alert_ms.desc()).limit(limit)
+    return [to_alert(row) for row in db.execute(query)]
+
+
+def of_now() -> sa.Select[Any]:
+    """Incidents that are more than news of the past, whether or not somebody is told of them."""
+    d = DELIVERIES
+    return sa.select(d.c.incident_id).where(sa.or_(d.c.state != DeliveryState.MUTED, d.c.reason != Muted.OLD))
+
+
+def muted_for_now() -> sa.Select[Any]:
+    """Incidents of which a delivery is muted by what comes to an end."""
+    d = DELIVERIES
+    return sa.select(d.c.incident_id).where(d.c.state == DeliveryState.MUTED, d.c.reason.in_(PASSING))

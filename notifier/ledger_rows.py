@@ -22,7 +22,7 @@ ALERTS = sa.Table(
     metadata,
     sa.Column("alert_id", sa.Text, primary_key=True),
     *_columns(sa.Text, "incident_id alert_type rule severity status service_name"),
-    *_columns(sa.Text, "description summary runbook_url commit_id"),
+    *_columns(sa.Text, "description summary runbook_url owner commit_id"),
     *_columns(sa.Float, "metric_value threshold"),
     *_columns(sa.Integer, "alert_ms received_ms ingested_ms starts_ms seen_ms"),
 )
@@ -30,11 +30,11 @@ DELIVERIES = sa.Table(
     "deliveries",
     metadata,
     sa.Column("delivery_key", sa.Text, primary_key=True),
-    *_columns(sa.Text, "channel destination incident_id kind state reason alert_id receipt error"),
+    *_columns(sa.Text, "channel destination incident_id kind state reason detail route alert_id receipt error"),
     *_columns(
         sa.Integer,
         "sequence alert_count planned_ms not_before_ms attempts first_attempt_ms attempt_ms "
-        "unreadable_since_ms sent_ms updated_ms",
+        "unreadable_since_ms sent_ms updated_ms interval_ms",
     ),
     sa.Column("possible_repeat", sa.Boolean),
 )
@@ -45,6 +45,7 @@ CURSOR = sa.Table(
     sa.Column("ingested_ms", sa.Integer),
     sa.Column("mute_before_ms", sa.Integer),
     sa.Column("born_ms", sa.Integer),
+    sa.Column("all_from_ms", sa.Integer),
 )
 PARKED = sa.Table(
     "parked",
@@ -59,12 +60,14 @@ PARKED = sa.Table(
 class Cursor:
     """How far alerts are planned, in the data's time. `mute_before` is set once, at the first look for alerts.
 
-    born_ms: when the file was made, by our clock; of one of an older version, when it was last written.
+    born_ms: when the file was made, by our clock; of one of an older version, when it was last written. all_from_ms:
+    before it (in the data's time) a version wrote the file that looked at FATALs alone.
     """
 
     ingested_ms: int | None = None
     mute_before_ms: int | None = None
     born_ms: int | None = None
+    all_from_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Delivery:
     sequence: int
     state: DeliveryState
     reason: str | None
+    detail: str | None
+    route: str | None
     alert_id: str
     alert_count: int
     planned_ms: int
@@ -92,6 +97,7 @@ class Delivery:
     receipt: str | None
     error: str | None
     updated_ms: int
+    interval_ms: int | None
 
 
 @dataclass(frozen=True)
@@ -120,10 +126,13 @@ def planned_row(draft: DeliveryDraft, now_ms: int) -> dict[str, Any]:
         "sequence": draft.sequence,
         "state": DeliveryState.MUTED if draft.muted else DeliveryState.PLANNED,
         "reason": draft.muted,
+        "detail": draft.detail,
+        "route": draft.route,
         "alert_id": draft.alert_id,
         "alert_count": draft.alert_count,
         "planned_ms": now_ms,
         "not_before_ms": draft.not_before_ms,
+        "interval_ms": draft.interval_ms,
         "attempts": 0,
         "possible_repeat": False,
         "updated_ms": now_ms,
@@ -147,6 +156,7 @@ def alert_row(alert: AlertRow, now_ms: int) -> dict[str, Any]:
         "description": alert.description,
         "summary": alert.summary,
         "runbook_url": alert.runbook_url,
+        "owner": alert.owner,
         "metric_value": alert.metric_value,
         "threshold": alert.threshold,
         "alert_ms": to_ms(alert.alert_timestamp),
@@ -175,6 +185,7 @@ def to_alert(row: Any) -> AlertRow:
         service_name=row.service_name,
         summary=row.summary,
         runbook_url=row.runbook_url,
+        owner=row.owner,
         metric_value=row.metric_value,
         threshold=row.threshold,
     )

@@ -36,9 +36,17 @@ class Muted(StrEnum):
     """Why a delivery is listed and not sent."""
 
     OLD = "old"
+    NO_ROUTE = "no_route"
     NO_CHANNEL = "no_channel"
+    MAINTENANCE = "maintenance"
+    SILENCED = "silenced"
+    INHIBITED = "inhibited"
+    MUTE_TIME = "mute_time"
     NOT_TOLD = "not_told"
-    SEVERITY = "severity"
+
+
+PASSING = (Muted.MAINTENANCE, Muted.SILENCED, Muted.INHIBITED, Muted.MUTE_TIME)
+"""What comes to an end: an incident that is still open then is told."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class AlertRow:
     service_name: str | None = None
     summary: str | None = None
     runbook_url: str | None = None
+    owner: str | None = None
     metric_value: float | None = None
     threshold: float | None = None
 
@@ -78,7 +87,10 @@ NOBODY = Target("none", "")
 
 @dataclass(frozen=True)
 class Thread:
-    """What the ledger knows of one incident at one target."""
+    """What the ledger knows of one incident at one target. `waiting`: the delivery that later alerts join.
+
+    muted: the delivery that lists them, by reason and detail.
+    """
 
     sequence: int = 0
     told: bool = False
@@ -90,7 +102,11 @@ class Thread:
 
 @dataclass
 class DeliveryDraft:
-    """A delivery to insert, or alerts to add to the one with this key. `alert_id` is its newest alert."""
+    """A delivery to insert, or alerts to add to the one with this key. `alert_id` is its newest alert.
+
+    interval_ms: the least time between two messages of its incident there. route: the names of the routes that it came
+    by, the outermost first. detail: what mutes it, by its name.
+    """
 
     key: str
     target: Target
@@ -100,7 +116,10 @@ class DeliveryDraft:
     alert_id: str
     alert_count: int
     not_before_ms: int
+    interval_ms: int = 0
     muted: Muted | None = None
+    detail: str | None = None
+    route: str | None = None
     added: bool = False
 
 

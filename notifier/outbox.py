@@ -80,7 +80,10 @@ class Outbox:
         return to_delivery(row) if changed else None
 
     def sent(self, delivery: Delivery, receipt: str, now_ms: int, gather_ms: int) -> None:
-        """Record the receipt; what waits of the same incident and destination waits from now."""
+        """Record the receipt; what waits of the same incident and destination waits its interval from now.
+
+        gather_ms: that of a delivery which a version without intervals planned.
+        """
         d = DELIVERIES
         with self._write() as db:
             _set(
@@ -95,7 +98,7 @@ class Outbox:
                     d.c.kind == MessageKind.MORE,
                     d.c.state == DeliveryState.PLANNED,
                 )
-                .values(not_before_ms=now_ms + gather_ms)
+                .values(not_before_ms=now_ms + sa.func.coalesce(d.c.interval_ms, gather_ms))
             )
 
     def retry(self, key: str, not_before_ms: int, error: str, now_ms: int, *, possible_repeat: bool = False) -> None:

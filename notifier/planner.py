@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from lakehouse.dremio.errors import DremioError
+from lakehouse.topics import choices_of
 from notifier import cursor as cursors
 from notifier.clock import SWEEP_BACK, Clock, from_ms, span_ms, to_ms, wall_ms
 from notifier.cursor import AlertReader
@@ -19,13 +20,15 @@ from notifier.ledger import Ledger
 from notifier.ledger_file import LedgerError
 from notifier.ledger_rows import Cursor
 from notifier.metrics import Metrics
-from notifier.model import AlertRow, DeliveryDraft, Target
-from notifier.policy import in_order, plan
+from notifier.model import AlertRow, DeliveryDraft
+from notifier.policy import in_order, is_old, plan, plan_unmuted
+from notifier.routing.decide import Router, Surroundings
 
 logger = logging.getLogger("notifier")
 
 BATCH = 2000
 """Alerts planned in one transaction."""
+_SEVERITIES = choices_of("errors_topic", "severity")
 STRANGE_SHOWN = 5
 """Odd rows that one line of the log shows; the metric counts all."""
 
@@ -42,10 +45,9 @@ class Planner:
         reader: AlertReader,
         ledger: Ledger,
         metrics: Metrics,
-        targets: Mapping[str, Sequence[Target]],
+        router: Router,
         *,
         max_age: timedelta,
-        gather: timedelta,
         overlap: timedelta,
         sweep_every: timedelta,
         keep: timedelta,
@@ -57,9 +59,8 @@ class Planner:
         self._reader = reader
         self._ledger = ledger
         self._metrics = metrics
-        self._targets = targets
+        self._router = router
         self._max_age = max_age
-        self._gather = gather
         self._overlap = overlap
         self._sweep_every_s = sweep_every.total_seconds()
         self._keep = keep
@@ -199,8 +200,8 @@ class Planner:
         self, alerts: list[AlertRow], held: Cursor, commit: str, moment: datetime | None, mute_before_ms: int
     ) -> Cursor:
         """Plans alerts; the cursor as it is then, never beyond the commit's as_of: rows may lie in the future."""
-        mute_before = from_ms(max(0, mute_before_ms))
         reached = held.ingested_ms
+        around = self._surroundings(held, mute_before_ms, alerts)
         for start in range(0, len(alerts), BATCH):
             batch = alerts[start : start + BATCH]
             if moment:
@@ -210,13 +211,7 @@ class Planner:
             drafts = self._ledger.plan(
                 batch,
                 lambda threads, batch=batch, now_ms=now_ms: plan(  # type: ignore[misc]
-                    batch,
-                    self._targets,
-                    threads,
-                    now_ms,
-                    max_age=self._max_age,
-                    gather=self._gather,
-                    mute_before=mute_before,
+                    batch, lambda alert: self._router.decide(alert, around), threads, now_ms
                 ),
                 held,
                 now_ms,
@@ -224,6 +219,45 @@ class Planner:
             self._told(batch, drafts, commit)
             self._progress()
         return held
+
+    def _surroundings(self, held: Cursor, mute_before_ms: int, alerts: Sequence[AlertRow] = ()) -> Surroundings:
+        """What decisions of now look at; `alerts` are about to be planned, and open or end incidents."""
+        mute_before = from_ms(max(0, mute_before_ms))
+        all_from = from_ms(max(0, held.all_from_ms or 0))
+
+        def old(alert: AlertRow) -> bool:
+            # What a version that looked at FATALs alone has passed over is not told years later.
+            passed_over = alert.severity != _SEVERITIES[-1] and alert.ingested_at < all_from
+            return passed_over or is_old(alert, self._max_age, mute_before)
+
+        open_alerts: dict[str, AlertRow] = {}
+        if self._router.routing.inhibit:
+            open_alerts = {alert.incident_id: alert for alert in self._ledger.open_alerts()}
+            for alert in alerts:
+                if alert.status == "RESOLVED":
+                    open_alerts.pop(alert.incident_id, None)
+                elif not old(alert):
+                    open_alerts[alert.incident_id] = alert
+        return Surroundings(from_ms(self._clock()), old, open_alerts=open_alerts.values())
+
+    def unmute(self) -> int:
+        """Tell of open incidents that nothing mutes any more; how many deliveries. Called now and then."""
+        alerts = self._ledger.muted_alerts()
+        if not alerts:
+            return 0
+        held = self._ledger.cursor()
+        around = self._surroundings(held, held.mute_before_ms or 0)
+        now_ms = self._clock()
+        drafts = self._ledger.plan(
+            (),
+            lambda threads: plan_unmuted(alerts, lambda alert: self._router.decide(alert, around), threads, now_ms),
+            held,
+            now_ms,
+            [alert.incident_id for alert in alerts],
+        )
+        if drafts:
+            self._told((), drafts, "")
+        return len(drafts)
 
     def _told(self, batch: Sequence[AlertRow], drafts: Sequence[DeliveryDraft], commit: str) -> None:
         for alert in batch:
@@ -233,4 +267,7 @@ class Planner:
                 self._metrics.muted.labels(draft.muted).inc()
         for channel in {draft.target.channel for draft in drafts}:
             self._wake(channel)
-        logger.info("%d alerts at commit %.12s: %d deliveries planned", len(batch), commit, len(drafts))
+        if batch:
+            logger.info("%d alerts at commit %.12s: %d deliveries planned", len(batch), commit, len(drafts))
+        else:
+            logger.info("nothing mutes them any more: %d deliveries planned", len(drafts))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from notifier.model import NOBODY, AlertRow, DeliveryDraft, MessageKind, Muted, Target, Thread, delivery_key
+from notifier.clock import span_ms
+from notifier.model import AlertRow, DeliveryDraft, MessageKind, Target, Thread, delivery_key
+from notifier.routing.decide import Decision, Reason
 
 
-def reason_to_mute(alert: AlertRow, max_age: timedelta, mute_before: datetime | None) -> Muted | None:
-    """Why this alert wakes nobody, or None."""
+def is_old(alert: AlertRow, max_age: timedelta, mute_before: datetime | None) -> bool:
+    """Whether this alert tells of the past: it wakes nobody."""
     if alert.alert_timestamp < alert.received_at - max_age:
-        return Muted.OLD
-    if mute_before is not None and alert.ingested_at < mute_before:
-        return Muted.OLD
-    return None
+        return True
+    return mute_before is not None and alert.ingested_at < mute_before
 
 
 def in_order(alerts: Iterable[AlertRow]) -> list[AlertRow]:
@@ -28,41 +28,51 @@ def in_order(alerts: Iterable[AlertRow]) -> list[AlertRow]:
 
 def plan(
     alerts: Sequence[AlertRow],
-    targets: Mapping[str, Sequence[Target]],
+    decide: Callable[[AlertRow], Sequence[Decision]],
     threads: Mapping[tuple[str, Target], Thread],
     now_ms: int,
-    *,
-    max_age: timedelta,
-    gather: timedelta,
-    mute_before: datetime | None,
 ) -> list[DeliveryDraft]:
     """The deliveries that new alerts call for.
 
-    alerts: in order, none of them planned before. targets: by severity. threads: what is known of their incidents.
+    alerts: in order, none of them planned before. threads: what is known of their incidents.
 
     1. A RESOLVED row goes once to each target that was told of its incident, and to nobody else.
-    2. Another row that is old, or has no target or a severity of no route, is listed as muted: one delivery for each
-       incident and reason.
-    3. An incident's first other row goes at once.
-    4. Later ones join the message that waits, or make one that waits until `gather` after the newest.
+    2. Another row that is muted is listed: one delivery for each incident, target and reason.
+    3. An incident's first other row goes when its route's `wait` is over, at once where there is none; later ones of
+       that time join it.
+    4. Later ones join the message that waits, or make one that waits until the route's `interval` after the newest.
     """
     drafts: dict[str, DeliveryDraft] = {}
-    book = _Threads(dict(threads), drafts, now_ms, int(gather.total_seconds() * 1000))
+    book = _Threads(dict(threads), drafts, now_ms)
     for alert in alerts:
         if alert.status == "RESOLVED":
             for target in book.told(alert.incident_id):
                 book.resolve(alert, target)
             continue
-        muted = reason_to_mute(alert, max_age, mute_before)
-        routed = targets.get(alert.severity, ())
-        if not routed:
-            # Routed severities are all there, with an empty list while no channel is set up.
-            book.mute(alert, NOBODY, muted or (Muted.NO_CHANNEL if alert.severity in targets else Muted.SEVERITY))
-        for target in routed:
-            if muted:
-                book.mute(alert, target, muted)
+        for decision in decide(alert):
+            if decision.muted:
+                book.mute(alert, decision, decision.muted)
             else:
-                book.tell(alert, target)
+                book.tell(alert, decision)
+    return list(drafts.values())
+
+
+def plan_unmuted(
+    alerts: Sequence[AlertRow],
+    decide: Callable[[AlertRow], Sequence[Decision]],
+    threads: Mapping[tuple[str, Target], Thread],
+    now_ms: int,
+) -> list[DeliveryDraft]:
+    """First messages of open incidents to targets that were told nothing, now that nothing mutes them there.
+
+    alerts: the newest of each incident.
+    """
+    drafts: dict[str, DeliveryDraft] = {}
+    book = _Threads(dict(threads), drafts, now_ms)
+    for alert in alerts:
+        for decision in decide(alert):
+            if not decision.muted and not book.is_told(alert, decision.target):
+                book.tell(alert, decision)
     return list(drafts.values())
 
 
@@ -71,7 +81,9 @@ class _Threads:
     threads: dict[tuple[str, Target], Thread]
     drafts: dict[str, DeliveryDraft]
     now_ms: int
-    gather_ms: int
+
+    def is_told(self, alert: AlertRow, target: Target) -> bool:
+        return self._thread(alert, target).told
 
     def told(self, incident_id: str) -> list[Target]:
         return [
@@ -83,25 +95,30 @@ class _Threads:
         if not thread.resolved:
             self._new(alert, target, MessageKind.RESOLVED, self.now_ms, told=True, resolved=True, waiting=None)
 
-    def mute(self, alert: AlertRow, target: Target, reason: Muted) -> None:
+    def mute(self, alert: AlertRow, decision: Decision, reason: Reason) -> None:
+        target = decision.target
         thread = self._thread(alert, target)
-        held = thread.muted.get(reason)
+        held = thread.muted.get(str(reason))
         if held:
             self._add(held, alert, target, MessageKind.FIRST)
             return
-        key = self._new(alert, target, MessageKind.FIRST, self.now_ms, muted=reason)
+        key = self._new(alert, target, MessageKind.FIRST, self.now_ms, decision)
         now = self._thread(alert, target)
-        self._set(alert, target, now, muted={**now.muted, reason: key})
+        self._set(alert, target, now, muted={**now.muted, str(reason): key})
 
-    def tell(self, alert: AlertRow, target: Target) -> None:
+    def tell(self, alert: AlertRow, decision: Decision) -> None:
+        target = decision.target
         thread = self._thread(alert, target)
         if not thread.told:
-            self._new(alert, target, MessageKind.FIRST, self.now_ms, told=True, newest_ms=self.now_ms)
+            due = self.now_ms + span_ms(decision.policy.wait)
+            key = self._new(alert, target, MessageKind.FIRST, due, decision, told=True, newest_ms=due)
+            if due > self.now_ms:
+                self._set(alert, target, self._thread(alert, target), waiting=key)
         elif thread.waiting:
             self._add(thread.waiting, alert, target, MessageKind.MORE)
         else:
-            due = max(self.now_ms, (thread.newest_ms or self.now_ms) + self.gather_ms)
-            key = self._new(alert, target, MessageKind.MORE, due, newest_ms=due)
+            due = max(self.now_ms, (thread.newest_ms or self.now_ms) + span_ms(decision.policy.interval))
+            key = self._new(alert, target, MessageKind.MORE, due, decision, newest_ms=due)
             self._set(alert, target, self._thread(alert, target), waiting=key)
 
     def _new(
@@ -110,14 +127,26 @@ class _Threads:
         target: Target,
         kind: MessageKind,
         due_ms: int,
-        muted: Muted | None = None,
+        decision: Decision | None = None,
         **changes: Any,
     ) -> str:
         thread = self._thread(alert, target)
         sequence = thread.sequence + 1
         key = delivery_key(target, alert.incident_id, kind, sequence)
+        muted = decision.muted if decision else None
         self.drafts[key] = DeliveryDraft(
-            key, target, alert.incident_id, kind, sequence, alert.alert_id, 1, due_ms, muted
+            key,
+            target,
+            alert.incident_id,
+            kind,
+            sequence,
+            alert.alert_id,
+            1,
+            due_ms,
+            interval_ms=span_ms(decision.policy.interval) if decision else 0,
+            muted=muted.why if muted else None,
+            detail=muted.detail or None if muted else None,
+            route=" > ".join(decision.route) if decision else None,
         )
         self._set(alert, target, thread, sequence=sequence, **changes)
         return key

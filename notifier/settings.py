@@ -19,7 +19,8 @@ from notifier.channel import Channel, ChannelSettings
 from notifier.channels import CHANNELS
 from notifier.clock import HORIZON_MS, SWEEP_BACK
 from notifier.http import header_token
-from notifier.routes import Route, read_routes
+from notifier.routing.load import load_routing
+from notifier.routing.tree import Routing
 
 _LONGEST_WAIT = timedelta(milliseconds=HORIZON_MS)
 
@@ -53,7 +54,7 @@ class DaemonSettings(BaseModel):
         timedelta(minutes=1),
         ge=timedelta(milliseconds=100),
         le=_LONGEST_WAIT,
-        description="later alerts of an incident: one message in this time, 10 min at most",
+        description="later alerts of an incident: one message in this time where no route says, 10 min at most",
     )
     give_up: Duration = Field(
         timedelta(days=1),
@@ -90,6 +91,11 @@ class DaemonSettings(BaseModel):
         if not re.fullmatch(r"https?://[^\s<>|]+", value):
             raise ValueError("expected http://HOST:PORT/app")
         return value
+
+
+def destinations_of(channels: Sequence[Channel]) -> dict[str, tuple[str, ...]]:
+    """The destinations of every channel that there is, by its name: none where it is not set up."""
+    return {**dict.fromkeys(CHANNELS, ()), **{channel.name: channel.destinations for channel in channels}}
 
 
 def _joined(own: type[BaseModel], channels: Sequence[type[ChannelSettings]]) -> tuple[type[BaseModel], ...]:
@@ -171,6 +177,6 @@ class NotifierSettings(_Joined, Section, section="notifier"):
                 channels.append(channel)
         return channels
 
-    def load_routes(self) -> tuple[Route, ...]:
-        """The routes of the file. Raises UserError with file, route and what would do."""
-        return read_routes(config_path().parent / self.routes)
+    def load_routes(self, channels: Sequence[Channel]) -> Routing:
+        """The routes of the file, to the destinations of these channels. Raises UserError with file, line and name."""
+        return load_routing(config_path().parent / self.routes, destinations_of(channels))

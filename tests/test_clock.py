@@ -20,12 +20,14 @@ from lakehouse.rules.state import CLOCK, brought_back
 from lakehouse.settings.shop import AlertsSettings
 from lakehouse.tables import TABLES
 from notifier.clock import to_ms
-from notifier.model import AlertRow, MessageKind, Muted, Target
-from notifier.policy import in_order, plan
+from notifier.model import AlertRow, MessageKind, Muted
+from notifier.policy import in_order, is_old, plan
+from notifier.routing.decide import Surroundings
 from pipeline.batch.rows import table_of
 from pipeline.batch.times import micros
 from tests.conftest import NOON, Shop
 from tests.fake_dremio import FakeDremio
+from tests.test_notifier import fatal_to
 
 AHEAD = timedelta(hours=26)
 SECOND = timedelta(seconds=1)
@@ -76,15 +78,9 @@ def told(shop: Shop) -> list[tuple[MessageKind, Muted | None]]:
     """What the notifier plans to say of the alerts, and why it would not."""
     names = [field.name for field in fields(AlertRow) if field.name != "commit"]
     rows = [AlertRow(commit="c", **{name: row[name] for name in names}) for row in shop.rows("alerts")]
-    drafts = plan(
-        in_order(rows),
-        {"FATAL": [Target("slack", "C0OPS")]},
-        {},
-        to_ms(shop.now),
-        max_age=AlertsSettings.load().max_age,
-        gather=MINUTE,
-        mute_before=None,
-    )
+    router = fatal_to({"slack": ("C0OPS",)})
+    around = Surroundings(shop.now, lambda alert: is_old(alert, AlertsSettings.load().max_age, None))
+    drafts = plan(in_order(rows), lambda alert: router.decide(alert, around), {}, to_ms(shop.now))
     return [(draft.kind, draft.muted) for draft in drafts]
 
 

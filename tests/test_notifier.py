@@ -29,9 +29,11 @@ from notifier.ledger_rows import Delivery
 from notifier.metrics import Metrics
 from notifier.model import NOBODY, AlertRow, DeliveryState, MessageKind, Muted, Target, delivery_key
 from notifier.planner import Planner
-from notifier.policy import reason_to_mute
+from notifier.policy import is_old
 from notifier.redact import Redact
 from notifier.render import BODY_LIMIT, Notification, Style, as_html, as_text, notification
+from notifier.routing.decide import Router
+from notifier.routing.tree import Routing
 from notifier.sender import Sender
 from tests.fake_dremio import FakeDremio
 from tests.notifier_cast import wait_for
@@ -68,25 +70,36 @@ class Friend:
         return None
 
 
+def fatal_to(destinations: dict[str, tuple[str, ...]]) -> Router:
+    """FATAL to all of these, at once."""
+    content = {"routes": [{"name": "all", "when": ["severity = FATAL"], "to": list(destinations)}]}
+    return Router(Routing.model_validate(content), destinations)
+
+
 class Desk:
     """A shop's alerts, a ledger and one channel; `run` lets time pass until everything due is done."""
 
     def __init__(
-        self, path: Path, channel: Friend, *, routed: bool = True, redact: Redact = str, now: datetime = NOON
+        self,
+        path: Path,
+        channel: Friend,
+        *,
+        routed: bool = True,
+        router: Router | None = None,
+        redact: Redact = str,
+        now: datetime = NOON,
     ) -> None:
         self.dremio = FakeDremio()
         self.channel = channel
         self.now = now
         self.ledger = Ledger(path / "ledger.db", self.clock, redact)
         self.metrics = Metrics([channel.name])
-        where = [Target(channel.name, destination) for destination in channel.destinations]
         self.planner = Planner(
             self.dremio,
             self.ledger,
             self.metrics,
-            {"FATAL": where if routed else []},
+            router or fatal_to({channel.name: channel.destinations if routed else ()}),
             max_age=timedelta(hours=1),
-            gather=timedelta(minutes=1),
             overlap=timedelta(minutes=1),
             sweep_every=timedelta(minutes=10),
             keep=timedelta(days=90),
@@ -223,7 +236,7 @@ def test_another_severity_tells_nobody(desk: Desk) -> None:
     desk.fatal("inc-1", severity="ERROR")
     desk.publish()
     assert desk.channel.posts == []
-    assert desk.deliveries() == []
+    assert [(row.state, row.reason) for row in desk.deliveries()] == [(DeliveryState.MUTED, Muted.NO_ROUTE)]
 
 
 def test_an_old_row_is_listed_and_not_sent(desk: Desk) -> None:
@@ -614,17 +627,17 @@ def test_a_delivery_key_is_the_same_on_every_machine_and_differs_in_each_part() 
 
 
 @pytest.mark.parametrize(
-    ("case", "age", "ingested_ago", "muted"),
+    ("case", "age", "ingested_ago", "old"),
     [
-        ("just now", timedelta(0), timedelta(0), None),
-        ("an hour old to the second", timedelta(hours=1), timedelta(0), None),
-        ("a second more", timedelta(hours=1, seconds=1), timedelta(0), Muted.OLD),
-        ("published before the first start's hour", timedelta(0), timedelta(hours=2), Muted.OLD),
+        ("just now", timedelta(0), timedelta(0), False),
+        ("an hour old to the second", timedelta(hours=1), timedelta(0), False),
+        ("a second more", timedelta(hours=1, seconds=1), timedelta(0), True),
+        ("published before the first start's hour", timedelta(0), timedelta(hours=2), True),
     ],
 )
-def test_why_an_alert_wakes_nobody(case: str, age: timedelta, ingested_ago: timedelta, muted: Muted | None) -> None:
+def test_which_alert_is_news_of_the_past(case: str, age: timedelta, ingested_ago: timedelta, old: bool) -> None:
     alert = an_alert(alert_timestamp=NOON - age, received_at=NOON, ingested_at=NOON - ingested_ago)
-    assert reason_to_mute(alert, timedelta(hours=1), NOON - timedelta(hours=1)) is muted, case
+    assert is_old(alert, timedelta(hours=1), NOON - timedelta(hours=1)) is old, case
 
 
 def an_alert(**values: Any) -> AlertRow:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +21,9 @@ from notifier.channels.slack import Slack
 from notifier.http import retry_after_s
 from notifier.model import MessageKind
 from notifier.render import Notification
-from notifier.routes import read_routes, targets
-from notifier.settings import NotifierSettings
+from notifier.routing.decide import Router, Surroundings
+from notifier.settings import NotifierSettings, destinations_of
+from tests.test_notifier import an_alert
 
 NOTE = Notification(
     delivery_key="k" * 64,
@@ -74,7 +74,9 @@ class Script:
         return f"http://127.0.0.1:{self.server.server_port}/api/"
 
     def slack(self) -> Slack:
-        return Slack("xoxb-1", "C0OPS", base_url=self.url, timeout_s=1.0, settle_s=20.0, clock=lambda: 1_772_452_800.0)
+        return Slack(
+            "xoxb-1", ("C0OPS",), base_url=self.url, timeout_s=1.0, settle_s=20.0, clock=lambda: 1_772_452_800.0
+        )
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +166,7 @@ def test_a_thread_somebody_deleted_is_begun_anew(script: Script) -> None:
 
 
 def test_a_slack_nobody_answers_for_is_tried_again_and_not_looked_up() -> None:
-    slack = Slack("xoxb-1", "C0OPS", base_url="http://127.0.0.1:1/api/", timeout_s=1.0, settle_s=20.0)
+    slack = Slack("xoxb-1", ("C0OPS",), base_url="http://127.0.0.1:1/api/", timeout_s=1.0, settle_s=20.0)
     assert isinstance(slack.send("C0OPS", NOTE), Retry)
     assert isinstance(slack.find("C0OPS", "k", None, 0), Unreadable)
     assert "does not answer" in (slack.check() or "")
@@ -349,33 +351,6 @@ def test_a_wrong_setting_is_one_sentence(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("", "must hold one list"),
-        ("routes: []", "at least one route"),
-        ("routes: [", "cannot be read"),
-        ("routes: [{name: a, severity: [FATAL], channels: [pager]}]", "channels is a list of email, slack"),
-        ("routes: [{name: a, severity: [WARN], channels: [slack]}]", "severity is a list of FATAL"),
-        ("routes: [{name: a, channels: [slack]}]", "Route a in"),
-        ("routes: [{name: a, severity: [FATAL], channels: [slack], to: x}]", "'to' is none of"),
-        ("routes: [3]", "Route number 1"),
-        (
-            "routes: [{name: a, severity: [FATAL], channels: [slack]}, "
-            "{name: a, severity: [FATAL], channels: [email]}]",
-            "two",
-        ),
-    ],
-)
-def test_wrong_routes_are_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
-    path = tmp_path / "routes.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError) as error:
-        read_routes(path)
-    assert sentence in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 def test_the_routes_of_the_repository_reach_every_channel_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "SLACK_TOKEN": "xoxb-1",
@@ -387,9 +362,12 @@ def test_the_routes_of_the_repository_reach_every_channel_once(monkeypatch: pyte
         monkeypatch.setenv(f"TILLWATCH_NOTIFIER_{name}", value)
     settings = NotifierSettings.load()
     settings.check()
-    found = targets(settings.load_routes(), settings.open_channels())["FATAL"]
+    channels = settings.open_channels()
+    router = Router(settings.load_routes(channels), destinations_of(channels))
+    around = Surroundings(datetime.now(UTC), lambda alert: False)
+    found = [decision.target for decision in router.decide(an_alert(), around)]
     assert [(target.channel, target.destination) for target in found] == [
+        ("slack", "C0OPS"),
         ("email", "x@b.example"),
         ("email", "y@b.example"),
-        ("slack", "C0OPS"),
     ]

@@ -18,7 +18,7 @@ from notifier.clock import to_ms
 from notifier.daemon import Daemon
 from notifier.model import DeliveryState, Muted
 from notifier.settings import NotifierSettings
-from tests.test_notifier import NOON, Desk, Friend
+from tests.test_notifier import NOON, Desk, Friend, fatal_to
 
 HOUR = timedelta(hours=1)
 
@@ -101,10 +101,10 @@ def test_a_severity_of_no_route_is_listed_and_not_sent(desk: Desk, severity: str
     desk.fatal("inc-1", severity=severity)
     desk.publish()
     (row,) = desk.deliveries()
-    assert (row.state, row.reason) == (DeliveryState.MUTED, Muted.SEVERITY)
+    assert (row.state, row.reason) == (DeliveryState.MUTED, Muted.NO_ROUTE)
     assert desk.channel.posts == []
     assert desk.count("bad_rows_total") == 1
-    assert desk.count("muted_total", reason="severity") == 1
+    assert desk.count("muted_total", reason="no_route") == 1
 
 
 def test_a_resolved_row_in_small_letters_closes_its_thread(desk: Desk) -> None:
@@ -327,7 +327,7 @@ def test_a_row_without_ingested_at_from_before_the_ledgers_memory_is_listed_and_
 
 
 def test_the_timer_follows_what_whoever_answers_can_bear(desk: Desk) -> None:
-    daemon = Daemon(NotifierSettings.load(), HOUR, desk.dremio, desk.ledger, [], [])
+    daemon = Daemon(NotifierSettings.load(), HOUR, desk.dremio, desk.ledger, [], fatal_to({}).routing)
     daemon.start()
     try:
         for near, every in ((False, 1.0), (True, 0.1), (False, 1.0)):
@@ -345,7 +345,7 @@ def test_a_look_that_moves_on_is_not_ended_however_long_it_takes(
     """50 s for each page or each batch; then one question of 130 s."""
     monkeypatch.setattr(cursor, "PAGE", 5 if slow == "ask" else 50)
     monkeypatch.setattr(planner, "BATCH", 5)
-    daemon = Daemon(NotifierSettings.load(), HOUR, desk.dremio, desk.ledger, [desk.channel], [])
+    daemon = Daemon(NotifierSettings.load(), HOUR, desk.dremio, desk.ledger, [desk.channel], fatal_to({}).routing)
     now, step_s, watched = [100.0], 50.0, list[bool]()
     monkeypatch.setattr(daemon.health, "_monotonic", lambda: now[0])
     work = getattr(desk.dremio if slow == "ask" else desk.ledger, slow)

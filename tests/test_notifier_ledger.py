@@ -24,7 +24,7 @@ from notifier.daemon import Daemon
 from notifier.ledger import Ledger
 from notifier.settings import NotifierSettings
 from tests.notifier_cast import cast_of
-from tests.test_notifier import Desk, Friend
+from tests.test_notifier import Desk, Friend, fatal_to
 
 
 @pytest.fixture
@@ -205,7 +205,9 @@ def test_the_notifier_ends_with_two_and_one_sentence_over_a_damaged_ledger(tmp_p
 
 
 def a_daemon(desk: Desk) -> Daemon:
-    daemon = Daemon(NotifierSettings.load(), timedelta(hours=1), desk.dremio, desk.ledger, [desk.channel], [])
+    daemon = Daemon(
+        NotifierSettings.load(), timedelta(hours=1), desk.dremio, desk.ledger, [desk.channel], fatal_to({}).routing
+    )
     daemon._planner = desk.planner
     return daemon
 

@@ -15,7 +15,7 @@ from notifier.channel import Dead, Outcome, Retry, Unknown
 from notifier.daemon import Daemon
 from notifier.redact import RedactingFormatter, redactor
 from notifier.settings import NotifierSettings
-from tests.test_notifier import NOON, Desk, Friend
+from tests.test_notifier import NOON, Desk, Friend, fatal_to
 
 SECRET = 'xoxb-"otter"/kettle&1'
 FORMS = {
@@ -74,7 +74,9 @@ def test_what_a_server_says_is_kept_and_answered_without_the_secret(tmp_path: Pa
 def test_ready_and_the_log_do_not_show_a_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     redact = redactor([("", SECRET)])
     desk = Desk(tmp_path, Friend())
-    daemon = Daemon(NotifierSettings.load(), NOON - NOON, desk.dremio, desk.ledger, [desk.channel], [], redact)
+    daemon = Daemon(
+        NotifierSettings.load(), NOON - NOON, desk.dremio, desk.ledger, [desk.channel], fatal_to({}).routing, redact
+    )
     daemon.health.ended(f"refused: {SECRET}")
     daemon.senders["slack"].access.failing = {"C0OPS": f"refused: {SECRET}"}
     assert daemon.readiness() == {"data": "refused: (hidden)", "ledger": None, "slack": "refused: (hidden)"}

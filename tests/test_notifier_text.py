@@ -32,12 +32,11 @@ from notifier.daemon import Daemon
 from notifier.ledger import Ledger
 from notifier.model import DeliveryState, MessageKind
 from notifier.render import Notification, Style, as_html, as_text, notification
-from notifier.routes import Route
 from notifier.settings import NotifierSettings
 from notifier.text import header_text, line, plain
 from tests.fake_dremio import FakeDremio
 from tests.notifier_cast import wait_for
-from tests.test_notifier import a_message, an_alert
+from tests.test_notifier import a_message, an_alert, fatal_to
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 NAMES = int(os.environ.get("TEXTS_IN_TEST", "40"))
@@ -149,7 +148,7 @@ def test_generated_names_and_messages_arrive_as_text(tmp_path: Path) -> None:
     mail.start()
     try:
         with slack_sandbox(tmp_path) as (inbox, url):
-            slack = Slack("xoxb-1", "C0OPS", base_url=url, timeout_s=20.0, settle_s=1.0)
+            slack = Slack("xoxb-1", ("C0OPS",), base_url=url, timeout_s=20.0, settle_s=1.0)
             email = Email("127.0.0.1", port, "a@b.example", ("c@d.example",), security="none", timeout_s=20.0)
             notes = tell(tmp_path, [slack, email], texts)
             messages = inbox.messages()["slack"]
@@ -172,8 +171,8 @@ def tell(path: Path, channels: list[Slack | Email], texts: list[tuple[str, str]]
         words = f"Fatal error in service: {name} - {text}"
         dremio.alert(NOON, f"inc-{number}", service=name, description=words)
     settings = NotifierSettings.load(poll_s=0.5)
-    routes = [Route(name="all", severity=("FATAL",), channels=tuple(channel.name for channel in channels))]
-    daemon = Daemon(settings, timedelta(hours=1), dremio, ledger, channels, routes)
+    routing = fatal_to({channel.name: channel.destinations for channel in channels}).routing
+    daemon = Daemon(settings, timedelta(hours=1), dremio, ledger, channels, routing)
     style = Style(settings.console_url, ZoneInfo(settings.timezone))
     dremio.publish(NOON)
     daemon.start()

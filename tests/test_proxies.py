@@ -101,7 +101,7 @@ def by_urllib(port: int) -> None:
 
 
 def by_slack(port: int) -> None:
-    slack = Slack("xoxb-1", "C1", base_url=f"http://127.0.0.1:{port}/api/", timeout_s=5, settle_s=0)
+    slack = Slack("xoxb-1", ("C1",), base_url=f"http://127.0.0.1:{port}/api/", timeout_s=5, settle_s=0)
     slack.send("C1", NOTE)
 
 
@@ -176,7 +176,7 @@ def test_slack_itself_is_asked_through_the_proxy(proxy: Recorder, monkeypatch: p
         if name != "http_proxy":
             monkeypatch.delenv(name.upper())
     Shared.load()
-    slack = Slack("xoxb-1", "C1", base_url="https://slack.example/api/", timeout_s=5, settle_s=0)
+    slack = Slack("xoxb-1", ("C1",), base_url="https://slack.example/api/", timeout_s=5, settle_s=0)
     slack.send("C1", NOTE)
     assert proxy.calls == 1
 

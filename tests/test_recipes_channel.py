@@ -107,7 +107,7 @@ def _open(settings: WebhookSettings) -> Webhook:
 
 CHANNEL = Declared(WebhookSettings, switch="webhook_url", half=_half, open=_open)
 '''
-ROUTES = "routes: [{name: on-call, severity: [FATAL], channels: [webhook]}]\n"
+ROUTES = "routes: [{name: on-call, when: [severity = FATAL], to: [webhook]}]\n"
 ALONE = {"SLACK_TOKEN": "", "SLACK_CHANNEL": "", "SMTP_HOST": "", "EMAIL_FROM": "", "EMAIL_TO": ""}
 """Settings of the cast's other channels."""
 # What the rest of the product makes of the new file.
@@ -234,7 +234,7 @@ def test_all_that_names_channels_knows_the_new_one(tree: Path, tmp_path: Path) -
         # A shell set up for production must not make the demo write to real people.
         assert said["demo"] == ""
         (tree.parent / "routes.yaml").write_text(ROUTES.replace("webhook", "pager"), encoding="utf-8")
-        assert "channels is a list of email, slack, webhook" in run(cast, "-m", "notifier").stderr
+        assert "'pager' is no channel; channels are email, slack, webhook" in run(cast, "-m", "notifier").stderr
 
 
 def test_a_half_set_up_is_told(tree: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from lakehouse.settings.ports import claim_port
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.settings.sources import SECTIONS
 from lakehouse.user_error import UserError
-from notifier.routes import read_routes
+from notifier.routing.load import load_routing
 from notifier.settings import NotifierSettings
 from pipeline.settings import IngestSettings, RetentionSettings, RulesSettings, check_spans
 from tillwatch import settings_page
@@ -200,7 +200,7 @@ def test_a_file_that_is_no_good_yaml_is_one_sentence(
     path.mkdir() if content is None else path.write_bytes(content)
     readers: dict[str, Callable[[], object]] = {
         "settings": Shared.load,
-        "routes": lambda: read_routes(path),
+        "routes": lambda: load_routing(path, {}),
         "alerts": lambda: load_rules(path),
     }
     if read == "settings":

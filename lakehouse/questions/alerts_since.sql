@@ -1,9 +1,8 @@
--- FATAL and RESOLVED alerts, and those of no known severity or status, published since :since; :limit after :skip.
+-- Alerts of any kind, published since :since; :limit after :skip.
 SELECT alert_id, incident_id, alert_type, rule, severity, status, service_name, description, summary, runbook_url,
-       metric_value, threshold, alert_timestamp, received_at, ingested_at, starts_at
+       owner, metric_value, threshold, alert_timestamp, received_at, ingested_at, starts_at
 FROM {alerts}
 WHERE ingested_at >= :since
-  AND (severity IS NULL OR status IS NULL OR severity NOT IN ('DEBUG', 'INFO', 'WARN', 'ERROR') OR status <> 'FIRING')
 ORDER BY ingested_at, status, alert_timestamp, alert_id, received_at, incident_id, alert_type, rule, severity,
-         service_name, description, summary, runbook_url, metric_value, threshold, starts_at
+         service_name, description, summary, runbook_url, owner, metric_value, threshold, starts_at
 LIMIT :limit OFFSET :skip

@@ -30,6 +30,7 @@ class Alert:
     threshold: float | None
     summary: str | None
     runbook_url: str | None
+    owner: str | None
     received_at: datetime
 
 

@@ -39,6 +39,7 @@ class AlertBook:
         threshold: float | None = None,
         summary: str | None = None,
         runbook_url: str | None = None,
+        owner: str | None = None,
     ) -> None:
         """End the row and its incident, with a RESOLVED row that says `text`."""
         assert row.incident_id is not None
@@ -60,6 +61,7 @@ class AlertBook:
                 threshold=threshold,
                 summary=summary,
                 runbook_url=runbook_url,
+                owner=owner,
                 received_at=judged_at,
             )
         )

@@ -234,6 +234,7 @@ class MinuteRule(Rule):
             threshold=reading.threshold,
             summary=self.summary,
             runbook_url=self.runbook_url,
+            owner=self.owner,
         )
 
 

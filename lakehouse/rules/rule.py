@@ -136,6 +136,7 @@ class Rule(BaseModel):
             threshold=threshold,
             summary=self.summary,
             runbook_url=self.runbook_url,
+            owner=self.owner,
             received_at=received_at,
         )
 

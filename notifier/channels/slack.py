@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
@@ -49,21 +50,24 @@ def _api(value: str) -> str:
     return value
 
 
-def _channel_id(value: str) -> str:
-    if value and not re.fullmatch(r"[CDG][A-Z0-9]{2,}", value):
-        raise ValueError("expected a channel's id like C0123456789, not its name")
-    return value
+def _channel_ids(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [channel.strip() for channel in value.split(",") if channel.strip()]
+    for channel in value or ():
+        if not re.fullmatch(r"[CDG][A-Z0-9]{2,}", str(channel)):
+            raise ValueError("expected a channel's id like C0123456789, not its name")
+    return tuple(dict.fromkeys(value or ()))
 
 
 class SlackSettings(ChannelSettings):
-    """A bot token and a channel's id; without the token Slack is off."""
+    """A bot token and the ids of conversations; without the token Slack is off."""
 
     slack_base_url: Annotated[str, AfterValidator(_api)] = Field(
         "https://slack.com/api/", description="Slack's web API, or the sandbox in its place"
     )
     slack_token: SecretStr = Field(SecretStr(""), description="bot token; better given as *_FILE; empty: no Slack")
-    slack_channel: Annotated[str, AfterValidator(_channel_id)] = Field(
-        "", description="id of the channel, like C0123456789"
+    slack_channel: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_channel_ids)] = Field(
+        (), description="ids of channels, like C0123456789, a list or with commas"
     )
     slack_timeout_s: float = Field(10.0, gt=0, le=60, description="for one call of Slack, in seconds")
     slack_per_s: float = Field(1.0, ge=0.02, le=1000, description="messages a second, after a burst of five")
@@ -72,14 +76,14 @@ class SlackSettings(ChannelSettings):
 
 
 class Slack:
-    """One bot token and one channel id. The receipt is the message's ts."""
+    """One bot token, and the ids of the channels it posts to. The receipt is the message's ts."""
 
     name = "slack"
 
     def __init__(
         self,
         token: str,
-        channel: str,
+        channels: tuple[str, ...],
         *,
         base_url: str,
         timeout_s: float,
@@ -87,7 +91,7 @@ class Slack:
         per_s: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.destinations = (channel,)
+        self.destinations = channels
         self.settle_s = settle_s
         self.per_s = per_s
         self._clock = clock

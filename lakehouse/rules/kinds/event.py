@@ -145,7 +145,14 @@ class EventRule(Rule):
     def _resolve(self, row: RuleState, book: AlertBook, judged_at: datetime) -> None:
         text = f"{self.alert_type}{who(row)}: none for {duration(self.resolve_after)}"
         book.resolve(
-            row, self.alert_type, text, judged_at, value=1.0, summary=self.summary, runbook_url=self.runbook_url
+            row,
+            self.alert_type,
+            text,
+            judged_at,
+            value=1.0,
+            summary=self.summary,
+            runbook_url=self.runbook_url,
+            owner=self.owner,
         )
 
     def _describe(self, event: Event) -> str:

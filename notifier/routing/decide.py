@@ -1,0 +1,201 @@
+"""What becomes of an alert: the routes that take it, where it goes, what mutes it. Pure, with a reason for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from notifier.model import NOBODY, AlertRow, Muted, Target
+from notifier.routing.matchers import Matcher, all_match, text_of
+from notifier.routing.tree import Inhibition, Route, Routing
+
+AT_ONCE = timedelta(0)
+INTERVAL = timedelta(minutes=1)
+"""Between two messages of one thread."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a route tells: what it and those around it say."""
+
+    wait: timedelta = AT_ONCE
+    interval: timedelta = INTERVAL
+    mute: tuple[str, ...] = ()
+    active: tuple[str, ...] = ()
+    to: tuple[str, ...] = ()
+
+    def within(self, route: Route) -> Policy:
+        """That of a route under one with this policy."""
+        given = {
+            name: value
+            for name in ("wait", "interval", "mute", "active", "to")
+            if (value := getattr(route, name)) is not None
+        }
+        return Policy(**{**vars(self), **given})
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Alerts that meet all matchers wake nobody until a time; somebody said so, and why."""
+
+    silence_id: str
+    matchers: tuple[Matcher, ...]
+    reason: str
+    by: str
+    until: datetime
+
+    def holds(self, moment: datetime) -> bool:
+        return moment < self.until
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something is not sent. `detail`: the name of what mutes it, and what it says."""
+
+    why: Muted
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.why}({self.detail})" if self.detail else str(self.why)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of an alert at one place. `route`: the names from the outermost in; `policy` is that of the last."""
+
+    target: Target
+    route: tuple[str, ...]
+    policy: Policy
+    muted: Reason | None = None
+
+    @property
+    def said(self) -> str:
+        """In a sentence, for log, ledger and people."""
+        way = " > ".join(self.route) or "no route"
+        if self.target == NOBODY:
+            return f"{way}: nobody is told, {self.muted}"
+        where = f"{self.target.channel} {self.target.destination}"
+        return f"{way}: {where}, {'muted ' + str(self.muted) if self.muted else 'told'}"
+
+
+class Surroundings:
+    """What stands at the moment of a decision. `open_alerts`: the newest alert of each open incident."""
+
+    def __init__(
+        self,
+        now: datetime,
+        old: Callable[[AlertRow], bool],
+        silences: Sequence[Silence] = (),
+        open_alerts: Iterable[AlertRow] = (),
+    ) -> None:
+        self.now = now
+        self.old = old
+        self.silences = [silence for silence in silences if silence.holds(now)]
+        self._open = {alert.incident_id: alert for alert in open_alerts}
+        # By rule: the columns that have to be the same -> incidents that inhibit.
+        self._sources: dict[str, dict[tuple[str, ...], list[str]]] = {}
+
+    def note(self, alert: AlertRow) -> None:
+        """An alert was decided on: from now on its incident is open, or is not."""
+        if alert.status == "RESOLVED":
+            self._open.pop(alert.incident_id, None)
+        elif not self.old(alert):
+            self._open[alert.incident_id] = alert
+        self._sources.clear()
+
+    def inhibitor(self, rule: Inhibition, alert: AlertRow) -> str | None:
+        """The open incident that mutes this alert by the rule: never its own; and none one that is a source too."""
+        if not all_match(rule.target, alert) or all_match(rule.source, alert):
+            return None
+        found = self._sources_of(rule).get(tuple(text_of(alert, column) for column in rule.equal), ())
+        return next((incident for incident in found if incident != alert.incident_id), None)
+
+    def _sources_of(self, rule: Inhibition) -> dict[tuple[str, ...], list[str]]:
+        found = self._sources.get(rule.name)
+        if found is None:
+            found = self._sources[rule.name] = {}
+            for incident, alert in self._open.items():
+                if all_match(rule.source, alert):
+                    found.setdefault(tuple(text_of(alert, column) for column in rule.equal), []).append(incident)
+        return found
+
+
+class Router:
+    """Decides by one routing file. destinations: of every channel, by its name. interval: where no route says one."""
+
+    def __init__(
+        self, routing: Routing, destinations: Mapping[str, Sequence[str]], interval: timedelta = INTERVAL
+    ) -> None:
+        self.routing = routing
+        self._policy = Policy(interval=interval)
+        self._destinations = destinations
+
+    def decide(self, alert: AlertRow, around: Surroundings) -> list[Decision]:
+        """A decision for each place that a route names, once each; one for NOBODY where none does."""
+        found: dict[Target, Decision] = {}
+        routed = False
+        for names, policy in self.taking(alert):
+            muted = self._muted(alert, policy, around)
+            targets = self._targets(policy.to)
+            routed = routed or bool(policy.to)
+            for target in targets:
+                # What one route mutes another may tell.
+                if target not in found or (found[target].muted and not muted):
+                    found[target] = Decision(target, names, policy, muted)
+        if found:
+            return list(found.values())
+        old = Reason(Muted.OLD) if around.old(alert) else None
+        why = old or Reason(Muted.NO_CHANNEL if routed else Muted.NO_ROUTE)
+        names, policy = next(self.taking(alert), ((), self._policy))
+        return [Decision(NOBODY, names, policy, why)]
+
+    def taking(self, alert: AlertRow) -> Iterator[tuple[tuple[str, ...], Policy]]:
+        """The routes that take it, each with the names around it and its policy."""
+        yield from _taking(self.routing.routes, alert, (), self._policy)
+
+    def _targets(self, names: Sequence[str]) -> Iterator[Target]:
+        for name in names:
+            channel, _, destination = name.partition(":")
+            known = self._destinations.get(channel, ())
+            for each in known if not destination else [one for one in known if one == destination]:
+                yield Target(channel, each)
+
+    def targets(self, names: Sequence[str]) -> list[Target]:
+        """The places that names of a `to:` stand for."""
+        return list(dict.fromkeys(self._targets(names)))
+
+    def _muted(self, alert: AlertRow, policy: Policy, around: Surroundings) -> Reason | None:
+        """The first thing that mutes it: that it is old, planned work, a silence, an inhibition, the time of day."""
+        if around.old(alert):
+            return Reason(Muted.OLD)
+        for work in self.routing.maintenance:
+            if work.holds(around.now) and all_match(work.when, alert):
+                return Reason(Muted.MAINTENANCE, work.name)
+        for silence in around.silences:
+            if all_match(silence.matchers, alert):
+                return Reason(Muted.SILENCED, silence.silence_id)
+        for rule in self.routing.inhibit:
+            source = around.inhibitor(rule, alert)
+            if source is not None:
+                return Reason(Muted.INHIBITED, f"{rule.name}, by {source}")
+        for name in policy.mute:
+            if self.routing.time(name).holds(around.now):
+                return Reason(Muted.MUTE_TIME, name)
+        if policy.active and not any(self.routing.time(name).holds(around.now) for name in policy.active):
+            return Reason(Muted.MUTE_TIME, f"outside {', '.join(policy.active)}")
+        return None
+
+
+def _taking(
+    routes: Sequence[Route], alert: AlertRow, names: tuple[str, ...], policy: Policy
+) -> Iterator[tuple[tuple[str, ...], Policy]]:
+    for route in routes:
+        if not all_match(route.when, alert):
+            continue
+        own, inner = (*names, route.name), policy.within(route)
+        deeper = list(_taking(route.routes, alert, own, inner))
+        # Routes within take it from the one around them; where none does, it is that one's.
+        yield from deeper or [(own, inner)]
+        if not route.continue_:
+            return

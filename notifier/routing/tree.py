@@ -1,0 +1,108 @@
+"""config/routes.yaml as objects: a tree of routes, and what mutes their alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from lakehouse.settings.durations import Duration
+from lakehouse.texts import near
+from notifier.routing.matchers import COLUMNS, Matcher, parse_matcher
+from notifier.routing.times import TimeSpan
+
+Matchers = tuple[Annotated[Matcher, BeforeValidator(parse_matcher)], ...]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+def _column(name: str) -> str:
+    if name not in COLUMNS:
+        raise ValueError(f"'{name}' is no column of alerts{near(name, COLUMNS)}; columns are {', '.join(COLUMNS)}")
+    return name
+
+
+Columns = tuple[Annotated[str, AfterValidator(_column)], ...]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=True)
+
+
+class Route(_Part):
+    """Alerts that meet all of `when` and that no earlier route beside it has taken.
+
+    `to`: a channel, for all of its destinations, or `channel:destination`; none: nobody is told. What is left out is
+    as in the route around it. wait: before an incident's first message; interval: between two of one incident.
+    """
+
+    name: Name
+    when: Matchers = ()
+    to: tuple[Name, ...] | None = None
+    continue_: bool = Field(False, alias="continue")
+    wait: Duration | None = Field(None, ge=timedelta(0), le=timedelta(minutes=10))
+    interval: Duration | None = Field(None, ge=timedelta(milliseconds=100), le=timedelta(minutes=10))
+    mute: tuple[Name, ...] | None = None
+    active: tuple[Name, ...] | None = None
+    routes: tuple[Route, ...] = ()
+
+    def walk(self) -> Iterator[Route]:
+        """This route and all below it."""
+        yield self
+        for route in self.routes:
+            yield from route.walk()
+
+
+class Inhibition(_Part):
+    """While an incident is open that meets `source`, others that meet `target` wake nobody.
+
+    `equal`: columns that have to be the same in both. An incident does not inhibit itself.
+    """
+
+    name: Name
+    source: Matchers = Field(min_length=1)
+    target: Matchers = Field(min_length=1)
+    equal: Columns = ()
+
+
+def _with_zone(value: datetime) -> datetime:
+    # YAML gives a time with an offset in UTC, and without its zone.
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Maintenance(_Part):
+    """Planned work: alerts that meet `when` wake nobody from `from` until `until`."""
+
+    name: Name
+    when: Matchers = Field(min_length=1)
+    from_: Annotated[datetime, AfterValidator(_with_zone)] = Field(alias="from")
+    until: Annotated[datetime, AfterValidator(_with_zone)]
+    reason: str = Field("", max_length=500)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.from_ >= self.until:
+            raise ValueError("'until' is not after 'from'; mend one of them")
+        return self
+
+    def holds(self, moment: datetime) -> bool:
+        return self.from_ <= moment < self.until
+
+
+class Routing(_Part):
+    """All of the file."""
+
+    routes: tuple[Route, ...] = Field(min_length=1)
+    times: tuple[TimeSpan, ...] = ()
+    inhibit: tuple[Inhibition, ...] = ()
+    maintenance: tuple[Maintenance, ...] = ()
+
+    def walk(self) -> Iterator[Route]:
+        """Every route, those around others first."""
+        for route in self.routes:
+            yield from route.walk()
+
+    def time(self, name: str) -> TimeSpan:
+        """A time by its name, which the check of the file has found."""
+        return next(each for each in self.times if each.name == name)
