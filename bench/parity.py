@@ -28,7 +28,7 @@ from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
 
 COMPARED = (*(table.name for table in (*RAW_OF_TOPIC.values(), *KPI_TABLES)), "alerts", "dead_letters")
 _BY_NATURE = {"ingested_at", "updated_at", "received_at", "source_partition", "source_offset"}
-_LEFT_OUT = {"alerts": {"incident_id", "starts_at"}}
+LEFT_OUT = {"alerts": {"incident_id", "starts_at"}}
 _JUDGED_BY_TIME = (str(Reason.FUTURE_TIME), str(Reason.STALE_TIME))
 """Their detail names received_at, which is another one on each engine."""
 _USERS = "active_users_per_window"
@@ -41,7 +41,7 @@ type Tables = dict[str, Counter[Row]]
 
 def columns(table: str) -> tuple[str, ...]:
     """The columns that are compared."""
-    left_out = _BY_NATURE | _LEFT_OUT.get(table, set())
+    left_out = _BY_NATURE | LEFT_OUT.get(table, set())
     return tuple(column.name for column in TABLES[table].columns if column.name not in left_out)
 
 

@@ -33,7 +33,7 @@ class ConsoleSettings(Section, section="console"):
         0.0,
         ge=0,
         le=3600,
-        description="seconds between two looks at the head of main; 0: 0.25 at a gateway on this machine, else 1",
+        description="seconds between two looks at the head of main; 0: told by a gateway on this machine, else 1",
     )
     idle_refresh_s: float = Field(15.0, gt=0, le=3600, description="the same while nobody watches")
     drill_refresh_s: float = Field(5.0, gt=0, le=3600, description="seconds between two refreshes of a drill-down tab")

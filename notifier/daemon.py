@@ -19,7 +19,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from lakehouse.dremio.errors import DremioError
-from lakehouse.dremio.nearby import FAR_S, NEAR_ALERT_S
+from lakehouse.dremio.nearby import FAR_S
 from notifier.attempts import Waits
 from notifier.channel import Channel
 from notifier.channels import CHANNELS
@@ -40,6 +40,10 @@ from notifier.settings import NotifierSettings, destinations_of
 logger = logging.getLogger("notifier")
 
 UNMUTE_EVERY_S = 1.0
+PAUSE_S = 0.02
+"""Between two looks of one turn, whatever the other side answers."""
+BEFORE_S = 0.05
+"""A turn ends so long before the next is due: one that is late is left out."""
 STOP_S = 8.0
 """How long a stop waits for the message in hand; the process is gone within 10 s."""
 # A look that is still under way when the next is due is none of them: at ten a second that is usual.
@@ -61,7 +65,8 @@ class Daemon:
     ) -> None:
         self.ledger = ledger
         self.metrics = Metrics(channel.name for channel in channels)
-        self.health = Health(settings.poll_s or FAR_S)
+        self._poll_s = settings.poll_s or FAR_S
+        self.health = Health(self._poll_s)
         style = Style(settings.console_url, ZoneInfo(settings.timezone))
         waits = Waits(settings.gather, settings.give_up, settings.unreadable)
         self.senders = {
@@ -78,7 +83,7 @@ class Daemon:
         self.router = Router(routing, destinations_of(channels), settings.gather)
         self._settings = settings
         self._reader = reader
-        self._poll_s = self._wanted_s
+        self._stopping = threading.Event()
         self._redact = redact
         self._planner = Planner(
             reader,
@@ -119,12 +124,28 @@ class Daemon:
         self._timer.start()
 
     def cycle(self) -> None:
-        """One look for commits. Raises nothing: an error is logged, counted and shown."""
+        """One turn of the timer. Raises nothing: an error is logged, counted and shown.
+
+        Where the gateway of this machine tells of a new commit at once, it is waited for until the next turn is due.
+        """
+        due = time.monotonic() + self._poll_s
+        wait_s = 0.0
+        while self._look(wait_s) and not self._settings.poll_s and self._reader.near:
+            if self._stopping.wait(PAUSE_S):
+                return
+            wait_s = due - time.monotonic() - BEFORE_S
+            if wait_s <= 0:
+                return
+
+    def _look(self, wait_s: float) -> bool:
+        """One look for commits; whether all went well."""
         self.health.began()
         error: str | None = None
+        well = False
         try:
             self._unmute()
-            self._planner.poll()
+            self._planner.poll(wait_s)
+            well = True
         except DremioError as caught:
             error = str(caught)
             self.metrics.polls.labels("failed").inc()
@@ -137,9 +158,7 @@ class Daemon:
             self.metrics.errors.inc()
             logger.exception("a look for commits failed; trying on")
         self.health.ended(error)
-        if self._poll_s != self._wanted_s and self._timer.get_job("poll"):
-            self._poll_s = self._wanted_s
-            self._timer.reschedule_job("poll", trigger="interval", seconds=self._poll_s)
+        return well
 
     def _unmute(self) -> None:
         """Once a second: silences, planned work and times of day end by the clock."""
@@ -147,11 +166,6 @@ class Daemon:
         if now - self._unmuted_at >= UNMUTE_EVERY_S:
             self._unmuted_at = now
             self._planner.unmute()
-
-    @property
-    def _wanted_s(self) -> float:
-        """Seconds between two looks. Who answers is known from the first answer on."""
-        return self._settings.poll_s or (NEAR_ALERT_S if self._reader.near else FAR_S)
 
     def watch(self) -> bool:
         """False when the timer is beyond help: the process should end and be started again."""
@@ -173,6 +187,7 @@ class Daemon:
     def stop(self) -> None:
         """Begin nothing new, wait for the messages in hand; what is still in hand then becomes unknown."""
         deadline = time.monotonic() + STOP_S
+        self._stopping.set()
         if self._timer.running:
             self._timer.pause()
         for sender in self.senders.values():

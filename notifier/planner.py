@@ -72,9 +72,10 @@ class Planner:
         self._swept_at: float | None = None
         self.unstamped_error: str | None = None
 
-    def poll(self) -> int:
+    def poll(self, wait_s: float = 0.0) -> int:
         """Plan what was published since the last look; how many alerts. Raises DremioError when nobody answers.
 
+        wait_s: how long the gateway of this machine may be waited for.
         1. Ask for the head commit: nothing more when it has not moved.
         2. Read what was published since the cursor, less an overlap, at that commit, in pages. Now and then
            (a sweep) less a day.
@@ -84,7 +85,7 @@ class Planner:
            next sweep tries it again. Then forget what is older than `keep`, but nothing that the next sweep would
            find again, and tell again.
         """
-        head = self._reader.head()
+        head = self._reader.next_head(self._head or "", wait_s)
         sweep = self._swept_at is None or self._monotonic() - self._swept_at >= self._sweep_every_s
         done = head == self._head and not (sweep and self.unstamped_error)
         if done or not cursors.something_published(head):

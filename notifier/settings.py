@@ -36,7 +36,7 @@ class DaemonSettings(BaseModel):
         0.0,
         ge=0,
         le=60,
-        description="seconds between two looks for a new commit; 0: 0.1 at a gateway on this machine, else 1",
+        description="seconds between two looks for a new commit; 0: told by a gateway on this machine, else 1",
     )
     overlap: Duration = Field(
         timedelta(minutes=1),

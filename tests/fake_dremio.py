@@ -54,6 +54,9 @@ class FakeDremio:
         self._answers("head")
         return self._commit()
 
+    def next_head(self, known: str, wait_s: float) -> str:
+        return self.head()
+
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table:
         self._answers(question)
         sql = fill(question_sql(question), None, binds, name=question).replace(f"{CATALOG}.{SCHEMA}.", "")

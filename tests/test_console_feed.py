@@ -408,7 +408,7 @@ def test_who_answers_says_how_often_it_is_asked_where_no_setting_does(dremio: Fa
     hub.join(viewer)
     assert poller.period_s == 1.0
     dremio.near = True
-    assert poller.period_s == 0.25
+    assert poller.period_s == 0.05
     dremio.down = True
     poller.poll()
     assert 0.8 <= poller.period_s <= 1.0

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,11 +28,13 @@ from pyiceberg.types import LongType, StringType
 from embedded.gateway import engine as engine_module
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine, Remote
-from embedded.gateway.errors import Refusal
+from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.statements import Statements
+from embedded.gateway.waiting import Waiting
 from lakehouse.dremio.client import NOTHING_PUBLISHED, Dremio
 from lakehouse.dremio.errors import AuthError, NotFound, QueryError
+from lakehouse.dremio.nearby import NEXT_HEAD
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, arrow_schema
 from tests.conftest import NOON, Shop
@@ -314,6 +317,65 @@ def test_a_long_answer_comes_in_batches_of_4095_rows_at_most(port: int) -> None:
     found = batches(port, f"SELECT t0.order_id FROM {tables}")
     assert sum(found) == 3**9
     assert max(found) <= 4095
+
+
+def test_who_waits_for_the_next_commit_hears_of_it_at_once(port: int) -> None:
+    """The head of now at once where another is known; and where it stands still, when the wait is over."""
+    with Dremio(DremioSettings.load(uri=f"grpc://localhost:{port}")) as dremio:
+        head = dremio.head()
+        assert dremio.near
+        assert dremio.next_head("", 60.0) == head
+        began = time.monotonic()
+        assert dremio.next_head(head, 0.2) == head
+        assert time.monotonic() - began >= 0.2
+    client = flight.FlightClient(f"grpc://localhost:{port}")
+    options = flight.FlightCallOptions(headers=[client.authenticate_basic_token("dremio", "dremio123")])
+    for body in (b"", b"{}", b'{"known": 3, "wait_s": 1}', b"[]"):
+        with pytest.raises(pa.ArrowInvalid, match=r"takes \{known, wait_s\}"):
+            list(client.do_action(flight.Action(NEXT_HEAD, body), options))
+    with pytest.raises(flight.FlightUnauthenticatedError):
+        list(client.do_action(flight.Action(NEXT_HEAD, b'{"known": "", "wait_s": 1}')))
+
+
+class Moving:
+    """A head that is asked for, and moves."""
+
+    def __init__(self) -> None:
+        self.now: str | Refusal = "a"
+        self.asked = 0
+
+    def __call__(self) -> str:
+        self.asked += 1
+        if isinstance(self.now, Refusal):
+            raise self.now
+        return self.now
+
+
+def test_all_who_wait_are_told_by_one_look() -> None:
+    head = Moving()
+    waiting = Waiting(head, 0.05)
+    with ThreadPoolExecutor(20) as pool:
+        waits = [pool.submit(waiting.head, "a", 5.0) for _ in range(20)]
+        time.sleep(0.4)
+        asked = head.asked
+        head.now = "b"
+        assert [wait.result() for wait in waits] == ["b"] * 20
+        # One look for each who came, then some eight for all of them.
+        assert asked < 20 + 20
+        head.now = Refusal(Kind.UNAVAILABLE, "Nessie does not answer.")
+        with pytest.raises(Refusal, match="Nessie does not answer"):
+            waiting.head("b", 1.0)
+        head.now = "b"
+        wait = pool.submit(waiting.head, "b", 5.0)
+        time.sleep(0.1)
+        head.now = Refusal(Kind.UNAVAILABLE, "Nessie does not answer.")
+        with pytest.raises(Refusal, match="Nessie does not answer"):
+            wait.result()
+    # Nobody waits: nobody looks.
+    time.sleep(0.2)
+    asked = head.asked
+    time.sleep(0.3)
+    assert head.asked == asked
 
 
 def test_what_is_not_there_is_unimplemented_and_a_path_is_an_internal_error(port: int) -> None:

@@ -11,12 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 
 from lakehouse.dremio.errors import TooLarge
 from notifier import cursor, planner
 from notifier.clock import to_ms
 from notifier.daemon import Daemon
 from notifier.model import DeliveryState, Muted
+from notifier.routing.decide import Router
+from notifier.routing.tree import Routing
 from notifier.settings import NotifierSettings
 from tests.test_notifier import NOON, Desk, Friend, fatal_to
 
@@ -205,11 +208,47 @@ def test_what_a_sweep_would_find_again_is_not_forgotten(desk: Desk, ingested_at:
     assert len(desk.channel.posts) == 1
 
 
+def _back_to_0002(db: sa.Connection) -> None:
+    """Take away what later versions of the ledger have added."""
+    for table, columns in {
+        "alerts": ["owner"],
+        "deliveries": ["detail", "route", "interval_ms"],
+        "cursor": ["all_from_ms"],
+    }.items():
+        for column in columns:
+            db.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+
+
+def test_what_older_versions_passed_over_is_not_told_when_all_severities_are_looked_at(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Friend())
+    desk.fatal("before")
+    desk.publish()
+    with desk.ledger._write() as db:
+        _back_to_0002(db)
+        db.exec_driver_sql("UPDATE alembic_version SET version_num = '0002'")
+    desk.close()
+    content = {"routes": [{"name": "all", "to": ["slack"]}]}
+    router = Router(Routing.model_validate(content), {"slack": Friend().destinations})
+    again = Desk(tmp_path, Friend(), router=router)
+    earlier = NOON - timedelta(minutes=5)
+    again.fatal("passed over", severity="ERROR", at=earlier, ingested_at=earlier, received_at=earlier)
+    again.now += timedelta(seconds=5)
+    again.fatal("new", severity="ERROR")
+    again.publish()
+    assert {row.incident_id: (row.state, row.reason) for row in again.deliveries()} == {
+        "before": (DeliveryState.SENT, None),
+        "passed over": (DeliveryState.MUTED, Muted.OLD),
+        "new": (DeliveryState.SENT, None),
+    }
+    again.close()
+
+
 def test_a_ledger_of_an_older_version_that_never_looked_counts_from_when_it_was_written(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Friend())
     with desk.ledger._write() as db:
         db.exec_driver_sql("ALTER TABLE cursor DROP COLUMN born_ms")
         db.exec_driver_sql("DELETE FROM cursor")
+        _back_to_0002(db)
         db.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     desk.close()
     written = NOON - timedelta(hours=30)
@@ -326,16 +365,27 @@ def test_a_row_without_ingested_at_from_before_the_ledgers_memory_is_listed_and_
     assert desk.count("muted_total", reason="old") == 3
 
 
-def test_the_timer_follows_what_whoever_answers_can_bear(desk: Desk) -> None:
+def test_a_turn_waits_for_the_next_commit_where_it_is_told_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     daemon = Daemon(NotifierSettings.load(), HOUR, desk.dremio, desk.ledger, [], fatal_to({}).routing)
-    daemon.start()
-    try:
-        for near, every in ((False, 1.0), (True, 0.1), (False, 1.0)):
-            desk.dremio.near = near
-            daemon.cycle()
-            assert daemon._timer.get_job("poll").trigger.interval.total_seconds() == every
-    finally:
-        daemon.stop()
+    waits: list[float] = []
+
+    def next_head(known: str, wait_s: float) -> str:
+        waits.append(wait_s)
+        return desk.dremio.head()
+
+    monkeypatch.setattr(desk.dremio, "next_head", next_head)
+    daemon.cycle()
+    assert waits == [0.0]
+    desk.dremio.near = True
+    daemon.cycle()
+    # One look at once, then as long as the turn lasts.
+    assert waits[1] == 0.0
+    assert 0.8 < waits[2] < 1.0
+    assert sorted(waits[2:], reverse=True) == waits[2:]
+    desk.dremio.down = True
+    before = len(waits)
+    daemon.cycle()
+    assert len(waits) == before + 1
 
 
 @pytest.mark.parametrize("slow", ["ask", "plan"])

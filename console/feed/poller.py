@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 BEAT_S = 5.0
 """Sessions hear from the console at least this often, so that a browser can tell a quiet shop from a dead console."""
 
+PAUSE_S = 0.05
+"""Between two looks that wait for the next commit."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 5.0
 """The least and the most that a failing Dremio makes the poller wait between two tries."""
@@ -86,8 +88,13 @@ class Poller:
     @property
     def usual_s(self) -> float:
         """Seconds between two looks while all is well: longer while nobody watches."""
-        refresh_s = self._refresh_s or (NEAR_S if self._dremio.near else FAR_S)
+        refresh_s = self._refresh_s or (PAUSE_S if self._dremio.near else FAR_S)
         return refresh_s if self._hub.watched() else max(self._idle_refresh_s, refresh_s)
+
+    @property
+    def _waits(self) -> bool:
+        """Whether a look waits for the next commit, which the gateway of this machine tells of at once."""
+        return not self._refresh_s and self._dremio.near and bool(self._hub.watched())
 
     @property
     def period_s(self) -> float:
@@ -128,7 +135,7 @@ class Poller:
 
     def _look(self, before: FeedSnapshot, started: float) -> None:
         STATEMENTS.inc()
-        head = self._dremio.head()
+        head = self._dremio.next_head(before.commit or "", NEAR_S) if self._waits else self._dremio.head()
         watched = self._hub.watched()
         if head == NOTHING_PUBLISHED:
             self._hand_over(replace(before, error=None, polled_at=self._now()), news=before.error is not None)

@@ -28,6 +28,10 @@ class Commits(Protocol):
     a few. Each raises Refusal (UNAVAILABLE) where Nessie or S3 does not answer.
     """
 
+    @property
+    def look_every_s(self) -> float:
+        """How often the head may be asked for, for those who wait for another."""
+
     def head(self) -> Commit | None: ...
 
     def by_id(self, commit_id: str) -> Commit | None: ...
@@ -56,6 +60,8 @@ _KEPT_IN_MEMORY = 64
 
 class SqliteCommits:
     """The `publications` of catalog.db, read only. A missing file or table means that nothing is published yet."""
+
+    look_every_s = 0.02  # a file of this machine
 
     def __init__(self, path: Path) -> None:
         self._path = path

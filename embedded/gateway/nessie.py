@@ -48,6 +48,8 @@ class ReadsObjects(Protocol):
 class NessieCommits:
     """Commits of a Nessie server whose tables lie in S3."""
 
+    look_every_s = 0.1
+
     def __init__(self, nessie: Nessie, s3: ReadsObjects, clock: Callable[[], float] = time.monotonic) -> None:
         self._nessie = nessie
         self._s3 = s3

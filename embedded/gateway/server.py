@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import msgspec
 import pyarrow as pa
 from pyarrow import flight
 
@@ -19,7 +20,7 @@ from embedded.gateway import wire
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.sessions import COOKIE, Caller, FlightSession, Sessions
 from embedded.gateway.statements import Statements, Streamed
-from lakehouse.dremio.nearby import GATEWAY_HEADER
+from lakehouse.dremio.nearby import GATEWAY_HEADER, NEXT_HEAD, AskedHead
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,11 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
     def do_put(self, context: flight.ServerCallContext, *_: object) -> None:
         raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "acceptPut is not implemented."), "") from None
 
-    def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> None:
+    def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> Iterator[flight.Result]:
+        """One action, which Dremio has not: the head of main once it is another than the one that the caller knows."""
+        if action.type == NEXT_HEAD:
+            head = _told(lambda: self._statements.next_head(*_known(action)), "")
+            return iter([flight.Result(pa.py_buffer(head.encode()))])
         raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "doAction is not implemented."), "") from None
 
     def do_exchange(self, context: flight.ServerCallContext, *_: object) -> None:
@@ -102,6 +107,15 @@ def _sql_of(descriptor: flight.FlightDescriptor) -> str:
     except UnicodeDecodeError:
         raise Refusal(Kind.PARSE, "Failure parsing the query: it is not UTF-8.") from None
     return text
+
+
+def _known(action: flight.Action) -> tuple[str, float]:
+    """The head that the caller knows, and how many seconds it waits for another. Raises Refusal."""
+    try:
+        asked = msgspec.json.decode(action.body.to_pybytes(), type=AskedHead)
+    except msgspec.MsgspecError as error:
+        raise Refusal(Kind.PARSE, f"The action {NEXT_HEAD} takes {{known, wait_s}}: {error}.") from None
+    return asked.known, asked.wait_s
 
 
 def _stream(answer: Streamed, first: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

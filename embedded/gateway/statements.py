@@ -32,6 +32,7 @@ from embedded.gateway.relations import Bound, Relation
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots, StoredColumn
 from embedded.gateway.values import At, time_us
+from embedded.gateway.waiting import Waiting
 from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.tables import CATALOG, SCHEMA
 
@@ -106,10 +107,18 @@ class Statements:
         self._snapshots = Snapshots(self._files)
         # Files of this machine are read as fast as they are named.
         self._ahead = None if files is None or isinstance(files, LocalFiles) else Ahead(self._snapshots, files)
+        self._waiting = Waiting(self._head_id, commits.look_every_s)
         self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
         self._lock = threading.Lock()
         self._schemas: LRUCache[tuple[str, ...], pa.Schema] = LRUCache(_PLANS_KEPT)
+
+    def next_head(self, known: str, wait_s: float) -> str:
+        """The head of main once it is another commit than `known`, or when the wait is over. Raises Refusal."""
+        return self._waiting.head(known, wait_s)
+
+    def _head_id(self) -> str:
+        return _Head(self._commits, self._ahead).commit.id
 
     def plan(self, sql: str, context: tuple[str, ...]) -> Planned:
         """Schema and ticket of a statement; `context` is the session's schema. Raises Refusal."""

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import msgspec
 import pyarrow as pa
 from pyarrow import flight
 
@@ -32,7 +33,7 @@ from lakehouse.dremio.errors import (
     query_error,
     sentence,
 )
-from lakehouse.dremio.nearby import Nearby
+from lakehouse.dremio.nearby import NEXT_HEAD, AskedHead, Nearby
 from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG
@@ -113,6 +114,22 @@ class Dremio:
                 return str(row["commitHash"])
         raise self._noted(ProtocolError(f"SHOW BRANCHES IN {CATALOG} names no commit of the branch main."))
 
+    def next_head(self, known: str, wait_s: float) -> str:
+        """The same once it is another than `known`, or after `wait_s` seconds, from the gateway of this machine.
+
+        Anything else is asked at once, and answers as `head` does.
+        """
+        if not self.near:
+            return self.head()
+        action = flight.Action(NEXT_HEAD, msgspec.json.encode(AskedHead(known, wait_s)))
+
+        def wait(token: tuple[bytes, bytes]) -> str:
+            options = flight.FlightCallOptions(timeout=self._plan_s + wait_s, headers=[token])
+            [found] = self._connection().do_action(action, options)
+            return found.body.to_pybytes().decode()  # type: ignore[no-any-return]  # pyarrow has no types
+
+        return self._timed(wait, NEXT_HEAD)
+
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table:
         """The answer to lakehouse/questions/<question>.sql, at one commit (None: at the head of main).
 
@@ -122,13 +139,17 @@ class Dremio:
 
     def sql(self, text: str) -> pa.Table:
         """The answer to one statement in Dremio's SQL."""
+        return self._timed(lambda token: self._run(text, token), text)
+
+    def _timed[T](self, call: Callable[[tuple[bytes, bytes]], T], text: str) -> T:
+        """An answer, and what it says of the connection."""
         started = self._clock()
         try:
-            table = self._answer(text)
+            answer = self._answer(call, text)
         except DremioError as error:
             raise self._noted(error) from None
         self._state = ConnectionState("up", datetime.now(UTC), self._clock() - started)
-        return table
+        return answer
 
     def close(self) -> None:
         self._closed = True
@@ -148,12 +169,12 @@ class Dremio:
         self._state = ConnectionState("down" if down else "degraded", self._state.last_ok, None, str(error))
         return error
 
-    def _answer(self, text: str) -> pa.Table:
+    def _answer[T](self, call: Callable[[tuple[bytes, bytes]], T], text: str) -> T:
         for last in (False, True):
             token: tuple[bytes, bytes] | None = None
             try:
                 token = self._bearer()
-                return self._run(text, token)
+                return call(token)
             except flight.FlightUnauthenticatedError as error:
                 # An expired token and a session that a restarted Dremio forgot look alike: begin anew, once.
                 self._forget(token)

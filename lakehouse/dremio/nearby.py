@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+import msgspec
 from pyarrow import flight
 
 from lakehouse.proxies import own_names
@@ -12,14 +13,21 @@ from lakehouse.proxies import own_names
 GATEWAY_HEADER = "tillwatch-gateway"
 """A header of each answer of the gateway. Dremio has none of this name."""
 
-NEAR_S = 0.25
-"""Seconds between two looks of a screen at a gateway on this machine: one costs both ends 1.4 ms."""
+NEXT_HEAD = "tillwatch.next-head"
+"""An action of the gateway, which Dremio has not: AskedHead -> the head of main, once it is another or the wait is over."""
 
-NEAR_ALERT_S = 0.1
-"""The same for what wakes people: half of it is what a FATAL waits here, on the mean."""
+NEAR_S = 0.25
+"""Seconds that a screen waits there for a new commit before it looks to its pages again."""
 
 FAR_S = 1.0
-"""The same anywhere else: each look is a statement that Dremio plans, and keeps in its list of jobs."""
+"""Seconds between two looks anywhere else: each is a statement that Dremio plans, and keeps in its list of jobs."""
+
+
+class AskedHead(msgspec.Struct, frozen=True):
+    """The commit that the caller knows, and for how many seconds it waits for another."""
+
+    known: str
+    wait_s: float
 
 
 class Nearby(flight.ClientMiddlewareFactory):  # type: ignore[misc]  # pyarrow.flight has no types

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from lakehouse.settings.durations import Duration
+from lakehouse.settings.durations import Duration, write_duration
 from lakehouse.texts import near
 from notifier.routing.matchers import COLUMNS, Matcher, parse_matcher
 from notifier.routing.times import TimeSpan
@@ -26,6 +26,15 @@ def _column(name: str) -> str:
 Columns = tuple[Annotated[str, AfterValidator(_column)], ...]
 
 
+def _within(least: timedelta, most: timedelta = timedelta(minutes=10)) -> AfterValidator:
+    def check(span: timedelta) -> timedelta:
+        if not least <= span <= most:
+            raise ValueError(f"it is from {write_duration(least)} to {write_duration(most)}")
+        return span
+
+    return AfterValidator(check)
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=True)
 
@@ -41,8 +50,8 @@ class Route(_Part):
     when: Matchers = ()
     to: tuple[Name, ...] | None = None
     continue_: bool = Field(False, alias="continue")
-    wait: Duration | None = Field(None, ge=timedelta(0), le=timedelta(minutes=10))
-    interval: Duration | None = Field(None, ge=timedelta(milliseconds=100), le=timedelta(minutes=10))
+    wait: Annotated[Duration, _within(timedelta(0))] | None = None
+    interval: Annotated[Duration, _within(timedelta(milliseconds=100))] | None = None
     mute: tuple[Name, ...] | None = None
     active: tuple[Name, ...] | None = None
     routes: tuple[Route, ...] = ()

@@ -1,0 +1,64 @@
+"""Waiting for the next publish: one look for all who wait, in place of each one's own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from embedded.gateway.errors import Refusal
+
+LONGEST_S = 5.0
+"""No call is held longer: whoever waits has other things to do, and its connection may be gone."""
+
+
+class Waiting:
+    """Answers when the head of main moves. A thread looks while somebody waits, and only then.
+
+    head: asks for the commit id; raises Refusal. every_s: between two looks.
+    """
+
+    def __init__(self, head: Callable[[], str], every_s: float) -> None:
+        self._head = head
+        self._every_s = every_s
+        self._moved = threading.Condition()
+        self._waiters = 0
+        self._looks = False
+        self._newest: str | Refusal = ""
+
+    def head(self, known: str, within_s: float) -> str:
+        """The head, once it is not `known`, or when `within_s` is over. Raises Refusal where it cannot be asked."""
+        head = self._head()
+        if head != known:
+            return head
+        deadline = time.monotonic() + min(within_s, LONGEST_S)
+        with self._moved:
+            self._newest = head
+            self._waiters += 1
+            if not self._looks:
+                self._looks = True
+                threading.Thread(target=self._look, name="waiting", daemon=True).start()
+            try:
+                self._moved.wait_for(lambda: self._newest != known, max(0.0, deadline - time.monotonic()))
+                newest = self._newest
+            finally:
+                self._waiters -= 1
+        if isinstance(newest, Refusal):
+            raise newest
+        return newest
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(self._every_s)
+            newest: str | Refusal
+            try:
+                newest = self._head()
+            except Refusal as refusal:
+                newest = refusal
+            with self._moved:
+                if newest != self._newest:
+                    self._newest = newest
+                    self._moved.notify_all()
+                if not self._waiters:
+                    self._looks = False
+                    return
