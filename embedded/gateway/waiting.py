@@ -33,7 +33,7 @@ class Waiting:
             return head
         deadline = time.monotonic() + min(within_s, LONGEST_S)
         with self._moved:
-            self._newest = head
+            self._hear(head)
             self._waiters += 1
             if not self._looks:
                 self._looks = True
@@ -47,6 +47,10 @@ class Waiting:
             raise newest
         return newest
 
+    def _hear(self, newest: str | Refusal) -> None:
+        """What a look has found; the lock is held."""
+        self._newest = newest
+
     def _look(self) -> None:
         while True:
             time.sleep(self._every_s)
@@ -57,7 +61,7 @@ class Waiting:
                 newest = refusal
             with self._moved:
                 if newest != self._newest:
-                    self._newest = newest
+                    self._hear(newest)
                     self._moved.notify_all()
                 if not self._waiters:
                     self._looks = False

@@ -14,7 +14,7 @@ GATEWAY_HEADER = "tillwatch-gateway"
 """A header of each answer of the gateway. Dremio has none of this name."""
 
 NEXT_HEAD = "tillwatch.next-head"
-"""An action of the gateway, which Dremio has not: AskedHead -> the head of main, once it is another or the wait is over."""
+"""An action that Dremio has not: AskedHead -> the head of main, once it is another or the wait is over."""
 
 NEAR_S = 0.25
 """Seconds that a screen waits there for a new commit before it looks to its pages again."""
