@@ -63,10 +63,10 @@ def wiring(name: str, shared: Shared) -> dict[str, str]:
     if name != "notifier":
         return {}
     # Here, for it takes a while to load what channels send with.
-    from notifier.channels import texts_given
+    from notifier.channels import fields_given
 
     return {
-        **{f"TILLWATCH_NOTIFIER_{name}".upper(): "" for name in texts_given()},
+        **{f"TILLWATCH_NOTIFIER_{name}".upper(): "" for name in fields_given()},
         "TILLWATCH_NOTIFIER_SLACK_BASE_URL": f"http://127.0.0.1:{shared.port('sandbox')}/api/",
         "TILLWATCH_NOTIFIER_SLACK_TOKEN": "xoxb-sandbox",
         "TILLWATCH_NOTIFIER_SLACK_CHANNEL": "C0ONCALL",

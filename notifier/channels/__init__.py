@@ -35,11 +35,11 @@ with exit_on_user_error():
 """Every channel by name, in the order of names."""
 
 
-def texts_given() -> list[str]:
+def fields_given() -> list[str]:
     """Names of the settings that are empty until somebody gives them: without any of them, every channel is off."""
     return [
         name
         for declared in CHANNELS.values()
         for name, field in declared.settings.model_fields.items()
-        if field.default in ("", SecretStr(""))
+        if field.default in ("", (), SecretStr(""))
     ]
