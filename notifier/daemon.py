@@ -161,7 +161,7 @@ class Daemon:
         return well
 
     def _unmute(self) -> None:
-        """Once a second: silences, planned work and times of day end by the clock."""
+        """Once a second: planned work and times of day end by the clock."""
         now = time.monotonic()
         if now - self._unmuted_at >= UNMUTE_EVERY_S:
             self._unmuted_at = now

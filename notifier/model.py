@@ -39,13 +39,12 @@ class Muted(StrEnum):
     NO_ROUTE = "no_route"
     NO_CHANNEL = "no_channel"
     MAINTENANCE = "maintenance"
-    SILENCED = "silenced"
     INHIBITED = "inhibited"
     MUTE_TIME = "mute_time"
     NOT_TOLD = "not_told"
 
 
-PASSING = (Muted.MAINTENANCE, Muted.SILENCED, Muted.INHIBITED, Muted.MUTE_TIME)
+PASSING = (Muted.MAINTENANCE, Muted.INHIBITED, Muted.MUTE_TIME)
 """What comes to an end: an incident that is still open then is told."""
 
 

@@ -16,9 +16,9 @@ import yaml
 from lakehouse import ROOT
 from lakehouse.user_error import UserError
 from notifier.model import NOBODY, DeliveryState, MessageKind, Muted, Target
-from notifier.routing.decide import Decision, Router, Silence, Surroundings
+from notifier.routing.decide import Decision, Router, Surroundings
 from notifier.routing.load import load_routing
-from notifier.routing.matchers import Matcher, parse_matcher
+from notifier.routing.matchers import parse_matcher
 from notifier.routing.times import TimeSpan
 from notifier.routing.tree import Routing
 from tests.test_notifier import NOON, Desk, Friend, an_alert
@@ -173,7 +173,7 @@ def test_active_times_are_the_only_ones() -> None:
     assert where(decided(text, night.replace(day=1))) == {"oncall@shop.example": None}
 
 
-def test_planned_work_and_silences_mute_what_they_match_until_their_end() -> None:
+def test_planned_work_mutes_what_it_matches_until_its_end() -> None:
     text = """
     routes: [{name: a, to: [email]}]
     maintenance:
@@ -183,13 +183,6 @@ def test_planned_work_and_silences_mute_what_they_match_until_their_end() -> Non
     assert where(decided(text, NOON)) == {mail: "maintenance(move)"}
     assert where(decided(text, NOON, service_name="cart")) == {mail: None}
     assert where(decided(text, NOON + timedelta(minutes=30))) == {mail: None}
-    matchers = (Matcher("rule", "=", "fatal_error"),)
-    silence = Silence("s1", matchers, "known", "ada", NOON + timedelta(hours=3))
-    around = {"silences": [silence]}
-    assert where(decided(text, NOON + timedelta(hours=2), around)) == {mail: "silenced(s1)"}
-    assert where(decided(text, NOON + timedelta(hours=3), around)) == {mail: None}
-    # Of two, the one that others have planned.
-    assert where(decided(text, NOON, around)) == {mail: "maintenance(move)"}
 
 
 INHIBIT = """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from notifier.model import NOBODY, AlertRow, Muted, Target
-from notifier.routing.matchers import Matcher, all_match, text_of
+from notifier.routing.matchers import all_match, text_of
 from notifier.routing.tree import Inhibition, Route, Routing
 
 AT_ONCE = timedelta(0)
@@ -33,20 +33,6 @@ class Policy:
             if (value := getattr(route, name)) is not None
         }
         return Policy(**{**vars(self), **given})
-
-
-@dataclass(frozen=True)
-class Silence:
-    """Alerts that meet all matchers wake nobody until a time; somebody said so, and why."""
-
-    silence_id: str
-    matchers: tuple[Matcher, ...]
-    reason: str
-    by: str
-    until: datetime
-
-    def holds(self, moment: datetime) -> bool:
-        return moment < self.until
 
 
 @dataclass(frozen=True)
@@ -86,23 +72,13 @@ class Surroundings:
         self,
         now: datetime,
         old: Callable[[AlertRow], bool],
-        silences: Sequence[Silence] = (),
         open_alerts: Iterable[AlertRow] = (),
     ) -> None:
         self.now = now
         self.old = old
-        self.silences = [silence for silence in silences if silence.holds(now)]
         self._open = {alert.incident_id: alert for alert in open_alerts}
         # By rule: the columns that have to be the same -> incidents that inhibit.
         self._sources: dict[str, dict[tuple[str, ...], list[str]]] = {}
-
-    def note(self, alert: AlertRow) -> None:
-        """An alert was decided on: from now on its incident is open, or is not."""
-        if alert.status == "RESOLVED":
-            self._open.pop(alert.incident_id, None)
-        elif not self.old(alert):
-            self._open[alert.incident_id] = alert
-        self._sources.clear()
 
     def inhibitor(self, rule: Inhibition, alert: AlertRow) -> str | None:
         """The open incident that mutes this alert by the rule: never its own; and none one that is a source too."""
@@ -161,20 +137,13 @@ class Router:
             for each in known if not destination else [one for one in known if one == destination]:
                 yield Target(channel, each)
 
-    def targets(self, names: Sequence[str]) -> list[Target]:
-        """The places that names of a `to:` stand for."""
-        return list(dict.fromkeys(self._targets(names)))
-
     def _muted(self, alert: AlertRow, policy: Policy, around: Surroundings) -> Reason | None:
-        """The first thing that mutes it: that it is old, planned work, a silence, an inhibition, the time of day."""
+        """The first thing that mutes it: that it is old, planned work, an inhibition, the time of day."""
         if around.old(alert):
             return Reason(Muted.OLD)
         for work in self.routing.maintenance:
             if work.holds(around.now) and all_match(work.when, alert):
                 return Reason(Muted.MAINTENANCE, work.name)
-        for silence in around.silences:
-            if all_match(silence.matchers, alert):
-                return Reason(Muted.SILENCED, silence.silence_id)
         for rule in self.routing.inhibit:
             source = around.inhibitor(rule, alert)
             if source is not None:
