@@ -97,7 +97,7 @@ class Daemon:
             wake=self._wake,
             progress=self.health.moved_on,
         )
-        self._unmuted_at = float("-inf")
+        self._unmute_at = float("-inf")
         self._threads: list[threading.Thread] = []
         self._timer = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(1)},
@@ -161,11 +161,12 @@ class Daemon:
         return well
 
     def _unmute(self) -> None:
-        """Once a second: planned work and times of day end by the clock."""
+        """Once a second: planned work and times of day end by the clock. Seldomer where thousands are muted."""
         now = time.monotonic()
-        if now - self._unmuted_at >= UNMUTE_EVERY_S:
-            self._unmuted_at = now
+        if now >= self._unmute_at:
             self._planner.unmute()
+            took = time.monotonic() - now
+            self._unmute_at = now + max(UNMUTE_EVERY_S, 20 * took)
 
     def watch(self) -> bool:
         """False when the timer is beyond help: the process should end and be started again."""

@@ -100,6 +100,6 @@ def of_now() -> sa.Select[Any]:
 def muted_for_now() -> sa.Select[Any]:
     """Incidents of which a delivery is muted by what comes to an end. Asked each second: an index knows them."""
     d = DELIVERIES
-    passing = [sa.literal_column(f"'{reason}'") for reason in PASSING]
+    passing: list[sa.ColumnElement[str]] = [sa.literal_column(f"'{reason}'") for reason in PASSING]
     muted = d.c.state == sa.literal_column(f"'{DeliveryState.MUTED}'")
     return sa.select(d.c.incident_id).where(muted, d.c.reason.in_(passing))
