@@ -143,8 +143,9 @@ class Daemon:
         error: str | None = None
         well = False
         try:
-            self._unmute()
             self._planner.poll(wait_s)
+            # After it, for what has ended by now is told to nobody any more.
+            self._unmute()
             well = True
         except DremioError as caught:
             error = str(caught)
@@ -164,6 +165,7 @@ class Daemon:
         """Once a second: planned work and times of day end by the clock. Seldomer where thousands are muted."""
         now = time.monotonic()
         if now >= self._unmute_at:
+            self._unmute_at = now + UNMUTE_EVERY_S
             self._planner.unmute()
             took = time.monotonic() - now
             self._unmute_at = now + max(UNMUTE_EVERY_S, 20 * took)

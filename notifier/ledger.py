@@ -105,10 +105,12 @@ class Ledger:
         with self._read() as db:
             return queries.newest_firing(db, queries.of_now(), limit)
 
-    def muted_alerts(self, limit: int = 2000) -> list[AlertRow]:
-        """The same of each open incident that something mutes somewhere, which comes to an end."""
+    def muted_alerts(self, limit: int = 2000) -> list[tuple[AlertRow, set[Target]]]:
+        """The same of open incidents that were told nowhere, or not everywhere, for what comes to an end: and where."""
         with self._read() as db:
-            return queries.newest_firing(db, queries.muted_for_now(), limit)
+            places = queries.muted_for_now(db)
+            ids = list(places)[:limit]
+            return [(alert, places[alert.incident_id]) for alert in queries.newest_firing(db, ids, limit)]
 
     def touch(self, alert_ids: Iterable[str], now_ms: int) -> None:
         """These alerts are found in the table at every sweep: were they forgotten, they would be told again."""

@@ -76,7 +76,7 @@ def _gathers(row: Any) -> bool:
     return bool(row.kind == MessageKind.MORE)
 
 
-def newest_firing(db: sa.Connection, incident_ids: sa.Select[Any], limit: int) -> list[AlertRow]:
+def newest_firing(db: sa.Connection, incident_ids: sa.Select[Any] | list[str], limit: int) -> list[AlertRow]:
     """The newest FIRING row of each of these incidents that has no RESOLVED one; at most so many, the newest first."""
     a, over = ALERTS, ALERTS.alias()
     ended = sa.exists().where(over.c.incident_id == a.c.incident_id, over.c.status == "RESOLVED")
@@ -97,9 +97,26 @@ def of_now() -> sa.Select[Any]:
     return sa.select(d.c.incident_id).where(sa.or_(d.c.state != DeliveryState.MUTED, d.c.reason != Muted.OLD))
 
 
-def muted_for_now() -> sa.Select[Any]:
-    """Incidents of which a delivery is muted by what comes to an end. Asked each second: an index knows them."""
-    d = DELIVERIES
+def muted_for_now(db: sa.Connection) -> dict[str, set[Target]]:
+    """Open incidents, and where all that there is of them is muted by what comes to an end; the newest first.
+
+    Asked each second: an index knows them.
+    """
+    d, other, over = DELIVERIES, DELIVERIES.alias(), ALERTS.alias()
     passing: list[sa.ColumnElement[str]] = [sa.literal_column(f"'{reason}'") for reason in PASSING]
-    muted = d.c.state == sa.literal_column(f"'{DeliveryState.MUTED}'")
-    return sa.select(d.c.incident_id).where(muted, d.c.reason.in_(passing))
+    told = sa.exists().where(
+        other.c.incident_id == d.c.incident_id,
+        other.c.channel == d.c.channel,
+        other.c.destination == d.c.destination,
+        other.c.state != DeliveryState.MUTED,
+    )
+    ended = sa.exists().where(over.c.incident_id == d.c.incident_id, over.c.status == "RESOLVED")
+    query = (
+        sa.select(d.c.incident_id, d.c.channel, d.c.destination)
+        .where(d.c.state == sa.literal_column(f"'{DeliveryState.MUTED}'"), d.c.reason.in_(passing), ~told, ~ended)
+        .order_by(d.c.planned_ms.desc())
+    )
+    found: dict[str, set[Target]] = {}
+    for row in db.execute(query):
+        found.setdefault(row.incident_id, set()).add(Target(row.channel, row.destination))
+    return found

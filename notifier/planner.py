@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.dremio.errors import DremioError
 from lakehouse.topics import choices_of
 from notifier import cursor as cursors
@@ -22,7 +23,7 @@ from notifier.ledger_rows import Cursor
 from notifier.metrics import Metrics
 from notifier.model import AlertRow, DeliveryDraft
 from notifier.policy import in_order, is_old, plan, plan_unmuted
-from notifier.routing.decide import Router, Surroundings
+from notifier.routing.decide import Decision, Router, Surroundings
 
 logger = logging.getLogger("notifier")
 
@@ -85,7 +86,7 @@ class Planner:
            next sweep tries it again. Then forget what is older than `keep`, but nothing that the next sweep would
            find again, and tell again.
         """
-        head = self._reader.next_head(self._head or "", wait_s)
+        head = self._reader.next_head(self._head or NOTHING_PUBLISHED, wait_s)
         sweep = self._swept_at is None or self._monotonic() - self._swept_at >= self._sweep_every_s
         done = head == self._head and not (sweep and self.unstamped_error)
         if done or not cursors.something_published(head):
@@ -243,15 +244,24 @@ class Planner:
 
     def unmute(self) -> int:
         """Tell of open incidents that nothing mutes any more; how many deliveries. Called now and then."""
-        alerts = self._ledger.muted_alerts()
-        if not alerts:
+        muted = self._ledger.muted_alerts()
+        if not muted:
             return 0
         held = self._ledger.cursor()
         around = self._surroundings(held, held.mute_before_ms or 0)
+        told: dict[str, list[Decision]] = {}
+        alerts = []
+        for alert, places in muted:
+            decisions = self._router.decide(alert, around)
+            told[alert.incident_id] = [each for each in decisions if not each.muted and each.target in places]
+            if told[alert.incident_id]:
+                alerts.append(alert)
+        if not alerts:
+            return 0
         now_ms = self._clock()
         drafts = self._ledger.plan(
             (),
-            lambda threads: plan_unmuted(alerts, lambda alert: self._router.decide(alert, around), threads, now_ms),
+            lambda threads: plan_unmuted(alerts, told, threads, now_ms),
             held,
             now_ms,
             [alert.incident_id for alert in alerts],

@@ -59,20 +59,19 @@ def plan(
 
 def plan_unmuted(
     alerts: Sequence[AlertRow],
-    decide: Callable[[AlertRow], Sequence[Decision]],
+    told: Mapping[str, Sequence[Decision]],
     threads: Mapping[tuple[str, Target], Thread],
     now_ms: int,
 ) -> list[DeliveryDraft]:
-    """First messages of open incidents to targets that were told nothing, now that nothing mutes them there.
+    """First messages of open incidents, now that nothing mutes them.
 
-    alerts: the newest of each incident.
+    alerts: the newest of each incident. told: where, by incident: all that was planned there is muted.
     """
     drafts: dict[str, DeliveryDraft] = {}
     book = _Threads(dict(threads), drafts, now_ms)
     for alert in alerts:
-        for decision in decide(alert):
-            if not decision.muted and not book.is_told(alert, decision.target):
-                book.tell(alert, decision)
+        for decision in told[alert.incident_id]:
+            book.tell(alert, decision)
     return list(drafts.values())
 
 
@@ -81,9 +80,6 @@ class _Threads:
     threads: dict[tuple[str, Target], Thread]
     drafts: dict[str, DeliveryDraft]
     now_ms: int
-
-    def is_told(self, alert: AlertRow, target: Target) -> bool:
-        return self._thread(alert, target).told
 
     def told(self, incident_id: str) -> list[Target]:
         return [

@@ -341,13 +341,14 @@ class Moving:
     """A head that is asked for, and moves."""
 
     def __init__(self) -> None:
-        self.now: str | Refusal = "a"
+        self.now: str = "a"
+        self.raises: Exception | None = None
         self.asked = 0
 
     def __call__(self) -> str:
         self.asked += 1
-        if isinstance(self.now, Refusal):
-            raise self.now
+        if self.raises is not None:
+            raise self.raises
         return self.now
 
 
@@ -362,20 +363,47 @@ def test_all_who_wait_are_told_by_one_look() -> None:
         assert [wait.result() for wait in waits] == ["b"] * 20
         # One look for each who came, then some eight for all of them.
         assert asked < 20 + 20
-        head.now = Refusal(Kind.UNAVAILABLE, "Nessie does not answer.")
+        head.raises = Refusal(Kind.UNAVAILABLE, "Nessie does not answer.")
         with pytest.raises(Refusal, match="Nessie does not answer"):
             waiting.head("b", 1.0)
-        head.now = "b"
+        head.raises = None
         wait = pool.submit(waiting.head, "b", 5.0)
         time.sleep(0.1)
-        head.now = Refusal(Kind.UNAVAILABLE, "Nessie does not answer.")
+        head.raises = Refusal(Kind.UNAVAILABLE, "Nessie does not answer.")
         with pytest.raises(Refusal, match="Nessie does not answer"):
             wait.result()
+        head.raises = None
     # Nobody waits: nobody looks.
     time.sleep(0.2)
     asked = head.asked
     time.sleep(0.3)
     assert head.asked == asked
+
+
+def test_who_comes_late_takes_nobodys_news_and_an_error_ends_no_look() -> None:
+    head = Moving()
+    waiting = Waiting(head, 0.2)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(waiting.head, "a", 5.0)
+        time.sleep(0.05)
+        head.now = "b"
+        # This one has seen b already, and waits for the next, before the look for the first has come.
+        second = pool.submit(waiting.head, "b", 5.0)
+        began = time.monotonic()
+        assert first.result() == "b"
+        assert time.monotonic() - began < 2.0
+        head.now = "c"
+        assert second.result() == "c"
+        waits = pool.submit(waiting.head, "c", 5.0)
+        time.sleep(0.05)
+        head.raises = OSError("disk I/O error")
+        with pytest.raises(OSError, match="disk I/O"):
+            waits.result()
+        head.raises = None
+        again = pool.submit(waiting.head, "c", 5.0)
+        time.sleep(0.05)
+        head.now = "d"
+        assert again.result() == "d"
 
 
 def test_what_is_not_there_is_unimplemented_and_a_path_is_an_internal_error(port: int) -> None:

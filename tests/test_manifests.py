@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyiceberg.table import StaticTable
+from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
 
 from embedded.catalog import Catalog, TableWriter, now_us
 from embedded.gateway.files import LocalFiles
@@ -20,12 +21,14 @@ from pipeline.iceberg.live import SMALL, CatalogFile, LiveManifest
 from pipeline.iceberg.manifests import CLOSED, MOST_SMALL, RESTED, arrange
 from pipeline.storage.data_files import known
 from pipeline.storage.files import path_of
+from pipeline.storage.reading import Reading
 from pipeline.storage.sweep import Reach
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 HOURS = 300
 NAME = "errors_per_minute"
+AGES = ("min_snapshots_to_keep", "max_snapshot_age_ms", "max_ref_age_ms")
 
 
 def errors(at: datetime, count: int = 1) -> pa.Table:
@@ -216,3 +219,34 @@ def test_a_reader_reads_of_a_new_commit_what_lies_in_the_time_asked_for(book: Bo
     everything = snapshots.files_in(snapshot, {})
     assert everything is not None
     assert {file.path for file in everything} == {str(path_of(uri)) for uri in book.writer.live}
+
+
+def test_files_seen_before_others_wrote_their_manifest_anew_go_all_the_same(book: Book) -> None:
+    """As a merge that was under way while Spark wrote: it names files by what they were when it began."""
+    writer = book.writer
+    seen = list(writer.hours[max(hour for hour in writer.hours if hour is not None)].values())
+    snapshot = writer.metadata.current_snapshot()
+    assert snapshot is not None
+    io = Reading(lambda uri: path_of(uri).read_bytes())
+    writer.take_manifests([writer.manifest(each, writer.format.read(each, io)) for each in snapshot.manifests(io)])
+    staged = writer.stage(writer.write(errors(NOON, 7)), seen, book.catalog.sequence + 1)
+    book.catalog.publish([staged], None)
+    stored = book.stored()
+    assert (len(stored), stored[NOON]) == (HOURS, 7)
+    assert len(writer.live) == HOURS
+    assert StaticTable.from_metadata(writer.location).scan().to_arrow().num_rows == HOURS
+
+
+def test_what_somebody_has_tagged_stays(book: Book) -> None:
+    writer = book.writer
+    tagged = writer.metadata.current_snapshot_id
+    assert tagged is not None
+    tag = SnapshotRef(snapshot_id=tagged, snapshot_ref_type=SnapshotRefType.TAG, **dict.fromkeys(AGES))
+    writer.metadata = writer.metadata.model_copy(update={"refs": {**writer.metadata.refs, "kept": tag}})
+    for _ in range(6):
+        book.replace(NOON)
+    table = StaticTable.from_metadata(writer.location)
+    assert table.metadata.refs["kept"].snapshot_id == tagged
+    before = table.scan(snapshot_id=tagged).to_arrow()
+    assert dict(zip(before["window_start"].to_pylist(), before["error_count"].to_pylist(), strict=True))[NOON] == 1
+    assert len(table.metadata.snapshots) <= 4

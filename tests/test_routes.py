@@ -15,6 +15,7 @@ import yaml
 
 from lakehouse import ROOT
 from lakehouse.user_error import UserError
+from notifier.channel import Dead
 from notifier.model import NOBODY, DeliveryState, MessageKind, Muted, Target
 from notifier.routing.decide import Decision, Router, Surroundings
 from notifier.routing.load import load_routing
@@ -117,10 +118,18 @@ def test_where_nobody_is_told_a_reason_stands(text: str, reason: Muted) -> None:
         ("description =~ '.*declined.*'", True),
         ("rule =~ fatal", False),
         ("service_name = pay ments", False),
+        ("threshold = 1234567", True),
+        ("threshold = 1234568", False),
+        ("status = FIRING", True),
     ],
 )
 def test_matchers(written: str, matches: bool) -> None:
-    alert = an_alert(metric_value=1.0, owner=None, description="Fatal error in service: payments -\ncard declined")
+    alert = an_alert(
+        metric_value=1.0,
+        threshold=1234567.0,
+        owner=None,
+        description="Fatal error in service: payments -\ncard declined",
+    )
     assert parse_matcher(written).matches(alert) is matches
 
 
@@ -264,6 +273,31 @@ def test_when_muting_ends_an_open_incident_is_told_and_one_that_is_over_is_not(t
     desk.close()
 
 
+def test_what_is_told_after_muting_and_fails_for_good_is_not_planned_again(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path, NIGHTS)
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.now = NOON + timedelta(minutes=10)
+    desk.channel.answers = [Dead("550 5.1.1 no such user")]
+    assert desk.planner.unmute() == 1
+    desk.work()
+    assert [row.state for row in desk.deliveries()] == [DeliveryState.MUTED, DeliveryState.DEAD]
+    assert desk.planner.unmute() == 0
+    desk.close()
+
+
+def test_of_very_many_that_were_muted_each_has_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = desk_of(tmp_path, NIGHTS)
+    for number in range(10):
+        desk.fatal(f"inc-{number}")
+    desk.publish()
+    desk.now = NOON + timedelta(minutes=10)
+    some = desk.ledger.muted_alerts
+    monkeypatch.setattr(desk.ledger, "muted_alerts", lambda: some(4))
+    assert [desk.planner.unmute() for _ in range(4)] == [4, 4, 2, 0]
+    desk.close()
+
+
 def test_what_a_cause_in_the_same_publish_mutes_is_told_when_the_cause_is_over(tmp_path: Path) -> None:
     text = INHIBIT.replace("email", "slack")
     desk = Desk(tmp_path, Friend(), router=router(text, {"slack": Friend().destinations}))
@@ -301,6 +335,17 @@ WRONG = [
     ("routes:\n- name: a\n  to: ['slack:C0OPPS']", "'C0OPPS' is no destination of slack (did you mean 'C0OPS'?)"),
     ("routes:\n- name: a\n  when: [severty = FATAL]", "line 3, 'a': 'when': 'severty' is no column of alerts (did"),
     ("routes:\n- name: a\n  when: [severity FATAL]", "'when': expected a column, one of = != =~ !~, and a value"),
+    ("routes:\n- name: a\n  when: [severity == FATAL]", "'when': '==' is none of = != =~ !~; one = is enough"),
+    (
+        "routes:\n- name: a\n  when: [severity = fatal]",
+        "'fatal' is no severity (did you mean 'FATAL'?); there are DEBUG",
+    ),
+    ("routes:\n- name: a\n  when: [status = OPEN]", "'OPEN' is no status; there are FIRING, RESOLVED"),
+    (
+        "routes: [{name: a}]\nmaintenance: [{name: x, when: [rule = a], from: 2027-01-01, "
+        "until: '9999-12-31T23:59:59-05:00'}]",
+        "'until': it is no time that can be counted",
+    ),
     ("routes:\n- name: a\n  when: ['rule =~ (']", "'when': '(' is no pattern: missing )"),
     ("routes:\n- name: a\n  wait: 30", "line 3, 'a': 'wait': expected a number with a unit, like '30 s'"),
     ("routes:\n- name: a\n  wait: 1 h", "'wait': it is from 0 ms to 10 min"),

@@ -135,7 +135,9 @@ class Poller:
 
     def _look(self, before: FeedSnapshot, started: float) -> None:
         STATEMENTS.inc()
-        head = self._dremio.next_head(before.commit or "", NEAR_S) if self._waits else self._dremio.head()
+        head = (
+            self._dremio.next_head(before.commit or NOTHING_PUBLISHED, NEAR_S) if self._waits else self._dremio.head()
+        )
         watched = self._hub.watched()
         if head == NOTHING_PUBLISHED:
             self._hand_over(replace(before, error=None, polled_at=self._now()), news=before.error is not None)

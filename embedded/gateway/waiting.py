@@ -6,8 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from embedded.gateway.errors import Refusal
-
 LONGEST_S = 5.0
 """No call is held longer: whoever waits has other things to do, and its connection may be gone."""
 
@@ -15,7 +13,7 @@ LONGEST_S = 5.0
 class Waiting:
     """Answers when the head of main moves. A thread looks while somebody waits, and only then.
 
-    head: asks for the commit id; raises Refusal. every_s: between two looks.
+    head: asks for the commit id; what it raises, who waits is told. every_s: between two looks.
     """
 
     def __init__(self, head: Callable[[], str], every_s: float) -> None:
@@ -24,16 +22,21 @@ class Waiting:
         self._moved = threading.Condition()
         self._waiters = 0
         self._looks = False
-        self._newest: str | Refusal = ""
+        self._heard = 0
+        self._newest: str | Exception = ""
 
     def head(self, known: str, within_s: float) -> str:
-        """The head, once it is not `known`, or when `within_s` is over. Raises Refusal where it cannot be asked."""
+        """The head, once it is not `known`, or when `within_s` is over. Raises what the look for it raised."""
+        with self._moved:
+            heard = self._heard
         head = self._head()
         if head != known:
             return head
         deadline = time.monotonic() + min(within_s, LONGEST_S)
         with self._moved:
-            self._hear(head)
+            # Another may have looked later than we did, and seen more.
+            if self._heard == heard:
+                self._hear(head)
             self._waiters += 1
             if not self._looks:
                 self._looks = True
@@ -43,26 +46,27 @@ class Waiting:
                 newest = self._newest
             finally:
                 self._waiters -= 1
-        if isinstance(newest, Refusal):
+        if isinstance(newest, Exception):
             raise newest
         return newest
 
-    def _hear(self, newest: str | Refusal) -> None:
+    def _hear(self, newest: str | Exception) -> None:
         """What a look has found; the lock is held."""
-        self._newest = newest
+        if newest != self._newest:
+            self._newest = newest
+            self._heard += 1
+            self._moved.notify_all()
 
     def _look(self) -> None:
         while True:
             time.sleep(self._every_s)
-            newest: str | Refusal
+            newest: str | Exception
             try:
                 newest = self._head()
-            except Refusal as refusal:
-                newest = refusal
+            except Exception as error:
+                newest = error
             with self._moved:
-                if newest != self._newest:
-                    self._hear(newest)
-                    self._moved.notify_all()
+                self._hear(newest)
                 if not self._waiters:
                     self._looks = False
                     return

@@ -13,9 +13,16 @@ import pyarrow.compute as pc
 
 from lakehouse.tables import ALERTS, Column
 from lakehouse.texts import near
+from lakehouse.topics import choices_of
 
 COLUMNS: Mapping[str, Column] = {column.name: column for column in ALERTS.columns if column.type != "timestamptz"}
 """Columns that can be matched and grouped by: texts and numbers; times are what routes have spans for."""
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "severity": choices_of("errors_topic", "severity"),
+    "status": ("FIRING", "RESOLVED"),
+}
+"""What a column can hold, where that is known."""
 
 _WRITTEN = re.compile(r"\s*(\w+)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
 _LONGEST = 1000
@@ -53,6 +60,8 @@ def parse_matcher(written: object) -> Matcher:
     found = _WRITTEN.fullmatch(written)
     if found is None or len(written) > _LONGEST:
         raise ValueError("expected a column, one of = != =~ !~, and a value, like 'severity = FATAL'")
+    if found[3].startswith("="):
+        raise ValueError(f"'{found[2]}{found[3][:1]}' is none of = != =~ !~; one = is enough")
     return make_matcher(found[1], found[2], _unquoted(found[3]))
 
 
@@ -62,6 +71,9 @@ def make_matcher(column: str, op: str, value: str) -> Matcher:
         raise ValueError(f"'{column}' is no column of alerts{near(column, COLUMNS)}; columns are {', '.join(COLUMNS)}")
     if op not in ("=", "!=", "=~", "!~"):
         raise ValueError(f"'{op}' is none of = != =~ !~")
+    choices = CHOICES.get(column, ())
+    if op in ("=", "!=") and value and choices and value not in choices:
+        raise ValueError(f"'{value}' is no {column}{near(value.upper(), choices)}; there are {', '.join(choices)}")
     if op in ("=~", "!~"):
         try:
             fits(value, "")
@@ -89,7 +101,7 @@ def text_of(alert: Columned, column: str) -> str:
         case None:
             return ""
         case float():
-            return f"{value:g}"
+            return repr(value).removesuffix(".0")
     return str(value)
 
 

@@ -77,7 +77,10 @@ class Inhibition(_Part):
 
 def _with_zone(value: datetime) -> datetime:
     # YAML gives a time with an offset in UTC, and without its zone.
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it is no time that can be counted; take one a day earlier") from None
 
 
 class Maintenance(_Part):

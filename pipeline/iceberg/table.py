@@ -116,7 +116,8 @@ class IcebergTable(LiveFiles[CatalogFile]):
         `sequence` is the publish it is meant for, `version` the number in the metadata file's name. Nothing changes
         here until `accept`.
         """
-        dead = list({file.uri: file for file in removed if file.uri in self.live}.values())
+        # As they are held now: who removes them may have seen them in a manifest that was written anew since.
+        dead = list({file.uri: self.live[file.uri] for file in removed if file.uri in self.live}.values())
         metadata = self.metadata
         folder = f"{metadata.location}/metadata"
         snapshot_id = metadata.new_snapshot_id()
@@ -147,14 +148,18 @@ class IcebergTable(LiveFiles[CatalogFile]):
             summary=summary_of(added, dead, len(self.live), self.row_count),
             schema_id=metadata.current_schema_id,
         )
-        snapshots = [*metadata.snapshots, snapshot][-self._snapshots :]
+        # What somebody has tagged stays.
+        tagged = {ref.snapshot_id for name, ref in metadata.refs.items() if name != "main"}
+        before = metadata.snapshots
+        newest = {each.snapshot_id for each in before[max(0, len(before) + 1 - self._snapshots) :]}
+        snapshots = [*(each for each in before if each.snapshot_id in newest | tagged), snapshot]
         ids = {each.snapshot_id for each in snapshots}
         changed = {
             "snapshots": snapshots,
             "current_snapshot_id": snapshot_id,
             "last_sequence_number": number,
             "last_updated_ms": stamp,
-            "refs": {"main": main_branch(snapshot_id)},
+            "refs": {**metadata.refs, "main": main_branch(snapshot_id)},
             "snapshot_log": [
                 *(entry for entry in metadata.snapshot_log if entry.snapshot_id in ids),
                 SnapshotLogEntry(snapshot_id=snapshot_id, timestamp_ms=stamp),
