@@ -165,7 +165,7 @@ def main() -> None:
     upper = (high.cpu - middle.cpu) / (high.rate - middle.rate)
     report.row("an event more, 5,000 to 25,000/s", lower * 1e6, "us of CPU")
     report.row("an event more, 25,000 to 50,000/s", upper * 1e6, "us of CPU")
-    report.row("the one / the other", upper / lower, "x", at_most=1.2)
+    report.row("an event more, the upper step / the lower", upper / lower, "x", at_most=1.2)
     if arguments.backlog:
         drained, cpu = backlog(arguments.backlog)
         report.row("backlog: drained", drained, "events/s", at_least=100_000)
