@@ -23,7 +23,10 @@ from notifier.model import DeliveryState, MessageKind
 
 
 class DeliveryOut(BaseModel):
-    """One delivery. alerts: how many alert rows it tells of; receipt: what names the message there, like Slack's ts."""
+    """One delivery. alerts: how many alert rows it tells of; receipt: what names the message there, like Slack's ts.
+
+    route: the names of the routes that it came by, the outermost first; detail: what mutes it, by its name.
+    """
 
     delivery_key: str
     incident_id: str
@@ -32,6 +35,8 @@ class DeliveryOut(BaseModel):
     kind: MessageKind
     state: DeliveryState
     reason: str | None
+    detail: str | None
+    route: str | None
     alerts: int
     attempts: int
     planned_at: datetime
@@ -152,6 +157,8 @@ def _delivery(row: Delivery) -> DeliveryOut:
         kind=row.kind,
         state=row.state,
         reason=row.reason,
+        detail=row.detail,
+        route=row.route,
         alerts=row.alert_count,
         attempts=row.attempts,
         planned_at=from_ms(row.planned_ms),

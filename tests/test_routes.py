@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from fastapi.testclient import TestClient
 
 from lakehouse import ROOT
 from lakehouse.user_error import UserError
+from notifier.api import create_app
 from notifier.channel import Dead
 from notifier.model import NOBODY, DeliveryState, MessageKind, Muted, Target
 from notifier.routing.decide import Decision, Router, Surroundings
@@ -23,6 +25,7 @@ from notifier.routing.matchers import parse_matcher
 from notifier.routing.times import TimeSpan
 from notifier.routing.tree import Routing
 from tests.test_notifier import NOON, Desk, Friend, an_alert
+from tests.test_notifier_ledger import a_daemon
 
 PLACES = {"slack": ("C0OPS", "C0SHOP"), "email": ("oncall@shop.example",), "pager": ()}
 
@@ -262,6 +265,8 @@ def test_when_muting_ends_an_open_incident_is_told_and_one_that_is_over_is_not(t
     assert {(row.incident_id, row.state, row.reason, row.detail) for row in desk.deliveries()} == {
         (name, DeliveryState.MUTED, Muted.MUTE_TIME, "lunch") for name in ("stays", "ends")
     }
+    told = TestClient(create_app(a_daemon(desk))).get("/api/deliveries").json()["deliveries"]
+    assert {(row["route"], row["reason"], row["detail"]) for row in told} == {("fatal", "mute_time", "lunch")}
     assert desk.planner.unmute() == 0
     desk.now = NOON + timedelta(minutes=10)
     assert desk.planner.unmute() == 1
