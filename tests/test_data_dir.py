@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -88,6 +89,14 @@ def test_a_name_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(UserError, match=says) as refusal:
         Shared.load()
     assert "\n" not in str(refusal.value)
+
+
+def test_processes_that_start_side_by_side_all_open_a_new_directory(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as starters:
+        for number in range(100):
+            new = tmp_path / str(number)
+            assert list(starters.map(lambda _, new=new: open_data_dir(new, "stack"), range(8))) == [new] * 8
+            assert [file.name for file in new.iterdir()] == ["profile"]
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])

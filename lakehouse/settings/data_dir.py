@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 from lakehouse.user_error import UserError
@@ -24,11 +25,12 @@ def open_data_dir(path: Path, *profiles: str) -> Path:
     note = path / "profile"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if note.exists():
-            held = note.read_text(encoding="utf-8").strip()
-        else:
-            held = profile
-            note.write_text(f"{profile}\n", encoding="utf-8")
+        if not note.exists():
+            # Written aside: the stack's servers start side by side, and none may read a note that is still empty.
+            new = path / f"profile-{uuid.uuid4()}"
+            new.write_text(f"{profile}\n", encoding="utf-8")
+            new.replace(note)
+        held = note.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"{note} is no text"
         raise UserError(
