@@ -22,12 +22,12 @@ from pyiceberg.manifest import (
 )
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadataV2
 from pyiceberg.table.snapshots import MetadataLogEntry
 
 from embedded.gateway.commits import SqliteCommits
 from lakehouse.tables import SCHEMA
+from pipeline.iceberg.metadata_file import read_metadata
 from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie, TableAt
 
@@ -108,8 +108,7 @@ class Mirror:
         return self.nessie.commit(branch, head, placed, "mirrored", () if there else (SCHEMA,))
 
     def _table(self, name: str, location: str) -> str:
-        metadata = FromInputFile.table_metadata(self._io.new_input(location))
-        assert isinstance(metadata, TableMetadataV2)
+        metadata = read_metadata(self._io, location)
         known = self._tables.get(name)
         mirrored = _Mirrored(location, metadata, "")
         place = f"{self._warehouse}/{SCHEMA}/{name}"

@@ -46,7 +46,7 @@ BEFORE_S = 0.05
 """A turn ends so long before the next is due: one that is late is left out."""
 STOP_S = 8.0
 """How long a stop waits for the message in hand; the process is gone within 10 s."""
-# A look that is still under way when the next is due is none of them: at ten a second that is usual.
+# A look that is still under way when the next is due is none of them.
 _TIMER_EVENTS = {EVENT_JOB_ERROR: "error", EVENT_JOB_MISSED: "missed"}
 
 

@@ -13,13 +13,12 @@ from typing import cast
 
 import pyarrow as pa
 from pyiceberg.manifest import ManifestContent
-from pyiceberg.serializers import FromInputFile
-from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
 
 from lakehouse.tables import CATALOG, SCHEMA, Table
 from lakehouse.user_error import UserError
 from pipeline.iceberg.live import CatalogFile
 from pipeline.iceberg.manifests import RESTED
+from pipeline.iceberg.metadata_file import metadata_file, read_metadata
 from pipeline.iceberg.schema import Unfit, evolved, first_metadata
 from pipeline.iceberg.table import PREVIOUS_METADATA, IcebergTable, NextState
 from pipeline.storage import data_files
@@ -64,8 +63,8 @@ class StackTable(IcebergTable):
         # No folder that another catalog's table of this name, or one that was renamed, may have: a sweep lists it.
         location = f"{warehouse}/{SCHEMA}/{self.table.name}_{uuid.uuid4().hex[:8]}"
         metadata = first_metadata(self.table, location, PROPERTIES)
-        uri = f"{location}/metadata/{0:08d}-{uuid.uuid4()}.metadata.json"
-        self._objects.write(uri, metadata.model_dump_json(exclude_none=True).encode())
+        uri, content = metadata_file(metadata, 0)
+        self._objects.write(uri, content)
         self.take_metadata(metadata, uri)
 
     def open(self, location: str) -> None:
@@ -73,12 +72,11 @@ class StackTable(IcebergTable):
 
         Raises UserError for a table that is not one of the contract.
         """
-        metadata: TableMetadata = FromInputFile.table_metadata(self._io.new_input(location))
         try:
+            metadata = read_metadata(self._io, location)
             more = evolved(self.table, metadata, PROPERTIES)
         except Unfit as unfit:
             raise self._unfit(str(unfit)) from None
-        assert isinstance(metadata, TableMetadataV2)  # else it were unfit
         self.take_metadata(metadata, location)
         self._take_snapshot()
         if more is not None:
@@ -109,9 +107,7 @@ class StackTable(IcebergTable):
 
     def reload(self, location: str) -> None:
         """Spark has written to the table."""
-        metadata: TableMetadata = FromInputFile.table_metadata(self._io.new_input(location))
-        assert isinstance(metadata, TableMetadataV2)  # Spark does not upgrade a table unasked
-        self.take_metadata(metadata, location)
+        self.take_metadata(read_metadata(self._io, location), location)  # Spark does not upgrade a table unasked
         self._take_snapshot()
 
     # Writing -------------------------------------------------------------------------------------------------------

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
-from pyiceberg.serializers import FromInputFile
-from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
 
 from embedded.catalog.disk import sync_files
 from embedded.catalog.publications import Publications, now_us
 from embedded.catalog.table import Staged, TableWriter
 from lakehouse.tables import SCHEMA, TABLES
 from lakehouse.user_error import UserError
+from pipeline.iceberg.metadata_file import metadata_file, read_metadata
 from pipeline.iceberg.schema import Unfit, evolved, first_metadata
 from pipeline.iceberg.table import PREVIOUS_METADATA
 from pipeline.storage.data_files import read_parquet
@@ -48,15 +46,14 @@ class Catalog:
         pointers = self._publications.pointers()
         altered = []
         for name, location in pointers.items():
-            metadata: TableMetadata = FromInputFile.table_metadata(self._io.new_input(location))
             try:
+                metadata = read_metadata(self._io, location)
                 more = evolved(TABLES[name], metadata, PROPERTIES)
             except Unfit as unfit:
                 raise UserError(
                     f"Table {SCHEMA}.{name} of {self.data_dir} {unfit}; the data directory is of another version: move "
                     "it away or set TILLWATCH_DATA_DIR."
                 ) from None
-            assert isinstance(metadata, TableMetadataV2)  # else it were unfit
             writer = self.tables[name] = TableWriter(TABLES[name], metadata, location, self._io)
             if more is not None:
                 altered.append(writer.alter(more, self.sequence + 1))
@@ -82,10 +79,10 @@ class Catalog:
         for name, table in TABLES.items():
             if name not in known:
                 metadata = first_metadata(table, f"{uri_of(self.warehouse)}/{SCHEMA}/{name}", PROPERTIES)
-                made[name] = f"{metadata.location}/metadata/{0:08d}-{uuid.uuid4()}.metadata.json"
+                made[name], content = metadata_file(metadata, 0)
                 path = path_of(made[name])
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(metadata.model_dump_json(exclude_none=True), encoding="utf-8")
+                path.write_bytes(content)
         if made:
             sync_files(map(path_of, made.values()))
             self._publications.create(made)

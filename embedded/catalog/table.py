@@ -93,7 +93,7 @@ class TableWriter(IcebergTable):
     def stage(self, added: Sequence[CatalogFile], removed: Iterable[CatalogFile], sequence: int) -> Staged:
         """Write manifests, manifest list and metadata of a snapshot with `added` in and `removed` out.
 
-        `sequence` is the publish it is meant for. Nothing changes here until `accept`.
+        `sequence` is the publish it is meant for. Nothing changes here until `publish`.
         """
         parent, before = self.metadata.current_snapshot_id, self.metadata.snapshots
         staged = self._written(self.next_snapshot(added, removed, sequence, sequence))
@@ -110,7 +110,7 @@ class TableWriter(IcebergTable):
         return staged
 
     def alter(self, metadata: TableMetadataV2, sequence: int) -> Staged:
-        """Stage other metadata of the same snapshot: one with more columns. To be written with from `accept` on."""
+        """Stage other metadata of the same snapshot: one with more columns. To be written with from `publish` on."""
         return self._written(self.altered(metadata, sequence))
 
     def _written(self, state: NextState) -> Staged:

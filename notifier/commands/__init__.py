@@ -1,2 +1,2 @@
 """`python -m notifier COMMAND`: what people ask of the notifier beside running it. Each has --json, and its exit codes
-in docs/operations.md."""
+in docs/guide.md."""

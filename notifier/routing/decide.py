@@ -111,7 +111,8 @@ class Router:
         """A decision for each place that a route names, once each; one for NOBODY where none does."""
         found: dict[Target, Decision] = {}
         routed = False
-        for names, policy in self.taking(alert):
+        taken = list(self.taking(alert))
+        for names, policy in taken:
             muted = self._muted(alert, policy, around)
             targets = self._targets(policy.to)
             routed = routed or bool(policy.to)
@@ -123,7 +124,7 @@ class Router:
             return list(found.values())
         old = Reason(Muted.OLD) if around.old(alert) else None
         why = old or Reason(Muted.NO_CHANNEL if routed else Muted.NO_ROUTE)
-        names, policy = next(self.taking(alert), ((), self._policy))
+        names, policy = taken[0] if taken else ((), self._policy)
         return [Decision(NOBODY, names, policy, why)]
 
     def taking(self, alert: AlertRow) -> Iterator[tuple[tuple[str, ...], Policy]]:

@@ -59,10 +59,10 @@ class _File:
             routing = Routing.model_validate(content)
         except ValidationError as error:
             self._invalid(error.errors()[0])
-        self._once("times", [each.name for each in routing.times])
+        times = [each.name for each in routing.times]
+        self._once("times", times)
         self._once("inhibit", [each.name for each in routing.inhibit])
         self._once("maintenance", [each.name for each in routing.maintenance])
-        times = [each.name for each in routing.times]
         seen: set[str] = set()
         for place, route in _placed(routing.routes, ("routes",)):
             if route.name in seen:
@@ -100,7 +100,7 @@ class _File:
 
     def _invalid(self, error: ErrorDetails) -> NoReturn:
         # What pydantic adds to tell how it came there is no part of the file.
-        place: Place = tuple(part for part in error["loc"] if isinstance(part, int) or self._is_key(part, error["loc"]))
+        place: Place = tuple(part for part in error["loc"] if isinstance(part, int) or _is_key(part))
         key = next((str(part) for part in reversed(place) if isinstance(part, str)), "routes")
         match error["type"]:
             case "missing":
@@ -115,10 +115,6 @@ class _File:
                 self._refuse(place, f"an entry of '{key}' is no mapping; write `name: …` and its other keys")
         what = error["msg"].removeprefix("Value error, ").rstrip(".")
         self._refuse(place, f"'{key}': {what[:1].lower()}{what[1:]}")
-
-    @staticmethod
-    def _is_key(part: str | int, _loc: object) -> bool:
-        return isinstance(part, str) and "[" not in part and "(" not in part
 
     def _unknown(self, place: Place) -> str:
         key = str(place[-1])
@@ -144,6 +140,10 @@ class _File:
             if isinstance(found, dict) and isinstance(found.get("name"), str):
                 name = found["name"]
         return f", '{name}'" if name else ""
+
+
+def _is_key(part: str) -> bool:
+    return "[" not in part and "(" not in part
 
 
 def _placed(routes: Sequence[Route], place: Place) -> Iterator[tuple[Place, Route]]:

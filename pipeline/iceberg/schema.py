@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table.metadata import TableMetadata, TableMetadataV2, new_table_metadata
+from pyiceberg.table.metadata import TableMetadataV2, new_table_metadata
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.transforms import HourTransform
 from pyiceberg.types import (
@@ -78,16 +78,14 @@ def first_metadata(table: Table, location: str, properties: Mapping[str, str]) -
     return metadata
 
 
-def evolved(table: Table, metadata: TableMetadata, properties: Mapping[str, str]) -> TableMetadataV2 | None:
+def evolved(table: Table, metadata: TableMetadataV2, properties: Mapping[str, str]) -> TableMetadataV2 | None:
     """The metadata with the columns that the table lacks, each under an id of its own, and with these properties; None
     where it lacks none.
 
     An added column is optional whatever the contract says, for rows of before hold nothing in it; a column that the
     contract does not know any more becomes optional, for new rows hold nothing in it. Raises Unfit for a column of
-    another type, other partitions, and another version of the format.
+    another type and other partitions.
     """
-    if not isinstance(metadata, TableMetadataV2):
-        raise Unfit(f"has Iceberg's format {metadata.format_version}, not 2")
     schema = metadata.schema()
     known = {field.name: field for field in schema.fields}
     wanted = {column.name for column in table.columns}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ from lakehouse.tables import Table
 from pipeline.iceberg.formats import LiveEntry, ManifestFormat, list_file, listed
 from pipeline.iceberg.live import CatalogFile, LiveManifest, hour_of
 from pipeline.iceberg.manifests import arrange
+from pipeline.iceberg.metadata_file import metadata_file
 from pipeline.iceberg.snapshots import described_file, main_branch, summary_of
 from pipeline.storage import data_files
 from pipeline.storage.live import LiveFiles
@@ -48,7 +49,7 @@ class NextState:
     new_manifests: Sequence[LiveManifest] = ()
     left: Sequence[LiveManifest] = ()
     added: Sequence[CatalogFile] = ()
-    dead: Sequence[CatalogFile] = field(default=())
+    dead: Sequence[CatalogFile] = ()
 
 
 class IcebergTable(LiveFiles[CatalogFile]):
@@ -183,8 +184,7 @@ class IcebergTable(LiveFiles[CatalogFile]):
             MetadataLogEntry(metadata_file=self.location, timestamp_ms=metadata.last_updated_ms),
         ]
         new = metadata.model_copy(update={**changed, "metadata_log": log[-PREVIOUS_METADATA:]})
-        location = f"{metadata.location}/metadata/{version:08d}-{uuid.uuid4()}.metadata.json"
-        content = new.model_dump_json(exclude_none=True).encode()
+        location, content = metadata_file(new, version)
         return NextState(new, location, self.manifests, {location: content})
 
     def _stamp(self) -> int:
