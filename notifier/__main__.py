@@ -19,18 +19,19 @@ from lakehouse.dremio.client import Dremio
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import claim_port
-from lakehouse.settings.shop import AlertsSettings
 from lakehouse.stop import Stop
 from lakehouse.user_error import UserError, exit_on_user_error
 from notifier.api import create_app
+from notifier.config import Config, load_config
 from notifier.daemon import Daemon
-from notifier.ledger import Ledger
-from notifier.redact import RedactingFormatter, redactor
-from notifier.settings import NotifierSettings
+from notifier.ledger.file import NAME
+from notifier.ledger.ledger import Ledger
+from notifier.redact import RedactingFormatter, Redactor
+from notifier.systemd import Systemd
+from notifier.tokens import Tokens
 
 logger = logging.getLogger("notifier")
 
-LEDGER = "ledger.db"
 LOG = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -46,7 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m notifier",
         description="Tells people when something breaks, by every channel that is set up. Also, each with --help: "
-        "check-config, routes.",
+        "check-config, routes, render, send-test, incidents, ack, unack, note, escalate, mark, silence, deliveries, "
+        "reconcile, replay, backtest.",
     )
     parser.add_argument(
         "--save-ledger", type=Path, metavar="FILE", help="copy the ledger, of a running daemon too, and end"
@@ -65,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def save_ledger(to: Path) -> int:
     """A whole copy of the ledger as it is now. Raises UserError where there is none, or it cannot be written."""
-    held = Shared.load().data_dir / LEDGER
+    held = Shared.load().data_dir / NAME
     if not held.exists():
         raise UserError(f"There is no ledger {held}; set TILLWATCH_DATA_DIR to the notifier's data directory.")
     try:
@@ -79,18 +81,10 @@ def save_ledger(to: Path) -> int:
 
 def _run() -> int:
     shared = Shared.load()
-    settings = NotifierSettings.load()
-    settings.check()
-    channels = settings.open_channels()
-    routing = settings.load_routes(channels)
-    max_age = AlertsSettings.load().max_age
+    config = load_config()
+    settings = config.settings
     dremio_settings = DremioSettings.load()
-    redact = redactor(
-        [
-            *settings.logins(),
-            (dremio_settings.user, dremio_settings.password.get_secret_value()),
-        ]
-    )
+    redact = Redactor((dremio_settings.user, dremio_settings.password.get_secret_value()), *settings.logins())
     for handler in logging.getLogger().handlers:
         handler.setFormatter(RedactingFormatter(LOG, redact))
     port = shared.port("notifier")
@@ -101,6 +95,7 @@ def _run() -> int:
         raise UserError(
             f"The data directory {shared.data_dir} cannot be used: {error.strerror}; set TILLWATCH_DATA_DIR."
         ) from None
+    tokens = Tokens(shared.data_dir, settings.api_token.get_secret_value())
     stop = Stop()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -108,13 +103,22 @@ def _run() -> int:
             os._exit(1)
         stop.set()
 
-    ledger = Ledger(shared.data_dir / LEDGER, redact=redact)
+    ledger = Ledger(shared.data_dir / NAME, redact=redact)
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    daemon = Daemon(settings, max_age, Dremio(dremio_settings), ledger, channels, routing, redact)
+    hangups: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _frame: hangups.append(number))
+    daemon = Daemon(config, Dremio(dremio_settings), ledger, redact)
+
+    def load() -> Config:
+        config = load_config()
+        # Those of before too: they may stand in what is still to be told.
+        redact.learn(*config.settings.logins())
+        return config
+
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(daemon, settings.api_token.get_secret_value()),
+            create_app(daemon, tokens),
             host=settings.host,
             port=port,
             loop="asyncio",
@@ -130,9 +134,17 @@ def _run() -> int:
     daemon.start()
     threading.Thread(target=server.run, name="api", daemon=True).start()
     logger.info("running; http://localhost:%d/-/ready says how it is", port)
+    systemd = Systemd()
     healthy = True
-    while healthy and not stop.wait(1.0):
+    while healthy and not stop.wait(systemd.turn_s):
+        if hangups:
+            hangups.clear()
+            systemd.reloading()
+            daemon.reload(load)
+            systemd.reloaded()
         healthy = daemon.watch()
+        systemd.watch(server.started and daemon.health.looked, daemon.health.stalled_s() == 0, daemon.readiness())
+    systemd.stopping()
     server.should_exit = True
     daemon.stop()
     ledger.close()

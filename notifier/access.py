@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from notifier.channel import Absent, Channel, Outcome, Retry, Sent, Unknown
+from notifier.channel import Absent, Broken, Channel, Outcome, Retry, Sent, Unknown
 from notifier.metrics import Metrics
 from notifier.text import line
 
@@ -66,7 +66,7 @@ class Access:
         """
         # A new dict each time: other threads look at it.
         others = {name: error for name, error in self.failing.items() if name != destination}
-        if isinstance(outcome, Retry | Unknown) and not gave_up:
+        if isinstance(outcome, Retry | Unknown | Broken) and not gave_up:
             others = {destination: outcome.error, **others}
         self.failing = others
         if isinstance(outcome, Sent):

@@ -1,72 +1,53 @@
-"""The notifier over HTTP: health, metrics, and what the ledger holds. Read only.
+"""The notifier over HTTP: health, metrics, and what people do with incidents; models in lakehouse/oncall.py.
 
-With a token, /api/ asks for it; health and metrics are for probes, which have none.
+Everything but health and metrics asks for a token, on this machine too: a page in a browser can reach it as well.
 """
 
 from __future__ import annotations
 
-import secrets
-from datetime import datetime
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from notifier.clock import from_ms
+from lakehouse.oncall import (
+    KEY_HEADER,
+    WAIT_S,
+    AskedAck,
+    AskedMark,
+    AskedNote,
+    AskedSilence,
+    OnCallDeliveries,
+    OnCallDetail,
+    OnCallIncidents,
+    OnCallMark,
+    OnCallSilence,
+    OnCallState,
+    Status,
+)
+from notifier.asking import By, Key, Match, refuse, token_of
+from notifier.clock import from_ms, to_ms
 from notifier.daemon import Daemon
-from notifier.ledger_file import LedgerError
-from notifier.ledger_rows import Delivery, KnownIncident
-from notifier.model import DeliveryState, MessageKind
+from notifier.ledger.file import LedgerError
+from notifier.ledger.people import Answer
+from notifier.model import DeliveryState
+from notifier.outgoing import Outgoing
+from notifier.people import NoIncident, Stale
+from notifier.routing.matchers import make_matcher
+from notifier.tokens import Tokens
 
-
-class DeliveryOut(BaseModel):
-    """One delivery. alerts: how many alert rows it tells of; receipt: what names the message there, like Slack's ts.
-
-    route: the names of the routes that it came by, the outermost first; detail: what mutes it, by its name.
-    """
-
-    delivery_key: str
-    incident_id: str
-    channel: str
-    destination: str
-    kind: MessageKind
-    state: DeliveryState
-    reason: str | None
-    detail: str | None
-    route: str | None
-    alerts: int
-    attempts: int
-    planned_at: datetime
-    not_before: datetime
-    sent_at: datetime | None
-    receipt: str | None
-    possible_repeat: bool
-    error: str | None
-
-
-class DeliveriesOut(BaseModel):
-    """Newest planned first. counts: all deliveries of the ledger by state."""
-
-    counts: dict[DeliveryState, int]
-    deliveries: list[DeliveryOut]
-
-
-class IncidentOut(BaseModel):
-    """One incident as the notifier saw it. alerts: its FIRING rows."""
-
-    incident_id: str
-    rule: str
-    severity: str
-    service_name: str | None
-    status: Literal["FIRING", "RESOLVED"]
-    alerts: int
-    starts_at: datetime
-    newest_at: datetime
-    resolved_at: datetime | None
-    description: str
+MOST_BODY = 64 << 10
+LOOK_S = 0.2
+"""Between two looks for a change, for all who wait for one."""
+_HOST = re.compile(r"[A-Za-z0-9.\-_\[\]:]{1,255}")
 
 
 class ReadyOut(BaseModel):
@@ -76,17 +57,46 @@ class ReadyOut(BaseModel):
     parts: dict[str, str | None]
 
 
-Limit = Annotated[int, Query(ge=1, le=1000)]
+Limit = Annotated[int, Query(ge=1, le=10_000)]
 
 
-def create_app(daemon: Daemon, token: str = "") -> FastAPI:
-    """The application over a running daemon; with a token, only who knows it reads the ledger."""
+def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
+    """The application over a running daemon."""
     # No docs pages: they load scripts from elsewhere. /openapi.json is there.
     app = FastAPI(title="tillwatch notifier", version="1", docs_url=None, redoc_url=None)
+    app.state.tokens = tokens
+    out = Outgoing(daemon.ledger)
+
+    @app.middleware("http")
+    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        host = request.headers.get("host", "")
+        name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+        if not _HOST.fullmatch(host) or not _known_host(name, daemon.settings.hosts):
+            return JSONResponse({"detail": "This name is not mine; set notifier.hosts."}, 421)
+        length = request.headers.get("content-length", "0")
+        if request.headers.get("transfer-encoding") or not length.isdigit() or int(length) > MOST_BODY:
+            return JSONResponse({"detail": "A body has a length, of 64 KiB at most."}, 413)
+        return await go_on(request)
 
     @app.exception_handler(LedgerError)
     def no_ledger(_request: Request, error: LedgerError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 503)
+
+    @app.exception_handler(NoIncident)
+    def no_incident(_request: Request, error: NoIncident) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 404)
+
+    @app.exception_handler(Stale)
+    def stale(_request: Request, error: Stale) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 409)
+
+    @app.exception_handler(RequestValidationError)
+    def wrong(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        return JSONResponse(
+            {"detail": f"'{field}': {first['msg'].removeprefix('Value error, ')}.", "field": field}, 422
+        )
 
     @app.get("/-/healthy", response_class=PlainTextResponse)
     def healthy() -> Response:
@@ -112,74 +122,202 @@ def create_app(daemon: Daemon, token: str = "") -> FastAPI:
         daemon.refresh_metrics()
         return Response(generate_latest(daemon.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    def known(given: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]) -> None:
-        if token and (given is None or not secrets.compare_digest(given.credentials.encode(), token.encode())):
-            raise HTTPException(
-                401,
-                "This needs the token of notifier.api_token: `Authorization: Bearer TOKEN`.",
-                {"WWW-Authenticate": "Bearer"},
-            )
-
     api = APIRouter(
-        prefix="/api", dependencies=[Depends(known)], responses={401: {"description": "No token, or a wrong one."}}
+        prefix="/api", dependencies=[Depends(token_of)], responses={401: {"description": "No token, or a wrong one."}}
     )
+
+    # ---- reading
+
+    @api.get("/incidents", responses={304: {"description": "Nothing has changed since."}})
+    async def incidents(
+        response: Response,
+        status: Status | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: Limit = 1000,
+        wait: Annotated[float, Query(ge=0, le=WAIT_S)] = 0,
+        known: Annotated[str | None, Header(alias="If-None-Match", max_length=40)] = None,
+    ) -> OnCallIncidents:
+        """Incidents, newest alert first. With If-None-Match and wait: answered when something has changed."""
+        revision = _tag(known)
+        deadline = asyncio.get_running_loop().time() + wait
+        while revision is not None:
+            newest = await asyncio.to_thread(daemon.ledger.revision)
+            if newest != revision:
+                break
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return Response(status_code=304, headers={"ETag": f'"{revision}"'})  # type: ignore[return-value]
+            await asyncio.sleep(min(LOOK_S, left))
+        found = await asyncio.to_thread(out.incidents, status, _ms(since), _ms(until), limit)
+        response.headers["ETag"] = f'"{found.revision}"'
+        return found
+
+    @api.get("/incidents/{incident_id}")
+    def incident(incident_id: str, at: datetime | None = None) -> OnCallDetail:
+        """One with its history, up to a moment where one is given."""
+        return out.incident(incident_id, _ms(at))
 
     @api.get("/deliveries")
     def deliveries(
         state: DeliveryState | None = None, incident: str | None = None, limit: Limit = 100
-    ) -> DeliveriesOut:
+    ) -> OnCallDeliveries:
         """What was sent, waits, failed or was muted."""
-        counts = dict.fromkeys(DeliveryState, 0)
-        for (_, held), count in daemon.ledger.counts().items():
-            counts[DeliveryState(held)] += count
-        rows = daemon.ledger.deliveries(state, incident, limit)
-        return DeliveriesOut(counts=counts, deliveries=[_delivery(row) for row in rows])
+        return out.deliveries(state, incident, limit)
 
-    @api.get("/incidents")
-    def incidents(limit: Limit = 100) -> list[IncidentOut]:
-        """Incidents the notifier has seen, newest alert first."""
-        return [_incident(row) for row in daemon.ledger.incidents(limit)]
+    @api.get("/silences")
+    def silences() -> list[OnCallSilence]:
+        """Silences, those that are over too; the newest first."""
+        return [out.silence(one) for one in daemon.ledger.people.silences()]
+
+    @api.get("/marks")
+    def marks(since: datetime | None = None, until: datetime | None = None, limit: Limit = 100) -> list[OnCallMark]:
+        """What was done, the newest first."""
+        found = daemon.ledger.people.marks(_ms(since) or 0, _ms(until), limit)
+        return [OnCallMark(at=from_ms(one.at_ms), text=one.text, who=one.who) for one in found]
+
+    @api.get("/state")
+    def state() -> OnCallState:
+        """How the notifier is."""
+        return daemon.state()
+
+    # ---- acting
+
+    async def once(request: Request, key: str | None, act: Callable[[], BaseModel | None]) -> Response:
+        """Do it once for each Idempotency-Key: a request that comes again is answered as before."""
+        body = await request.body()
+        digest = hashlib.sha256(b"\0".join((request.method.encode(), request.url.path.encode(), body))).hexdigest()
+        held = await asyncio.to_thread(daemon.ledger.people.answered, key) if key else None
+        if held is not None:
+            if held.request != digest:
+                refuse(422, f"The {KEY_HEADER} was used for another request; take a new one.")
+            return Response(held.answer, held.status, media_type="application/json")
+        found = await asyncio.to_thread(act)
+        text = "" if found is None else found.model_dump_json()
+        status = 204 if found is None else 200
+        if key:
+            answer = Answer(digest, status, text)
+            await asyncio.to_thread(daemon.ledger.people.answer, key, answer, to_ms(datetime.now().astimezone()))
+        return Response(text, status, media_type="application/json")
+
+    @api.post("/incidents/{incident_id}/ack", response_model=OnCallDetail)
+    async def ack(
+        incident_id: str, request: Request, doer: By, asked: AskedAck, key: Key = None, match: Match = None
+    ) -> Response:
+        """Take it: nobody else is called. 409 where it has changed since If-Match."""
+
+        def act() -> OnCallDetail:
+            daemon.people.take(incident_id, doer, _ahead(asked.until), asked.note, _tag(match))
+            return out.incident(incident_id)
+
+        return await once(request, key, act)
+
+    @api.delete("/incidents/{incident_id}/ack", response_model=OnCallDetail)
+    async def unack(incident_id: str, request: Request, doer: By, key: Key = None, match: Match = None) -> Response:
+        """Let it go: others are called again."""
+
+        def act() -> OnCallDetail:
+            daemon.people.let_go(incident_id, doer, _tag(match))
+            return out.incident(incident_id)
+
+        return await once(request, key, act)
+
+    @api.post("/incidents/{incident_id}/notes", response_model=OnCallDetail)
+    async def note(incident_id: str, request: Request, doer: By, asked: AskedNote, key: Key = None) -> Response:
+        """A line of its history."""
+
+        def act() -> OnCallDetail:
+            daemon.people.note(incident_id, doer, asked.note)
+            return out.incident(incident_id)
+
+        return await once(request, key, act)
+
+    @api.post("/incidents/{incident_id}/escalate", response_model=OnCallDetail)
+    async def escalate(incident_id: str, request: Request, doer: By, key: Key = None, match: Match = None) -> Response:
+        """The next step of its route, now."""
+
+        def act() -> OnCallDetail:
+            daemon.people.escalate(incident_id, doer, _tag(match))
+            return out.incident(incident_id)
+
+        return await once(request, key, act)
+
+    @api.post("/silences", response_model=OnCallSilence)
+    async def silence(request: Request, doer: By, asked: AskedSilence, key: Key = None) -> Response:
+        """Mute what matches all of it until a time."""
+
+        def act() -> OnCallSilence:
+            until = _ahead(asked.until)
+            assert until is not None
+            longest = daemon.settings.silence_longest
+            if until > datetime.now(until.tzinfo) + longest:
+                refuse(422, f"'until' is over {longest} away; choose an earlier time.")
+            try:
+                matchers = [make_matcher(one.column, one.op, one.value) for one in asked.matchers]
+            except ValueError as error:
+                refuse(422, f"'matchers': {error}.")
+            return out.silence(daemon.people.silence(matchers, asked.reason, until, doer))
+
+        return await once(request, key, act)
+
+    @api.delete("/silences/{silence_id}", status_code=204)
+    async def end_silence(silence_id: str, request: Request, doer: By, key: Key = None) -> Response:
+        """End it before its time; one that is over is no error."""
+
+        def act() -> None:
+            daemon.people.end_silence(silence_id, doer)
+
+        return await once(request, key, act)
+
+    @api.post("/marks", response_model=OnCallMark)
+    async def mark(request: Request, doer: By, asked: AskedMark, key: Key = None) -> Response:
+        """Note that something was done."""
+
+        def act() -> OnCallMark:
+            made = daemon.people.mark(asked.text, asked.at, doer)
+            return OnCallMark(at=from_ms(made.at_ms), text=made.text, who=made.who)
+
+        return await once(request, key, act)
+
+    @api.post("/deliveries/{delivery_key}/retry", status_code=204)
+    async def retry(delivery_key: str, request: Request, doer: By, key: Key = None) -> Response:
+        """Try it again now: one that was given up, is parked, or waits for its next attempt."""
+
+        def act() -> None:
+            if not daemon.retry(delivery_key, doer):
+                refuse(404, "There is no delivery of that key that could be tried again.")
+
+        return await once(request, key, act)
 
     app.include_router(api)
     return app
 
 
-def _time(ms: int | None) -> datetime | None:
-    return None if ms is None else from_ms(ms)
+def _known_host(name: str, hosts: Sequence[str]) -> bool:
+    return name.lower().strip("[]") in {"localhost", "127.0.0.1", "::1", *(host.lower() for host in hosts)}
 
 
-def _delivery(row: Delivery) -> DeliveryOut:
-    return DeliveryOut(
-        delivery_key=row.delivery_key,
-        incident_id=row.incident_id,
-        channel=row.channel,
-        destination=row.destination,
-        kind=row.kind,
-        state=row.state,
-        reason=row.reason,
-        detail=row.detail,
-        route=row.route,
-        alerts=row.alert_count,
-        attempts=row.attempts,
-        planned_at=from_ms(row.planned_ms),
-        not_before=from_ms(row.not_before_ms),
-        sent_at=_time(row.sent_ms),
-        receipt=row.receipt,
-        possible_repeat=row.possible_repeat,
-        error=row.error,
-    )
+def _tag(given: str | None) -> int | None:
+    """The revision of an ETag."""
+    if given is None:
+        return None
+    found = re.fullmatch(r'\s*(?:W/)?"?(\d{1,18})"?\s*', given)
+    if found is None:
+        refuse(422, 'A revision is written as it was answered: "42".')
+    return int(found[1])
 
 
-def _incident(row: KnownIncident) -> IncidentOut:
-    return IncidentOut(
-        incident_id=row.incident_id,
-        rule=row.rule,
-        severity=row.severity,
-        service_name=row.service_name,
-        status="FIRING" if row.status == "FIRING" else "RESOLVED",
-        alerts=row.alerts,
-        starts_at=from_ms(row.starts_ms),
-        newest_at=from_ms(row.newest_ms),
-        resolved_at=_time(row.resolved_ms),
-        description=row.description,
-    )
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else to_ms(_aware(moment))
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        refuse(422, "A time has its zone: 2027-01-31T22:00:00Z.")
+    return moment
+
+
+def _ahead(moment: datetime | None) -> datetime | None:
+    if moment is not None and _aware(moment) <= datetime.now(moment.tzinfo) + timedelta(0):
+        refuse(422, "'until' is over already; choose a later time.")
+    return moment

@@ -7,26 +7,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from notifier.channel import Channel, Dead, Outcome, Retry, Sent, Unknown
+from notifier.channel import Broken, Channel, Dead, Outcome, Retry, RootGone, Sent, Unknown
 from notifier.clock import Clock, span_ms, to_ms
-from notifier.ledger_rows import Delivery
-from notifier.metrics import Metrics
-from notifier.model import DeliveryState, MessageKind
-from notifier.outbox import Outbox
+from notifier.ledger.outbox import WHOLE, Outbox, Parked, Why
+from notifier.ledger.rows import Delivery
+from notifier.metrics import OUTCOMES, Metrics
+from notifier.model import DeadReason, MessageKind, Muted
 
 logger = logging.getLogger("notifier")
 
 BACKOFF_CAP_S = 60.0
 LOOK_AGAIN_S = 5.0
+PROBE_S = 30.0
+"""How often a place is tried where somebody has to mend something."""
 
 
 @dataclass(frozen=True)
 class Waits:
     """Waits of a sender."""
 
-    gather: timedelta = timedelta(minutes=1)
     give_up: timedelta = timedelta(days=1)
     unreadable: timedelta = timedelta(minutes=2)
+
+
+type Told = Callable[[str, str, str | None], None]
+"""Called with channel, destination (WHOLE for all of them) and why it is parked; with None when it is mended."""
 
 
 class AttemptLog:
@@ -40,6 +45,7 @@ class AttemptLog:
         waits: Waits,
         clock: Clock,
         chance: Callable[[], float],
+        told: Told = lambda channel, destination, why: None,
     ) -> None:
         self._name = channel.name
         self._settle_ms = int(channel.settle_s * 1000)
@@ -48,47 +54,90 @@ class AttemptLog:
         self._waits = waits
         self._clock = clock
         self._chance = chance
+        self._told = told
 
     def too_long(self, since_ms: int | None, now_ms: int) -> bool:
         """Whether a delivery first tried at `since_ms` is to be given up."""
         return since_ms is not None and now_ms - since_ms > span_ms(self._waits.give_up)
 
-    def ended(self, delivery: Delivery, ingested_at: datetime | None, outcome: Outcome, gave_up: bool) -> None:
-        """An attempt ended so. ingested_at: when the alert it tells of was published."""
+    def ended(
+        self, delivery: Delivery, ingested_at: datetime | None, outcome: Outcome, gave_up: bool, roots: bool
+    ) -> None:
+        """An attempt ended so.
+
+        ingested_at: when the alert it tells of was published. roots: whether the message begins its thread.
+        """
         key, now = delivery.delivery_key, self._clock()
         match outcome:
             case Sent(receipt):
-                self._outbox.sent(delivery, receipt, now, span_ms(self._waits.gather))
+                self._outbox.sent(delivery, receipt, now, receipt if roots else None)
+                self._metrics.sent.labels(self._name, delivery.kind).inc()
                 if delivery.kind is MessageKind.FIRST and ingested_at is not None:
                     self._metrics.latency.labels(self._name).observe(max(0, now - to_ms(ingested_at)) / 1000)
+            case Unknown(error) if delivery.kind is MessageKind.EDIT:
+                # An edit that comes twice is the same edit.
+                self._outbox.retry(key, now + int(1000 * self._backoff_s(delivery.attempts)), error, now)
             case Unknown(error):
                 self._outbox.unknown(key, now + self._settle_ms, error, now)
+            case RootGone(error):
+                if delivery.thread_id is not None:
+                    self._outbox.lose_root(delivery.thread_id)
+                self._outbox.retry(key, now, error, now)
+            case Broken(error, whole):
+                self._broken(delivery, error, whole, now)
             case Dead(error):
-                self._dead(delivery, "refused", error, now)
-            case Retry(error, after_s):
+                self._dead(delivery, DeadReason.REFUSED, error, now)
+            case Retry(error, after_s, whole):
                 if gave_up:
-                    self._dead(delivery, "gave_up", error, now)
+                    self._dead(delivery, DeadReason.GAVE_UP, error, now)
                 else:
                     wait_ms = int(1000 * (self._backoff_s(delivery.attempts) if after_s is None else after_s))
                     self._outbox.retry(key, now + wait_ms, error, now)
                     if after_s is not None:
-                        self._outbox.park(self._name, now + wait_ms, error)
-        self._metrics.attempts.labels(self._name, _STATES[type(outcome)]).inc()
+                        place = WHOLE if whole else delivery.destination
+                        if self._outbox.park(self._name, place, Why.RATE, now + wait_ms, error, now):
+                            logger.info("%s %s: left alone (%s): %s", self._name, place or "(all)", Why.RATE, error)
+        self._metrics.attempts.labels(self._name, WORDS[type(outcome)]).inc()
 
-    def found(self, delivery: Delivery, receipt: str, now_ms: int) -> None:
+    def _broken(self, delivery: Delivery, error: str, whole: bool, now_ms: int) -> None:
+        place = WHOLE if whole else delivery.destination
+        self._outbox.park_delivery(delivery.delivery_key, error, now_ms)
+        if self._outbox.park(self._name, place, Why.BROKEN, now_ms + int(PROBE_S * 1000), error, now_ms):
+            text = "%s %s: left alone (%s), somebody has to mend it: %s"
+            logger.error(text, self._name, place or "(all)", Why.BROKEN, error)
+            self._told(self._name, place, error)
+
+    def mended(self, destination: str) -> None:
+        """A parked place takes messages again."""
+        count = self._outbox.unpark(self._name, destination, self._clock())
+        self._metrics.probes.labels(self._name, "mended").inc()
+        logger.info("%s %s: mended, %d messages go now", self._name, destination or "(all)", count)
+        self._told(self._name, destination, None)
+
+    def still_broken(self, place: Parked, error: str) -> None:
+        """Nothing waits there, and what is asked of it fails still."""
+        now = self._clock()
+        self._metrics.probes.labels(self._name, "broken").inc()
+        self._outbox.park(self._name, place.destination, Why.BROKEN, now + int(PROBE_S * 1000), error, now)
+
+    def found(self, delivery: Delivery, receipt: str, now_ms: int, roots: bool) -> None:
         """It had been taken."""
-        self._outbox.sent(delivery, receipt, now_ms, span_ms(self._waits.gather))
+        self._outbox.sent(delivery, receipt, now_ms, receipt if roots else None)
+        self._metrics.sent.labels(self._name, delivery.kind).inc()
 
     def absent(self, delivery: Delivery, now_ms: int) -> None:
         """No trace of it: it goes again."""
         wait_s = self._backoff_s(delivery.attempts) if delivery.attempts > 1 else 0.0
         self._outbox.retry(delivery.delivery_key, now_ms + int(wait_s * 1000), delivery.error or "no answer", now_ms)
-        self._metrics.resent.labels(self._name).inc()
-        logger.info("%.12s to %s: no trace of it, sending again", delivery.delivery_key, self._name)
+        again = ""
+        if delivery.attempts:
+            again = " again"
+            self._metrics.resent.labels(self._name).inc()
+        logger.info("%.12s to %s: no trace of it, sending%s", delivery.delivery_key, self._name, again)
 
     def gave_up(self, delivery: Delivery, now_ms: int) -> None:
         """Looked for in vain for so long that it is given up."""
-        self._dead(delivery, "gave_up", delivery.error or "no answer", now_ms)
+        self._dead(delivery, DeadReason.GAVE_UP, delivery.error or "no answer", now_ms)
 
     def unreadable(self, delivery: Delivery, error: str, after_s: float | None, now_ms: int) -> None:
         """It could not be looked for: later, or, unreadable for long, it goes again and is marked."""
@@ -102,10 +151,13 @@ class AttemptLog:
         wait_s = min(LOOK_AGAIN_S, self._waits.unreadable.total_seconds() / 4) if after_s is None else after_s
         self._outbox.unknown(key, now_ms + int(wait_s * 1000), error, now_ms, unreadable_since)
         if after_s is not None:
-            self._outbox.park(self._name, now_ms + int(after_s * 1000), error)
+            self._outbox.park(self._name, WHOLE, Why.RATE, now_ms + int(after_s * 1000), error, now_ms)
 
-    def _dead(self, delivery: Delivery, reason: str, error: str, now_ms: int) -> None:
-        self._outbox.dead(delivery.delivery_key, reason, error, now_ms)
+    def _dead(self, delivery: Delivery, reason: DeadReason, error: str, now_ms: int) -> None:
+        muted = self._outbox.dead(delivery, reason, error, now_ms)
+        logger.error("%.12s to %s: %s for good: %s", delivery.delivery_key, self._name, reason, error)
+        if muted:
+            logger.info("%.12s to %s: %d more muted %s", delivery.delivery_key, self._name, muted, Muted.NOT_TOLD)
         self._metrics.dead.labels(self._name, reason).inc()
 
     def _backoff_s(self, attempts: int) -> float:
@@ -113,9 +165,5 @@ class AttemptLog:
         return max(0.2, min(BACKOFF_CAP_S, 2.0 ** min(attempts - 1, 10)) * self._chance())
 
 
-_STATES: dict[type, DeliveryState] = {
-    Sent: DeliveryState.SENT,
-    Retry: DeliveryState.RETRY,
-    Unknown: DeliveryState.UNKNOWN,
-    Dead: DeliveryState.DEAD,
-}
+WORDS: dict[type, str] = dict(zip((Sent, Retry, Unknown, Broken, RootGone, Dead), OUTCOMES, strict=True))
+"""How an attempt ended, in metrics and in the log."""

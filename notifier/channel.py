@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, Field, SecretStr
 
 from lakehouse.settings.durations import Duration
 from notifier.clock import HORIZON_MS
-from notifier.render import Notification
+from notifier.manner import Manner
+from notifier.render import Notification, as_text
+
+if TYPE_CHECKING:
+    from notifier.metrics import Metrics
+    from notifier.presses import Presses
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,28 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """Not taken, and not before somebody mends something: at this destination, or, `whole`, at all of the channel."""
+
+    error: str
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class RootGone:
+    """Not taken: the message that it answers, or edits, is there no more."""
+
+    error: str
+
+
+@dataclass(frozen=True)
 class Retry:
-    """Not taken, may be taken later. `after_s` is what the other side asked for; it then parks the whole channel."""
+    """Not taken, may be taken later. `after_s` is what the other side asked for: until then it is left alone, the whole
+    channel where `whole`, else the destination."""
 
     error: str
     after_s: float | None = None
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,7 +65,7 @@ class Dead:
     error: str
 
 
-type Outcome = Sent | Retry | Unknown | Dead
+type Outcome = Sent | Retry | Unknown | Broken | RootGone | Dead
 
 
 @dataclass(frozen=True)
@@ -60,6 +82,19 @@ class Unreadable:
 
 
 type Finding = Sent | Absent | Unreadable
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A message that may have been taken after `since_ms` (our clock). root: the receipt of its thread's first one.
+
+    incident_id: given for a first message that another ledger may have sent: what tells of this incident will do.
+    """
+
+    delivery_key: str
+    root: str | None
+    since_ms: int
+    incident_id: str | None = None
 
 
 class Channel(Protocol):
@@ -82,20 +117,36 @@ class Channel(Protocol):
 
     @property
     def per_s(self) -> float | None:
-        """Messages a second the other side bears for long; None: no limit known."""
+        """Messages a second that the other side bears for long at one destination; None: no limit known."""
+        ...
+
+    @property
+    def manner(self) -> Manner:
+        """Which messages it has a use for."""
         ...
 
     def send(self, destination: str, note: Notification) -> Outcome:
-        """Send it in the channel's own dress; what notifier.render makes of it is there for all."""
+        """Send it in the channel's own dress; what notifier.render makes of it is there for all.
+
+        An edit (note.edits) takes the place of the message that it names; asked of a channel whose manner wants EDIT.
+        """
         ...
 
-    def find(self, destination: str, delivery_key: str, root: str | None, since_ms: int) -> Finding:
-        """Look for a message that may have been taken after `since_ms` (our clock)."""
+    def find(self, destination: str, sought: Sought) -> Finding:
+        """Look for a message that may have been taken."""
         ...
 
     def check(self) -> str | None:
-        """Whether the other side lets us in: None, or the reason why not."""
+        """Whether the other side lets us in, and takes what we send: None, or the reason why not."""
         ...
+
+
+class Listener(Protocol):
+    """Hears what people press, from `start` until `close`."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class ChannelSettings(BaseModel):
@@ -118,6 +169,10 @@ class ChannelSettings(BaseModel):
     )
 
 
+def _show_text(note: Notification) -> Mapping[str, Any]:
+    return {"text": as_text(note)}
+
+
 @dataclass(frozen=True)
 class Declared[S: ChannelSettings]:
     """What a file in notifier/channels/ holds as CHANNEL.
@@ -125,13 +180,20 @@ class Declared[S: ChannelSettings]:
     settings: its fields, whose names stand in no other channel. switch: the one of them that turns it on when given,
     a text or secret, empty by default.
     half: the sentence (see `half_set_up`) where the rest does not go with what is given. open: the channel of the
-    same name as the file; called when it is on and nothing is half set up.
+    same name as the file; called when it is on and nothing is half set up. secrets: what is to be hidden beside its
+    SecretStr fields as they are, such as each part of one that holds several. real: whether it reaches people, and not
+    a stand-in such as the sandbox. listen: what hears the buttons of its messages, where the settings ask for that.
+    show: what a message looks like there, for `notifier render`: by name, texts and what becomes JSON.
     """
 
     settings: type[S]
     switch: str
     half: Callable[[S], str | None]
     open: Callable[[S], Channel]
+    secrets: Callable[[S], Iterable[str]] = lambda settings: ()
+    real: Callable[[S], bool] = lambda settings: True
+    listen: Callable[[S, Channel, Presses, Metrics], Listener | None] | None = None
+    show: Callable[[Notification], Mapping[str, Any]] = _show_text
 
     def is_on(self, settings: S) -> bool:
         """Whether the switch has a value."""

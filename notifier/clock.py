@@ -22,6 +22,32 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Steps:
+    """Tells when the wall clock is set: it and one that nobody sets go apart. `look` is called about once a second."""
+
+    LEAST_MS = 1500
+    """Less is the slow pull of a time service."""
+
+    def __init__(self, clock: Clock = wall_ms, steady: Callable[[], float] | None = None) -> None:
+        self._clock = clock
+        self._steady = steady or _steady_s
+        self._apart_ms = self._measure()
+
+    def look(self) -> int:
+        """By how many ms the clock was set since the last look; 0 while it only runs."""
+        apart_ms = self._measure()
+        step_ms, self._apart_ms = apart_ms - self._apart_ms, apart_ms
+        return step_ms if abs(step_ms) >= self.LEAST_MS else 0
+
+    def _measure(self) -> int:
+        return self._clock() - int(self._steady() * 1000)
+
+
+def _steady_s() -> float:
+    """Seconds of a clock that nobody sets, and that runs on while the machine sleeps where there is such a one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 def to_ms(moment: datetime) -> int:
     """Milliseconds since the epoch, cut, as readers get them."""
     return (moment - _EPOCH) // _MS

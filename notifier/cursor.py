@@ -34,6 +34,8 @@ class AlertReader(Protocol):
     @property
     def near(self) -> bool: ...
 
+    def head(self) -> str: ...
+
     def next_head(self, known: str, wait_s: float) -> str: ...
 
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table: ...
@@ -138,6 +140,7 @@ def to_alert(row: Mapping[str, Any], commit: str, moment: datetime) -> tuple[Ale
     if row.get("status") != status or status not in ("FIRING", "RESOLVED"):
         odd.append(f"status {row.get('status')!r}")
     alert_id = identity(row)
+    texts: dict[str, Any] = {name: row.get(name) or None for name in _TEXTS}
     alert = AlertRow(
         alert_id=alert_id,
         incident_id=_text(row, "incident_id") or alert_id,
@@ -153,7 +156,7 @@ def to_alert(row: Mapping[str, Any], commit: str, moment: datetime) -> tuple[Ale
         commit=commit,
         metric_value=row.get("metric_value"),
         threshold=row.get("threshold"),
-        **{name: row.get(name) or None for name in _TEXTS},
+        **texts,
     )
     return alert, odd
 

@@ -1,14 +1,13 @@
-"""The running notifier: a timer that polls, a thread for each channel that sends."""
+"""The running notifier: a timer that polls, another for what time makes due, a crew that works by the configuration."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from zoneinfo import ZoneInfo
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import product
 
 from apscheduler.events import (
     EVENT_JOB_ERROR,
@@ -20,26 +19,28 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from lakehouse.dremio.errors import DremioError
 from lakehouse.dremio.nearby import FAR_S
-from notifier.attempts import Waits
-from notifier.channel import Channel
-from notifier.channels import CHANNELS
-from notifier.clock import wall_ms
+from lakehouse.oncall import OnCallState
+from lakehouse.user_error import UserError
+from notifier.clock import Steps, wall_ms
+from notifier.config import Config
+from notifier.crew import Crew
 from notifier.cursor import AlertReader
+from notifier.freshness import Freshness
 from notifier.health import EXIT_AFTER_S, Health
-from notifier.ledger import Ledger
-from notifier.ledger_file import LedgerError
+from notifier.heartbeat import Heartbeat, untold
+from notifier.ledger.file import LedgerError
+from notifier.ledger.ledger import Ledger
+from notifier.ledger.outbox import WHOLE, Why
 from notifier.metrics import Metrics
-from notifier.planner import Planner
+from notifier.model import Action
+from notifier.people import Doer, People
 from notifier.redact import Redact
-from notifier.render import Style
-from notifier.routing.decide import Router
-from notifier.routing.tree import Routing
 from notifier.sender import Sender
-from notifier.settings import NotifierSettings, destinations_of
+from notifier.settings import NotifierSettings
 
 logger = logging.getLogger("notifier")
 
-UNMUTE_EVERY_S = 1.0
+DUE_EVERY_S = 1.0
 PAUSE_S = 0.02
 """Between two looks of one turn, whatever the other side answers."""
 BEFORE_S = 0.05
@@ -48,79 +49,66 @@ STOP_S = 8.0
 """How long a stop waits for the message in hand; the process is gone within 10 s."""
 # A look that is still under way when the next is due is none of them.
 _TIMER_EVENTS = {EVENT_JOB_ERROR: "error", EVENT_JOB_MISSED: "missed"}
+_AT_START = ("host", "api_token", "poll_s")
+"""Settings that a reload does not change."""
 
 
 class Daemon:
-    """Wires the parts; `start`, then `watch` now and then, then `stop`."""
+    """Wires the parts; `start`, then `watch` now and then, `reload` when asked to, then `stop`."""
 
-    def __init__(
-        self,
-        settings: NotifierSettings,
-        max_age: timedelta,
-        reader: AlertReader,
-        ledger: Ledger,
-        channels: Sequence[Channel],
-        routing: Routing,
-        redact: Redact = str,
-    ) -> None:
+    def __init__(self, config: Config, reader: AlertReader, ledger: Ledger, redact: Redact = str) -> None:
         self.ledger = ledger
-        self.metrics = Metrics(channel.name for channel in channels)
-        self._poll_s = settings.poll_s or FAR_S
+        self.metrics = Metrics(channel.name for channel in config.channels)
+        self._poll_s = config.settings.poll_s or FAR_S
         self.health = Health(self._poll_s)
-        style = Style(settings.console_url, ZoneInfo(settings.timezone))
-        waits = Waits(settings.gather, settings.give_up, settings.unreadable)
-        self.senders = {
-            channel.name: Sender(
-                channel,
-                ledger,
-                self.metrics,
-                style,
-                waits,
-                failing_others=partial(self._failing_but, channel.name),
-            )
-            for channel in channels
-        }
-        self.router = Router(routing, destinations_of(channels), settings.gather)
-        self._settings = settings
+        ledger.count_in(self.metrics)
+        self._freshness = Freshness(reader, config.settings.judge_within)
+        self.heartbeat = self._heartbeat_of(config.settings)
         self._reader = reader
-        self._stopping = threading.Event()
         self._redact = redact
-        self._planner = Planner(
-            reader,
-            ledger,
-            self.metrics,
-            self.router,
-            max_age=max_age,
-            overlap=settings.overlap,
-            sweep_every=settings.sweep_every,
-            keep=settings.keep,
-            wake=self._wake,
-            progress=self.health.moved_on,
-        )
-        self._unmute_at = float("-inf")
-        self._threads: list[threading.Thread] = []
+        self._steps = Steps()
+        self._stopping = threading.Event()
+        self._turn = threading.Lock()
+        """Held by who looks for commits, and by a reload."""
+        self._crew = self._crew_of(config)
+        self._config_error: str | None = None
         self._timer = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(1)},
+            executors={"default": ThreadPoolExecutor(1), "due": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )
         self._timer.add_listener(self._count, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
 
+    def _crew_of(self, config: Config) -> Crew:
+        return Crew(config, self._reader, self.ledger, self.metrics, self.health.moved_on, self._redact)
+
+    @property
+    def settings(self) -> NotifierSettings:
+        return self._crew.config.settings
+
+    @property
+    def people(self) -> People:
+        return self._crew.people
+
+    @property
+    def senders(self) -> dict[str, Sender]:
+        return self._crew.senders
+
+    def _heartbeat_of(self, settings: NotifierSettings) -> Heartbeat:
+        url = settings.heartbeat_url.get_secret_value()
+        return Heartbeat(url, settings.heartbeat_every, self._untold, self.metrics)
+
     def start(self) -> None:
         """Settle what a former run left, then poll and send."""
-        settle_ms = int(max((sender.channel.settle_s for sender in self.senders.values()), default=0) * 1000)
-        left = self.ledger.outbox.interrupt("The notifier ended before the answer.", wall_ms(), settle_ms)
+        left = self.ledger.outbox.interrupt("The notifier ended before the answer.", wall_ms(), self._crew.settle_ms)
         if left:
-            logger.warning("%d messages were in hand when the notifier ended; looking them up", left)
-        if not self.senders:
-            switches = " or ".join(f"notifier.{declared.switch}" for declared in CHANNELS.values())
-            logger.warning("no channel is set up: alerts are listed and nobody is told; set %s", switches)
-        for name, sender in self.senders.items():
-            thread = threading.Thread(target=sender.run, name=f"send-{name}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+            logger.warning("%d messages were sending when the notifier ended: unknown, looking them up", left)
+        self._crew.start()
+        self.heartbeat.start()
         # APScheduler would begin one whole period after the start.
-        self._timer.add_job(self.cycle, "interval", seconds=self._poll_s, id="poll", next_run_time=datetime.now(UTC))
+        now = datetime.now(UTC)
+        self._timer.add_job(self.cycle, "interval", seconds=self._poll_s, id="poll", next_run_time=now)
+        self._timer.add_job(self._do_due, "interval", seconds=DUE_EVERY_S, id="due", executor="due", next_run_time=now)
         self._timer.start()
 
     def cycle(self) -> None:
@@ -130,7 +118,7 @@ class Daemon:
         """
         due = time.monotonic() + self._poll_s
         wait_s = 0.0
-        while self._look(wait_s) and not self._settings.poll_s and self._reader.near:
+        while self._look(wait_s) and not self.settings.poll_s and self._reader.near:
             if self._stopping.wait(PAUSE_S):
                 return
             wait_s = due - time.monotonic() - BEFORE_S
@@ -143,9 +131,8 @@ class Daemon:
         error: str | None = None
         well = False
         try:
-            self._planner.poll(wait_s)
-            # After it, for what has ended by now is told to nobody any more.
-            self._unmute()
+            with self._turn:
+                self._crew.plan(wait_s)
             well = True
         except DremioError as caught:
             error = str(caught)
@@ -159,19 +146,41 @@ class Daemon:
             self.metrics.errors.inc()
             logger.exception("a look for commits failed; trying on")
         self.health.ended(error)
+        self._tell(lambda: self._freshness.look(error), "how old the data is")
         return well
 
-    def _unmute(self) -> None:
-        """Once a second: planned work and times of day end by the clock. Seldomer where thousands are muted."""
-        now = time.monotonic()
-        if now >= self._unmute_at:
-            self._unmute_at = now + UNMUTE_EVERY_S
-            self._planner.unmute()
-            took = time.monotonic() - now
-            self._unmute_at = now + max(UNMUTE_EVERY_S, 20 * took)
+    def _do_due(self) -> None:
+        """What time makes due, whether or not the data answers. Raises nothing."""
+        step_ms = self._steps.look()
+        if step_ms:
+            logger.warning(
+                "the clock of this machine was set by %.1f s; what is to come keeps its distance", step_ms / 1000
+            )
+            self._tell(lambda: self.ledger.shift(step_ms), "the times that are due")
+        self._tell(self._crew.do_due, "what is due")
+        self._tell(self._judge, "whether alerts can be judged")
+
+    def _judge(self) -> None:
+        """Say so when alerts cannot be judged, and when they can again."""
+        judges = self._freshness.verdict()
+        if judges is not None:
+            self.metrics.judges.set(judges)
+            self._crew.announcer.judged(judges, self._freshness.since, self._freshness.error or "")
+
+    def _tell(self, do: Callable[[], object], what: str) -> None:
+        """Do it; what goes wrong is logged, for other things wait."""
+        try:
+            do()
+        except (DremioError, LedgerError):
+            pass  # told by the look for commits, and by the ledger itself
+        except Exception:
+            self.metrics.errors.inc()
+            logger.exception("%s: failed; trying on", what)
 
     def watch(self) -> bool:
         """False when the timer is beyond help: the process should end and be started again."""
+        if self.ledger.file.is_gone():
+            self._tell(self.ledger.file.restore, "the ledger")
         if self.ledger.file.damaged:
             # Trying on would write into a broken file, and what was sent might be sent again at each try. Nothing is
             # lost by an end: the alerts stay in the table, and the next start says what to do. A disk that is full or
@@ -184,22 +193,49 @@ class Daemon:
             return False
         if stalled_s > 0 and self._timer.get_job("poll"):
             # A clock that was set back would leave the timer waiting for as long as the step.
-            self._timer.modify_job("poll", next_run_time=datetime.now(UTC))
+            for job in ("poll", "due"):
+                self._timer.modify_job(job, next_run_time=datetime.now(UTC))
+        return True
+
+    def reload(self, load: Callable[[], Config]) -> bool:
+        """Work by the configuration as it is now; whether that could be read. If not, by the one before."""
+        try:
+            config = load()
+        except UserError as error:
+            self._config_error = f"The configuration was not taken, and the one before holds: {error}"
+            self.metrics.reloaded(False)
+            logger.error("%s", self._redact(self._config_error))
+            return False
+        self._config_error = None
+        before = self.settings
+        later = [name for name in _AT_START if getattr(config.settings, name) != getattr(before, name)]
+        if later:
+            logger.warning("notifier.%s: taken at the next start", ", notifier.".join(later))
+        with self._turn:
+            self._crew.stop(STOP_S)
+            for channel in config.channels:
+                self.metrics.add_channel(channel.name)
+            self._crew = self._crew_of(config)
+            self._freshness.limit = config.settings.judge_within
+            self._crew.start()
+        self.heartbeat.stop()
+        self.heartbeat = self._heartbeat_of(config.settings)
+        self.heartbeat.start()
+        self.metrics.reloaded(True)
+        logger.info("the configuration is taken anew: %s", config.hash)
         return True
 
     def stop(self) -> None:
         """Begin nothing new, wait for the messages in hand; what is still in hand then becomes unknown."""
-        deadline = time.monotonic() + STOP_S
         self._stopping.set()
+        self.heartbeat.stop()
         if self._timer.running:
             self._timer.pause()
-        for sender in self.senders.values():
-            sender.stop()
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        settle_ms = int(max((sender.channel.settle_s for sender in self.senders.values()), default=0) * 1000)
+        self._crew.stop(STOP_S)
         try:
-            left = self.ledger.outbox.interrupt("The notifier was ended before the answer.", wall_ms(), settle_ms)
+            left = self.ledger.outbox.interrupt(
+                "The notifier was ended before the answer.", wall_ms(), self._crew.settle_ms
+            )
         except LedgerError:
             return  # it has told its fault; the next start settles what is in hand
         if left:
@@ -207,34 +243,68 @@ class Daemon:
 
     def readiness(self) -> dict[str, str | None]:
         """What is wrong, by part; None where all is well."""
-        parts = {"data": self.health.data_error or self._planner.unstamped_error, "ledger": self.ledger.file.error}
+        parts = {
+            "data": self.health.data_error or self._crew.planner.unstamped_error,
+            "ledger": self.ledger.file.error,
+            "config": self._config_error,
+        }
         parts.update({name: sender.access.error for name, sender in self.senders.items()})
         return {name: error and self._redact(error) for name, error in parts.items()}
 
-    def _failing_but(self, name: str) -> list[str]:
-        """A sentence for each other channel that fails, for the messages of this one."""
-        return [
-            self._redact(f"Not told on {other}: {sender.access.trouble}")
-            for other, sender in self.senders.items()
-            if other != name and sender.access.trouble
-        ]
+    def _untold(self) -> str | None:
+        """Why somebody might not be told of an alert now."""
+        if not self.senders:
+            return "No channel is set up."
+        if self.health.stalled_s() > 0:
+            return "Looks for commits do not end."
+        return untold(self.readiness(), self._freshness.error, self.ledger, wall_ms())
+
+    def state(self) -> OnCallState:
+        """How the notifier is, for who reads it."""
+        return OnCallState(
+            revision=self.ledger.revision(),
+            judges=self._freshness.error is None,
+            parts=self.readiness(),
+            parked=[
+                {"channel": place.channel, "destination": place.destination, "reason": place.reason}
+                for place in self.ledger.outbox.parked()
+                if place.why is Why.BROKEN
+            ],
+            config=self._crew.config.hash,
+            heartbeat=self.heartbeat.error and self._redact(self.heartbeat.error),
+        )
+
+    def retry(self, delivery_key: str, doer: Doer) -> bool:
+        """Try a delivery again now; False where there is none that could be."""
+        revived = self.ledger.outbox.revive(delivery_key, wall_ms())
+        if revived:
+            self.people.did(Action.RETRIED, delivery_key[:12], doer)
+            for name in self.senders:
+                self._crew.wake(name)
+        return revived
 
     def refresh_metrics(self) -> None:
         """Set the gauges that are read, not counted."""
         try:
-            counts = self.ledger.counts()
-            for name in self.senders:
-                states = ("planned", "sending", "unknown", "retry")
-                self.metrics.open.labels(name).set(sum(counts.get((name, state), 0) for state in states))
+            self.metrics.set_ledger(self.ledger.counts(), *self.ledger.open_counts())
+            now_ms = wall_ms()
+            self.metrics.overdue.set(len(self.ledger.overdue(now_ms)))
+            held = {
+                (place.channel, place.destination, place.why)
+                for place in self.ledger.outbox.parked()
+                if place.why is Why.BROKEN or place.until_ms > now_ms
+            }
+            for name, sender in self.senders.items():
+                for place, why in product((WHOLE, *sender.channel.destinations), Why):
+                    left = (name, place, why) in held
+                    self.metrics.parked_places.labels(name, place or "*", why).set(left)
         except LedgerError:
             pass  # the other metrics are wanted all the more
+        self.metrics.set_config(self._crew.config.hash)
         self.metrics.ledger_up.set(self.ledger.file.error is None)
         self.metrics.data_up.set(self.health.data_error is None)
         self.metrics.cycle_age.set(self.health.age_s())
-
-    def _wake(self, channel: str) -> None:
-        if channel in self.senders:
-            self.senders[channel].wake()
+        self.metrics.stalled.set(self.health.stalled_s())
 
     def _count(self, event: JobEvent) -> None:
         self.metrics.timer.labels(_TIMER_EVENTS.get(event.code, "error")).inc()

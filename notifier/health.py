@@ -26,6 +26,8 @@ class Health:
         self._ended = monotonic()
         self._down_since: float | None = None
         self.data_error: str | None = "not asked yet"
+        self.looked = False
+        """Whether a look has ended since the start."""
 
     def began(self) -> None:
         with self._lock:
@@ -48,6 +50,7 @@ class Health:
             logger.info("the data is back after %.0f s", now - self._down_since)
             self._down_since = None
         self.data_error = error
+        self.looked = True
 
     def age_s(self) -> float:
         """Seconds since a look last ended."""

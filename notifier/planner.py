@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,13 +18,14 @@ from lakehouse.topics import choices_of
 from notifier import cursor as cursors
 from notifier.clock import SWEEP_BACK, Clock, from_ms, span_ms, to_ms, wall_ms
 from notifier.cursor import AlertReader
-from notifier.ledger import Ledger
-from notifier.ledger_file import LedgerError
-from notifier.ledger_rows import Cursor
+from notifier.ledger.file import LedgerError
+from notifier.ledger.ledger import Ledger
+from notifier.ledger.rows import Cursor
 from notifier.metrics import Metrics
 from notifier.model import AlertRow, DeliveryDraft
-from notifier.policy import in_order, is_old, plan, plan_unmuted
-from notifier.routing.decide import Decision, Router, Surroundings
+from notifier.planning import plans
+from notifier.planning.order import in_order, is_old
+from notifier.routing.decide import Router, Surroundings
 
 logger = logging.getLogger("notifier")
 
@@ -210,14 +212,8 @@ class Planner:
                 reached = max(reached or 0, min(to_ms(batch[-1].ingested_at), to_ms(moment)))
             held = replace(held, ingested_ms=reached)
             now_ms = self._clock()
-            drafts = self._ledger.plan(
-                batch,
-                lambda threads, batch=batch, now_ms=now_ms: plan(  # type: ignore[misc]
-                    batch, lambda alert: self._router.decide(alert, around), threads, now_ms
-                ),
-                held,
-                now_ms,
-            )
+            groups, hear = plans.hearing(self._router, batch, around)
+            drafts = self._ledger.plan(batch, groups, hear, now_ms, cursor=held)
             self._told(batch, drafts, commit)
             self._progress()
         return held
@@ -232,40 +228,16 @@ class Planner:
             passed_over = alert.severity != _SEVERITIES[-1] and alert.ingested_at < all_from
             return passed_over or is_old(alert, self._max_age, mute_before)
 
-        open_alerts: dict[str, AlertRow] = {}
-        if self._router.routing.inhibit:
-            open_alerts = {alert.incident_id: alert for alert in self._ledger.open_alerts()}
-            for alert in alerts:
-                if alert.status == "RESOLVED":
-                    open_alerts.pop(alert.incident_id, None)
-                elif not old(alert):
-                    open_alerts[alert.incident_id] = alert
-        return Surroundings(from_ms(self._clock()), old, open_alerts=open_alerts.values())
+        return plans.surroundings(self._ledger, self._router, from_ms(self._clock()), old, alerts)
+
+    def surroundings(self) -> Surroundings:
+        """What decisions of now look at."""
+        held = self._ledger.cursor()
+        return self._surroundings(held, held.mute_before_ms or 0)
 
     def unmute(self) -> int:
         """Tell of open incidents that nothing mutes any more; how many deliveries. Called now and then."""
-        muted = self._ledger.muted_alerts()
-        if not muted:
-            return 0
-        held = self._ledger.cursor()
-        around = self._surroundings(held, held.mute_before_ms or 0)
-        told: dict[str, list[Decision]] = {}
-        alerts = []
-        for alert, places in muted:
-            decisions = self._router.decide(alert, around)
-            told[alert.incident_id] = [each for each in decisions if not each.muted and each.target in places]
-            if told[alert.incident_id]:
-                alerts.append(alert)
-        if not alerts:
-            return 0
-        now_ms = self._clock()
-        drafts = self._ledger.plan(
-            (),
-            lambda threads: plan_unmuted(alerts, told, threads, now_ms),
-            held,
-            now_ms,
-            [alert.incident_id for alert in alerts],
-        )
+        drafts = plans.unmute(self._ledger, self._router, self.surroundings, self._clock())
         if drafts:
             self._told((), drafts, "")
         return len(drafts)
@@ -273,12 +245,17 @@ class Planner:
     def _told(self, batch: Sequence[AlertRow], drafts: Sequence[DeliveryDraft], commit: str) -> None:
         for alert in batch:
             self._metrics.alerts.labels(alert.status).inc()
-        for draft in drafts:
-            if draft.muted and not draft.added:
-                self._metrics.muted.labels(draft.muted).inc()
         for channel in {draft.target.channel for draft in drafts}:
             self._wake(channel)
         if batch:
-            logger.info("%d alerts at commit %.12s: %d deliveries planned", len(batch), commit, len(drafts))
+            logger.info("%d alerts at commit %.12s: %s", len(batch), commit, in_words(drafts))
         else:
-            logger.info("nothing mutes them any more: %d deliveries planned", len(drafts))
+            logger.info("nothing mutes them any more: %s", in_words(drafts))
+
+
+def in_words(drafts: Iterable[DeliveryDraft]) -> str:
+    """What was planned, for the log: how many deliveries of each kind, and how many muted for each reason."""
+    new = [draft for draft in drafts if not draft.added]
+    planned = Counter(str(draft.kind) for draft in new if draft.muted is None)
+    muted = Counter(f"muted {draft.muted}" for draft in new if draft.muted is not None)
+    return ", ".join(f"{count} {what}" for what, count in (planned + muted).items()) or "nothing new to tell"

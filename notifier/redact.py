@@ -17,19 +17,28 @@ SHORTEST = 4
 type Redact = Callable[[str], str]
 
 
-def redactor(logins: Iterable[tuple[str, str]]) -> Redact:
-    """A function that hides secrets in a text. logins: a user's name, or nothing, and the secret.
+class Redactor:
+    """Hides secrets in a text. logins: a user's name, or nothing, and the secret.
 
     Hidden are the secret and each of its lines, as they are and as others write them: in a URL, in JSON, in HTML, in
     Python's repr, and in base64, alone or with the user's name as HTTP, Flight and SMTP send it.
     """
-    forms = {form for user, secret in logins for form in _forms(user, secret)}
-    if not forms:
-        return str
-    whole = _any_of(forms)
-    # An error may have been cut within a secret.
-    cut = _any_of({form[:end] + "…" for form in forms for end in range(SHORTEST, len(form))})
-    return lambda text: cut.sub(f"{HIDDEN}…", whole.sub(HIDDEN, text)) if "…" in text else whole.sub(HIDDEN, text)
+
+    def __init__(self, *logins: tuple[str, str]) -> None:
+        self._forms: set[str] = set()
+        self._whole = self._cut = _any_of(())
+        self.learn(*logins)
+
+    def learn(self, *logins: tuple[str, str]) -> None:
+        """Hide these too from now on."""
+        self._forms |= {form for user, secret in logins for form in _forms(user, secret)}
+        self._whole = _any_of(self._forms)
+        # An error may have been cut within a secret.
+        self._cut = _any_of({form[:end] + "…" for form in self._forms for end in range(SHORTEST, len(form))})
+
+    def __call__(self, text: str) -> str:
+        hidden = self._whole.sub(HIDDEN, text)
+        return self._cut.sub(f"{HIDDEN}…", hidden) if "…" in hidden else hidden
 
 
 def _any_of(words: Iterable[str]) -> re.Pattern[str]:

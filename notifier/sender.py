@@ -6,16 +6,17 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from notifier.access import Access
-from notifier.attempts import AttemptLog, Waits
-from notifier.channel import Absent, Channel, Dead, Outcome, Retry, Sent, Unknown, Unreadable
-from notifier.clock import HORIZON_MS, Clock, from_ms, wall_ms
-from notifier.ledger import Ledger
-from notifier.ledger_file import LedgerError
-from notifier.ledger_rows import Delivery
+from notifier.attempts import WORDS, AttemptLog, Told, Waits
+from notifier.channel import Absent, Channel, Outcome, Retry, Sent, Sought, Unknown, Unreadable
+from notifier.clock import HORIZON_MS, Clock, to_ms, wall_ms
+from notifier.ledger.file import LedgerError
+from notifier.ledger.ledger import Ledger
+from notifier.ledger.outbox import WHOLE, Parked, Why
+from notifier.ledger.rows import Delivery
 from notifier.metrics import Metrics
 from notifier.model import AlertRow, DeliveryState, MessageKind, Muted
 from notifier.render import Notification, Style, notification
@@ -24,9 +25,16 @@ from notifier.token_bucket import TokenBucket
 
 logger = logging.getLogger("notifier")
 
+_NEEDS_ROOT = (MessageKind.RESOLVED, MessageKind.CLEARED, MessageKind.TAKEN, MessageKind.EDIT)
+"""What says nothing to somebody who was told nothing."""
+
 
 class Sender:
-    """Empties the ledger of one channel. `step` does one delivery; `run` does them until stopped."""
+    """Empties the ledger of one channel. `step` does one delivery; `run` does them until stopped.
+
+    places: all that it sends to, where people's own addresses are among them. told: called when a place is parked, and
+    when it is mended.
+    """
 
     def __init__(
         self,
@@ -39,19 +47,21 @@ class Sender:
         clock: Clock = wall_ms,
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        told: Told = lambda channel, destination, why: None,
         failing_others: Callable[[], Sequence[str]] = tuple,
+        places: Collection[str] = (),
     ) -> None:
+        self._failing_others = failing_others
         self.channel = channel
         self.access = Access(channel, metrics, monotonic)
-        self._attempts = AttemptLog(channel, ledger.outbox, metrics, waits, clock, chance)
-        self._failing_others = failing_others
+        self._attempts = AttemptLog(channel, ledger.outbox, metrics, waits, clock, chance, told)
         self._ledger = ledger
         self._outbox = ledger.outbox
         self._metrics = metrics
         self._style = style
         self._clock = clock
         self._monotonic = monotonic
-        self._bucket = TokenBucket(channel.per_s, monotonic)
+        self._buckets = {place: TokenBucket(channel.per_s, monotonic) for place in places or channel.destinations}
         self._wake = threading.Event()
         self._stop = threading.Event()
 
@@ -87,50 +97,82 @@ class Sender:
 
     def step(self) -> float:
         """Work on the next delivery; how many seconds to wait before the next step (0: none)."""
-        name = self.channel.name
-        now = self._clock()
-        parked_ms = self._outbox.parked(name) - now
-        parked = 0 < parked_ms <= HORIZON_MS
-        self._metrics.parked.labels(name).set(parked)
-        if parked:
-            return parked_ms / 1000
-        pause = self._bucket.pause_s()
-        if pause > 0:
-            return pause
-        delivery = self._outbox.due(name, now, HORIZON_MS)
+        name, now = self.channel.name, self._clock()
+        waits: list[float] = []
+        closed: set[str] = set()
+        limited = False
+        for place in self._outbox.parked(name):
+            left_ms = place.until_ms - now
+            if 0 < left_ms <= HORIZON_MS:
+                waits.append(left_ms / 1000)
+                closed |= self._places(place)
+                limited = limited or place.why is Why.RATE
+            elif place.why is Why.BROKEN:
+                return self._probe(place)
+        self._metrics.parked.labels(name).set(limited)
+        for destination, bucket in self._buckets.items():
+            pause = bucket.pause_s()
+            if pause > 0:
+                waits.append(pause)
+                closed.add(destination)
+        if closed >= set(self._buckets):
+            return min(waits, default=60.0)
+        delivery = self._outbox.due(name, now, HORIZON_MS, closed)
         if delivery is None:
             due = self._outbox.next_ms(name, now)
+            if due is not None:
+                waits.append(max(0.01, (due - now) / 1000))
             # A minute at most: whoever sets the clock does not wake us.
-            return 60.0 if due is None else min(60.0, max(0.01, (due - now) / 1000))
+            return min(60.0, *waits) if waits else 60.0
         if delivery.state is DeliveryState.UNKNOWN:
             self._settle(delivery)
         else:
             self._send(delivery)
         return 0.0
 
-    def _send(self, planned: Delivery) -> None:
+    def _places(self, parked: Parked) -> set[str]:
+        return set(self._buckets) if parked.destination == WHOLE else {parked.destination}
+
+    def _probe(self, place: Parked) -> float:
+        """Try a parked place with the first message that waits there; with a question where none does."""
+        delivery = self._outbox.first_parked(self.channel.name, place.destination)
+        if delivery is None:
+            error = self.channel.check()
+            if error is None:
+                self._attempts.mended(place.destination)
+            else:
+                self._attempts.still_broken(place, error)
+            return 0.0
+        outcome = self._send(delivery)
+        if isinstance(outcome, Sent):
+            self._attempts.mended(place.destination)
+        elif outcome is not None:
+            self._metrics.probes.labels(self.channel.name, "broken").inc()
+        return 0.0
+
+    def _send(self, planned: Delivery) -> Outcome | None:
         now = self._clock()
         key = planned.delivery_key
-        if planned.kind is MessageKind.RESOLVED and self._outbox.root(planned) is None:
+        if planned.kind in _NEEDS_ROOT and not self._ledger.told(planned):
             self._outbox.mute(key, Muted.NOT_TOLD, now)
-            self._metrics.muted.labels(Muted.NOT_TOLD).inc()
-            return
+            logger.info("%.12s to %s: %s, muted %s", key, self.channel.name, planned.kind, Muted.NOT_TOLD)
+            return None
         delivery = self._outbox.begin(key, now)
         if delivery is None:
-            return
+            return None
         started = self._monotonic()
         ingested_at: datetime | None = None
+        roots = False
         try:
-            alert = self._ledger.alert(delivery.alert_id)
-            ingested_at = alert.ingested_at
-            note = self._note(delivery, alert)
+            note, alert = self._note(delivery)
+            ingested_at, roots = alert.ingested_at, note.root is None
         except Exception as error:
             # Nothing left the house, so it may be tried again; `sending` would last until a restart.
             self._metrics.errors.inc()
             logger.exception("%.12s cannot be written as a message", key)
             outcome: Outcome = Retry(f"It cannot be written as a message: {line(str(error), 200)}.")
         else:
-            self._bucket.take()
+            self._buckets[delivery.destination].take()
             try:
                 outcome = self.channel.send(delivery.destination, note)
             except Exception as error:
@@ -138,44 +180,40 @@ class Sender:
                 outcome = Unknown(f"Unexpected error: {line(str(error), 200)}.")
         seconds = self._monotonic() - started
         gave_up = isinstance(outcome, Retry) and self._attempts.too_long(delivery.first_attempt_ms, self._clock())
-        self._keep_trying(lambda: self._attempts.ended(delivery, ingested_at, outcome, gave_up))
+        self._keep_trying(lambda: self._attempts.ended(delivery, ingested_at, outcome, gave_up, roots))
         self.access.note_outcome(delivery.destination, outcome, gave_up)
-        word = type(outcome).__name__.lower()
+        word = WORDS[type(outcome)]
         detail = "" if isinstance(outcome, Sent) else f": {outcome.error}"
-        level = logging.ERROR if isinstance(outcome, Dead) else logging.INFO
-        logger.log(level, "%.12s to %s: %s in %.2f s%s", key, self.channel.name, word, seconds, detail)
+        name, kind = self.channel.name, delivery.kind
+        logger.info("%.12s to %s: %s, %s in %.2f s%s", key, name, kind, word, seconds, detail)
+        return outcome
 
-    def _note(self, delivery: Delivery, alert: AlertRow) -> Notification:
-        return notification(
-            alert,
-            kind=delivery.kind,
-            delivery_key=delivery.delivery_key,
-            count=delivery.alert_count,
-            total=self._ledger.firing_count(delivery.incident_id),
-            planned_at=from_ms(delivery.planned_ms),
-            style=self._style,
-            root=self._outbox.root(delivery),
-            possible_repeat=delivery.possible_repeat,
-            failing=self._failing_others(),
-        )
+    def _note(self, delivery: Delivery) -> tuple[Notification, AlertRow]:
+        view, alert = self._ledger.view(delivery)
+        return notification(delivery, alert, view, self._style, self._clock(), self._failing_others()), alert
 
     def _settle(self, delivery: Delivery) -> None:
         """Was it taken? Found -> sent, absent -> again, unreadable for long -> again and marked."""
         name, key = self.channel.name, delivery.delivery_key
-        since = delivery.first_attempt_ms or delivery.planned_ms
+        tried = delivery.first_attempt_ms is not None
+        alert = self._ledger.alert(delivery.alert_id)
+        # What another ledger may have told, it told since the alert was published.
+        since = delivery.first_attempt_ms or min(delivery.planned_ms, to_ms(alert.ingested_at))
+        root = self._ledger.root(delivery)
+        sought = Sought(key, root, since, None if tried else delivery.incident_id)
         try:
-            finding = self.channel.find(delivery.destination, key, self._outbox.root(delivery), since)
+            finding = self.channel.find(delivery.destination, sought)
         except Exception as error:
             logger.exception("%.12s to %s: unexpected error", key, name)
             finding = Unreadable(f"Unexpected error: {error}.")
         now = self._clock()
         match finding:
             case Sent(receipt):
-                self._keep_trying(lambda: self._attempts.found(delivery, receipt, now))
+                self._keep_trying(lambda: self._attempts.found(delivery, receipt, now, root is None))
                 self._metrics.settled.labels(name).inc()
                 self.access.note_outcome(delivery.destination, finding)
                 logger.info("%.12s to %s: had been taken", key, name)
-            case Absent() if self._attempts.too_long(since, now):
+            case Absent() if self._attempts.too_long(delivery.first_attempt_ms, now):
                 self._attempts.gave_up(delivery, now)
                 self.access.note_outcome(delivery.destination, finding, gave_up=True)
             case Absent():

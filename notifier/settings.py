@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
+from lakehouse.roster import Roster, load_roster
 from lakehouse.settings.base import Section, Shared
 from lakehouse.settings.durations import Duration, write_duration
 from lakehouse.settings.sources import config_path
@@ -18,11 +20,16 @@ from lakehouse.user_error import UserError, exit_on_user_error
 from notifier.channel import Channel, ChannelSettings
 from notifier.channels import CHANNELS
 from notifier.clock import HORIZON_MS, SWEEP_BACK
+from notifier.heartbeat import heartbeat_address
 from notifier.http import header_token
 from notifier.routing.load import load_routing
 from notifier.routing.tree import Routing
 
 _LONGEST_WAIT = timedelta(milliseconds=HORIZON_MS)
+
+
+def _names_given(value: Any) -> Any:
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
 class DaemonSettings(BaseModel):
@@ -56,6 +63,33 @@ class DaemonSettings(BaseModel):
         le=_LONGEST_WAIT,
         description="later alerts of an incident: one message in this time where no route says, 10 min at most",
     )
+    storm_after: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="new threads a minute at one destination, beyond which one digest tells of all; 0: never a digest",
+    )
+    judge_within: Duration = Field(
+        timedelta(seconds=75),
+        ge=timedelta(seconds=20),
+        le=timedelta(hours=1),
+        description="data older than this judges no alert, and everybody is told so: three heartbeats and 30 s",
+    )
+    silence_longest: Duration = Field(
+        timedelta(days=7),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=90),
+        description="how long a silence may last at most",
+    )
+    hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names_given)] = Field(
+        (), description="names its API is called by, beside those of this machine"
+    )
+    ack_for: Duration = Field(
+        timedelta(hours=4),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=7),
+        description="how long an acknowledgement holds where who gives it says nothing else",
+    )
     give_up: Duration = Field(
         timedelta(days=1),
         ge=timedelta(minutes=5),
@@ -68,11 +102,23 @@ class DaemonSettings(BaseModel):
         le=timedelta(days=3650),
         description="how long the ledger remembers, 2 d at least",
     )
+    heartbeat_url: SecretStr = Field(
+        SecretStr(""),
+        description="a dead-man's switch: asked while people can be told; better given as *_FILE; empty: none",
+    )
+    heartbeat_every: Duration = Field(
+        timedelta(minutes=1),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=1),
+        description="how often it is asked",
+    )
     timezone: str = Field("UTC", description="zone of the times in messages, an IANA name")
     console_url: str = Field("", description="the console as people reach it; empty: the one on this machine")
     routes: Path = Field(Path("routes.yaml"), description="who is told; relative to the settings file")
+    people: Path = Field(Path("people.yaml"), description="who may act; relative to the settings file")
 
     _api_token = field_validator("api_token")(header_token)
+    _heartbeat_url = field_validator("heartbeat_url")(heartbeat_address)
 
     @field_validator("timezone")
     @classmethod
@@ -139,11 +185,13 @@ class NotifierSettings(_Joined, Section, section="notifier"):
 
     def logins(self) -> list[tuple[str, str]]:
         """Every secret of this section, with the user's name that it goes with."""
-        return [
+        fields = [
             (str(getattr(self, f"{name.removesuffix('_password')}_user", "")), value.get_secret_value())
             for name, value in self
-            if isinstance(value, SecretStr)
+            if isinstance(value, SecretStr) and value.get_secret_value()
         ]
+        parts = [("", secret) for declared in CHANNELS.values() for secret in declared.secrets(self)]
+        return [(user, secret) for user, secret in (*fields, *parts) if secret]
 
     def check(self) -> None:
         """Raises UserError for a channel that is only half set up, and for spans that do not go together."""
@@ -177,6 +225,10 @@ class NotifierSettings(_Joined, Section, section="notifier"):
                 channels.append(channel)
         return channels
 
+    def load_people(self) -> Roster:
+        """The people of the file. Raises UserError with file, line and name."""
+        return load_roster(config_path().parent / self.people)
+
     def load_routes(self, channels: Sequence[Channel]) -> Routing:
         """The routes of the file, to the destinations of these channels. Raises UserError with file, line and name."""
-        return load_routing(config_path().parent / self.routes, destinations_of(channels))
+        return load_routing(config_path().parent / self.routes, destinations_of(channels), self.load_people())

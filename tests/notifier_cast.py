@@ -95,6 +95,8 @@ class Cast:
             "NOTIFIER_SLACK_TIMEOUT_S": "1",
             "NOTIFIER_SLACK_PER_S": "100",
             "NOTIFIER_SETTLE": "300 ms",
+            # A test of many incidents is no storm.
+            "NOTIFIER_STORM_AFTER": "0",
             "NOTIFIER_SMTP_HOST": "127.0.0.1",
             "NOTIFIER_SMTP_PORT": smtp,
             "NOTIFIER_SMTP_SECURITY": "none",
@@ -137,9 +139,18 @@ class Cast:
         if self.door is not None:
             self.door.shutdown()
 
+    def token(self, name: str = "operator") -> str:
+        """One of the notifier's, which it made at its start."""
+        tokens = json.loads((self.data_dir / "tokens.json").read_text(encoding="utf-8"))
+        return str(next(token["token"] for token in tokens if token["name"] == name))
+
     def get(self, port: str, path: str) -> tuple[int, Any]:
         """Status and body (JSON where it is); (0, None) when nobody answers."""
         return self._call(port, path, None, "GET")
+
+    def post(self, port: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """The same of a request that does something."""
+        return self._call(port, path, body, "POST")
 
     def fault(self, service: str, kind: str, **options: Any) -> None:
         body = {"service": service, "kind": kind, **options}
@@ -179,10 +190,13 @@ class Cast:
         return self.get(port, "/-/healthy")[0] == 200
 
     def _call(self, port: str, path: str, body: Any, method: str) -> tuple[int, Any]:
+        headers = {"content-type": "application/json"}
+        if port == "notifier" and path.startswith("/api/"):
+            headers["authorization"] = f"Bearer {self.token()}"
         request = Request(
             f"http://127.0.0.1:{PORTS[port] + self.offset}{path}",
             None if body is None else json.dumps(body).encode(),
-            {"content-type": "application/json"},
+            headers,
             method=method,
         )
         try:

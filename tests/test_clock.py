@@ -20,8 +20,11 @@ from lakehouse.rules.state import CLOCK, brought_back
 from lakehouse.settings.shop import AlertsSettings
 from lakehouse.tables import TABLES
 from notifier.clock import to_ms
-from notifier.model import AlertRow, MessageKind, Muted
-from notifier.policy import in_order, is_old, plan
+from notifier.manner import Manner
+from notifier.model import AlertRow, MessageKind, Muted, Target
+from notifier.planning.board import Board
+from notifier.planning.order import in_order, is_old
+from notifier.planning.storm import Storms
 from notifier.routing.decide import Surroundings
 from pipeline.batch.rows import table_of
 from pipeline.batch.times import micros
@@ -76,12 +79,17 @@ def judged_to(shop: Shop) -> datetime:
 
 def told(shop: Shop) -> list[tuple[MessageKind, Muted | None]]:
     """What the notifier plans to say of the alerts, and why it would not."""
-    names = [field.name for field in fields(AlertRow) if field.name != "commit"]
+    names = [field.name for field in fields(AlertRow) if field.name not in ("commit", "source")]
     rows = [AlertRow(commit="c", **{name: row[name] for name in names}) for row in shop.rows("alerts")]
     router = fatal_to({"slack": ("C0OPS",)})
     around = Surroundings(shop.now, lambda alert: is_old(alert, AlertsSettings.load().max_age, None))
-    drafts = plan(in_order(rows), lambda alert: router.decide(alert, around), {}, to_ms(shop.now))
-    return [(draft.kind, draft.muted) for draft in drafts]
+    board = Board(to_ms(shop.now), {Target("slack", "C0OPS"): Manner()}, Storms(0, to_ms(shop.now)))
+    for alert in in_order(rows):
+        if alert.status == "RESOLVED":
+            board.resolve(alert)
+        else:
+            board.hear(alert, router.decide(alert, around), around.old(alert))
+    return [(draft.kind, draft.muted) for draft in board.out.drafts.values()]
 
 
 def figures(shop: Shop, metric: str) -> dict[str, float]:
@@ -108,7 +116,7 @@ def test_one_flush_of_a_clock_ahead_mutes_no_fatal_and_resolves_no_incident(shop
     shop.publish()
     (resolved,) = alerts(shop, "RESOLVED")
     assert resolved["alert_timestamp"] == shop.now
-    assert told(shop) == [(MessageKind.FIRST, None), (MessageKind.MORE, None), (MessageKind.RESOLVED, None)]
+    assert told(shop) == [(MessageKind.FIRST, None), (MessageKind.RESOLVED, None)]
 
 
 def test_a_clock_ahead_moves_no_reader_and_is_counted(shop: Shop) -> None:

@@ -16,7 +16,7 @@ from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.user_error import UserError
-from notifier.ledger import Ledger
+from notifier.ledger.ledger import Ledger
 from tests.test_gateway import Published, start_gateway, stop
 from tillwatch import demo, stack
 from tillwatch.settings import DemoSettings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,25 +16,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.dremio.errors import Unavailable
+from lakehouse.roster import Roster
 from lakehouse.user_error import UserError
 from notifier.attempts import Waits
-from notifier.channel import Absent, Dead, Finding, Outcome, Retry, Sent, Unknown, Unreadable
+from notifier.channel import Absent, Channel, Dead, Finding, Outcome, Retry, Sent, Sought, Unknown, Unreadable
 from notifier.channels.email import subject_of
-from notifier.channels.slack import blocks_of, text_of
 from notifier.clock import to_ms
+from notifier.config import Config
 from notifier.health import Health
-from notifier.ledger import Ledger
-from notifier.ledger_file import HEAD
-from notifier.ledger_rows import Delivery
+from notifier.ledger.file import HEAD
+from notifier.ledger.ledger import Ledger
+from notifier.ledger.rows import Delivery
+from notifier.ledger.views import ThreadView
+from notifier.manner import Manner
 from notifier.metrics import Metrics
-from notifier.model import NOBODY, AlertRow, DeliveryState, MessageKind, Muted, Target, delivery_key
+from notifier.model import (
+    NOBODY,
+    AlertRow,
+    DeliveryState,
+    Incident,
+    MessageKind,
+    Muted,
+    Source,
+    Target,
+    Thread,
+    ThreadKind,
+    delivery_key,
+)
 from notifier.planner import Planner
-from notifier.policy import is_old
+from notifier.planning.order import is_old
 from notifier.redact import Redact
 from notifier.render import BODY_LIMIT, Notification, Style, as_html, as_text, notification
 from notifier.routing.decide import Router
 from notifier.routing.tree import Routing
 from notifier.sender import Sender
+from notifier.settings import NotifierSettings
+from notifier.slack_dress import blocks_of, text_of, title_of
 from tests.fake_dremio import FakeDremio
 from tests.notifier_cast import wait_for
 
@@ -53,17 +70,19 @@ class Friend:
     per_s: float | None = None
     answers: list[Outcome] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    manner: Manner = field(default_factory=Manner)
     posts: list[Notification] = field(default_factory=list)
     attempts: int = 0
+    always: Outcome | None = None
 
     def send(self, destination: str, note: Notification) -> Outcome:
         self.attempts += 1
-        answer = self.answers.pop(0) if self.answers else Sent(f"ts-{len(self.posts) + 1}")
+        answer = self.always or (self.answers.pop(0) if self.answers else Sent(f"ts-{len(self.posts) + 1}"))
         if isinstance(answer, Sent):
             self.posts.append(note)
         return answer
 
-    def find(self, destination: str, delivery_key: str, root: str | None, since_ms: int) -> Finding:
+    def find(self, destination: str, sought: Sought) -> Finding:
         return self.findings.pop(0) if self.findings else Absent()
 
     def check(self) -> str | None:
@@ -74,6 +93,11 @@ def fatal_to(destinations: dict[str, tuple[str, ...]]) -> Router:
     """FATAL to all of these, at once."""
     content = {"routes": [{"name": "all", "when": ["severity = FATAL"], "to": list(destinations)}]}
     return Router(Routing.model_validate(content), destinations)
+
+
+def a_config(channels: Sequence[Channel], routing: Routing, **settings: Any) -> Config:
+    """As load_config makes one of files."""
+    return Config(NotifierSettings.load(**settings), tuple(channels), routing, Roster(), timedelta(hours=1))
 
 
 class Desk:
@@ -93,7 +117,9 @@ class Desk:
         self.channel = channel
         self.now = now
         self.ledger = Ledger(path / "ledger.db", self.clock, redact)
+        self.ledger.manners = {Target(channel.name, place): channel.manner for place in channel.destinations}
         self.metrics = Metrics([channel.name])
+        self.ledger.count_in(self.metrics)
         self.planner = Planner(
             self.dremio,
             self.ledger,
@@ -177,8 +203,11 @@ def test_an_incidents_first_fatal_goes_at_once(desk: Desk) -> None:
     (post,) = desk.channel.posts
     assert post.title == "FATAL in payments"
     assert "no answer" in post.body
-    assert "2026-03-02 12:00:00 UTC" in post.facts
-    assert post.console_url.endswith("?tab=alerts&incident=inc-1")
+    assert "since 2026-03-02 12:00:00 UTC" in post.facts
+    assert post.console_url == (
+        "http://localhost:5006/app?tab=alerts&incident=inc-1"
+        "&from=2026-03-02T11%3A30%3A00Z&to=2026-03-02T12%3A05%3A00Z&at=2026-03-02T12%3A00%3A00Z"
+    )
 
 
 def test_later_fatals_of_an_incident_are_one_message_a_minute_in_its_thread(desk: Desk) -> None:
@@ -399,15 +428,16 @@ def test_what_fails_waits(desk: Desk, case: str, answer: Outcome, first_wait_s: 
 def test_a_channel_that_was_down_for_long_gets_everything_afterwards(desk: Desk) -> None:
     desk.channel.answers = [Retry("connection refused")] * 200
     for number in range(3):
-        desk.fatal(f"inc-{number}")
-        desk.fatal(f"inc-{number}")
+        desk.fatal(f"inc-{number}", service=f"service-{number}")
+        desk.fatal(f"inc-{number}", service=f"service-{number}")
     desk.publish()
     desk.run(timedelta(minutes=30))
     desk.channel.answers.clear()
     desk.run(timedelta(minutes=3))
-    assert (
-        sorted(post.title for post in desk.channel.posts)
-        == ["1 more FATAL in payments"] * 3 + ["FATAL in payments"] * 3
+    assert sorted(post.title for post in desk.channel.posts) == sorted(
+        title
+        for number in range(3)
+        for title in (f"FATAL in service-{number} (late: 30 min)", f"1 more FATAL in service-{number}")
     )
 
 
@@ -466,7 +496,7 @@ def test_an_alert_that_cannot_be_read_is_tried_again(desk: Desk, monkeypatch: py
 
     desk.fatal("inc-1")
     with monkeypatch.context() as broken:
-        broken.setattr(desk.ledger, "alert", unreadable)
+        broken.setattr(desk.ledger, "view", unreadable)
         desk.publish()
         assert [row.state for row in desk.deliveries()] == [DeliveryState.RETRY]
     desk.run(timedelta(seconds=5))
@@ -520,7 +550,7 @@ def test_a_history_unreadable_for_two_minutes_means_a_marked_repeat(desk: Desk) 
     assert desk.channel.posts == []
     desk.run(timedelta(seconds=30))
     assert [post.possible_repeat for post in desk.channel.posts] == [True]
-    assert text_of(desk.channel.posts[0]).startswith("FATAL in payments (possible repeat)")
+    assert text_of(desk.channel.posts[0]).startswith("FATAL in payments (late: 2 min) (possible repeat)")
 
 
 def test_the_thread_waits_for_a_first_message_whose_outcome_is_unknown(desk: Desk) -> None:
@@ -554,7 +584,7 @@ def test_a_channel_that_raises_leaves_an_unknown_outcome_and_the_next_goes_out(d
 
     desk.sender.channel = Broken()
     desk.fatal("inc-1")
-    desk.fatal("inc-2")
+    desk.fatal("inc-2", service="cart")
     desk.publish()
     assert sorted(row.state for row in desk.deliveries()) == [DeliveryState.SENT, DeliveryState.UNKNOWN]
 
@@ -574,8 +604,8 @@ def test_planning_is_all_or_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     desk.publish()
     before = desk.ledger.cursor()
     desk.now += timedelta(seconds=5)
-    desk.fatal("inc-2")
-    monkeypatch.setattr("notifier.ledger.planned_row", lambda draft, now_ms: {"delivery_key": None})
+    desk.fatal("inc-2", service="cart")
+    monkeypatch.setattr("notifier.ledger.boards.planned_row", lambda draft, now_ms: {"delivery_key": None})
     with pytest.raises(Exception, match="NOT NULL"):
         desk.publish()
     assert desk.ledger.cursor() == before
@@ -622,7 +652,7 @@ def test_a_delivery_key_is_the_same_on_every_machine_and_differs_in_each_part() 
         for kind in MessageKind
         for sequence in (1, 2)
     }
-    assert len(keys) == 36
+    assert len(keys) == 12 * len(MessageKind)
     assert delivery_key(SLACK, "a", MessageKind.FIRST, 1).startswith("d34d08f6537e")
 
 
@@ -659,9 +689,54 @@ def an_alert(**values: Any) -> AlertRow:
     return AlertRow(**(defaults | values))
 
 
-def a_message(alert: AlertRow, **values: Any) -> Notification:
-    defaults: dict[str, Any] = {"kind": MessageKind.FIRST, "delivery_key": "k" * 64, "count": 1, "total": 1}
-    return notification(alert, **(defaults | {"planned_at": NOON, "style": STYLE} | values))
+def a_thread(alert: AlertRow, **values: Any) -> ThreadView:
+    thread = Thread("t" * 64, SLACK, "g", ThreadKind.GROUP, "f", alert.severity, to_ms(NOON))
+    incident = Incident(
+        alert.incident_id,
+        alert.rule,
+        alert.severity,
+        alert.service_name,
+        None,
+        Source.TABLE,
+        to_ms(NOON),
+        to_ms(NOON),
+        alert.alert_id,
+        1,
+    )
+    defaults: dict[str, Any] = {"incidents": [incident], "open": 1, "alerts": 1, "starts_ms": to_ms(NOON)}
+    return ThreadView(thread, **(defaults | {"severity": alert.severity} | values))
+
+
+def a_message(alert: AlertRow, style: Style = STYLE, **values: Any) -> Notification:
+    delivery = Delivery(
+        "k" * 64,
+        "slack",
+        "C0OPS",
+        alert.incident_id,
+        "t" * 64,
+        MessageKind.FIRST,
+        1,
+        DeliveryState.SENDING,
+        None,
+        None,
+        None,
+        alert.alert_id,
+        1,
+        to_ms(NOON),
+        to_ms(NOON),
+        1,
+        None,
+        None,
+        None,
+        False,
+        False,
+        None,
+        None,
+        None,
+        to_ms(NOON),
+        None,
+    )
+    return notification(replace(delivery, **values), alert, a_thread(alert), style, to_ms(NOON))
 
 
 def test_a_message_says_service_text_time_commit_console_and_runbook() -> None:
@@ -669,15 +744,16 @@ def test_a_message_says_service_text_time_commit_console_and_runbook() -> None:
     assert text == (
         "FATAL in payments\n"
         "Fatal error in service: payments - no answer\n"
-        "2026-03-02 12:00:00 UTC · commit 8841ab12cd34\n".replace(":00:", ":\u200b00:")
-        + "Open in the console: http://localhost:5006/app?tab=alerts&amp;incident=inc-1\n"
+        "since 2026-03-02 12:00:00 UTC · 1 alert so far · commit 8841ab12cd34\n".replace(":00:", ":\u200b00:")
+        + "Open in the console: http://localhost:5006/app?tab=alerts&amp;incident=inc-1&amp;"
+        "from=2026-03-02T11%3A30%3A00Z&amp;to=2026-03-02T12%3A05%3A00Z&amp;at=2026-03-02T12%3A00%3A00Z\n"
         "Runbook: https://wiki.example/payments?a=1&amp;b=2"
     )
 
 
 def test_times_are_told_in_the_zone_of_the_settings() -> None:
     style = Style("http://c/app", ZoneInfo("Europe/Berlin"))
-    assert "2026-03-02 13:00:00 CET" in a_message(an_alert(), style=style).facts
+    assert "since 2026-03-02 13:00:00 CET" in a_message(an_alert(), style=style).facts
 
 
 @settings(max_examples=60, deadline=None)
@@ -691,9 +767,12 @@ def test_no_data_breaks_a_message_or_calls_people(text: str, service: str, url: 
     assert "<!" not in plain
     assert "@channel" not in plain.lower()
     assert "@here" not in plain.lower()
-    elements = [element for block in blocks for section in block["elements"] for element in section["elements"]]
-    assert {element["type"] for element in elements} == {"text", "link"}
-    assert all(element["text"] and len(element["text"]) <= 3000 for element in elements)
+    sections = [section for block in (title_of(note), *blocks) for section in block["elements"]]
+    elements = [element for section in sections for element in section["elements"]]
+    assert {element["type"] for element in elements} == {"text", "link", "date"}
+    shown = [element.get("text") or element["fallback"] for element in elements]
+    assert all(shown)
+    assert max(map(len, shown)) <= 3000
     subject, html = subject_of(note), as_html(note)
     assert "\n" not in subject
     assert "<script" not in html
@@ -716,10 +795,10 @@ def test_random_weather_loses_nothing_and_repeats_nothing_silently(tmp_path: Pat
             taken[note.delivery_key] = taken.get(note.delivery_key, 0) + 1
             return Unknown("lost after it was taken") if kind < 0.4 else Sent(note.delivery_key)
 
-        def find(self, destination: str, delivery_key: str, root: str | None, since_ms: int) -> Finding:
+        def find(self, destination: str, sought: Sought) -> Finding:
             if chance.random() < 0.3:
                 return Unreadable("hiccup")
-            return Sent(delivery_key) if delivery_key in taken else Absent()
+            return Sent(sought.delivery_key) if sought.delivery_key in taken else Absent()
 
     desk = Desk(tmp_path, Weather())
     for number in range(200):
@@ -767,11 +846,11 @@ def test_what_was_not_tried_yet_goes_before_what_failed_often(tmp_path: Path) ->
     channel = Friend(answers=[Retry("550 no such user")] * 5)
     desk = Desk(tmp_path, channel)
     for number in range(5):
-        desk.fatal(f"bad-{number}")
+        desk.fatal(f"bad-{number}", service=f"bad-{number}")
     desk.publish()
     desk.now += timedelta(minutes=5)
     channel.answers = [Sent("ts-1")]
-    desk.fatal("good")
+    desk.fatal("good", service="good")
     desk.dremio.publish(desk.now)
     desk.planner.poll()
     desk.sender.step()

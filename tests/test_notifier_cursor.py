@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
+from lakehouse import ROOT
 from lakehouse.dremio.errors import TooLarge
 from notifier import cursor, planner
 from notifier.clock import to_ms
@@ -20,8 +24,7 @@ from notifier.daemon import Daemon
 from notifier.model import DeliveryState, Muted
 from notifier.routing.decide import Router
 from notifier.routing.tree import Routing
-from notifier.settings import NotifierSettings
-from tests.test_notifier import NOON, Desk, Friend, fatal_to
+from tests.test_notifier import NOON, Desk, Friend, a_config, fatal_to
 
 HOUR = timedelta(hours=1)
 
@@ -153,7 +156,7 @@ def test_a_ledger_that_never_saw_an_alert_tells_of_one_that_came_while_it_was_do
     desk.now += timedelta(hours=3)
     desk.fatal("inc-1", at=NOON + HOUR, received_at=NOON + HOUR, ingested_at=NOON + HOUR)
     desk.publish()
-    assert [post.title for post in desk.channel.posts] == ["FATAL in payments"]
+    assert [post.title for post in desk.channel.posts] == ["FATAL in payments (late: 2.0 h)"]
 
 
 def test_a_ledger_that_nobody_answered_counts_from_its_birth(desk: Desk) -> None:
@@ -171,9 +174,10 @@ def test_a_poll_reads_any_number_of_rows_in_pages(desk: Desk, monkeypatch: pytes
     monkeypatch.setattr(cursor, "PAGE", 7)
     monkeypatch.setattr(planner, "BATCH", 3)
     for number in range(50):
-        desk.fatal(f"inc-{number:02d}", ingested_at=NOON - timedelta(milliseconds=number // 20))
+        at = NOON - timedelta(milliseconds=number // 20)
+        desk.fatal(f"inc-{number:02d}", service=f"service-{number}", ingested_at=at)
     for number in range(10):
-        desk.fatal(f"inc-0{number}", status="RESOLVED")
+        desk.fatal(f"inc-0{number}", service=f"service-{number}", status="RESOLVED")
     desk.publish()
     assert len(desk.channel.posts) == 60
     assert desk.dremio.asked.count("alerts_since") == 9
@@ -208,26 +212,23 @@ def test_what_a_sweep_would_find_again_is_not_forgotten(desk: Desk, ingested_at:
     assert len(desk.channel.posts) == 1
 
 
-def _back_to_0002(db: sa.Connection) -> None:
-    """Take away what later versions of the ledger have added."""
-    db.exec_driver_sql("DROP INDEX deliveries_passing")
-    for table, columns in {
-        "alerts": ["owner"],
-        "deliveries": ["detail", "route", "interval_ms"],
-        "cursor": ["all_from_ms"],
-    }.items():
-        for column in columns:
-            db.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+@contextmanager
+def older_ledger(path: Path, revision: str) -> Iterator[sa.Connection]:
+    """A ledger as the version of this revision made it, open to be written."""
+    engine = sa.create_engine(f"sqlite:///{path / 'ledger.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "notifier" / "migrations"))
+    with engine.begin() as db:
+        config.attributes["connection"] = db
+        command.upgrade(config, revision)
+        yield db
+    engine.dispose()
 
 
 def test_what_older_versions_passed_over_is_not_told_when_all_severities_are_looked_at(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, Friend())
-    desk.fatal("before")
-    desk.publish()
-    with desk.ledger._write() as db:
-        _back_to_0002(db)
-        db.exec_driver_sql("UPDATE alembic_version SET version_num = '0002'")
-    desk.close()
+    with older_ledger(tmp_path, "0002") as db:
+        held = (to_ms(NOON), 0, to_ms(NOON - HOUR))
+        db.exec_driver_sql("UPDATE cursor SET ingested_ms = ?, mute_before_ms = ?, born_ms = ?", held)
     content = {"routes": [{"name": "all", "to": ["slack"]}]}
     router = Router(Routing.model_validate(content), {"slack": Friend().destinations})
     again = Desk(tmp_path, Friend(), router=router)
@@ -237,7 +238,6 @@ def test_what_older_versions_passed_over_is_not_told_when_all_severities_are_loo
     again.fatal("new", severity="ERROR")
     again.publish()
     assert {row.incident_id: (row.state, row.reason) for row in again.deliveries()} == {
-        "before": (DeliveryState.SENT, None),
         "passed over": (DeliveryState.MUTED, Muted.OLD),
         "new": (DeliveryState.SENT, None),
     }
@@ -245,13 +245,8 @@ def test_what_older_versions_passed_over_is_not_told_when_all_severities_are_loo
 
 
 def test_a_ledger_of_an_older_version_that_never_looked_counts_from_when_it_was_written(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, Friend())
-    with desk.ledger._write() as db:
-        db.exec_driver_sql("ALTER TABLE cursor DROP COLUMN born_ms")
-        db.exec_driver_sql("DELETE FROM cursor")
-        _back_to_0002(db)
-        db.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
-    desk.close()
+    with older_ledger(tmp_path, "0001"):
+        pass
     written = NOON - timedelta(hours=30)
     os.utime(tmp_path / "ledger.db", (NOON.timestamp(), written.timestamp()))
     again = Desk(tmp_path, Friend())
@@ -343,7 +338,7 @@ def test_pages_of_rows_that_differ_in_their_text_alone_skip_none(
     for number in range(10):
         desk.fatal("inc-1", alert_id=None, ingested_at=ingested_at, description=f"number {number}")
     desk.publish()
-    assert desk.ledger.firing_count("inc-1") == 10
+    assert [incident.alerts for incident in desk.ledger.incidents()] == [10]
 
 
 def test_a_row_without_ingested_at_from_before_the_ledgers_memory_is_listed_and_not_sent(desk: Desk) -> None:
@@ -367,7 +362,7 @@ def test_a_row_without_ingested_at_from_before_the_ledgers_memory_is_listed_and_
 
 
 def test_a_turn_waits_for_the_next_commit_where_it_is_told_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    daemon = Daemon(NotifierSettings.load(), HOUR, desk.dremio, desk.ledger, [], fatal_to({}).routing)
+    daemon = Daemon(a_config([], fatal_to({}).routing), desk.dremio, desk.ledger)
     waits: list[float] = []
 
     def next_head(known: str, wait_s: float) -> str:
@@ -396,7 +391,7 @@ def test_a_look_that_moves_on_is_not_ended_however_long_it_takes(
     """50 s for each page or each batch; then one question of 130 s."""
     monkeypatch.setattr(cursor, "PAGE", 5 if slow == "ask" else 50)
     monkeypatch.setattr(planner, "BATCH", 5)
-    daemon = Daemon(NotifierSettings.load(), HOUR, desk.dremio, desk.ledger, [desk.channel], fatal_to({}).routing)
+    daemon = Daemon(a_config([desk.channel], fatal_to({}).routing), desk.dremio, desk.ledger)
     now, step_s, watched = [100.0], 50.0, list[bool]()
     monkeypatch.setattr(daemon.health, "_monotonic", lambda: now[0])
     work = getattr(desk.dremio if slow == "ask" else desk.ledger, slow)

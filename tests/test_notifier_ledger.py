@@ -18,13 +18,13 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from lakehouse.user_error import UserError
-from notifier import ledger_file
 from notifier.api import create_app
 from notifier.daemon import Daemon
-from notifier.ledger import Ledger
-from notifier.settings import NotifierSettings
+from notifier.ledger import file as ledger_file
+from notifier.ledger.ledger import Ledger
+from notifier.tokens import Tokens
 from tests.notifier_cast import cast_of
-from tests.test_notifier import Desk, Friend, fatal_to
+from tests.test_notifier import Desk, Friend, a_config, fatal_to
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_full_disk_is_told_once_and_loses_no_alert(desk: Desk, caplog: pytest.
     daemon.cycle()
     desk.work()
     assert len(desk.channel.posts) == 2
-    assert desk.ledger.firing_count("inc-late") == 300
+    assert {incident.incident_id: incident.alerts for incident in desk.ledger.incidents()}["inc-late"] == 300
     assert daemon.readiness()["ledger"] is None
 
 
@@ -183,7 +183,9 @@ def test_a_ledger_that_is_damaged_while_it_is_used_ends_the_daemon_with_a_senten
     assert not daemon.watch()
     assert "is damaged: database disk image is malformed" in caplog.text
     assert "Traceback" not in caplog.text
-    api = TestClient(create_app(daemon))
+    tokens = Tokens(tmp_path)
+    bearer = {"Authorization": f"Bearer {tokens.secret_of('reader')}"}
+    api = TestClient(create_app(daemon, tokens), base_url="http://localhost", headers=bearer)
     assert api.get("/-/ready").status_code == 503
     assert "tillwatch_notifier_ledger_up 0.0" in api.get("/metrics").text
     answer = api.get("/api/incidents")
@@ -205,10 +207,8 @@ def test_the_notifier_ends_with_two_and_one_sentence_over_a_damaged_ledger(tmp_p
 
 
 def a_daemon(desk: Desk) -> Daemon:
-    daemon = Daemon(
-        NotifierSettings.load(), timedelta(hours=1), desk.dremio, desk.ledger, [desk.channel], fatal_to({}).routing
-    )
-    daemon._planner = desk.planner
+    daemon = Daemon(a_config([desk.channel], fatal_to({}).routing), desk.dremio, desk.ledger)
+    daemon._crew.planner = desk.planner
     return daemon
 
 

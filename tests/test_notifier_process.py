@@ -45,7 +45,9 @@ def shop_on_call(running: Cast) -> Cast:
 
 def fatal(cast: Cast, incident: str, status: str = "FIRING") -> None:
     now = datetime.now(UTC)
-    cast.dremio.alert(now, incident, status, description=f"Fatal error in service: payments - {incident}")
+    cast.dremio.alert(
+        now, incident, status, service=incident, description=f"Fatal error in service: {incident} - no answer"
+    )
     cast.dremio.publish(now)
 
 
@@ -108,7 +110,11 @@ def test_ready_and_the_other_channel_say_which_one_fails_until_it_is_mended(shop
     wait_for(lambda: cast.get("notifier", "/-/ready")[1]["parts"]["slack"] == reason)
     fatal(cast, "inc-shut-2")
     wait_for(lambda: any(f"Not told on slack: {reason}" in mail["body"] for mail in cast.email()))
+    assert [place["reason"] for place in cast.get("notifier", "/api/state")[1]["parked"]] == [reason]
     cast.clear_faults()
+    # Whoever has mended it need not wait for the next try.
+    [first, *_] = cast.deliveries(state="parked")
+    assert cast.post("notifier", f"/api/deliveries/{first['delivery_key']}/retry")[0] == 204
     wait_for(lambda: sum("incident=inc-shut-" in row["text"] for row in cast.slack()) == 2)
 
 
@@ -150,16 +156,21 @@ def test_an_incident_is_one_thread_and_its_emails_refer_to_the_first(tmp_path: P
         for _ in range(20):
             fatal(cast, "storm")
         fatal(cast, "storm", "RESOLVED")
-        wait_for(lambda: len(cast.slack()) >= 3 and len(cast.email()) >= 3 and all_sent(cast, "storm"))
+        wait_for(lambda: any(row["body"].startswith("Resolved") for row in cast.email()))
+        wait_for(lambda: any(row.get("thread_ts") and row["text"].startswith("Resolved") for row in cast.slack()))
         root, *replies = cast.slack()
         assert {row["thread_ts"] for row in replies} == {root["ts"]}
-        assert replies[-1]["text"].startswith("Resolved: FATAL in payments")
+        assert replies[-1]["text"].startswith("Resolved: FATAL in storm")
         assert "20 alerts in all" in replies[-1]["text"]
         first, *answers = cast.email()
         assert {row["headers"]["References"] for row in answers} == {first["message_id"]}
-        assert {row["subject"] for row in answers} == {f"Re: {first['subject']}"}
-        status, incidents = cast.get("notifier", "/api/incidents")
-        assert (status, incidents[0]["alerts"], incidents[0]["status"]) == (200, 20, "RESOLVED")
+        assert answers[-1]["subject"] == f"Re: {first['subject'].replace('FIRING', 'RESOLVED')}"
+        status, answer = cast.get("notifier", "/api/incidents")
+        assert status == 200
+        [incident] = answer["incidents"]
+        assert (incident["alerts"], incident["status"], incident["word"]) == (20, "resolved", "resolved")
+        # The root says so too.
+        wait_for(lambda: cast.slack()[0]["text"].startswith("Resolved: FATAL in storm"))
 
 
 def test_without_its_data_the_daemon_stays_up_says_so_once_and_recovers(shop_on_call: Cast) -> None:
@@ -203,17 +214,22 @@ def test_what_it_tells_is_what_the_gateway_answers(tmp_path: Path) -> None:
         shop.publish()
         for part in ("embedded.gateway", "embedded.sandbox", "notifier"):
             cast.start(part)
-        wait_for(cast.slack)
+
+        def of_payments() -> list[dict[str, Any]]:
+            # That nothing new comes is told too, for it is months since.
+            return [row for row in cast.slack() if "judged" not in row["text"]]
+
+        wait_for(of_payments)
         for _ in range(4):
             shop.error(severity="FATAL")
         shop.publish()
-        wait_for(lambda: len(cast.slack()) == 2)
+        wait_for(lambda: len(of_payments()) == 2)
         shop.close()
         with Dremio(DremioSettings.load(uri=f"grpc://localhost:{PORTS['gateway'] + cast.offset}")) as dremio:
             commit = dremio.head()
             live = f"{full_name(ALERTS)} AT COMMIT \"{commit}\" WHERE alert_timestamp > TIMESTAMP '2026-03-02 11:00:00'"
             count = dremio.sql(f"SELECT COUNT(*) AS alerts FROM {live}")["alerts"].to_pylist()[0]
-        first, more = cast.slack()
+        first, more = of_payments()
         assert "payments - card service is gone" in first["text"]
         assert f"{count} alerts so far" in more["text"]
         assert f"commit {commit[:12]}" in more["text"]

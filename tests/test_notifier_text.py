@@ -8,7 +8,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.header import decode_header, make_header
 from html import unescape
@@ -26,17 +27,17 @@ from embedded.sandbox.app import create_app
 from embedded.sandbox.inbox import Inbox
 from embedded.sandbox.shown import shown
 from notifier.channels.email import Email
-from notifier.channels.slack import Slack, blocks_of, text_of
-from notifier.clock import from_ms
+from notifier.channels.slack import Slack
 from notifier.daemon import Daemon
-from notifier.ledger import Ledger
-from notifier.model import DeliveryState, MessageKind
+from notifier.ledger.ledger import Ledger
+from notifier.model import DeliveryState
 from notifier.render import Notification, Style, as_html, as_text, notification
-from notifier.settings import NotifierSettings
+from notifier.routing.tree import Routing
+from notifier.slack_dress import blocks_of, text_of
 from notifier.text import header_text, line, plain
 from tests.fake_dremio import FakeDremio
 from tests.notifier_cast import wait_for
-from tests.test_notifier import a_message, an_alert, fatal_to
+from tests.test_notifier import a_config, a_message, an_alert
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 NAMES = int(os.environ.get("TEXTS_IN_TEST", "40"))
@@ -159,22 +160,24 @@ def test_generated_names_and_messages_arrive_as_text(tmp_path: Path) -> None:
         note = notes[row["metadata"]["event_payload"]["delivery_key"]]
         reads_as_meant(shown(row), note)
         # What a reader sees where the blocks fail.
-        assert not re.search("<(?!br)", shown(row | {"blocks": None}))
+        assert not re.search("<(?!br)", shown(row | {"blocks": None, "attachments": None}))
     for raw in post.raw:
         mail_is_as_meant(raw, notes)
 
 
 def tell(path: Path, channels: list[Slack | Email], texts: list[tuple[str, str]]) -> dict[str, Notification]:
     """Send an alert for each name and message; the messages by their keys."""
-    dremio, ledger = FakeDremio(), Ledger(path / "ledger.db")
+    dremio, ledger, now = FakeDremio(), Ledger(path / "ledger.db"), datetime.now(UTC)
     for number, (name, text) in enumerate(texts):
         words = f"Fatal error in service: {name} - {text}"
-        dremio.alert(NOON, f"inc-{number}", service=name, description=words)
-    settings = NotifierSettings.load(poll_s=0.5)
-    routing = fatal_to({channel.name: channel.destinations for channel in channels}).routing
-    daemon = Daemon(settings, timedelta(hours=1), dremio, ledger, channels, routing)
+        dremio.alert(now, f"inc-{number}", service=name, description=words)
+    # Each by itself, and no digest of them.
+    route = {"name": "all", "to": [channel.name for channel in channels], "group_by": ["incident_id"]}
+    routing = Routing.model_validate({"routes": [route]})
+    daemon = Daemon(a_config(channels, routing, poll_s=0.5, storm_after=0), dremio, ledger)
+    settings = daemon.settings
     style = Style(settings.console_url, ZoneInfo(settings.timezone))
-    dremio.publish(NOON)
+    dremio.publish(now)
     daemon.start()
     try:
         told = len(texts) * len(channels)
@@ -183,15 +186,9 @@ def tell(path: Path, channels: list[Slack | Email], texts: list[tuple[str, str]]
         notes = {}
         for row in rows:
             alert = ledger.alert(row.alert_id)
-            note = notification(
-                alert,
-                kind=row.kind,
-                delivery_key=row.delivery_key,
-                count=1,
-                total=1,
-                planned_at=from_ms(row.planned_ms),
-                style=style,
-            )
+            view, _ = ledger.view(row)
+            before = replace(view, thread=replace(view.thread, root=None))
+            note = notification(row, alert, before, style, row.planned_ms)
             # Words of the event itself, so that nothing is compared with itself alone.
             spoken = re.findall(r"[a-z]{4,}", texts[int(alert.incident_id.removeprefix("inc-"))][1][:100])
             assert all(word in note.body for word in spoken[:-1]), (spoken, note.body)
@@ -205,8 +202,8 @@ def tell(path: Path, channels: list[Slack | Email], texts: list[tuple[str, str]]
 
 def reads_as_meant(html: str, note: Notification) -> None:
     """Title bold, our link, and all else the very text."""
-    assert re.findall("<([a-z]+)", html) == ["strong", "a"]
-    assert unescape(re.sub("<[^>]*>", "", html)).startswith(f"{note.title}\n{note.body or ' '}\n{note.facts[0]}")
+    assert re.findall("<([a-z]+)", html) == ["strong", "div", "time", "a"]
+    assert unescape(re.sub("<[^>]*>", "", html)).startswith(f"{note.title}{note.body or ' '}\n{note.facts[0]}")
     assert len(note.title) <= 120
 
 
@@ -250,7 +247,7 @@ def test_a_long_name_does_not_push_the_message_out_of_sight() -> None:
     name = "n" * 3000
     note = a_message(an_alert(service_name=name, description=f"Fatal error in service: {name} - card declined"))
     assert note.body.endswith("… - card declined")
-    assert note.subject.endswith("[inc-1]")
+    assert note.subject.endswith("[tttttttt]")
 
 
 @pytest.mark.parametrize(
@@ -272,11 +269,10 @@ def test_a_runbook_that_is_no_web_address_is_no_link(url: str) -> None:
 
 def test_an_incident_of_any_text_is_one_part_of_the_link() -> None:
     note = a_message(an_alert(incident_id="a&tab=x#\ud800 <b>"))
-    assert note.console_url.endswith("?tab=alerts&incident=a%26tab%3Dx%23%3F%20%3Cb%3E")
+    assert "?tab=alerts&incident=a%26tab%3Dx%23%3F%20%3Cb%3E&from=" in note.console_url
 
 
 def test_text_is_made_in_one_place() -> None:
     assert header_text(FORGERY, 200).startswith("= ?utf-8")
     assert plain("a\x1b[31m\ud800b\r\n\u2029\n\n\nc", 100) == "a [31m\ufffdb\n\nc"
     assert line("a\n b\u3000c", 100) == "a b c"
-    assert a_message(an_alert(), kind=MessageKind.RESOLVED).title == "Resolved: FATAL in payments"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from lakehouse import ROOT
-from notifier.channel import Absent, Finding, Outcome, Sent
+from notifier.channel import Absent, Finding, Outcome, Sent, Sought
 from notifier.clock import from_ms, to_ms
-from notifier.ledger_rows import ALERTS, Delivery, to_alert
+from notifier.ledger.rows import ALERTS, Delivery, to_alert
 from notifier.model import DeliveryState, MessageKind, Target, delivery_key
 from notifier.render import Notification
 from tests.test_notifier import NOON, Desk, Friend
@@ -43,8 +43,8 @@ class Historian(Friend):
         self.posts.append(note)
         return Sent(f"new-{len(self.posts)}")
 
-    def find(self, destination: str, delivery_key: str, root: str | None, since_ms: int) -> Finding:
-        return Sent("ts-of-unknown") if delivery_key == key_of("unknown") else Absent()
+    def find(self, destination: str, sought: Sought) -> Finding:
+        return Sent("ts-of-unknown") if sought.delivery_key == key_of("unknown") else Absent()
 
 
 def key_of(incident: str, kind: MessageKind = MessageKind.FIRST, sequence: int = 1) -> str:
@@ -113,7 +113,8 @@ def test_an_old_thread_goes_on_and_a_new_one_begins(desk: Desk) -> None:
     desk.resolved("told")
     desk.fatal("new")
     desk.publish()
-    assert [(note.kind, note.root) for note in desk.channel.posts if note.delivery_key == key_of("new")] == [
+    [new] = of(desk, "new")
+    assert [(note.kind, note.root) for note in desk.channel.posts if note.delivery_key == new.delivery_key] == [
         (MessageKind.FIRST, None)
     ]
     (more, resolved) = of(desk, "sent")[1:]

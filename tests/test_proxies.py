@@ -23,13 +23,15 @@ from lakehouse.proxies import keep_own_traffic_off, own_names
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.sinks import EventLogSink
+from notifier.channels.pagerduty import PagerDuty
 from notifier.channels.slack import Slack
+from notifier.channels.webhook import Webhook
 from pipeline.settings import S3Settings
 from pipeline.storage.nessie import Nessie, NessieError
 from pipeline.storage.objects import Objects, S3Down
 from producers.shop import ERRORS_TOPIC
+from tests.channel_cast import KEY, NOTE
 from tests.test_demo_run import OFFSET, running
-from tests.test_notifier_channels import NOTE
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 
@@ -105,6 +107,14 @@ def by_slack(port: int) -> None:
     slack.send("C1", NOTE)
 
 
+def by_pagerduty(port: int) -> None:
+    PagerDuty({"events": KEY}, url=f"http://127.0.0.1:{port}/", timeout_s=5).send("events", NOTE)
+
+
+def by_webhook(port: int) -> None:
+    Webhook({"ops": f"http://localhost:{port}/"}, timeout_s=5).send("ops", NOTE)
+
+
 def by_nessie(port: int) -> None:
     with (
         contextlib.closing(Nessie(f"http://127.0.0.1:{port}/api/v2")) as nessie,
@@ -136,7 +146,11 @@ def by_duckdb(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "ask", [by_urllib, by_slack, by_nessie, by_objects, by_objects_that_make_a_bucket, by_pyarrow, by_duckdb]
+    "ask",
+    [
+        *(by_urllib, by_slack, by_pagerduty, by_webhook),
+        *(by_nessie, by_objects, by_objects_that_make_a_bucket, by_pyarrow, by_duckdb),
+    ],
 )
 def test_every_client_asks_this_machine_itself(
     proxy: Recorder, target: ThreadingHTTPServer, ask: Callable[[int], None]
@@ -178,6 +192,17 @@ def test_slack_itself_is_asked_through_the_proxy(proxy: Recorder, monkeypatch: p
     Shared.load()
     slack = Slack("xoxb-1", ("C1",), base_url="https://slack.example/api/", timeout_s=5, settle_s=0)
     slack.send("C1", NOTE)
+    assert proxy.calls == 1
+
+
+@pytest.mark.parametrize("url", ["http://hooks.example/x", "https://hooks.example/x"])
+def test_a_webhook_elsewhere_is_asked_through_the_proxy_unless_it_is_an_exception(
+    proxy: Recorder, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    Webhook({"ops": url}, timeout_s=5).send("ops", NOTE)
+    assert proxy.calls == 1
+    monkeypatch.setenv("no_proxy", "hooks.example")
+    Webhook({"ops": url}, timeout_s=5).send("ops", NOTE)
     assert proxy.calls == 1
 
 

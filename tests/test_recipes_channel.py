@@ -18,96 +18,69 @@ import pytest
 from lakehouse import ROOT
 from tests.notifier_cast import Cast, cast_of, wait_for
 
-WEBHOOK = '''
-"""Any address that takes JSON: one POST a message."""
+BELL = '''
+"""A bell: any address that takes JSON, one POST a message."""
 
 from __future__ import annotations
 
 import json
-import time
-from http.client import HTTPException
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 from pydantic import Field, SecretStr
 
-from notifier.channel import (
-    Absent,
-    ChannelSettings,
-    Dead,
-    Declared,
-    Finding,
-    Outcome,
-    Retry,
-    Sent,
-    Unknown,
-    half_set_up,
-)
-from notifier.http import lost, retry_after_s, words
+from notifier.channel import Absent, ChannelSettings, Declared, Finding, Outcome, half_set_up
+from notifier.http import Poster
+from notifier.manner import Manner
 from notifier.render import Notification, as_text
 
 
-class WebhookSettings(ChannelSettings):
-    """An address; without it the webhook is off."""
+class BellSettings(ChannelSettings):
+    """An address; without it the bell is off."""
 
-    webhook_url: str = Field("", description="address that takes JSON; empty: no webhook")
-    webhook_token: SecretStr = Field(SecretStr(""), description="sent as a bearer token; empty: none")
+    bell_url: str = Field("", description="address that takes JSON; empty: no bell")
+    bell_token: SecretStr = Field(SecretStr(""), description="sent as a bearer token; empty: none")
 
 
-class Webhook:
+class Bell:
     """One address. The receipt is the delivery's key, which every attempt repeats."""
 
-    name = "webhook"
+    name = "bell"
     # There is nowhere to look a message up.
     settle_s = 1.0
     per_s = None
+    manner = Manner()
 
     def __init__(self, url: str, token: str) -> None:
         self.destinations = (urlsplit(url).hostname or url,)
-        self._url = url
-        self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+        self._poster = Poster("The bell", url, timeout_s=10)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def send(self, destination: str, note: Notification) -> Outcome:
         body = {"key": note.delivery_key, "kind": note.kind, "title": note.title, "text": as_text(note)}
-        try:
-            with urlopen(Request(self._url, json.dumps(body).encode(), self._headers), timeout=10):
-                return Sent(note.delivery_key)
-        except HTTPError as error:
-            if error.code == 410:  # https://www.rfc-editor.org/rfc/rfc9110#name-410-gone
-                return Dead("The webhook is gone: 410.")
-            if error.code == 429:
-                wait_s = retry_after_s(error.headers.get("Retry-After"), time.time())
-                return Retry("The webhook limits the rate: 429.", wait_s)
-            sentence = f"The webhook answered {error.code}."
-            return Unknown(sentence) if error.code >= 500 else Retry(sentence)
-        except (OSError, HTTPException) as error:
-            return lost("The webhook", error)
+        return self._poster.post(json.dumps(body).encode(), self._headers, note.delivery_key)
 
     def find(self, destination: str, delivery_key: str, root: str | None, since_ms: int) -> Finding:
         return Absent()
 
     def check(self) -> str | None:
-        try:
-            with urlopen(Request(self._url, method="HEAD", headers=self._headers), timeout=10):
-                return None
-        except (OSError, HTTPException) as error:
-            return f"The webhook does not answer: {words(error)}."
+        return self._poster.reach()
 
 
-def _half(settings: WebhookSettings) -> str | None:
-    if settings.webhook_token.get_secret_value() and not settings.webhook_url:
-        return half_set_up("webhook_token", "webhook_url", "the address that takes it")
+def _half(settings: BellSettings) -> str | None:
+    if settings.bell_token.get_secret_value() and not settings.bell_url:
+        return half_set_up("bell_token", "bell_url", "the address that takes it")
     return None
 
 
-def _open(settings: WebhookSettings) -> Webhook:
-    return Webhook(settings.webhook_url, settings.webhook_token.get_secret_value())
+def _open(settings: BellSettings) -> Bell:
+    return Bell(settings.bell_url, settings.bell_token.get_secret_value())
 
 
-CHANNEL = Declared(WebhookSettings, switch="webhook_url", half=_half, open=_open)
+CHANNEL = Declared(BellSettings, switch="bell_url", half=_half, open=_open)
 '''
-ROUTES = "routes: [{name: on-call, when: [severity = FATAL], to: [webhook]}]\n"
+ROUTES = "routes: [{name: on-call, when: [severity = FATAL], to: [bell]}]\n"
+CONSOLE = "https://ops.shop.net/app"
+"""What a bell rings for is linked to a console that others can open."""
 ALONE = {"SLACK_TOKEN": "", "SLACK_CHANNEL": "", "SMTP_HOST": "", "EMAIL_FROM": "", "EMAIL_TO": ""}
 """Settings of the cast's other channels."""
 # What the rest of the product makes of the new file.
@@ -119,17 +92,17 @@ from tillwatch.demo import wiring
 from tillwatch.settings_page import rows
 settings = NotifierSettings.load()
 print(json.dumps({
-    "url": settings.webhook_url,
+    "url": settings.bell_url,
     "logins": settings.logins(),
-    "page": [row for row in rows() if "notifier.webhook_" in row],
-    "demo": wiring("notifier", Shared.load())["TILLWATCH_NOTIFIER_WEBHOOK_URL"],
+    "page": [row for row in rows() if "notifier.bell_" in row],
+    "demo": wiring("notifier", Shared.load())["TILLWATCH_NOTIFIER_BELL_URL"],
 }))
 """
 OPEN = """
 from lakehouse.user_error import exit_on_user_error
 from notifier.settings import NotifierSettings
 with exit_on_user_error():
-    NotifierSettings.load(webhook_url="http://127.0.0.1:1/").open_channels()
+    NotifierSettings.load(bell_url="http://127.0.0.1:1/").open_channels()
 """
 
 
@@ -179,7 +152,7 @@ def tree(tmp_path: Path) -> Path:
     for name in ("config", "embedded", "console", "lakehouse", "notifier", "pipeline", "producers", "spark-apps"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tillwatch", copy / "tillwatch", ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "notifier" / "channels" / "webhook.py").write_text(WEBHOOK, encoding="utf-8")
+    (copy / "notifier" / "channels" / "bell.py").write_text(BELL, encoding="utf-8")
     (tmp_path / "routes.yaml").write_text(ROUTES, encoding="utf-8")
     return copy
 
@@ -198,29 +171,35 @@ def run(cast: Cast, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_channel_is_one_file(tree: Path, address: Address, tmp_path: Path) -> None:
-    given = {"CONFIG": configured(tree), "NOTIFIER_WEBHOOK_URL": address.url, "NOTIFIER_WEBHOOK_TOKEN": "otter-kettle"}
+    given = {"CONFIG": configured(tree), "NOTIFIER_BELL_URL": address.url, "NOTIFIER_BELL_TOKEN": "otter-kettle"}
+    given["NOTIFIER_CONSOLE_URL"] = CONSOLE
     with cast_of(tmp_path / "data", **given, **{f"NOTIFIER_{name}": value for name, value in ALONE.items()}) as cast:
         cast.tree = tree
         cast.start("notifier")
         cast.dremio.publish(datetime.now(UTC))
         wait_for(lambda: cast.get("notifier", "/-/ready")[0] == 200)
-        assert cast.get("notifier", "/-/ready")[1]["parts"] == {"data": None, "ledger": None, "webhook": None}
+        assert cast.get("notifier", "/-/ready")[1]["parts"] == {
+            "data": None,
+            "ledger": None,
+            "config": None,
+            "bell": None,
+        }
         cast.dremio.alert(datetime.now(UTC), "inc-1")
         cast.dremio.publish(datetime.now(UTC))
         (row,) = wait_for(lambda: cast.deliveries(state="sent"))
         ((body, headers),) = address.got
-        assert (row["channel"], row["destination"], row["attempts"]) == ("webhook", "127.0.0.1", 2)
+        assert (row["channel"], row["destination"], row["attempts"]) == ("bell", "127.0.0.1", 2)
         assert body["title"] == "FATAL in payments"
         assert "card declined" in body["text"]
         assert (body["key"], headers["Authorization"]) == (row["receipt"], "Bearer otter-kettle")
-        assert cast.metric('tillwatch_notifier_attempts_total{channel="webhook",outcome="sent"}') == 1
-        assert cast.metric('tillwatch_notifier_attempts_total{channel="webhook",outcome="unknown"}') == 1
-        assert cast.metric('tillwatch_notifier_latency_seconds_count{channel="webhook"}') == 1
+        assert cast.metric('tillwatch_notifier_attempts_total{channel="bell",outcome="sent"}') == 1
+        assert cast.metric('tillwatch_notifier_attempts_total{channel="bell",outcome="retry"}') == 1
+        assert cast.metric('tillwatch_notifier_latency_seconds_count{channel="bell"}') == 1
 
 
 def test_all_that_names_channels_knows_the_new_one(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree, "notifier:\n  webhook_url: http://of-the-file.example/\n  webhook_token: otter-kettle\n")
-    with cast_of(tmp_path / "data", CONFIG=config) as cast:
+    config = configured(tree, "notifier:\n  bell_url: http://of-the-file.example/\n  bell_token: otter-kettle\n")
+    with cast_of(tmp_path / "data", CONFIG=config, NOTIFIER_CONSOLE_URL=CONSOLE) as cast:
         cast.tree = tree
         known = run(cast, "-c", ASK)
         assert known.returncode == 0, known.stderr
@@ -228,39 +207,46 @@ def test_all_that_names_channels_knows_the_new_one(tree: Path, tmp_path: Path) -
         assert said["url"] == "http://of-the-file.example/"
         assert ["", "otter-kettle"] in said["logins"]
         assert said["page"] == [
-            "| `notifier.webhook_url` |  | address that takes JSON; empty: no webhook |",
-            "| `notifier.webhook_token` |  | sent as a bearer token; empty: none |",
+            "| `notifier.bell_url` |  | address that takes JSON; empty: no bell |",
+            "| `notifier.bell_token` |  | sent as a bearer token; empty: none |",
         ]
         # A shell set up for production must not make the demo write to real people.
         assert said["demo"] == ""
-        (tree.parent / "routes.yaml").write_text(ROUTES.replace("webhook", "pager"), encoding="utf-8")
-        assert "'pager' is no channel; channels are email, slack, webhook" in run(cast, "-m", "notifier").stderr
+        (tree.parent / "routes.yaml").write_text(ROUTES.replace("bell", "gong"), encoding="utf-8")
+        assert (
+            "'gong' is no channel; channels are bell, email, pagerduty, slack, webhook"
+            in run(cast, "-m", "notifier").stderr
+        )
 
 
 def test_a_half_set_up_is_told(tree: Path, tmp_path: Path) -> None:
-    with cast_of(tmp_path / "data", CONFIG=configured(tree), NOTIFIER_WEBHOOK_TOKEN="otter-kettle") as cast:
+    with cast_of(tmp_path / "data", CONFIG=configured(tree), NOTIFIER_BELL_TOKEN="otter-kettle") as cast:
         cast.tree = tree
         ended = run(cast, "-m", "notifier")
     assert ended.returncode == 2
     assert ended.stderr == (
-        "tillwatch: Setting 'notifier.webhook_token' is given but 'notifier.webhook_url' is not; "
-        "set TILLWATCH_NOTIFIER_WEBHOOK_URL to the address that takes it, or remove webhook_token.\n"
+        "tillwatch: Setting 'notifier.bell_token' is given but 'notifier.bell_url' is not; "
+        "set TILLWATCH_NOTIFIER_BELL_URL to the address that takes it, or remove bell_token.\n"
     )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("CHANNEL = Declared(", "OTHER = Declared(", "notifier/channels/webhook.py declares no channel"),
-        ('switch="webhook_url"', 'switch="url"', "names the switch 'url', which is none of its settings"),
-        ('name = "webhook"', 'name = "hook"', "notifier/channels/webhook.py opens a channel named 'hook'"),
-        ("    webhook_token: SecretStr", "    slack_token: SecretStr", "'slack_token' of notifier.channels.webhook"),
-        ("    webhook_token: SecretStr", "    host: SecretStr", "'host' of notifier.channels.webhook.WebhookSettings"),
+        ("CHANNEL = Declared(", "OTHER = Declared(", "notifier/channels/bell.py declares no channel"),
+        ('switch="bell_url"', 'switch="url"', "names the switch 'url', which is none of its settings"),
+        ('name = "bell"', 'name = "gong"', "notifier/channels/bell.py opens a channel named 'gong'"),
+        (
+            "    bell_token: SecretStr",
+            "    slack_token: SecretStr",
+            "stands in notifier.channels.bell.BellSettings too",
+        ),
+        ("    bell_token: SecretStr", "    host: SecretStr", "'host' of notifier.channels.bell.BellSettings"),
     ],
 )
 def test_a_file_that_declares_no_channel_is_refused_by_name(tree: Path, old: str, new: str, sentence: str) -> None:
-    file = tree / "notifier" / "channels" / "webhook.py"
-    file.write_text(WEBHOOK.replace(old, new), encoding="utf-8")
+    file = tree / "notifier" / "channels" / "bell.py"
+    file.write_text(BELL.replace(old, new), encoding="utf-8")
     ended = subprocess.run([sys.executable, "-c", OPEN], cwd=tree, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1

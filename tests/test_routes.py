@@ -19,11 +19,12 @@ from lakehouse.user_error import UserError
 from notifier.api import create_app
 from notifier.channel import Dead
 from notifier.model import NOBODY, DeliveryState, MessageKind, Muted, Target
-from notifier.routing.decide import Decision, Router, Surroundings
+from notifier.routing.decide import Decision, Router, Silence, Surroundings
 from notifier.routing.load import load_routing
-from notifier.routing.matchers import parse_matcher
+from notifier.routing.matchers import Matcher, parse_matcher
 from notifier.routing.times import TimeSpan
 from notifier.routing.tree import Routing
+from notifier.tokens import Tokens
 from tests.test_notifier import NOON, Desk, Friend, an_alert
 from tests.test_notifier_ledger import a_daemon
 
@@ -185,7 +186,7 @@ def test_active_times_are_the_only_ones() -> None:
     assert where(decided(text, night.replace(day=1))) == {"oncall@shop.example": None}
 
 
-def test_planned_work_mutes_what_it_matches_until_its_end() -> None:
+def test_planned_work_and_silences_mute_what_they_match_until_their_end() -> None:
     text = """
     routes: [{name: a, to: [email]}]
     maintenance:
@@ -195,6 +196,13 @@ def test_planned_work_mutes_what_it_matches_until_its_end() -> None:
     assert where(decided(text, NOON)) == {mail: "maintenance(move)"}
     assert where(decided(text, NOON, service_name="cart")) == {mail: None}
     assert where(decided(text, NOON + timedelta(minutes=30))) == {mail: None}
+    matchers = (Matcher("rule", "=", "fatal_error"),)
+    silence = Silence("s1", matchers, "known", "ada", NOON + timedelta(hours=3), NOON)
+    around = {"silences": [silence]}
+    assert where(decided(text, NOON + timedelta(hours=2), around)) == {mail: "silenced(s1)"}
+    assert where(decided(text, NOON + timedelta(hours=3), around)) == {mail: None}
+    # Of two, the one that others have planned.
+    assert where(decided(text, NOON, around)) == {mail: "maintenance(move)"}
 
 
 INHIBIT = """
@@ -265,7 +273,10 @@ def test_when_muting_ends_an_open_incident_is_told_and_one_that_is_over_is_not(t
     assert {(row.incident_id, row.state, row.reason, row.detail) for row in desk.deliveries()} == {
         (name, DeliveryState.MUTED, Muted.MUTE_TIME, "lunch") for name in ("stays", "ends")
     }
-    told = TestClient(create_app(a_daemon(desk))).get("/api/deliveries").json()["deliveries"]
+    tokens = Tokens(tmp_path)
+    bearer = {"Authorization": f"Bearer {tokens.secret_of('reader')}"}
+    api = TestClient(create_app(a_daemon(desk), tokens), base_url="http://localhost", headers=bearer)
+    told = api.get("/api/deliveries").json()["deliveries"]
     assert {(row["route"], row["reason"], row["detail"]) for row in told} == {("fatal", "mute_time", "lunch")}
     assert desk.planner.unmute() == 0
     desk.now = NOON + timedelta(minutes=10)
@@ -412,6 +423,7 @@ def asked(*words: str) -> subprocess.CompletedProcess[str]:
         "PATH": "/usr/bin:/bin",
         "TILLWATCH_NOTIFIER_SLACK_TOKEN": "x",
         "TILLWATCH_NOTIFIER_SLACK_CHANNEL": "C0A,C0B",
+        "TILLWATCH_NOTIFIER_SLACK_BASE_URL": "http://127.0.0.1:1/api/",
     }
     command = [sys.executable, "-m", "notifier", *words]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)

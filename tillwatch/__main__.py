@@ -13,7 +13,7 @@ import typer
 
 from lakehouse.settings.base import Shared
 from lakehouse.user_error import exit_on_user_error
-from tillwatch.parts import DRIVER, PARTS, SERVERS, Part
+from tillwatch.parts import BY_NAME, DRIVER, PARTS, SERVERS, Part
 
 app = typer.Typer(
     name="tillwatch",
@@ -104,6 +104,13 @@ def clean_data(stack: OfStack = False) -> None:
     from tillwatch.leftovers import remove_data
 
     typer.echo(remove_data(_shared(stack)))
+
+
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def mark(context: typer.Context) -> None:
+    """Note that something was done, like "deploy 1.4": messages of what breaks soon after name it."""
+    line = BY_NAME["notifier"].argv("mark", *context.args)
+    os.execv(line[0], line)
 
 
 def _given(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from lakehouse import ROOT
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.topics import TOPICS
@@ -70,6 +71,9 @@ def wiring(name: str, shared: Shared) -> dict[str, str]:
         "TILLWATCH_NOTIFIER_SLACK_BASE_URL": f"http://127.0.0.1:{shared.port('sandbox')}/api/",
         "TILLWATCH_NOTIFIER_SLACK_TOKEN": "xoxb-sandbox",
         "TILLWATCH_NOTIFIER_SLACK_CHANNEL": "C0ONCALL",
+        "TILLWATCH_NOTIFIER_SLACK_APP_TOKEN": "xapp-sandbox",
+        "TILLWATCH_NOTIFIER_PEOPLE": str(ROOT / "embedded" / "sandbox" / "people.yaml"),
+        "TILLWATCH_NOTIFIER_HEARTBEAT_URL": "",
         "TILLWATCH_NOTIFIER_SMTP_HOST": "127.0.0.1",
         "TILLWATCH_NOTIFIER_SMTP_PORT": str(shared.port("smtp")),
         "TILLWATCH_NOTIFIER_SMTP_SECURITY": "none",

@@ -1,1 +1,1 @@
-"""Stand-in for Slack and a mail server: takes what the notifier sends, shows it, and breaks on demand."""
+"""Stand-in for Slack, a mail server, PagerDuty and webhooks: shows what arrived, breaks on demand."""

@@ -1,4 +1,4 @@
-"""`python -m embedded.sandbox`: the page and Slack's API on 5008, SMTP on 5010, until SIGTERM or Ctrl-C."""
+"""`python -m embedded.sandbox`: the page and all APIs on 5008, SMTP on 5010, until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import logging
 
 import uvicorn
 
-from embedded.sandbox.app import Protocol, create_app
+from embedded.sandbox.app import create_app
+from embedded.sandbox.breaking import Protocol
 from embedded.sandbox.inbox import Inbox
 from embedded.sandbox.settings import SandboxSettings
 from lakehouse.settings.base import Shared
@@ -21,7 +22,7 @@ logger = logging.getLogger("sandbox")
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m embedded.sandbox",
-        description="Stand-in for Slack and a mail server: shows what arrived, and breaks on demand.",
+        description="Stand-in for Slack, a mail server, PagerDuty and webhooks: shows what arrived, breaks on demand.",
     )
     parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -36,12 +37,14 @@ def main(arguments: list[str] | None = None) -> None:
         inbox = Inbox(data_dir / "sandbox.db", settings.keep_messages)
     logger.info("http://localhost:%d shows what arrived; mail on port %d", shared.port("sandbox"), shared.port("smtp"))
     uvicorn.run(
-        create_app(inbox, shared.port("smtp"), settings.host),
+        create_app(
+            inbox, shared.port("smtp"), settings.host, webhook_secret=settings.webhook_secret.get_secret_value()
+        ),
         host=settings.host,
         port=shared.port("sandbox"),
         http=Protocol,
         loop="asyncio",
-        ws="none",
+        ws="websockets-sansio",
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=1,

@@ -1,47 +1,42 @@
-"""The sandbox as one web application: Slack's API, the page, and the switches."""
+"""The sandbox as one web application: what it stands in for, the page, and the switches."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiosmtpd.smtp import SMTP
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from embedded.sandbox import page, slack
-from embedded.sandbox.faults import FAULTS, Fault
+from embedded.sandbox import interaction, page, pagerduty, slack, webhook
+from embedded.sandbox.faults import Fault
 from embedded.sandbox.inbox import Inbox
 from embedded.sandbox.mail import MailHandler
-
-_open_connections: dict[tuple[str, int], asyncio.Transport] = {}
-
-
-class Protocol(H11Protocol):
-    """uvicorn's own, that also remembers its connection, so that a fault can cut it without an answer."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._peer = transport.get_extra_info("peername")[:2]
-        _open_connections[self._peer] = transport
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        _open_connections.pop(self._peer, None)
+from embedded.sandbox.page import Seen
+from embedded.sandbox.socket_mode import Hub
+from embedded.sandbox.workspace import Workspace
 
 
-def _drop(request: Request) -> None:
-    peer = (request.client.host, request.client.port) if request.client else ("", 0)
-    transport = _open_connections.get(peer)
-    if transport is not None:
-        transport.abort()
+def create_app(
+    inbox: Inbox,
+    smtp_port: int | None = None,
+    host: str = "127.0.0.1",
+    *,
+    webhook_secret: str = "",
+    acknowledge_s: float = 3.0,
+) -> FastAPI:
+    """The application; with `smtp_port` it also listens for mail, on `host`, while it runs.
 
-
-def create_app(inbox: Inbox, smtp_port: int | None = None, host: str = "127.0.0.1") -> FastAPI:
-    """The application; with `smtp_port` it also listens for mail, on `host`, while it runs."""
+    acknowledge_s: how long the app has to take a Socket Mode envelope before it is sent again.
+    """
+    hub = Hub(inbox.faults, acknowledge_s)
+    workspace = Workspace()
+    started = secrets.token_hex(4)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -57,20 +52,38 @@ def create_app(inbox: Inbox, smtp_port: int | None = None, host: str = "127.0.0.
         server.close()
 
     app = FastAPI(title="tillwatch sandbox", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.include_router(slack.router(inbox, _drop))
+    app.include_router(slack.router(inbox, workspace, hub))
+    app.include_router(interaction.router(inbox, workspace, hub))
+    app.include_router(pagerduty.router(inbox))
+    app.include_router(webhook.router(inbox, webhook_secret))
+
+    def seen() -> Seen:
+        presses = [press.told() for press in hub.presses]
+        return Seen(inbox.messages(), inbox.faults.on(), presses, len(hub.connections))
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def show() -> str:
-        return page.whole(inbox.messages(), inbox.faults.on())
+    async def show() -> Response:
+        nonce = secrets.token_urlsafe(12)
+        return HTMLResponse(page.whole(seen(), nonce), headers={"Content-Security-Policy": page.policy(nonce)})
 
     @app.get("/fragment", response_class=HTMLResponse, include_in_schema=False)
-    async def fragment() -> str:
-        return page.content(inbox.messages(), inbox.faults.on())
+    async def fragment(request: Request) -> Response:
+        # A browser that looks every two seconds costs nothing while nothing happens.
+        tag = f'"{started}-{inbox.revision}-{hub.revision}"'
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return HTMLResponse(page.content(seen()), headers=headers)
 
     @app.get("/messages")
     async def messages(since_ms: int = 0) -> dict[str, Any]:
-        """What arrived (arrived_ms: milliseconds since the epoch), and calls of Slack's methods since the start."""
-        return {**inbox.messages(since_ms), "calls": inbox.calls}
+        """What arrived (arrived_ms: milliseconds since the epoch), and calls of Slack's methods since the start.
+
+        presses: of buttons, the newest 200 since the start. connections: of Socket Mode, open now.
+        """
+        presses = [press.told() for press in hub.presses if press.pressed_ms >= since_ms]
+        others = {"calls": inbox.calls, "presses": presses, "connections": len(hub.connections)}
+        return {**inbox.messages(since_ms), **others}
 
     @app.delete("/messages")
     async def forget() -> dict[str, bool]:
@@ -82,11 +95,7 @@ def create_app(inbox: Inbox, smtp_port: int | None = None, host: str = "127.0.0.
         return inbox.faults.on()
 
     @app.post("/faults")
-    async def switch(fault: Fault) -> Any:
-        known = FAULTS[fault.service]
-        if fault.kind not in known:
-            detail = f"{fault.service} has no fault '{fault.kind}'; it has {', '.join(known)}."
-            return JSONResponse({"detail": detail}, status_code=422)
+    async def switch(fault: Fault) -> list[Fault]:
         inbox.faults.switch_on(fault)
         return inbox.faults.on()
 
@@ -94,6 +103,13 @@ def create_app(inbox: Inbox, smtp_port: int | None = None, host: str = "127.0.0.
     async def switch_off() -> list[Fault]:
         inbox.faults.switch_off()
         return inbox.faults.on()
+
+    @app.exception_handler(RequestValidationError)
+    async def refused(_request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        what = first["msg"].removeprefix("Value error, ")
+        return JSONResponse({"detail": f"{where}: {what}." if where else f"{what}."}, status_code=422)
 
     @app.get("/-/healthy")
     async def healthy() -> dict[str, bool]:

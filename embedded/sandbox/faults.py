@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-type Service = Literal["slack", "smtp"]
+type Service = Literal["slack", "smtp", "pagerduty", "webhook"]
+type Kind = Literal[
+    "rate_limited",
+    "error",
+    "hang",
+    "drop_reply",
+    "accept_and_hang",
+    "api_error",
+    "redirect",
+    "long_answer",
+    "refuse",
+    "reject",
+    "drop_after_data",
+]
 
-FAULTS: Mapping[Service, Mapping[str, str]] = {
-    "slack": {
-        "rate_limited": "429 with Retry-After",
-        "error": "500",
-        "hang": "holds the call, takes nothing, answers 500",
-        "drop_reply": "takes it and closes without an answer",
-        "accept_and_hang": "takes it and holds the answer",
-        "api_error": "200 with ok false and the error given",
-    },
+_NO_SUCH_KEY = "Length of 'routing_key' is incorrect (should be 32 characters)"
+_HTTP: Mapping[Kind, str] = {
+    "rate_limited": "429 with Retry-After",
+    "error": "500, or the status given",
+    "hang": "holds the call, takes nothing, answers 500",
+    "drop_reply": "takes it and closes without an answer",
+    "accept_and_hang": "takes it and holds the answer",
+}
+FAULTS: Mapping[Service, Mapping[Kind, str]] = {
+    "slack": {**_HTTP, "api_error": "200 with ok false and the error given"},
     "smtp": {
         "refuse": "451 to MAIL FROM",
         "reject": "550 to RCPT TO",
@@ -26,8 +40,21 @@ FAULTS: Mapping[Service, Mapping[str, str]] = {
         "drop_after_data": "takes it and closes without an answer",
         "accept_and_hang": "takes it and holds the answer",
     },
+    "pagerduty": {**_HTTP, "api_error": "400 with the error given"},
+    "webhook": {
+        **_HTTP,
+        "redirect": "307 to /hooks/elsewhere, takes nothing",
+        "long_answer": "takes it and answers 200 with 16 MiB",
+    },
 }
 """What each fault of a service does, by its kind."""
+
+INTERACTIVE = "interactive"
+"""The method of faults of Socket Mode's envelopes."""
+INTERACTIVE_FAULTS: Mapping[Kind, str] = {
+    "drop_reply": "sends the envelope, takes no acknowledgement of it and cuts the connection",
+    "accept_and_hang": "sends the envelope and takes no acknowledgement of it",
+}
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS faults (
@@ -37,27 +64,35 @@ CREATE TABLE IF NOT EXISTS faults (
 
 
 class Fault(BaseModel):
-    """One switch. `count` is how many calls it breaks (None: until cleared); `method` is Slack's, or `*`."""
+    """One switch. `count` is how many calls it breaks (None: until cleared).
+
+    method: Slack's, chat.postMessage where none is given, or `interactive`; PagerDuty's event_action; a webhook's name;
+    `*`: all of them. error: of an api_error, channel_not_found at Slack where none is given. status: of an error.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     service: Service
-    kind: Literal[
-        "rate_limited",
-        "error",
-        "hang",
-        "drop_reply",
-        "accept_and_hang",
-        "api_error",
-        "refuse",
-        "reject",
-        "drop_after_data",
-    ]
-    method: str = "chat.postMessage"
+    kind: Kind
+    method: str = ""
     count: int | None = Field(1, ge=1)
     retry_after: str = "2"
     hold_s: float = Field(30.0, gt=0, le=600)
-    error: str = "channel_not_found"
+    error: str = ""
+    status: int = Field(500, ge=400, le=599)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        known = FAULTS[self.service]
+        where: str = self.service
+        if self.service == "slack" and self.method == INTERACTIVE:
+            known, where = INTERACTIVE_FAULTS, INTERACTIVE
+        if self.kind not in known:
+            raise ValueError(f"{where} has no fault '{self.kind}'; it has {', '.join(known)}")
+        self.method = self.method or ("chat.postMessage" if self.service == "slack" else "*")
+        if not self.error and self.kind == "api_error":
+            self.error = "channel_not_found" if self.service == "slack" else _NO_SUCH_KEY
+        return self
 
 
 class FaultSwitches:
@@ -87,7 +122,7 @@ class FaultSwitches:
         """The oldest fault for one of these methods, counted down; None when all is well."""
         return self._next("method", service, methods)
 
-    def next_of_kind(self, service: Service, *kinds: str) -> Fault | None:
+    def next_of_kind(self, service: Service, *kinds: Kind) -> Fault | None:
         """The oldest fault of one of these kinds, counted down; None when all is well."""
         return self._next("kind", service, kinds)
 

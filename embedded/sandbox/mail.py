@@ -41,7 +41,7 @@ class MailHandler:
         fault = self._inbox.faults.next_of_kind("smtp", "drop_after_data", "accept_and_hang")
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
         message = message_from_bytes(content, policy=policy.default)
-        body = message.get_body(("plain", "html"))
+        body, html = message.get_body(("plain", "html")), message.get_body(("html",))
         for recipient in envelope.rcpt_tos:
             self._inbox.mail(
                 str(message["Message-ID"] or ""),
@@ -50,6 +50,7 @@ class MailHandler:
                 str(message["Subject"] or ""),
                 str(body.get_content()) if body else "",
                 {name: str(value) for name, value in message.items()},
+                str(html.get_content()) if html else "",
             )
         if fault and fault.kind == "accept_and_hang":
             await asyncio.sleep(fault.hold_s)

@@ -1,99 +1,100 @@
-"""The page: what arrived, newest first, and buttons for faults. Plain HTML; asks nobody but this server."""
+"""The page: what people would see, newest first, and buttons for faults. Asks nobody but this server."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
 from typing import Any
 
+from embedded.sandbox import page_others, page_slack
 from embedded.sandbox.faults import FAULTS, Fault, Service
-from embedded.sandbox.shown import escape, shown
+from embedded.sandbox.shown import escape
+from embedded.sandbox.workspace import PEOPLE
 
-SHOWN = 100
-"""How many threads, and how many emails, are drawn; /messages has all."""
+_STATIC = Path(__file__).parent / "static"
+_FRAME = Template((_STATIC / "page.html").read_text(encoding="utf-8"))
+_STYLE = (_STATIC / "page.css").read_text(encoding="utf-8")
+_SCRIPT = (_STATIC / "page.js").read_text(encoding="utf-8")
 
+_NAMES: Mapping[Service, str] = {"slack": "Slack", "smtp": "Mail", "pagerduty": "PagerDuty", "webhook": "Webhook"}
 _REQUESTS: dict[str, dict[str, Any]] = {
     "rate_limited": {"retry_after": "5", "count": 1},
     "hang": {"hold_s": 30},
     "accept_and_hang": {"hold_s": 30},
 }
 
-_FRAME = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>tillwatch sandbox</title><link rel="icon" href="data:,">
-<style>
-:root {{ color-scheme: light dark; --back: light-dark(#ffffff, #14171a); --card: light-dark(#f4f5f7, #1e2226);
-  --text: light-dark(#1b1f23, #e6e8ea); --soft: light-dark(#57606a, #9aa4ae); --line: light-dark(#d5d9de, #343a40);
-  --link: light-dark(#0059a0, #56b4e9); --hot: light-dark(#b34700, #f08a4b); }}
-* {{ box-sizing: border-box; }}
-body {{ margin: 0; padding: 16px 24px; background: var(--back); color: var(--text);
-  font: 15px/1.45 system-ui, sans-serif; }}
-h1 {{ font-size: 20px; margin: 0; }} h2 {{ font-size: 16px; margin: 16px 0 8px; }}
-body {{ overflow-wrap: anywhere; }} summary, .text, .soft {{ unicode-bidi: isolate; }}
-.columns > section {{ min-width: 0; }}
-p {{ margin: 4px 0; }} a {{ color: var(--link); }} .soft {{ color: var(--soft); font-size: 13px; }}
-.columns {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 0 24px; }}
-article {{ background: var(--card); border: 1px solid var(--line); border-radius: 8px;
-  padding: 8px 16px; margin: 0 0 8px; }}
-article .reply {{ border-left: 2px solid var(--line); margin: 8px 0 0 4px; padding-left: 16px; }}
-.text {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
-button {{ font: inherit; font-size: 13px; color: var(--text); background: var(--card); border: 1px solid var(--line);
-  border-radius: 8px; padding: 4px 8px; margin: 0 4px 4px 0; cursor: pointer; }}
-button:focus-visible, a:focus-visible, summary:focus-visible {{ outline: 2px solid var(--link); outline-offset: 2px; }}
-.on {{ color: var(--hot); font-weight: 600; }}
-</style></head><body>
-<h1>Sandbox: what Slack and the mail server got</h1>
-<p class="soft">Stands in for both; nothing leaves this machine. <span id="fresh">Refreshed every 2 s.</span></p>
-<details><summary>Faults: break the next call</summary>
-<p><span class="soft">Slack:</span> {slack_buttons}</p><p><span class="soft">Mail:</span> {smtp_buttons}</p>
-<p><button data-off>Switch all faults off</button> <span class="soft">More through POST /faults.</span></p></details>
-<main id="main">{content}</main>
-<script>
-const main = document.getElementById("main"), fresh = document.getElementById("fresh");
-let shown = null;
-async function refresh() {{
-  try {{
-    const text = await (await fetch("/fragment")).text();
-    if (text !== shown) {{
-      const open = [...main.querySelectorAll("details[open]")].map((item) => item.id);
-      main.innerHTML = text;
-      shown = text;
-      for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-    }}
-    fresh.textContent = "Refreshed every 2 s.";
-  }} catch {{ fresh.textContent = "The sandbox does not answer; this is what it showed last."; }}
-}}
-addEventListener("click", async (event) => {{
-  const button = event.target.closest("button");
-  if (!button) return;
-  const init = "off" in button.dataset ? {{ method: "DELETE" }}
-    : {{ method: "POST", headers: {{ "content-type": "application/json" }}, body: button.dataset.fault }};
-  await fetch("/faults", init);
-  refresh();
-}});
-setInterval(() => {{ if (!document.hidden) refresh(); }}, 2000);
-</script></body></html>
-"""
+
+@dataclass(frozen=True)
+class Seen:
+    """All that is drawn. messages, presses and connections: as /messages has them."""
+
+    messages: Mapping[str, Any]
+    faults: Sequence[Fault]
+    presses: Sequence[Mapping[str, Any]]
+    connections: int
 
 
-def whole(messages: Mapping[str, Sequence[Mapping[str, Any]]], faults: Sequence[Fault]) -> str:
+def policy(nonce: str) -> str:
+    """The page's Content-Security-Policy: nothing of a message runs or is fetched, nor of a mail in its frame."""
+    return (
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def whole(seen: Seen, nonce: str) -> str:
     """The page with its buttons."""
-    return _FRAME.format(
-        slack_buttons=_buttons("slack"),
-        smtp_buttons=_buttons("smtp"),
-        content=content(messages, faults),
+    people = "".join(
+        f'<option value="{person.user_id}">{person.name} ({escape(person.about)})</option>' for person in PEOPLE
+    )
+    faults = "".join(
+        f'<div class="faults"><span class="soft">{_NAMES[service]}</span> {_buttons(service)}</div>'
+        for service in FAULTS
+    )
+    return _FRAME.substitute(
+        nonce=nonce, style=_STYLE, script=_SCRIPT, people=people, faults=faults, content=content(seen)
     )
 
 
-def content(messages: Mapping[str, Sequence[Mapping[str, Any]]], faults: Sequence[Fault]) -> str:
-    """What changes: the faults that are on, the threads and the emails."""
+def content(seen: Seen) -> str:
+    """What changes: the faults that are on, and what each service got. Each part has an id, by which it is replaced."""
     on = "; ".join(
-        f"{fault.service} {fault.kind} ({'until switched off' if fault.count is None else f'{fault.count} more'})"
-        for fault in faults
+        f"{_NAMES[fault.service]} {fault.kind.replace('_', ' ')} "
+        f"({'until switched off' if fault.count is None else f'{fault.count} more'})"
+        for fault in seen.faults
     )
-    state = f'<p class="on" role="status">Faults on: {escape(on)}</p>' if on else ""
-    return f"{state}<div class='columns'>{_slack(messages['slack'])}{_email(messages['email'])}</div>"
+    state = f'<p id="on" class="on" role="status">Faults on: {escape(on)}</p>' if on else ""
+    messages = seen.messages
+    slack = page_slack.sections(messages["slack"], messages["ephemeral"], seen.presses)
+    others = [
+        page_others.pagerduty(messages["pagerduty"]),
+        page_others.email(messages["email"]),
+        page_others.webhook(messages["webhook"]),
+    ]
+    return (
+        f"{state}{_navigation(seen)}"
+        f'<div id="columns" data-parts><div id="slack" data-parts>{slack}</div>'
+        f'<div id="others" data-parts>{"".join(others)}</div></div>'
+    )
+
+
+def _navigation(seen: Seen) -> str:
+    messages = seen.messages
+    open_incidents = sum(incident["state"] != "resolved" for incident in messages["pagerduty"]["incidents"])
+    places = [
+        (f"slack-{channel}", f"#{name}", count) for channel, name, count in page_slack.channels(messages["slack"])
+    ]
+    places += [
+        ("pagerduty", "PagerDuty", open_incidents),
+        ("email", "Email", len(messages["email"])),
+        ("webhook", "Webhooks", len(messages["webhook"])),
+    ]
+    links = "".join(f'<a href="#{escape(to)}">{escape(name)} <b>{count}</b></a>' for to, name, count in places)
+    hears = f"{seen.connections} connection{'' if seen.connections == 1 else 's'}"
+    return f'<nav id="navigation">{links}<span class="soft">Socket Mode: {hears}</span></nav>'
 
 
 def _buttons(service: Service) -> str:
@@ -101,41 +102,7 @@ def _buttons(service: Service) -> str:
     for kind, meaning in FAULTS[service].items():
         request = json.dumps({"service": service, "kind": kind, **_REQUESTS.get(kind, {})})
         label = kind.replace("_", " ").capitalize()
-        buttons.append(f'<button data-fault="{escape(request)}" title="{escape(meaning)}">{label}</button>')
+        buttons.append(
+            f'<button type="button" data-fault="{escape(request)}" title="{escape(meaning)}">{label}</button>'
+        )
     return "".join(buttons)
-
-
-def _slack(messages: Sequence[Mapping[str, Any]]) -> str:
-    threads: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for message in messages:
-        threads.setdefault((message["channel"], message.get("thread_ts") or message["ts"]), []).append(message)
-    cards = []
-    for (channel, _), thread in reversed(list(threads.items())[-SHOWN:]):
-        first, *replies = thread
-        inside = "".join(f'<div class="reply">{_message(reply)}</div>' for reply in replies)
-        cards.append(f"<article>{_message(first, channel)}{inside}</article>")
-    empty = "" if cards else "<p class='soft'>No message yet: the first FATAL alert appears here.</p>"
-    return f"<section><h2>Slack ({len(messages)})</h2>{empty}{''.join(cards)}</section>"
-
-
-def _message(message: Mapping[str, Any], channel: str = "") -> str:
-    edited = " · edited" if message.get("edited") else ""
-    where = f" · {escape(channel)}" if channel else ""
-    head = f'<p class="soft">{_time(message["arrived_ms"])}{where}{edited}</p>'
-    return f'{head}<div class="text">{shown(message)}</div>'
-
-
-def _email(messages: Sequence[Mapping[str, Any]]) -> str:
-    cards = [
-        f'<article><p class="soft">{_time(message["arrived_ms"])} · to {escape(message["recipient"])}</p>'
-        f"<details id='email-{message['id']}'><summary>{escape(message['subject'])}</summary>"
-        f'<div class="text">{escape(message["body"])}</div>'
-        f'<p class="soft">{escape(message["message_id"] or "no Message-ID")}</p></details></article>'
-        for message in reversed(messages[-SHOWN:])
-    ]
-    empty = "" if cards else "<p class='soft'>No email yet: the first FATAL alert appears here.</p>"
-    return f"<section><h2>Email ({len(messages)})</h2>{empty}{''.join(cards)}</section>"
-
-
-def _time(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -10,15 +10,18 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
+from embedded.sandbox.blocks import checked_attachments, checked_blocks
+from embedded.sandbox.conversations import Content
+from embedded.sandbox.slack_error import SlackError
+
 _CHANNEL = re.compile(r"[CDG][A-Z0-9]{2,}")
 _TEXT_LIMIT = 40_000
-_BLOCKS_LIMIT = 50
-_SECTION_LIMIT = 3_000
-_HEADER_LIMIT = 150
-
-
-class SlackError(Exception):
-    """Answered as {"ok": false, "error": …}."""
+_EDIT_LIMIT = 4_000
+_AS_JSON = {
+    "blocks": "invalid_blocks_format",
+    "attachments": "invalid_attachments",
+    "metadata": "invalid_metadata_format",
+}
 
 
 async def arguments_of(request: Request) -> dict[str, Any]:
@@ -33,12 +36,12 @@ async def arguments_of(request: Request) -> dict[str, Any]:
             raise SlackError("json_not_object")
         return arguments
     arguments = dict(request.query_params) | dict(parse_qsl(body.decode(errors="replace")))
-    for name in ("blocks", "metadata"):
+    for name, code in _AS_JSON.items():
         if name in arguments:
             try:
                 arguments[name] = json.loads(arguments[name])
             except ValueError:
-                raise SlackError("invalid_blocks_format" if name == "blocks" else "invalid_metadata_format") from None
+                raise SlackError(code) from None
     return arguments
 
 
@@ -49,50 +52,60 @@ def channel_of(arguments: Mapping[str, Any]) -> str:
     return channel
 
 
-def content_of(arguments: Mapping[str, Any]) -> tuple[str, Any, Any]:
-    text = str(arguments.get("text") or "")
-    blocks = arguments.get("blocks")
-    metadata = arguments.get("metadata")
-    if not text and not blocks:
+def content_of(arguments: Mapping[str, Any]) -> Content:
+    """What is to be posted. Raises SlackError where Slack would not take it."""
+    text = _text_of(arguments, _TEXT_LIMIT)
+    blocks = checked_blocks(arguments["blocks"]) if arguments.get("blocks") else None
+    attachments = checked_attachments(arguments["attachments"]) if arguments.get("attachments") else None
+    if not text and not blocks and not attachments:
         raise SlackError("no_text")
-    if len(text) > _TEXT_LIMIT:
+    metadata = _metadata_of(arguments)
+    return Content(text, blocks, attachments, metadata, is_true(arguments.get("mrkdwn", True)))
+
+
+def changed_content_of(arguments: Mapping[str, Any], before: Mapping[str, Any]) -> Content:
+    """What a message says after chat.update. before: as Slack gives it back.
+
+    Blocks stay where neither they nor a text is given; attachments and metadata stay where they are not given.
+    """
+    text = _text_of(arguments, _EDIT_LIMIT)
+    blocks, attachments, metadata = (arguments.get(name) for name in ("blocks", "attachments", "metadata"))
+    if not text and blocks is None and attachments is None:
+        raise SlackError("no_text")
+    old = before.get("blocks")
+    after = checked_blocks(blocks) if blocks else None
+    if blocks is None and not text:
+        after = old
+    if after and _is_rich(old) and not _is_rich(after):
+        raise SlackError("block_mismatch")
+    kept = before.get("attachments") if attachments is None else attachments and checked_attachments(attachments)
+    if not text and not after and not kept:
+        raise SlackError("no_text")
+    stays = before.get("metadata") if metadata is None else metadata and _metadata_of(arguments)
+    only_attachments = blocks is None and not text
+    return Content(before["text"] if only_attachments else text, after, kept, stays)
+
+
+def _is_rich(blocks: Any) -> bool:
+    return any(block["type"] == "rich_text" for block in blocks or ())
+
+
+def _text_of(arguments: Mapping[str, Any], most: int) -> str:
+    text = str(arguments.get("text") or "")
+    if len(text) > most:
         raise SlackError("msg_too_long")
-    if blocks is not None and not _blocks_hold(blocks):
-        raise SlackError("invalid_blocks")
+    return text
+
+
+def _metadata_of(arguments: Mapping[str, Any]) -> Any:
+    metadata = arguments.get("metadata")
     if metadata is not None and not (
         isinstance(metadata, dict)
         and isinstance(metadata.get("event_type"), str)
         and isinstance(metadata.get("event_payload"), dict)
     ):
         raise SlackError("invalid_metadata_format")
-    return text, blocks, metadata
-
-
-def _blocks_hold(blocks: Any) -> bool:
-    if not isinstance(blocks, list) or len(blocks) > _BLOCKS_LIMIT:
-        return False
-    for block in blocks:
-        if not isinstance(block, dict) or "type" not in block:
-            return False
-        if block["type"] == "rich_text" and not _rich_holds(block):
-            return False
-        limit = {"section": _SECTION_LIMIT, "header": _HEADER_LIMIT}.get(block["type"])
-        text = block.get("text")
-        if limit and text is not None and not (isinstance(text, dict) and 0 < len(text.get("text", "")) <= limit):
-            return False
-    return True
-
-
-def _rich_holds(block: Mapping[str, Any]) -> bool:
-    """A block of rich_text_sections whose elements are those that Slack lists; others it has are not taken here."""
-    needed = {"text": "text", "link": "url", "emoji": "name", "user": "user_id", "broadcast": "range"}
-    for section in block.get("elements") or [{}]:
-        if section.get("type") != "rich_text_section" or not section.get("elements"):
-            return False
-        for element in section["elements"]:
-            if not element.get(needed.get(element.get("type"), "")):
-                return False
-    return True
+    return metadata
 
 
 def ts_of(value: Any) -> str:

@@ -78,7 +78,7 @@ class Rule(BaseModel):
     description: Text
     owner: Text
     summary: Text
-    runbook_url: Annotated[str, AfterValidator(_address)]
+    runbook_url: Annotated[str, AfterValidator(_address)] | None = None
     kind: str
 
     @property

@@ -6,13 +6,14 @@ import re
 import smtplib
 import ssl
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email import policy
 from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -20,6 +21,7 @@ from pydantic_settings import NoDecode
 
 from notifier.channel import (
     Absent,
+    Broken,
     ChannelSettings,
     Dead,
     Declared,
@@ -27,15 +29,19 @@ from notifier.channel import (
     Outcome,
     Retry,
     Sent,
+    Sought,
     Unknown,
     half_set_up,
 )
+from notifier.manner import TELLS, Manner
+from notifier.model import MessageKind
 from notifier.render import TITLE_LIMIT, Notification, as_html, as_text
 from notifier.text import header_text, line
 
 # ValueError: a host name or an address that no server can be told of.
 FAILURES = (OSError, smtplib.SMTPException, ValueError)
 RECIPIENT = "the recipient"
+SENDER = "the sender"
 _NO_SUCH_ADDRESS = re.compile(r"5\.1\.(1|2|3|6|10)\b")
 
 
@@ -86,6 +92,8 @@ class Email:
     # There is nowhere to look an email up: what may have been taken is sent again under the same Message-ID.
     settle_s = 1.0
     per_s = None
+    # Nobody wants a mail for each of a hundred services; one that says how many there are comes now and then.
+    manner = Manner(TELLS - {MessageKind.CLEARED}, digest_every_ms=300_000, storm_after=3)
 
     def __init__(
         self,
@@ -115,13 +123,13 @@ class Email:
         try:
             server = self._connect()
         except FAILURES as error:
-            return Retry(self._why_not(error))
+            return Broken(self._why_not(error), whole=True) if _to_mend(error) else Retry(self._why_not(error))
         try:
             return self._transaction(server, destination, mail)
         finally:
             server.close()
 
-    def find(self, destination: str, delivery_key: str, root: str | None, since_ms: int) -> Finding:
+    def find(self, destination: str, sought: Sought) -> Finding:
         return Absent()
 
     def check(self) -> str | None:
@@ -146,6 +154,8 @@ class Email:
                 return f"{self._where} {_words(error)}."
             case smtplib.SMTPAuthenticationError():
                 return _refusal(error.smtp_code, error.smtp_error, "the login")
+            case smtplib.SMTPResponseException():
+                return _refusal(error.smtp_code, error.smtp_error, "the connection")
             case smtplib.SMTPException():
                 return f"{self._where} does not let us in: {_words(error)}."
         return f"{self._where} cannot be reached: {_words(error)}."
@@ -192,7 +202,7 @@ class Email:
         try:
             # By hand: sendmail tells of a refused recipient in a dict, and hides how far it came.
             for step, (code, answer) in (
-                ("the sender", server.mail(self._sender)),
+                (SENDER, server.mail(self._sender)),
                 (RECIPIENT, server.rcpt(destination)),
             ):
                 if code not in (250, 251):
@@ -205,7 +215,9 @@ class Email:
             return _answered(error.smtp_code, error.smtp_error, "the message")
         except (OSError, smtplib.SMTPException) as error:
             return Unknown(f"{self._where} gave no answer to the message: {_words(error)}.")
-        if code != 250:
+        if code < 0:
+            return Unknown(f"{self._where} answered the message with what is no answer.")
+        if not 200 <= code < 300:
             return _answered(code, answer, "the message")
         with suppress(OSError, smtplib.SMTPException):
             server.quit()
@@ -231,10 +243,20 @@ class Email:
 
 
 def _answered(code: int, answer: bytes | str, what: str) -> Outcome:
-    """Dead only when the address is known not to exist (RFC 3463's X.1.1 to X.1.3, .6, .10): all else may be mended."""
+    """Dead only when the address is known not to exist (RFC 3463's X.1.1 to X.1.3, .6, .10); another refusal for good
+    has to be mended by somebody, a temporary one by itself."""
     sentence = _refusal(code, answer, what)
     known_wrong = what == RECIPIENT and code >= 500 and _NO_SUCH_ADDRESS.match(_text(answer))
-    return Dead(sentence) if known_wrong else Retry(sentence)
+    if known_wrong:
+        return Dead(sentence)
+    return Broken(sentence, whole=what == SENDER) if code >= 500 else Retry(sentence)
+
+
+def _to_mend(error: Exception) -> bool:
+    """Whether a connection fails by what somebody has to mend: refused for good, a login, a server without STARTTLS."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        return error.smtp_code >= 500
+    return isinstance(error, smtplib.SMTPNotSupportedError)
 
 
 def _refusal(code: int, answer: bytes | str, what: str) -> str:
@@ -250,8 +272,16 @@ def _words(error: Exception) -> str:
 
 
 def subject_of(note: Notification) -> str:
-    """That of a thread stays its first message's, else mail programs split it."""
+    """An answer's says so, and what is: FIRING or RESOLVED."""
     return header_text(f"Re: {note.subject}" if note.root else note.subject, TITLE_LIMIT + 10)
+
+
+def _is_near(host: str) -> bool:
+    """Whether it is this machine, or one of its own network, as containers name each other: without a dot."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return "." not in host
 
 
 def _half(settings: EmailSettings) -> str | None:
@@ -261,6 +291,11 @@ def _half(settings: EmailSettings) -> str | None:
         return half_set_up("smtp_host", "email_to", "one or more recipients' addresses")
     if settings.email_to and not settings.smtp_host:
         return half_set_up("email_to", "smtp_host", "the mail server's name")
+    if settings.smtp_security == "none" and not _is_near(settings.smtp_host):
+        return (
+            f"Setting 'notifier.smtp_security' is none, and {settings.smtp_host} is another machine: passwords and "
+            "alerts would go there in the clear; set TILLWATCH_NOTIFIER_SMTP_SECURITY to starttls or tls."
+        )
     if bool(settings.smtp_user) != bool(settings.smtp_password.get_secret_value()):
         given, missing = ("smtp_user", "smtp_password") if settings.smtp_user else ("smtp_password", "smtp_user")
         return half_set_up(given, missing, "the other half of the login")
@@ -280,4 +315,12 @@ def _open(settings: EmailSettings) -> Email:
     )
 
 
-CHANNEL = Declared(EmailSettings, switch="smtp_host", half=_half, open=_open)
+def _show(note: Notification) -> Mapping[str, Any]:
+    return {"subject": subject_of(note), "text": as_text(note), "html": as_html(note)}
+
+
+def _real(settings: EmailSettings) -> bool:
+    return settings.smtp_security != "none"
+
+
+CHANNEL = Declared(EmailSettings, switch="smtp_host", half=_half, open=_open, real=_real, show=_show)

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
@@ -18,29 +18,58 @@ from slack_sdk.errors import SlackApiError
 
 from notifier.channel import (
     Absent,
+    Broken,
+    Channel,
     ChannelSettings,
     Dead,
     Declared,
     Finding,
+    Listener,
     Outcome,
     Retry,
+    RootGone,
     Sent,
+    Sought,
     Unknown,
     Unreadable,
     half_set_up,
 )
 from notifier.http import header_token, lost, retry_after_s, words
-from notifier.render import Notification, as_text
-from notifier.text import line, slack_text
+from notifier.manner import TELLS, Manner
+from notifier.model import MessageKind
+from notifier.render import Notification
+from notifier.slack_dress import dress_of, payload_of
+from notifier.text import line
 
-TEXT_LIMIT = 4000
+if TYPE_CHECKING:
+    from notifier.metrics import Metrics
+    from notifier.presses import Presses
+
+SCOPES, NEEDED = "x-oauth-scopes", "chat:write"
+"""Slack names a token's scopes in every answer; that of the history is proven by reading it."""
 LOOK_BACK_S = 600
 """How far before an attempt the history is read: our clock and Slack's may differ."""
 
 # Slack documents these as possibly partly done.
 UNCLEAR = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 TOO_RICH = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long"})
+# Of the token, so of all that it may do.
+OF_THE_TOKEN = frozenset(
+    (
+        *("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "missing_scope"),
+        *(
+            "no_permission",
+            "not_allowed_token_type",
+            "org_login_required",
+            "two_factor_setup_required",
+            "access_denied",
+        ),
+        *("team_access_not_granted", "enterprise_is_restricted", "ekm_access_denied", "accesslimited"),
+    )
+)
 NO_THREAD = frozenset({"thread_not_found", "message_not_found", "cannot_reply_to_message", "invalid_thread_ts"})
+# Of one message: what else is sent there is taken. https://api.slack.com/methods/chat.update#errors
+NO_EDIT = frozenset({"cant_update_message", "edit_window_closed"})
 LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 
 
@@ -69,10 +98,13 @@ class SlackSettings(ChannelSettings):
     slack_channel: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_channel_ids)] = Field(
         (), description="ids of channels, like C0123456789, a list or with commas"
     )
+    slack_app_token: SecretStr = Field(
+        SecretStr(""), description="app-level token, for buttons on messages; better given as *_FILE; empty: none"
+    )
     slack_timeout_s: float = Field(10.0, gt=0, le=60, description="for one call of Slack, in seconds")
     slack_per_s: float = Field(1.0, ge=0.02, le=1000, description="messages a second, after a burst of five")
 
-    _slack_token = field_validator("slack_token")(header_token)
+    _slack_token = field_validator("slack_token", "slack_app_token")(header_token)
 
 
 class Slack:
@@ -89,17 +121,21 @@ class Slack:
         timeout_s: float,
         settle_s: float,
         per_s: float | None = None,
+        buttons: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.destinations = channels
+        every_ms = int(1000 * max(5.0, 1.5 * len(channels)))
+        self.manner = Manner(TELLS | {MessageKind.EDIT}, digest_every_ms=every_ms)
         self.settle_s = settle_s
         self.per_s = per_s
+        self._buttons = buttons
         self._clock = clock
         # Its own logger tells whole answers on a wrong one; ours tells what matters.
         quiet = logging.getLogger("slack_sdk.quiet")
         quiet.setLevel(logging.CRITICAL)
         # timeout is passed on to urllib, which takes fractions.
-        self._client = WebClient(
+        self.client = WebClient(
             token=token,
             base_url=base_url,
             timeout=timeout_s,  # type: ignore[arg-type]
@@ -108,50 +144,55 @@ class Slack:
         )
         # Its own reading of the environment knows proxies, and no exceptions from them.
         if proxy_bypass(urlsplit(base_url).hostname or ""):
-            self._client.proxy = None
+            self.client.proxy = None
 
     def send(self, destination: str, note: Notification) -> Outcome:
-        text, blocks = text_of(note), blocks_of(note)
         arguments: dict[str, Any] = {
             "channel": destination,
-            "text": text,
-            "blocks": blocks,
+            **dress_of(note, self._buttons),
             "thread_ts": note.root,
-            "metadata": {"event_type": "tillwatch_alert", "event_payload": {"delivery_key": note.delivery_key}},
+            "metadata": {"event_type": "tillwatch_alert", "event_payload": payload_of(note)},
             "mrkdwn": False,
             "parse": "none",
             "link_names": False,
             "unfurl_links": False,
             "unfurl_media": False,
         }
-        for _ in range(3):
+        if note.edits:
+            del arguments["thread_ts"]
+            arguments["ts"] = note.root
+        elif note.root and note.broadcast:
+            arguments["reply_broadcast"] = True
+        for _ in range(2):
             try:
-                answer = self._client.chat_postMessage(**arguments)
+                answer = self.client.api_call("chat.update" if note.edits else "chat.postMessage", json=arguments)
             except SlackApiError as error:
                 code = _code(error)
                 if code in TOO_RICH and "blocks" not in arguments:
                     return Dead(f"Slack takes the message neither with blocks nor without: {code}.")
                 if code in TOO_RICH:
-                    arguments.pop("blocks")
-                    arguments["text"] = text[:500]
+                    del arguments["blocks"], arguments["attachments"]
+                    arguments["text"] = arguments["text"][:500]
                     continue
-                if code in NO_THREAD and arguments["thread_ts"]:
-                    # Somebody deleted the thread's first message: begin anew.
-                    arguments["thread_ts"] = None
-                    continue
+                if code in NO_THREAD and note.root:
+                    return RootGone(f"The first message of the thread is there no more: {code}.")
+                if code in NO_EDIT and note.edits:
+                    return Dead(f"Slack does not let the message be edited any more: {code}.")
                 return self._refused(error)
             except (OSError, HTTPException, ValueError) as error:
                 return lost("Slack", error)
             ts = answer.get("ts")
             return Sent(str(ts)) if ts else Unknown("Slack answered ok without a ts.")
-        return Retry("Slack takes the message neither in its thread nor outside.")
+        return Retry("Slack takes the message neither with blocks nor without.")
 
-    def find(self, destination: str, delivery_key: str, root: str | None, since_ms: int) -> Finding:
-        oldest = f"{max(0.0, since_ms / 1000 - LOOK_BACK_S):.6f}"
+    def find(self, destination: str, sought: Sought) -> Finding:
+        oldest = f"{max(0.0, sought.since_ms / 1000 - LOOK_BACK_S):.6f}"
         try:
-            for message in self._recent(destination, root, oldest):
+            for message in self._recent(destination, sought.root, oldest):
                 payload = (message.get("metadata") or {}).get("event_payload") or {}
-                if payload.get("delivery_key") == delivery_key:
+                if payload.get("delivery_key") == sought.delivery_key:
+                    return Sent(str(message["ts"]))
+                if sought.incident_id and sought.incident_id in str(payload.get("incidents", "")).split(" "):
                     return Sent(str(message["ts"]))
         except SlackApiError as error:
             return Unreadable(f"Slack's history cannot be read: {_code(error)}.", self._retry_after(error))
@@ -161,9 +202,21 @@ class Slack:
 
     def check(self) -> str | None:
         try:
-            self._client.auth_test()
+            scopes = {name.lower(): value for name, value in self.client.auth_test().headers.items()}.get(SCOPES)
+            if scopes and NEEDED not in str(scopes).replace(",", " ").split():
+                return f"Slack's token lacks the scope {NEEDED}; add it to the app and install it again."
         except SlackApiError as error:
             return f"Slack does not let us in: {_code(error)}."
+        except (OSError, HTTPException, ValueError) as error:
+            return f"Slack does not answer: {words(error)}."
+        return next(filter(None, map(self._closed, self.destinations)), None)
+
+    def _closed(self, channel: str) -> str | None:
+        """Why nothing could be posted there, or no receipt be found: what a post needs beside the token."""
+        try:
+            self.client.conversations_history(channel=channel, limit=1)
+        except SlackApiError as error:
+            return f"Slack's {channel} is closed to us: {_code(error)}."
         except (OSError, HTTPException, ValueError) as error:
             return f"Slack does not answer: {words(error)}."
         return None
@@ -173,7 +226,7 @@ class Slack:
         if root:
             try:
                 yield from self._pages(
-                    lambda cursor: self._client.conversations_replies(
+                    lambda cursor: self.client.conversations_replies(
                         channel=channel, ts=root, oldest=oldest, limit=200, include_all_metadata=True, cursor=cursor
                     )
                 )
@@ -181,7 +234,7 @@ class Slack:
                 if _code(error) not in NO_THREAD:
                     raise
         yield from self._pages(
-            lambda cursor: self._client.conversations_history(
+            lambda cursor: self.client.conversations_history(
                 channel=channel, oldest=oldest, limit=200, include_all_metadata=True, cursor=cursor
             )
         )
@@ -208,7 +261,7 @@ class Slack:
         if code == "unreadable":
             return Retry(f"Slack, or a proxy before it, answered {status}.")
         # A token, an invitation, a right: somebody can mend all of these.
-        return Retry(f"Slack refuses: {code}.")
+        return Broken(f"Slack refuses: {code}.", whole=code in OF_THE_TOKEN)
 
     def _retry_after(self, error: SlackApiError) -> float | None:
         if int(error.response.status_code) != 429:
@@ -226,40 +279,12 @@ def _code(error: SlackApiError) -> str:
     return line(code, 80)
 
 
-def text_of(note: Notification) -> str:
-    """The message as text, for notifications and where blocks fail; to be sent with mrkdwn false."""
-    return slack_text(as_text(note, between="\n"), TEXT_LIMIT)
-
-
-def blocks_of(note: Notification) -> list[dict[str, Any]]:
-    """The message in Slack's blocks.
-
-    Rich text, for Slack looks for no markup, mention or emoji in its text elements, and makes no links in them.
-    """
-    title = [_text(note.title, bold=True), *([_text(note.repeat)] if note.repeat else [])]
-    links = [element for text, url in note.links for element in (_text(" · "), _link(text, url))]
-    sentences = [_rich(_text(sentence)) for sentence in (note.body, *note.failing)]
-    return [_rich(*title), *sentences, _rich(_text(" · ".join(note.facts)), *links)]
-
-
-def _rich(*elements: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": list(elements)}]}
-
-
-def _text(text: str, *, bold: bool = False) -> dict[str, Any]:
-    # An empty element is refused. unlink: an address in the data stays text.
-    style = {"unlink": True, "bold": True} if bold else {"unlink": True}
-    return {"type": "text", "text": text or " ", "style": style}
-
-
-def _link(text: str, url: str) -> dict[str, Any]:
-    return {"type": "link", "url": url, "text": text}
-
-
 def _half(settings: SlackSettings) -> str | None:
     token = settings.slack_token.get_secret_value()
     if token and not settings.slack_channel:
         return half_set_up("slack_token", "slack_channel", "the id of a channel like C0123456789")
+    if settings.slack_app_token.get_secret_value() and not token:
+        return half_set_up("slack_app_token", "slack_token", "the bot token that posts the messages")
     if settings.slack_channel and not token:
         return half_set_up("slack_channel", "slack_token", "a bot token (better as *_FILE)")
     return None
@@ -273,7 +298,24 @@ def _open(settings: SlackSettings) -> Slack:
         timeout_s=settings.slack_timeout_s,
         settle_s=settings.settle.total_seconds(),
         per_s=settings.slack_per_s,
+        buttons=bool(settings.slack_app_token.get_secret_value()),
     )
 
 
-CHANNEL = Declared(SlackSettings, switch="slack_token", half=_half, open=_open)
+def _listen(settings: SlackSettings, channel: Channel, presses: Presses, metrics: Metrics) -> Listener | None:
+    token = settings.slack_app_token.get_secret_value()
+    if not token or not isinstance(channel, Slack):
+        return None
+    # Imported here: most have no use for it.
+    from notifier.slack_buttons import SlackButtons
+
+    return SlackButtons(token, channel.client, presses, metrics)
+
+
+def _real(settings: SlackSettings) -> bool:
+    return settings.slack_base_url.startswith("https:")
+
+
+CHANNEL = Declared(
+    SlackSettings, switch="slack_token", half=_half, open=_open, real=_real, listen=_listen, show=dress_of
+)

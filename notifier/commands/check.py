@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from notifier.commands.output import Json, say
-from notifier.settings import NotifierSettings
+from notifier.config import load_config
 
 
 def check_config(as_json: Json = False) -> None:
     """Read settings and routes as a start would. Exits 0, or 2 with what is wrong, where, and what would do."""
-    settings = NotifierSettings.load()
-    settings.check()
-    channels = settings.open_channels()
-    routing = settings.load_routes(channels)
-    names = [route.name for route in routing.walk()]
-    reached = {channel.name: list(channel.destinations) for channel in channels}
+    config = load_config()
+    names = [route.name for route in config.routing.walk()]
+    reached = {channel.name: list(channel.destinations) for channel in config.channels}
     lines = [f"{len(names)} routes: {', '.join(names)}"]
     lines += [f"{name}: {', '.join(destinations)}" for name, destinations in reached.items()]
     if not reached:

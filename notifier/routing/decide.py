@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from notifier.model import NOBODY, AlertRow, Muted, Target
-from notifier.routing.matchers import all_match, text_of
-from notifier.routing.tree import Inhibition, Route, Routing
+from notifier.routing.matchers import Matcher, all_match, text_of
+from notifier.routing.tree import Inhibition, Route, Routing, Step
 
 AT_ONCE = timedelta(0)
 INTERVAL = timedelta(minutes=1)
@@ -19,8 +19,11 @@ INTERVAL = timedelta(minutes=1)
 class Policy:
     """How a route tells: what it and those around it say."""
 
+    group_by: tuple[str, ...] = ("service_name",)
     wait: timedelta = AT_ONCE
     interval: timedelta = INTERVAL
+    repeat: timedelta | None = None
+    escalate: tuple[Step, ...] = ()
     mute: tuple[str, ...] = ()
     active: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
@@ -29,10 +32,27 @@ class Policy:
         """That of a route under one with this policy."""
         given = {
             name: value
-            for name in ("wait", "interval", "mute", "active", "to")
+            for name in ("group_by", "wait", "interval", "repeat", "escalate", "mute", "active", "to")
             if (value := getattr(route, name)) is not None
         }
         return Policy(**{**vars(self), **given})
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Alerts that meet all matchers wake nobody until a time; somebody said so, and why."""
+
+    silence_id: str
+    matchers: tuple[Matcher, ...]
+    reason: str
+    by: str
+    until: datetime
+    created: datetime
+    via: str = ""
+    ended: datetime | None = None
+
+    def holds(self, moment: datetime) -> bool:
+        return moment < self.until and self.ended is None
 
 
 @dataclass(frozen=True)
@@ -48,11 +68,15 @@ class Reason:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of an alert at one place. `route`: the names from the outermost in; `policy` is that of the last."""
+    """What becomes of an alert at one place. `route`: the names from the outermost in; `policy` is that of the last.
+
+    group: the key of the thread that it belongs to there.
+    """
 
     target: Target
     route: tuple[str, ...]
     policy: Policy
+    group: str
     muted: Reason | None = None
 
     @property
@@ -72,10 +96,12 @@ class Surroundings:
         self,
         now: datetime,
         old: Callable[[AlertRow], bool],
+        silences: Sequence[Silence] = (),
         open_alerts: Iterable[AlertRow] = (),
     ) -> None:
         self.now = now
         self.old = old
+        self.silences = [silence for silence in silences if silence.holds(now)]
         self._open = {alert.incident_id: alert for alert in open_alerts}
         # By rule: the columns that have to be the same -> incidents that inhibit.
         self._sources: dict[str, dict[tuple[str, ...], list[str]]] = {}
@@ -98,14 +124,23 @@ class Surroundings:
 
 
 class Router:
-    """Decides by one routing file. destinations: of every channel, by its name. interval: where no route says one."""
+    """Decides by one routing file.
+
+    destinations: of every channel, by its name. interval: where no route says one. people: where `@name` goes; of those
+    that are not in it, nowhere, as to a channel that is not set up.
+    """
 
     def __init__(
-        self, routing: Routing, destinations: Mapping[str, Sequence[str]], interval: timedelta = INTERVAL
+        self,
+        routing: Routing,
+        destinations: Mapping[str, Sequence[str]],
+        interval: timedelta = INTERVAL,
+        people: Mapping[str, Target] | None = None,
     ) -> None:
         self.routing = routing
         self._policy = Policy(interval=interval)
         self._destinations = destinations
+        self._people = people or {}
 
     def decide(self, alert: AlertRow, around: Surroundings) -> list[Decision]:
         """A decision for each place that a route names, once each; one for NOBODY where none does."""
@@ -114,18 +149,19 @@ class Router:
         taken = list(self.taking(alert))
         for names, policy in taken:
             muted = self._muted(alert, policy, around)
+            group = group_of(alert, policy.group_by)
             targets = self._targets(policy.to)
             routed = routed or bool(policy.to)
             for target in targets:
                 # What one route mutes another may tell.
                 if target not in found or (found[target].muted and not muted):
-                    found[target] = Decision(target, names, policy, muted)
+                    found[target] = Decision(target, names, policy, group, muted)
         if found:
             return list(found.values())
         old = Reason(Muted.OLD) if around.old(alert) else None
         why = old or Reason(Muted.NO_CHANNEL if routed else Muted.NO_ROUTE)
         names, policy = taken[0] if taken else ((), self._policy)
-        return [Decision(NOBODY, names, policy, why)]
+        return [Decision(NOBODY, names, policy, group_of(alert, policy.group_by), why)]
 
     def taking(self, alert: AlertRow) -> Iterator[tuple[tuple[str, ...], Policy]]:
         """The routes that take it, each with the names around it and its policy."""
@@ -133,18 +169,27 @@ class Router:
 
     def _targets(self, names: Sequence[str]) -> Iterator[Target]:
         for name in names:
+            if name in self._people:
+                yield self._people[name]
             channel, _, destination = name.partition(":")
             known = self._destinations.get(channel, ())
             for each in known if not destination else [one for one in known if one == destination]:
                 yield Target(channel, each)
 
+    def targets(self, names: Sequence[str]) -> list[Target]:
+        """The places that names of a `to:` stand for."""
+        return list(dict.fromkeys(self._targets(names)))
+
     def _muted(self, alert: AlertRow, policy: Policy, around: Surroundings) -> Reason | None:
-        """The first thing that mutes it: that it is old, planned work, an inhibition, the time of day."""
+        """The first thing that mutes it: that it is old, planned work, a silence, an inhibition, the time of day."""
         if around.old(alert):
             return Reason(Muted.OLD)
         for work in self.routing.maintenance:
             if work.holds(around.now) and all_match(work.when, alert):
                 return Reason(Muted.MAINTENANCE, work.name)
+        for silence in around.silences:
+            if all_match(silence.matchers, alert):
+                return Reason(Muted.SILENCED, silence.silence_id)
         for rule in self.routing.inhibit:
             source = around.inhibitor(rule, alert)
             if source is not None:
@@ -155,6 +200,14 @@ class Router:
         if policy.active and not any(self.routing.time(name).holds(around.now) for name in policy.active):
             return Reason(Muted.MUTE_TIME, f"outside {', '.join(policy.active)}")
         return None
+
+
+def group_of(alert: AlertRow, columns: Sequence[str]) -> str:
+    """The key of the thread an alert belongs to: the values of these columns; its incident, where all are empty."""
+    values = [(column, text_of(alert, column)) for column in columns]
+    if not any(value for _, value in values):
+        return f"incident_id={alert.incident_id}"
+    return ",".join(f"{column}={value}" for column, value in values)
 
 
 def _taking(

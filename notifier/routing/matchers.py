@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -81,6 +81,13 @@ def make_matcher(column: str, op: str, value: str) -> Matcher:
             reason = str(error).removeprefix("Invalid regular expression: ").partition(": (?s)")[0]
             raise ValueError(f"'{value}' is no pattern: {reason}") from None
     return Matcher(column, op, value)
+
+
+def one_of(column: str, values: Sequence[str]) -> Matcher:
+    """A matcher that holds for each of these values."""
+    if len(values) == 1:
+        return make_matcher(column, "=", values[0])
+    return make_matcher(column, "=~", "|".join(map(re.escape, values)))
 
 
 @lru_cache(maxsize=10_000)

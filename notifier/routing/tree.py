@@ -13,6 +13,7 @@ from lakehouse.texts import near
 from notifier.routing.matchers import COLUMNS, Matcher, parse_matcher
 from notifier.routing.times import TimeSpan
 
+LONGEST = timedelta(days=7)
 Matchers = tuple[Annotated[Matcher, BeforeValidator(parse_matcher)], ...]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -39,22 +40,40 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=True)
 
 
+class Step(_Part):
+    """Whom an incident is told to that nobody has taken for so long."""
+
+    after: Annotated[Duration, _within(timedelta(seconds=1), LONGEST)]
+    to: tuple[Name, ...] = Field(min_length=1)
+
+
 class Route(_Part):
     """Alerts that meet all of `when` and that no earlier route beside it has taken.
 
     `to`: a channel, for all of its destinations, or `channel:destination`; none: nobody is told. What is left out is
-    as in the route around it. wait: before an incident's first message; interval: between two of one incident.
+    as in the route around it. group_by: columns whose values make one thread; wait: before its first message; interval:
+    between two of its messages; repeat: how often one that nobody has taken is told again.
     """
 
     name: Name
     when: Matchers = ()
     to: tuple[Name, ...] | None = None
     continue_: bool = Field(False, alias="continue")
+    group_by: Columns | None = None
     wait: Annotated[Duration, _within(timedelta(0))] | None = None
     interval: Annotated[Duration, _within(timedelta(milliseconds=100))] | None = None
+    repeat: Annotated[Duration, _within(timedelta(minutes=1), LONGEST)] | None = None
+    escalate: tuple[Step, ...] | None = None
     mute: tuple[Name, ...] | None = None
     active: tuple[Name, ...] | None = None
     routes: tuple[Route, ...] = ()
+
+    @model_validator(mode="after")
+    def _steps_ascend(self) -> Self:
+        spans = [step.after for step in self.escalate or ()]
+        if spans != sorted(set(spans)):
+            raise ValueError("the steps of 'escalate' come one after the other; give each a longer 'after'")
+        return self
 
     def walk(self) -> Iterator[Route]:
         """This route and all below it."""

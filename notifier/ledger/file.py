@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,11 +15,13 @@ import sqlalchemy as sa
 
 from lakehouse.user_error import UserError
 from notifier.clock import Clock
-from notifier.ledger_rows import CURSOR
+from notifier.ledger.rows import CURSOR
 
 logger = logging.getLogger("notifier")
 
-HEAD = "0003"
+NAME = "ledger.db"
+"""Of the file, in the data directory."""
+HEAD = "0004"
 """Newest revision in migrations/versions."""
 
 BUSY_S = 10.0
@@ -39,6 +42,8 @@ class LedgerFile:
     def __init__(self, path: Path, clock: Clock) -> None:
         self.error: str | None = None
         self.damaged = False
+        self._held: sqlite3.Connection | None = None
+        self._inode = 0
         self._path = path
         self._lock = _locked(path)
         # Looked up before anything is written: a look through SQLite may move it.
@@ -54,13 +59,51 @@ class LedgerFile:
             self._prove()
             self._migrate(clock, written_ms)
             self._try_to_write()
+            self.keep()
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         self._engine.dispose()
+        if self._held is not None:
+            self._held.close()
         self._lock.close()
+
+    def keep(self) -> None:
+        """Hold the file open, whatever becomes of its name; see `restore`."""
+        held = sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
+        # Only what was read is open.
+        held.execute("SELECT count(*) FROM alembic_version").fetchone()
+        self._held, self._inode = held, self._path.stat().st_ino
+
+    def is_gone(self) -> bool:
+        """Whether somebody has deleted the file, moved it away or put another in its place."""
+        try:
+            return self._path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+
+    def restore(self) -> None:
+        """Write the file anew from what is open still. Raises LedgerError where that fails."""
+        assert self._held is not None  # held since the start
+        part = self._path.with_suffix(".part")
+        try:
+            part.unlink(missing_ok=True)
+            with closing(sqlite3.connect(part)) as copy:
+                self._held.backup(copy)
+            self._engine.dispose()
+            for name in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + name).unlink(missing_ok=True)
+            part.replace(self._path)
+            self._held.close()
+            self.keep()
+        except (OSError, sqlite3.Error) as error:
+            self.damaged = True
+            self._fail(f"it was deleted, and cannot be written anew: {error}")
+        logger.error("the ledger %s was deleted or replaced while it is in use; it is written anew", self._path)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -128,7 +171,7 @@ class LedgerFile:
 
         config = Config()
         # A % would begin a name to fill in.
-        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+        config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations").replace("%", "%%"))
         with self.write() as db:
             config.attributes["connection"] = db
             try:

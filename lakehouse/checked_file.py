@@ -1,0 +1,103 @@
+"""A YAML file that a pydantic model reads: whatever is wrong is one sentence with file, line and what would do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from lakehouse.texts import near
+from lakehouse.user_error import UserError
+from lakehouse.yaml_file import NotYaml, line_of, parse_yaml, read_text
+
+type Place = tuple[str | int, ...]
+
+
+class CheckedFile:
+    """The file `path`, set by `setting`. Raises UserError where it cannot be read as YAML.
+
+    of_list: the models of entries, by the key of their list. was: what stands in place of a key that others know, by
+    the key of the list it stands in.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        setting: str,
+        of_list: Mapping[str, type[BaseModel]],
+        was: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.path = path
+        self._of_list = of_list
+        self._was = was or {}
+        try:
+            self._text = read_text(path)
+            self.content: Any = parse_yaml(self._text)
+        except NotYaml as error:
+            raise UserError(f"The file {path} cannot be read: {error}; mend it or set {setting}.") from None
+
+    def read[M: BaseModel](self, model: type[M], key: str) -> M:
+        """The whole of it, which has at least this key."""
+        if not isinstance(self.content, dict) or key not in self.content:
+            self.refuse((), f"it holds no list `{key}:`; compare with config/{self.path.name} as it is shipped")
+        try:
+            return model.model_validate(self.content)
+        except ValidationError as error:
+            self._invalid(error.errors()[0], model, key)
+
+    def once(self, key: str, names: Sequence[str], field: str = "name") -> None:
+        """Refuse a list in which a name stands twice."""
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                self.refuse((key, number, field), f"'{name}' stands twice under `{key}:`; give one another name")
+
+    def refuse(self, place: Place, what: str) -> NoReturn:
+        """Raise the sentence of a place: keys, and numbers of entries of lists."""
+        line = line_of(self._text, *place)
+        raise UserError(f"{self.path}, line {line}{self._named(place)}: {what}.") from None
+
+    def _invalid(self, error: ErrorDetails, model: type[BaseModel], whole: str) -> NoReturn:
+        # What pydantic adds to tell how it came there is no part of the file.
+        place: Place = tuple(part for part in error["loc"] if isinstance(part, int) or _is_key(part))
+        key = next((str(part) for part in reversed(place) if isinstance(part, str)), whole)
+        match error["type"]:
+            case "missing":
+                self.refuse(place[:-1], f"the key '{place[-1]}' is missing; add it")
+            case "extra_forbidden":
+                self.refuse(place, self._unknown(place, model))
+            case "too_short" | "string_too_short":
+                self.refuse(place, f"'{key}' is empty; fill it or leave it out")
+            case "tuple_type" | "list_type":
+                self.refuse(place, f"'{key}' is no list; write it as [one, two]")
+            case "model_type" | "model_attributes_type":
+                self.refuse(place, f"an entry of '{key}' is no mapping; write `name: …` and its other keys")
+        what = error["msg"].removeprefix("Value error, ").rstrip(".")
+        self.refuse(place, f"'{key}': {what[:1].lower()}{what[1:]}")
+
+    def _unknown(self, place: Place, whole: type[BaseModel]) -> str:
+        key = str(place[-1])
+        owner = next((part for part in reversed(place[:-1]) if isinstance(part, str)), "")
+        model = self._of_list.get(owner, whole)
+        known = [field.alias or name for name, field in model.model_fields.items()]
+        if key in self._was.get(owner, {}):
+            return f"the key '{key}' is unknown; {self._was[owner][key]} in its place"
+        return f"the key '{key}' is unknown{near(key, known)}; keys here are {', '.join(known)}"
+
+    def _named(self, place: Place) -> str:
+        """The entry that a place lies in, by its name."""
+        found, name = self.content, ""
+        for part in place:
+            try:
+                found = found[part]
+            except (LookupError, TypeError):
+                break
+            if isinstance(found, dict) and isinstance(found.get("name"), str):
+                name = found["name"]
+        return f", '{name}'" if name else ""
+
+
+def _is_key(part: str) -> bool:
+    return "[" not in part and "(" not in part

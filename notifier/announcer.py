@@ -1,0 +1,114 @@
+"""What keeps people from being told is told to them too, by every other way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from notifier import own
+from notifier.clock import Clock, from_ms, wall_ms
+from notifier.ledger.ledger import Ledger
+from notifier.ledger.outbox import WHOLE
+from notifier.model import AlertRow, Muted, Target
+from notifier.planning.board import Board
+from notifier.redact import Redact
+from notifier.routing.decide import Decision, Policy
+
+logger = logging.getLogger("notifier")
+
+_WAY = ("notifier",)
+
+
+class Announcer:
+    """Makes incidents of the notifier's own, and ends them. Any thread may call it.
+
+    targets: every place that is set up. redact: what reasons go through, for others are told of them.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        targets: Sequence[Target],
+        wake: Callable[[str], None],
+        zone: ZoneInfo,
+        clock: Clock = wall_ms,
+        redact: Redact = str,
+    ) -> None:
+        self._ledger = ledger
+        self._targets = targets
+        self._wake = wake
+        self._zone = zone
+        self._clock = clock
+        self._redact = redact
+        self._lock = threading.Lock()
+        self._judges: bool | None = None
+
+    def judged(self, judges: bool, since: datetime, why: str) -> None:
+        """Whether alerts can be judged now; told where that has changed."""
+        if judges == self._judges:
+            return
+        with self._lock:
+            before = self._ledger.own_alert(own.DATA, "alerts")
+            now = from_ms(self._clock())
+            if judges and before is not None:
+                self._tell(own.ends(before, "Resolved: alerts are judged again.", now), self._targets)
+            elif not judges and before is None:
+                at = f"{since.astimezone(self._zone):%H:%M}"
+                text = f"No alerts can be judged since {at}. {self._redact(why)}"
+                self._tell(own.fires(own.DATA, "alerts", text, now), self._targets)
+            self._judges = judges
+
+    def parked(self, channel: str, destination: str, why: str | None) -> None:
+        """A place is parked, or (why None) mended: by all other channels, or other places of it."""
+        here = [
+            target
+            for target in self._targets
+            if target.channel == channel and destination in (WHOLE, target.destination)
+        ]
+        others = [target for target in self._targets if target.channel != channel]
+        others = others or [target for target in self._targets if target not in here]
+        whose = f"{channel} {destination}".strip()
+        with self._lock:
+            before = self._ledger.own_alert(own.CHANNEL, whose)
+            now = from_ms(self._clock())
+            if why is None:
+                if before is not None:
+                    self._tell(own.ends(before, f"Resolved: {whose} takes messages again.", now), others)
+                    self._tell_ended(before, here, now)
+            elif before is None:
+                text = f"Nobody is told on {whose}: {self._redact(why)}"
+                self._tell(own.fires(own.CHANNEL, whose, text, now), others)
+
+    def _tell_ended(self, before: AlertRow, here: Sequence[Target], now: datetime) -> None:
+        """What began and ended while a place was parked, in one message there."""
+        for target in here:
+            ended = self._ledger.end_parked(target, self._clock())
+            if ended:
+                shown = ", ".join(f"{name} ({count})" for name, count in ended.most_common(10))
+                count = ended.total()
+                start, end = (f"{moment.astimezone(self._zone):%H:%M}" for moment in (before.starts_at, now))
+                logger.info("%s %s: %d incidents muted %s while parked", *astuple(target), count, Muted.ENDED)
+                incidents = f"{count} incident{'' if count == 1 else 's'} ended: {shown}."
+                text = f"From {start} to {end} nothing could be told here. {incidents}"
+                past = own.fires(own.MISSED, f"{target.channel} {target.destination}", text, now)
+                self._tell(past, [target], over=True)
+
+    def _tell(self, alert: AlertRow, targets: Sequence[Target], over: bool = False) -> None:
+        """over: of what has ended, and will not be told of again."""
+        group = f"incident_id={alert.incident_id}"
+
+        def hear(board: Board) -> None:
+            if alert.status == "RESOLVED":
+                board.resolve(alert)
+            else:
+                board.hear(alert, [Decision(target, _WAY, Policy(), group) for target in targets], old=False)
+                if over:
+                    board.close(alert)
+
+        self._ledger.plan([alert], [group], hear, self._clock())
+        for channel in {target.channel for target in self._targets}:
+            self._wake(channel)

@@ -1,0 +1,130 @@
+"""The ledger's longer questions to its tables. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from notifier.ledger.rows import ALERTS, DELIVERIES, INCIDENTS, MEMBERS, THREADS, to_alert
+from notifier.model import NOBODY, OPEN, PASSING, AlertRow, DeliveryState, MessageKind, Muted, Target
+
+TELLING = (MessageKind.FIRST, MessageKind.JOINED, MessageKind.ESCALATED)
+"""Messages that tell of an incident for the first time, or of one that nobody has taken."""
+
+
+def is_open(table: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether a delivery of the table, or of its alias, is still to be sent or settled."""
+    # Literals, not binds: SQLite uses the partial index only when it can see them.
+    return table.c.state.in_([sa.literal_column(f"'{state}'") for state in OPEN])
+
+
+def newest_of(db: sa.Connection, incident_ids: sa.Select[Any] | list[str], limit: int) -> list[AlertRow]:
+    """The newest FIRING row of each of these incidents; at most so many, the newest first."""
+    i = INCIDENTS
+    query = (
+        sa.select(ALERTS)
+        .join(i, i.c.newest_alert == ALERTS.c.alert_id)
+        .where(i.c.incident_id.in_(incident_ids))
+        .order_by(i.c.newest_ms.desc())
+        .limit(limit)
+    )
+    return [to_alert(row) for row in db.execute(query)]
+
+
+def open_incidents() -> sa.Select[Any]:
+    """Incidents that are open, and no news of the past, whether or not somebody is told of them."""
+    return sa.select(INCIDENTS.c.incident_id).where(INCIDENTS.c.resolved_ms.is_(None), INCIDENTS.c.old.is_(False))
+
+
+def muted_for_now(db: sa.Connection) -> dict[str, set[Target]]:
+    """Open incidents, and where all that there is of them is muted by what comes to an end; the newest first.
+
+    Asked each second: an index knows them.
+    """
+    d, other, i = DELIVERIES, DELIVERIES.alias(), INCIDENTS
+    passing: list[sa.ColumnElement[str]] = [sa.literal_column(f"'{reason}'") for reason in PASSING]
+    told = sa.exists().where(
+        other.c.incident_id == d.c.incident_id,
+        other.c.channel == d.c.channel,
+        other.c.destination == d.c.destination,
+        other.c.state != DeliveryState.MUTED,
+    )
+    query = (
+        sa.select(d.c.incident_id, d.c.channel, d.c.destination)
+        .join(i, i.c.incident_id == d.c.incident_id)
+        .where(
+            d.c.state == sa.literal_column(f"'{DeliveryState.MUTED}'"),
+            d.c.reason.in_(passing),
+            ~told,
+            i.c.resolved_ms.is_(None),
+        )
+        .order_by(d.c.planned_ms.desc())
+    )
+    found: dict[str, set[Target]] = {}
+    for row in db.execute(query):
+        found.setdefault(row.incident_id, set()).add(Target(row.channel, row.destination))
+    return found
+
+
+OVERDUE_MS = 300_000
+"""So long after it was due, a place that was not told is a fault."""
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """An open incident that a place was not told of in time, since when it was due. NOBODY: no place was."""
+
+    incident_id: str
+    target: Target
+    due_ms: int
+
+
+def overdue(db: sa.Connection, now_ms: int) -> list[Overdue]:
+    """Open, routed, unmuted incidents and the places that were not told of them; the longest first.
+
+    1. Messages that tell of one for the first time, and are still to be sent: a retry does not make them young again.
+    2. Incidents that nothing tells of and nothing mutes, as where their first message died.
+    """
+    d, i, m, t, a = DELIVERIES, INCIDENTS, MEMBERS, THREADS, ALERTS
+    before_ms = now_ms - OVERDUE_MS
+    due_ms = sa.func.min(d.c.not_before_ms, sa.func.coalesce(d.c.first_attempt_ms, d.c.not_before_ms))
+    waiting = (
+        sa.select(d.c.incident_id, d.c.channel, d.c.destination, due_ms.label("due_ms"))
+        .join(t, t.c.thread_id == d.c.thread_id)
+        .where(is_open(d), d.c.kind.in_(TELLING), due_ms <= before_ms, t.c.resolved_ms.is_(None))
+    )
+    seen_ms = (
+        sa.select(sa.func.min(a.c.seen_ms))
+        .where(a.c.incident_id == i.c.incident_id, a.c.status == "FIRING")
+        .scalar_subquery()
+    )
+    of_incident = d.c.incident_id == i.c.incident_id
+    left_out = sa.select(i.c.incident_id, seen_ms.label("due_ms")).where(
+        i.c.resolved_ms.is_(None),
+        i.c.old.is_(False),
+        seen_ms <= before_ms,
+        ~sa.exists().where(m.c.incident_id == i.c.incident_id, m.c.thread_id.is_not(None)),
+        sa.or_(
+            sa.exists().where(of_incident, d.c.state == DeliveryState.DEAD),
+            ~sa.exists().where(of_incident, d.c.state == DeliveryState.MUTED, d.c.reason != Muted.NOT_TOLD),
+        ),
+    )
+    found = [Overdue(r.incident_id, Target(r.channel, r.destination), r.due_ms) for r in db.execute(waiting)]
+    found += [Overdue(row.incident_id, NOBODY, row.due_ms) for row in db.execute(left_out)]
+    return sorted(found, key=lambda one: (one.due_ms, one.incident_id))
+
+
+def open_counts(db: sa.Connection) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """Open incidents by severity; open threads by channel and kind."""
+    i, t, count = INCIDENTS, THREADS, sa.func.count()
+    incidents = sa.select(i.c.severity, count).where(i.c.resolved_ms.is_(None), i.c.old.is_(False))
+    threads = sa.select(t.c.channel, t.c.kind, count).where(t.c.resolved_ms.is_(None))
+    by_severity, by_place = Counter[str](), Counter[tuple[str, str]]()
+    for severity, number in db.execute(incidents.group_by(i.c.severity)):
+        by_severity[severity] = number
+    for channel, kind, number in db.execute(threads.group_by(t.c.channel, t.c.kind)):
+        by_place[channel, kind] = number
+    return by_severity, by_place

@@ -1,0 +1,211 @@
+"""What the ledger holds, as the API tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from lakehouse.oncall import (
+    Acknowledged,
+    HistoryLine,
+    OnCallDeliveries,
+    OnCallDelivery,
+    OnCallDetail,
+    OnCallIncident,
+    OnCallIncidents,
+    OnCallSilence,
+    Silenced,
+    Status,
+    Told,
+    WrittenMatcher,
+    word_of,
+)
+from notifier.clock import from_ms
+from notifier.ledger.ledger import Ledger
+from notifier.ledger.rows import ALERTS, DELIVERIES, MEMBERS, Delivery, to_alert
+from notifier.model import OPEN, AlertRow, DeliveryState, Incident, Target
+from notifier.people import NoIncident
+from notifier.routing.decide import Silence
+from notifier.routing.matchers import all_match
+
+_AT_ONCE = 500
+
+
+class Outgoing:
+    """Any thread may call any method; each raises LedgerError."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def incidents(
+        self, status: Status | None, since_ms: int | None, until_ms: int | None, limit: int
+    ) -> OnCallIncidents:
+        """Newest alert first."""
+        # Before the rows: a change in between is seen twice rather than never.
+        revision = self._ledger.revision()
+        found = self._ledger.incidents(limit, since_ms, until_ms)
+        kept = [incident for incident in found if status is None or _status(incident) == status]
+        return OnCallIncidents(revision=revision, incidents=self._told(kept))
+
+    def incident(self, incident_id: str, at_ms: int | None = None) -> OnCallDetail:
+        """Raises NoIncident."""
+        found = self._ledger.incident(incident_id)
+        if found is None:
+            raise NoIncident(f"There is no incident '{incident_id[:80]}'.")
+        [told] = self._told([found])
+        lines = [
+            HistoryLine(at=from_ms(note.at_ms), who=note.who, via=note.via, action=note.action, note=note.text)
+            for note in self._ledger.history(incident_id, at_ms)
+        ]
+        return OnCallDetail(**told.model_dump(), history=[line.model_dump() for line in lines])
+
+    def _told(self, incidents: Sequence[Incident]) -> list[OnCallIncident]:
+        silences = self._ledger.silences()
+        alerts = self._alerts([incident.newest_alert for incident in incidents])
+        places = self._places([incident.incident_id for incident in incidents])
+        return [
+            self._one(incident, alerts[incident.newest_alert], places.get(incident.incident_id, []), silences)
+            for incident in incidents
+            if incident.newest_alert in alerts
+        ]
+
+    def _one(
+        self, incident: Incident, alert: AlertRow, told: list[Told], silences: Sequence[Silence]
+    ) -> OnCallIncident:
+        status = _status(incident)
+        holding = next((each for each in silences if status == "open" and all_match(each.matchers, alert)), None)
+        silenced = Silenced(id=holding.silence_id, by=holding.by, until=holding.until) if holding else None
+        ack = None
+        if incident.ack is not None:
+            held = incident.ack
+            until = None if held.until_ms is None else from_ms(held.until_ms)
+            ack = Acknowledged(by=held.by, at=from_ms(held.at_ms), until=until, note=held.note)
+        return OnCallIncident(
+            incident_id=incident.incident_id,
+            rule=incident.rule,
+            severity=incident.severity,
+            service_name=incident.service_name,
+            owner=incident.owner,
+            source=incident.source.value,
+            status=status,
+            word=word_of(status, ack, silenced, incident.level),
+            alerts=incident.alerts,
+            starts_at=from_ms(incident.starts_ms),
+            newest_at=from_ms(incident.newest_ms),
+            resolved_at=None if incident.resolved_ms is None else from_ms(incident.resolved_ms),
+            description=alert.description,
+            ack=ack,
+            silenced=silenced,
+            level=incident.level,
+            told=told,
+            revision=incident.revision,
+        )
+
+    def _alerts(self, alert_ids: Sequence[str]) -> dict[str, AlertRow]:
+        found = {}
+        with self._ledger.file.read() as db:
+            for start in range(0, len(alert_ids), _AT_ONCE):
+                some = alert_ids[start : start + _AT_ONCE]
+                for row in db.execute(sa.select(ALERTS).where(ALERTS.c.alert_id.in_(some))):
+                    found[row.alert_id] = to_alert(row)
+        return found
+
+    def _places(self, incident_ids: Sequence[str]) -> dict[str, list[Told]]:
+        """What became of each incident at each place: of the newest delivery there that says most."""
+        d, m = DELIVERIES, MEMBERS
+        found: dict[str, dict[Target, Told]] = {}
+        with self._ledger.file.read() as db:
+            for start in range(0, len(incident_ids), _AT_ONCE):
+                some = incident_ids[start : start + _AT_ONCE]
+                query = (
+                    sa.select(m.c.incident_id.label("member"), d)
+                    .join(
+                        d,
+                        sa.or_(
+                            d.c.thread_id == m.c.thread_id,
+                            sa.and_(
+                                m.c.thread_id.is_(None),
+                                d.c.incident_id == m.c.incident_id,
+                                d.c.channel == m.c.channel,
+                                d.c.destination == m.c.destination,
+                            ),
+                        ),
+                    )
+                    .where(m.c.incident_id.in_(some))
+                    .order_by(d.c.planned_ms, d.c.sequence)
+                )
+                for row in db.execute(query):
+                    here = found.setdefault(row.member, {})
+                    target = Target(row.channel, row.destination)
+                    told = Told(
+                        channel=row.channel,
+                        destination=row.destination,
+                        state=row.state,
+                        reason=row.reason or row.error,
+                        at=None if row.sent_ms is None else from_ms(row.sent_ms),
+                        receipt=row.receipt,
+                    )
+                    if _says_more(told, here.get(target)):
+                        here[target] = told
+        return {incident: list(places.values()) for incident, places in found.items()}
+
+    def deliveries(self, state: DeliveryState | None, incident: str | None, limit: int) -> OnCallDeliveries:
+        """Newest planned first."""
+        counts = {str(each): 0 for each in DeliveryState}
+        for (_, held), count in self._ledger.counts().items():
+            counts[held] += count
+        rows = self._ledger.deliveries(state, incident, limit)
+        return OnCallDeliveries(counts=counts, deliveries=[_delivery(row) for row in rows])
+
+    @staticmethod
+    def silence(one: Silence) -> OnCallSilence:
+        return OnCallSilence(
+            id=one.silence_id,
+            matchers=[WrittenMatcher(column=m.column, op=m.op, value=m.value) for m in one.matchers],
+            reason=one.reason,
+            by=one.by,
+            created=one.created,
+            until=one.until,
+            ended=one.ended,
+        )
+
+
+def _status(incident: Incident) -> Status:
+    if incident.old:
+        return "old"
+    return "open" if incident.resolved_ms is None else "resolved"
+
+
+def _says_more(told: Told, before: Told | None) -> bool:
+    """A receipt counts more than what waits, and that more than what is muted."""
+    return before is None or _weight(told.state) >= _weight(before.state)
+
+
+def _weight(state: str) -> int:
+    if state == DeliveryState.SENT:
+        return 2
+    return 1 if state in OPEN or state == DeliveryState.DEAD else 0
+
+
+def _delivery(row: Delivery) -> OnCallDelivery:
+    return OnCallDelivery(
+        delivery_key=row.delivery_key,
+        incident_id=row.incident_id,
+        thread_id=row.thread_id,
+        channel=row.channel,
+        destination=row.destination,
+        kind=row.kind,
+        state=row.state,
+        reason=row.reason,
+        detail=row.detail,
+        route=row.route,
+        alerts=row.alert_count,
+        attempts=row.attempts,
+        planned_at=from_ms(row.planned_ms),
+        not_before=from_ms(row.not_before_ms),
+        sent_at=None if row.sent_ms is None else from_ms(row.sent_ms),
+        receipt=row.receipt,
+        possible_repeat=row.possible_repeat,
+        error=row.error,
+    )

@@ -1,0 +1,1 @@
+"""From rows of the table alerts to deliveries: which are new, and what becomes of each."""

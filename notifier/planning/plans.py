@@ -1,0 +1,96 @@
+"""From alerts and what time ends to a change of the board: the part of planning that needs no table and no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from notifier.model import AlertRow, DeliveryDraft, Incident, Target
+from notifier.planning.board import Board
+from notifier.routing.decide import Decision, Router, Silence, Surroundings
+
+type Change = Callable[[Board], None]
+
+
+class Book(Protocol):
+    """The part of notifier.ledger.ledger.Ledger that these, and duties, work on."""
+
+    def plan(
+        self,
+        alerts: Sequence[AlertRow],
+        groups: Iterable[str],
+        decide: Change,
+        now_ms: int,
+        *,
+        incident_ids: Iterable[str] = (),
+    ) -> list[DeliveryDraft]: ...
+
+    def silences(self) -> list[Silence]: ...
+
+    def open_alerts(self) -> list[AlertRow]: ...
+
+    def muted_alerts(self) -> list[tuple[AlertRow, set[Target]]]: ...
+
+    def alert(self, alert_id: str) -> AlertRow: ...
+
+    def lapsed(self, now_ms: int) -> list[Incident]: ...
+
+    def due_incidents(self, now_ms: int) -> list[Incident]: ...
+
+    def due_threads(self, now_ms: int) -> list[tuple[str, AlertRow]]: ...
+
+
+def surroundings(
+    book: Book, router: Router, now: datetime, old: Callable[[AlertRow], bool], alerts: Sequence[AlertRow] = ()
+) -> Surroundings:
+    """What decisions of now look at; `alerts` are about to be planned, and open or end incidents."""
+    open_alerts: dict[str, AlertRow] = {}
+    if router.routing.inhibit:
+        open_alerts = {alert.incident_id: alert for alert in book.open_alerts()}
+        for alert in alerts:
+            if alert.status == "RESOLVED":
+                open_alerts.pop(alert.incident_id, None)
+            elif not old(alert):
+                open_alerts[alert.incident_id] = alert
+    return Surroundings(now, old, book.silences(), open_alerts.values())
+
+
+def hearing(router: Router, alerts: Sequence[AlertRow], around: Surroundings) -> tuple[set[str], Change]:
+    """The groups of these alerts, and a change that lets the board hear them, in order."""
+    decisions: dict[str, list[Decision]] = {
+        alert.alert_id: router.decide(alert, around) for alert in alerts if alert.status != "RESOLVED"
+    }
+
+    def hear(board: Board) -> None:
+        for alert in alerts:
+            if alert.status == "RESOLVED":
+                board.resolve(alert)
+            else:
+                board.hear(alert, decisions[alert.alert_id], around.old(alert))
+
+    return {each.group for of_alert in decisions.values() for each in of_alert}, hear
+
+
+def unmute(book: Book, router: Router, look: Callable[[], Surroundings], now_ms: int) -> list[DeliveryDraft]:
+    """Tell of open incidents that nothing mutes any more. look: the surroundings, asked where something is muted."""
+    muted = book.muted_alerts()
+    if not muted:
+        return []
+    around = look()
+    told: dict[str, list[Decision]] = {}
+    alerts = []
+    for alert, places in muted:
+        decisions = router.decide(alert, around)
+        told[alert.incident_id] = [each for each in decisions if not each.muted and each.target in places]
+        if told[alert.incident_id]:
+            alerts.append(alert)
+    if not alerts:
+        return []
+
+    def tell(board: Board) -> None:
+        for alert in alerts:
+            board.unmute(alert, told[alert.incident_id])
+
+    groups = {each.group for decisions in told.values() for each in decisions}
+    return book.plan((), groups, tell, now_ms, incident_ids=[alert.incident_id for alert in alerts])

@@ -1,0 +1,189 @@
+"""Who has it, until when, and who is called when nobody has: acknowledgements, silences, steps, reminders, history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from notifier.clock import to_ms
+from notifier.model import MessageKind
+from notifier.people import Doer, NoIncident, People, Stale
+from notifier.planning.duties import Duties
+from notifier.routing.matchers import parse_matcher
+from tests.test_notifier import NOON, Desk, Friend
+from tests.test_notifier_threads import EDITS, told
+from tests.test_routes import router
+
+ADA, BOB = Doer("ada", "console"), Doer("bob", "slack")
+STEPS = """
+routes:
+  - name: all
+    to: ["slack:C0OPS"]
+    repeat: 1 h
+    escalate:
+      - {after: 10 min, to: ["slack:C0LEADS"]}
+      - {after: 30 min, to: ["slack:C0BOSS", "slack:C0OPS"]}
+"""
+
+
+class Office(Desk):
+    """A desk with people at it."""
+
+    def __init__(self, path: Path) -> None:
+        channel = Friend(destinations=("C0OPS", "C0LEADS", "C0BOSS"), manner=EDITS)
+        super().__init__(path, channel, router=router(STEPS, {"slack": channel.destinations}))
+        self.duties = Duties(self.ledger, self.planner._router, self.planner.surroundings, self.clock)
+        self.people = People(self.ledger, self.duties, timedelta(hours=4), lambda channel: None, self.clock)
+
+    def run(self, span: timedelta) -> None:
+        """In small steps towards the end, where what is on time shows."""
+        end = self.now + span
+        while self.now < end:
+            left = end - self.now
+            self.now += min(timedelta(seconds=1) if left <= timedelta(seconds=10) else timedelta(seconds=20), left)
+            self.planner.unmute()
+            self.duties.tick()
+            self.work()
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    opened = Office(tmp_path)
+    yield opened
+    opened.close()
+
+
+def kinds(office: Office) -> list[MessageKind]:
+    return [kind for kind, _ in told(office) if kind is not MessageKind.EDIT]
+
+
+def test_what_nobody_takes_goes_up_step_by_step_on_time(office: Office) -> None:
+    office.fatal("inc-1")
+    office.publish()
+    office.run(timedelta(minutes=10) - timedelta(seconds=1))
+    assert kinds(office) == [MessageKind.FIRST]
+    office.run(timedelta(seconds=2))
+    assert kinds(office) == [MessageKind.FIRST]  # at C0LEADS, which was told nothing before
+    office.run(timedelta(minutes=20) - timedelta(seconds=3))
+    assert kinds(office) == []
+    office.run(timedelta(seconds=4))
+    assert sorted(kinds(office)) == [MessageKind.ESCALATED, MessageKind.FIRST]
+    incident = office.ledger.incident("inc-1")
+    assert incident is not None
+    assert incident.level == 2
+    assert [note.action for note in office.ledger.history("inc-1")] == ["escalated", "escalated"]
+
+
+def test_what_somebody_has_goes_up_no_further_until_it_lapses(office: Office) -> None:
+    office.fatal("inc-1")
+    office.publish()
+    told(office)
+    office.people.take("inc-1", ADA, NOON + timedelta(hours=2), "on it")
+    office.run(timedelta(minutes=119))
+    assert kinds(office) == []
+    office.run(timedelta(minutes=2))
+    incident = office.ledger.incident("inc-1")
+    assert incident is not None
+    assert incident.ack is None
+    office.run(timedelta(minutes=10))
+    assert MessageKind.FIRST in kinds(office)
+    actions = [(note.who, note.action) for note in office.ledger.history("inc-1")]
+    assert actions[:2] == [("ada", "acknowledged"), ("notifier", "unacknowledged")]
+
+
+def test_an_acknowledgement_ends_with_a_higher_severity_and_with_the_resolve(office: Office) -> None:
+    office.fatal("inc-1", severity="ERROR")
+    office.publish()
+    office.people.take("inc-1", ADA, None, "")
+    office.fatal("inc-1", severity="FATAL")
+    office.publish()
+    incident = office.ledger.incident("inc-1")
+    assert incident is not None
+    assert incident.ack is None
+    office.people.take("inc-1", BOB, None, "")
+    office.resolved("inc-1")
+    office.publish()
+    incident = office.ledger.incident("inc-1")
+    assert incident is not None
+    assert (incident.ack, incident.resolved_ms) == (None, to_ms(NOON))
+
+
+def test_the_root_says_who_has_it(office: Office) -> None:
+    office.fatal("inc-1")
+    office.publish()
+    told(office)
+    office.people.take("inc-1", ADA, None, "")
+    office.run(timedelta(seconds=6))
+    assert office.channel.posts[-1].taken_by == ("ada",)
+    assert "taken by ada" in office.channel.posts[-1].facts
+    # While somebody has it nothing is told but by the root.
+    told(office)
+    office.fatal("inc-1")
+    office.publish()
+    office.run(timedelta(minutes=3))
+    assert kinds(office) == []
+
+
+def test_of_two_who_take_it_at_once_the_second_hears_who_has_it(office: Office) -> None:
+    office.fatal("inc-1")
+    office.publish()
+    incident = office.ledger.incident("inc-1")
+    assert incident is not None
+    office.people.take("inc-1", ADA, None, "", incident.revision)
+    with pytest.raises(Stale, match="ada has it"):
+        office.people.take("inc-1", BOB, None, "", incident.revision)
+    with pytest.raises(NoIncident, match="There is no incident 'none'"):
+        office.people.take("none", BOB, None, "")
+
+
+def test_what_is_silenced_wakes_nobody_and_is_told_at_its_end(office: Office) -> None:
+    matcher = parse_matcher("service_name = payments")
+    office.people.silence([matcher], "known", NOON + timedelta(minutes=30), ADA)
+    office.fatal("inc-1")
+    office.publish()
+    office.run(timedelta(minutes=29))
+    assert kinds(office) == []
+    office.run(timedelta(minutes=2))
+    assert kinds(office) == [MessageKind.FIRST]
+
+
+def test_a_silence_that_is_ended_mutes_nothing_any_more(office: Office) -> None:
+    silence = office.people.silence([parse_matcher("severity = FATAL")], "test", NOON + timedelta(days=1), ADA)
+    office.fatal("inc-1")
+    office.publish()
+    assert office.people.end_silence(silence.silence_id, BOB)
+    assert not office.people.end_silence(silence.silence_id, BOB)
+    office.run(timedelta(seconds=2))
+    assert kinds(office) == [MessageKind.FIRST]
+
+
+def test_what_stays_open_is_told_again_each_hour(office: Office) -> None:
+    office.fatal("inc-1")
+    office.publish()
+    office.people.take("inc-1", ADA, NOON + timedelta(minutes=30), "")
+    told(office)
+    office.run(timedelta(minutes=31))
+    kinds(office)
+    office.people.let_go("inc-1", ADA)
+    before = len(office.channel.posts)
+    office.run(timedelta(hours=2))
+    reminders = [note for note in office.channel.posts[before:] if note.kind is MessageKind.REMINDER]
+    assert reminders
+    assert all(note.broadcast for note in reminders)
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=1), -timedelta(hours=1)])
+def test_a_clock_that_steps_moves_no_step_of_escalation(office: Office, step: timedelta) -> None:
+    office.fatal("inc-1")
+    office.publish()
+    told(office)
+    office.run(timedelta(minutes=5))
+    office.now += step
+    office.ledger.shift(int(step.total_seconds() * 1000))
+    office.run(timedelta(minutes=5) - timedelta(seconds=2))
+    assert kinds(office) == []
+    office.run(timedelta(seconds=4))
+    assert kinds(office) == [MessageKind.FIRST]
