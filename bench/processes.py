@@ -57,7 +57,12 @@ def free_offset() -> int:
 def environment(data_dir: Path, offset: int) -> dict[str, str]:
     """This process's environment without tillwatch's settings, but with a data directory and ports of our own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TILLWATCH_")}
-    return kept | {"TILLWATCH_DATA_DIR": str(data_dir), "TILLWATCH_PORT_OFFSET": str(offset)}
+    return kept | {
+        "TILLWATCH_DATA_DIR": str(data_dir),
+        "TILLWATCH_PORT_OFFSET": str(offset),
+        # Where one service after the other fails, each message is measured: none may go into a digest.
+        "TILLWATCH_NOTIFIER_STORM_AFTER": "0",
+    }
 
 
 @dataclass

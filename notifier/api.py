@@ -33,6 +33,7 @@ from lakehouse.oncall import (
     OnCallState,
     Status,
 )
+from lakehouse.settings.durations import write_duration
 from notifier.asking import By, Key, Match, refuse, token_of
 from notifier.clock import from_ms, to_ms
 from notifier.daemon import Daemon
@@ -251,7 +252,7 @@ def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
             assert until is not None
             longest = daemon.settings.silence_longest
             if until > datetime.now(until.tzinfo) + longest:
-                refuse(422, f"'until' is over {longest} away; choose an earlier time.")
+                refuse(422, f"'until' is over {write_duration(longest)} away; choose an earlier time.")
             try:
                 matchers = [make_matcher(one.column, one.op, one.value) for one in asked.matchers]
             except ValueError as error:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 
 from lakehouse.roster import Roster
-from lakehouse.rules import load_rules
+from lakehouse.rules import Rule, load_rules
 from lakehouse.settings.shop import AlertsSettings
 from lakehouse.settings.sources import config_path
 from notifier.channel import Channel
@@ -26,13 +26,15 @@ MAIL = "email"
 
 @dataclass(frozen=True)
 class Config:
-    """One state of the configuration. max_age: beyond it an alert is news of the past."""
+    """One state of the configuration. max_age: beyond it an alert is news of the past. rules: whose figures messages
+    tell."""
 
     settings: NotifierSettings
     channels: tuple[Channel, ...]
     routing: Routing
     roster: Roster
     max_age: timedelta
+    rules: tuple[Rule, ...] = ()
 
     @cached_property
     def people(self) -> dict[str, Target]:
@@ -69,9 +71,10 @@ def load_config() -> Config:
     """Raises UserError for whatever is wrong, with what would do."""
     settings = NotifierSettings.load()
     settings.check()
-    rules = config_path().parent / "alerts.yaml"
+    path = config_path().parent / "alerts.yaml"
+    rules = load_rules(path) if path.exists() else ()
     real = [name for name, declared in CHANNELS.items() if declared.is_on(settings) and declared.real(settings)]
-    check_links(settings.console_url, load_rules(rules) if rules.exists() else (), real)
+    check_links(settings.console_url, rules, real)
     channels = tuple(settings.open_channels())
     return Config(
         settings,
@@ -79,4 +82,5 @@ def load_config() -> Config:
         settings.load_routes(channels),
         settings.load_people(),
         AlertsSettings.load().max_age,
+        rules,
     )

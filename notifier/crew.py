@@ -16,6 +16,7 @@ from notifier.channels import CHANNELS
 from notifier.clock import Clock, wall_ms
 from notifier.config import Config
 from notifier.cursor import AlertReader
+from notifier.figures import UsualFigures
 from notifier.ledger.ledger import Ledger
 from notifier.metrics import Metrics
 from notifier.people import People
@@ -55,6 +56,9 @@ class Crew:
         waits = Waits(settings.give_up, settings.unreadable)
         ledger.manners, ledger.storm_after = config.manners, settings.storm_after
         self.announcer = Announcer(ledger, config.targets, self.wake, style.zone, clock, redact)
+        self._figures = UsualFigures(
+            reader, config.rules, style.zone, settings.currency, clock=clock, monotonic=monotonic
+        )
         self.senders = {
             channel.name: Sender(
                 channel,
@@ -66,6 +70,7 @@ class Crew:
                 monotonic=monotonic,
                 failing_others=partial(self._failing_but, channel.name),
                 told=self.announcer.parked,
+                with_figure=self._figures.onto,
                 places=[place.destination for place in config.manners if place.channel == channel.name],
             )
             for channel in config.channels
@@ -82,6 +87,7 @@ class Crew:
             keep=settings.keep,
             wake=self.wake,
             progress=progress,
+            expect=self._figures.expect,
             clock=clock,
             monotonic=monotonic,
         )
@@ -119,6 +125,7 @@ class Crew:
             listener.close()
         for sender in self.senders.values():
             sender.stop()
+        self._figures.close()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 

@@ -44,9 +44,8 @@ class Outgoing:
         """Newest alert first."""
         # Before the rows: a change in between is seen twice rather than never.
         revision = self._ledger.revision()
-        found = self._ledger.incidents(limit, since_ms, until_ms)
-        kept = [incident for incident in found if status is None or _status(incident) == status]
-        return OnCallIncidents(revision=revision, incidents=self._told(kept))
+        found = self._ledger.incidents(limit, since_ms, until_ms, status)
+        return OnCallIncidents(revision=revision, incidents=self._told(found))
 
     def incident(self, incident_id: str, at_ms: int | None = None) -> OnCallDetail:
         """Raises NoIncident."""

@@ -39,7 +39,8 @@ STRANGE_SHOWN = 5
 class Planner:
     """Turns new rows of the table alerts into deliveries. `poll` is called by one thread.
 
-    progress: called at every answer and every batch, as a poll takes as long as much is new.
+    progress: called at every answer and every batch, as a poll takes as long as much is new. expect: called with
+    alerts that somebody is about to be told of.
     unstamped_error: a sentence while alerts without an ingested_at cannot be asked for.
     """
 
@@ -56,6 +57,7 @@ class Planner:
         keep: timedelta,
         wake: Callable[[str], None] = lambda channel: None,
         progress: Callable[[], None] = lambda: None,
+        expect: Callable[[Iterable[AlertRow]], None] = lambda alerts: None,
         clock: Clock = wall_ms,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -69,6 +71,7 @@ class Planner:
         self._keep = keep
         self._wake = wake
         self._progress = progress
+        self._expect = expect
         self._clock = clock
         self._monotonic = monotonic
         self._head: str | None = None
@@ -212,6 +215,7 @@ class Planner:
                 reached = max(reached or 0, min(to_ms(batch[-1].ingested_at), to_ms(moment)))
             held = replace(held, ingested_ms=reached)
             now_ms = self._clock()
+            self._expect(alert for alert in batch if alert.status != "RESOLVED")
             groups, hear = plans.hearing(self._router, batch, around)
             drafts = self._ledger.plan(batch, groups, hear, now_ms, cursor=held)
             self._told(batch, drafts, commit)

@@ -139,7 +139,7 @@ def notification(
         untaken=view.untaken,
         subject=header_text(f"{state} {_place(alert, view)} [{thread.thread_id[:8]}]", TITLE_LIMIT),
         title=capped(title + _late(delivery, alert, now_ms), TITLE_LIMIT),
-        body=_body(alert, view) if is_root or delivery.kind not in _BARE else _text_of(alert),
+        body=_body(alert, view) if is_root else _text_of(alert) if delivery.kind in _BARE else _told(alert),
         facts=tuple(facts),
         console_url=_link(alert, view, style, now_ms),
         runbook_url=_web(alert.runbook_url),

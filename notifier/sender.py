@@ -18,7 +18,7 @@ from notifier.ledger.ledger import Ledger
 from notifier.ledger.outbox import WHOLE, Parked, Why
 from notifier.ledger.rows import Delivery
 from notifier.metrics import Metrics
-from notifier.model import AlertRow, DeliveryState, MessageKind, Muted
+from notifier.model import AlertRow, DeliveryState, MessageKind, Muted, ThreadKind
 from notifier.render import Notification, Style, notification
 from notifier.text import line
 from notifier.token_bucket import TokenBucket
@@ -33,7 +33,7 @@ class Sender:
     """Empties the ledger of one channel. `step` does one delivery; `run` does them until stopped.
 
     places: all that it sends to, where people's own addresses are among them. told: called when a place is parked, and
-    when it is mended.
+    when it is mended. with_figure: adds what is usual to a message.
     """
 
     def __init__(
@@ -50,8 +50,10 @@ class Sender:
         told: Told = lambda channel, destination, why: None,
         failing_others: Callable[[], Sequence[str]] = tuple,
         places: Collection[str] = (),
+        with_figure: Callable[[Notification, AlertRow], Notification] = lambda note, alert: note,
     ) -> None:
         self._failing_others = failing_others
+        self._with_figure = with_figure
         self.channel = channel
         self.access = Access(channel, metrics, monotonic)
         self._attempts = AttemptLog(channel, ledger.outbox, metrics, waits, clock, chance, told)
@@ -190,7 +192,8 @@ class Sender:
 
     def _note(self, delivery: Delivery) -> tuple[Notification, AlertRow]:
         view, alert = self._ledger.view(delivery)
-        return notification(delivery, alert, view, self._style, self._clock(), self._failing_others()), alert
+        note = notification(delivery, alert, view, self._style, self._clock(), self._failing_others())
+        return note if view.thread.kind is ThreadKind.STORM else self._with_figure(note, alert), alert
 
     def _settle(self, delivery: Delivery) -> None:
         """Was it taken? Found -> sent, absent -> again, unreadable for long -> again and marked."""

@@ -113,6 +113,7 @@ class DaemonSettings(BaseModel):
         description="how often it is asked",
     )
     timezone: str = Field("UTC", description="zone of the times in messages, an IANA name")
+    currency: str = Field("$", max_length=4, description="sign before sums of money in messages")
     console_url: str = Field("", description="the console as people reach it; empty: the one on this machine")
     routes: Path = Field(Path("routes.yaml"), description="who is told; relative to the settings file")
     people: Path = Field(Path("people.yaml"), description="who may act; relative to the settings file")

@@ -17,6 +17,7 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
 from embedded.gateway.tokens import words_of
 from lakehouse.dremio.statement import QUESTIONS, fill, question_sql
+from lakehouse.rules.figure import AlertFigure
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC
 from tests.conftest import Shop
 
@@ -43,6 +44,10 @@ class _Binds(dict[str, Any]):
 
 
 def _value(name: str) -> Any:
+    if name == "rows":
+        moment = datetime(2026, 3, 2, tzinfo=UTC)
+        figure = AlertFigure(table="errors_per_minute", column="error_count", unit="errors", fewer=False)
+        return figure.rows({"service_name": ["a"], "severity": ["b"]}, [(moment, moment), (moment, moment)])
     if name == "step":
         return "MINUTE"
     if name in ("most", "limit", "skip", "partition", "offsets") or name.startswith("all_"):

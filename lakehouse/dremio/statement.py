@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
@@ -15,6 +16,17 @@ from lakehouse.tables import TABLES, full_name
 
 QUESTIONS = ROOT / "lakehouse" / "questions"
 type Value = str | int | float | bool | Decimal | datetime | date | list[Value] | tuple[Value, ...] | None
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Part of a template, with binds of its own, that stands where another template has a bind.
+
+    Whoever makes one takes names from lakehouse.tables; data comes as binds.
+    """
+
+    template: str
+    binds: Mapping[str, Value]
 
 
 def literal(value: Value) -> str:
@@ -73,7 +85,7 @@ def question_sql(question: str) -> str:
         raise ProtocolError(f"There is no question '{question}': {path.name} is not in {QUESTIONS}.") from None
 
 
-def fill(template: str, commit: str | None, binds: Mapping[str, Value], name: str = "the statement") -> str:
+def fill(template: str, commit: str | None, binds: Mapping[str, Value | Fragment], name: str = "the statement") -> str:
     """SQL from a template: {table} becomes the table's path (AT the commit, if one is given), :name a literal.
 
     Comments are dropped. Raises QueryError naming an unknown table, and a bind that is missing, unused or no value.
@@ -96,8 +108,11 @@ def fill(template: str, commit: str | None, binds: Mapping[str, Value], name: st
             if bind not in binds:
                 raise QueryError(f"{name} needs a value for ':{bind}', and none was given.", template)
             unused.discard(bind)
+            value = binds[bind]
+            if isinstance(value, Fragment):
+                return fill(value.template, commit, value.binds, name)
             try:
-                return literal(binds[bind])
+                return literal(value)
             except (TypeError, ValueError) as error:
                 raise QueryError(f"The value of ':{bind}' in {name} cannot be used: {error}.", template) from None
         return match[0]

@@ -6,7 +6,7 @@ doc: >-
   Distinct user_id in clicks over the five minutes before each minute's end (exact; the column's name is history).
 grain: one row a minute's end whose five minutes hold a click
 columns:
-  active_users_approx: {type: long, unit: count, doc: distinct users}
+  active_users_approx: {type: long, unit: active users, doc: distinct users}
 */
 -- Distinct users in clicks over the five minutes before each of window_ends; ends without a click have no row.
 SELECT

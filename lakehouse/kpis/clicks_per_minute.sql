@@ -6,8 +6,8 @@ grain: one row a minute, page and device with a click
 columns:
   page: {type: string, doc: "`home` where the path has no segment"}
   device_type:
-  clicks: {type: long, unit: count, doc: clicks}
-  users: {type: long, unit: count, doc: distinct user_id}
+  clicks: {type: long, unit: clicks, doc: clicks}
+  users: {type: long, unit: users, doc: distinct user_id}
 */
 -- Clicks and users of each minute by page and device. A page is the first segment of the url's path after an optional
 -- leading `page`; none is `home`.

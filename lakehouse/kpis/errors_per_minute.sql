@@ -7,7 +7,7 @@ keep_first: {severity: [FATAL, ERROR]}
 columns:
   service_name:
   severity:
-  error_count: {type: long, unit: count, doc: errors}
+  error_count: {type: long, unit: messages, doc: errors}
 */
 -- Errors of each minute by service and severity.
 SELECT

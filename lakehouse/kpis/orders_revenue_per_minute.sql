@@ -5,11 +5,11 @@ doc: >-
   Orders and revenue of rows whose status is in orders.counted_statuses; the cancelled_ columns: of CANCELLED rows.
 grain: one row a minute with an order
 columns:
-  orders_count: {type: long, unit: count, doc: orders}
+  orders_count: {type: long, unit: orders, doc: orders}
   total_revenue: {type: "decimal(38,2)", unit: currency of the shop, doc: sum of order_total}
-  cancelled_count: {type: long, unit: count, doc: cancelled orders}
+  cancelled_count: {type: long, unit: cancelled orders, doc: cancelled orders}
   cancelled_revenue: {type: "decimal(38,2)", unit: currency of the shop, doc: sum of order_total of cancelled orders}
-  buyers: {type: long, unit: count, doc: distinct user_id of counted orders}
+  buyers: {type: long, unit: buyers, doc: distinct user_id of counted orders}
 */
 -- Orders and revenue of each minute that holds an order; revenue in the shop's currency.
 SELECT

@@ -63,6 +63,11 @@ class MinuteRule(Rule):
         return MINUTE
 
     @property
+    def lead(self) -> timedelta:
+        """How long before an incident's starts_at the first minute outside began."""
+        return self.for_ + self.looks_back - MINUTE
+
+    @property
     def reads(self) -> str | None:
         """The KPI table whose rows the rule needs, None for a rule that needs none."""
         return None

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from lakehouse.decode import Event
 from lakehouse.rules.alerts import Alert
 from lakehouse.rules.book import AlertBook
+from lakehouse.rules.figure import AlertFigure
 from lakehouse.rules.minute import MINUTE, Span
 from lakehouse.rules.moment import Moment, Received
 from lakehouse.rules.state import State
@@ -85,6 +86,11 @@ class Rule(BaseModel):
     def alert_type(self) -> str:
         """The rule's name in capitals."""
         return self.name.upper()
+
+    @property
+    def about(self) -> AlertFigure | None:
+        """The figure that its alerts are about, None where there is none that readers could ask for."""
+        return None
 
     @property
     def alerts_on(self) -> str | None:

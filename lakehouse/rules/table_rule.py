@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lakehouse.kpis import KPIS, OTHER
+from lakehouse.rules.figure import AlertFigure, unit_of_column
 from lakehouse.rules.minute import MINUTE
 from lakehouse.rules.minute_rule import MinuteRule
 from lakehouse.rules.reading import Entity
-from lakehouse.rules.rule import Values, Wrong, check_values
+from lakehouse.rules.rule import Text, Values, Wrong, check_values
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -38,6 +40,7 @@ class TableRule(MinuteRule):
     column: str
     where: dict[str, Values] = Field(default_factory=dict)
     by: tuple[str, ...]
+    unit: Text | None = None
 
     def _check_table(self) -> None:
         """Refuse what the tables do not have; for a kind's own check."""
@@ -65,6 +68,23 @@ class TableRule(MinuteRule):
     @property
     def columns(self) -> tuple[str, ...]:
         return self.by
+
+    def _figure(
+        self, *, fewer: bool, aggregate: Literal["sum", "max", "min"] = "sum", limited: bool = False
+    ) -> AlertFigure:
+        """What `about` says of a rule that judges its column a minute."""
+        return AlertFigure(
+            table=self.table,
+            column=self.column,
+            aggregate=aggregate,
+            where=self.where,
+            by=self.by,
+            unit=self.unit or unit_of_column(self.table, self.column),
+            fewer=fewer,
+            limited=limited,
+            lead=self.lead,
+            lag=self.keep_firing_for,
+        )
 
     def bounded(self, kpis: Mapping[str, pa.Table]) -> Set[datetime]:
         rows = kpis[self.table]

@@ -1,4 +1,4 @@
-"""`check-config`: would the notifier start with these settings and routes?"""
+"""`check-config`: would the notifier start with these settings, routes and rules?"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from lakehouse.oncall import Status
 from notifier.clock import Clock, wall_ms
 from notifier.ledger import boards, queries, views
 from notifier.ledger.file import LedgerFile
@@ -321,10 +322,20 @@ class Ledger:
         with self._read() as db:
             return queries.open_counts(db)
 
-    def incidents(self, limit: int = 100, since_ms: int | None = None, until_ms: int | None = None) -> list[Incident]:
-        """Those that fired, newest alert first; alive at some time of the span."""
+    def incidents(
+        self,
+        limit: int = 100,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        status: Status | None = None,
+    ) -> list[Incident]:
+        """Those that fired, newest alert first; alive at some time of the span, and of a status."""
         i = INCIDENTS
         query = sa.select(i).order_by(i.c.newest_ms.desc())
+        if status is not None:
+            query = query.where(i.c.old.is_(status == "old"))
+        if status in ("open", "resolved"):
+            query = query.where(i.c.resolved_ms.is_(None) == (status == "open"))
         if since_ms is not None:
             query = query.where(
                 sa.or_(i.c.newest_ms >= since_ms, i.c.resolved_ms.is_(None), i.c.resolved_ms >= since_ms)

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
+from lakehouse.rules.figure import AlertFigure
 from lakehouse.rules.minute import MINUTE, Span
 from lakehouse.rules.reading import Reading
 from lakehouse.rules.rule import Number, WholeMinutes, Wrong, duration
@@ -54,6 +55,10 @@ class AnomalyRule(UsualRule):
             raise Wrong("change", self.change, "less than 1 in a rule with below: nothing falls by more than all")
         self._check_description(*self.by, "value", "usual", "threshold", "over", "for")
         return self
+
+    @property
+    def about(self) -> AlertFigure:
+        return self._figure(fewer=self.below is not None, limited=True)
 
     @property
     def watches(self) -> bool:

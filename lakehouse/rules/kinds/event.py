@@ -15,9 +15,10 @@ from pydantic import AfterValidator, model_validator
 from lakehouse.decode import Event, event_time
 from lakehouse.rules.alerts import is_old, stable_id
 from lakehouse.rules.book import AlertBook
+from lakehouse.rules.figure import AlertFigure, unit_of_topic
 from lakehouse.rules.moment import Moment, Received
 from lakehouse.rules.reading import Entity
-from lakehouse.rules.rule import Rule, TopicName, Values, Wrong, check_values, duration, number
+from lakehouse.rules.rule import Rule, Text, TopicName, Values, Wrong, check_values, duration, number
 from lakehouse.rules.state import RuleState, entity_text, who
 from lakehouse.settings.durations import Duration
 from lakehouse.tables import RAW_OF_TOPIC
@@ -55,6 +56,7 @@ class EventRule(Rule):
     where: dict[str, Values]
     by: tuple[str, ...]
     resolve_after: Annotated[Duration, AfterValidator(_some_time)]
+    unit: Text | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -67,6 +69,17 @@ class EventRule(Rule):
         check_values(self.where, self.topic, RAW_OF_TOPIC[self.topic].columns)
         self._check_description(*fields)
         return self
+
+    @property
+    def about(self) -> AlertFigure:
+        return AlertFigure(
+            table=RAW_OF_TOPIC[self.topic].name,
+            where=self.where,
+            by=self.by,
+            unit=self.unit or unit_of_topic(self.topic),
+            fewer=False,
+            lag=self.resolve_after,
+        )
 
     @property
     def alerts_on(self) -> str | None:

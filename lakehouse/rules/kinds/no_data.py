@@ -8,10 +8,12 @@ from typing import Self
 
 from pydantic import model_validator
 
+from lakehouse.rules.figure import AlertFigure, unit_of_topic
 from lakehouse.rules.minute import MINUTE, floor_minute
 from lakehouse.rules.minute_rule import MinuteRule
 from lakehouse.rules.reading import Entity, Inputs, Judge, Reading
-from lakehouse.rules.rule import TopicName, duration
+from lakehouse.rules.rule import Text, TopicName, duration
+from lakehouse.tables import RAW_OF_TOPIC
 
 
 class NoDataRule(MinuteRule):
@@ -22,11 +24,23 @@ class NoDataRule(MinuteRule):
     """
 
     topic: TopicName
+    unit: Text | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._check_description("topic", "value", "threshold", "for")
         return self
+
+    @property
+    def about(self) -> AlertFigure:
+        """Not what is judged, whole minutes, but the events that are missed."""
+        return AlertFigure(
+            table=RAW_OF_TOPIC[self.topic].name,
+            unit=self.unit or unit_of_topic(self.topic),
+            fewer=True,
+            lead=self.lead,
+            lag=self.keep_firing_for,
+        )
 
     @property
     def watches(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
+from lakehouse.rules.figure import AlertFigure
 from lakehouse.rules.minute import MINUTE
 from lakehouse.rules.reading import Entity, Inputs, Judge, Reading
 from lakehouse.rules.rule import Number, Wrong
@@ -40,6 +41,10 @@ class ThresholdRule(TableRule):
             raise Wrong("by", ", ".join(self.by), "[] in a rule with below")
         self._check_description(*self.by, "value", "threshold", "for")
         return self
+
+    @property
+    def about(self) -> AlertFigure:
+        return self._figure(fewer=self.below is not None, aggregate=self.aggregate, limited=True)
 
     def judge(self, ends: Sequence[datetime], inputs: Inputs) -> Judge:
         first = inputs.first_event_at.get(self.topics[0])

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import model_validator
 
+from lakehouse.rules.figure import AlertFigure
 from lakehouse.rules.reading import Reading
 from lakehouse.rules.rule import Wrong
 from lakehouse.rules.table_rule import minute_number
@@ -23,6 +24,10 @@ class ZeroRule(UsualRule):
             raise Wrong("at_least", self.at_least, "more than 0, or zero would be usual")
         self._check_description(*self.by, "value", "usual", "for")
         return self
+
+    @property
+    def about(self) -> AlertFigure:
+        return self._figure(fewer=True)
 
     @property
     def watches(self) -> bool:
