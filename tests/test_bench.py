@@ -86,6 +86,7 @@ def test_a_bench_has_a_directory_and_ports_of_its_own(tmp_path: Path) -> None:
     assert {name for name in settings if name.startswith("TILLWATCH_")} == {
         "TILLWATCH_DATA_DIR",
         "TILLWATCH_PORT_OFFSET",
+        "TILLWATCH_NOTIFIER_STORM_AFTER",
     }
 
 
