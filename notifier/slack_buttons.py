@@ -20,6 +20,8 @@ from notifier.text import line
 logger = logging.getLogger("notifier")
 
 AGAIN_S = 10.0
+PING_S = 2.0
+"""slack_sdk takes a connection that broke without a word for gone after five of these, and then opens another."""
 
 
 class SlackButtons:
@@ -33,7 +35,7 @@ class SlackButtons:
         self._metrics = metrics
         self._web = client
         self._closed = threading.Event()
-        self._socket = SocketModeClient(app_token, client._logger, client, ping_interval=10)
+        self._socket = SocketModeClient(app_token, client._logger, client, ping_interval=PING_S)
         # Its own reading of the environment knows no exceptions from proxies.
         self._socket.proxy = client.proxy
         self._socket.socket_mode_request_listeners.append(self._heard)

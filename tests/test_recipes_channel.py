@@ -214,7 +214,7 @@ def test_all_that_names_channels_knows_the_new_one(tree: Path, tmp_path: Path) -
         assert said["demo"] == ""
         (tree.parent / "routes.yaml").write_text(ROUTES.replace("bell", "gong"), encoding="utf-8")
         assert (
-            "'gong' is no channel; channels are bell, email, pagerduty, slack, webhook"
+            "'gong' is no channel; channels are bell, email, pagerduty, slack, webhook, or `all`"
             in run(cast, "-m", "notifier").stderr
         )
 

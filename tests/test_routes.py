@@ -92,6 +92,12 @@ def test_one_place_is_told_once_and_what_one_route_mutes_another_tells() -> None
     assert [each.route for each in decided(text)] == [("second",), ("first",), ("second",)]
 
 
+def test_all_is_every_channel_that_is_set_up_and_as_shipped_a_fatal_goes_there() -> None:
+    everywhere = {"C0OPS": None, "C0SHOP": None, "oncall@shop.example": None}
+    assert where(decided("routes: [{name: a, to: [all, slack]}]")) == everywhere
+    assert where(decided((ROOT / "config" / "routes.yaml").read_text(), severity="FATAL")) == everywhere
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

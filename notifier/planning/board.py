@@ -228,7 +228,7 @@ class Board:
         self.notes.append(Note(incident.incident_id, self.now_ms, ack.by, ack.via, "acknowledged", ack.note))
         for thread in self._threads(incident):
             self.out.send(alert, thread, MessageKind.TAKEN)
-        self._edit_all(alert, incident)
+        self._edit_all(alert, incident, at_once=True)
 
     def let_go(self, incident: Incident, who: str, via: str, why: str) -> None:
         """Nobody has it any more: the steps of escalation begin anew."""
@@ -240,11 +240,11 @@ class Board:
     def said(self, alert: AlertRow, incident: Incident) -> None:
         """Something else of it has changed that its roots tell: a silence, a note."""
         self._touched.add(incident.incident_id)
-        self._edit_all(alert, incident)
+        self._edit_all(alert, incident, at_once=True)
 
-    def _edit_all(self, alert: AlertRow, incident: Incident) -> None:
+    def _edit_all(self, alert: AlertRow, incident: Incident, *, at_once: bool = False) -> None:
         for thread in self._threads(incident):
-            self.out.edit(alert, thread)
+            self.out.edit(alert, thread, at_once=at_once)
 
     def _threads(self, incident: Incident) -> list[Thread]:
         """Where it was told and is open."""

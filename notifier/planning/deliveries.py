@@ -71,15 +71,18 @@ class Deliveries:
         )
         return key
 
-    def edit(self, alert: AlertRow, thread: Thread) -> None:
-        """The root is to say what is now; one edit tells of all that has changed until it goes."""
+    def edit(self, alert: AlertRow, thread: Thread, *, at_once: bool = False) -> None:
+        """The root is to say what is now; one edit tells of all that has changed until it goes.
+
+        at_once: somebody acted, and looks at the root for an answer.
+        """
         if thread.thread_id in self.editing or thread.thread_id in self.fresh or not self.edits(thread.target):
             return
         manner = self._manners[thread.target]
         every_ms = manner.digest_every_ms if thread.kind is ThreadKind.STORM else manner.edit_every_ms
         # The first message tells what is now by itself.
         began_ms = thread.edited_ms if thread.edited_ms is not None else thread.opened_ms
-        due_ms = max(self._now_ms, began_ms + every_ms)
+        due_ms = self._now_ms if at_once else max(self._now_ms, began_ms + every_ms)
         self.send(alert, thread, MessageKind.EDIT, due_ms)
         thread.edited_ms = due_ms
         self.editing.add(thread.thread_id)

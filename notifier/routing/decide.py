@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from notifier.model import NOBODY, AlertRow, Muted, Target
 from notifier.routing.matchers import Matcher, all_match, text_of
-from notifier.routing.tree import Inhibition, Route, Routing, Step
+from notifier.routing.tree import ALL, Inhibition, Route, Routing, Step
 
 AT_ONCE = timedelta(0)
 INTERVAL = timedelta(minutes=1)
@@ -172,9 +172,10 @@ class Router:
             if name in self._people:
                 yield self._people[name]
             channel, _, destination = name.partition(":")
-            known = self._destinations.get(channel, ())
-            for each in known if not destination else [one for one in known if one == destination]:
-                yield Target(channel, each)
+            for each in self._destinations if name == ALL else (channel,):
+                for place in self._destinations.get(each, ()):
+                    if not destination or place == destination:
+                        yield Target(each, place)
 
     def targets(self, names: Sequence[str]) -> list[Target]:
         """The places that names of a `to:` stand for."""

@@ -11,7 +11,7 @@ from lakehouse.checked_file import CheckedFile, Place
 from lakehouse.roster import NOBODY, Roster
 from lakehouse.texts import near
 from notifier.routing.times import TimeSpan
-from notifier.routing.tree import Inhibition, Maintenance, Route, Routing, Step
+from notifier.routing.tree import ALL, Inhibition, Maintenance, Route, Routing, Step
 
 _OF_LIST: Mapping[str, type[BaseModel]] = {
     "routes": Route,
@@ -71,7 +71,7 @@ class _Names:
             there = (*place, "to", number)
             if name.startswith("@"):
                 self._person(there, name[1:])
-            else:
+            elif name != ALL:
                 self._channel(there, name)
 
     def _person(self, place: Place, name: str) -> None:
@@ -86,8 +86,9 @@ class _Names:
     def _channel(self, place: Place, name: str) -> None:
         channel, _, destination = name.partition(":")
         if channel not in self._destinations:
-            hint = near(channel, self._destinations)
-            self._file.refuse(place, f"'{channel}' is no channel{hint}; channels are {', '.join(self._destinations)}")
+            hint = near(channel, (*self._destinations, ALL))
+            known_ones = ", ".join(self._destinations)
+            self._file.refuse(place, f"'{channel}' is no channel{hint}; channels are {known_ones}, or `{ALL}`")
         known = self._destinations[channel]
         # A channel that is not set up has no destinations: its routes wait for it.
         if destination and known and destination not in known:

@@ -14,6 +14,8 @@ from notifier.routing.matchers import COLUMNS, Matcher, parse_matcher
 from notifier.routing.times import TimeSpan
 
 LONGEST = timedelta(days=7)
+ALL = "all"
+"""In a `to:`, every channel that is set up."""
 Matchers = tuple[Annotated[Matcher, BeforeValidator(parse_matcher)], ...]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -50,9 +52,9 @@ class Step(_Part):
 class Route(_Part):
     """Alerts that meet all of `when` and that no earlier route beside it has taken.
 
-    `to`: a channel, for all of its destinations, or `channel:destination`; none: nobody is told. What is left out is
-    as in the route around it. group_by: columns whose values make one thread; wait: before its first message; interval:
-    between two of its messages; repeat: how often one that nobody has taken is told again.
+    `to`: a channel, for all of its destinations, `channel:destination`, or `all`: whatever is set up; none: nobody is
+    told. What is left out is as in the route around it. group_by: columns whose values make one thread; wait: before its
+    first message; interval: between two of its messages; repeat: how often one that nobody has taken is told again.
     """
 
     name: Name
