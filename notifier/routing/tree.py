@@ -53,8 +53,8 @@ class Route(_Part):
     """Alerts that meet all of `when` and that no earlier route beside it has taken.
 
     `to`: a channel, for all of its destinations, `channel:destination`, or `all`: whatever is set up; none: nobody is
-    told. What is left out is as in the route around it. group_by: columns whose values make one thread; wait: before its
-    first message; interval: between two of its messages; repeat: how often one that nobody has taken is told again.
+    told. What is left out is as in the route around it. group_by: columns whose values make one thread; wait: before
+    its first message; interval: between two of its messages; repeat: how often one that nobody has taken is told again.
     """
 
     name: Name
