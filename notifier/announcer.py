@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from notifier import own
@@ -24,7 +24,7 @@ _WAY = ("notifier",)
 
 
 class Announcer:
-    """Makes incidents of the notifier's own, and ends them. Any thread may call it.
+    """Makes incidents of the notifier's own, and ends them, each in one transaction. Any thread may call it.
 
     targets: every place that is set up. redact: what reasons go through, for others are told of them.
     """
@@ -44,14 +44,13 @@ class Announcer:
         self._zone = zone
         self._clock = clock
         self._redact = redact
-        self._lock = threading.Lock()
         self._judges: bool | None = None
 
     def judged(self, judges: bool, since: datetime, why: str) -> None:
         """Whether alerts can be judged now; told where that has changed."""
         if judges == self._judges:
             return
-        with self._lock:
+        with self._ledger.file.together():
             before = self._ledger.own_alert(own.DATA, "alerts")
             now = from_ms(self._clock())
             if judges and before is not None:
@@ -72,7 +71,7 @@ class Announcer:
         others = [target for target in self._targets if target.channel != channel]
         others = others or [target for target in self._targets if target not in here]
         whose = f"{channel} {destination}".strip()
-        with self._lock:
+        with self._ledger.file.together():
             before = self._ledger.own_alert(own.CHANNEL, whose)
             now = from_ms(self._clock())
             if why is None:
@@ -111,4 +110,4 @@ class Announcer:
 
         self._ledger.plan([alert], [group], hear, self._clock())
         for channel in {target.channel for target in self._targets}:
-            self._wake(channel)
+            self._ledger.file.then(partial(self._wake, channel))

@@ -35,7 +35,7 @@ from lakehouse.oncall import (
 )
 from lakehouse.settings.durations import write_duration
 from notifier.asking import By, Key, Match, refuse, token_of
-from notifier.clock import from_ms, to_ms
+from notifier.clock import from_ms, to_ms, wall_ms
 from notifier.daemon import Daemon
 from notifier.ledger.file import LedgerError
 from notifier.ledger.people import Answer
@@ -188,18 +188,15 @@ def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
         """Do it once for each Idempotency-Key: a request that comes again is answered as before."""
         body = await request.body()
         digest = hashlib.sha256(b"\0".join((request.method.encode(), request.url.path.encode(), body))).hexdigest()
-        held = await asyncio.to_thread(daemon.ledger.people.answered, key) if key else None
-        if held is not None:
-            if held.request != digest:
-                refuse(422, f"The {KEY_HEADER} was used for another request; take a new one.")
-            return Response(held.answer, held.status, media_type="application/json")
-        found = await asyncio.to_thread(act)
-        text = "" if found is None else found.model_dump_json()
-        status = 204 if found is None else 200
-        if key:
-            answer = Answer(digest, status, text)
-            await asyncio.to_thread(daemon.ledger.people.answer, key, answer, to_ms(datetime.now().astimezone()))
-        return Response(text, status, media_type="application/json")
+
+        def answer() -> Answer:
+            found = act()
+            return Answer(digest, 204, "") if found is None else Answer(digest, 200, found.model_dump_json())
+
+        said = await asyncio.to_thread(daemon.ledger.once, key, answer, wall_ms())
+        if said.request != digest:
+            refuse(422, f"The {KEY_HEADER} was used for another request; take a new one.")
+        return Response(said.answer, said.status, media_type="application/json")
 
     @api.post("/incidents/{incident_id}/ack", response_model=OnCallDetail)
     async def ack(

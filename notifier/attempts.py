@@ -31,7 +31,11 @@ class Waits:
 
 
 type Told = Callable[[str, str, str | None], None]
-"""Called with channel, destination (WHOLE for all of them) and why it is parked; with None when it is mended."""
+"""Called with channel, destination (WHOLE for all of them) and why it is parked; with None when it is mended.
+
+What it writes is one transaction with that: a crash between them would leave a place parked that nobody was told of, or
+an incident that never ends.
+"""
 
 
 class AttemptLog:
@@ -67,6 +71,13 @@ class AttemptLog:
 
         ingested_at: when the alert it tells of was published. roots: whether the message begins its thread.
         """
+        with self._outbox.together():
+            self._ended(delivery, ingested_at, outcome, gave_up, roots)
+        self._metrics.attempts.labels(self._name, WORDS[type(outcome)]).inc()
+
+    def _ended(
+        self, delivery: Delivery, ingested_at: datetime | None, outcome: Outcome, gave_up: bool, roots: bool
+    ) -> None:
         key, now = delivery.delivery_key, self._clock()
         match outcome:
             case Sent(receipt):
@@ -97,7 +108,6 @@ class AttemptLog:
                         place = WHOLE if whole else delivery.destination
                         if self._outbox.park(self._name, place, Why.RATE, now + wait_ms, error, now):
                             logger.info("%s %s: left alone (%s): %s", self._name, place or "(all)", Why.RATE, error)
-        self._metrics.attempts.labels(self._name, WORDS[type(outcome)]).inc()
 
     def _broken(self, delivery: Delivery, error: str, whole: bool, now_ms: int) -> None:
         place = WHOLE if whole else delivery.destination
@@ -109,10 +119,11 @@ class AttemptLog:
 
     def mended(self, destination: str) -> None:
         """A parked place takes messages again."""
-        count = self._outbox.unpark(self._name, destination, self._clock())
+        with self._outbox.together():
+            count = self._outbox.unpark(self._name, destination, self._clock())
+            self._told(self._name, destination, None)
         self._metrics.probes.labels(self._name, "mended").inc()
         logger.info("%s %s: mended, %d messages go now", self._name, destination or "(all)", count)
-        self._told(self._name, destination, None)
 
     def still_broken(self, place: Parked, error: str) -> None:
         """Nothing waits there, and what is asked of it fails still."""
@@ -149,9 +160,10 @@ class AttemptLog:
             logger.warning("%.12s to %s: %s Sending again as a possible repeat.", key, self._name, error)
             return
         wait_s = min(LOOK_AGAIN_S, self._waits.unreadable.total_seconds() / 4) if after_s is None else after_s
-        self._outbox.unknown(key, now_ms + int(wait_s * 1000), error, now_ms, unreadable_since)
-        if after_s is not None:
-            self._outbox.park(self._name, WHOLE, Why.RATE, now_ms + int(after_s * 1000), error, now_ms)
+        with self._outbox.together():
+            self._outbox.unknown(key, now_ms + int(wait_s * 1000), error, now_ms, unreadable_since)
+            if after_s is not None:
+                self._outbox.park(self._name, WHOLE, Why.RATE, now_ms + int(after_s * 1000), error, now_ms)
 
     def _dead(self, delivery: Delivery, reason: DeadReason, error: str, now_ms: int) -> None:
         muted = self._outbox.dead(delivery, reason, error, now_ms)

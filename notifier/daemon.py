@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from itertools import product
 
 from apscheduler.events import (
@@ -280,7 +281,7 @@ class Daemon:
         if revived:
             self.people.did(Action.RETRIED, delivery_key[:12], doer)
             for name in self.senders:
-                self._crew.wake(name)
+                self.ledger.file.then(partial(self._crew.wake, name))
         return revived
 
     def refresh_metrics(self) -> None:

@@ -1,4 +1,4 @@
-"""What people do with incidents. Each is one change of the ledger, with a line of history."""
+"""What people do with incidents. Each is one transaction of the ledger, with a line of history."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from notifier.clock import Clock, from_ms, span_ms, to_ms, wall_ms
 from notifier.ledger.ledger import Ledger
@@ -110,10 +111,11 @@ class People:
 
     def escalate(self, incident_id: str, doer: Doer, revision: int | None = None) -> None:
         """Go on to the next step of its route now."""
-        incident = self._open(incident_id, revision)
-        self._ledger.people.note(incident_id, doer.name, doer.via, "escalated by hand", self._clock())
-        for channel in self._duties.escalate_now(incident):
-            self._wake(channel)
+        with self._ledger.file.together():
+            incident = self._open(incident_id, revision)
+            self._ledger.people.note(incident_id, doer.name, doer.via, "escalated by hand", self._clock())
+            for channel in self._duties.escalate_now(incident):
+                self._ledger.file.then(partial(self._wake, channel))
         self.did(Action.ESCALATED, incident_id, doer)
 
     def silence(self, matchers: Sequence[Matcher], reason: str, until: datetime, doer: Doer) -> Silence:
@@ -136,8 +138,12 @@ class People:
 
     def did(self, action: Action, what: str, doer: Doer) -> None:
         """Count it, and say so in the log. what: whom or what it was done to."""
-        self._ledger.metrics.acted(action, doer.via)
-        logger.info("%s %s by %s via %s", line(what, 100), action, line(doer.name, 100), line(doer.via, 100))
+
+        def tell() -> None:
+            self._ledger.metrics.acted(action, doer.via)
+            logger.info("%s %s by %s via %s", line(what, 100), action, line(doer.name, 100), line(doer.via, 100))
+
+        self._ledger.file.then(tell)
 
     def _open(self, incident_id: str, revision: int | None, also_over: bool = False) -> Incident:
         incident = self._ledger.incident(incident_id)
@@ -166,7 +172,7 @@ class People:
 
         drafts = self._ledger.plan((), (), decide, self._clock(), incident_ids=incident_ids)
         for channel in {draft.target.channel for draft in drafts}:
-            self._wake(channel)
+            self._ledger.file.then(partial(self._wake, channel))
         return changed
 
 

@@ -62,14 +62,14 @@ class Presses:
         """Do it, once however often it is told; a sentence for who pressed where it was refused."""
         digest = hashlib.sha256(repr(press).encode()).hexdigest()
         key = f"press {hashlib.sha256(press.press_id.encode()).hexdigest()}"
-        held = self._ledger.people.answered(key)
-        if held is not None:
-            return held.answer or None
-        refusal = self._do(press)
-        if refusal:
-            logger.warning("%s %s by %s is refused: %s", press.channel, line(press.button, 40), press.user, refusal)
-        self._ledger.people.answer(key, Answer(digest, 200, refusal or ""), self._clock())
-        return refusal
+
+        def act() -> Answer:
+            refusal = self._do(press)
+            if refusal:
+                logger.warning("%s %s by %s is refused: %s", press.channel, line(press.button, 40), press.user, refusal)
+            return Answer(digest, 200, refusal or "")
+
+        return self._ledger.once(key, act, self._clock()).answer or None
 
     def _do(self, press: Press) -> str | None:
         person = self._roster.in_slack(press.team, press.user)

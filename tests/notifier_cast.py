@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
@@ -148,9 +149,11 @@ class Cast:
         """Status and body (JSON where it is); (0, None) when nobody answers."""
         return self._call(port, path, None, "GET")
 
-    def post(self, port: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def post(
+        self, port: str, path: str, body: Any = None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[int, Any]:
         """The same of a request that does something."""
-        return self._call(port, path, body, "POST")
+        return self._call(port, path, body, "POST", headers)
 
     def fault(self, service: str, kind: str, **options: Any) -> None:
         body = {"service": service, "kind": kind, **options}
@@ -189,8 +192,10 @@ class Cast:
                 return probe.connect_ex(("127.0.0.1", PORTS["gateway"] + self.offset)) == 0
         return self.get(port, "/-/healthy")[0] == 200
 
-    def _call(self, port: str, path: str, body: Any, method: str) -> tuple[int, Any]:
-        headers = {"content-type": "application/json"}
+    def _call(
+        self, port: str, path: str, body: Any, method: str, given: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[int, Any]:
+        headers = {"content-type": "application/json", **given}
         if port == "notifier" and path.startswith("/api/"):
             headers["authorization"] = f"Bearer {self.token()}"
         request = Request(

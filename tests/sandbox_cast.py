@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -44,11 +45,25 @@ class App:
             client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id))
 
 
-class SandboxServer:
-    """A sandbox on a port of its own, in a thread. acknowledge_s: after which an envelope is sent again."""
+def free_port() -> int:
+    """One that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
-    def __init__(self, inbox: Inbox, *, acknowledge_s: float = 0.2, webhook_secret: str = "") -> None:
-        app = create_app(inbox, acknowledge_s=acknowledge_s, webhook_secret=webhook_secret)
+
+class SandboxServer:
+    """A sandbox on a port of its own, in a thread. acknowledge_s: after which an envelope is sent again.
+
+    mail: it takes mail too, on `smtp_port`.
+    """
+
+    def __init__(
+        self, inbox: Inbox, *, acknowledge_s: float = 0.2, webhook_secret: str = "", mail: bool = False
+    ) -> None:
+        self.inbox = inbox
+        self.smtp_port = free_port() if mail else None
+        app = create_app(inbox, self.smtp_port, acknowledge_s=acknowledge_s, webhook_secret=webhook_secret)
         config = uvicorn.Config(
             app, port=0, http=Protocol, ws="websockets-sansio", log_level="error", timeout_graceful_shutdown=1
         )

@@ -6,7 +6,8 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +34,14 @@ class LedgerError(UserError):
     """The ledger could not be read or written just now; the message is one sentence."""
 
 
+class _Together(threading.local):
+    """The transaction that a thread has under way, and what it does after that."""
+
+    def __init__(self) -> None:
+        self.db: sa.Connection | None = None
+        self.later: list[Callable[[], object]] = []
+
+
 class LedgerFile:
     """Opened, proven to be whole and writable, and locked until `close`. Raises UserError where it is not.
 
@@ -43,6 +52,7 @@ class LedgerFile:
         self.error: str | None = None
         self.damaged = False
         self._held: sqlite3.Connection | None = None
+        self._together = _Together()
         self._inode = 0
         self._path = path
         self._lock = _locked(path)
@@ -107,7 +117,11 @@ class LedgerFile:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction. Raises LedgerError."""
+        """One transaction; within `together`, a part of that. Raises LedgerError."""
+        if self._together.db is not None:
+            with self._telling(), self._together.db.begin_nested():
+                yield self._together.db
+            return
         with self._telling(), self._engine.begin() as db:
             yield db
         if self.error is not None:
@@ -116,9 +130,36 @@ class LedgerFile:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Reads; each statement sees what is committed then. Raises LedgerError."""
+        """Reads; each statement sees what is committed then, and what `together` has written. Raises LedgerError."""
+        if self._together.db is not None:
+            with self._telling():
+                yield self._together.db
+            return
         with self._telling(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
             yield db
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All that this thread reads and writes meanwhile is one transaction. Raises LedgerError."""
+        if self._together.db is not None:
+            yield
+            return
+        later: list[Callable[[], object]] = []
+        try:
+            with self.write() as db:
+                self._together.db, self._together.later = db, later
+                yield
+        finally:
+            self._together.db, self._together.later = None, []
+        for do in later:
+            do()
+
+    def then(self, do: Callable[[], object]) -> None:
+        """Do it when what this thread has written can be read by others: now, or at the end of `together`."""
+        if self._together.db is None:
+            do()
+        else:
+            self._together.later.append(do)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

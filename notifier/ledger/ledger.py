@@ -20,7 +20,7 @@ from notifier.clock import Clock, wall_ms
 from notifier.ledger import boards, queries, views
 from notifier.ledger.file import LedgerFile
 from notifier.ledger.outbox import Outbox
-from notifier.ledger.people import PeopleBook
+from notifier.ledger.people import Answer, PeopleBook
 from notifier.ledger.rows import (
     ALERTS,
     CURSOR,
@@ -87,6 +87,21 @@ class Ledger:
     def close(self) -> None:
         self.file.close()
 
+    def once(self, key: str | None, act: Callable[[], Answer], now_ms: int) -> Answer:
+        """What `act` answers, which is done once for each key: a request that comes again is answered as before.
+
+        What it changes and that it was answered are one transaction, so whoever asks again after a crash finds both or
+        neither. Another request that comes with the key of one is told by its `request`.
+        """
+        with self.file.together():
+            held = self.people.answered(key) if key else None
+            if held is not None:
+                return held
+            answer = act()
+            if key:
+                self.people.answer(key, answer, now_ms)
+        return answer
+
     # ---- planning
 
     def cursor(self) -> Cursor:
@@ -129,7 +144,7 @@ class Ledger:
             boards.write(db, board)
             if cursor is not None:
                 _move(db, cursor)
-        self.metrics.planned_all(board, alerts)
+        self.file.then(lambda: self.metrics.planned_all(board, alerts))
         if board.out.dropped:
             logger.info("%d messages muted %s", len(board.out.dropped), Muted.TOLD_BY_END)
         return list(board.out.drafts.values())

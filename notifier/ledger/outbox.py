@@ -46,6 +46,7 @@ class Outbox:
     def __init__(self, file: LedgerFile, redact: Redact) -> None:
         self._redact = redact
         self._read, self._write = file.read, file.write
+        self.together = file.together
         self.metrics = Metrics(())
 
     # ---- what is due
