@@ -99,8 +99,8 @@ class Night:
         self.name = channel
         self.points = points
         self.steady = 0.0
-        self.crew: Crew | None = None
-        self.ledger: Ledger | None = None
+        self._crew: Crew | None = None
+        self._ledger: Ledger | None = None
         self._path = town.begin()
         self._acts = 0
         self._names = [channel, *others]
@@ -108,12 +108,22 @@ class Night:
         self._config = a_config((), routing(channel), storm_after=storm_after)
         self._wake_up()
 
+    @property
+    def crew(self) -> Crew:
+        assert self._crew is not None
+        return self._crew
+
+    @property
+    def ledger(self) -> Ledger:
+        assert self._ledger is not None
+        return self._ledger
+
     def close(self) -> None:
-        if self.crew is not None:
-            self.crew.stop(0.0)
-        if self.ledger is not None:
-            self.ledger.close()
-        self.crew = self.ledger = None
+        if self._crew is not None:
+            self._crew.stop(0.0)
+        if self._ledger is not None:
+            self._ledger.close()
+        self._crew = self._ledger = None
 
     def clock(self) -> int:
         return to_ms(self.town.now)
@@ -122,8 +132,8 @@ class Night:
         """As notifier.daemon starts."""
         channels = tuple(Watched(self.town.channel(name), self.points) for name in self._names)
         config = replace(self._config, channels=channels)
-        self.ledger = Ledger(self._path, self.clock)
-        self.crew = Crew(
+        self._ledger = Ledger(self._path, self.clock)
+        self._crew = Crew(
             config,
             self.town.dremio,
             self.ledger,
@@ -138,7 +148,7 @@ class Night:
         """Do it, and again where the process ends meanwhile."""
         while True:
             try:
-                if self.crew is None:
+                if self._crew is None:
                     self._wake_up()
                 return do()
             except Crash:
@@ -150,7 +160,6 @@ class Night:
         self.steady += seconds
 
     def _look(self) -> None:
-        assert self.crew is not None
         self.crew.plan(0.0)
         self.crew.do_due()
         for sender in self.crew.senders.values():
@@ -174,7 +183,6 @@ class Night:
         key = f"act-{self._acts}"
 
         def ask() -> None:
-            assert self.crew is not None and self.ledger is not None
             crew = self.crew
 
             def act() -> Answer:
@@ -202,7 +210,6 @@ class Night:
             self.until((self.town.now - NOON).total_seconds() + wait)
 
     def _next_ms(self) -> int | None:
-        assert self.ledger is not None
         outbox, now = self.ledger.outbox, self.clock()
         due = [outbox.next_ms(name, now) for name in self._names]
         due += [place.until_ms for place in outbox.parked() if place.until_ms > now]
@@ -210,7 +217,6 @@ class Night:
 
     def got(self) -> Got:
         """What came of it."""
-        assert self.crew is not None and self.ledger is not None
         ledger = self.ledger
         rows = ledger.deliveries(limit=1000)
         wrong = [f"{row.kind} is {row.state}" for row in rows if row.state in (*OPEN, DeliveryState.DEAD)]
@@ -284,7 +290,9 @@ def _received(channel: str, inbox: dict[str, Any]) -> tuple[list[tuple[str, str]
             # Those that change no incident only ask whether the key is right.
             events = [row for row in inbox["pagerduty"]["events"] if row["incident"]]
             said = [(row["action"], row["event"].get("payload", {}).get("summary", "")) for row in events]
-            came = [(row["dedup_key"], f"{action} {_words(text)}") for row, (action, text) in zip(events, said, strict=True)]
+            came = [
+                (row["dedup_key"], f"{action} {_words(text)}") for row, (action, text) in zip(events, said, strict=True)
+            ]
             return came, [row["state"] for row in inbox["pagerduty"]["incidents"]]
     bodies = [(row["delivery"], json.loads(row["body"])) for row in inbox["webhook"]]
     return [(key, f"{body['status']} {_words(body['tillwatch']['title'])}") for key, body in bodies], []

@@ -1,9 +1,9 @@
 """Where a notifier's process may end: found as it runs, at each commit of its ledger and at each call of a channel.
 
-A commit has two points: `before` (nothing is written) and `after` (it is, and nothing that follows has happened). A call
-of a channel has three: `before` (nothing is on the wire), `taken` (the other side has it, and its answer is never read)
-and `answered` (the channel knows, and the ledger does not). A commit has the name of the function that has opened its
-transaction, so a new one is a point by itself.
+A commit has two points: `before` (nothing is written) and `after` (it is, and nothing that follows has happened). A
+call of a channel has three: `before` (nothing is on the wire), `taken` (the other side has it, and its answer is never
+read) and `answered` (the channel knows, and the ledger does not). A commit has the name of the function that has opened
+its transaction, so a new one is a point by itself.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class Points:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """While commits and answers are seen."""
-        commit, begin, data = DefaultDialect.do_commit, http.client.HTTPResponse.begin, smtplib.SMTP.data
+        commit: Any = DefaultDialect.do_commit
+        begin, data = http.client.HTTPResponse.begin, smtplib.SMTP.data
 
         def do_commit(dialect: DefaultDialect, connection: Any) -> None:
             what = _committing()
@@ -99,7 +100,7 @@ class Points:
 
         def begin_answer(response: http.client.HTTPResponse) -> None:
             # Its first byte: whoever answers has done what it was asked for.
-            response.fp.peek(1)  # type: ignore[attr-defined]
+            response.fp.peek(1)
             self._answer_is_here()
             begin(response)
 

@@ -8,8 +8,9 @@ from datetime import timedelta
 from types import MappingProxyType
 
 from notifier.routing.matchers import parse_matcher
-from tests.crash_cast import ADA, NOON, Got, Night, Town
+from tests.crash_cast import ADA, Got, Night, Town
 from tests.crash_points import Point, Points
+from tests.test_notifier import NOON
 
 UNTIL = NOON + timedelta(seconds=40)
 
@@ -99,6 +100,9 @@ STORM_AFTER = {"digest": 2}
 OTHERS = {"slack": "webhook", "email": "slack", "pagerduty": "slack", "webhook": "slack"}
 """Who is told when a channel is shut."""
 
+STARTING = (Point("ledger interrupt", "before"), Point("ledger interrupt", "after"))
+"""What a start passes that finds a message in hand."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -125,10 +129,11 @@ def play(town: Town, channel: str, scene: str, crash_at: Mapping[Point, int] = M
 def crash_everywhere(town: Town, channel: str, scene: str, meant: Run) -> Iterator[Run]:
     """Runs in which it ends at each of the points that `meant` has passed, at several of them one after the other.
 
-    At half of them at first, for what fails too often waits so long that other things come about.
+    At half of them at first, for what fails too often waits so long that other things come about; and at the start after
+    one of these ends.
     """
     left = sorted(meant.points.passed)
-    some = left[::2]
+    some = [*left[::2], *STARTING]
     while left:
         run = play(town, channel, scene, dict.fromkeys(some, 1))
         yield run
