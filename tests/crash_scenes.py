@@ -129,8 +129,8 @@ def play(town: Town, channel: str, scene: str, crash_at: Mapping[Point, int] = M
 def crash_everywhere(town: Town, channel: str, scene: str, meant: Run) -> Iterator[Run]:
     """Runs in which it ends at each of the points that `meant` has passed, at several of them one after the other.
 
-    At half of them at first, for what fails too often waits so long that other things come about; and at the start after
-    one of these ends.
+    At half of them at first, for what fails too often waits so long that other things come about; and at the start that
+    follows.
     """
     left = sorted(meant.points.passed)
     some = [*left[::2], *STARTING]
