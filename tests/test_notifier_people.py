@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from notifier.clock import to_ms
-from notifier.model import MessageKind
+from notifier.ledger.people import Answer
+from notifier.model import DeliveryState, MessageKind
 from notifier.people import Doer, NoIncident, People, Stale
 from notifier.planning.duties import Duties
 from notifier.routing.matchers import parse_matcher
@@ -188,3 +190,54 @@ def test_a_clock_that_steps_moves_no_step_of_escalation(office: Office, step: ti
     assert kinds(office) == []
     office.run(timedelta(seconds=4))
     assert kinds(office) == [MessageKind.FIRST]
+
+
+def test_a_request_that_comes_twice_at_once_is_done_once(office: Office) -> None:
+    office.fatal("inc-1")
+    office.publish()
+
+    def act() -> Answer:
+        office.people.take("inc-1", ADA, None, "on it")
+        return Answer("a request", 200, "taken")
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(office.ledger.once, "key of ada", act, office.clock()) for _ in range(8)]
+        answers = {one.result().answer for one in asked}
+    assert answers == {"taken"}
+    assert [note.action for note in office.ledger.history("inc-1")] == ["acknowledged"]
+
+
+def test_who_sends_is_woken_when_there_is_something_to_read(office: Office) -> None:
+    office.fatal("inc-1")
+    office.publish()
+    told(office)
+    found: list[int] = []
+
+    def wake(channel: str) -> None:
+        with ThreadPoolExecutor(1) as other:
+            found.append(len(other.submit(office.ledger.deliveries, DeliveryState.PLANNED).result()))
+
+    people = People(office.ledger, office.duties, timedelta(hours=4), wake, office.clock)
+
+    def act() -> Answer:
+        people.escalate("inc-1", ADA)
+        assert found == []
+        return Answer("a request", 200, "")
+
+    office.ledger.once("key of ada", act, office.clock())
+    assert found
+    assert all(found)
+
+
+def test_an_act_that_fails_halfway_leaves_nothing_and_may_be_asked_again(office: Office) -> None:
+    office.fatal("inc-1")
+    office.publish()
+
+    def act() -> Answer:
+        office.people.escalate("inc-1", ADA)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        office.ledger.once("key of ada", act, office.clock())
+    assert office.ledger.history("inc-1") == []
+    assert office.ledger.once("key of ada", lambda: Answer("a request", 200, "again"), office.clock()).answer == "again"
