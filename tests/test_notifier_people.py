@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.notifier_times import BEGINS, FIRST_STEP_S, Night
 from notifier.clock import to_ms
 from notifier.model import MessageKind
 from notifier.people import Doer, NoIncident, People, Stale
@@ -187,3 +188,22 @@ def test_a_clock_that_steps_moves_no_step_of_escalation(office: Office, step: ti
     assert kinds(office) == []
     office.run(timedelta(seconds=4))
     assert kinds(office) == [MessageKind.FIRST]
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_what_begins_in_the_second_in_which_the_clock_is_set_is_escalated_on_time(tmp_path: Path, hours: int) -> None:
+    night = Night(tmp_path, BEGINS[0])
+    try:
+        night.turn()
+        night.channel.steady += 1
+        night.set_clock(hours)
+        night.fail("shop")
+        night.turn()
+        night.channel.steady += FIRST_STEP_S - 3
+        night.turn()
+        assert night.channel.late["step"] == []
+        night.channel.steady += 3
+        night.turn()
+        assert night.channel.late["step"] == [0.0]
+    finally:
+        night.close()
