@@ -165,7 +165,7 @@ def run(nights: int, incidents: int, steps: int, seed: int) -> Report:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--nights", type=int, default=6)
+    parser.add_argument("--nights", type=int, default=4)
     parser.add_argument("--incidents", type=int, default=40)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
