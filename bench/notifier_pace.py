@@ -6,6 +6,7 @@ Promise: from its publish an alert is at each of them within a poll interval and
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import tempfile
 import time
@@ -62,8 +63,10 @@ def run(seconds: int, starts: int, offset: int) -> Report:
 def pace(stage: Stage, report: Report, seconds: int, near: bool) -> None:
     """One service after the other fails. near: the gateway of this machine tells of a commit; else it is polled."""
     began = time.monotonic()
+    chance = random.Random(seconds)
     for number in range(seconds):
-        time.sleep(max(0.0, began + number - time.monotonic()))
+        # Anywhere in its second, or each would meet the poll at the same distance.
+        time.sleep(max(0.0, began + number + chance.random() - time.monotonic()))
         stage.fail(f"shop-{number:04d}")
 
     def all_sent() -> bool:
