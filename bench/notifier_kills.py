@@ -13,11 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from bench.report import Report
@@ -42,12 +41,17 @@ _direct = build_opener(ProxyHandler({}))
 
 
 class Stage:
-    """The four processes over one data directory, and an event log to fail into."""
+    """The four processes over one data directory, and an event log to fail into.
 
-    def __init__(self, data_dir: Path, offset: int) -> None:
+    settings: instead of those that are here; names without TILLWATCH_, empty: as shipped.
+    """
+
+    def __init__(self, data_dir: Path, offset: int, settings: Mapping[str, str] | None = None) -> None:
         self.data_dir = data_dir
         self.offset = offset
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.failures = 0
+        data_dir.mkdir(exist_ok=True)
         self.sink = EventLogSink(data_dir / "events.db")
         ours = {
             "DATA_DIR": str(data_dir),
@@ -65,9 +69,10 @@ class Stage:
             "NOTIFIER_SMTP_SECURITY": "none",
             "NOTIFIER_EMAIL_FROM": "tillwatch@shop.example",
             "NOTIFIER_EMAIL_TO": "oncall@shop.example",
+            **(settings or {}),
         }
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TILLWATCH_")}
-        self.environment = clean | {f"TILLWATCH_{name}": value for name, value in ours.items()}
+        self.environment = clean | {f"TILLWATCH_{name}": value for name, value in ours.items() if value}
 
     def start(self, part: str) -> None:
         with (self.data_dir / f"{part}.log").open("ab") as log:
@@ -91,32 +96,45 @@ class Stage:
                 process.kill()
         self.sink.close()
 
+    def token(self) -> str:
+        """One of the notifier's, that may read."""
+        tokens = json.loads((self.data_dir / FILE).read_text())
+        return str(next(one["token"] for one in tokens if one["name"] == "reader"))
+
     def ask(self, port: str, path: str, body: Any = None) -> Any:
         """JSON of an answer; None when nobody gives one, or says that not all is well."""
+        try:
+            return json.loads(self.body(port, path, body))
+        except (OSError, ValueError):
+            return None
+
+    def body(self, port: str, path: str, body: Any = None) -> bytes:
+        """An answer as it came. Raises OSError when nobody gives one, or says that not all is well."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"}
         if path.startswith("/api/"):
-            [token] = [
-                one["token"] for one in json.loads((self.data_dir / FILE).read_text()) if one["name"] == "reader"
-            ]
-            headers["authorization"] = f"Bearer {token}"
+            headers["authorization"] = f"Bearer {self.token()}"
         request = Request(f"http://127.0.0.1:{PORTS[port] + self.offset}{path}", data, headers)
-        try:
-            with _direct.open(request, timeout=10) as answer:
-                return json.loads(answer.read())
-        except (URLError, OSError, ValueError):
-            return None
+        with _direct.open(request, timeout=30) as answer:
+            content: bytes = answer.read()
+        return content
 
     def fail(self, service: str) -> None:
         """A FATAL error of a service, as a producer sends it."""
-        event = {
-            "error_id": f"bench-{service}",
-            "service_name": service,
-            "error_message": "no answer",
-            "severity": "FATAL",
-            "error_time": datetime.now(UTC).isoformat(),
-        }
-        self.sink.send("errors_topic", None, json.dumps(event).encode())
+        self.fail_all([(service, "no answer")])
+
+    def fail_all(self, failures: Iterable[tuple[str, str]]) -> None:
+        """FATAL errors, of services with what they say, in one transaction of the log."""
+        for service, message in failures:
+            self.failures += 1
+            event = {
+                "error_id": f"bench-{self.failures}-{service}",
+                "service_name": service,
+                "error_message": message,
+                "severity": "FATAL",
+                "error_time": datetime.now(UTC).isoformat(),
+            }
+            self.sink.send("errors_topic", None, json.dumps(event).encode())
         self.sink.flush()
 
     def slack(self, service: str) -> list[dict[str, Any]]:

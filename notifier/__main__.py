@@ -16,6 +16,7 @@ from types import FrameType
 import uvicorn
 
 from lakehouse.dremio.client import Dremio
+from lakehouse.memory import few_arenas
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import claim_port
@@ -80,6 +81,8 @@ def save_ledger(to: Path) -> int:
 
 
 def _run() -> int:
+    # A storm's rows go through many threads once: what they leave behind is to be used again, not kept by each.
+    few_arenas(1)
     shared = Shared.load()
     config = load_config()
     settings = config.settings

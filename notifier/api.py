@@ -35,6 +35,7 @@ from lakehouse.oncall import (
 )
 from lakehouse.settings.durations import write_duration
 from notifier.asking import By, Key, Match, refuse, token_of
+from notifier.changes import Changes
 from notifier.clock import from_ms, to_ms, wall_ms
 from notifier.daemon import Daemon
 from notifier.ledger.file import LedgerError
@@ -46,8 +47,6 @@ from notifier.routing.matchers import make_matcher
 from notifier.tokens import Tokens
 
 MOST_BODY = 64 << 10
-LOOK_S = 0.2
-"""Between two looks for a change, for all who wait for one."""
 _HOST = re.compile(r"[A-Za-z0-9.\-_\[\]:]{1,255}")
 
 
@@ -67,6 +66,7 @@ def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
     app = FastAPI(title="tillwatch notifier", version="1", docs_url=None, redoc_url=None)
     app.state.tokens = tokens
     out = Outgoing(daemon.ledger)
+    changes: Changes[tuple[int, bytes]] = Changes(daemon.ledger.revision)
 
     @app.middleware("http")
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -129,30 +129,29 @@ def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
 
     # ---- reading
 
-    @api.get("/incidents", responses={304: {"description": "Nothing has changed since."}})
+    @api.get(
+        "/incidents", response_model=OnCallIncidents, responses={304: {"description": "Nothing has changed since."}}
+    )
     async def incidents(
-        response: Response,
         status: Status | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: Limit = 1000,
         wait: Annotated[float, Query(ge=0, le=WAIT_S)] = 0,
         known: Annotated[str | None, Header(alias="If-None-Match", max_length=40)] = None,
-    ) -> OnCallIncidents:
+    ) -> Response:
         """Incidents, newest alert first. With If-None-Match and wait: answered when something has changed."""
         revision = _tag(known)
-        deadline = asyncio.get_running_loop().time() + wait
-        while revision is not None:
-            newest = await asyncio.to_thread(daemon.ledger.revision)
-            if newest != revision:
-                break
-            left = deadline - asyncio.get_running_loop().time()
-            if left <= 0:
-                return Response(status_code=304, headers={"ETag": f'"{revision}"'})  # type: ignore[return-value]
-            await asyncio.sleep(min(LOOK_S, left))
-        found = await asyncio.to_thread(out.incidents, status, _ms(since), _ms(until), limit)
-        response.headers["ETag"] = f'"{found.revision}"'
-        return found
+        if revision is not None and not await changes.since(revision, wait):
+            return Response(status_code=304, headers={"ETag": f'"{revision}"'})
+        asked = (status, _ms(since), _ms(until), limit)
+
+        def make() -> tuple[int, bytes]:
+            found = out.incidents(*asked)
+            return found.revision, found.model_dump_json().encode()
+
+        newest, body = await changes.answer(asked, make)
+        return Response(body, media_type="application/json", headers={"ETag": f'"{newest}"'})
 
     @api.get("/incidents/{incident_id}")
     def incident(incident_id: str, at: datetime | None = None) -> OnCallDetail:

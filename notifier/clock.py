@@ -23,7 +23,10 @@ def wall_ms() -> int:
 
 
 class Steps:
-    """Tells when the wall clock is set: it and one that nobody sets go apart. `look` is called about once a second."""
+    """Tells when the wall clock is set: it and one that nobody sets go apart. `look` is called about once a second.
+
+    `now` jumps at a look alone, when the ledger follows: what is written down just before it keeps its distance too.
+    """
 
     LEAST_MS = 1500
     """Less is the slow pull of a time service."""
@@ -38,6 +41,10 @@ class Steps:
         apart_ms = self._measure()
         step_ms, self._apart_ms = apart_ms - self._apart_ms, apart_ms
         return step_ms if abs(step_ms) >= self.LEAST_MS else 0
+
+    def now(self) -> int:
+        """Milliseconds since the epoch, by the wall clock as it was set at the last look."""
+        return int(self._steady() * 1000) + self._apart_ms
 
     def _measure(self) -> int:
         return self._clock() - int(self._steady() * 1000)

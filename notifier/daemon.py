@@ -22,7 +22,7 @@ from lakehouse.dremio.errors import DremioError
 from lakehouse.dremio.nearby import FAR_S
 from lakehouse.oncall import OnCallState
 from lakehouse.user_error import UserError
-from notifier.clock import Steps, wall_ms
+from notifier.clock import Clock, Steps, wall_ms
 from notifier.config import Config
 from notifier.crew import Crew
 from notifier.cursor import AlertReader
@@ -55,19 +55,33 @@ _AT_START = ("host", "api_token", "poll_s")
 
 
 class Daemon:
-    """Wires the parts; `start`, then `watch` now and then, `reload` when asked to, then `stop`."""
+    """Wires the parts; `start`, then `watch` now and then, `reload` when asked to, then `stop`.
 
-    def __init__(self, config: Config, reader: AlertReader, ledger: Ledger, redact: Redact = str) -> None:
+    clock: that of the machine, which may be set; steady: seconds of one that nobody sets.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        reader: AlertReader,
+        ledger: Ledger,
+        redact: Redact = str,
+        *,
+        clock: Clock = wall_ms,
+        steady: Callable[[], float] | None = None,
+    ) -> None:
         self.ledger = ledger
         self.metrics = Metrics(channel.name for channel in config.channels)
         self._poll_s = config.settings.poll_s or FAR_S
         self.health = Health(self._poll_s)
         ledger.count_in(self.metrics)
-        self._freshness = Freshness(reader, config.settings.judge_within)
+        self._steps = Steps(clock, steady)
+        self._clock = self._steps.now
+        self._monotonic = steady or time.monotonic
+        self._freshness = Freshness(reader, config.settings.judge_within, self._clock, self._monotonic)
         self.heartbeat = self._heartbeat_of(config.settings)
         self._reader = reader
         self._redact = redact
-        self._steps = Steps()
         self._stopping = threading.Event()
         self._turn = threading.Lock()
         """Held by who looks for commits, and by a reload."""
@@ -81,7 +95,16 @@ class Daemon:
         self._timer.add_listener(self._count, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
 
     def _crew_of(self, config: Config) -> Crew:
-        return Crew(config, self._reader, self.ledger, self.metrics, self.health.moved_on, self._redact)
+        return Crew(
+            config,
+            self._reader,
+            self.ledger,
+            self.metrics,
+            self.health.moved_on,
+            self._redact,
+            clock=self._clock,
+            monotonic=self._monotonic,
+        )
 
     @property
     def settings(self) -> NotifierSettings:
@@ -101,7 +124,8 @@ class Daemon:
 
     def start(self) -> None:
         """Settle what a former run left, then poll and send."""
-        left = self.ledger.outbox.interrupt("The notifier ended before the answer.", wall_ms(), self._crew.settle_ms)
+        why, now_ms = "The notifier ended before the answer.", self._clock()
+        left = self.ledger.outbox.interrupt(why, now_ms, self._crew.settle_ms)
         if left:
             logger.warning("%d messages were sending when the notifier ended: unknown, looking them up", left)
         self._crew.start()
@@ -109,7 +133,7 @@ class Daemon:
         # APScheduler would begin one whole period after the start.
         now = datetime.now(UTC)
         self._timer.add_job(self.cycle, "interval", seconds=self._poll_s, id="poll", next_run_time=now)
-        self._timer.add_job(self._do_due, "interval", seconds=DUE_EVERY_S, id="due", executor="due", next_run_time=now)
+        self._timer.add_job(self.do_due, "interval", seconds=DUE_EVERY_S, id="due", executor="due", next_run_time=now)
         self._timer.start()
 
     def cycle(self) -> None:
@@ -150,7 +174,7 @@ class Daemon:
         self._tell(lambda: self._freshness.look(error), "how old the data is")
         return well
 
-    def _do_due(self) -> None:
+    def do_due(self) -> None:
         """What time makes due, whether or not the data answers. Raises nothing."""
         step_ms = self._steps.look()
         if step_ms:
@@ -235,7 +259,7 @@ class Daemon:
         self._crew.stop(STOP_S)
         try:
             left = self.ledger.outbox.interrupt(
-                "The notifier was ended before the answer.", wall_ms(), self._crew.settle_ms
+                "The notifier was ended before the answer.", self._clock(), self._crew.settle_ms
             )
         except LedgerError:
             return  # it has told its fault; the next start settles what is in hand
@@ -258,7 +282,7 @@ class Daemon:
             return "No channel is set up."
         if self.health.stalled_s() > 0:
             return "Looks for commits do not end."
-        return untold(self.readiness(), self._freshness.error, self.ledger, wall_ms())
+        return untold(self.readiness(), self._freshness.error, self.ledger, self._clock())
 
     def state(self) -> OnCallState:
         """How the notifier is, for who reads it."""
@@ -277,7 +301,7 @@ class Daemon:
 
     def retry(self, delivery_key: str, doer: Doer) -> bool:
         """Try a delivery again now; False where there is none that could be."""
-        revived = self.ledger.outbox.revive(delivery_key, wall_ms())
+        revived = self.ledger.outbox.revive(delivery_key, self._clock())
         if revived:
             self.people.did(Action.RETRIED, delivery_key[:12], doer)
             for name in self.senders:
@@ -288,7 +312,7 @@ class Daemon:
         """Set the gauges that are read, not counted."""
         try:
             self.metrics.set_ledger(self.ledger.counts(), *self.ledger.open_counts())
-            now_ms = wall_ms()
+            now_ms = self._clock()
             self.metrics.overdue.set(len(self.ledger.overdue(now_ms)))
             held = {
                 (place.channel, place.destination, place.why)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import batched
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -61,13 +63,16 @@ class Outgoing:
 
     def _told(self, incidents: Sequence[Incident]) -> list[OnCallIncident]:
         silences = self._ledger.silences()
-        alerts = self._alerts([incident.newest_alert for incident in incidents])
-        places = self._places([incident.incident_id for incident in incidents])
-        return [
-            self._one(incident, alerts[incident.newest_alert], places.get(incident.incident_id, []), silences)
-            for incident in incidents
-            if incident.newest_alert in alerts
-        ]
+        told: list[OnCallIncident] = []
+        for some in batched(incidents, _AT_ONCE):
+            alerts = self._alerts([incident.newest_alert for incident in some])
+            places = self._places([incident.incident_id for incident in some])
+            told += [
+                self._one(incident, alerts[incident.newest_alert], places.get(incident.incident_id, []), silences)
+                for incident in some
+                if incident.newest_alert in alerts
+            ]
+        return told
 
     def _one(
         self, incident: Incident, alert: AlertRow, told: list[Told], silences: Sequence[Silence]
@@ -102,52 +107,31 @@ class Outgoing:
         )
 
     def _alerts(self, alert_ids: Sequence[str]) -> dict[str, AlertRow]:
-        found = {}
         with self._ledger.file.read() as db:
-            for start in range(0, len(alert_ids), _AT_ONCE):
-                some = alert_ids[start : start + _AT_ONCE]
-                for row in db.execute(sa.select(ALERTS).where(ALERTS.c.alert_id.in_(some))):
-                    found[row.alert_id] = to_alert(row)
-        return found
+            rows = db.execute(sa.select(ALERTS).where(ALERTS.c.alert_id.in_(alert_ids)))
+            return {row.alert_id: to_alert(row) for row in rows}
 
     def _places(self, incident_ids: Sequence[str]) -> dict[str, list[Told]]:
         """What became of each incident at each place: of the newest delivery there that says most."""
-        d, m = DELIVERIES, MEMBERS
-        found: dict[str, dict[Target, Told]] = {}
+        m = MEMBERS
+        columns = (m.c.incident_id, m.c.channel, m.c.destination, m.c.thread_id)
+        found: dict[str, list[Told]] = {}
         with self._ledger.file.read() as db:
-            for start in range(0, len(incident_ids), _AT_ONCE):
-                some = incident_ids[start : start + _AT_ONCE]
-                query = (
-                    sa.select(m.c.incident_id.label("member"), d)
-                    .join(
-                        d,
-                        sa.or_(
-                            d.c.thread_id == m.c.thread_id,
-                            sa.and_(
-                                m.c.thread_id.is_(None),
-                                d.c.incident_id == m.c.incident_id,
-                                d.c.channel == m.c.channel,
-                                d.c.destination == m.c.destination,
-                            ),
-                        ),
-                    )
-                    .where(m.c.incident_id.in_(some))
-                    .order_by(d.c.planned_ms, d.c.sequence)
-                )
-                for row in db.execute(query):
-                    here = found.setdefault(row.member, {})
-                    target = Target(row.channel, row.destination)
-                    told = Told(
-                        channel=row.channel,
-                        destination=row.destination,
-                        state=row.state,
-                        reason=row.reason or row.error,
-                        at=None if row.sent_ms is None else from_ms(row.sent_ms),
-                        receipt=row.receipt,
-                    )
-                    if _says_more(told, here.get(target)):
-                        here[target] = told
-        return {incident: list(places.values()) for incident, places in found.items()}
+            members = db.execute(sa.select(*columns).where(m.c.incident_id.in_(incident_ids))).all()
+            # A thread's deliveries once, not once for each of the thousands that a storm's digest may tell of.
+            threads = {member.thread_id for member in members if member.thread_id}
+            lone = {member.incident_id for member in members if not member.thread_id}
+            of_thread = _told_most(db, DELIVERIES.c.thread_id, threads)
+            of_incident = _told_most(db, DELIVERIES.c.incident_id, lone)
+        for member in members:
+            place = Target(member.channel, member.destination)
+            if member.thread_id:
+                told = of_thread.get((member.thread_id, place))
+            else:
+                told = of_incident.get((member.incident_id, place))
+            if told is not None:
+                found.setdefault(member.incident_id, []).append(told)
+        return found
 
     def deliveries(self, state: DeliveryState | None, incident: str | None, limit: int) -> OnCallDeliveries:
         """Newest planned first."""
@@ -174,6 +158,28 @@ def _status(incident: Incident) -> Status:
     if incident.old:
         return "old"
     return "open" if incident.resolved_ms is None else "resolved"
+
+
+def _told_most(db: sa.Connection, column: sa.Column[Any], keys: Iterable[str]) -> dict[tuple[str, Target], Told]:
+    """Of the deliveries with one of these keys in a column, the newest at each place that says most."""
+    d = DELIVERIES
+    of_place = (d.c.channel, d.c.destination, d.c.state, d.c.reason, d.c.error, d.c.sent_ms, d.c.receipt)
+    found: dict[tuple[str, Target], Told] = {}
+    for some in batched(keys, _AT_ONCE):
+        query = sa.select(column.label("key"), *of_place).where(column.in_(some))
+        for row in db.execute(query.order_by(d.c.planned_ms, d.c.sequence)):
+            told = Told(
+                channel=row.channel,
+                destination=row.destination,
+                state=row.state,
+                reason=row.reason or row.error,
+                at=None if row.sent_ms is None else from_ms(row.sent_ms),
+                receipt=row.receipt,
+            )
+            place = (row.key, Target(row.channel, row.destination))
+            if _says_more(told, found.get(place)):
+                found[place] = told
+    return found
 
 
 def _says_more(told: Told, before: Told | None) -> bool:

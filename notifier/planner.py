@@ -29,8 +29,9 @@ from notifier.routing.decide import Router, Surroundings
 
 logger = logging.getLogger("notifier")
 
-BATCH = 2000
-"""Alerts planned in one transaction."""
+BATCH = 500
+"""Alerts planned in one transaction: between two of them senders write what they sent, so a storm is told while it is
+planned."""
 _SEVERITIES = choices_of("errors_topic", "severity")
 STRANGE_SHOWN = 5
 """Odd rows that one line of the log shows; the metric counts all."""
@@ -112,6 +113,7 @@ class Planner:
             # Nothing yet, as far back as it goes: no need to look there again.
             held = replace(held, ingested_ms=to_ms(moment))
             self._ledger.move(held)
+        pa.default_memory_pool().release_unused()
         self._head = head
         if sweep:
             self._swept_at = self._monotonic()

@@ -163,8 +163,11 @@ class FakeDremio:
     def publish(self, as_of: datetime) -> str:
         """Recompute the KPI tables, set the positions, and move the head."""
         with self._lock:
-            for statement in _KPIS:
-                self._connection.execute(statement, {"as_of": _naive(as_of)} if "$as_of" in statement else {})
+            for raw, statements in _DERIVED.items():
+                # A reader of alerts alone publishes by the second, and has none of these.
+                if raw is None or self._connection.execute(f"SELECT 1 FROM {raw} LIMIT 1").fetchone():
+                    for statement in statements:
+                        self._connection.execute(statement, {"as_of": _naive(as_of)} if "$as_of" in statement else {})
             self.commits += 1
         return self._commit()
 
@@ -176,29 +179,38 @@ def _naive(value: Any) -> Any:
     return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
 
 
-_KPIS = (
-    "DELETE FROM orders_revenue_per_minute",
-    """INSERT INTO orders_revenue_per_minute SELECT date_trunc('minute', order_ts), date_trunc('minute', order_ts)
+_DERIVED: dict[str | None, tuple[str, ...]] = {
+    "orders_processed": (
+        "DELETE FROM orders_revenue_per_minute",
+        """INSERT INTO orders_revenue_per_minute SELECT date_trunc('minute', order_ts), date_trunc('minute', order_ts)
     + INTERVAL 1 MINUTE, count(*), sum(order_total), 0, 0, count(DISTINCT user_id), now()::TIMESTAMP
     FROM orders_processed GROUP BY ALL""",
-    "DELETE FROM errors_per_minute",
-    """INSERT INTO errors_per_minute SELECT date_trunc('minute', error_ts), date_trunc('minute', error_ts)
+    ),
+    "errors_processed": (
+        "DELETE FROM errors_per_minute",
+        """INSERT INTO errors_per_minute SELECT date_trunc('minute', error_ts), date_trunc('minute', error_ts)
     + INTERVAL 1 MINUTE, service_name, severity, count(*), now()::TIMESTAMP FROM errors_processed GROUP BY ALL""",
-    "DELETE FROM clicks_per_minute",
-    """INSERT INTO clicks_per_minute SELECT date_trunc('minute', click_ts), date_trunc('minute', click_ts)
+    ),
+    "clicks_processed": (
+        "DELETE FROM clicks_per_minute",
+        """INSERT INTO clicks_per_minute SELECT date_trunc('minute', click_ts), date_trunc('minute', click_ts)
     + INTERVAL 1 MINUTE, 'cart', device_type, count(*), count(DISTINCT user_id), now()::TIMESTAMP
     FROM clicks_processed GROUP BY ALL""",
-    "DELETE FROM active_users_per_window",
-    """INSERT INTO active_users_per_window SELECT ends - INTERVAL 5 MINUTE, ends, count(DISTINCT user_id),
+        "DELETE FROM active_users_per_window",
+        """INSERT INTO active_users_per_window SELECT ends - INTERVAL 5 MINUTE, ends, count(DISTINCT user_id),
     now()::TIMESTAMP FROM (SELECT DISTINCT date_trunc('minute', click_ts) + (step + 1) * INTERVAL 1 MINUTE AS ends
     FROM clicks_processed, range(5) AS steps(step)) JOIN clicks_processed
     ON click_ts >= ends - INTERVAL 5 MINUTE AND click_ts < ends WHERE ends <= $as_of GROUP BY ends""",
-    "DELETE FROM ingest_positions",
-    """INSERT INTO ingest_positions
+    ),
+    None: (
+        "DELETE FROM ingest_positions",
+        """INSERT INTO ingest_positions
     SELECT 'c', 'orders_topic', 0, count(*), $as_of, min(order_ts), $as_of FROM orders_processed
     UNION ALL SELECT 'c', 'clicks_topic', 0, count(*), $as_of, min(click_ts), $as_of FROM clicks_processed
     UNION ALL SELECT 'c', 'errors_topic', 0, count(*), $as_of, min(error_ts), $as_of FROM errors_processed""",
-)
+    ),
+}
+"""By the raw table that they are made of; None: of any."""
 
 
 def a_shop(dremio: FakeDremio, as_of: datetime, *, minutes: int = 65, seed: int = 1, busy: int = 12) -> None:

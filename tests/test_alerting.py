@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -38,7 +38,7 @@ def fatal(
 def test_a_fatal_error_is_one_alert_with_every_column_filled() -> None:
     [alert] = Ingest(RULES).tick(NOON + SECOND, (fatal(), NOON + SECOND))
     assert [column.name for column in fields(Alert)] == [column.name for column in ALERTS.columns[:-1]]
-    assert pa.Table.from_pylist([asdict(alert) | {"ingested_at": NOON}], schema=arrow_schema(ALERTS)).num_rows == 1
+    assert pa.Table.from_pylist([alert.row() | {"ingested_at": NOON}], schema=arrow_schema(ALERTS)).num_rows == 1
     assert alert.description == "Fatal error in service: payments - card declined"
     assert (alert.alert_type, alert.status, alert.severity, alert.metric_value) == (
         "FATAL_ERROR",

@@ -16,6 +16,8 @@ from bench.browser import PageChange
 from bench.driver import phases
 from bench.latency import SentEvent, first_seen, per_element, percentile
 from bench.mixture import mixture
+from bench.notifier_nights import counted
+from bench.notifier_storm import Told, told
 from bench.parity import differences, expected
 from bench.processes import cpu_seconds, directory_mb, environment, free_offset, memory_mb
 from bench.readers import disagreements
@@ -137,6 +139,20 @@ def test_a_phase_is_its_mean_between_two_looks() -> None:
     before = {(f"{name}_sum", labels): 1.0, (f"{name}_count", labels): 2.0}
     after = {(f"{name}_sum", labels): 4.0, (f"{name}_count", labels): 8.0}
     assert phases(before, after) == {"raw": 0.5}
+
+
+def test_a_storm_is_counted_from_what_its_messages_say() -> None:
+    texts = [
+        "FATAL in shop-0001\nFatal error in service: shop-0001\n10 alerts so far · owner platform",
+        "Storm: 1,990 incidents open, FATAL in 1,990 services\nno answer\n19,900 alerts so far · shop-0002 10 and more",
+        "Resolved: FATAL in shop-0003\nFatal error\nopen for 5 min · 1 alert in all",
+    ]
+    assert told(texts) == Told(1_992, 19_911)
+
+
+def test_random_schedules_are_counted_over_all_phases() -> None:
+    words = "- 10 passing, 0 failing, and 1 invalid\n- 30 passing examples, 2 failing examples, 0 invalid"
+    assert counted(words) == (40, 2)
 
 
 def test_the_command_lists_every_bench() -> None:

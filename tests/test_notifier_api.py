@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 import threading
@@ -18,12 +19,16 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from schemathesis.core.result import Ok
 
+from lakehouse.oncall import Told
+from notifier import outgoing
 from notifier.api import create_app
+from notifier.changes import LOOK_S, Changes
 from notifier.routing.decide import Silence
 from notifier.routing.matchers import parse_matcher
 from notifier.tokens import Tokens
 from tests.test_notifier import Desk, Friend
 from tests.test_notifier_ledger import a_daemon
+from tests.test_notifier_random import EDITS
 
 
 class Api:
@@ -217,6 +222,62 @@ def test_a_question_is_held_open_until_something_changes(api: Api) -> None:
     waiting.join(10)
     assert answers[0].status_code == 200
     assert answers[0].headers["ETag"] != revision
+
+
+def test_however_many_wait_the_ledger_is_looked_at_for_all_at_once_and_asked_once() -> None:
+    revision, waiters = [7], 50
+    looks: list[str] = []
+    made: list[str] = []
+
+    def look() -> int:
+        looks.append("")
+        return revision[0]
+
+    def make() -> str:
+        made.append("")
+        time.sleep(0.1)
+        return f"as of {revision[0]}"
+
+    async def wait(changes: Changes[str], known: int) -> str | None:
+        return await changes.answer("all", make) if await changes.since(known, 2.0) else None
+
+    async def all_wait() -> list[str | None]:
+        changes = Changes[str](look)
+        waiting = [asyncio.create_task(wait(changes, 7)) for _ in range(waiters)]
+        gone = asyncio.create_task(wait(changes, 7))
+        await asyncio.sleep(3 * LOOK_S)
+        gone.cancel()
+        revision[0] = 8
+        late = await wait(changes, 7)
+        return [late, *await asyncio.gather(*waiting)]
+
+    assert asyncio.run(all_wait()) == ["as of 8"] * (waiters + 1)
+    # Each once when it comes, and a few for all of them.
+    assert len(looks) < waiters + 20
+    assert len(made) < 4
+
+
+def test_a_storms_digest_is_read_once_for_all_that_it_tells_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path, Friend(manner=EDITS))
+    try:
+        desk.ledger.storm_after = 2
+        for number in range(40):
+            desk.fatal(f"inc-{number}", service=f"shop-{number}")
+            desk.publish()
+            desk.run(timedelta(seconds=6))
+        deliveries = len(desk.ledger.deliveries(limit=1000))
+        made: list[Told] = []
+
+        def counted(**values: Any) -> Told:
+            made.append(Told(**values))
+            return made[-1]
+
+        monkeypatch.setattr(outgoing, "Told", counted)
+        found = outgoing.Outgoing(desk.ledger).incidents("open", None, None, 100)
+        assert [[told.state for told in one.told] for one in found.incidents] == [["sent"]] * 40
+        assert 2 < len(made) <= deliveries
+    finally:
+        desk.close()
 
 
 def test_what_is_wrong_is_a_sentence_and_the_field(api: Api) -> None:

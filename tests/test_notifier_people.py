@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.notifier_times import BEGINS, FIRST_STEP_S, Night
 from notifier.clock import to_ms
 from notifier.ledger.people import Answer
 from notifier.model import DeliveryState, MessageKind
@@ -241,3 +242,22 @@ def test_an_act_that_fails_halfway_leaves_nothing_and_may_be_asked_again(office:
         office.ledger.once("key of ada", act, office.clock())
     assert office.ledger.history("inc-1") == []
     assert office.ledger.once("key of ada", lambda: Answer("a request", 200, "again"), office.clock()).answer == "again"
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_what_begins_in_the_second_in_which_the_clock_is_set_is_escalated_on_time(tmp_path: Path, hours: int) -> None:
+    night = Night(tmp_path, BEGINS[0])
+    try:
+        night.turn()
+        night.channel.steady += 1
+        night.set_clock(hours)
+        night.fail("shop")
+        night.turn()
+        night.channel.steady += FIRST_STEP_S - 3
+        night.turn()
+        assert night.channel.late["step"] == []
+        night.channel.steady += 3
+        night.turn()
+        assert night.channel.late["step"] == [0.0]
+    finally:
+        night.close()

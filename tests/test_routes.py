@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from lakehouse.user_error import UserError
 from notifier.api import create_app
 from notifier.channel import Dead
 from notifier.model import NOBODY, DeliveryState, MessageKind, Muted, Target
-from notifier.routing.decide import Decision, Router, Silence, Surroundings
+from notifier.routing.decide import Decision, OpenAlert, Router, Silence, Surroundings
 from notifier.routing.load import load_routing
 from notifier.routing.matchers import Matcher, parse_matcher
 from notifier.routing.times import TimeSpan
@@ -317,6 +317,28 @@ def test_of_very_many_that_were_muted_each_has_its_turn(tmp_path: Path, monkeypa
     some = desk.ledger.muted_alerts
     monkeypatch.setattr(desk.ledger, "muted_alerts", lambda: some(4))
     assert [desk.planner.unmute() for _ in range(4)] == [4, 4, 2, 0]
+    desk.close()
+
+
+def test_what_is_open_is_gone_through_only_for_an_alert_that_it_may_mute(tmp_path: Path) -> None:
+    text = INHIBIT.replace("email", "slack")
+    desk = Desk(tmp_path, Friend(), router=router(text, {"slack": Friend().destinations}))
+    asked: list[str] = []
+    open_alerts = desk.ledger.open_alerts
+
+    def counted() -> Sequence[OpenAlert]:
+        asked.append("")
+        return open_alerts()
+
+    desk.ledger.open_alerts = counted  # type: ignore[method-assign]
+    for number in range(3):
+        desk.fatal(f"cause-{number}")
+        desk.publish()
+    assert len(asked) == 0
+    desk.fatal("effect", severity="ERROR")
+    desk.publish()
+    assert len(asked) == 1
+    assert [row.state for row in desk.deliveries() if row.incident_id == "effect"] == [DeliveryState.MUTED]
     desk.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import logging
 import os
 import secrets
@@ -18,6 +17,7 @@ from embedded.gateway.server import Gateway, hide_tracebacks
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.settings import GatewaySettings, check_door, tls_pair
 from embedded.gateway.statements import Statements
+from lakehouse.memory import few_arenas
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.dremio import DremioSettings
@@ -30,7 +30,6 @@ logger = logging.getLogger("embedded.gateway")
 
 _LAST_WORDS_S = 1.0
 _KEY_BYTES = 32
-_M_ARENA_MAX = -8  # malloc.h
 
 
 def main() -> None:
@@ -43,12 +42,6 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with exit_on_user_error():
         serve(Shared.load(), GatewaySettings.load(), DremioSettings.load())
-
-
-def few_arenas() -> None:
-    """Let glibc's malloc keep two arenas instead of eight a core: with grpc's many threads memory creeps up else."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> None:

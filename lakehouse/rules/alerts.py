@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID, uuid5
 
 # Never changes: every id hangs on it.
@@ -32,6 +32,10 @@ class Alert:
     runbook_url: str | None
     owner: str | None
     received_at: datetime
+
+    def row(self) -> dict[str, Any]:
+        """By column. Not dataclasses.asdict: its copies in depth were half of the time that a storm's publish took."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def stable_id(*parts: str | datetime) -> str:

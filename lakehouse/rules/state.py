@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,6 +35,10 @@ class RuleState:
     newest_received_at: datetime | None = None
     severity: str | None = None
     service_name: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """By column; as Alert's."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 type State = Mapping[tuple[str, str], RuleState]
@@ -88,7 +92,7 @@ def _brought_back(row: RuleState, limit: datetime, minute: datetime) -> RuleStat
 
 def state_rows(state: State, updated_at: datetime) -> list[dict[str, Any]]:
     """All rows of rule_state."""
-    return [asdict(row) | {"updated_at": updated_at} for row in state.values()]
+    return [row.row() | {"updated_at": updated_at} for row in state.values()]
 
 
 def state_from_rows(rows: Iterable[Mapping[str, Any]]) -> State:

@@ -54,7 +54,7 @@ from notifier.model import (
 )
 from notifier.planning.board import Board, Note
 from notifier.redact import Redact
-from notifier.routing.decide import Silence
+from notifier.routing.decide import OpenAlert, Silence
 
 logger = logging.getLogger("notifier")
 
@@ -205,10 +205,10 @@ class Ledger:
         with self._read() as db:
             return [to_incident(row) for row in db.execute(query)]
 
-    def open_alerts(self, limit: int = 10_000) -> list[AlertRow]:
-        """The newest FIRING row of each incident that is open, the newest first."""
+    def open_alerts(self) -> Sequence[OpenAlert]:
+        """The newest FIRING row of each incident that is open."""
         with self._read() as db:
-            return queries.newest_of(db, queries.open_incidents(), limit)
+            return queries.open_alerts(db)
 
     def muted_alerts(self, limit: int = 2000) -> list[tuple[AlertRow, set[Target]]]:
         """The same of open incidents that were told nowhere, or not everywhere, for what comes to an end: and where."""

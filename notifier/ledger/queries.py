@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from notifier.ledger.rows import ALERTS, DELIVERIES, INCIDENTS, MEMBERS, THREADS, to_alert
 from notifier.model import NOBODY, OPEN, PASSING, AlertRow, DeliveryState, MessageKind, Muted, Target
+from notifier.routing.matchers import COLUMNS
 
 TELLING = (MessageKind.FIRST, MessageKind.JOINED, MessageKind.ESCALATED)
 """Messages that tell of an incident for the first time, or of one that nobody has taken."""
@@ -37,6 +39,14 @@ def newest_of(db: sa.Connection, incident_ids: sa.Select[Any] | list[str], limit
 def open_incidents() -> sa.Select[Any]:
     """Incidents that are open, and no news of the past, whether or not somebody is told of them."""
     return sa.select(INCIDENTS.c.incident_id).where(INCIDENTS.c.resolved_ms.is_(None), INCIDENTS.c.old.is_(False))
+
+
+def open_alerts(db: sa.Connection) -> Sequence[Any]:
+    """The newest FIRING row of each incident that is open: its columns that conditions look at, as they are, for in a
+    storm there are thousands."""
+    a, i = ALERTS, INCIDENTS
+    query = sa.select(*(a.c[name] for name in COLUMNS)).join(i, i.c.newest_alert == a.c.alert_id)
+    return db.execute(query.where(i.c.incident_id.in_(open_incidents()))).all()
 
 
 def muted_for_now(db: sa.Connection) -> dict[str, set[Target]]:

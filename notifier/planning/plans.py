@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from notifier.model import AlertRow, DeliveryDraft, Incident, Target
 from notifier.planning.board import Board
-from notifier.routing.decide import Decision, Router, Silence, Surroundings
+from notifier.routing.decide import Decision, OpenAlert, Router, Silence, Surroundings
 
 type Change = Callable[[Board], None]
 
@@ -28,7 +28,7 @@ class Book(Protocol):
 
     def silences(self) -> list[Silence]: ...
 
-    def open_alerts(self) -> list[AlertRow]: ...
+    def open_alerts(self) -> Sequence[OpenAlert]: ...
 
     def muted_alerts(self) -> list[tuple[AlertRow, set[Target]]]: ...
 
@@ -45,15 +45,17 @@ def surroundings(
     book: Book, router: Router, now: datetime, old: Callable[[AlertRow], bool], alerts: Sequence[AlertRow] = ()
 ) -> Surroundings:
     """What decisions of now look at; `alerts` are about to be planned, and open or end incidents."""
-    open_alerts: dict[str, AlertRow] = {}
-    if router.routing.inhibit:
-        open_alerts = {alert.incident_id: alert for alert in book.open_alerts()}
+
+    def open_alerts() -> Iterator[OpenAlert]:
+        found: dict[str, OpenAlert] = {alert.incident_id: alert for alert in book.open_alerts()}
         for alert in alerts:
             if alert.status == "RESOLVED":
-                open_alerts.pop(alert.incident_id, None)
+                found.pop(alert.incident_id, None)
             elif not old(alert):
-                open_alerts[alert.incident_id] = alert
-    return Surroundings(now, old, book.silences(), open_alerts.values())
+                found[alert.incident_id] = alert
+        yield from found.values()
+
+    return Surroundings(now, old, book.silences(), open_alerts() if router.routing.inhibit else ())
 
 
 def hearing(router: Router, alerts: Sequence[AlertRow], around: Surroundings) -> tuple[set[str], Change]:

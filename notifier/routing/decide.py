@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Protocol
 
 from notifier.model import NOBODY, AlertRow, Muted, Target
-from notifier.routing.matchers import Matcher, all_match, text_of
+from notifier.routing.matchers import Columned, Matcher, all_match, text_of
 from notifier.routing.tree import ALL, Inhibition, Route, Routing, Step
 
 AT_ONCE = timedelta(0)
@@ -89,22 +91,34 @@ class Decision:
         return f"{way}: {where}, {'muted ' + str(self.muted) if self.muted else 'told'}"
 
 
+class OpenAlert(Columned, Protocol):
+    """The newest alert of an open incident, as far as conditions look at it."""
+
+    @property
+    def incident_id(self) -> str: ...
+
+
 class Surroundings:
-    """What stands at the moment of a decision. `open_alerts`: the newest alert of each open incident."""
+    """What stands at the moment of a decision. `open_alerts`: of each open incident; gone through at the first
+    question for them, for there may be thousands."""
 
     def __init__(
         self,
         now: datetime,
         old: Callable[[AlertRow], bool],
         silences: Sequence[Silence] = (),
-        open_alerts: Iterable[AlertRow] = (),
+        open_alerts: Iterable[OpenAlert] = (),
     ) -> None:
         self.now = now
         self.old = old
         self.silences = [silence for silence in silences if silence.holds(now)]
-        self._open = {alert.incident_id: alert for alert in open_alerts}
+        self._open_alerts = open_alerts
         # By rule: the columns that have to be the same -> incidents that inhibit.
         self._sources: dict[str, dict[tuple[str, ...], list[str]]] = {}
+
+    @cached_property
+    def _open(self) -> dict[str, OpenAlert]:
+        return {alert.incident_id: alert for alert in self._open_alerts}
 
     def inhibitor(self, rule: Inhibition, alert: AlertRow) -> str | None:
         """The open incident that mutes this alert by the rule: never its own; and none one that is a source too."""

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import astuple
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -268,7 +268,7 @@ class Core:
         reached = as_of(draft.positions)
         kpi_state = draft.kpi_state or self.kpis.state
         alerts, state = self.judging.judge(draft, unknown(kpi_state))
-        self._append("alerts", [asdict(a) | {"ingested_at": draft.ingested_at} for a in alerts], draft)
+        self._append("alerts", [alert.row() | {"ingested_at": draft.ingested_at} for alert in alerts], draft)
         reach("alerts-written")
         if not draft.has_rows and not heartbeat and not self.store.is_new:
             # Only duplicates: their positions go with the next publish. So does what was filled in without a row.
