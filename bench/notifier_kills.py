@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
@@ -42,9 +43,12 @@ _direct = build_opener(ProxyHandler({}))
 
 
 class Stage:
-    """The four processes over one data directory, and an event log to fail into."""
+    """The four processes over one data directory, and an event log to fail into.
 
-    def __init__(self, data_dir: Path, offset: int) -> None:
+    settings: in place of those here, names without TILLWATCH_; an empty one is left out.
+    """
+
+    def __init__(self, data_dir: Path, offset: int, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self.data_dir = data_dir
         self.offset = offset
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -65,9 +69,10 @@ class Stage:
             "NOTIFIER_SMTP_SECURITY": "none",
             "NOTIFIER_EMAIL_FROM": "tillwatch@shop.example",
             "NOTIFIER_EMAIL_TO": "oncall@shop.example",
+            **settings,
         }
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TILLWATCH_")}
-        self.environment = clean | {f"TILLWATCH_{name}": value for name, value in ours.items()}
+        self.environment = clean | {f"TILLWATCH_{name}": value for name, value in ours.items() if value}
 
     def start(self, part: str) -> None:
         with (self.data_dir / f"{part}.log").open("ab") as log:
@@ -91,7 +96,7 @@ class Stage:
                 process.kill()
         self.sink.close()
 
-    def ask(self, port: str, path: str, body: Any = None) -> Any:
+    def ask(self, port: str, path: str, body: Any = None, timeout_s: float = 10) -> Any:
         """JSON of an answer; None when nobody gives one, or says that not all is well."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"}
@@ -102,7 +107,7 @@ class Stage:
             headers["authorization"] = f"Bearer {token}"
         request = Request(f"http://127.0.0.1:{PORTS[port] + self.offset}{path}", data, headers)
         try:
-            with _direct.open(request, timeout=10) as answer:
+            with _direct.open(request, timeout=timeout_s) as answer:
                 return json.loads(answer.read())
         except (URLError, OSError, ValueError):
             return None
