@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,6 +36,8 @@ class RuleState:
     severity: str | None = None
     service_name: str | None = None
 
+
+_COLUMNS = tuple(field.name for field in fields(RuleState))
 
 type State = Mapping[tuple[str, str], RuleState]
 """(rule, entity) -> where it stands. Entities that are resolved and idle are not in it."""
@@ -88,7 +90,8 @@ def _brought_back(row: RuleState, limit: datetime, minute: datetime) -> RuleStat
 
 def state_rows(state: State, updated_at: datetime) -> list[dict[str, Any]]:
     """All rows of rule_state."""
-    return [asdict(row) | {"updated_at": updated_at} for row in state.values()]
+    # Not asdict, which copies what no row can change: with 10,000 open incidents each publish waited for it.
+    return [{name: getattr(row, name) for name in _COLUMNS} | {"updated_at": updated_at} for row in state.values()]
 
 
 def state_from_rows(rows: Iterable[Mapping[str, Any]]) -> State:
