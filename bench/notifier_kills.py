@@ -101,21 +101,21 @@ class Stage:
         tokens = json.loads((self.data_dir / FILE).read_text())
         return str(next(one["token"] for one in tokens if one["name"] == "reader"))
 
-    def ask(self, port: str, path: str, body: Any = None) -> Any:
+    def ask(self, port: str, path: str, body: Any = None, timeout_s: float = 10) -> Any:
         """JSON of an answer; None when nobody gives one, or says that not all is well."""
         try:
-            return json.loads(self.body(port, path, body))
+            return json.loads(self.body(port, path, body, timeout_s))
         except (OSError, ValueError):
             return None
 
-    def body(self, port: str, path: str, body: Any = None) -> bytes:
+    def body(self, port: str, path: str, body: Any = None, timeout_s: float = 30) -> bytes:
         """An answer as it came. Raises OSError when nobody gives one, or says that not all is well."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"}
         if path.startswith("/api/"):
             headers["authorization"] = f"Bearer {self.token()}"
         request = Request(f"http://127.0.0.1:{PORTS[port] + self.offset}{path}", data, headers)
-        with _direct.open(request, timeout=30) as answer:
+        with _direct.open(request, timeout=timeout_s) as answer:
             content: bytes = answer.read()
         return content
 

@@ -23,9 +23,9 @@ PROMISES = (
     "run without kills.",
     "**Never half.** {stack_readers: publishes} publishes, {stack_readers: kill -9} kills: readers saw "
     "{stack_readers: violations found} times anything but one whole commit.",
-    "**Told once.** {notifier_kills: Incidents} incidents, with kills and faults of Slack between: "
-    "{notifier_kills: With exactly one Slack message} with exactly one Slack message, {notifier_kills: With an email} "
-    "with an email.",
+    "**Told once.** {notifier_chaos: Incidents} incidents, {notifier_chaos: kill -9} times kill -9 and a Slack that "
+    "breaks one post in five: {notifier_chaos: ours: lost} lost, {notifier_chaos: ours: told more than once} told more "
+    "than once.",
     "**Flat.** After half an hour at 200 events a second the slowest question takes {soak: p95 of the worst question*} "
     "what it took at the start.",
     "**Small.** From a clone to a live chart {start-clean: clone to live chart*}, at the next start "

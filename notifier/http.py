@@ -26,6 +26,7 @@ from notifier.channel import Broken, Outcome, Retry, Sent, Unknown
 from notifier.text import line
 
 RETRY_AFTER_CAP_S = 300.0
+RETRY_AFTER_LEAST_S = 0.2
 ANSWER_LIMIT = 64 << 10
 """Bytes of an answer that are read at most."""
 
@@ -52,7 +53,10 @@ def is_address(url: str) -> bool:
 
 
 def retry_after_s(value: str | None, now: float, without: float = 1.0) -> float:
-    """Seconds from a Retry-After header: a number, a fraction or an HTTP date; `without` one, five minutes at most."""
+    """Seconds from a Retry-After header: a number, a fraction or an HTTP date; `without` one, five minutes at most.
+
+    Never at once, as no other failure is tried again at once.
+    """
     seconds = without
     try:
         seconds = float(value or without)
@@ -64,7 +68,7 @@ def retry_after_s(value: str | None, now: float, without: float = 1.0) -> float:
             pass
     if not math.isfinite(seconds):
         seconds = RETRY_AFTER_CAP_S
-    return min(max(seconds, 0.5), RETRY_AFTER_CAP_S)
+    return min(max(seconds, RETRY_AFTER_LEAST_S), RETRY_AFTER_CAP_S)
 
 
 def lost(who: str, error: Exception) -> Retry | Unknown:

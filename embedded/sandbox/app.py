@@ -94,9 +94,12 @@ def create_app(
     async def faults() -> list[Fault]:
         return inbox.faults.on()
 
-    @app.post("/faults")
-    async def switch(fault: Fault) -> list[Fault]:
-        inbox.faults.switch_on(fault)
+    @app.post("/faults", response_model=list[Fault])
+    async def switch(fault: Fault) -> Any:
+        try:
+            inbox.faults.switch_on(fault)
+        except ValueError as error:
+            return JSONResponse({"detail": f"{error}."}, status_code=422)
         return inbox.faults.on()
 
     @app.delete("/faults")

@@ -23,7 +23,10 @@ _LATER_COLUMNS = {
     "only_for": "TEXT",
     "deleted": "INTEGER NOT NULL DEFAULT 0",
 }
-_INDEX = "CREATE INDEX IF NOT EXISTS slack_threads ON slack (channel, thread_ts)"
+_INDEXES = """
+CREATE INDEX IF NOT EXISTS slack_threads ON slack (channel, thread_ts);
+CREATE INDEX IF NOT EXISTS slack_arrivals ON slack (arrived_ms);
+"""
 _IN_CHANNEL = "(thread_ts IS NULL OR thread_ts = ts OR broadcast = 1)"
 # An app cannot read what only one person sees.
 _READABLE = "only_for IS NULL"
@@ -52,7 +55,7 @@ class Conversations:
         for name, declared in _LATER_COLUMNS.items():
             if name not in there:
                 self._db.execute(f"ALTER TABLE slack ADD COLUMN {name} {declared}")
-        self._db.execute(_INDEX)
+        self._db.executescript(_INDEXES)
 
     def post(
         self,

@@ -59,12 +59,15 @@ def whole(seen: Seen, nonce: str) -> str:
     )
 
 
+def _how_often(fault: Fault) -> str:
+    count = "until switched off" if fault.count is None else f"{fault.count} more"
+    return count if fault.share is None else f"{100 * fault.share:g} % of calls, {count}"
+
+
 def content(seen: Seen) -> str:
     """What changes: the faults that are on, and what each service got. Each part has an id, by which it is replaced."""
     on = "; ".join(
-        f"{_NAMES[fault.service]} {fault.kind.replace('_', ' ')} "
-        f"({'until switched off' if fault.count is None else f'{fault.count} more'})"
-        for fault in seen.faults
+        f"{_NAMES[fault.service]} {fault.kind.replace('_', ' ')} ({_how_often(fault)})" for fault in seen.faults
     )
     state = f'<p id="on" class="on" role="status">Faults on: {escape(on)}</p>' if on else ""
     messages = seen.messages
