@@ -23,6 +23,9 @@ from console.live_chart import last_hour, move
 from console.live_hour import empty_part, live_hours
 from console.message import Messages, head_part, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS
+from console.on_call.acts import Actor, Done
+from console.on_call.parts import banner_part
+from console.on_call.watch import Duty
 from console.page import PAGE, declared, in_script
 from console.pages import overview
 from console.parts import Part, iso_ms
@@ -31,6 +34,8 @@ from console.tabs import CHARTS, TABS, drill_tabs
 from console.url import CUT, LONGEST_QUERY, fitting, link, parse, query, query_of
 from console.view import View
 from console.wire import Wire
+from lakehouse.oncall import OnCallDetail
+from lakehouse.texts import REASON_LETTERS, visible
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +59,10 @@ class PageSession:
             self.shorter = "?" + "&".join(filter(None, (query(fitting(self.view)), f"{CUT}=1")))
         self._asker = parts.asker
         self._pins = parts.pins
+        self._watch = parts.watch
+        self._acts = parts.acts
+        self._histories = parts.histories
+        self._done: Part = {"number": 0, "error": None}
         self._ready = False
         self._visible = True
         self._closed = False
@@ -93,6 +102,19 @@ class PageSession:
 
     def answer(self, wanted: Want) -> Got | None:
         return self._asker.get(wanted, self)
+
+    @property
+    def duty(self) -> Duty:
+        return self._watch.duty
+
+    @property
+    def actor(self) -> Actor:
+        # One password is one operator, by whatever name somebody signs in.
+        return Actor("everyone" if pn.config.basic_auth else None, may_act=True)
+
+    def history(self, incident_id: str) -> OnCallDetail | str | None:
+        known = self.duty.incidents.get(incident_id)
+        return self._histories.get(incident_id, known.revision, self) if known else None
 
     def select(self, view: View) -> None:
         self.view = view
@@ -164,7 +186,16 @@ class PageSession:
             self._messages.forget()
         if isinstance(said.get("view"), str):
             self.show(said["view"])
+        if "act" in said:
+            self._acts.ask(said["act"], self.actor, self._acted)
         self.hub.on_demand()
+        self.wake()
+
+    def _acted(self, done: Done) -> None:
+        """What became of what somebody did here. Called from another thread."""
+        if done.detail is not None:
+            self._histories.put(done.detail)
+        self._done = {"number": done.number, "error": done.error and visible(done.error, REASON_LETTERS)}
         self.wake()
 
     def show(self, asked: str) -> None:
@@ -220,7 +251,9 @@ class PageSession:
             if drill.error:
                 failed[drill.name] = drill.error
         if TABS[self.view.tab].live:
-            parts.update(overview.overview_parts(snapshot, self.settings.currency, self.limits, self.max_age))
+            parts.update(
+                overview.overview_parts(snapshot, self.settings.currency, self.limits, self.max_age, self.duty)
+            )
             parts["empty"] = empty_part(snapshot)
         incidents = overview.incidents(snapshot, self.max_age)
         parts["head"] = head_part(
@@ -233,6 +266,8 @@ class PageSession:
             # A tab that has no answer yet shows no commit.
             commit, as_of = (drill.pin.commit, drill.pin.as_of) if drill.pin else (None, None)
             parts["head"] |= {"commit": commit, "as_of": iso_ms(as_of), "every_s": self._cadence_s}
+        parts["banner"] = banner_part(incidents, self.duty)
+        parts["acted"] = self._done
         parts["view"] = view_part(self.view, self.notices)
         parts["go"] = self._went
         return self._messages.next(parts, full=full)

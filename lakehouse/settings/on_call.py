@@ -1,0 +1,36 @@
+"""How readers reach the notifier: two settings of its section."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import BaseModel, Field, SecretStr, field_validator
+
+from lakehouse.settings.base import Section, Shared
+
+
+class OnCallFields(BaseModel):
+    """For readers; the notifier's own class has them too, for its section is declared once."""
+
+    url: str = Field("", description="the notifier as consoles reach it, http://HOST:5007; empty: of this machine")
+    token: SecretStr = Field(
+        SecretStr(""),
+        description="what consoles act with; better given to both as *_FILE; empty: `console` of tokens.json",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", value):
+            raise ValueError("expected an address like http://HOST:5007")
+        return value.rstrip("/").removesuffix("/api")
+
+
+class OnCallSettings(OnCallFields, Section, section="notifier", partial=True):
+    """Where the notifier is, for those who read it."""
+
+    @property
+    def address(self) -> str:
+        """Of its API."""
+        here = f"http://127.0.0.1:{Shared.load().port('notifier')}"
+        return f"{self.url or here}/api"
