@@ -11,6 +11,7 @@ from console.feed.hub import Hub
 from console.feed.pins import Pins
 from console.feed.poller import Poller
 from console.feed.snapshot import AsksDremio
+from console.gate import Gate, gate_of
 from console.on_call.acts import Acts
 from console.on_call.histories import Histories
 from console.on_call.watch import Watch
@@ -37,6 +38,7 @@ class Running:
     watch: Watch
     acts: Acts
     histories: Histories
+    gate: Gate
 
 
 _running: Running | None = None
@@ -68,6 +70,7 @@ def start(dremio: AsksDremio) -> Running:
         Watch(on_call, hub.wake),
         acts,
         Histories(acts.detail),
+        gate_of(settings),
     )
     # What was imported is never garbage: collections pass it over from now on, and take no longer than what came since.
     gc.enable()

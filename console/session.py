@@ -19,6 +19,7 @@ from console.feed.asker import Got, Want
 from console.feed.pins import Pin, cadence_s
 from console.feed.snapshot import FeedSnapshot
 from console.feed.tiles import ErrorRateLimits
+from console.gate import SignIn
 from console.live_chart import last_hour, move
 from console.live_hour import empty_part, live_hours
 from console.message import Messages, head_part, view_part
@@ -62,6 +63,8 @@ class PageSession:
         self._watch = parts.watch
         self._acts = parts.acts
         self._histories = parts.histories
+        self._gate = parts.gate
+        self._cookie = pn.state.user
         self._done: Part = {"number": 0, "error": None}
         self._ready = False
         self._visible = True
@@ -109,8 +112,8 @@ class PageSession:
 
     @property
     def actor(self) -> Actor:
-        # One password is one operator, by whatever name somebody signs in.
-        return Actor("everyone" if pn.config.basic_auth else None, may_act=True)
+        # Looked at anew each time: whoever is removed from people.yaml is out.
+        return self._gate.actor(self._cookie) or Actor(None, may_act=False)
 
     def history(self, incident_id: str) -> OnCallDetail | str | None:
         known = self.duty.incidents.get(incident_id)
@@ -152,12 +155,13 @@ class PageSession:
         doc.title = "tillwatch"
         doc.template = PAGE
         doc.config.update(reconnect_session=True, notify_connection_status=False)
-        self._draw_charts()
+        if self._gate.actor(self._cookie) is not None:
+            self._draw_charts()
         doc.template_variables.update(
             **declared(),
             shorter=self.shorter,
             theme=self.view.theme,
-            signed_in=bool(pn.config.basic_auth),
+            signed_in=self._gate.way is not SignIn.NONE,
             first=in_script(self._message(full=True)),
         )
         doc.on_event(DocumentReady, lambda _event: self._arrived())
@@ -212,6 +216,9 @@ class PageSession:
         """Send what is new: one message, no waiting, no I/O."""
         if self._closed or not self._ready:
             return
+        if self._gate.actor(self._cookie) is None:
+            self.wire.update(down=json.dumps(self._message()))
+            return
         started = time.perf_counter()
         text = json.dumps(self._message(), separators=(",", ":"))
         TICK_BYTES.inc(len(text))
@@ -242,6 +249,8 @@ class PageSession:
             drill.draw()
 
     def _message(self, *, full: bool = False) -> dict[str, Any]:
+        if self._gate.actor(self._cookie) is None:
+            return self._messages.next({"out": {"out": True}}, full=full)
         snapshot = self.hub.snapshot
         parts: dict[str, Part] = {}
         failed: dict[str, str] = {}

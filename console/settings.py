@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -44,8 +45,18 @@ class ConsoleSettings(Section, section="console"):
     password: SecretStr = Field(
         SecretStr(""), description="to sign in with, under any name; better given as *_FILE; empty: no sign-in"
     )
+    auth: Literal["", "none", "password", "people"] = Field(
+        "",
+        description="how people sign in: none, password (one for all) or people (of people.yaml); empty: by what is "
+        "given, none on this machine alone",
+    )
     cookie_secret: SecretStr = Field(
         SecretStr(""), description="signs who is signed in; empty: another one at each start, so all sign in again"
+    )
+    metrics_token: SecretStr = Field(
+        SecretStr(""),
+        description="what /metrics asks for as a bearer token where people sign in; better given as *_FILE; empty: "
+        "only for whoever is signed in",
     )
     address: str = Field("127.0.0.1", description="address to listen on")
     allowed_origins: tuple[str, ...] = Field(

@@ -117,7 +117,6 @@ class DaemonSettings(OnCallFields):
     currency: str = Field("$", max_length=4, description="sign before sums of money in messages")
     console_url: str = Field("", description="the console as people reach it; empty: the one on this machine")
     routes: Path = Field(Path("routes.yaml"), description="who is told; relative to the settings file")
-    people: Path = Field(Path("people.yaml"), description="who may act; relative to the settings file")
 
     _api_token = field_validator("api_token")(header_token)
     _heartbeat_url = field_validator("heartbeat_url")(heartbeat_address)

@@ -15,6 +15,7 @@ from console.feed.asker import Asker
 from console.feed.hub import Hub
 from console.feed.pins import Pins
 from console.feed.poller import Poller
+from console.gate import Gate, SignIn
 from console.on_call.acts import Acts
 from console.on_call.histories import Histories
 from console.on_call.watch import Watch
@@ -22,6 +23,7 @@ from console.running import Running
 from console.session import PageSession
 from console.settings import ConsoleSettings
 from console.tabs import questions
+from lakehouse import ROOT
 from lakehouse.oncall import OnCall, OnCallDown
 from tests.fake_dremio import FakeDremio, a_shop
 
@@ -34,7 +36,10 @@ def nobody(_person: str | None = None) -> OnCall:
 
 
 def a_console(
-    dremio: FakeDremio | None = None, on_call: Callable[[str | None], OnCall] = nobody, now: datetime = NOON
+    dremio: FakeDremio | None = None,
+    on_call: Callable[[str | None], OnCall] = nobody,
+    now: datetime = NOON,
+    gate: Gate | None = None,
 ) -> Running:
     """The shared parts on a seeded shop, or on `dremio`, polled once for the Overview; with a notifier, or none."""
     hub = Hub()
@@ -58,6 +63,7 @@ def a_console(
         Watch(lambda: on_call(None), hub.wake),
         acts,
         Histories(acts.detail),
+        gate or Gate(SignIn.NONE, ROOT / "config" / "people.yaml"),
     )
 
     class Somebody:

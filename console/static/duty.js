@@ -86,6 +86,8 @@ document.addEventListener("submit", (event) => {
   act("note", {incident: held.duty.incident, note: $("#duty-note-text").value})
 })
 
+// Whoever is no longer among the people here is led out.
+paints("out", () => { location.href = "logout" })
 paints("duty", paintDuty)
 paints("acted", paintActed)
 paints("banner", paintBanner)

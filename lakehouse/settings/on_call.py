@@ -1,12 +1,14 @@
-"""How readers reach the notifier: two settings of its section."""
+"""How readers reach the notifier, and who may act: settings of its section that others read too."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from lakehouse.settings.base import Section, Shared
+from lakehouse.settings.sources import config_path
 
 
 class OnCallFields(BaseModel):
@@ -16,6 +18,10 @@ class OnCallFields(BaseModel):
     token: SecretStr = Field(
         SecretStr(""),
         description="what consoles act with; better given to both as *_FILE; empty: `console` of tokens.json",
+    )
+
+    people: Path = Field(
+        Path("people.yaml"), description="who may act, and sign in to the console; relative to the settings file"
     )
 
     @field_validator("url")
@@ -34,3 +40,7 @@ class OnCallSettings(OnCallFields, Section, section="notifier", partial=True):
         """Of its API."""
         here = f"http://127.0.0.1:{Shared.load().port('notifier')}"
         return f"{self.url or here}/api"
+
+    @property
+    def people_file(self) -> Path:
+        return config_path().parent / self.people
