@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import logging
 import threading
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from cachetools import TTLCache
 
 from console.on_call.acts import Actor
-from console.settings import ConsoleSettings
+from console.settings import ConsoleSettings, is_loopback
 from lakehouse.passwords import fits, hash_of
 from lakehouse.roster import NOBODY, Role, Roster, load_roster
 from lakehouse.settings.on_call import OnCallSettings
@@ -152,7 +151,7 @@ def gate_of(settings: ConsoleSettings) -> Gate:
     given = SignIn.PASSWORD if password else SignIn.PEOPLE if named else None
     way = SignIn(settings.auth) if settings.auth else given
     if way is None:
-        if not _is_loopback(settings.address):
+        if not is_loopback(settings.address):
             raise UserError(
                 f"The console would listen on {settings.address}, and let anybody in: set console.password, give "
                 f"somebody of {people} a password (`tillwatch password`), or write console.auth: none."
@@ -164,10 +163,3 @@ def gate_of(settings: ConsoleSettings) -> Gate:
         raise UserError(f"console.auth is people, and nobody of {people} has a password (`tillwatch password`).")
     gate.way = way
     return gate
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"

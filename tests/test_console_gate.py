@@ -154,3 +154,11 @@ def test_a_password_that_is_no_hash_is_refused_without_being_shown(tmp_path: Pat
         Gate(SignIn.PEOPLE, tmp_path / "people.yaml")
     assert "as `tillwatch password` makes it" in str(refused.value)
     assert "otter-kettle" not in str(refused.value)
+
+
+def test_the_small_page_is_for_this_machine_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    from console.lite import serve
+
+    monkeypatch.setenv("TILLWATCH_LITE_ADDRESS", "0.0.0.0")
+    with pytest.raises(UserError, match="The small page would listen on 0.0.0.0, and nobody signs in to it"):
+        serve()

@@ -32,6 +32,9 @@ class Duty:
     heard: bool = False
 
 
+NOT_ASKED = Duty()
+
+
 class Watch:
     """Holds the newest Duty. open: a client, made anew while there is none. changed: called when another is there.
 
@@ -44,7 +47,7 @@ class Watch:
         self._wait_s = wait_s
         self._stopping = threading.Event()
         self._pause_s = FIRST_PAUSE_S
-        self.duty = Duty()
+        self.duty = NOT_ASKED
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="on-call", daemon=True).start()
