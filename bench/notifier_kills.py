@@ -23,7 +23,7 @@ from bench.report import Report
 from lakehouse import ROOT
 from lakehouse.settings.ports import PORTS
 from lakehouse.sinks import EventLogSink
-from notifier.tokens import FILE
+from lakehouse.tokens import FILE
 
 FAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("slack", "rate_limited", {"retry_after": "1.5"}),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import hmac
 import logging
 import os
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from console.gate import gate_of
 from console.settings import ConsoleSettings
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
@@ -21,8 +20,6 @@ from lakehouse.settings.ports import claim_port
 from lakehouse.user_error import exit_on_user_error
 
 HERE = Path(__file__).resolve().parent
-
-SIGNED_IN_DAYS = 7
 
 cli = typer.Typer(add_completion=False)
 
@@ -63,6 +60,7 @@ def serve(setup: Path = HERE / "setup.py", plugins: Sequence[str] = ()) -> None:
     # All that is imported stays: looking through it for garbage is a tenth of the start. running.start turns it on.
     gc.disable()
     settings = ConsoleSettings.load()
+    gate = gate_of(settings)
     DremioSettings.load()
     # What a tab or chart declares wrongly is refused here, in a sentence.
     import console.tabs  # noqa: F401
@@ -75,23 +73,12 @@ def serve(setup: Path = HERE / "setup.py", plugins: Sequence[str] = ()) -> None:
     print(f"console: http://localhost:{port}/", flush=True)
     from panel.command import main
 
-    _ask_for_password(settings)
+    from console.sign_in import set_up
+
+    set_up(settings, gate)
     # Panel's command reads the process's own arguments in places.
     sys.argv = ["panel", *serve_arguments(port, settings, setup, plugins)]
     main()
-
-
-def _ask_for_password(settings: ConsoleSettings) -> None:
-    """Panel's own sign-in, where there is a password. Set here, for a command line may be read by anybody."""
-    if password := settings.password.get_secret_value():
-        from panel.config import config
-
-        # Another password signs everybody out.
-        key = settings.cookie_secret.get_secret_value() or secrets.token_urlsafe(32)
-        cookie_secret = hmac.digest(key.encode(), password.encode(), "sha256").hex()
-        options = {"basic_auth": password, "cookie_secret": cookie_secret, "oauth_expiry": SIGNED_IN_DAYS}
-        for name, value in options.items():
-            setattr(config, name, value)
 
 
 @cli.command()

@@ -21,9 +21,10 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.tiles import TILES, ErrorRateLimits
 from console.feed.visited import Visited
+from console.on_call.watch import NOT_ASKED
 from console.pages.overview import INCIDENTS, LATEST_ERRORS, LATEST_ORDERS, Overview, overview_parts
 from console.parts import Part
-from console.settings import ConsoleSettings, LiteSettings
+from console.settings import ConsoleSettings, LiteSettings, is_loopback
 from console.small.figures import metric, trend
 from console.small.server import serve_arguments
 from console.small.status import freshness, sentence, status_line
@@ -49,6 +50,11 @@ def serve() -> None:
     for section in (AlertsSettings, ConsoleSettings, DremioSettings, OrdersSettings):
         section.load()
     port = Shared.load().port("lite")
+    if not (settings.auth or is_loopback(settings.address)):
+        raise UserError(
+            f"The small page would listen on {settings.address}, and nobody signs in to it: put a proxy that asks who it "
+            "is before lite.address as it was, or write lite.auth: none."
+        )
     claim_port(port, host=settings.address)
     print(f"lite: http://localhost:{port}/", flush=True)
     from streamlit import net_util
@@ -96,7 +102,7 @@ def page(settings: ConsoleSettings, max_age: timedelta, refresh_s: float) -> Non
     try:
         snapshot = feed().snapshot()
         limits = ErrorRateLimits(settings.error_rate_watch, settings.error_rate_bad)
-        parts = overview_parts(snapshot, settings.currency, limits, max_age)
+        parts = overview_parts(snapshot, settings.currency, limits, max_age, NOT_ASKED)
         draw(snapshot, parts, settings.currency, viewers_zone(), refresh_s)
     except Exception as error:
         logger.exception("the page could not be drawn")

@@ -15,7 +15,7 @@ from console.feed.tiles import TILES
 from console.tab import RowList
 from console.tabs import CARDS, HOME, TABS
 from console.view import RANGE_WORDS
-from console.words import BROWSER, STALE_S, WAITING
+from console.words import BROWSER, LENGTHS, STALE_S, WAITING
 
 PAGE = get_env().from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 
@@ -44,6 +44,7 @@ def declared() -> dict[str, Any]:
         "worst": WORST,
         "ranges": RANGE_WORDS,
         "modules": MODULES,
+        "lengths": LENGTHS,
         "declared": in_script(told),
     }
 

@@ -87,12 +87,13 @@ def error_row(row: Mapping[str, Any]) -> Part:
     }
 
 
-def incident_row(incident: ListedIncident) -> Part:
+def incident_row(incident: ListedIncident, known: tuple[str, str] | None = None) -> Part:
+    """known: its state and the words for it, where the notifier knows more than the rows say."""
     return {
         "key": incident.incident_id,
         "produced_at": iso_ms(incident.touched_at),
-        "state": incident.state,
-        "state_words": STATES[incident.state],
+        "state": known[0] if known else incident.state,
+        "state_words": known[1] if known else STATES[incident.state],
         "severity": visible(incident.severity) or UNSAID,
         "entity": visible(incident.service_name or incident.rule),
         "service": visible(incident.service_name),

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import hmac
+
 from bokeh.server.util import check_allowlist, create_hosts_allowlist
-from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from console.feed.snapshot import now_utc
+from console.gate import SignIn
 from console.metrics import AGE_SECONDS, REGISTRY, SESSIONS, WAKES
 from console.running import running
+from console.sign_in import cookie_of
 from lakehouse.settings.base import Shared
 
 ROUTER = APIRouter()
 
 MISSED_LOOKS = 3
+
+
+def _may_read(request: Request) -> bool:
+    parts = running()
+    if parts.gate.way is SignIn.NONE:
+        return True
+    token = parts.settings.metrics_token.get_secret_value()
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if token and hmac.compare_digest(given.encode(), token.encode()):
+        return True
+    return parts.gate.actor(cookie_of(request.cookies)) is not None
 
 
 @ROUTER.get("/readyz")
@@ -45,9 +60,15 @@ async def origin(host: str) -> JSONResponse:
     return JSONResponse({"allowed": check_allowlist(host.lower(), allowed)})
 
 
-@ROUTER.get("/metrics")
-async def metrics() -> Response:
-    """Prometheus text; the list of names is console/metrics.py."""
+@ROUTER.get("/metrics", responses={401: {"description": "Nobody is signed in, and no token is given."}})
+async def metrics(request: Request) -> Response:
+    """Prometheus text, names as in console/metrics.py. Where people sign in, for them and for metrics_token."""
+    if not _may_read(request):
+        return PlainTextResponse(
+            "This needs `Authorization: Bearer TOKEN`, with console.metrics_token.\n",
+            401,
+            {"WWW-Authenticate": "Bearer"},
+        )
     hub = running().hub
     age = hub.snapshot.age_s(now_utc())
     AGE_SECONDS.set(float("nan") if age is None else age)

@@ -11,9 +11,17 @@ from console.feed.hub import Hub
 from console.feed.pins import Pins
 from console.feed.poller import Poller
 from console.feed.snapshot import AsksDremio
+from console.gate import Gate, gate_of
+from console.on_call.acts import Acts
+from console.on_call.histories import Histories
+from console.on_call.watch import Watch
 from console.settings import ConsoleSettings
 from console.tabs import questions
+from lakehouse.oncall import OnCall
+from lakehouse.settings.base import Shared
+from lakehouse.settings.on_call import OnCallSettings
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
+from lakehouse.tokens import secret_in
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,10 @@ class Running:
     poller: Poller
     asker: Asker
     pins: Pins
+    watch: Watch
+    acts: Acts
+    histories: Histories
+    gate: Gate
 
 
 _running: Running | None = None
@@ -46,12 +58,33 @@ def start(dremio: AsksDremio) -> Running:
         idle_refresh_s=settings.idle_refresh_s,
         counted_statuses=counted,
     )
-    _running = Running(settings, counted, AlertsSettings.load().max_age, hub, poller, Asker(dremio), Pins())
+    acts = Acts(on_call)
+    _running = Running(
+        settings,
+        counted,
+        AlertsSettings.load().max_age,
+        hub,
+        poller,
+        Asker(dremio),
+        Pins(),
+        Watch(on_call, hub.wake),
+        acts,
+        Histories(acts.detail),
+        gate_of(settings),
+    )
     # What was imported is never garbage: collections pass it over from now on, and take no longer than what came since.
     gc.enable()
     gc.freeze()
     poller.start()
+    _running.watch.start()
     return _running
+
+
+def on_call(person: str | None = None) -> OnCall:
+    """A client of the notifier, on behalf of a person. Raises UserError while there is no token."""
+    settings = OnCallSettings.load()
+    token = settings.token.get_secret_value() or secret_in(Shared.load().data_dir, "console")
+    return OnCall(settings.address, token, person)
 
 
 def running() -> Running:

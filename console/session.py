@@ -19,10 +19,14 @@ from console.feed.asker import Got, Want
 from console.feed.pins import Pin, cadence_s
 from console.feed.snapshot import FeedSnapshot
 from console.feed.tiles import ErrorRateLimits
+from console.gate import SignIn
 from console.live_chart import last_hour, move
 from console.live_hour import empty_part, live_hours
 from console.message import Messages, head_part, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS
+from console.on_call.acts import Actor, Done
+from console.on_call.parts import banner_part
+from console.on_call.watch import Duty
 from console.page import PAGE, declared, in_script
 from console.pages import overview
 from console.parts import Part, iso_ms
@@ -31,6 +35,8 @@ from console.tabs import CHARTS, TABS, drill_tabs
 from console.url import CUT, LONGEST_QUERY, fitting, link, parse, query, query_of
 from console.view import View
 from console.wire import Wire
+from lakehouse.oncall import OnCallDetail
+from lakehouse.texts import REASON_LETTERS, visible
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +60,12 @@ class PageSession:
             self.shorter = "?" + "&".join(filter(None, (query(fitting(self.view)), f"{CUT}=1")))
         self._asker = parts.asker
         self._pins = parts.pins
+        self._watch = parts.watch
+        self._acts = parts.acts
+        self._histories = parts.histories
+        self._gate = parts.gate
+        self._cookie = pn.state.user
+        self._done: Part = {"number": 0, "error": None}
         self._ready = False
         self._visible = True
         self._closed = False
@@ -94,6 +106,19 @@ class PageSession:
     def answer(self, wanted: Want) -> Got | None:
         return self._asker.get(wanted, self)
 
+    @property
+    def duty(self) -> Duty:
+        return self._watch.duty
+
+    @property
+    def actor(self) -> Actor:
+        # Looked at anew each time: whoever is removed from people.yaml is out.
+        return self._gate.actor(self._cookie) or Actor(None, may_act=False)
+
+    def history(self, incident_id: str) -> OnCallDetail | str | None:
+        known = self.duty.incidents.get(incident_id)
+        return self._histories.get(incident_id, known.revision, self) if known else None
+
     def select(self, view: View) -> None:
         self.view = view
         self._went = {"query": query(view), "times": self._went["times"] + 1}
@@ -130,12 +155,13 @@ class PageSession:
         doc.title = "tillwatch"
         doc.template = PAGE
         doc.config.update(reconnect_session=True, notify_connection_status=False)
-        self._draw_charts()
+        if self._gate.actor(self._cookie) is not None:
+            self._draw_charts()
         doc.template_variables.update(
             **declared(),
             shorter=self.shorter,
             theme=self.view.theme,
-            signed_in=bool(pn.config.basic_auth),
+            signed_in=self._gate.way is not SignIn.NONE,
             first=in_script(self._message(full=True)),
         )
         doc.on_event(DocumentReady, lambda _event: self._arrived())
@@ -164,7 +190,16 @@ class PageSession:
             self._messages.forget()
         if isinstance(said.get("view"), str):
             self.show(said["view"])
+        if "act" in said:
+            self._acts.ask(said["act"], self.actor, self._acted)
         self.hub.on_demand()
+        self.wake()
+
+    def _acted(self, done: Done) -> None:
+        """What became of what somebody did here. Called from another thread."""
+        if done.detail is not None:
+            self._histories.put(done.detail)
+        self._done = {"number": done.number, "error": done.error and visible(done.error, REASON_LETTERS)}
         self.wake()
 
     def show(self, asked: str) -> None:
@@ -180,6 +215,9 @@ class PageSession:
     async def _tick(self) -> None:
         """Send what is new: one message, no waiting, no I/O."""
         if self._closed or not self._ready:
+            return
+        if self._gate.actor(self._cookie) is None:
+            self.wire.update(down=json.dumps(self._message()))
             return
         started = time.perf_counter()
         text = json.dumps(self._message(), separators=(",", ":"))
@@ -211,6 +249,8 @@ class PageSession:
             drill.draw()
 
     def _message(self, *, full: bool = False) -> dict[str, Any]:
+        if self._gate.actor(self._cookie) is None:
+            return self._messages.next({"out": {"out": True}}, full=full)
         snapshot = self.hub.snapshot
         parts: dict[str, Part] = {}
         failed: dict[str, str] = {}
@@ -220,7 +260,9 @@ class PageSession:
             if drill.error:
                 failed[drill.name] = drill.error
         if TABS[self.view.tab].live:
-            parts.update(overview.overview_parts(snapshot, self.settings.currency, self.limits, self.max_age))
+            parts.update(
+                overview.overview_parts(snapshot, self.settings.currency, self.limits, self.max_age, self.duty)
+            )
             parts["empty"] = empty_part(snapshot)
         incidents = overview.incidents(snapshot, self.max_age)
         parts["head"] = head_part(
@@ -233,6 +275,8 @@ class PageSession:
             # A tab that has no answer yet shows no commit.
             commit, as_of = (drill.pin.commit, drill.pin.as_of) if drill.pin else (None, None)
             parts["head"] |= {"commit": commit, "as_of": iso_ms(as_of), "every_s": self._cadence_s}
+        parts["banner"] = banner_part(incidents, self.duty)
+        parts["acted"] = self._done
         parts["view"] = view_part(self.view, self.notices)
         parts["go"] = self._went
         return self._messages.next(parts, full=full)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -26,6 +28,14 @@ def origin_of(text: str) -> str:
     return name if port in usual else host
 
 
+def is_loopback(address: str) -> bool:
+    """Whether this machine alone reaches who listens there."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
 class ConsoleSettings(Section, section="console"):
     """How often the console asks, and what it shows."""
 
@@ -42,10 +52,20 @@ class ConsoleSettings(Section, section="console"):
     error_rate_watch: float = Field(0.02, gt=0, le=1, description="errors per click from which the tile says watch")
     error_rate_bad: float = Field(0.05, gt=0, le=1, description="errors per click from which the tile says bad")
     password: SecretStr = Field(
-        SecretStr(""), description="to sign in with, under any name; better given as *_FILE; empty: no sign-in"
+        SecretStr(""), description='one for all, who are the operator "everyone"; better given as *_FILE; empty: none'
+    )
+    auth: Literal["", "none", "password", "people"] = Field(
+        "",
+        description="how people sign in: none, password (one for all) or people (of people.yaml); empty: by what is "
+        "given, none on this machine alone",
     )
     cookie_secret: SecretStr = Field(
         SecretStr(""), description="signs who is signed in; empty: another one at each start, so all sign in again"
+    )
+    metrics_token: SecretStr = Field(
+        SecretStr(""),
+        description="what /metrics asks for as a bearer token where people sign in; better given as *_FILE; empty: "
+        "only for whoever is signed in",
     )
     address: str = Field("127.0.0.1", description="address to listen on")
     allowed_origins: tuple[str, ...] = Field(
@@ -67,6 +87,9 @@ class LiteSettings(Section, section="lite"):
 
     refresh_s: float = Field(15.0, ge=5, le=3600, description="seconds between two refreshes of the small page")
     address: str = Field("127.0.0.1", description="address to listen on")
+    auth: Literal["", "none"] = Field(
+        "", description="none: whoever reaches it may look, also from other machines; empty: this machine alone"
+    )
     allowed_origins: tuple[str, ...] = Field(
         (), description="names that browsers reach it by, behind a proxy that changes the Host header"
     )

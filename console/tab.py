@@ -85,7 +85,7 @@ class Card:
     """What stands together, `columns` of twelve wide. Between cards of live charts, `order` says where.
 
     A card with `detail` is hidden until the part `detail.NAME` shows it: {"shown", "title", "facts", "links"}, as
-    static/drill.js paints it.
+    static/drill.js paints it. With `acts`, what people may do about an incident stands in it: static/duty.js.
     """
 
     blocks: tuple[RowList | ChartPlace | LivePlace, ...]
@@ -93,6 +93,7 @@ class Card:
     order: int = 0
     css: str = ""
     detail: str = ""
+    acts: bool = False
 
 
 class Tab:

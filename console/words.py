@@ -7,6 +7,9 @@ from collections.abc import Mapping
 STALE_S = 45
 """Ingest publishes at least every heartbeat, which is 15 s: three of them."""
 
+LENGTHS = ((60, "1 h"), (30, "30 min"), (240, "4 h"), (720, "12 h"))
+"""How long somebody takes an incident, or silences it, in minutes: the first unless chosen."""
+
 STATES = {"open": "open", "resolved": "resolved", "old": "too old to wake"}
 """What an incident's state is called."""
 
@@ -53,6 +56,20 @@ BROWSER: Mapping[str, str] = {
     "before": "vs 5 min before",
     "newest": "newest",
     "kept": "Kept for the other tabs, without effect here: {kept}.",
+    "fatal_open": "{worst} and nobody has it:",
+    "fatal_unknown": "{worst} open; who has it is not known:",
+    "fatal_silenced": "silenced:",
+    "since": "{name} since {at}",
+    "until": "{name} until {at}",
+    "acting": "Asking the notifier…",
+    "acted_ack": "Acknowledged.",
+    "acted_unack": "Let go: the steps of escalation begin anew.",
+    "acted_silence": "Silenced.",
+    "acted_unsilence": "The silence is over.",
+    "acted_escalate": "Escalated.",
+    "acted_note": "Noted.",
+    "as": "as {person}",
+    "viewer_only": "You are signed in as a viewer: only an operator may act.",
     "backwards": "The range ends before it begins: set `to` after `from`.",
 }
 """What the browser code says by itself; what stands in braces it fills in."""

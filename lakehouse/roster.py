@@ -8,9 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lakehouse.checked_file import CheckedFile
+from lakehouse.passwords import is_hash
 
 
 class Role(StrEnum):
@@ -31,11 +32,19 @@ def _like(pattern: str, expected: str) -> AfterValidator:
 
 type _Name = Annotated[str, _like(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", "a short name of letters, digits, . _ and -")]
 type _Email = Annotated[str, _like(r"[^\s@<>,;]{1,64}@[A-Za-z0-9.-]{1,253}", "an address like ada@shop.example")]
+
+
+def _password(text: str) -> str:
+    if not is_hash(text):
+        raise ValueError("expected a hash as `tillwatch password` makes it, scrypt:32768:8:1$SALT$HEX")
+    return text
+
+
 type _SlackId = Annotated[str, _like(r"[TE][A-Z0-9]{2,}/[UW][A-Z0-9]{2,}", "TEAM/USER, like T0SHOP/U0ADA")]
 
 
 class Person(BaseModel):
-    """Somebody. slack: TEAM/USER, the ids of both: names can be chosen by anybody."""
+    """Somebody. slack: TEAM/USER, the ids of both: names can be chosen by anybody. password: its hash."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,6 +52,7 @@ class Person(BaseModel):
     role: Role
     email: _Email | None = None
     slack: _SlackId | None = None
+    password: Annotated[str, AfterValidator(_password)] | None = Field(None, repr=False)
 
 
 class _People(BaseModel):

@@ -98,7 +98,7 @@ def _run() -> int:
         raise UserError(
             f"The data directory {shared.data_dir} cannot be used: {error.strerror}; set TILLWATCH_DATA_DIR."
         ) from None
-    tokens = Tokens(shared.data_dir, settings.api_token.get_secret_value())
+    tokens = Tokens(shared.data_dir, settings.api_token.get_secret_value(), settings.token.get_secret_value())
     stop = Stop()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -9,8 +9,9 @@ from fastapi import Depends, Header, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from lakehouse.oncall import KEY_HEADER, PERSON_HEADER
+from lakehouse.tokens import Right, Token
 from notifier.people import Doer
-from notifier.tokens import Right, Token, Tokens
+from notifier.tokens import Tokens
 
 
 def refuse(status: int, sentence: str) -> NoReturn:

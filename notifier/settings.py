@@ -15,6 +15,7 @@ from pydantic_settings import NoDecode
 from lakehouse.roster import Roster, load_roster
 from lakehouse.settings.base import Section, Shared
 from lakehouse.settings.durations import Duration, write_duration
+from lakehouse.settings.on_call import OnCallFields
 from lakehouse.settings.sources import config_path
 from lakehouse.user_error import UserError, exit_on_user_error
 from notifier.channel import Channel, ChannelSettings
@@ -32,7 +33,7 @@ def _names_given(value: Any) -> Any:
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
-class DaemonSettings(BaseModel):
+class DaemonSettings(OnCallFields):
     """The daemon's own fields, whatever the channels."""
 
     host: str = Field("127.0.0.1", description="address its API listens on")
@@ -116,7 +117,6 @@ class DaemonSettings(BaseModel):
     currency: str = Field("$", max_length=4, description="sign before sums of money in messages")
     console_url: str = Field("", description="the console as people reach it; empty: the one on this machine")
     routes: Path = Field(Path("routes.yaml"), description="who is told; relative to the settings file")
-    people: Path = Field(Path("people.yaml"), description="who may act; relative to the settings file")
 
     _api_token = field_validator("api_token")(header_token)
     _heartbeat_url = field_validator("heartbeat_url")(heartbeat_address)

@@ -26,6 +26,7 @@ MADE = {
     "format",
     "nessie.properties",
     "notifier_api_token",
+    "notifier_token",
     "s3_secret_key",
 }
 

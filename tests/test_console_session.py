@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import weakref
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from bokeh.document import Document
@@ -14,28 +15,56 @@ from console.feed.asker import Asker
 from console.feed.hub import Hub
 from console.feed.pins import Pins
 from console.feed.poller import Poller
+from console.gate import Gate, SignIn
+from console.on_call.acts import Acts
+from console.on_call.histories import Histories
+from console.on_call.watch import Watch
 from console.running import Running
 from console.session import PageSession
 from console.settings import ConsoleSettings
 from console.tabs import questions
+from lakehouse import ROOT
+from lakehouse.oncall import OnCall, OnCallDown
 from tests.fake_dremio import FakeDremio, a_shop
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 ALL = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
 
 
-def a_console(dremio: FakeDremio | None = None) -> Running:
-    """The shared parts on a seeded shop, or on `dremio`, polled once for the Overview."""
+def nobody(_person: str | None = None) -> OnCall:
+    raise OnCallDown("The notifier cannot be reached.")
+
+
+def a_console(
+    dremio: FakeDremio | None = None,
+    on_call: Callable[[str | None], OnCall] = nobody,
+    now: datetime = NOON,
+    gate: Gate | None = None,
+) -> Running:
+    """The shared parts on a seeded shop, or on `dremio`, polled once for the Overview; with a notifier, or none."""
     hub = Hub()
     if dremio is None:
         dremio = FakeDremio()
         dremio.clock_ahead(NOON, "errors_topic", 12, 93_600.0)
         a_shop(dremio, NOON)
     poller = Poller(
-        dremio, hub, tabs=questions(), refresh_s=1, idle_refresh_s=15, counted_statuses=ALL, now=lambda: NOON
+        dremio, hub, tabs=questions(), refresh_s=1, idle_refresh_s=15, counted_statuses=ALL, now=lambda: now
     )
     asker = Asker(dremio)
-    parts = Running(ConsoleSettings.load(), ALL, timedelta(hours=1), hub, poller, asker, Pins())
+    acts = Acts(on_call)
+    parts = Running(
+        ConsoleSettings.load(),
+        ALL,
+        timedelta(hours=1),
+        hub,
+        poller,
+        asker,
+        Pins(),
+        Watch(lambda: on_call(None), hub.wake),
+        acts,
+        Histories(acts.detail),
+        gate or Gate(SignIn.NONE, ROOT / "config" / "people.yaml"),
+    )
 
     class Somebody:
         watches = "overview"

@@ -113,6 +113,14 @@ def mark(context: typer.Context) -> None:
     os.execv(line[0], line)
 
 
+@app.command()
+def password() -> None:
+    """Ask for a password twice, and print its hash for `password:` of somebody in config/people.yaml."""
+    from lakehouse.passwords import hash_of
+
+    typer.echo(hash_of(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)))
+
+
 def _given(
     rate: float | None,
     fill_rate: float | None,

@@ -39,7 +39,7 @@ def every_section() -> dict[str, type[Section]]:
     if (scripts := str(ROOT / "spark-apps")) not in sys.path:
         sys.path.append(scripts)
     importlib.import_module("session")  # of spark-apps, which is no package
-    found = {cls.section or "": cls for cls in Section.__subclasses__()}
+    found = {cls.section or "": cls for cls in Section.__subclasses__() if not cls.partial}
     return {name: found[name] for name in ("", *SECTIONS) if name in found}
 
 

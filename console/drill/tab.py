@@ -14,10 +14,13 @@ from console import look
 from console.feed.asker import Got, Want
 from console.feed.pins import Pin
 from console.feed.snapshot import FeedSnapshot
+from console.on_call.acts import Actor
+from console.on_call.watch import Duty
 from console.parts import Part, iso_ms
 from console.settings import ConsoleSettings
 from console.tab import ChartPlace, Tab, TabFilter
 from console.view import Span, View
+from lakehouse.oncall import OnCallDetail
 from lakehouse.texts import REASON_LETTERS, label, visible
 
 logger = logging.getLogger(__name__)
@@ -38,6 +41,17 @@ class TabPage(Protocol):
     @property
     def max_age(self) -> timedelta:
         """How late an alert may come and still open an incident."""
+
+    @property
+    def duty(self) -> Duty:
+        """What the notifier knows of incidents."""
+
+    @property
+    def actor(self) -> Actor:
+        """Whoever sits before the page."""
+
+    def history(self, incident_id: str) -> OnCallDetail | str | None:
+        """An incident with its history, a sentence in its place, or None while it is being asked."""
 
     def pin(self, snapshot: FeedSnapshot) -> Pin | None:
         """The commit to ask at now; None before the first publish."""

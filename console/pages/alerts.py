@@ -11,6 +11,7 @@ from console.feed.incidents import ListedIncident, incidents_of
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
 from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
+from console.on_call.parts import HISTORY, TOLD, duty_part, words_of
 from console.parts import ERROR_ROW_COLUMNS, INCIDENT_COLUMNS, Part, error_row, incident_row, iso_ms
 from console.tab import Card, ListColumn, RowList
 from console.view import Span, View
@@ -58,7 +59,11 @@ class AlertsTab(DrillTab):
     order = 40
     heeds_brush = False
     counts_open = True
-    cards = (Card((INCIDENTS,)), Card((ALERTS_BEHIND, ERRORS_BEHIND), detail="behind"))
+    # An incident that somebody came for stands above all others.
+    cards = (
+        Card((HISTORY, TOLD, ALERTS_BEHIND, ERRORS_BEHIND), detail="behind", css="incident-page", acts=True),
+        Card((INCIDENTS,)),
+    )
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         since = span[0] if view.span else min(span[0], span[1] - INCIDENT_SPAN)
@@ -105,18 +110,21 @@ class AlertsTab(DrillTab):
         parts: dict[str, Part] = {
             f"list.{INCIDENTS.name}": {
                 "rows": [
-                    incident_row(incident) | {"chosen": incident.incident_id == found.view.incident}
+                    incident_row(incident, words_of(incident, self.page.duty))
+                    | {"chosen": incident.incident_id == found.view.incident}
                     for incident in found_incidents
                 ],
                 "produced_at": iso_ms(max((incident.touched_at for incident in found_incidents), default=None)),
                 "words": words,
             },
             "detail.behind": {"shown": False},
+            "duty": {"incident": None},
             f"said.{self.name}": {"words": "", "range": None},
         }
         chosen = next((one for one in found_incidents if one.incident_id == found.view.incident), None)
         if chosen is not None:
             parts["detail.behind"] = self._behind(chosen, found)
+            parts |= duty_part(chosen, self.page.duty, self.page.actor, self.page.history(chosen.incident_id))
             parts[f"list.{ALERTS_BEHIND.name}"] = {
                 "rows": [
                     {

@@ -15,6 +15,8 @@ from console.feed.minutes import Series, minutes_of
 from console.feed.questions import LIST_ROWS, TILE_SPAN, Ask, first_minute, whole_minute
 from console.feed.snapshot import FeedAnswer, FeedSnapshot
 from console.feed.tiles import ErrorRateLimits, Tile, tiles_of
+from console.on_call.parts import words_of
+from console.on_call.watch import Duty
 from console.parts import (
     ERROR_COLUMNS,
     INCIDENT_COLUMNS,
@@ -94,7 +96,7 @@ def incidents(snapshot: FeedSnapshot, max_age: timedelta) -> tuple[ListedInciden
 
 @lru_cache(maxsize=2)
 def overview_parts(
-    snapshot: FeedSnapshot, currency: str, limits: ErrorRateLimits, max_age: timedelta
+    snapshot: FeedSnapshot, currency: str, limits: ErrorRateLimits, max_age: timedelta, duty: Duty
 ) -> Mapping[str, Part]:
     """All parts of the Overview; a place whose question was never answered has none and keeps its skeleton."""
     parts: dict[str, Part] = {}
@@ -124,7 +126,7 @@ def overview_parts(
     if alerts is not None:
         found = incidents(snapshot, max_age)
         parts[f"list.{INCIDENTS.name}"] = {
-            "rows": [incident_row(incident) for incident in found[:INCIDENTS_LISTED]],
+            "rows": [incident_row(incident, words_of(incident, duty)) for incident in found[:INCIDENTS_LISTED]],
             "more": max(0, len(found) - INCIDENTS_LISTED),
             "more_href": incident_link(),
             "produced_at": iso_ms(max((incident.touched_at for incident in found), default=None)),

@@ -57,6 +57,7 @@ SECRETS = (
     Secret("console_password", "TILLWATCH_CONSOLE_PASSWORD", _typed),
     Secret("console_cookie_secret", "TILLWATCH_CONSOLE_COOKIE_SECRET", _sent),
     Secret("notifier_api_token", "TILLWATCH_NOTIFIER_API_TOKEN", _sent),
+    Secret("notifier_token", "TILLWATCH_NOTIFIER_TOKEN", _sent),
 )
 SHORTEST = 8
 

@@ -31,6 +31,8 @@ class Section(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, validate_default=True)
     section: ClassVar[str | None] = None
+    partial: ClassVar[bool] = False
+    """Whether it reads a few settings of a section that another class declares whole."""
 
     @field_validator("*")
     @classmethod
@@ -44,9 +46,12 @@ class Section(BaseSettings):
                 )
         return value
 
-    def __init_subclass__(cls, section: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, section: str | None = None, partial: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.section = section
+        cls.partial = partial
+        if partial:
+            cls.model_config["extra"] = "ignore"
         if section is not None:
             if section not in SECTIONS:
                 raise TypeError(f"section {section!r} is not listed in lakehouse.settings.sources.SECTIONS")
@@ -100,6 +105,8 @@ def _refuse_unknown_environment(cls: type[Section]) -> None:
     sections = tuple(f"{PREFIX}{section}_".upper() for section in SECTIONS)
     for variable in os.environ:
         if not variable.startswith(PREFIX) or variable in known:
+            continue
+        if cls.partial and variable.startswith(prefix):
             continue
         if cls.section is not None and variable.startswith(prefix):
             names = ", ".join(sorted(own))

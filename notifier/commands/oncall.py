@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from lakehouse.oncall import OnCall, OnCallDown, OnCallError
 from lakehouse.settings.base import Shared
+from lakehouse.tokens import secret_in
 from lakehouse.user_error import Unreachable, UserError
 from notifier.settings import NotifierSettings
-from notifier.tokens import secret_in
 
 Url = Annotated[
     str | None,

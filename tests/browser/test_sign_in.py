@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 
 import pytest
@@ -107,7 +108,7 @@ def test_signing_in_leads_nowhere_else(page: Page, guarded: Served, asked: str) 
     expect(page.get_by_role("link", name="Sign out")).to_be_visible()
     assert page.url.startswith(f"{guarded.url}/")
     [cookie] = [cookie for cookie in page.context.cookies() if cookie["name"] == "user"]
-    assert cookie["httpOnly"]
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
     assert 6 < (cookie["expires"] - time.time()) / 86_400 < 8
 
 
@@ -122,7 +123,8 @@ def test_a_sign_in_outlives_a_restart(page: Page, guarded: Served) -> None:
 
 def test_probes_need_no_password_and_it_stands_in_no_log(guarded: Served) -> None:
     assert json.loads(guarded.get("/readyz"))["ready"] is True
-    assert "# HELP" in guarded.get("/metrics")
+    with pytest.raises(HTTPError, match="401"):
+        guarded.get("/metrics")
     said = guarded.log.read_text(encoding="utf-8")
     assert PASSWORD not in said
     command = Path(f"/proc/{guarded.pid}/cmdline")

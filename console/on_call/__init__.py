@@ -1,0 +1,1 @@
+"""Who has an incident, and what people do about it: the notifier's side of what the console shows."""

@@ -1,0 +1,150 @@
+"""What the notifier knows, as parts of a message: who has an incident, who was told, what happened, what wakes all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from console.choices import WORST
+from console.feed.incidents import ListedIncident
+from console.on_call.acts import Actor
+from console.on_call.watch import Duty
+from console.parts import Part, incident_link, iso_ms
+from console.tab import ListColumn, RowList
+from lakehouse.oncall import OnCallDetail, OnCallIncident
+from lakehouse.texts import REASON_LETTERS, visible
+
+HISTORY = RowList(
+    "history",
+    "What happened",
+    (
+        ListColumn("Time", "at", "time"),
+        ListColumn("Who", "who"),
+        ListColumn("By", "via"),
+        ListColumn("What", "action"),
+        ListColumn("Note", "note", hover="{note}", css="wide"),
+    ),
+    "The notifier has written nothing of this incident.",
+    long=True,
+)
+TOLD = RowList(
+    "told",
+    "Who was told",
+    (
+        ListColumn("Time", "at", "time"),
+        ListColumn("Channel", "channel"),
+        ListColumn("Place", "destination"),
+        ListColumn("State", "state"),
+        ListColumn("Receipt or reason", "why", hover="{why}", css="wide"),
+    ),
+    "Nobody was told of this incident: no route takes it, or no channel is set up.",
+)
+BANNER_NAMES = 5
+
+
+def duty_part(incident: ListedIncident, duty: Duty, actor: Actor, detail: OnCallDetail | str | None) -> dict[str, Part]:
+    """What stands on an incident's page beside its rows: who has it, what one may do, its history and its messages."""
+    known = duty.incidents.get(incident.incident_id)
+    if isinstance(detail, OnCallDetail) and (known is None or detail.revision > known.revision):
+        known = detail
+    error = duty.error or (detail if isinstance(detail, str) else None)
+    is_open = incident.state == "open"
+    parts: dict[str, Part] = {
+        "duty": {
+            "incident": incident.incident_id,
+            "revision": known.revision if known else None,
+            "error": error and visible(error, REASON_LETTERS),
+            "may": actor.may_act,
+            "person": visible(actor.person or ""),
+            "open": is_open,
+            "facts": _facts(known) if known else [],
+            "taken": bool(known and known.ack),
+            "silence": known.silenced.id if known and known.silenced else None,
+        }
+    }
+    if isinstance(detail, OnCallDetail):
+        lines = [
+            {
+                "key": f"{number}",
+                "at": iso_ms(line.at),
+                "who": visible(line.who),
+                "via": visible(line.via),
+                "action": visible(line.action),
+                "note": visible(line.note),
+            }
+            for number, line in enumerate(detail.history)
+        ]
+        parts[f"list.{HISTORY.name}"] = {"rows": lines[::-1]}
+    told = known.told if known else []
+    parts[f"list.{TOLD.name}"] = {
+        "rows": [
+            {
+                "key": f"{number}",
+                "at": iso_ms(each.at),
+                "channel": each.channel,
+                "destination": visible(each.destination),
+                "state": each.state,
+                "why": visible(each.receipt or each.reason or ""),
+            }
+            for number, each in enumerate(told)
+        ]
+    }
+    return parts
+
+
+def _facts(known: OnCallIncident) -> list[list[str | None]]:
+    """Words, each with a time that stands behind them."""
+    facts: list[list[str | None]] = []
+    if known.status != "open":
+        return facts
+    if known.ack:
+        facts.append([f"{visible(known.ack.by)} has it", None])
+        facts.append(["until", iso_ms(known.ack.until)] if known.ack.until else ["until it resolves", None])
+    else:
+        facts.append(["nobody has it", None])
+    if known.silenced:
+        facts.append([f"silenced by {visible(known.silenced.by)} until", iso_ms(known.silenced.until)])
+    if known.level:
+        facts.append([f"escalated to step {known.level}", None])
+    if known.owner:
+        facts.append([f"owner {visible(known.owner)}", None])
+    return facts
+
+
+def words_of(incident: ListedIncident, duty: Duty) -> tuple[str, str] | None:
+    """State (a class of the row) and its words of an open incident that somebody has, or that is silenced."""
+    known = duty.incidents.get(incident.incident_id) if incident.state == "open" else None
+    if known is None or known.status != "open":
+        return None
+    if known.silenced:
+        return "silenced", "silenced"
+    if known.ack:
+        return "taken", f"{visible(known.ack.by)} has it"
+    return ("open", "escalated") if known.level else None
+
+
+def banner_part(incidents: Iterable[ListedIncident], duty: Duty) -> Part:
+    """What every tab carries while the worst is open: those that nobody has, and those that are silenced."""
+    alone: list[ListedIncident] = []
+    silenced: list[tuple[ListedIncident, datetime]] = []
+    for incident in incidents:
+        if incident.state != "open" or incident.severity.upper() != WORST:
+            continue
+        known = duty.incidents.get(incident.incident_id)
+        if known and known.silenced:
+            silenced.append((incident, known.silenced.until))
+        elif not (known and known.ack):
+            alone.append(incident)
+    return {
+        "alone": [_entry(each, each.starts_at) for each in alone[:BANNER_NAMES]],
+        "more": max(0, len(alone) - BANNER_NAMES),
+        "silenced": [_entry(each, until) for each, until in silenced[:BANNER_NAMES]],
+        "count": len(alone),
+        # Nobody can have it where nobody can be asked who does.
+        "unknown": duty.error is not None,
+    }
+
+
+def _entry(incident: ListedIncident, at: datetime) -> Part:
+    name = visible(incident.service_name or incident.rule)
+    return {"href": incident_link(incident.incident_id), "name": name, "at": iso_ms(at)}

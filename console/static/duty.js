@@ -1,0 +1,93 @@
+// Who has an incident and what people do about it: the notifier's side of an incident's page, and the banner on all tabs.
+
+import {tell} from "./choices.js"
+import {declared, say} from "./declared.js"
+import {$, make, setText} from "./dom.js"
+import {held, paints} from "./parts.js"
+import {fullTime, when} from "./times.js"
+
+let number = 0                      // of the newest act of this page
+let pending = null                  // {number, what} of the one that is not answered
+
+function paintDuty() {
+  const duty = held.duty, place = $("#duty")
+  if (!place) return
+  place.hidden = !duty.incident || !duty.open
+  if (!duty.incident) return
+  setText($("#duty-facts"), duty.facts.map(([words, at]) => at ? `${words} ${fullTime(at)}` : words).join(" · "))
+  const error = $("#duty-error")
+  error.hidden = !duty.error
+  setText(error, duty.error || "")
+  // What cannot be done now is not offered, but for a moment that is to be waited for.
+  const offered = {ack: !duty.taken, unack: duty.taken, silence: !duty.silence, unsilence: Boolean(duty.silence), escalate: !duty.taken}
+  for (const button of place.querySelectorAll("[data-act]")) {
+    button.hidden = !offered[button.dataset.act]
+    button.disabled = Boolean(pending) || !duty.may || duty.revision === null
+  }
+  for (const one of place.querySelectorAll("#duty-note input, #duty-note button")) one.disabled = Boolean(pending) || !duty.may || duty.revision === null
+  if (!pending && !$("#duty-said").dataset.number) setText($("#duty-said"), duty.may ? (duty.person ? say("as", duty) : "") : say("viewer_only"))
+}
+
+function act(what, more = {}) {
+  const duty = held.duty
+  if (!duty?.incident || pending) return
+  pending = {number: ++number, what}
+  const said = $("#duty-said")
+  said.dataset.number = String(number)
+  said.classList.remove("failed")
+  setText(said, say("acting"))
+  tell({act: {what, number, ...more}})
+  paintDuty()
+}
+
+const minutes = () => Number($("#duty-for").value)
+
+const acts = {
+  ack: ({incident, revision}) => act("ack", {incident, revision, minutes: minutes()}),
+  unack: ({incident, revision}) => act("unack", {incident, revision}),
+  silence: ({incident}) => act("silence", {incident, minutes: minutes()}),
+  unsilence: ({silence}) => act("unsilence", {silence}),
+  escalate: ({incident, revision}) => act("escalate", {incident, revision}),
+}
+
+function paintActed() {
+  const acted = held.acted
+  if (!pending || acted.number !== pending.number) return
+  const said = $("#duty-said")
+  said.classList.toggle("failed", Boolean(acted.error))
+  setText(said, acted.error || say(`acted_${pending.what}`))
+  if (!acted.error && pending.what === "note") $("#duty-note-text").value = ""
+  pending = null
+  paintDuty()
+}
+
+function paintBanner() {
+  const banner = held.banner, place = $("#banner")
+  const entry = (word) => ({href, name, at}) => make("a", {href, "data-go": true, title: fullTime(at)}, say(word, {name, at: when(at)}))
+  const between = (links) => links.flatMap((link, index) => index ? [", ", link] : [link])
+  const alone = banner.alone.length ? [
+    make("b", {}, say(banner.unknown ? "fatal_unknown" : "fatal_open", {worst: declared.worst})), " ",
+    ...between(banner.alone.map(entry("since"))), ...(banner.more ? [` + ${say("more", {n: banner.more})}`] : [])] : []
+  const silenced = banner.silenced.length ? [
+    make("span", {class: "quiet"}, `${declared.worst} ${say("fatal_silenced")} `), ...between(banner.silenced.map(entry("until")))] : []
+  place.hidden = !alone.length && !silenced.length
+  place.classList.toggle("calm", !alone.length)
+  place.replaceChildren(...alone, ...(alone.length && silenced.length ? [" · "] : []), ...silenced)
+  document.title = banner.count ? `(${banner.count}) tillwatch` : "tillwatch"
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-act]")
+  if (button) acts[button.dataset.act](held.duty)
+})
+document.addEventListener("submit", (event) => {
+  if (event.target.id !== "duty-note") return
+  event.preventDefault()
+  act("note", {incident: held.duty.incident, note: $("#duty-note-text").value})
+})
+
+// Whoever is no longer among the people here is led out.
+paints("out", () => { location.href = "logout" })
+paints("duty", paintDuty)
+paints("acted", paintActed)
+paints("banner", paintBanner)

@@ -1,0 +1,181 @@
+"""The desk: who has an incident, what people do about it from the console, and what it says without a notifier."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from console.on_call.acts import Actor
+from console.session import PageSession
+from lakehouse.oncall import OnCall
+from notifier.api import create_app
+from notifier.tokens import Tokens
+from tests.notifier_cast import wait_for
+from tests.test_console_session import a_console, a_document
+from tests.test_notifier import NOON, Desk, Friend
+from tests.test_notifier_ledger import a_daemon
+
+CART, STOCK = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
+
+
+class House:
+    """A notifier with its API on a port, and the console's shared parts over the same alerts."""
+
+    def __init__(self, path: Path) -> None:
+        self.desk = Desk(path, Friend())
+        self.desk.fatal(CART, service="cart")
+        self.desk.fatal(STOCK, service="stock", severity="ERROR")
+        self.desk.publish()
+        self.tokens = Tokens(path)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        app = create_app(a_daemon(self.desk), self.tokens)
+        self.server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_level="error"))
+        threading.Thread(target=self.server.run, daemon=True).start()
+        wait_for(lambda: self.server.started)
+        self.parts = a_console(self.desk.dremio, self.on_call, NOON + timedelta(seconds=1))
+        self.parts.watch._wait_s = 0.3
+        self.parts.watch.start()
+        wait_for(lambda: self.parts.watch.duty.heard)
+
+    def on_call(self, person: str | None) -> OnCall:
+        return OnCall(f"http://127.0.0.1:{self.port}/api", self.tokens.secret_of("console"), person)
+
+    def page(self, query: str) -> Page:
+        return Page(self, query)
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        wait_for(lambda: not self.server.started or not self.server.servers or self._gone())
+
+    def _gone(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) != 0
+
+    def close(self) -> None:
+        self.parts.watch.stop()
+        self.server.should_exit = True
+        time.sleep(0.1)
+        self.desk.close()
+
+
+class Page:
+    """A page on it, as a browser would have it."""
+
+    number = 0
+
+    def __init__(self, house: House, query: str) -> None:
+        doc, self._context = a_document()
+        self.session = PageSession(doc, house.parts, query)
+        self.session.build()
+        self.until(lambda parts: "list.incident_rows" in parts)
+
+    def parts(self) -> dict[str, Any]:
+        return dict(self.session._message(full=True)["parts"])
+
+    def until(self, look: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        wait_for(lambda: look(self.parts()))
+        return self.parts()
+
+    def act(self, what: str, **said: Any) -> dict[str, Any]:
+        """Do it, and what the page is told of it."""
+        self.number += 1
+        self.session._told(json.dumps({"act": {"what": what, "number": self.number, **said}}))
+        return dict(self.until(lambda parts: parts["acted"]["number"] == self.number)["acted"])
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    opened = House(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_a_fatal_that_nobody_has_stands_on_every_tab_until_somebody_takes_it(house: House) -> None:
+    one, other = house.page(f"tab=alerts&incident={CART}"), house.page("tab=alerts")
+    banner = other.parts()["banner"]
+    assert [(each["name"], each["href"]) for each in banner["alone"]] == [("cart", f"?tab=alerts&incident={CART}")]
+    assert (banner["count"], banner["unknown"]) == (1, False)
+    duty = one.until(lambda parts: parts["duty"]["revision"] is not None)["duty"]
+    assert (duty["facts"], duty["taken"], duty["may"]) == ([["nobody has it", None]], False, True)
+    assert one.act("ack", incident=CART, minutes=60, revision=duty["revision"])["error"] is None
+    taken = one.parts()["duty"]
+    assert (taken["facts"][0], taken["taken"]) == (["unverified has it", None], True)
+    # The other page hears of it without being asked.
+    parts = other.until(lambda parts: parts["banner"]["count"] == 0)
+    rows = {row["key"]: row["state_words"] for row in parts["list.incident_rows"]["rows"]}
+    assert rows == {CART: "unverified has it", STOCK: "open"}
+    history = one.until(lambda parts: parts["list.history"]["rows"])["list.history"]["rows"]
+    assert [(row["who"], row["via"], row["action"]) for row in history] == [("unverified", "console", "acknowledged")]
+
+
+def test_of_two_who_act_on_what_they_saw_the_second_hears_who_has_it(house: House) -> None:
+    one, other = (house.page(f"tab=alerts&incident={CART}") for _ in range(2))
+    seen = one.until(lambda parts: parts["duty"]["revision"] is not None)["duty"]["revision"]
+    assert one.act("ack", incident=CART, revision=seen)["error"] is None
+    error = other.act("ack", incident=CART, revision=seen)["error"]
+    assert error.startswith("Nothing was done:")
+    assert "unverified" in error
+
+
+def test_silence_note_and_what_was_told_stand_on_the_incidents_page(house: House) -> None:
+    page = house.page(f"tab=alerts&incident={CART}")
+    page.until(lambda parts: parts["duty"]["revision"] is not None)
+    assert page.act("note", incident=CART, note="looking at <the> card processor")["error"] is None
+    assert page.act("silence", incident=CART, minutes=30)["error"] is None
+    parts = page.until(lambda parts: parts["duty"]["silence"])
+    assert [each["name"] for each in parts["banner"]["silenced"]] == ["cart"]
+    assert parts["banner"]["count"] == 0
+    (told,) = parts["list.told"]["rows"]
+    assert (told["channel"], told["destination"], told["state"], told["why"]) == ("slack", "C0OPS", "sent", "ts-1")
+    assert "looking at <the> card processor" in [row["note"] for row in parts["list.history"]["rows"]]
+    assert page.act("unsilence", silence=parts["duty"]["silence"])["error"] is None
+    page.until(lambda parts: parts["duty"]["silence"] is None)
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"what": "ack", "incident": "x" * 300}, "'incident'"),
+        ({"what": "ack", "incident": CART, "minutes": 10**9}, "'minutes'"),
+        ({"what": "ack", "incident": CART, "person": "ada"}, "'person'"),
+        ({"what": "shutdown"}, "'act'"),
+        ("ack", "'act'"),
+        ({"what": "ack", "incident": "inc-nowhere"}, "Nothing was done: "),
+    ],
+)
+def test_what_a_browser_may_not_say_is_one_sentence(house: House, said: Any, sentence: str) -> None:
+    page = house.page("tab=alerts")
+    page.session._told(json.dumps({"act": said}))
+    error = page.until(lambda parts: parts["acted"]["error"])["acted"]["error"]
+    assert sentence in error
+    assert house.desk.ledger.history(CART) == []
+
+
+def test_a_viewer_may_look_and_not_act(house: House) -> None:
+    found: list[str | None] = []
+    viewer = Actor("eve", may_act=False)
+    house.parts.acts.ask({"what": "ack", "incident": CART}, viewer, lambda done: found.append(done.error))
+    assert found == ["Nothing was done: only an operator may act; you are signed in as a viewer."]
+    assert house.desk.ledger.history(CART) == []
+
+
+def test_without_the_notifier_the_page_says_so_and_still_lists_alerts(house: House) -> None:
+    page = house.page(f"tab=alerts&incident={CART}")
+    house.stop()
+    parts = page.until(lambda parts: parts["duty"]["error"])
+    assert "cannot be reached" in parts["duty"]["error"]
+    assert parts["banner"]["unknown"]
+    assert len(parts["list.incident_rows"]["rows"]) == 2
+    error = page.act("ack", incident=CART)["error"]
+    assert error.startswith("Nothing was done: The notifier at")
