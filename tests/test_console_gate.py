@@ -160,5 +160,5 @@ def test_the_small_page_is_for_this_machine_unless_somebody_says_otherwise(monke
     from console.lite import serve
 
     monkeypatch.setenv("TILLWATCH_LITE_ADDRESS", "0.0.0.0")
-    with pytest.raises(UserError, match="The small page would listen on 0.0.0.0, and nobody signs in to it"):
+    with pytest.raises(UserError, match=r"The small page would listen on 0\.0\.0\.0, and nobody signs in to it"):
         serve()
