@@ -21,9 +21,9 @@ _COUNTS = re.compile(r"(\d+) passing(?: examples)?, (\d+) failing")
 
 def start(nights: int, seed: int) -> subprocess.Popen[str]:
     """pytest over so many schedules."""
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-show-statistics"]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--timeout=0"]
     return subprocess.Popen(
-        [*command, f"--hypothesis-seed={seed}", TEST],
+        [*command, "--hypothesis-show-statistics", f"--hypothesis-seed={seed}", TEST],
         env=os.environ | {"NIGHTS": str(nights)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
