@@ -52,8 +52,8 @@ def serve() -> None:
     port = Shared.load().port("lite")
     if not (settings.auth or is_loopback(settings.address)):
         raise UserError(
-            f"The small page would listen on {settings.address}, and nobody signs in to it: leave lite.address as it is, "
-            "or write lite.auth: none where a proxy before it asks who it is."
+            f"The small page would listen on {settings.address}, and nobody signs in to it: leave out lite.address, or "
+            "write lite.auth: none where a proxy before it asks who it is."
         )
     claim_port(port, host=settings.address)
     print(f"lite: http://localhost:{port}/", flush=True)
