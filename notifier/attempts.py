@@ -103,7 +103,8 @@ class AttemptLog:
                     self._dead(delivery, DeadReason.GAVE_UP, error, now)
                 else:
                     wait_ms = int(1000 * (self._backoff_s(delivery.attempts) if after_s is None else after_s))
-                    self._outbox.retry(key, now + wait_ms, error, now)
+                    # A limit is no fault of the message, nor of its place: it keeps its turn before what came later.
+                    self._outbox.retry(key, now + wait_ms, error, now, counts=after_s is None)
                     if after_s is not None:
                         place = WHOLE if whole else delivery.destination
                         if self._outbox.park(self._name, place, Why.RATE, now + wait_ms, error, now):

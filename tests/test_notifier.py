@@ -407,6 +407,19 @@ def test_a_channel_that_limits_the_rate_is_left_alone_and_loses_nothing(desk: De
     assert len(desk.channel.posts) == 2
 
 
+def test_what_a_limit_put_off_keeps_its_turn_before_what_came_later(desk: Desk) -> None:
+    desk.channel.answers = [Retry("Slack limits the rate: ratelimited.", after_s=30.0)]
+    desk.fatal("inc-1", service="cart")
+    desk.publish()
+    desk.now += timedelta(seconds=5)
+    for number in range(3):
+        desk.fatal(f"inc-later-{number}", service=f"later-{number}")
+    desk.publish()
+    desk.run(timedelta(minutes=1))
+    assert desk.channel.posts[0].group == "service_name=cart"
+    assert len(desk.channel.posts) == 4
+
+
 @pytest.mark.parametrize(
     ("case", "answer", "first_wait_s", "state_then"),
     [

@@ -156,9 +156,20 @@ class Outbox:
                 .values(not_before_ms=now_ms + interval)
             )
 
-    def retry(self, key: str, not_before_ms: int, error: str, now_ms: int, *, possible_repeat: bool = False) -> None:
-        """The other side did not take it: send it again, not before a time."""
+    def retry(
+        self,
+        key: str,
+        not_before_ms: int,
+        error: str,
+        now_ms: int,
+        *,
+        possible_repeat: bool = False,
+        counts: bool = True,
+    ) -> None:
+        """The other side did not take it: send it again, not before a time. counts: whether it was an attempt."""
         values: dict[str, Any] = {"possible_repeat": True} if possible_repeat else {}
+        if not counts:
+            values["attempts"] = sa.func.max(0, DELIVERIES.c.attempts - 1)
         with self._write() as db:
             _set(
                 db,
