@@ -170,9 +170,10 @@ class Night:
 
     def fires(self, incident: str, service: str, rule: str = "fatal_error", status: str = "FIRING") -> None:
         """A row of the table alerts, which is published; each is of a moment of its own."""
-        at = self.town.now + timedelta(milliseconds=self.town.dremio.commits % 100)
-        self.town.dremio.alert(at, incident, status, service=service, rule=rule, ingested_at=self.town.now)
-        self.town.dremio.commits += 1
+        dremio, now = self.town.dremio, self.town.now
+        dremio.commits += 1
+        at, alert_id = now + timedelta(milliseconds=dremio.commits), f"alert-{dremio.commits}"
+        dremio.alert(at, incident, status, alert_id=alert_id, service=service, rule=rule, ingested_at=now)
 
     def ends(self, incident: str, service: str, rule: str = "fatal_error") -> None:
         self.fires(incident, service, rule, "RESOLVED")
@@ -225,6 +226,8 @@ class Night:
             ledger.file.read, (), config.router(), config.manners, clock=self.clock, sleep=lambda seconds: None
         )
         wrong += [f"{one.incident.incident_id} is untold: {one.why}" for one in missing.untold]
+        alerts = [f"alert-{number + 1}" for number in range(self.town.dremio.commits)]
+        wrong += [f"{alert} is not known" for alert in set(alerts) - ledger.known(alerts)]
         incidents = sorted(one.incident_id for one in ledger.incidents())
         said = [
             re.sub(r"\d{13}", "", f"{incident} {note.action} by {note.who}")
