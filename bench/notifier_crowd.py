@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -60,6 +61,12 @@ def metric(stage: Stage, line: str) -> float:
     return float(found[1]) if found else 0.0
 
 
+def there(stage: Stage, line: str, count: int) -> bool:
+    """Whether a metric has reached a count; asked seldom, as whoever scrapes metrics does."""
+    time.sleep(2)
+    return metric(stage, line) == count
+
+
 class Waiters:
     """Who waits for the next change, each on a connection of its own; `changed` has when each had its answer."""
 
@@ -103,7 +110,7 @@ def measure(stage: Stage, incidents: int, waiters: int) -> Report:
     report = Report("notifier_crowd", f"{incidents:,} incidents open, told in a storm; an inhibition in the routes")
     stage.fail_all((f"shop-{number:05d}", "no answer") for number in range(incidents))
     line = 'tillwatch_notifier_incidents_open{severity="FATAL"}'
-    wait_for(lambda: metric(stage, line) == incidents, 120, "all incidents in the ledger")
+    wait_for(lambda: there(stage, line, incidents), 120, "all incidents in the ledger")
     # Messages of the first minute, and a digest that is edited.
     for number in range(6):
         time.sleep(6)
@@ -153,12 +160,15 @@ def waits(stage: Stage, report: Report, waiters: int) -> None:
     crowd.join()
     [other] = [alert for alert in published(stage.offset) if alert.service_name == "other"]
     at_s = to_ms(other.ingested_at) / 1000
-    told_s = [moment - at_s for moment in crowd.changed]
+    asked = f"/api/deliveries?incident={other.incident_id}&limit=10000"
+    planned = [row["planned_at"] for row in stage.ask("notifier", asked)["deliveries"] if row["kind"] == "first"]
+    changed_s = to_ms(datetime.fromisoformat(min(planned))) / 1000
+    told_s = [moment - changed_s for moment in crowd.changed]
     report.row(f"of {waiters} who wait, answered", len(told_s), "", exactly=waiters)
-    report.row("publish to the answer, median", percentile(told_s, 50), "s")
-    report.row("publish to the answer, slowest", max(told_s), "s", at_most=1)
-    [there] = stage.slack("other")
-    report.row("publish to Slack, meanwhile", (there["arrived_ms"] / 1000) - at_s, "s", at_most=3)
+    report.row("change of the ledger to the answer, median", percentile(told_s, 50), "s")
+    report.row("change of the ledger to the answer, slowest", max(told_s), "s", at_most=1)
+    [message] = stage.slack("other")
+    report.row("publish to Slack, meanwhile", (message["arrived_ms"] / 1000) - at_s, "s", at_most=3)
 
 
 def main() -> None:

@@ -73,9 +73,14 @@ def newest_mails(messages: dict[str, Any]) -> list[str]:
     return list(newest.values())
 
 
+def a_reader(offset: int) -> Dremio:
+    """Of the tables, as anybody reads them."""
+    return Dremio(DremioSettings.load(uri=f"grpc://localhost:{PORTS['gateway'] + offset}"))
+
+
 def published(offset: int) -> list[AlertRow]:
     """All alerts of the last hour that the table has."""
-    with Dremio(DremioSettings.load(uri=f"grpc://localhost:{PORTS['gateway'] + offset}")) as dremio:
+    with a_reader(offset) as dremio:
         return read_alerts(dremio, dremio.head(), datetime.now(UTC) - timedelta(hours=1))
 
 
@@ -114,8 +119,12 @@ def measure(stage: Stage, services: int, alerts: int, to_the_end: bool) -> Repor
         found: dict[str, Any] = stage.ask("sandbox", "/messages")
         return found
 
-    written_ms = time.time() * 1000
-    stage.fail_all(failures(services, alerts))
+    with a_reader(stage.offset) as reader:
+        before = reader.head()
+        written_ms = time.time() * 1000
+        stage.fail_all(failures(services, alerts))
+        wait_for(lambda: reader.head() != before, 60, "the publish")
+        published_ms = time.time() * 1000
     wait_for(lambda: seen()["slack"], 60, "the first message")
     time.sleep(15)
     stage.fail_all([(OTHER, "its certificate has expired")])
@@ -129,10 +138,10 @@ def measure(stage: Stage, services: int, alerts: int, to_the_end: bool) -> Repor
     report.row("FATALs in the table", len(rows), "", exactly=alerts)
     report.row("in so many publishes", len({alert.ingested_at for alert in rows}), "", exactly=1)
     first_ms = min(row["arrived_ms"] for row in minute["slack"])
-    report.row("publish to first Slack message", (first_ms - began_ms) / 1000, "s", at_most=3)
-    report.row("events written to first Slack message", (first_ms - written_ms) / 1000, "s")
+    report.row("events written to their publish", (published_ms - written_ms) / 1000, "s")
+    report.row("publish to first Slack message", (first_ms - published_ms) / 1000, "s", at_most=3)
     first_mail_ms = min(row["arrived_ms"] for row in minute["email"])
-    report.row("publish to first mail", (first_mail_ms - began_ms) / 1000, "s", at_most=3)
+    report.row("publish to first mail", (first_mail_ms - published_ms) / 1000, "s", at_most=3)
     [other] = [alert for alert in published(stage.offset) if alert.service_name == OTHER]
     [there] = stage.slack(OTHER)
     late_s = (there["arrived_ms"] - to_ms(other.ingested_at)) / 1000
@@ -167,7 +176,8 @@ def ended(stage: Stage, report: Report, services: int, alerts: int) -> None:
     again.update(row["message_id"] for row in messages["email"])
     report.row("messages that came twice", sum(count - 1 for count in again.values()), "", exactly=0)
     open_rows = stage.ask("notifier", "/api/incidents?status=open&limit=10000")["incidents"]
-    report.row("incidents still open", len([row for row in open_rows if row["source"] == "table"]), "", exactly=0)
+    left = [row for row in open_rows if row["rule"] == "fatal_error" and row["service_name"] != OTHER]
+    report.row("incidents of the storm that are open", len(left), "", exactly=0)
     report.row("reconcile, after it: missing", missing(stage), "", exactly=0)
     report.row("Slack calls, in all", calls(messages), "")
     report.row("mails, in all", len(messages["email"]), "")

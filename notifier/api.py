@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -38,6 +38,7 @@ from notifier.asking import By, Key, Match, refuse, token_of
 from notifier.changes import Changes
 from notifier.clock import from_ms, to_ms, wall_ms
 from notifier.daemon import Daemon
+from notifier.guard import Guard
 from notifier.ledger.file import LedgerError
 from notifier.ledger.people import Answer
 from notifier.model import DeliveryState
@@ -45,9 +46,6 @@ from notifier.outgoing import Outgoing
 from notifier.people import NoIncident, Stale
 from notifier.routing.matchers import make_matcher
 from notifier.tokens import Tokens
-
-MOST_BODY = 64 << 10
-_HOST = re.compile(r"[A-Za-z0-9.\-_\[\]:]{1,255}")
 
 
 class ReadyOut(BaseModel):
@@ -68,16 +66,7 @@ def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
     out = Outgoing(daemon.ledger)
     changes: Changes[tuple[int, bytes]] = Changes(daemon.ledger.revision)
 
-    @app.middleware("http")
-    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        host = request.headers.get("host", "")
-        name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
-        if not _HOST.fullmatch(host) or not _known_host(name, daemon.settings.hosts):
-            return JSONResponse({"detail": "This name is not mine; set notifier.hosts."}, 421)
-        length = request.headers.get("content-length", "0")
-        if request.headers.get("transfer-encoding") or not length.isdigit() or int(length) > MOST_BODY:
-            return JSONResponse({"detail": "A body has a length, of 64 KiB at most."}, 413)
-        return await go_on(request)
+    app.add_middleware(Guard, hosts=lambda: daemon.settings.hosts)
 
     @app.exception_handler(LedgerError)
     def no_ledger(_request: Request, error: LedgerError) -> JSONResponse:
@@ -288,10 +277,6 @@ def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
 
     app.include_router(api)
     return app
-
-
-def _known_host(name: str, hosts: Sequence[str]) -> bool:
-    return name.lower().strip("[]") in {"localhost", "127.0.0.1", "::1", *(host.lower() for host in hosts)}
 
 
 def _tag(given: str | None) -> int | None:

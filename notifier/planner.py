@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.dremio.errors import DremioError
+from lakehouse.memory import give_back
 from lakehouse.topics import choices_of
 from notifier import cursor as cursors
 from notifier.clock import SWEEP_BACK, Clock, from_ms, span_ms, to_ms, wall_ms
@@ -114,6 +115,9 @@ class Planner:
             held = replace(held, ingested_ms=to_ms(moment))
             self._ledger.move(held)
         pa.default_memory_pool().release_unused()
+        if planned > BATCH:
+            # A storm's rows are as large as all else.
+            give_back()
         self._head = head
         if sweep:
             self._swept_at = self._monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -66,28 +66,62 @@ def view_of(db: sa.Connection, thread_id: str) -> ThreadView:
         .where(m.c.thread_id == thread_id)
         .order_by(i.c.newest_ms.desc())
     )
-    rows = db.execute(query).all()
-    view = view_from(thread, [(to_incident(_without(row, "over")), bool(row.over)) for row in rows])
+    view = view_from(thread, ((to_incident(_without(row, "over")), bool(row.over)) for row in db.execute(query)))
     return replace(view, newest=_newest(db, view.incidents), changes=_changes(db, view.starts_ms))
 
 
-def view_from(thread: Thread, members: Sequence[tuple[Incident, bool]]) -> ThreadView:
-    """Of a thread's incidents, the newest first, each with whether its end was told. Without alerts and changes."""
-    still = [incident for incident, over in members if not over]
-    worst = sorted(still, key=lambda incident: -rank(incident.severity))
-    gone = [incident for incident, over in members if over]
-    of_now = still or gone
+@dataclass
+class _Part:
+    """Of a thread's incidents those that are open, or those that are over: what all of them say, and a few of them."""
+
+    count: int = 0
+    starts_ms: int | None = None
+    severity: str | None = None
+    by_service: Counter[str] = field(default_factory=Counter)
+    first: dict[int, list[Incident]] = field(default_factory=dict)
+    """By rank of severity, as many as can be shown."""
+
+    def add(self, incident: Incident, of_rank: int) -> None:
+        self.count += 1
+        self.starts_ms = incident.starts_ms if self.starts_ms is None else min(self.starts_ms, incident.starts_ms)
+        if self.severity is None or rank(incident.severity) > rank(self.severity):
+            self.severity = incident.severity
+        self.by_service[incident.service_name or incident.rule] += 1
+        held = self.first.setdefault(of_rank, [])
+        if len(held) < SHOWN:
+            held.append(incident)
+
+
+def view_from(thread: Thread, members: Iterable[tuple[Incident, bool]]) -> ThreadView:
+    """Of a thread's incidents, the newest first, each with whether its end was told. Without alerts and changes.
+
+    They are gone through once, and few are kept: a storm's digest has thousands.
+    """
+    still, gone = _Part(), _Part()
+    alerts = untaken = 0
+    taken_by: set[str] = set()
+    for incident, over in members:
+        alerts += incident.alerts
+        if over:
+            gone.add(incident, 0)
+            continue
+        still.add(incident, rank(incident.severity))
+        untaken += incident.ack is None
+        if incident.ack:
+            taken_by.add(incident.ack.by)
+    worst = [incident for _, held in sorted(still.first.items(), reverse=True) for incident in held]
+    of_now = still if still.count else gone
     return ThreadView(
         thread,
-        [*worst, *gone][:SHOWN],
-        len(still),
-        len(gone),
-        sum(incident.alerts for incident, _ in members),
-        min((incident.starts_ms for incident in of_now), default=thread.opened_ms),
-        max((incident.severity for incident in of_now), key=rank, default=thread.severity),
-        Counter(incident.service_name or incident.rule for incident in of_now).most_common(),
-        sorted({incident.ack.by for incident in still if incident.ack}),
-        sum(incident.ack is None for incident in still),
+        [*worst, *gone.first.get(0, ())][:SHOWN],
+        still.count,
+        gone.count,
+        alerts,
+        thread.opened_ms if of_now.starts_ms is None else of_now.starts_ms,
+        of_now.severity or thread.severity,
+        of_now.by_service.most_common(),
+        sorted(taken_by),
+        untaken,
     )
 
 
