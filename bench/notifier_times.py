@@ -81,6 +81,7 @@ class Night:
         self.dremio = FakeDremio()
         self.channel = Noted("slack", (OPS, LEADS), manner=EDITS)
         self._apart_ms = to_ms(begins)
+        self._ingested = begins
         self.ledger = Ledger(folder / "ledger.db", self.clock)
         routing = Routing.model_validate(yaml.safe_load(ROUTES))
         config = a_config([self.channel], routing, storm_after=0, timezone="Europe/Berlin")
@@ -94,9 +95,11 @@ class Night:
 
     def fail(self, service: str) -> None:
         now = from_ms(self.clock())
-        values = {"received_at": now, "ingested_at": now, "rule": "fatal_error", "severity": "FATAL"}
+        # As ingest writes it: it never goes back, whatever the clock does.
+        self._ingested = max(self._ingested, now)
+        values = {"received_at": now, "ingested_at": self._ingested, "rule": "fatal_error", "severity": "FATAL"}
         self.dremio.alert(now, f"inc-{service}", "FIRING", service=service, **values)
-        self.dremio.publish(now)
+        self.dremio.publish(self._ingested)
 
     def turn(self) -> None:
         """What the daemon's threads do within a second, in the worst order: a step of the clock is seen last."""
