@@ -163,6 +163,7 @@ def night(tmp_path: Path) -> Iterator[Night]:
     opened.close()
 
 
+@pytest.mark.timeout(600)
 def test_a_whole_night(night: Night) -> None:
     # An outage that three rules see; ada takes it, and falls asleep.
     night.until(0, 10)

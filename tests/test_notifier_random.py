@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -267,4 +268,4 @@ Nights.TestCase.settings = settings(
     suppress_health_check=list(HealthCheck),
     derandomize=EXAMPLES == 50,
 )
-TestNights = Nights.TestCase
+TestNights = pytest.mark.timeout(600)(Nights.TestCase)
