@@ -133,7 +133,7 @@ def test_silence_note_and_what_was_told_stand_on_the_incidents_page(house: House
     page.until(lambda parts: parts["duty"]["revision"] is not None)
     assert page.act("note", incident=CART, note="looking at <the> card processor")["error"] is None
     assert page.act("silence", incident=CART, minutes=30)["error"] is None
-    parts = page.until(lambda parts: parts["duty"]["silence"])
+    parts = page.until(lambda parts: parts["duty"]["silence"] and parts["banner"]["silenced"])
     assert [each["name"] for each in parts["banner"]["silenced"]] == ["cart"]
     assert parts["banner"]["count"] == 0
     (told,) = parts["list.told"]["rows"]
