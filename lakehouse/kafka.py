@@ -129,6 +129,7 @@ class KafkaLog:
         names = tuple(names)
         until = time.monotonic() + _SETTLES_S
         done: dict[str, str] = {}
+        waits = False
         while True:
             found = self.topics(names)
             amiss = [name for name in names if name not in found or not found[name].log_append_time]
@@ -136,15 +137,16 @@ class KafkaLog:
                 break
             if time.monotonic() > until:
                 raise KafkaDown(f"Kafka at {self.brokers} has not made its topics in {_SETTLES_S:g} s; try again.")
-            if done:
+            if done or waits:
                 time.sleep(_PAUSE_S)
             for name in amiss:
                 # What was asked for shows a moment later; asking again does no harm.
                 if name not in found:
                     done[name] = self._make(name, settings)
-                else:
-                    self._switch(name)
+                elif self._switch(name):
                     done.setdefault(name, "switched from CreateTime to LogAppendTime")
+                else:
+                    waits = True
         for name, what in done.items():
             logger.info("%s at %s: %s", name, self.brokers, what)
         for topic in found.values():
@@ -205,13 +207,17 @@ class KafkaLog:
             ) from None
         return f"made, partitions {settings.partitions}"
 
-    def _switch(self, name: str) -> None:
+    def _switch(self, name: str) -> bool:
+        """False where the broker that was asked knows nothing of a topic yet that another has made."""
         from kafka.admin import ConfigResource
         from kafka.errors import KafkaError
 
         change = ConfigResource("TOPIC", name, {_TIMESTAMPS: _LOG_TIME})
         try:
             answer = self._ask(lambda admin: admin.alter_configs([change]))["topic"][name]
+        except ValueError:
+            # kafka-python looks first whether the topic has such a setting; here it has none at all.
+            return False
         except KafkaError as error:
             answer = type(error).__name__
         if answer != "OK":
@@ -220,6 +226,7 @@ class KafkaLog:
                 f"Kafka did not switch it ({_flat(answer)}); let somebody who may run: "
                 f"{self._alter(name, f'{_TIMESTAMPS}={_LOG_TIME}')}"
             )
+        return True
 
     def _alter(self, name: str, config: str) -> str:
         return (

@@ -23,6 +23,7 @@ class Brokers:
         self.held: dict[str, dict[str, Any]] = {}
         self.refuses: Exception | None = None
         self.lost = 0
+        self.lags = 0
         self.made = 0
         self.closed = 0
 
@@ -58,6 +59,9 @@ class Brokers:
             "max.message.bytes": "1048588",
             "cleanup.policy": "delete",
         }
+        if self.lags:
+            self.lags -= 1
+            return {"topic": {resource.name: {} for resource in resources}}
         return {
             "topic": {
                 resource.name: {
@@ -70,6 +74,9 @@ class Brokers:
     def alter_configs(self, resources: list[Any]) -> dict[str, Any]:
         if self.refuses:
             return {"topic": {resource.name: str(self.refuses) for resource in resources}}
+        if self.lags:
+            self.lags -= 1
+            raise ValueError("Unrecognized configs: {'message.timestamp.type'}")
         for resource in resources:
             self.held[resource.name]["configs"].update(resource.configs)
         return {"topic": {resource.name: "OK" for resource in resources}}
@@ -115,6 +122,13 @@ def test_a_topic_with_producers_times_is_switched_and_else_left_as_it_is(brokers
     topic = log.ensure(KafkaSettings.load())["orders_topic"]
     assert (topic.log_append_time, topic.partitions, topic.topic_id) == (True, 300, "old")
     assert brokers.held["orders_topic"]["configs"] == {"message.timestamp.type": "LogAppendTime"}
+
+
+def test_a_topic_that_the_broker_asked_does_not_know_yet_is_waited_for(brokers: Brokers, log: KafkaLog) -> None:
+    found = log.ensure(KafkaSettings.load())
+    brokers.lags = 2
+    assert log.ensure(KafkaSettings.load()) == found
+    assert brokers.lags == 0
 
 
 def test_a_topic_that_may_not_be_switched_is_refused_with_the_command(brokers: Brokers, log: KafkaLog) -> None:
