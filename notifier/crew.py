@@ -17,8 +17,10 @@ from notifier.clock import Clock, wall_ms
 from notifier.config import Config
 from notifier.cursor import AlertReader
 from notifier.figures import UsualFigures
+from notifier.ledger.file import LedgerError
 from notifier.ledger.ledger import Ledger
 from notifier.metrics import Metrics
+from notifier.model import AlertRow, MessageKind
 from notifier.people import People
 from notifier.planner import Planner
 from notifier.planning.duties import Duties
@@ -57,7 +59,13 @@ class Crew:
         ledger.manners, ledger.storm_after = config.manners, settings.storm_after
         self.announcer = Announcer(ledger, config.targets, self.wake, style.zone, clock, redact)
         self._figures = UsualFigures(
-            reader, config.rules, style.zone, settings.currency, clock=clock, monotonic=monotonic
+            reader,
+            config.rules,
+            style.zone,
+            settings.currency,
+            clock=clock,
+            monotonic=monotonic,
+            late=self._figure_came,
         )
         self.senders = {
             channel.name: Sender(
@@ -70,7 +78,7 @@ class Crew:
                 monotonic=monotonic,
                 failing_others=partial(self._failing_but, channel.name),
                 told=self.announcer.parked,
-                with_figure=self._figures.onto,
+                with_figure=partial(self._figures.onto, brief=MessageKind.EDIT in channel.manner.wants),
                 places=[place.destination for place in config.manners if place.channel == channel.name],
             )
             for channel in config.channels
@@ -150,6 +158,16 @@ class Crew:
     def wake(self, channel: str) -> None:
         if channel in self.senders:
             self.senders[channel].wake()
+
+    def _figure_came(self, alert: AlertRow) -> None:
+        """A root went before what is usual was known: it is edited."""
+        try:
+            incident = self._ledger.incident(alert.incident_id)
+            if incident is not None and incident.resolved_ms is None:
+                for channel in self._duties.tell_figure(incident):
+                    self.wake(channel)
+        except LedgerError:
+            pass  # it has told its fault itself; the next edit says it
 
     def _failing_but(self, name: str) -> list[str]:
         """A sentence for each other channel that fails, for the messages of this one."""

@@ -26,6 +26,8 @@ logger = logging.getLogger("notifier")
 
 DEADLINE_S = 0.25
 """A message waits for its figure at most so long, counted from when it was asked for."""
+BRIEF_S = 0.05
+"""A first message whose root can be edited later waits so long; an edit brings what came after."""
 KEPT_S = 5.0
 """An answer serves all messages of an incident for so long."""
 QUIET_S = 5.0
@@ -42,7 +44,8 @@ class _Asked:
 class UsualFigures:
     """Asks what is usual. Any thread may call any method, and none raises: what is not known in time is None.
 
-    zone: of times in messages. currency: the sign before sums of money.
+    zone: of times in messages. currency: the sign before sums of money. late: called, in a thread of its own, with an
+    alert whose first message went before its figure was known, once it is.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class UsualFigures:
         clock: Clock = wall_ms,
         monotonic: Callable[[], float] = time.monotonic,
         deadline_s: float = DEADLINE_S,
+        late: Callable[[AlertRow], None] = lambda alert: None,
     ) -> None:
         self._reader = reader
         self._zone = zone
@@ -62,6 +66,7 @@ class UsualFigures:
         self._clock = clock
         self._monotonic = monotonic
         self._deadline_s = deadline_s
+        self._late = late
         self._pool = ThreadPoolExecutor(_THREADS, "figures")
         self._lock = threading.Lock()
         self._asked: TTLCache[tuple[object, ...], _Asked] = TTLCache(_KEPT, KEPT_S, monotonic)
@@ -87,21 +92,33 @@ class UsualFigures:
             if alert.alert_timestamp == alert.starts_at:
                 self._ask(alert, None)
 
-    def of(self, alert: AlertRow, ended_at: datetime | None = None) -> Comparison | None:
-        """How the alert's figure stands. ended_at: of its incident's RESOLVED row, None while it is open."""
+    def of(self, alert: AlertRow, ended_at: datetime | None = None, *, brief: bool = False) -> Comparison | None:
+        """How the alert's figure stands. ended_at: of its incident's RESOLVED row, None while it is open.
+
+        brief: wait for a moment alone, for `late` is told when it is known.
+        """
         asked = self._ask(alert, ended_at)
         if asked is None:
             return None
+        left_s = max(0.0, asked.due - self._monotonic())
         try:
-            return asked.answer.result(max(0.0, asked.due - self._monotonic()))
+            return asked.answer.result(min(BRIEF_S, left_s) if brief else left_s)
         except TimeoutError:
-            self._be_quiet("no answer in time")
+            if not brief:
+                self._be_quiet("no answer in time")
+                return None
+            asked.answer.add_done_callback(lambda answer: self._came(alert, answer))
             return None
 
-    def onto(self, note: Notification, alert: AlertRow) -> Notification:
+    def _came(self, alert: AlertRow, answer: Future[Comparison | None]) -> None:
+        if not answer.cancelled() and answer.result() is not None:
+            self._late(alert)
+
+    def onto(self, note: Notification, alert: AlertRow, *, brief: bool = False) -> Notification:
         """The message with what is usual, where it says how its thread stands: a root, an edit of it, its end.
 
-        alert: the one that the message tells of.
+        alert: the one that the message tells of. brief: a root can be edited, so its first message waits for a moment
+        alone: it is what wakes somebody.
         """
         tells = note.root is None or note.edits or note.kind is MessageKind.RESOLVED
         if not tells or alert.source is Source.OWN or not self._figures:
@@ -115,7 +132,7 @@ class UsualFigures:
         figure = self._figures.get(alert.rule)
         if figure is None:
             return replace(note, usual=NOT_KNOWN)
-        compared = self.of(alert, None if ended_ms is None else from_ms(ended_ms))
+        compared = self.of(alert, None if ended_ms is None else from_ms(ended_ms), brief=brief and note.root is None)
         if ended_ms is None:
             usual = standing_text(figure, compared, alert.threshold, self._zone, self._currency)
         else:

@@ -139,6 +139,31 @@ def test_a_message_does_not_wait_for_data_that_does_not_answer(shop: Shop, clock
     figures.close()
 
 
+def test_a_root_that_can_be_edited_goes_at_once_and_what_is_usual_follows(shop: Shop, clock: Clock) -> None:
+    late: list[str] = []
+    zone = ZoneInfo("Europe/Berlin")
+    figures = UsualFigures(
+        shop,
+        RULES,
+        zone,
+        "$",
+        clock=clock.wall_ms,
+        monotonic=clock.monotonic,
+        deadline_s=PATIENT_S,
+        late=lambda alert: late.append(alert.incident_id),
+    )
+    shop.go.clear()
+    assert figures.of(MANY, brief=True) is None
+    assert late == []
+    shop.go.set()
+    wait_for(lambda: late == [MANY.incident_id])
+    found = figures.of(MANY)
+    assert found is not None
+    assert found.usual == 2.0
+    assert shop.asked == 1
+    figures.close()
+
+
 def test_data_that_answers_with_an_error_is_left_alone_for_some_seconds_and_told_once(
     shop: Shop, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

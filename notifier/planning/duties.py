@@ -45,6 +45,13 @@ class Duties:
         """The next step of its route, though it is not due; the channels that have something to send."""
         return self._escalate(incident, self._surroundings(), self._clock(), at_once=True)
 
+    def tell_figure(self, incident: Incident) -> set[str]:
+        """What is usual of it is known now, and its roots are to say it; the channels that edit."""
+        alert = self._ledger.alert(incident.newest_alert)
+        return self._plan(
+            incident, (), lambda board: board.said(alert, board.incidents[incident.incident_id]), self._clock()
+        )
+
     def _lapse(self, incident: Incident, now_ms: int) -> set[str]:
         alert = self._ledger.alert(incident.newest_alert)
 
