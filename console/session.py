@@ -155,8 +155,7 @@ class PageSession:
         doc.title = "tillwatch"
         doc.template = PAGE
         doc.config.update(reconnect_session=True, notify_connection_status=False)
-        if self._gate.actor(self._cookie) is not None:
-            self._draw_charts()
+        self._draw_charts()
         doc.template_variables.update(
             **declared(),
             shorter=self.shorter,
@@ -216,9 +215,6 @@ class PageSession:
         """Send what is new: one message, no waiting, no I/O."""
         if self._closed or not self._ready:
             return
-        if self._gate.actor(self._cookie) is None:
-            self.wire.update(down=json.dumps(self._message()))
-            return
         started = time.perf_counter()
         text = json.dumps(self._message(), separators=(",", ":"))
         TICK_BYTES.inc(len(text))
@@ -229,7 +225,14 @@ class PageSession:
                 self._draw_charts()
         TICK_SECONDS.observe(time.perf_counter() - started)
 
+    @property
+    def _is_out(self) -> bool:
+        """Whether whoever sits here is none of the people any more: nothing of the shop is sent."""
+        return self._gate.actor(self._cookie) is None
+
     def _draw_charts(self) -> None:
+        if self._is_out:
+            return
         self._drawn = self.hub.snapshot
         hours = live_hours(self._drawn)
         if not hours:
@@ -245,11 +248,11 @@ class PageSession:
 
     def _redraw(self) -> None:
         drill = self.drills.get(self.view.tab)
-        if drill is not None and not self._closed:
+        if drill is not None and not self._closed and not self._is_out:
             drill.draw()
 
     def _message(self, *, full: bool = False) -> dict[str, Any]:
-        if self._gate.actor(self._cookie) is None:
+        if self._is_out:
             return self._messages.next({"out": {"out": True}}, full=full)
         snapshot = self.hub.snapshot
         parts: dict[str, Part] = {}

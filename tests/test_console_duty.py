@@ -46,7 +46,7 @@ class House:
         self.parts = a_console(self.desk.dremio, self.on_call, NOON + timedelta(seconds=1))
         self.parts.watch._wait_s = 0.3
         self.parts.watch.start()
-        wait_for(lambda: self.parts.watch.duty.heard)
+        wait_for(lambda: self.parts.watch.duty.revision is not None)
 
     def on_call(self, person: str | None) -> OnCall:
         return OnCall(f"http://127.0.0.1:{self.port}/api", self.tokens.secret_of("console"), person)

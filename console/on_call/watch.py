@@ -23,13 +23,12 @@ _NOTHING: Mapping[str, OnCallIncident] = MappingProxyType({})
 class Duty:
     """What the notifier said last. incidents: the newest, by id. error: why it says nothing now; None where it does.
 
-    heard: whether it has said anything since the console's start.
+    revision: None until it has said anything.
     """
 
     revision: int | None = None
     incidents: Mapping[str, OnCallIncident] = field(default_factory=lambda: _NOTHING)
     error: str | None = "The notifier was not asked yet."
-    heard: bool = False
 
 
 NOT_ASKED = Duty()
@@ -80,13 +79,13 @@ class Watch:
         self._pause_s = FIRST_PAUSE_S
         if found is not None:
             incidents = MappingProxyType({each.incident_id: each for each in found.incidents})
-            self._take(Duty(found.revision, incidents, None, heard=True))
+            self._take(Duty(found.revision, incidents, None))
 
     def _failed(self, sentence: str) -> None:
         before = self.duty
         if before.error != sentence:
             logger.warning("on call: %s", sentence)
-            self._take(Duty(before.revision, before.incidents, sentence, before.heard))
+            self._take(Duty(before.revision, before.incidents, sentence))
         self._stopping.wait(self._pause_s)
         self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
 
