@@ -193,6 +193,18 @@ def test_a_clock_that_steps_moves_no_step_of_escalation(office: Office, step: ti
     assert kinds(office) == [MessageKind.FIRST]
 
 
+def test_an_alert_of_a_clock_that_was_set_back_is_no_news_of_the_past(office: Office) -> None:
+    office.fatal("inc-1")
+    office.publish()
+    told(office)
+    office.now -= timedelta(hours=2)
+    office.ledger.shift(-2 * 3_600_000)
+    office.run(timedelta(seconds=1))
+    office.fatal("inc-2", service="stock")
+    office.publish()
+    assert told(office) == [(MessageKind.FIRST, "FATAL in stock")]
+
+
 def test_a_request_that_comes_twice_at_once_is_done_once(office: Office) -> None:
     office.fatal("inc-1")
     office.publish()

@@ -186,3 +186,8 @@ def shift(db: sa.Connection, by_ms: int) -> None:
     moments = ("opened_ms", "newest_ms", "edited_ms", "resolved_ms")
     db.execute(sa.update(t).where(recent).values({name: t.c[name] + by_ms for name in moments}))
     db.execute(sa.update(PARKED).values({name: PARKED.c[name] + by_ms for name in ("until_ms", "since_ms")}))
+    if by_ms < 0:
+        # The data's clock may be ours: what it stamps from now on is no news of the past, and is no earlier than where
+        # looks begin. Where it is not, that much is read again, and known.
+        moments = ("ingested_ms", "mute_before_ms")
+        db.execute(sa.update(CURSOR).values({name: CURSOR.c[name] + by_ms for name in moments}))
