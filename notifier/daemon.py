@@ -45,7 +45,9 @@ DUE_EVERY_S = 1.0
 PAUSE_S = 0.02
 """Between two looks of one turn, whatever the other side answers."""
 BEFORE_S = 0.05
-"""A turn ends so long before the next is due: one that is late is left out."""
+"""A turn ends so long before the next is due: one that comes before its end is left out."""
+BEGUN_S = 0.01
+"""A turn's own beginning is at most so long after its time."""
 STOP_S = 8.0
 """How long a stop waits for the message in hand; the process is gone within 10 s."""
 # A look that is still under way when the next is due is none of them.
@@ -141,12 +143,16 @@ class Daemon:
 
         Where the gateway of this machine tells of a new commit at once, it is waited for until the next turn is due.
         """
-        due = time.monotonic() + self._poll_s
+        due = self._monotonic() + self._poll_s
         wait_s = 0.0
         while self._look(wait_s) and not self.settings.poll_s and self._reader.near:
             if self._stopping.wait(PAUSE_S):
                 return
-            wait_s = due - time.monotonic() - BEFORE_S
+            now = self._monotonic()
+            while due <= now + BEGUN_S:
+                # The timer leaves that turn out, for this one is not over: nobody would look until the one after it.
+                due += self._poll_s
+            wait_s = due - now - BEFORE_S
             if wait_s <= 0:
                 return
 

@@ -26,10 +26,10 @@ logger = logging.getLogger("notifier")
 
 DEADLINE_S = 0.25
 """A message waits for its figure at most so long, counted from when it was asked for."""
-BRIEF_S = 0.05
-"""A first message whose root can be edited later waits so long; an edit brings what came after."""
 KEPT_S = 5.0
 """An answer serves all messages of an incident for so long."""
+HELD_S = 600.0
+"""An edit says what was last known for so long, rather than wait: nobody else could send meanwhile."""
 QUIET_S = 5.0
 """Nothing is asked for so long, once a question got no answer in time."""
 _THREADS, _WAITING, _KEPT = 2, 16, 500
@@ -70,6 +70,7 @@ class UsualFigures:
         self._pool = ThreadPoolExecutor(_THREADS, "figures")
         self._lock = threading.Lock()
         self._asked: TTLCache[tuple[object, ...], _Asked] = TTLCache(_KEPT, KEPT_S, monotonic)
+        self._held: TTLCache[tuple[object, ...], Comparison] = TTLCache(_KEPT, HELD_S, monotonic)
         self._open = 0
         self._quiet_until = float("-inf")
         self._told_why = False
@@ -81,6 +82,7 @@ class UsualFigures:
         self._figures = {rule.name: about for rule in rules if (about := rule.about) is not None}
         with self._lock:
             self._asked.clear()
+            self._held.clear()
 
     def close(self) -> None:
         """Ask nothing more; what is being asked is left alone."""
@@ -95,19 +97,21 @@ class UsualFigures:
     def of(self, alert: AlertRow, ended_at: datetime | None = None, *, brief: bool = False) -> Comparison | None:
         """How the alert's figure stands. ended_at: of its incident's RESOLVED row, None while it is open.
 
-        brief: wait for a moment alone, for `late` is told when it is known.
+        brief: do not wait. What was last known will do; without that `late` is told when it is known.
         """
         asked = self._ask(alert, ended_at)
+        if brief and (asked is None or not asked.answer.done()):
+            with self._lock:
+                held = self._held.get(_key(alert, ended_at))
+            if held is None and asked is not None:
+                asked.answer.add_done_callback(lambda answer: self._came(alert, answer))
+            return held
         if asked is None:
             return None
-        left_s = max(0.0, asked.due - self._monotonic())
         try:
-            return asked.answer.result(min(BRIEF_S, left_s) if brief else left_s)
+            return asked.answer.result(max(0.0, asked.due - self._monotonic()))
         except TimeoutError:
-            if not brief:
-                self._be_quiet("no answer in time")
-                return None
-            asked.answer.add_done_callback(lambda answer: self._came(alert, answer))
+            self._be_quiet("no answer in time")
             return None
 
     def _came(self, alert: AlertRow, answer: Future[Comparison | None]) -> None:
@@ -117,8 +121,8 @@ class UsualFigures:
     def onto(self, note: Notification, alert: AlertRow, *, brief: bool = False) -> Notification:
         """The message with what is usual, where it says how its thread stands: a root, an edit of it, its end.
 
-        alert: the one that the message tells of. brief: a root can be edited, so its first message waits for a moment
-        alone: it is what wakes somebody.
+        alert: the one that the message tells of. brief: roots can be edited, so the message that is one waits for
+        nothing: it is what wakes somebody.
         """
         tells = note.root is None or note.edits or note.kind is MessageKind.RESOLVED
         if not tells or alert.source is Source.OWN or not self._figures:
@@ -132,7 +136,9 @@ class UsualFigures:
         figure = self._figures.get(alert.rule)
         if figure is None:
             return replace(note, usual=NOT_KNOWN)
-        compared = self.of(alert, None if ended_ms is None else from_ms(ended_ms), brief=brief and note.root is None)
+        compared = self.of(
+            alert, None if ended_ms is None else from_ms(ended_ms), brief=brief and (note.root is None or note.edits)
+        )
         if ended_ms is None:
             usual = standing_text(figure, compared, alert.threshold, self._zone, self._currency)
         else:
@@ -144,7 +150,7 @@ class UsualFigures:
         figure = self._figures.get(alert.rule)
         if figure is None or alert.source is Source.OWN:
             return None
-        key = (alert.rule, alert.service_name, alert.incident_id, ended_at)
+        key = _key(alert, ended_at)
         with self._lock:
             asked = self._asked.get(key)
             now = self._monotonic()
@@ -165,7 +171,14 @@ class UsualFigures:
                 return None  # closed
             self._open += 1
             asked = self._asked[key] = _Asked(answer, now + self._deadline_s)
-            return asked
+        answer.add_done_callback(lambda answer: self._hold(key, answer))
+        return asked
+
+    def _hold(self, key: tuple[object, ...], answer: Future[Comparison | None]) -> None:
+        compared = None if answer.cancelled() else answer.result()
+        if compared is not None:
+            with self._lock:
+                self._held[key] = compared
 
     def _answer(self, question: UsualQuestion) -> Comparison | None:
         try:
@@ -188,3 +201,7 @@ class UsualFigures:
         if not self._told_why:
             self._told_why = True
             logger.warning("messages do not say what is usual: %s", why)
+
+
+def _key(alert: AlertRow, ended_at: datetime | None) -> tuple[object, ...]:
+    return alert.rule, alert.service_name, alert.incident_id, ended_at

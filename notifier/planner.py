@@ -255,7 +255,7 @@ class Planner:
     def _told(self, batch: Sequence[AlertRow], drafts: Sequence[DeliveryDraft], commit: str) -> None:
         for alert in batch:
             self._metrics.alerts.labels(alert.status).inc()
-        for channel in {draft.target.channel for draft in drafts}:
+        for channel in dict.fromkeys(draft.target.channel for draft in drafts):
             self._wake(channel)
         if batch:
             logger.info("%d alerts at commit %.12s: %s", len(batch), commit, in_words(drafts))

@@ -119,7 +119,7 @@ class Sender:
                 closed.add(destination)
         if closed >= set(self._buckets):
             return min(waits, default=60.0)
-        delivery = self._outbox.due(name, now, HORIZON_MS, closed)
+        delivery = self._next(now, closed, waits)
         if delivery is None:
             due = self._outbox.next_ms(name, now)
             if due is not None:
@@ -131,6 +131,20 @@ class Sender:
         else:
             self._send(delivery)
         return 0.0
+
+    def _next(self, now: int, closed: set[str], waits: list[float]) -> Delivery | None:
+        """What is due outside of places that are closed. An edit leaves a token for what wakes somebody, or waits."""
+        held: set[str] = set()
+        while not closed | held >= set(self._buckets):
+            delivery = self._outbox.due(self.channel.name, now, HORIZON_MS, closed | held)
+            if delivery is None or delivery.kind is not MessageKind.EDIT:
+                return delivery
+            pause = self._buckets[delivery.destination].pause_s(spare=1)
+            if pause <= 0:
+                return delivery
+            waits.append(pause)
+            held.add(delivery.destination)
+        return None
 
     def _places(self, parked: Parked) -> set[str]:
         return set(self._buckets) if parked.destination == WHOLE else {parked.destination}

@@ -16,14 +16,14 @@ class TokenBucket:
         self._tokens = float(BURST)
         self._at = monotonic()
 
-    def pause_s(self) -> float:
-        """Seconds until one may be taken."""
+    def pause_s(self, spare: int = 0) -> float:
+        """Seconds until one may be taken that leaves so many."""
         if self._per_s is None:
             return 0.0
         now = self._monotonic()
         self._tokens = min(BURST, self._tokens + (now - self._at) * self._per_s)
         self._at = now
-        return 0.0 if self._tokens >= 1 else (1 - self._tokens) / self._per_s
+        return max(0.0, 1 + spare - self._tokens) / self._per_s
 
     def take(self) -> None:
         self._tokens -= 1

@@ -384,6 +384,26 @@ def test_a_turn_waits_for_the_next_commit_where_it_is_told_at_once(desk: Desk, m
     assert len(waits) == before + 1
 
 
+def test_a_turn_that_is_over_late_goes_on_until_the_one_that_the_timer_will_give(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that ends past the beginning of the next turn: the timer has left that out."""
+    steady, ended = 100.0, list[float]()
+    daemon = Daemon(a_config([], fatal_to({}).routing), desk.dremio, desk.ledger, steady=lambda: steady)
+    takes = iter([0.01, 0.99, 0.01])
+
+    def next_head(known: str, wait_s: float) -> str:
+        nonlocal steady
+        steady += next(takes, wait_s)
+        ended.append(steady - 100)
+        return desk.dremio.head()
+
+    monkeypatch.setattr(desk.dremio, "next_head", next_head)
+    desk.dremio.near = True
+    daemon.cycle()
+    assert [*map(pytest.approx, ended)] == [0.01, 1.0, 1.01, 1.95]
+
+
 @pytest.mark.parametrize("slow", ["ask", "plan"])
 def test_a_look_that_moves_on_is_not_ended_however_long_it_takes(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, slow: str

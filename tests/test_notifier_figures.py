@@ -161,6 +161,11 @@ def test_a_root_that_can_be_edited_goes_at_once_and_what_is_usual_follows(shop: 
     assert found is not None
     assert found.usual == 2.0
     assert shop.asked == 1
+    # An edit waits for nothing either, and does not take back what the root has said.
+    shop.go.clear()
+    clock.now += timedelta(seconds=KEPT_S + 1)
+    assert figures.of(MANY, brief=True) == found
+    shop.go.set()
     figures.close()
 
 

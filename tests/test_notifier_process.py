@@ -155,6 +155,7 @@ def test_an_incident_is_one_thread_and_its_emails_refer_to_the_first(tmp_path: P
         cast.start("notifier")
         for _ in range(20):
             fatal(cast, "storm")
+        wait_for(lambda: cast.email() and cast.slack())
         fatal(cast, "storm", "RESOLVED")
         wait_for(lambda: any(row["body"].startswith("Resolved") for row in cast.email()))
         wait_for(lambda: any(row.get("thread_ts") and row["text"].startswith("Resolved") for row in cast.slack()))

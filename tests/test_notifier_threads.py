@@ -282,3 +282,23 @@ def test_with_its_first_message_a_thread_dies_and_the_next_alert_begins_another(
 
 def test_times_of_the_desk() -> None:
     assert NOON.tzinfo is not None
+
+
+def test_an_edit_leaves_a_token_for_what_wakes_somebody(tmp_path: Path) -> None:
+    """A message each 5 s after a burst: the edit of the first root would take the next, and a FATAL wait for it."""
+    desk = desk_of(tmp_path)
+    desk.channel = Friend(manner=EDITS, per_s=0.2)
+    desk.sender = desk.a_sender(Waits())
+    for number in range(4):
+        desk.fatal(f"inc-{number}", service=f"service-{number}")
+    desk.publish()
+    desk.fatal("inc-also", rule="many_errors", severity="ERROR", service="service-0")
+    desk.publish()
+    assert len(told(desk)) == 5
+    desk.run(timedelta(seconds=6))
+    desk.fatal("inc-new", service="service-new")
+    desk.publish()
+    assert told(desk) == [(MessageKind.FIRST, "FATAL in service-new")]
+    desk.run(timedelta(seconds=20))
+    assert MessageKind.EDIT in [kind for kind, _ in told(desk)]
+    desk.close()

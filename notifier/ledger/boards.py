@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import batched
 from typing import Any
 
@@ -157,11 +158,15 @@ def next_revision(db: sa.Connection) -> int:
 
 def _put(db: sa.Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert, or take the place of the row with the same key."""
-    if not rows:
-        return
+    if rows:
+        db.execute(_upsert(table), rows)
+
+
+@cache
+def _upsert(table: sa.Table) -> sa.Insert:
     insert = sqlite_insert(table)
     others = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
-    db.execute(insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=others), rows)
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=others)
 
 
 def shift(db: sa.Connection, by_ms: int) -> None:
@@ -189,5 +194,5 @@ def shift(db: sa.Connection, by_ms: int) -> None:
     if by_ms < 0:
         # The data's clock may be ours: what it stamps from now on is no news of the past, and is no earlier than where
         # looks begin. Where it is not, that much is read again, and known.
-        moments = ("ingested_ms", "mute_before_ms")
-        db.execute(sa.update(CURSOR).values({name: CURSOR.c[name] + by_ms for name in moments}))
+        reached = ("ingested_ms", "mute_before_ms")
+        db.execute(sa.update(CURSOR).values({name: CURSOR.c[name] + by_ms for name in reached}))

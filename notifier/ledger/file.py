@@ -53,17 +53,16 @@ class LedgerFile:
         self.damaged = False
         self._held: sqlite3.Connection | None = None
         self._together = _Together()
+        # SQLite has threads sleep, and ever longer, until its own lock is free: up to 0.1 s after it was.
+        self._writing = threading.Lock()
         self._inode = 0
         self._path = path
         self._lock = _locked(path)
         # Looked up before anything is written: a look through SQLite may move it.
         written_ms = _written_ms(path)
-        self._engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(path)),
-            connect_args={"timeout": BUSY_S, "check_same_thread": False},
-            max_overflow=40,
-        )
-        sa.event.listen(self._engine, "connect", _on_connect)
+        self._engine = _engine(path)
+        # Of its own: a connection that is set to another isolation level at each use is asked twice as often.
+        self._reading = _engine(path, isolation_level="AUTOCOMMIT")
         sa.event.listen(self._engine, "begin", _on_begin)
         try:
             self._prove()
@@ -75,10 +74,14 @@ class LedgerFile:
             raise
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._dispose()
         if self._held is not None:
             self._held.close()
         self._lock.close()
+
+    def _dispose(self) -> None:
+        self._engine.dispose()
+        self._reading.dispose()
 
     def keep(self) -> None:
         """Hold the file open, whatever becomes of its name; see `restore`."""
@@ -104,7 +107,7 @@ class LedgerFile:
             part.unlink(missing_ok=True)
             with closing(sqlite3.connect(part)) as copy:
                 self._held.backup(copy)
-            self._engine.dispose()
+            self._dispose()
             for name in ("-wal", "-shm"):
                 self._path.with_name(self._path.name + name).unlink(missing_ok=True)
             part.replace(self._path)
@@ -122,7 +125,7 @@ class LedgerFile:
             with self._telling(), self._together.db.begin_nested():
                 yield self._together.db
             return
-        with self._telling(), self._engine.begin() as db:
+        with self._telling(), self._writing, self._engine.begin() as db:
             yield db
         if self.error is not None:
             logger.info("the ledger can be written again")
@@ -135,7 +138,7 @@ class LedgerFile:
             with self._telling():
                 yield self._together.db
             return
-        with self._telling(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+        with self._telling(), self._reading.connect() as db:
             yield db
 
     @contextmanager
@@ -262,6 +265,14 @@ def _locked(path: Path) -> IO[str]:
     return held
 
 
+def _engine(path: Path, **options: Any) -> sa.Engine:
+    url = sa.URL.create("sqlite", database=str(path))
+    arguments = {"timeout": BUSY_S, "check_same_thread": False}
+    engine = sa.create_engine(url, connect_args=arguments, max_overflow=40, **options)
+    sa.event.listen(engine, "connect", _on_connect)
+    return engine
+
+
 def _on_connect(connection: Any, _record: Any) -> None:
     # Transactions are begun by _on_begin, not by the driver.
     connection.isolation_level = None
@@ -271,5 +282,4 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 def _on_begin(connection: sa.Connection) -> None:
     # Take the write lock first: a transaction that reads before it writes could not get it later.
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lakehouse.tables import ALERTS, Column
 from lakehouse.texts import near
@@ -93,6 +92,9 @@ def one_of(column: str, values: Sequence[str]) -> Matcher:
 @lru_cache(maxsize=10_000)
 def fits(pattern: str, text: str) -> bool:
     """Whether a pattern matches all of a text. Arrow's patterns are RE2's, as Alertmanager's: none takes for ever."""
+    # Imported here: it costs 8 MB, and only patterns need it.
+    import pyarrow.compute as pc
+
     return bool(pc.match_substring_regex(pa.scalar(text), f"(?s)\\A(?:{pattern})\\z").as_py())
 
 
