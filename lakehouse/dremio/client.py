@@ -35,6 +35,7 @@ from lakehouse.dremio.errors import (
 )
 from lakehouse.dremio.nearby import NEXT_HEAD, AskedHead, Nearby
 from lakehouse.dremio.statement import fill, question_sql
+from lakehouse.dremio.times import in_utc
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG
 
@@ -302,9 +303,8 @@ def _roots(path: Path | None) -> bytes | None:
 
 
 def _in_utc(table: pa.Table) -> pa.Table:
-    """Dremio's timestamp[ms] has no zone and means UTC: say so."""
     for index, field in enumerate(table.schema):
         if pa.types.is_timestamp(field.type) and field.type.tz is None:
-            utc = pa.timestamp(field.type.unit, "UTC")
-            table = table.set_column(index, pa.field(field.name, utc), table.column(index).cast(utc))
+            column = in_utc(table.column(index))
+            table = table.set_column(index, pa.field(field.name, column.type), column)
     return table.replace_schema_metadata(None)

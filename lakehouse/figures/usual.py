@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from lakehouse.dremio.times import in_ms
 from lakehouse.rules.closing import CLOSING_DELAY
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.rules.minute import MINUTE, ceil_minute, floor_minute, joined
@@ -157,8 +158,7 @@ class _Told:
         self._is_part = is_part
         self._number = {"sum": "total", "max": "highest", "min": "lowest"}[figure.aggregate]
         found = rows.select([self._number, "hidden"]).to_pylist()
-        # Times as numbers: pyarrow makes datetimes with a zone through pandas, which costs 30 MB.
-        moments, read_to, first = (_ms(rows[name]) for name in ("moment", "read_to", "first_event_at"))
+        moments, read_to, first = (in_ms(rows[name]).to_pylist() for name in ("moment", "read_to", "first_event_at"))
         late = 1 if figure.looks_back else 0
         self._rows = {ms // 60_000 - late: row for ms, row in zip(moments, found, strict=True) if ms is not None}
         read = max((ms for ms in read_to if ms is not None), default=0)
@@ -199,8 +199,3 @@ def _number(time: datetime) -> int:
 
 def _time(number: int) -> datetime:
     return _EPOCH + number * MINUTE
-
-
-def _ms(column: pa.ChunkedArray) -> list[int | None]:
-    found: list[int | None] = column.cast(pa.timestamp("ms", column.type.tz), safe=False).cast(pa.int64()).to_pylist()
-    return found

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -29,6 +28,8 @@ def minute_number(end: datetime) -> int:
 
 def minute_numbers(ends: pa.ChunkedArray) -> NDArray[np.int64]:
     """Minutes since the epoch of a column of times; one without a zone is UTC, as a reader's answer has it."""
+    import pyarrow.compute as pc
+
     micros: NDArray[np.int64] = pc.cast(pc.cast(ends, pa.timestamp("us", tz="UTC")), pa.int64()).to_numpy()
     return micros // 60_000_000
 
@@ -87,6 +88,8 @@ class TableRule(MinuteRule):
         )
 
     def bounded(self, kpis: Mapping[str, pa.Table]) -> Set[datetime]:
+        import pyarrow.compute as pc
+
         rows = kpis[self.table]
         found: set[datetime] = set()
         for column in {*self.where, *self.by}:

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
@@ -43,6 +42,9 @@ class PastMinutes:
     """A rule's column, summed by entity and minute. A minute without any row of the table is none: the shop paused."""
 
     def __init__(self, rule: TableRule, rows: pa.Table) -> None:
+        # Imported here and beside: it costs 8 MB, and who reads rules without judging does not need it.
+        import pyarrow.compute as pc
+
         self.minutes, column = _ranked(minute_numbers(rows["window_end"]))
         keep = np.ones(rows.num_rows, dtype=np.bool_)
         for name, wanted in rule.where.items():

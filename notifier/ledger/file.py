@@ -60,9 +60,9 @@ class LedgerFile:
         self._lock = _locked(path)
         # Looked up before anything is written: a look through SQLite may move it.
         written_ms = _written_ms(path)
-        self._engine = _engine(path)
+        self._engine = _engine(path, pool_size=1)
         # Of its own: a connection that is set to another isolation level at each use is asked twice as often.
-        self._reading = _engine(path, isolation_level="AUTOCOMMIT")
+        self._reading = _engine(path, pool_size=3, isolation_level="AUTOCOMMIT")
         sa.event.listen(self._engine, "begin", _on_begin)
         try:
             self._prove()
@@ -268,7 +268,7 @@ def _locked(path: Path) -> IO[str]:
 def _engine(path: Path, **options: Any) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
     arguments = {"timeout": BUSY_S, "check_same_thread": False}
-    engine = sa.create_engine(url, connect_args=arguments, max_overflow=40, **options)
+    engine = sa.create_engine(url, connect_args=arguments, max_overflow=40, pool_use_lifo=True, **options)
     sa.event.listen(engine, "connect", _on_connect)
     return engine
 
@@ -278,6 +278,8 @@ def _on_connect(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+    # 1 MB of pages for each connection, not 2: the system keeps them too.
+    connection.execute("PRAGMA cache_size=-1000")
 
 
 def _on_begin(connection: sa.Connection) -> None:
