@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,14 +14,17 @@ from console.feed.poller import Poller
 from console.feed.snapshot import AsksDremio
 from console.gate import Gate, gate_of
 from console.on_call.acts import Acts
+from console.on_call.figure import figures_of
 from console.on_call.histories import Histories
 from console.on_call.watch import Watch
 from console.settings import ConsoleSettings
 from console.tabs import questions
 from lakehouse.oncall import OnCall
+from lakehouse.rules.figure import AlertFigure
 from lakehouse.settings.base import Shared
 from lakehouse.settings.on_call import OnCallSettings
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
+from lakehouse.settings.sources import config_path
 from lakehouse.tokens import secret_in
 
 
@@ -39,6 +43,8 @@ class Running:
     acts: Acts
     histories: Histories
     gate: Gate
+    figures: Mapping[str, AlertFigure]
+    """What each rule's alerts are about, by its name."""
 
 
 _running: Running | None = None
@@ -71,6 +77,7 @@ def start(dremio: AsksDremio) -> Running:
         acts,
         Histories(acts.detail),
         gate_of(settings),
+        figures_of(config_path().parent / "alerts.yaml"),
     )
     # What was imported is never garbage: collections pass it over from now on, and take no longer than what came since.
     gc.enable()

@@ -64,6 +64,7 @@ class PageSession:
         self._acts = parts.acts
         self._histories = parts.histories
         self._gate = parts.gate
+        self.figures = parts.figures
         self._cookie = pn.state.user
         self._done: Part = {"number": 0, "error": None}
         self._ready = False

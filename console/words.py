@@ -61,6 +61,7 @@ BROWSER: Mapping[str, str] = {
     "fatal_silenced": "silenced:",
     "since": "{name} since {at}",
     "until": "{name} until {at}",
+    "no_figure": "How its figure goes could not be asked: {why}",
     "acting": "Asking the notifier…",
     "acted_ack": "Acknowledged.",
     "acted_unack": "Let go: the steps of escalation begin anew.",

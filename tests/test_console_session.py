@@ -17,6 +17,7 @@ from console.feed.pins import Pins
 from console.feed.poller import Poller
 from console.gate import Gate, SignIn
 from console.on_call.acts import Acts
+from console.on_call.figure import figures_of
 from console.on_call.histories import Histories
 from console.on_call.watch import Watch
 from console.running import Running
@@ -64,6 +65,7 @@ def a_console(
         acts,
         Histories(acts.detail),
         gate or Gate(SignIn.NONE, ROOT / "config" / "people.yaml"),
+        figures_of(ROOT / "config" / "alerts.yaml"),
     )
 
     class Somebody:

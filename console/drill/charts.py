@@ -78,6 +78,36 @@ class TimeBars:
 
 
 @dataclass(frozen=True)
+class FigureBars:
+    """A value of each minute from `first` on, None where nobody knows it; what is before `since` is drawn pale.
+
+    limit and usual are lines across, None for none; bar, line and dashes are colours.
+    """
+
+    first: datetime
+    since: datetime
+    values: Sequence[float | None]
+    limit: float | None
+    usual: float | None
+    unit: str
+    bar: str
+    line: str
+    dashes: str
+
+    def frame(self) -> pd.DataFrame:
+        """One row a minute whose value is known: start, bottom, end, top, n, alpha. Times naive UTC."""
+        minute = timedelta(minutes=1)
+        starts = [(self.first + place * minute, value) for place, value in enumerate(self.values)]
+        rows = [
+            (_naive(start), min(0.0, value), _naive(start + 0.9 * minute), max(0.0, value), value,
+             1.0 if start >= self.since else 0.4)
+            for start, value in starts
+            if value is not None
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "n", "alpha"])
+
+
+@dataclass(frozen=True)
 class Ranking:
     """Horizontal bars, the first on top: (name, value, color, chosen). With nothing chosen, all stand out."""
 
@@ -108,6 +138,19 @@ class TimeChart:
 
     def send(self, bars: TimeBars) -> None:
         self._pipe.send(bars)
+
+
+class FigureChart:
+    """Bars over minutes between two lines."""
+
+    def __init__(self, data: FigureBars, theme: Theme, _told: None) -> None:
+        self._pipe = streams.Pipe(data=data)
+        layers = (_draw_figure, _draw_limit, _draw_usual)
+        drawn = [hv.DynamicMap(layer, streams=[self._pipe]) for layer in layers]
+        self.pane = _pane(hv.Overlay(drawn).collate().opts(hv.opts.Overlay(responsive=True, hooks=[_tidy])), theme)
+
+    def send(self, data: FigureBars) -> None:
+        self._pipe.send(data)
 
 
 class RankingChart:
@@ -162,6 +205,37 @@ def _draw_bars(data: TimeBars) -> hv.Rectangles:
         ylim=(0, _top(data)),
         framewise=True,
     )
+
+
+def _draw_figure(data: FigureBars) -> hv.Rectangles:
+    hover = HoverTool(
+        tooltips=[("minute", "@start{custom}"), (data.unit, "@n{0,0.[00]}")],
+        formatters={"@start": CustomJSHover(code="return window.tillwatch.clock(value, true)")},
+    )
+    known = [0.0, *(value for value in (*data.values, data.limit, data.usual) if value is not None)]
+    end = data.first + len(data.values) * timedelta(minutes=1)
+    return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["n", "alpha"]).opts(
+        color=data.bar,
+        alpha="alpha",
+        line_width=0,
+        tools=[hover],
+        default_tools=[],
+        toolbar=None,
+        xlabel="",
+        ylabel="",
+        xlim=(_naive(data.first), _naive(end)),
+        ylim=(1.08 * min(known), 1.08 * max(known) or 1.0),
+        framewise=True,
+    )
+
+
+def _draw_limit(data: FigureBars) -> hv.HLines:
+    return hv.HLines([] if data.limit is None else [data.limit]).opts(color=data.line, line_width=2)
+
+
+def _draw_usual(data: FigureBars) -> hv.HLines:
+    usual = [] if data.usual is None else [data.usual]
+    return hv.HLines(usual).opts(color=data.dashes, line_width=2, line_dash="dashed")
 
 
 def _draw_brush(data: TimeBars) -> hv.VSpans:

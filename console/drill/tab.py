@@ -21,6 +21,7 @@ from console.settings import ConsoleSettings
 from console.tab import ChartPlace, Tab, TabFilter
 from console.view import Span, View
 from lakehouse.oncall import OnCallDetail
+from lakehouse.rules.figure import AlertFigure
 from lakehouse.texts import REASON_LETTERS, label, visible
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,10 @@ class TabPage(Protocol):
     @property
     def duty(self) -> Duty:
         """What the notifier knows of incidents."""
+
+    @property
+    def figures(self) -> Mapping[str, AlertFigure]:
+        """What each rule's alerts are about, by its name."""
 
     @property
     def actor(self) -> Actor:
@@ -174,6 +179,11 @@ class DrillTab(Tab):
             self.draw_charts(found)
         except Exception:
             logger.exception("the charts of %s could not be drawn", self.name)
+
+    def draw_anew(self) -> None:
+        """What the charts show has changed, though the tab's answers have not."""
+        self._drawn = None
+        self.page.redraw()
 
     def drop(self) -> None:
         self.charts.clear()

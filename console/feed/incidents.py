@@ -27,6 +27,8 @@ class ListedIncident:
     resolved_at: datetime | None
     touched_at: datetime
     runbook_url: str
+    threshold: float | None = None
+    """The limit that its newest alert was over, or under."""
 
 
 def incidents_of(rows: Iterable[Mapping[str, Any]], max_age: timedelta) -> list[ListedIncident]:
@@ -61,4 +63,5 @@ def _incident(row: Mapping[str, Any], max_age: timedelta) -> ListedIncident:
         resolved_at=row["resolved_at"],
         touched_at=row["touched_at"],
         runbook_url=row["runbook_url"] or "",
+        threshold=row.get("threshold"),
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from console.drill.tab import DrillTab, Found
+from console import look
+from console.drill.charts import FigureBars, FigureChart
+from console.drill.tab import DrillTab, Found, TabPage
 from console.feed.asker import Want, want
 from console.feed.incidents import ListedIncident, incidents_of
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
 from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
+from console.on_call.figure import FigureDesk, IncidentFigure
 from console.on_call.parts import HISTORY, TOLD, duty_part, words_of
 from console.parts import ERROR_ROW_COLUMNS, INCIDENT_COLUMNS, Part, error_row, incident_row, iso_ms
-from console.tab import Card, ListColumn, RowList
+from console.tab import Card, ChartPlace, ListColumn, RowList
 from console.view import Span, View
 from console.words import STATES
 from lakehouse.texts import visible
@@ -43,6 +47,14 @@ ALERTS_BEHIND = RowList(
     "No alert row of this incident lies in the kept data.",
     long=True,
 )
+BESIDE = RowList(
+    "beside",
+    "Also open for this service",
+    INCIDENT_COLUMNS,
+    "Nothing else is open for this service.",
+    choose="incident",
+)
+FIGURE = "incident_figure"
 ERRORS_BEHIND = RowList(
     "behind_errors",
     "Error rows behind it",
@@ -61,9 +73,25 @@ class AlertsTab(DrillTab):
     counts_open = True
     # An incident that somebody came for stands above all others.
     cards = (
-        Card((HISTORY, TOLD, ALERTS_BEHIND, ERRORS_BEHIND), detail="behind", css="incident-page", acts=True),
+        Card(
+            (
+                ChartPlace(FIGURE, "Minute by minute", "pale before it began; line: limit, dashes: usual"),
+                BESIDE,
+                HISTORY,
+                TOLD,
+                ALERTS_BEHIND,
+                ERRORS_BEHIND,
+            ),
+            detail="behind",
+            css="incident-page",
+            acts=True,
+        ),
         Card((INCIDENTS,)),
     )
+
+    def __init__(self, page: TabPage) -> None:
+        super().__init__(page)
+        self._figure = FigureDesk(page.figures, page.answer)
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         since = span[0] if view.span else min(span[0], span[1] - INCIDENT_SPAN)
@@ -119,11 +147,25 @@ class AlertsTab(DrillTab):
             },
             "detail.behind": {"shown": False},
             "duty": {"incident": None},
+            "figure": {"facts": [], "error": None, "drawn": False},
             f"said.{self.name}": {"words": "", "range": None},
         }
         chosen = next((one for one in found_incidents if one.incident_id == found.view.incident), None)
         if chosen is not None:
             parts["detail.behind"] = self._behind(chosen, found)
+            if self._figure.look(chosen, found.pin):
+                self.draw_anew()
+            parts["figure"] = self._figure.part(chosen, self.page.settings.currency)
+            parts[f"list.{BESIDE.name}"] = {
+                "rows": [
+                    incident_row(one, words_of(one, self.page.duty))
+                    for one in found_incidents
+                    if one.state == "open"
+                    and one.incident_id != chosen.incident_id
+                    and one.service_name
+                    and one.service_name == chosen.service_name
+                ]
+            }
             parts |= duty_part(chosen, self.page.duty, self.page.actor, self.page.history(chosen.incident_id))
             parts[f"list.{ALERTS_BEHIND.name}"] = {
                 "rows": [
@@ -146,6 +188,11 @@ class AlertsTab(DrillTab):
             parts[f"said.{self.name}"] = _elsewhere(found)
         return parts
 
+    def draw_charts(self, found: Found) -> None:
+        held = self._figure.held
+        if held is not None and held.incident.incident_id == found.view.incident:
+            self.chart(FIGURE, FigureChart, _bars(held, look.tokens(found.view.theme)), None)
+
     def _behind(self, incident: ListedIncident, found: Found) -> Part:
         """What is said of the chosen incident, and where to go from it."""
         until = incident.resolved_at or found.pin.as_of
@@ -162,6 +209,20 @@ class AlertsTab(DrillTab):
             "facts": [[STATES[incident.state], None], ["first", row["starts_at"]], ["newest", row["newest_at"]]],
             "links": [["see its time in Errors", self.page.link(errors), "go"], *runbook],
         }
+
+
+def _bars(held: IncidentFigure, colours: Mapping[str, str]) -> FigureBars:
+    return FigureBars(
+        held.compared.first,
+        held.compared.since,
+        held.compared.values,
+        held.limit,
+        held.compared.usual,
+        held.figure.unit,
+        bar=colours["accent"],
+        line=colours["vermilion"],
+        dashes=colours["text-quiet"],
+    )
 
 
 def _elsewhere(found: Found) -> Part:

@@ -28,6 +28,15 @@ function paintDuty() {
   if (!pending && !$("#duty-said").dataset.number) setText($("#duty-said"), duty.may ? (duty.person ? say("as", duty) : "") : say("viewer_only"))
 }
 
+// How the incident's figure stands; its chart is there where there is something to draw.
+function paintFigure() {
+  const figure = held.figure, error = $("#figure-error"), chart = $('[data-chart="incident_figure"]')
+  setText($("#figure-facts"), figure.facts.map(([words, at]) => at ? `${words} ${fullTime(at)}` : words).join("; "))
+  error.hidden = !figure.error
+  setText(error, figure.error ? say("no_figure", {why: figure.error}) : "")
+  for (const one of [chart.previousElementSibling, chart]) one.hidden = !figure.drawn
+}
+
 function act(what, more = {}) {
   const duty = held.duty
   if (!duty?.incident || pending) return
@@ -89,5 +98,6 @@ document.addEventListener("submit", (event) => {
 // Whoever is no longer among the people here is led out.
 paints("out", () => { location.href = "logout" })
 paints("duty", paintDuty)
+paints("figure", paintFigure)
 paints("acted", paintActed)
 paints("banner", paintBanner)

@@ -28,6 +28,9 @@ class Fragment:
     template: str
     binds: Mapping[str, Value]
 
+    def __hash__(self) -> int:
+        return hash((self.template, tuple(self.binds)))
+
 
 def literal(value: Value) -> str:
     """A value as Dremio writes it: the only way a value gets into SQL.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 
 from lakehouse.figures.usual import LONGEST, Comparison
 from lakehouse.rules.figure import MONEY, AlertFigure
@@ -34,23 +34,33 @@ def standing_text(
 
     limit: of its alert, None without one. zone: of times. currency: the sign before sums of money.
     """
+    said = standing(figure, compared, limit, currency)
+    return "; ".join(words if at is None else f"{words} {at.astimezone(zone):%H:%M}" for words, at in said)
+
+
+def standing(
+    figure: AlertFigure, compared: Comparison | None, limit: float | None, currency: str
+) -> list[tuple[str, datetime | None]]:
+    """The same in parts, each with the time that stands behind its words."""
     if compared is None or (compared.value is None and compared.usual is None):
-        return NOT_KNOWN
+        return [(NOT_KNOWN, None)]
     rate = " a minute" if figure.adds_up else ""
     if compared.value is None:
         assert compared.usual is not None
-        return f"usually {_counted(compared.usual, figure, currency)}{rate}"
+        return [(f"usually {_counted(compared.usual, figure, currency)}{rate}", None)]
     parts = [f"{_counted(compared.value, figure, currency)}{rate}"]
     if figure.limited and limit is not None:
         parts.append(f"limit {_amount(limit, figure, currency)}")
     if compared.usual is None:
-        return ", ".join([*parts, NOT_KNOWN])
+        return [(", ".join([*parts, NOT_KNOWN]), None)]
     text = ", ".join([*parts, f"usually {_amount(compared.usual, figure, currency)}"])
     off = _off(figure, compared)
     if off is None:
-        return text
-    since = f"since {compared.since.astimezone(zone):%H:%M}" if compared.whole else f"in the last {LONGEST // 60} h"
-    return f"{text}; {_amount(off, figure, currency)} {_word(figure)} than usual {since}"
+        return [(text, None)]
+    more = f"{_amount(off, figure, currency)} {_word(figure)} than usual"
+    if compared.whole:
+        return [(text, None), (f"{more} since", compared.since)]
+    return [(text, None), (f"{more} in the last {LONGEST // 60} h", None)]
 
 
 def in_all_text(figure: AlertFigure, compared: Comparison | None, currency: str) -> str:

@@ -1,0 +1,97 @@
+"""How an incident's figure goes, beside its limit and what is usual: asked for one incident, and said in words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.feed.asker import Got, Want, want
+from console.feed.incidents import ListedIncident
+from console.feed.pins import Pin
+from console.parts import Part, iso_ms
+from lakehouse.figures.usual import Comparison, UsualQuestion
+from lakehouse.figures.words import in_all_text, standing
+from lakehouse.rules import load_rules
+from lakehouse.rules.figure import AlertFigure
+from lakehouse.texts import REASON_LETTERS, visible
+from lakehouse.user_error import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def figures_of(path: Path) -> Mapping[str, AlertFigure]:
+    """What the alerts of each rule of a file are about, by its name; none where the file cannot be read.
+
+    Ingest and the notifier refuse such a file: a console that would not start either helps nobody.
+    """
+    try:
+        rules = load_rules(path) if path.exists() else ()
+    except UserError as error:
+        logger.warning("incidents do not say what is usual: %s", error)
+        return {}
+    return {rule.name: about for rule in rules if (about := rule.about) is not None}
+
+
+@dataclass(frozen=True)
+class IncidentFigure:
+    """Of one incident at one commit."""
+
+    incident: ListedIncident
+    figure: AlertFigure
+    compared: Comparison
+
+    @property
+    def limit(self) -> float | None:
+        return self.incident.threshold if self.figure.limited else None
+
+
+class FigureDesk:
+    """Asks for the figure of the incident that is looked at, and keeps its last answer while the next is awaited."""
+
+    def __init__(self, figures: Mapping[str, AlertFigure], answer: Callable[[Want], Got | None]) -> None:
+        self._figures = figures
+        self._answer = answer
+        self._asked: Want | None = None
+        self.held: IncidentFigure | None = None
+        self.error: str | None = None
+
+    def look(self, incident: ListedIncident, pin: Pin) -> bool:
+        """Take what is known of an incident's figure at a commit; whether that is something new."""
+        before = self.held
+        if self.held is not None and self.held.incident.incident_id != incident.incident_id:
+            self.held = self.error = self._asked = None
+        figure = self._figures.get(incident.rule)
+        question = figure and UsualQuestion.of(
+            figure,
+            incident.service_name or None,
+            starts_at=incident.starts_at,
+            ended_at=incident.resolved_at,
+            now=pin.as_of,
+        )
+        if not figure or not question:
+            self.held = self.error = self._asked = None
+            return before is not None
+        wanted = want("usual", pin.commit, **question.binds)
+        if wanted != self._asked:
+            got = self._answer(wanted)
+            if got is not None:
+                self.error = got.error
+                if got.table is not None:
+                    self._asked = wanted
+                    self.held = IncidentFigure(incident, figure, question.answer(got.table))
+        return self.held is not before
+
+    def part(self, incident: ListedIncident, currency: str) -> Part:
+        """Words, each with a time that stands behind them, and the sentence of why there are none."""
+        held = self.held
+        facts: list[list[str | None]] = []
+        if held is not None and incident.state == "resolved":
+            words = in_all_text(held.figure, held.compared, currency)
+            facts = [[words, None]] if words else []
+        elif held is not None:
+            said = standing(held.figure, held.compared, incident.threshold, currency)
+            facts = [[words, iso_ms(at)] for words, at in said]
+        error = self.error and visible(self.error, REASON_LETTERS)
+        return {"facts": facts, "error": error, "drawn": held is not None}

@@ -1,0 +1,85 @@
+"""The incident's page: how its figure goes, beside its limit and what is usual, and what else is open there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from console.on_call.figure import figures_of
+from console.parts import iso_ms
+from console.session import PageSession
+from tests.fake_dremio import FakeDremio
+from tests.notifier_cast import wait_for
+from tests.test_console_session import a_console, a_document
+from tests.test_notifier import NOON
+
+MINUTE = timedelta(minutes=1)
+BEGAN = NOON - 10 * MINUTE
+MANY, ODD, ELSEWHERE = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
+
+
+@pytest.fixture
+def dremio() -> FakeDremio:
+    """Two errors a minute for an hour, then ten minutes of 82: many_errors fired, and two more."""
+    opened = FakeDremio()
+    for minute in range(-70, 0):
+        for _ in range(82 if minute >= -10 else 2):
+            opened.error(NOON + minute * MINUTE)
+    fired: dict[str, Any] = {"severity": "ERROR", "received_at": BEGAN, "ingested_at": BEGAN}
+    opened.alert(BEGAN, MANY, rule="many_errors", metric_value=82.0, threshold=60.0, **fired)
+    opened.alert(BEGAN, ODD, rule="unusual_errors", **fired)
+    opened.alert(BEGAN, ELSEWHERE, rule="many_errors", service="cart", **fired)
+    opened.publish(NOON + timedelta(seconds=11))
+    return opened
+
+
+class Page:
+    def __init__(self, dremio: FakeDremio, query: str) -> None:
+        doc, self._context = a_document()
+        self.session = PageSession(doc, a_console(dremio, now=NOON + timedelta(seconds=11)), query)
+        self.session.build()
+
+    def until(self, look: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        def found() -> object:
+            parts = self.session._message(full=True)["parts"]
+            return "list.incident_rows" in parts and look(parts)
+
+        wait_for(found)
+        return dict(self.session._message(full=True)["parts"])
+
+
+def test_an_incidents_page_says_how_its_figure_stands_and_draws_it(dremio: FakeDremio) -> None:
+    page = Page(dremio, f"tab=alerts&incident={MANY}")
+    parts = page.until(lambda parts: parts["figure"]["drawn"])
+    assert parts["figure"]["facts"] == [
+        ["82 errors a minute, limit 60, usually 2", None],
+        # The rule judges a minute once it is closed, and fires at the second.
+        ["800 more than usual since", iso_ms(BEGAN - 2 * MINUTE)],
+    ]
+    assert [row["key"] for row in parts["list.beside"]["rows"]] == [ODD]
+    alerts = page.session.drills["alerts"]
+    alerts.draw()
+    assert list(alerts.charts) == ["incident_figure"]
+    # Another incident is another figure; none is drawn for it until it is known.
+    page.session.show(f"tab=alerts&incident={ELSEWHERE}")
+    parts = page.until(lambda parts: parts["figure"]["facts"] and not parts["list.beside"]["rows"])
+    assert parts["figure"]["facts"][0] == ["0 errors a minute, usually 0", None]
+
+
+def test_what_is_usual_fails_alone(dremio: FakeDremio) -> None:
+    dremio.broken = {"usual"}
+    parts = Page(dremio, f"tab=alerts&incident={MANY}").until(lambda parts: parts["figure"]["error"])
+    assert "Column 'x' not found" in parts["figure"]["error"]
+    assert (parts["figure"]["facts"], parts["figure"]["drawn"]) == ([], False)
+    assert parts["list.behind_alerts"]["rows"]
+    assert parts["drill.alerts"]["error"] is None
+
+
+def test_rules_that_cannot_be_read_leave_the_console_running(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "alerts.yaml").write_text("rules: [{name: 1")
+    assert figures_of(tmp_path / "alerts.yaml") == {}
+    assert "do not say what is usual" in caplog.text
+    assert figures_of(tmp_path / "nothing.yaml") == {}
