@@ -52,7 +52,9 @@ def serve_arguments(
     ]
     for origin in settings.origins(port):
         arguments += ["--allow-websocket-origin", origin]
-    return [*arguments, "--plugins", "console.plugins"] + [word for name in plugins for word in ("--plugins", name)]
+    for name in ("console.assets", "console.plugins", *plugins):
+        arguments += ["--plugins", name]
+    return arguments
 
 
 def serve(setup: Path = HERE / "setup.py", plugins: Sequence[str] = ()) -> None:

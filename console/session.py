@@ -15,6 +15,7 @@ from bokeh.models import CustomJS
 from panel.io import hold
 
 from console import look
+from console.assets import lean, look_address
 from console.feed.asker import Got, Want
 from console.feed.pins import Pin, cadence_s
 from console.feed.snapshot import FeedSnapshot
@@ -159,6 +160,8 @@ class PageSession:
         self._draw_charts()
         doc.template_variables.update(
             **declared(),
+            lean=lean,
+            look=look_address(),
             shorter=self.shorter,
             theme=self.view.theme,
             signed_in=self._gate.way is not SignIn.NONE,

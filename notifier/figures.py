@@ -136,12 +136,12 @@ class UsualFigures:
         figure = self._figures.get(alert.rule)
         if figure is None:
             return replace(note, usual=NOT_KNOWN)
-        compared = self.of(
-            alert, None if ended_ms is None else from_ms(ended_ms), brief=brief and (note.root is None or note.edits)
-        )
         if ended_ms is None:
+            compared = self.of(alert, brief=brief and (note.root is None or note.edits))
             usual = standing_text(figure, compared, alert.threshold, self._zone, self._currency)
         else:
+            # No edit would bring what comes late.
+            compared = self.of(alert, from_ms(ended_ms))
             usual = in_all_text(figure, compared, self._currency)
         return replace(note, usual=usual, bars=bars(compared.bars) if compared else "")
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from console import plugins
 from console.__main__ import serve_arguments
@@ -49,8 +48,12 @@ def test_the_page_is_told_what_the_server_will_take(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(plugins, "running", lambda: parts)
     port = PORTS["console"]
 
+    app = FastAPI()
+    app.include_router(plugins.ROUTER)
+    client = TestClient(app)
+
     def allowed(host: str) -> bool:
-        return bool(json.loads(bytes(asyncio.run(plugins.origin(host)).body))["allowed"])
+        return bool(client.get("/origin", params={"host": host}).json()["allowed"])
 
     for host in (f"localhost:{port}", f"127.0.0.1:{port}", "shop.example", "SHOP.example", "tunnel.example:9000"):
         assert allowed(host), host
