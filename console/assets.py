@@ -50,9 +50,9 @@ def lean(tags: str) -> str:
 
     def kept(found: re.Match[str]) -> str:
         address = found[1]
-        path = file_of(address)
         if any(name in address for name in NOT_DRAWN):
             return ""
+        path = file_of(address)
         return found[0] if path is None else found[0].replace(address, f"kept/{version(path)}/{address}")
 
     return _TAG.sub(kept, tags)

@@ -54,13 +54,16 @@ class FigureDesk:
         self._figures = figures
         self._answer = answer
         self._asked: Want | None = None
+        self._incident = ""
         self.held: IncidentFigure | None = None
         self.error: str | None = None
 
     def look(self, incident: ListedIncident, pin: Pin) -> bool:
         """Take what is known of an incident's figure at a commit; whether that is something new."""
         before = self.held
-        if self.held is not None and self.held.incident.incident_id != incident.incident_id:
+        if incident.incident_id != self._incident:
+            # Neither the figure nor the failure of another is this one's.
+            self._incident = incident.incident_id
             self.held = self.error = self._asked = None
         figure = self._figures.get(incident.rule)
         question = figure and UsualQuestion.of(
