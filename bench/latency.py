@@ -17,9 +17,9 @@ SHOWN_IN: Mapping[str, frozenset[str]] = {
     "tile conversion": frozenset({"order", "click"}),
     "tile error_rate": frozenset({"click", "failure"}),
     "list latest_orders": frozenset({"order"}),
-    "list latest_errors": frozenset({"failure", "note"}),
+    "list latest_errors": frozenset({"failure"}),
 }
-"""Which kinds of event each element includes: a failure is an ERROR or FATAL, a note any other severity. The list of
+"""Which kinds of event each element includes: a failure is an ERROR or FATAL; milder messages are on no list. That of
 incidents is left out: it includes alerts, which nobody produces."""
 
 
@@ -46,7 +46,7 @@ def first_seen(events: Iterable[SentEvent], seen: Iterable[PageChange]) -> list[
     changes = first_changes(seen)
     by_kind = {
         kind: [changes[element] for element, kinds in SHOWN_IN.items() if kind in kinds and element in changes]
-        for kind in ("order", "click", "failure", "note")
+        for kind in ("order", "click", "failure")
     }
     return [min((_seconds(event, found) for found in by_kind[event.kind]), default=math.inf) for event in events]
 

@@ -37,8 +37,8 @@ _ORDERS = """SELECT produced_at FROM {orders_processed}
 WHERE produced_at >= :since AND produced_at < :until AND order_ts >= :lately"""
 _CLICKS = """SELECT produced_at FROM {clicks_processed}
 WHERE produced_at >= :since AND produced_at < :until AND click_ts >= :lately"""
-_ERRORS = """SELECT produced_at, severity FROM {errors_processed}
-WHERE produced_at >= :since AND produced_at < :until AND error_ts >= :lately"""
+_ERRORS = """SELECT produced_at FROM {errors_processed}
+WHERE produced_at >= :since AND produced_at < :until AND error_ts >= :lately AND severity IN ('ERROR', 'FATAL')"""
 _FATALS = """SELECT service_name, MIN(produced_at) AS produced_at FROM {errors_processed}
 WHERE produced_at >= :since AND produced_at < :until AND severity = 'FATAL' AND service_name LIKE 'bench-%'
 GROUP BY service_name"""
@@ -139,13 +139,10 @@ def fatals_of(dremio: Dremio, since: datetime, until: datetime) -> list[dict[str
 
 
 def events_of(dremio: Dremio, since: datetime, until: datetime) -> list[SentEvent]:
-    """Every event produced in [since, until), from the raw tables."""
+    """Every event produced in [since, until) that the Overview shows, from the raw tables."""
     events = [SentEvent("order", _ms(row["produced_at"])) for row in _rows(dremio, _ORDERS, since, until)]
     events += [SentEvent("click", _ms(row["produced_at"])) for row in _rows(dremio, _CLICKS, since, until)]
-    for row in _rows(dremio, _ERRORS, since, until):
-        events.append(
-            SentEvent("failure" if row["severity"] in ("ERROR", "FATAL") else "note", _ms(row["produced_at"]))
-        )
+    events += [SentEvent("failure", _ms(row["produced_at"])) for row in _rows(dremio, _ERRORS, since, until)]
     return events
 
 

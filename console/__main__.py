@@ -52,7 +52,7 @@ def serve_arguments(
     ]
     for origin in settings.origins(port):
         arguments += ["--allow-websocket-origin", origin]
-    for name in ("console.assets", "console.plugins", *plugins):
+    for name in ("console.assets", "console.exports", "console.plugins", *plugins):
         arguments += ["--plugins", name]
     return arguments
 

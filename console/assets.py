@@ -66,6 +66,17 @@ def version(path: Path) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
+_made: dict[str, tuple[str, bytes]] = {}
+
+
+def made_address(name: str, text: str) -> str:
+    """Where a script that is made here, and not of a file, is kept."""
+    content = text.encode()
+    found = hashlib.sha256(content).hexdigest()[:16]
+    _made[f"made/{name}"] = (found, gzip.compress(content, 6, mtime=0))
+    return f"kept/{found}/made/{name}"
+
+
 def look_address() -> str:
     """Where our own files are."""
     return f"kept/{version(LOOK / 'console.js')}/look"
@@ -74,13 +85,17 @@ def look_address() -> str:
 @ROUTER.get("/kept/{asked}/{address:path}", include_in_schema=False)
 async def kept(asked: str, address: str, request: Request) -> Response:
     """A file, open to all: the shop is not in it, and the packages that it is of are public."""
-    path = file_of(address)
-    if path is None:
-        return PlainTextResponse("There is no such file.\n", 404)
+    if address in _made:
+        found, body = _made[address]
+        media_type = "text/javascript"
+    else:
+        path = file_of(address)
+        if path is None:
+            return PlainTextResponse("There is no such file.\n", 404)
+        found, body = version(path), await run_in_threadpool(_compressed, path)
+        media_type = TYPES.get(path.suffix, "application/octet-stream")
     # An older page may ask for what was there before an upgrade.
-    headers = {"Cache-Control": FOR_EVER if asked == version(path) else "no-store", "Vary": "Accept-Encoding"}
-    media_type = TYPES.get(path.suffix, "application/octet-stream")
-    body = await run_in_threadpool(_compressed, path)
+    headers = {"Cache-Control": FOR_EVER if asked == found else "no-store", "Vary": "Accept-Encoding"}
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(await run_in_threadpool(gzip.decompress, body), headers=headers, media_type=media_type)
     return Response(body, headers=headers | {"Content-Encoding": "gzip"}, media_type=media_type)

@@ -23,7 +23,7 @@ class LiveHour(NamedTuple):
     series: Mapping[str, Series]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def live_hours(snapshot: FeedSnapshot) -> Mapping[str, LiveHour]:
     """By chart; a chart whose question was never answered has none."""
     found: dict[str, LiveHour] = {}
@@ -39,7 +39,7 @@ def live_hours(snapshot: FeedSnapshot) -> Mapping[str, LiveHour]:
     return found
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def empty_part(snapshot: FeedSnapshot) -> Part:
     """What each chart says in place of an hour without any figure; null where it has some."""
     return {

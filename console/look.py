@@ -31,6 +31,11 @@ def colour(look: Mapping[str, str], kind: str, word: str) -> str:
     return look.get(f"{kind}-{word.lower()}", look["text-quiet"])
 
 
+def has_colour(kind: str, word: str) -> bool:
+    """Whether a word of a kind has a colour of its own."""
+    return f"{kind}-{word.lower()}" in tokens("dark")
+
+
 @cache
 def bokeh_theme(theme: str) -> Theme:
     """Figures, axes and legends in the colours of a theme; HoloViews draws through it too."""

@@ -47,6 +47,7 @@ def head_part(snapshot: FeedSnapshot, *, viewers: int, open_incidents: int, fail
         "as_of": iso_ms(snapshot.as_of),
         "fed_as_of": iso_ms(snapshot.as_of),
         "every_s": None,
+        "frozen": False,
         "viewers": max(1, viewers),
         "error": snapshot.error and visible(snapshot.error, REASON_LETTERS),
         "notice": snapshot.clock_ahead or visible(snapshot.kpis_left_out, REASON_LETTERS),
@@ -67,6 +68,8 @@ def view_part(view: View, notices: list[str]) -> Part:
         "span": [iso_ms(moment) for moment in view.span] if view.span else None,
         "theme": view.theme,
         "zone": view.zone,
+        "at": iso_ms(view.at),
+        "kiosk": view.kiosk,
         "notices": notices,
         "without_effect": without_effect(view),
     }

@@ -17,6 +17,7 @@ POLL_SECONDS = Histogram(
 POLL_FAILURES = Counter("tillwatch_console_poll_failures", "Looks or questions without an answer", registry=REGISTRY)
 # Statements sent to Dremio, of poller and drill-down (count).
 STATEMENTS = Counter("tillwatch_console_statements", "Statements sent to Dremio", registry=REGISTRY)
+
 # Age of the data: now - as_of (seconds); NaN before the first publish.
 AGE_SECONDS = Gauge("tillwatch_console_age_seconds", "Age of the data shown", registry=REGISTRY)
 # Open sessions (count).
@@ -32,3 +33,18 @@ TICK_SECONDS = Histogram(
 )
 # Bytes of the messages that carry tiles and lists (bytes).
 TICK_BYTES = Counter("tillwatch_console_tick_bytes", "Bytes of tiles and lists sent to browsers", registry=REGISTRY)
+
+
+def statements() -> float:
+    """How many statements there were since the start."""
+    return _sample("tillwatch_console_statements_total") or 0.0
+
+
+def tick_mean_s() -> float | None:
+    """The mean of TICK_SECONDS since the start; None before the first."""
+    ticks = _sample("tillwatch_console_tick_seconds_count")
+    return (_sample("tillwatch_console_tick_seconds_sum") or 0.0) / ticks if ticks else None
+
+
+def _sample(name: str) -> float | None:
+    return REGISTRY.get_sample_value(name)

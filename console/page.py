@@ -9,13 +9,14 @@ from typing import Any
 
 from bokeh.core.templates import get_env
 
+from console.assets import made_address
 from console.choices import WORST
 from console.drill.tab import DrillTab
 from console.feed.tiles import TILES
 from console.tab import RowList
-from console.tabs import CARDS, HOME, TABS
+from console.tabs import CARDS, FILTERS, HOME, TABS
 from console.view import RANGE_WORDS
-from console.words import BROWSER, LENGTHS, STALE_S, WAITING
+from console.words import BROWSER, KEYS, LENGTHS, STALE_S, TILE_BASE, WAITING
 
 PAGE = get_env().from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 
@@ -30,22 +31,27 @@ def declared() -> dict[str, Any]:
     """Variables of the template that are alike for all pages."""
     told = {
         "home": HOME,
-        "tabs": {name: {"ranged": tab.heeds_range} for name, tab in TABS.items()},
+        "tabs": {name: {"ranged": tab.heeds_range, "title": tab.title} for name, tab in TABS.items()},
         "lists": {one.name: _list(one) for tab in TABS.values() for one in tab.lists()},
+        "filters": {name: one.default for name, one in FILTERS.items() if one.default},
         "worst": WORST,
         "stale_s": STALE_S,
         "words": BROWSER,
+        "keys": KEYS,
     }
     return {
         "tabs": [(tab, CARDS[name], issubclass(tab, DrillTab)) for name, tab in TABS.items()],
         "home": HOME,
         "tiles": TILES,
+        "tile_base": TILE_BASE,
         "waiting": WAITING,
         "worst": WORST,
         "ranges": RANGE_WORDS,
         "modules": MODULES,
         "lengths": LENGTHS,
-        "declared": in_script(told),
+        "declared": json.dumps(told),
+        # Alike for all, so that browsers keep it as they keep the scripts.
+        "declared_at": made_address("declared.js", f"window.tillwatchDeclared = {json.dumps(told)}"),
     }
 
 

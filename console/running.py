@@ -9,10 +9,13 @@ from datetime import timedelta
 
 from console.feed.asker import Asker
 from console.feed.hub import Hub
+from console.feed.past import Past
 from console.feed.pins import Pins
 from console.feed.poller import Poller
+from console.feed.rate import Rate
 from console.feed.snapshot import AsksDremio
 from console.gate import Gate, gate_of
+from console.metrics import statements
 from console.on_call.acts import Acts
 from console.on_call.figure import figures_of
 from console.on_call.histories import Histories
@@ -45,6 +48,9 @@ class Running:
     gate: Gate
     figures: Mapping[str, AlertFigure]
     """What each rule's alerts are about, by its name."""
+    statements: Rate
+    """Statements to Dremio."""
+    past: Past
 
 
 _running: Running | None = None
@@ -78,6 +84,8 @@ def start(dremio: AsksDremio) -> Running:
         Histories(acts.detail),
         gate_of(settings),
         figures_of(config_path().parent / "alerts.yaml"),
+        Rate(statements),
+        Past(dremio, tabs=questions(), counted_statuses=counted),
     )
     # What was imported is never garbage: collections pass it over from now on, and take no longer than what came since.
     gc.enable()

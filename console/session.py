@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import panel as pn
+import pyarrow as pa
 from bokeh.document import Document
 from bokeh.events import ClientReconnected, ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
@@ -16,7 +18,10 @@ from panel.io import hold
 
 from console import look
 from console.assets import lean, look_address
+from console.drill.tab import Pulse
+from console.exports import offer
 from console.feed.asker import Got, Want
+from console.feed.past import Then
 from console.feed.pins import Pin, cadence_s
 from console.feed.snapshot import FeedSnapshot
 from console.feed.tiles import ErrorRateLimits
@@ -24,7 +29,7 @@ from console.gate import SignIn
 from console.live_chart import last_hour, move
 from console.live_hour import empty_part, live_hours
 from console.message import Messages, head_part, view_part
-from console.metrics import TICK_BYTES, TICK_SECONDS
+from console.metrics import TICK_BYTES, TICK_SECONDS, tick_mean_s
 from console.on_call.acts import Actor, Done
 from console.on_call.parts import banner_part
 from console.on_call.watch import Duty
@@ -33,13 +38,16 @@ from console.pages import overview
 from console.parts import Part, iso_ms
 from console.running import Running, running
 from console.tabs import CHARTS, TABS, drill_tabs
-from console.url import CUT, LONGEST_QUERY, fitting, link, parse, query, query_of
+from console.url import CUT, LONGEST_QUERY, fitting, link, moment_text, parse, query, query_of
 from console.view import View
 from console.wire import Wire
 from lakehouse.oncall import OnCallDetail
 from lakehouse.texts import REASON_LETTERS, visible
 
 logger = logging.getLogger(__name__)
+
+NOTHING_YET = FeedSnapshot()
+IN_THE_PAST = Duty(error="This is how it was then; go back to now to act on it.")
 
 
 class PageSession:
@@ -66,6 +74,8 @@ class PageSession:
         self._histories = parts.histories
         self._gate = parts.gate
         self.figures = parts.figures
+        self._statements = parts.statements
+        self._past = parts.past
         self._cookie = pn.state.user
         self._done: Part = {"number": 0, "error": None}
         self._ready = False
@@ -74,6 +84,9 @@ class PageSession:
         self._went: Part = {"query": None, "times": 0}
         self._messages = Messages()
         self._drawn: FeedSnapshot | None = None
+        self._shown = NOTHING_YET
+        self._key = secrets.token_urlsafe(16)
+        offer(self._key, self)
         self.wire = Wire(name="wire")
         self.hour = last_hour()
         colours = look.tokens("dark")
@@ -103,23 +116,43 @@ class PageSession:
     # ---- what a tab asks of it
 
     def pin(self, snapshot: FeedSnapshot) -> Pin | None:
-        return self._pins.pin(snapshot, self._cadence_s)
+        if self.view.at is None:
+            return self._pins.pin(snapshot, self._cadence_s)
+        return Pin(snapshot.commit, snapshot.as_of) if snapshot.commit and snapshot.as_of else None
 
     def answer(self, wanted: Want) -> Got | None:
         return self._asker.get(wanted, self)
 
     @property
     def duty(self) -> Duty:
-        return self._watch.duty
+        # What people do is of now; the past is looked at, and nobody acts in it.
+        return self._watch.duty if self.view.at is None else IN_THE_PAST
 
     @property
     def actor(self) -> Actor:
         # Looked at anew each time: whoever is removed from people.yaml is out.
         return self._gate.actor(self._cookie) or Actor(None, may_act=False)
 
+    def pulse(self) -> Pulse:
+        snapshot = self.hub.snapshot
+        asked_s = snapshot.asked_s if snapshot.commit else None
+        return Pulse(snapshot.as_of, asked_s, self._statements.a_minute(), tick_mean_s(), max(1, self.hub.viewers))
+
     def history(self, incident_id: str) -> OnCallDetail | str | None:
         known = self.duty.incidents.get(incident_id)
         return self._histories.get(incident_id, known.revision, self) if known else None
+
+    def exported(self, name: str) -> pa.Table | None:
+        """The answer that a list of the tab is made from."""
+        tab = TABS[self.view.tab]
+        listed = next((one for one in tab.lists() if one.name == name and one.exports), None)
+        if listed is None or self._is_out:
+            return None
+        drill = self.drills.get(tab.name)
+        if drill is not None:
+            return drill.found.answers.get(listed.exports) if drill.found else None
+        answer = self._shown.answers.get(listed.exports)
+        return answer.table if answer else None
 
     def select(self, view: View) -> None:
         self.view = view
@@ -157,6 +190,7 @@ class PageSession:
         doc.title = "tillwatch"
         doc.template = PAGE
         doc.config.update(reconnect_session=True, notify_connection_status=False)
+        first = in_script(self._message(full=True))
         self._draw_charts()
         doc.template_variables.update(
             **declared(),
@@ -165,7 +199,7 @@ class PageSession:
             shorter=self.shorter,
             theme=self.view.theme,
             signed_in=self._gate.way is not SignIn.NONE,
-            first=in_script(self._message(full=True)),
+            first=first,
         )
         doc.on_event(DocumentReady, lambda _event: self._arrived())
         doc.on_session_destroyed(lambda _context: self._gone())
@@ -225,7 +259,7 @@ class PageSession:
         # Held, all changes of a tick go out as one message; tiles first, for they are what people wait for.
         with hold(self.doc):
             self.wire.update(down=text)
-            if TABS[self.view.tab].live and self.hub.snapshot is not self._drawn:
+            if TABS[self.view.tab].live and self._shown is not self._drawn:
                 self._draw_charts()
         TICK_SECONDS.observe(time.perf_counter() - started)
 
@@ -237,7 +271,7 @@ class PageSession:
     def _draw_charts(self) -> None:
         if self._is_out:
             return
-        self._drawn = self.hub.snapshot
+        self._drawn = self._shown
         hours = live_hours(self._drawn)
         if not hours:
             return
@@ -258,7 +292,16 @@ class PageSession:
     def _message(self, *, full: bool = False) -> dict[str, Any]:
         if self._is_out:
             return self._messages.next({"out": {"out": True}}, full=full)
-        snapshot = self.hub.snapshot
+        newest = self.hub.snapshot
+        then = Then(newest) if self.view.at is None else self._past.at(self.view.at, self.view.tab, self)
+        notices = list(self.notices)
+        if then.error is not None:
+            assert self.view.at is not None
+            why = visible(then.error, REASON_LETTERS)
+            notices.append(f"The moment {moment_text(self.view.at)} cannot be shown: {why}. Shown is now.")
+            then = Then(newest)
+        frozen = then.snapshot is not newest
+        snapshot = self._shown = then.snapshot or NOTHING_YET
         parts: dict[str, Part] = {}
         failed: dict[str, str] = {}
         drill = self.drills.get(self.view.tab)
@@ -271,9 +314,10 @@ class PageSession:
                 overview.overview_parts(snapshot, self.settings.currency, self.limits, self.max_age, self.duty)
             )
             parts["empty"] = empty_part(snapshot)
-        incidents = overview.incidents(snapshot, self.max_age)
+        # What wakes people is of now, whatever moment is looked at.
+        incidents = overview.incidents(newest, self.max_age)
         parts["head"] = head_part(
-            snapshot,
+            newest,
             viewers=self.hub.viewers,
             open_incidents=sum(1 for incident in incidents if incident.state == "open"),
             failed=failed,
@@ -282,10 +326,14 @@ class PageSession:
             # A tab that has no answer yet shows no commit.
             commit, as_of = (drill.pin.commit, drill.pin.as_of) if drill.pin else (None, None)
             parts["head"] |= {"commit": commit, "as_of": iso_ms(as_of), "every_s": self._cadence_s}
-        parts["banner"] = banner_part(incidents, self.duty)
+        if frozen:
+            moment = {"commit": snapshot.commit, "as_of": iso_ms(snapshot.as_of), "every_s": None}
+            parts["head"] |= moment | {"frozen": True}
+        parts["banner"] = banner_part(incidents, self._watch.duty)
         parts["acted"] = self._done
-        parts["view"] = view_part(self.view, self.notices)
+        parts["view"] = view_part(self.view, notices)
         parts["go"] = self._went
+        parts["export"] = {"key": self._key}
         return self._messages.next(parts, full=full)
 
 

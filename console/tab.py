@@ -15,10 +15,16 @@ from console.feed.snapshot import FeedAnswer
 
 @dataclass(frozen=True)
 class TabFilter:
-    """A choice of values, a parameter of the URL. With `choices` a value is one of them; without, any text."""
+    """A choice of values, a parameter of the URL. With `choices` a value is one of them; without, any text.
+
+    `default` are the values that hold while the URL names none; without a default all do. A `search` is one text, typed
+    into a field that says so.
+    """
 
     name: str
     choices: tuple[str, ...] = ()
+    default: tuple[str, ...] = ()
+    search: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class RowList:
 
     `empty` is said without any row; {soon} in it becomes how soon one would appear. With `choose`, a click on a row
     puts its key into that parameter of the URL (a filter's name, or incident), and the row that is `chosen` stands out.
+    What `exports` names of the tab's answers can be taken as a file.
     A `long` list scrolls by itself; `items` are drawn below each other instead of in a table, as incidents are on the
     Overview. `note` stands beside the title until a message brings words.
     """
@@ -56,6 +63,7 @@ class RowList:
     items: bool = False
     choose: str = ""
     long: bool = False
+    exports: str = ""
     kind: ClassVar[str] = "list"
 
 

@@ -14,7 +14,7 @@ from console.tab import Card, LivePlace, Tab, TabFilter
 from lakehouse.dremio.statement import QUESTIONS
 from lakehouse.user_error import UserError
 
-RESERVED = ("tab", "range", "from", "to", "theme", "zone", "brush", "incident", "cut")
+RESERVED = ("tab", "range", "from", "to", "theme", "zone", "brush", "incident", "at", "kiosk", "cut")
 """Parameters of a URL that no filter may take as its name."""
 
 TABS: Mapping[str, type[Tab]] = declared_in("console.pages", Tab)

@@ -1,6 +1,7 @@
 """What a page shows, as its URL says it: the codec between a query string and a View.
 
 ?tab=orders&range=24h&status=CANCELLED
+?tab=errors&at=2026-11-28T09:14:00Z
 ?tab=orders&from=1997-01-01T00:00:00Z&to=1998-07-01T00:00:00Z&brush=1997-03-01T00:00:00Z~1997-04-01T00:00:00Z
 """
 
@@ -47,6 +48,10 @@ def query(view: View) -> str:
         pairs.append(("brush", "~".join(map(moment_text, view.brush))))
     if view.incident:
         pairs.append(("incident", view.incident))
+    if view.kiosk:
+        pairs.append(("kiosk", "1"))
+    if view.at:
+        pairs.append(("at", moment_text(view.at)))
     return urlencode(pairs, safe=_SAFE)
 
 
@@ -145,6 +150,12 @@ def parse(query: str) -> tuple[View, list[str]]:
     if not re.fullmatch(r"[0-9a-fA-F-]{0,36}", incident):
         notices.append(f"'{_short(incident)}' is no incident.")
         incident = ""
+    at: datetime | None = None
+    if "at" in given:
+        try:
+            at = _moment("at", given["at"][-1])
+        except ValueError as error:
+            notices.append(f"The moment cannot be shown: {error}; shown is now.")
     view = View(
         tab=one("tab", tuple(TABS), HOME),
         range=_DEFAULT.range if span else one("range", tuple(RANGES), _DEFAULT.range),
@@ -158,6 +169,8 @@ def parse(query: str) -> tuple[View, list[str]]:
         },
         brush=brush,
         incident=incident,
+        at=at,
+        kiosk=one("kiosk", ("0", "1"), "0") == "1",
     )
     return view, notices
 
@@ -180,7 +193,7 @@ def _span(start: str, end: str) -> Span:
 def _moment(name: str, text: str) -> datetime:
     """A time without an offset is UTC; cut to milliseconds, as Dremio keeps them."""
     if not text.strip():
-        raise ValueError(f"it needs two times, and '{name}' is not given")
+        raise ValueError(f"'{name}' is not given" if name == "at" else f"it needs two times, and '{name}' is not given")
     try:
         moment = datetime.fromisoformat(text.strip())
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

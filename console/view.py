@@ -12,8 +12,9 @@ RANGES = {
     "1h": timedelta(hours=1),
     "24h": timedelta(hours=24),
     "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
 }
-RANGE_WORDS = {"live": "live", "15m": "15 min", "1h": "1 h", "24h": "24 h", "7d": "7 d"}
+RANGE_WORDS = {"live": "live", "15m": "15 min", "1h": "1 h", "24h": "24 h", "7d": "7 d", "30d": "30 d"}
 THEMES = ("dark", "light")
 ZONES = ("local", "utc")
 
@@ -25,7 +26,8 @@ type Chosen = Mapping[str, tuple[str, ...]]
 class View:
     """A page's deliberate choices. `span` is set only for an absolute range; a filter without a value lets all through.
 
-    `filters` maps a filter's name to the values chosen, and names none that has no value.
+    `at` is the moment that is looked at in place of now. `kiosk` is a screen on a wall, which nobody touches. `filters`
+    maps a filter's name to the values chosen, and names none that has no value.
     """
 
     tab: str
@@ -36,6 +38,8 @@ class View:
     filters: Chosen = field(default_factory=dict)
     brush: Span | None = None
     incident: str = ""
+    at: datetime | None = None
+    kiosk: bool = False
 
     def bounds(self, as_of: datetime) -> Span:
         """The range as [from, to): the absolute one, else the length that ends at `as_of`."""
@@ -50,6 +54,7 @@ class View:
         filters = {**self.filters, name: values}
         return replace(self, filters={name: values for name, values in filters.items() if values})
 
-    def toggled(self, name: str, value: str) -> View:
-        """The same with a filter that has one value more, or less where it was in."""
-        return self.filtered(name, tuple(sorted({*self.chosen(name)} ^ {value})))
+    def toggled(self, name: str, value: str, default: tuple[str, ...] = ()) -> View:
+        """The same with a filter that has one value more, or less where it was in; what is the default is not named."""
+        values = {*(self.chosen(name) or default)} ^ {value}
+        return self.filtered(name, () if values == {*default} else tuple(sorted(values)))

@@ -13,6 +13,7 @@ LENGTHS = ((60, "1 h"), (30, "30 min"), (240, "4 h"), (720, "12 h"))
 STATES = {"open": "open", "resolved": "resolved", "old": "too old to wake"}
 """What an incident's state is called."""
 
+TILE_BASE = "5 min, vs the 5 min before"
 ALL_OK = "all feeds ok"
 NOTHING_NEW = "ingest is down or cannot read: it has published nothing for three heartbeats"
 UNPUBLISHED = "nothing is published yet: look whether the producers and ingest (or the Spark driver) run"
@@ -20,6 +21,17 @@ NO_DATA = "no data yet"
 WAITING = "waiting for the first data"
 AGE = "data {age} old"
 LOST_SERVER = "this page has lost its server: what you see is old; trying again"
+
+KEYS = (
+    ("f", "hold this moment, or go back to now"),
+    ("t", "choose the range"),
+    ("/", "find in the rows of this tab"),
+    ("d", "dark or light"),
+    ("z", "the zone of times"),
+    ("Esc", "one step back: from an incident, a customer, a brushed time"),
+    ("?", "this list"),
+)
+"""What keys do, beside those of the tabs."""
 
 BROWSER: Mapping[str, str] = {
     "all_ok": ALL_OK,
@@ -41,6 +53,8 @@ BROWSER: Mapping[str, str] = {
     "and start it again",
     "no_websocket": "the console answers, but its websocket does not come through: a proxy on the way must pass "
     "websockets on",
+    "frozen_at": "frozen at {at}",
+    "frozen": "as it was known then; Freeze again goes back to now",
     "late": "this tab still shows its last answer; it should be renewed every {every}",
     "not_asked": "This could not be asked: {why} What you see is the last good answer.",
     "asking": "Asking…",
@@ -50,6 +64,9 @@ BROWSER: Mapping[str, str] = {
     "drop": "drop it ✕",
     "whole": "whole range ✕",
     "all": "all",
+    "usual": "as usual",
+    "fresh": "{n} new · show",
+    "held": "held while you read · let go",
     "nothing": "Nothing here.",
     "none": "—",
     "more": "{n} more",

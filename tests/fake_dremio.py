@@ -43,6 +43,7 @@ class FakeDremio:
         self._connection = duckdb.connect(":memory:", config={"threads": 1})
         for table in TABLES.values():
             self._connection.execute(_definition(table))
+        self._connection.execute("CREATE MACRO replace_all(s, of, b) AS regexp_replace(s, of, b, 'g')")
         self.commits = 0
         self.down = False
         self.broken: set[str] = set()
@@ -60,6 +61,8 @@ class FakeDremio:
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table:
         self._answers(question)
         sql = fill(question_sql(question), None, binds, name=question).replace(f"{CATALOG}.{SCHEMA}.", "")
+        # Dremio's replaces all that it finds, DuckDB's only the first.
+        sql = sql.replace("REGEXP_REPLACE(", "replace_all(")
         with self._lock:
             table: pa.Table = self._connection.execute(sql).to_arrow_table()
         for index, field in enumerate(table.schema):

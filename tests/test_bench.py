@@ -41,7 +41,7 @@ def test_event_to_pixel_is_the_first_change_at_or_past_the_event() -> None:
 
 
 def test_an_element_is_only_asked_for_what_it_includes() -> None:
-    events = [SentEvent("click", 1_000), SentEvent("note", 1_000)]
+    events = [SentEvent("click", 1_000), SentEvent("failure", 1_000)]
     seen = [PageChange("tile orders", 5_000, 5_100), PageChange("tile users", 5_000, 5_200)]
     found = per_element(events, seen)
     assert found["tile orders"] == []

@@ -12,7 +12,8 @@ from decimal import Decimal
 
 import pytest
 
-from console.feed.asker import Asker, want
+from console.drill.finding import matching
+from console.feed.asker import Asker, Want, want
 from console.feed.hub import Hub
 from console.feed.incidents import incidents_of
 from console.feed.minutes import Minutes, minutes_of
@@ -23,8 +24,10 @@ from console.feed.snapshot import FeedSnapshot
 from console.feed.tiles import ErrorRateLimits, Tile, tiles_of
 from console.message import head_part
 from console.tabs import questions
+from console.view import View
 from tests.fake_dremio import FakeDremio
 
+EVERY = matching(View("orders"), ())
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 ALL = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
 
@@ -39,6 +42,11 @@ class Somebody:
 
     def wake(self) -> None:
         self.woken += 1
+
+
+def by_status(commit: str, hours: int) -> Want:
+    since = NOON - timedelta(hours=hours)
+    return want("orders_by_status", commit, since=since, until=NOON, all_products=1, products=(), matches=EVERY)
 
 
 @pytest.fixture
@@ -474,7 +482,15 @@ def test_sessions_that_choose_alike_share_one_answer(dremio: FakeDremio) -> None
     dremio.order(NOON - timedelta(minutes=1))
     commit = dremio.publish(NOON)
     asker, viewers = Asker(dremio), [Somebody("orders") for _ in range(5)]
-    wanted = want("orders_by_status", commit, since=NOON - timedelta(hours=1), until=NOON, all_products=1, products=())
+    wanted = want(
+        "orders_by_status",
+        commit,
+        since=NOON - timedelta(hours=1),
+        until=NOON,
+        all_products=1,
+        products=(),
+        matches=EVERY,
+    )
     deadline = time.monotonic() + 5
     while any(asker.get(wanted, viewer) is None for viewer in viewers) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -490,7 +506,15 @@ def test_a_drill_down_that_was_refused_is_asked_again_after_a_while_that_doubles
     clock = [0.0]
     commit = dremio.publish(NOON)
     asker, viewer = Asker(dremio, clock=lambda: clock[0]), Somebody("orders")
-    wanted = want("orders_by_status", commit, since=NOON - timedelta(hours=1), until=NOON, all_products=1, products=())
+    wanted = want(
+        "orders_by_status",
+        commit,
+        since=NOON - timedelta(hours=1),
+        until=NOON,
+        all_products=1,
+        products=(),
+        matches=EVERY,
+    )
 
     def looked(seconds: int) -> None:
         """A look a second, each of which waits for what it set off."""
@@ -516,7 +540,15 @@ def test_a_drill_down_that_was_refused_is_asked_again_after_a_while_that_doubles
     looked(3)
     assert dremio.asked.count("orders_by_status") == asked
     # Nobody there is another matter: that may be over any moment.
-    other = want("orders_by_status", commit, since=NOON - timedelta(hours=2), until=NOON, all_products=1, products=())
+    other = want(
+        "orders_by_status",
+        commit,
+        since=NOON - timedelta(hours=2),
+        until=NOON,
+        all_products=1,
+        products=(),
+        matches=EVERY,
+    )
     dremio.down, wanted = True, other
     looked(60)
     assert 10 <= dremio.asked.count("orders_by_status") - asked <= 20

@@ -13,9 +13,12 @@ from bokeh.server.contexts import BokehSessionContext
 
 from console.feed.asker import Asker
 from console.feed.hub import Hub
+from console.feed.past import Past
 from console.feed.pins import Pins
 from console.feed.poller import Poller
+from console.feed.rate import Rate
 from console.gate import Gate, SignIn
+from console.metrics import statements
 from console.on_call.acts import Acts
 from console.on_call.figure import figures_of
 from console.on_call.histories import Histories
@@ -66,6 +69,8 @@ def a_console(
         Histories(acts.detail),
         gate or Gate(SignIn.NONE, ROOT / "config" / "people.yaml"),
         figures_of(ROOT / "config" / "alerts.yaml"),
+        Rate(statements),
+        Past(dremio, tabs=questions(), counted_statuses=ALL),
     )
 
     class Somebody:

@@ -60,7 +60,7 @@ def test_any_query_gives_a_view(asked: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ("tab=customers", "'customers' is no tab; shown is overview."),
+        ("tab=buyers", "'buyers' is no tab; shown is overview."),
         ("zone=mars", "'mars' is no zone; shown is local."),
         ("range=3w", "'3w' is no range; shown is live."),
         ("status=LOST", "'LOST' is no status; it is left out."),
@@ -138,6 +138,8 @@ def test_what_a_tab_does_not_heed_is_kept_and_said() -> None:
     assert said == {
         "overview": ["the range 24h", "the brushed time", "status CANCELLED", "service payments"],
         "orders": ["service payments"],
+        "customers": ["status CANCELLED", "service payments"],
         "errors": ["status CANCELLED"],
         "alerts": ["the brushed time", "status CANCELLED", "service payments"],
+        "pipeline": ["status CANCELLED", "service payments"],
     }

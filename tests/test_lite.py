@@ -17,6 +17,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from console import lite
+from console.choices import FAILURES
 from console.feed.numbers import THIN, exactly, short
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.visited import Visited
@@ -100,7 +101,8 @@ def test_every_figure_equals_what_the_tables_say(dremio: Watched) -> None:
     assert [(row[1], row[4]) for row in rows_of(page, "latest_orders")] == [
         (row["order_id"], f"${exactly(row['order_total'])}") for row in newest
     ]
-    errors = dremio.ask("latest_errors", since=as_of - timedelta(days=1), as_of=as_of, most=12).to_pylist()
+    since = as_of - timedelta(days=1)
+    errors = dremio.ask("latest_errors", since=since, as_of=as_of, severities=FAILURES, most=12).to_pylist()
     assert [row[3] for row in rows_of(page, "latest_errors")] == [row["error_message"] for row in errors]
     assert [row[0] for row in rows_of(page, "incidents")] == ["open", "resolved"]
 

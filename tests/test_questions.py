@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from console.drill.finding import matching
+from console.view import View
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
 from embedded.gateway.tokens import words_of
 from lakehouse.dremio.statement import QUESTIONS, fill, question_sql
+from lakehouse.kinds import CLICK_PAGE, ERROR_KIND
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC
 from tests.conftest import Shop
@@ -27,9 +30,11 @@ ALL = sorted(path.stem for path in QUESTIONS.glob("*.sql"))
 _SAFE = """
 AND AS AVG BETWEEN BY CASE CAST COALESCE COUNT DATE_TRUNC DECIMAL DISTINCT ELSE EXISTS FROM IN JOIN LENGTH LOWER MAX MIN
 NOT NULLIF ON OR OVER ROUND ROW_NUMBER SELECT SUM THEN UNION ALL UPPER USING VALUES VARCHAR WHEN WHERE LIKE SUBSTR
-SUBSTRING CONCAT WITH
+SUBSTRING CONCAT WITH POSITION REPLACE REGEXP_REPLACE
 """
 SAFE = frozenset(_SAFE.split())
+_LISTS = "severities services statuses products counted_statuses topics reasons kinds devices users metrics"
+LISTS = frozenset(_LISTS.split())
 # They count whole tables, which reads no rows.
 WITHOUT_RANGE = {"demo_rows"}
 TIMES = {table.event_time for table in (*RAW_OF_TOPIC.values(), *KPI_TABLES)}
@@ -48,11 +53,17 @@ def _value(name: str) -> Any:
         moment = datetime(2026, 3, 2, tzinfo=UTC)
         figure = AlertFigure(table="errors_per_minute", column="error_count", unit="errors", fewer=False)
         return figure.rows({"service_name": ["a"], "severity": ["b"]}, [(moment, moment), (moment, moment)])
+    if name == "matches":
+        return matching(View("errors").filtered("find", ("x",)), ["event_key"])
+    if name in ("kind", "page"):
+        return ERROR_KIND if name == "kind" else CLICK_PAGE
+    if name == "steps":
+        return [1, 2]
     if name == "step":
         return "MINUTE"
     if name in ("most", "limit", "skip", "partition", "offsets") or name.startswith("all_"):
         return 1
-    if name in ("severities", "services", "statuses", "products", "counted_statuses", "topics", "reasons"):
+    if name in LISTS:
         return ["a", "b"]
     if name in ("since", "until", "start", "end", "as_of", "before", "after"):
         return datetime(2026, 3, 2, tzinfo=UTC)

@@ -10,7 +10,14 @@ from typing import Any
 import holoviews as hv
 import pandas as pd
 import panel as pn
-from bokeh.models import BoxSelectTool, CustomJSHover, CustomJSTickFormatter, HoverTool, NumeralTickFormatter
+from bokeh.models import (
+    BoxSelectTool,
+    CustomJSHover,
+    CustomJSTickFormatter,
+    FixedTicker,
+    HoverTool,
+    NumeralTickFormatter,
+)
 from bokeh.themes import Theme
 from holoviews import streams
 
@@ -31,6 +38,9 @@ STEPS: tuple[tuple[timedelta, str, timedelta], ...] = (
 )
 LONGEST_STEP = ("MONTH", timedelta(days=30))
 
+FEWEST = 4
+"""Lines that there is room for, however few there are."""
+
 LABEL_LETTERS = 24
 """Of a name beside its bar: more would leave the bars no room."""
 
@@ -49,7 +59,7 @@ def step_of(span: Span) -> tuple[str, timedelta]:
 class TimeBars:
     """Stacked bars on a time axis. `counts` maps (start of a bar, part) to its height; parts stack in their order.
 
-    A bar that reaches past `until` is not full yet and is drawn pale.
+    A bar that reaches past `until` is not full yet and is drawn pale. `digits` is how a number is written on hover.
     """
 
     counts: Mapping[tuple[datetime, str], float]
@@ -58,6 +68,7 @@ class TimeBars:
     span: Span
     brush: Span | None
     unit: str
+    digits: str = "0,0"
 
     def frame(self) -> pd.DataFrame:
         """One row a rectangle: start, bottom, end, top, part, n, color, alpha. Times naive UTC, as Bokeh wants them."""
@@ -108,6 +119,36 @@ class FigureBars:
 
 
 @dataclass(frozen=True)
+class HeatCells:
+    """How much there was of each of `names`, which stand below each other, in each step of a time axis.
+
+    `counts` maps (start of a step, name) to its number; a cell is the more opaque in `color` the more there was.
+    """
+
+    counts: Mapping[tuple[datetime, str], float]
+    names: Sequence[str]
+    width: timedelta
+    span: Span
+    unit: str
+    color: str
+
+    def frame(self) -> pd.DataFrame:
+        """One row a cell: start, bottom, end, top, name, n, alpha; and one without a number for each name, so that all
+        are there. Times naive UTC."""
+        places = {name: len(self.names) - 1 - place for place, name in enumerate(self.names)}
+        most = max((count for (_, name), count in self.counts.items() if name in places), default=0.0) or 1.0
+        first = _naive(self.span[0])
+        rows = [(first, places[name] + 0.06, first, places[name] + 0.94, name, 0.0, 0.0) for name in self.names]
+        rows += [
+            (_naive(start), places[name] + 0.06, _naive(start + self.width * 0.94), places[name] + 0.94, name, count,
+             0.15 + 0.85 * (count / most) ** 0.5)
+            for (start, name), count in sorted(self.counts.items())
+            if name in places and count
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "name", "n", "alpha"])
+
+
+@dataclass(frozen=True)
 class Ranking:
     """Horizontal bars, the first on top: (name, value, color, chosen). With nothing chosen, all stand out."""
 
@@ -153,6 +194,28 @@ class FigureChart:
         self._pipe.send(data)
 
 
+class HeatChart:
+    """Cells of a time axis, a line a name; `on_tap` gets the name whose line was clicked."""
+
+    def __init__(self, cells: HeatCells, theme: Theme, on_tap: Callable[[str], None]) -> None:
+        self._cells = cells
+        self._pipe = streams.Pipe(data=cells)
+        drawn = hv.DynamicMap(_draw_heat, streams=[self._pipe])
+        self._taps = streams.Tap(source=drawn)
+        self._taps.add_subscriber(self._tapped)
+        self._on_tap = on_tap
+        self.pane = _pane(drawn, theme)
+
+    def send(self, cells: HeatCells) -> None:
+        self._cells = cells
+        self._pipe.send(cells)
+
+    def _tapped(self, x: object, y: object) -> None:
+        names = self._cells.names
+        if isinstance(y, int | float) and 0 <= y < len(names):
+            self._on_tap(names[len(names) - 1 - int(y)])
+
+
 class RankingChart:
     """Horizontal bars; `on_tap` gets the name that was clicked."""
 
@@ -186,7 +249,7 @@ def _pane(drawn: Any, theme: Theme) -> pn.pane.HoloViews:
 def _draw_bars(data: TimeBars) -> hv.Rectangles:
     # Each tool is made anew: a model belongs to one document.
     hover = HoverTool(
-        tooltips=[("from", "@start{custom}"), ("", "@part"), (data.unit, "@n{0,0}")],
+        tooltips=[("from", "@start{custom}"), ("", "@part"), (data.unit, f"@n{{{data.digits}}}")],
         formatters={"@start": CustomJSHover(code="return window.tillwatch.clock(value, true)")},
     )
     return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["part", "n", "color", "alpha"]).opts(
@@ -204,6 +267,29 @@ def _draw_bars(data: TimeBars) -> hv.Rectangles:
         xlim=tuple(map(_naive, data.span)),
         ylim=(0, _top(data)),
         framewise=True,
+    )
+
+
+def _draw_heat(data: HeatCells) -> hv.Rectangles:
+    hover = HoverTool(
+        tooltips=[("from", "@start{custom}"), ("", "@name"), (data.unit, "@n{0,0}")],
+        formatters={"@start": CustomJSHover(code="return window.tillwatch.clock(value, true)")},
+    )
+    return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["name", "n", "alpha"]).opts(
+        color=data.color,
+        alpha="alpha",
+        line_width=0,
+        tools=[hover],
+        default_tools=[],
+        toolbar=None,
+        xlabel="",
+        ylabel="",
+        xlim=tuple(map(_naive, data.span)),
+        # A name alone is a line too, not a slab.
+        ylim=(len(data.names) - max(FEWEST, len(data.names)), len(data.names)),
+        responsive=True,
+        framewise=True,
+        hooks=[_tidy_heat],
     )
 
 
@@ -258,7 +344,7 @@ def _draw_ranking(data: Ranking) -> hv.Bars:
         color="color",
         alpha="alpha",
         line_width=0,
-        bar_width=0.7,
+        bar_width=0.7 * min(1.0, len(data.rows) / FEWEST),
         tools=[hover],
         default_tools=[],
         toolbar=None,
@@ -275,10 +361,23 @@ def _tidy(plot: Any, _element: Any) -> None:
     code = "return window.tillwatch.moment(tick, ticks[ticks.length - 1] - ticks[0])"
     if not isinstance(figure.xaxis[0].formatter, CustomJSTickFormatter):
         figure.xaxis[0].formatter = CustomJSTickFormatter(code=code)
-        figure.yaxis[0].formatter = NumeralTickFormatter(format="0[.]0a")
+        figure.yaxis[0].formatter = NumeralTickFormatter(format="0.[00]a")
         figure.yaxis[0].ticker.desired_num_ticks = 4
         figure.xgrid.grid_line_color = None
         figure.min_border_left = 48
+
+
+def _tidy_heat(plot: Any, element: Any) -> None:
+    figure = plot.state
+    code = "return window.tillwatch.moment(tick, ticks[ticks.length - 1] - ticks[0])"
+    if not isinstance(figure.xaxis[0].formatter, CustomJSTickFormatter):
+        figure.xaxis[0].formatter = CustomJSTickFormatter(code=code)
+        figure.xgrid.grid_line_color = None
+        figure.ygrid.grid_line_color = None
+    places = zip(element.dimension_values("name"), element.dimension_values("bottom"), strict=True)
+    names = {int(bottom) + 0.5: label(name, LABEL_LETTERS) for name, bottom in places}
+    figure.yaxis[0].ticker = FixedTicker(ticks=sorted(names))
+    figure.yaxis[0].major_label_overrides = names
 
 
 def _tidy_ranking(plot: Any, element: Any) -> None:

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import panel as pn
+import pyarrow as pa
 
 from console import look
 from console.feed.asker import Got, Want
@@ -27,6 +28,18 @@ from lakehouse.texts import REASON_LETTERS, label, visible
 logger = logging.getLogger(__name__)
 
 FACET_LETTERS = 40
+NO_WORDS: Mapping[str, str] = {}
+
+
+class Pulse(NamedTuple):
+    """How the console itself fares: the newest commit's time, seconds that its questions took, statements a minute over
+    the last one, seconds of drawing one page (mean since the start), and pages that are open (count)."""
+
+    as_of: datetime | None
+    asked_s: float | None
+    statements: float | None
+    tick_s: float | None
+    viewers: int
 
 
 class TabPage(Protocol):
@@ -54,6 +67,9 @@ class TabPage(Protocol):
     @property
     def actor(self) -> Actor:
         """Whoever sits before the page."""
+
+    def pulse(self) -> Pulse:
+        """How the console fares now."""
 
     def history(self, incident_id: str) -> OnCallDetail | str | None:
         """An incident with its history, a sentence in its place, or None while it is being asked."""
@@ -84,6 +100,7 @@ class Found:
     inner: Span
     asked: Mapping[str, Want]
     tables: Mapping[str, list[dict[str, Any]]]
+    answers: Mapping[str, pa.Table]
 
     @property
     def lapsed(self) -> Span | None:
@@ -162,12 +179,11 @@ class DrillTab(Tab):
             self.error = visible(failed[0], REASON_LETTERS)
             return True
         self.error = None
-        tables = {
-            name: answer.table.to_pylist()
-            for name, answer in got.items()
-            if answer is not None and answer.table is not None
+        answers = {
+            name: answer.table for name, answer in got.items() if answer is not None and answer.table is not None
         }
-        self.found = Found(view, pin, span, inner, asked, tables)
+        tables = {name: table.to_pylist() for name, table in answers.items()}
+        self.found = Found(view, pin, span, inner, asked, tables, answers)
         return self.wants(view, pin, span, inner) == asked or self._take(view, pin)
 
     def draw(self) -> None:
@@ -191,11 +207,22 @@ class DrillTab(Tab):
         for column in self.places.values():
             column.clear()
 
-    def facet(self, of: TabFilter, view: View, counts: Iterable[tuple[str, str]]) -> dict[str, Part]:
-        """The part that shows a filter: its values with how many there are, in words, and which of them are chosen."""
+    def facet(
+        self, of: TabFilter, view: View, counts: Iterable[tuple[str, str]], words: Mapping[str, str] = NO_WORDS
+    ) -> dict[str, Part]:
+        """The part that shows a filter: its values with how many there are, in words, and which of them are chosen.
+
+        `words` are those of values that do not stand for themselves.
+        """
         chosen = view.chosen(of.name)
-        values = [[value, count, value in chosen, label(value, FACET_LETTERS)] for value, count in counts]
-        return {f"facet.{self.name}.{of.name}": {"kind": of.name if of.choices else "plain", "values": values}}
+        if of.search:
+            return {f"facet.{self.name}.{of.name}": {"search": of.search, "text": next(iter(chosen), "")}}
+        shown = chosen or of.default
+        values = [
+            [value, count, value in shown, words.get(value) or label(value, FACET_LETTERS)] for value, count in counts
+        ]
+        kind = of.name if any(look.has_colour(of.name, choice) for choice in of.choices) else "plain"
+        return {f"facet.{self.name}.{of.name}": {"kind": kind, "values": values, "narrowed": bool(chosen)}}
 
     def chart(self, place: str, kind: Any, data: Any, told: Any) -> None:
         """Build the chart of a place, or give it new data."""
@@ -213,7 +240,8 @@ class DrillTab(Tab):
 
     def toggle(self, name: str, value: str) -> None:
         """A value of a filter was clicked: it is chosen, or no longer."""
-        self.page.select(self.page.view.toggled(name, value))
+        [default] = [one.default for one in self.filters if one.name == name]
+        self.page.select(self.page.view.toggled(name, value, default))
 
     @property
     def pin(self) -> Pin | None:

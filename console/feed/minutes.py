@@ -71,7 +71,7 @@ def series_of(
 
 
 # Sessions look at the same snapshot: the first one pays.
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def minutes_of(snapshot: FeedSnapshot) -> Minutes | None:
     """The Minutes of a snapshot, or None before its first answer."""
     answer = snapshot.answers.get("minutes")

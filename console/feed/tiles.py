@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,9 @@ TILES = {
     "error_rate": "Error rate",
 }
 """Key to name, as they stand."""
+
+SURPRISING = 3.0
+"""Standard deviations; chance alone goes beyond them once in some 400 times."""
 
 TileState = Literal["ok", "watch", "bad", "none"]
 
@@ -71,17 +75,17 @@ def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str,
         _volume(
             "revenue", revenue, revenue_before, money(revenue),
             with_currency(currency, exactly(revenue)),
-            orders + orders_before, newest_order, minutes.revenue if minutes else none,
+            (orders, orders_before), newest_order, minutes.revenue if minutes else none,
         ),
         _volume(
             "orders", orders, orders_before, short(orders, 0), exactly(orders),
-            orders + orders_before, newest_order, minutes.orders if minutes else none,
+            (orders, orders_before), newest_order, minutes.orders if minutes else none,
         ),
         _average(orders, orders_before, revenue, revenue_before, money, currency, newest_order,
                  minutes.average if minutes else none),
         _volume(
             "users", users, users_before, short(users, 0), exactly(users),
-            users + users_before, newest_click, minutes.users if minutes else none,
+            (users, users_before), newest_click, minutes.users if minutes else none,
         ),
         _conversion(int(at["buyers"]), users, int(at["buyers_before"]), users_before, percent,
                     _newest(newest_order, newest_click), minutes.conversion if minutes else none),
@@ -100,13 +104,14 @@ def _volume(
     before: Decimal | int,
     text: str,
     exact: str,
-    events: int,
+    events: tuple[int, int],
     newest: datetime | None,
     spark: Series,
 ) -> Tile:
-    """More is better. Below twenty events in ten minutes a change says little, and the tile stays calm."""
+    """More is better. `events` are those behind the value and behind the one before."""
     change, good, ratio = _change(float(value), float(before))
-    state, word = _fall(ratio) if events >= 20 else ("ok", "steady")
+    # What is ordered for varies about as much as it is large, and so adds as much chance as how many order.
+    state, word = _fall(ratio, _surprise(*events) / (1.4 if isinstance(value, Decimal) else 1.0))
     return Tile(key, value, text, exact, change, good, state, word, "", newest, spark)
 
 
@@ -127,7 +132,8 @@ def _average(
         change, good, ratio = "n/a", None, None
     else:
         change, good, ratio = _change(float(value), float(revenue_before / orders_before))
-    state, word = _fall(ratio) if orders + orders_before >= 20 else ("ok", "steady")
+    chance = math.sqrt(1 / orders + 1 / orders_before) if orders_before else math.inf
+    state, word = _fall(ratio, abs(math.log(ratio)) / chance if ratio and ratio > 0 else math.inf)
     exact = with_currency(currency, exactly(value.quantize(Decimal("0.0001"))))
     return Tile("average", value, money(value), exact, change, good, state, word, "", newest, spark)
 
@@ -147,7 +153,9 @@ def _conversion(
     change, good = _points(value, buyers_before / users_before if users_before else None, more_is_better=True)
     before = buyers_before / users_before if users_before else 0.0
     ratio = value / before if before else None
-    state, word = _fall(ratio) if buyers + buyers_before >= 20 else ("ok", "steady")
+    of_both = (buyers + buyers_before) / (users + users_before)
+    chance = math.sqrt(of_both * (1 - of_both) * (1 / users + 1 / max(1, users_before)))
+    state, word = _fall(ratio, abs(value - before) / chance if 0 < of_both < 1 else 0.0)
     exact = f"{exactly(buyers)} of {exactly(users)} users = {value * 100:.4f}{THIN}%"
     return Tile("conversion", value, percent(value), exact, change, good, state, word, "", newest, spark)
 
@@ -204,9 +212,14 @@ def _points(value: float, before: float | None, *, more_is_better: bool) -> tupl
     return f"{sign}{abs(points):g}{THIN}pt", good
 
 
-def _fall(ratio: float | None) -> tuple[TileState, str]:
-    """A figure that should not fall."""
-    if ratio is None:
+def _surprise(now: int, before: int) -> float:
+    """How far two counts lie apart, in standard deviations of what chance alone gives (both of one Poisson rate)."""
+    return abs(now - before) / math.sqrt(now + before) if now + before else 0.0
+
+
+def _fall(ratio: float | None, surprise: float) -> tuple[TileState, str]:
+    """A figure that should not fall. What chance gives is steady, however many per cent it is."""
+    if ratio is None or surprise < SURPRISING:
         return "ok", "steady"
     if ratio <= 0.4:
         return "bad", "fell sharply"

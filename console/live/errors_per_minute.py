@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from bokeh.models import Range1d
 
-from console.choices import SEVERITIES
+from console.choices import FAILURES
 from console.feed.minutes import Series, minutes_of
 from console.feed.snapshot import FeedSnapshot
 from console.live_chart import LiveChart, axes, bars, empty_source
@@ -12,15 +12,15 @@ from console.look import colour
 
 
 class ErrorsPerMinute(LiveChart):
-    """Errors per minute (count) over the last hour, stacked by severity, the worst at the bottom."""
+    """ERROR and FATAL per minute (count) over the last hour, stacked, the worst at the bottom."""
 
     order = 30
     title = "Errors per minute"
-    legend = tuple(("severity", severity) for severity in reversed(SEVERITIES))
+    legend = tuple(("severity", severity) for severity in reversed(FAILURES))
     question = "minutes"
     empty = "No error reported in this hour."
     # The worst stands on the axis, where its height can be read.
-    values = tuple(severity.lower() for severity in reversed(SEVERITIES))
+    values = tuple(severity.lower() for severity in reversed(FAILURES))
     columns = 6
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
@@ -31,4 +31,4 @@ class ErrorsPerMinute(LiveChart):
     @classmethod
     def series(cls, snapshot: FeedSnapshot) -> Mapping[str, Series] | None:
         minutes = minutes_of(snapshot)
-        return None if minutes is None else {severity.lower(): values for severity, values in minutes.errors.items()}
+        return None if minutes is None else {severity.lower(): minutes.errors[severity] for severity in FAILURES}

@@ -33,6 +33,7 @@ INCIDENTS = RowList(
     "Nothing fired in this range. An incident opens when a service reports a FATAL error or a rule fires.",
     choose="incident",
     long=True,
+    exports="incidents",
 )
 ALERTS_BEHIND = RowList(
     "behind_alerts",

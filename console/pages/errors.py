@@ -1,79 +1,140 @@
-"""Errors: over time by severity, by service and severity, and the rows."""
+"""Errors: over time by severity, by service, what they say, and the rows."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from console import look
-from console.choices import SEVERITIES
-from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.choices import FAILURES, SEVERITIES
+from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.finding import FIND, matching
 from console.drill.tab import DrillTab, Found, rebinned
 from console.feed.asker import Want, want
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
 from console.parts import ERROR_ROW_COLUMNS, Part, error_row, iso_ms
-from console.tab import Card, ChartPlace, RowList, TabFilter
+from console.tab import Card, ChartPlace, ListColumn, RowList, TabFilter
 from console.view import Span, View
+from lakehouse.dremio.statement import Fragment
+from lakehouse.figures.words import bars
+from lakehouse.kinds import ERROR_KIND
+from lakehouse.texts import visible
 
 SERVICES_SHOWN = 15
-SEVERITY = TabFilter("severity", SEVERITIES)
+KINDS_SHOWN = 50
+TREND_BARS = 20
+BASE = 0.1
+"""A time before with less than this part of the messages was no time like this one: the shop was shut, or not there."""
+SEVERITY = TabFilter("severity", SEVERITIES, default=FAILURES)
 SERVICE = TabFilter("service")
+KIND = TabFilter("kind")
+SEARCHED = ("error_message", "error_id", "service_name")
+KINDS = RowList(
+    "error_kinds",
+    "What they say",
+    (
+        ListColumn("Severity", "severity", "badge", of="severity"),
+        ListColumn("Messages that are alike", "words", hover="one of them: {example}", css="wide"),
+        ListColumn("Count", "count", "number"),
+        ListColumn("The time before", "before", "number", hover="as long before this range as it is long"),
+        ListColumn("Trend", "trend", css="trend"),
+        ListColumn("Service", "services"),
+        ListColumn("First", "first_at", "time"),
+        ListColumn("Newest", "newest_at", "time"),
+    ),
+    "No message matches. Widen the range, or take a filter away.",
+    choose="kind",
+    long=True,
+    exports="kinds",
+)
 ROWS = RowList(
     "error_rows",
     "Rows",
     ERROR_ROW_COLUMNS,
     "No error matches. Widen the range, or take a filter away.",
     long=True,
+    exports="rows",
 )
 
 
 class ErrorsTab(DrillTab):
-    """Errors of all severities; brush, service and severity narrow each other."""
+    """ERROR and FATAL unless milder messages are asked for; brush, filters and kinds of messages narrow each other."""
 
     title = "Errors"
     order = 30
-    filters = (SEVERITY, SERVICE)
+    filters = (SEVERITY, SERVICE, KIND, FIND)
     cards = (
         Card((ChartPlace("errors_time", "Errors over time by severity", "drag over a time to narrow all else to it"),)),
-        Card((ChartPlace("errors_severity", "By severity", "click one to keep it"),), columns=6),
-        Card((ChartPlace("errors_service", "By service", "click one to keep it"),), columns=6),
+        Card((ChartPlace("errors_heat", "By service over time", "stronger is more; click one to keep it"),), columns=8),
+        Card((ChartPlace("errors_service", "By service", "click one to keep it"),), columns=4),
+        Card((KINDS,)),
         Card((ROWS,)),
     )
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
-        severities = view.chosen("severity") or SEVERITIES
+        severities = _severities(view)
         services = {"all_services": 0 if view.chosen("service") else 1, "services": view.chosen("service")}
         ranges = {"since": inner[0], "until": inner[1]}
-        return {
+        kinds = Fragment(":kind IN (:kinds)", {"kind": ERROR_KIND, "kinds": view.chosen("kind")})
+        matches = matching(view, SEARCHED, *([kinds] if view.chosen("kind") else []))
+        # A kind that is chosen stands among the others still.
+        alike = matching(view, SEARCHED)
+        step = step_of(span)[0]
+        asked = {
             "time": want(
-                "errors_over_time", pin.commit, step=step_of(span)[0], since=span[0], until=span[1],
-                severities=severities, **services,
+                "errors_over_time", pin.commit, step=step, since=span[0], until=span[1],
+                severities=severities, matches=matches, **services,
             ),
-            "service": want("errors_by_service", pin.commit, **ranges),
+            "service": want("errors_by_service", pin.commit, matches=matches, **ranges),
+            "kinds": want(
+                "error_kinds", pin.commit, **ranges, severities=severities, kind=ERROR_KIND, matches=alike,
+                most=KINDS_SHOWN, **services,
+            ),
             "rows": want(
-                "error_rows", pin.commit, **ranges, severities=severities, **services,
+                "error_rows", pin.commit, **ranges, severities=severities, matches=matches, **services,
                 most=self.page.settings.rows_shown,
             ),
         }  # fmt: skip
+        if self.found is not None:
+            ranked = view.chosen("service") or tuple(_sums(self.found, severities)[1])[:SERVICES_SHOWN]
+            asked["heat"] = want(
+                "errors_of_services", pin.commit, step=step, since=span[0], until=span[1],
+                severities=severities, services=tuple(ranked), matches=matches,
+            )  # fmt: skip
+            asked["trend"] = want(
+                "error_kinds_over_time", pin.commit, step=_trend_step(inner), since=inner[0] - (inner[1] - inner[0]),
+                until=inner[1], severities=severities, kind=ERROR_KIND,
+                kinds=tuple(dict.fromkeys(row["kind"] for row in self.found.tables["kinds"])), **services,
+            )  # fmt: skip
+        return asked
 
     def found_parts(self, found: Found) -> dict[str, Part]:
         view = found.view
-        severities, services = view.chosen("severity"), view.chosen("service")
-        by_severity, by_service = _sums(found)
+        severities, services = _severities(view), view.chosen("service")
+        by_severity, by_service = _sums(found, severities)
         chosen = [
             row
             for row in found.tables["service"]
-            if (not severities or row["severity"] in severities) and (not services or row["service_name"] in services)
+            if row["severity"] in severities and (not services or row["service_name"] in services)
         ]
         total = sum(row["n"] for row in chosen)
         rows = found.tables["rows"]
-        count = f"{exactly(total)} {'error' if total == 1 else 'errors'}"
+        count = f"{exactly(total)} {_noun(severities, total)}"
         listed = sorted({*list(by_service)[:SERVICES_SHOWN], *services})
         return {
             **self.facet(SEVERITY, view, _counted(by_severity, reversed(SEVERITIES))),
             **self.facet(SERVICE, view, _counted(by_service, listed)),
+            **self.facet(KIND, view, ((kind, "") for kind in view.chosen("kind"))),
+            **self.facet(FIND, view, ()),
+            f"list.{KINDS.name}": {
+                "rows": _kinds(found),
+                "produced_at": iso_ms(max((row["newest"] for row in found.tables["kinds"]), default=None)),
+                "words": "the most frequent first"
+                + (f", {KINDS_SHOWN} shown" if len(found.tables["kinds"]) == KINDS_SHOWN else ""),
+            },
             f"list.{ROWS.name}": {
                 "rows": [error_row(row) for row in rows],
                 "produced_at": iso_ms(max((row["newest"] for row in chosen if row["newest"]), default=None)),
@@ -84,55 +145,119 @@ class ErrorsTab(DrillTab):
     def draw_charts(self, found: Found) -> None:
         view = found.view
         colours = look.tokens(view.theme)
-        parts = {severity: look.colour(colours, "severity", severity) for severity in reversed(SEVERITIES)}
-        severities, services = view.chosen("severity"), view.chosen("service")
+        severities, services = _severities(view), view.chosen("service")
+        parts = {
+            severity: look.colour(colours, "severity", severity)
+            for severity in reversed(SEVERITIES)
+            if severity in severities
+        }
         _, width = step_of(found.span)
         counts: dict[tuple[datetime, str], float] = defaultdict(float)
         for row in found.tables["time"]:
             counts[rebinned(row["moment"], width), row["severity"]] += row["n"]
-        bars = TimeBars(counts, parts, width, found.span, view.brush, "errors")
-        self.chart("errors_time", TimeChart, bars, self.brushed)
-        by_severity, by_service = _sums(found)
+        unit = _noun(severities, 2)
+        self.chart("errors_time", TimeChart, TimeBars(counts, parts, width, found.span, view.brush, unit), self.brushed)
+        _, by_service = _sums(found, severities)
+        cells: dict[tuple[datetime, str], float] = defaultdict(float)
+        for row in found.tables.get("heat", []):
+            cells[rebinned(row["moment"], width), row["service_name"]] += row["n"]
+        ranked = list(by_service)[:SERVICES_SHOWN]
         self.chart(
-            "errors_severity",
-            RankingChart,
-            Ranking(
-                [
-                    (severity, by_severity[severity], color, severity in severities)
-                    for severity, color in parts.items()
-                    if severity in by_severity
-                ],
-                "errors",
-            ),
-            lambda severity: self.toggle("severity", severity),
+            "errors_heat",
+            HeatChart,
+            HeatCells(cells, ranked, width, found.span, unit, colours["orange"]),
+            lambda service: self.toggle("service", service),
         )
         self.chart(
             "errors_service",
             RankingChart,
             Ranking(
-                [
-                    (service, count, colours["blue"], service in services)
-                    for service, count in list(by_service.items())[:SERVICES_SHOWN]
-                ],
-                "errors",
+                [(service, by_service[service], colours["orange"], service in services) for service in ranked], unit
             ),
             lambda service: self.toggle("service", service),
         )
+
+
+def _severities(view: View) -> tuple[str, ...]:
+    return view.chosen("severity") or FAILURES
+
+
+def _noun(severities: Iterable[str], count: float) -> str:
+    """What is counted: a milder one is a message, not an error."""
+    word = "error" if set(severities) <= set(FAILURES) else "message"
+    return word if count == 1 else f"{word}s"
 
 
 def _counted(counts: Mapping[str, float], names: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, exactly(int(counts.get(name, 0)))) for name in names]
 
 
-def _sums(found: Found) -> tuple[dict[str, float], dict[str, float]]:
-    """Errors by severity (of the chosen services), and by service (of the chosen severities), the most first."""
-    severities, services = found.view.chosen("severity"), found.view.chosen("service")
+def _sums(found: Found, severities: tuple[str, ...]) -> tuple[dict[str, float], dict[str, float]]:
+    """By severity (of the chosen services), and by service (of the chosen severities), the most first."""
+    services = found.view.chosen("service")
     by_severity: dict[str, float] = defaultdict(float)
     by_service: dict[str, float] = defaultdict(float)
     for row in found.tables["service"]:
         if not services or row["service_name"] in services:
             by_severity[row["severity"]] += row["n"]
-        if not severities or row["severity"] in severities:
+        if row["severity"] in severities:
             by_service[row["service_name"]] += row["n"]
     ranked = sorted(by_service.items(), key=lambda pair: (-pair[1], pair[0]))
     return dict(by_severity), dict(ranked)
+
+
+def _trend_step(inner: Span) -> str:
+    """A step of which there are many in a range, and not thousands."""
+    length = inner[1] - inner[0]
+    return "MINUTE" if length <= timedelta(hours=2) else "HOUR" if length <= timedelta(days=15) else "DAY"
+
+
+def _kinds(found: Found) -> list[Part]:
+    """A row a kind and severity, with how it went and how many there were before the range."""
+    since, until = found.inner
+    length = until - since
+    counts: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0] * TREND_BARS)
+    before: dict[tuple[str, str], int] = defaultdict(int)
+    for row in found.tables.get("trend", []):
+        kind = (row["kind"], row["severity"])
+        # The step that a range begins in lies in both; most of it is the range's.
+        place = int((max(row["moment"], since) - since) / length * TREND_BARS)
+        if row["moment"] + _STEPS[_trend_step(found.inner)] <= since:
+            before[kind] += row["n"]
+        else:
+            counts[kind][min(place, TREND_BARS - 1)] += row["n"]
+    rows = found.tables["kinds"]
+    told = sum(before.values()) >= BASE * sum(row["n"] for row in rows)
+    return [_kind_row(row, counts, before, told, found.view) for row in rows]
+
+
+_STEPS = {"MINUTE": timedelta(minutes=1), "HOUR": timedelta(hours=1), "DAY": timedelta(days=1)}
+
+
+def _kind_row(
+    row: Mapping[str, Any],
+    counts: Mapping[tuple[str, str], list[float]],
+    before: Mapping[tuple[str, str], int],
+    told: bool,
+    view: View,
+) -> Part:
+    """`told`: whether there was enough before the range to say that a kind is new in it."""
+    kind = (row["kind"], row["severity"])
+    more = row["services"] - 1
+    earlier = before.get(kind, 0)
+    words = exactly(earlier) if earlier else "new" if told else None
+    return {
+        "key": f"{row['severity']} {row['kind']}",
+        "value": row["kind"],
+        "severity": visible(row["severity"]),
+        "words": visible(row["kind"]),
+        "example": visible(row["example"]),
+        "count": exactly(row["n"]),
+        "before": words,
+        "trend": bars(counts[kind]) if kind in counts else "",
+        "services": visible(row["service_name"]) + (f" and {exactly(more)} more" if more else ""),
+        "first_at": iso_ms(row["first_at"]),
+        "newest_at": iso_ms(row["newest_at"]),
+        "produced_at": iso_ms(row["newest"]),
+        "chosen": row["kind"] in view.chosen("kind"),
+    }

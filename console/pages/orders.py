@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from console import look
 from console.choices import STATUSES
 from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.finding import FIND, matching
 from console.drill.tab import DrillTab, Found, rebinned
 from console.feed.asker import Want, want
 from console.feed.numbers import exactly
@@ -20,6 +23,8 @@ PRODUCTS_SHOWN = 12
 STATUS = TabFilter("status", STATUSES)
 PRODUCT = TabFilter("product")
 
+SEARCHED = ("order_id", "user_id", "product_id")
+
 _time, _, _product, _, _total, _status = ORDER_COLUMNS
 ROWS = RowList(
     "order_rows",
@@ -27,7 +32,7 @@ ROWS = RowList(
     (
         _time,
         ListColumn("Order", "order"),
-        ListColumn("User", "user"),
+        ListColumn("Customer", "user", "link", hover="all that {user} did"),
         _product,
         ListColumn("Pieces", "quantity", "number"),
         ListColumn("Price", "price", "number"),
@@ -36,6 +41,7 @@ ROWS = RowList(
     ),
     "No order matches. Widen the range, or take a filter away.",
     long=True,
+    exports="rows",
 )
 
 
@@ -44,7 +50,7 @@ class OrdersTab(DrillTab):
 
     title = "Orders"
     order = 20
-    filters = (STATUS, PRODUCT)
+    filters = (STATUS, PRODUCT, FIND)
     cards = (
         Card((ChartPlace("orders_time", "Orders over time by status", "drag over a time to narrow all else to it"),)),
         Card((ChartPlace("orders_status", "By status", "orders; click one to keep it"),), columns=6),
@@ -56,15 +62,18 @@ class OrdersTab(DrillTab):
         statuses = view.chosen("status") or STATUSES
         products = {"all_products": 0 if view.chosen("product") else 1, "products": view.chosen("product")}
         ranges = {"since": inner[0], "until": inner[1]}
+        matches = matching(view, SEARCHED)
         return {
             "time": want(
                 "orders_over_time", pin.commit, step=step_of(span)[0], since=span[0], until=span[1],
-                statuses=statuses, **products,
+                statuses=statuses, matches=matches, **products,
             ),
-            "status": want("orders_by_status", pin.commit, **ranges, **products),
-            "product": want("orders_by_product", pin.commit, **ranges, statuses=statuses, most=PRODUCTS_SHOWN),
+            "status": want("orders_by_status", pin.commit, matches=matches, **ranges, **products),
+            "product": want(
+                "orders_by_product", pin.commit, **ranges, statuses=statuses, matches=matches, most=PRODUCTS_SHOWN
+            ),
             "rows": want(
-                "order_rows", pin.commit, **ranges, statuses=statuses, **products,
+                "order_rows", pin.commit, **ranges, statuses=statuses, matches=matches, **products,
                 most=self.page.settings.rows_shown,
             ),
         }  # fmt: skip
@@ -80,8 +89,13 @@ class OrdersTab(DrillTab):
         return {
             **self.facet(STATUS, view, ((status, by_status.get(status, "0")) for status in STATUSES)),
             **self.facet(PRODUCT, view, ((product, "") for product in view.chosen("product"))),
+            **self.facet(FIND, view, ()),
             f"list.{ROWS.name}": {
-                "rows": [order_row(row, currency) | {"price": money(row["price"], currency)} for row in rows],
+                "rows": [
+                    order_row(row, currency)
+                    | {"price": money(row["price"], currency), "href": self.page.link(customer_of(row, found.view))}
+                    for row in rows
+                ],
                 "produced_at": iso_ms(max((row["newest"] for row in chosen if row["newest"]), default=None)),
                 "words": _words(total, f"{money(amount, currency)} in total" if total else "", len(rows)),
             },
@@ -123,6 +137,11 @@ class OrdersTab(DrillTab):
             ),
             lambda product: self.toggle("product", product),
         )
+
+
+def customer_of(row: Mapping[str, Any], view: View) -> View:
+    """Where a row's customer is shown, in the range that is chosen."""
+    return View("customers", range=view.range, span=view.span, filters={"user": (row["user_id"],)})
 
 
 def _words(total: int, more: str, shown: int) -> str:

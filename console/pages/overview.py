@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from console.choices import FAILURES
 from console.feed.incidents import ListedIncident, incidents_of
 from console.feed.minutes import Series, minutes_of
 from console.feed.questions import LIST_ROWS, TILE_SPAN, Ask, first_minute, whole_minute
@@ -38,12 +39,14 @@ LATEST_ORDERS = RowList(
     "Latest orders",
     ORDER_COLUMNS,
     "No order in the last day. They appear here {soon} they are placed.",
+    exports="latest_orders",
 )
 LATEST_ERRORS = RowList(
     "latest_errors",
     "Latest errors",
     ERROR_COLUMNS,
     "No error in the last day. They appear here {soon} a service reports one.",
+    exports="latest_errors",
 )
 INCIDENTS = RowList(
     "incidents",
@@ -52,6 +55,7 @@ INCIDENTS = RowList(
     "Nothing fired in the last 24 hours. An incident opens when a service reports a FATAL error or a rule fires.",
     note="24 h",
     items=True,
+    exports="incidents",
 )
 
 
@@ -81,20 +85,21 @@ class Overview(Tab):
             as_of=as_of,
             counted_statuses=tuple(counted),
         )
-        for question, series in (("latest_orders", "orders"), ("latest_errors", "errors")):
-            ask(question, since=_far_enough(minutes, series, as_of), as_of=as_of, most=LIST_ROWS)
+        ask("latest_orders", since=_far_enough(minutes, "orders", ("",), as_of), as_of=as_of, most=LIST_ROWS)
+        since = _far_enough(minutes, "errors", FAILURES, as_of)
+        ask("latest_errors", since=since, as_of=as_of, severities=FAILURES, most=LIST_ROWS)
         if minutes is not None and _closed_changed(minutes, first, as_of, held):
             ask("conversion_minutes", since=first, until=whole_minute(as_of))
 
 
 # Sessions look at the same snapshot: the first one pays.
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def incidents(snapshot: FeedSnapshot, max_age: timedelta) -> tuple[ListedIncident, ...]:
     answer = snapshot.answers.get("incidents")
     return tuple(incidents_of(answer.table.to_pylist(), max_age)) if answer else ()
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def overview_parts(
     snapshot: FeedSnapshot, currency: str, limits: ErrorRateLimits, max_age: timedelta, duty: Duty
 ) -> Mapping[str, Part]:
@@ -157,10 +162,12 @@ def _digits(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
-def _far_enough(minutes: pa.Table | None, series: str, as_of: datetime) -> datetime:
-    """From when on there are surely LIST_ROWS rows: reading fewer minutes is cheaper. Without so many, a day back."""
+def _far_enough(minutes: pa.Table | None, series: str, kinds: Sequence[str], as_of: datetime) -> datetime:
+    """From when on there are surely LIST_ROWS rows of these parts of a series, a day back where there are not: reading
+    fewer minutes is cheaper."""
     if minutes is not None:
-        rows = minutes.filter(pc.equal(minutes["series"], series)).sort_by([("moment", "descending")])
+        of = pc.and_(pc.equal(minutes["series"], series), pc.is_in(minutes["part"], pa.array(kinds)))
+        rows = minutes.filter(of).sort_by([("moment", "descending")])
         total = 0
         for moment, count in zip(rows["moment"].to_pylist(), rows["n"].to_pylist(), strict=True):
             total += int(count)

@@ -37,9 +37,13 @@ export function choose(change, options) {
 
 export function toggle(name, value) {
   choose((next) => {
-    const values = next.getAll(name)
+    const usual = declared.filters[name] ?? []
+    const before = next.has(name) ? next.getAll(name) : usual
+    const values = before.includes(value) ? before.filter((other) => other !== value) : [...before, value]
     next.delete(name)
-    for (const one of values.includes(value) ? values.filter((other) => other !== value) : [...values, value]) next.append(name, one)
+    // What holds anyway is not named.
+    if (values.length === usual.length && values.every((one) => usual.includes(one))) return
+    for (const one of values) next.append(name, one)
   })
 }
 

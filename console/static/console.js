@@ -1,14 +1,16 @@
 // Paints what the console sends, and lets the charts' own code in.
 
 import {go, parameters, tell} from "./choices.js"
-import {listen} from "./controls.js"
+import {listen, scale} from "./controls.js"
 import {$} from "./dom.js"
 import "./drill.js"
 import "./duty.js"
 import * as head from "./head.js"
+import "./keys.js"
 import "./lists.js"
 import {held, paint} from "./parts.js"
 import "./tiles.js"
+import "./twin.js"
 import {clock, moment} from "./times.js"
 
 let number = 0                      // of the last message
@@ -46,3 +48,4 @@ if (parameters().has("cut")) {
   history.replaceState({}, "", `?${next}`)
 }
 setInterval(head.tick, 500)
+setInterval(scale, 2000)            // charts of a tab come when it is opened

@@ -3,6 +3,7 @@
 import {choose, go, onTab, parameters, showSpan, tell, toggle} from "./choices.js"
 import {declared, say} from "./declared.js"
 import {$, setAttribute, setText} from "./dom.js"
+import {now} from "./head.js"
 import {held, paints, repaint} from "./parts.js"
 import {fromInput, isUtc, localInput, showUtc, zoneName} from "./times.js"
 
@@ -28,6 +29,8 @@ function paintView() {
     setAttribute(link, "href", `?${onTab(parameters(), link.dataset.tab)}`)
   }
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== tab
+  document.body.toggleAttribute("data-kiosk", Boolean(view.kiosk))
+  scale()
   if (view.theme) document.documentElement.dataset.theme = view.theme
   const range = $("#range"), ranged = declared.tabs[tab]?.ranged
   if (document.activeElement !== range) range.value = view.span || draft ? "absolute" : (view.range || "live")
@@ -40,12 +43,30 @@ function paintView() {
       if ((turned || document.activeElement !== input) && iso) input.value = localInput(iso)
     }
   }
+  setAttribute($("#freeze"), "aria-pressed", Boolean(view.at))
   const notices = view.notices || []
   $("#notice").hidden = !notices.length
   setText($("#notice"), notices.join(" "))
   const idle = view.without_effect || []
   $("#without-effect").hidden = !idle.length
   setText($("#without-effect"), say("kept", {kept: idle.join("; ")}))
+}
+
+// A screen on a wall is read from afar: all grows with its width. Charts measure themselves as if nothing were zoomed,
+// so what zooms them is taken back, and their words grow by themselves.
+let zoom = 1
+export function scale() {
+  const wanted = document.body.hasAttribute("data-kiosk") ? Math.max(1, innerWidth / 1600) : 1
+  if (wanted === 1 && zoom === 1) return
+  zoom = wanted
+  document.body.style.zoom = zoom
+  document.body.style.setProperty("--zoom", zoom)
+  for (const doc of (window.Bokeh || {documents: []}).documents) {
+    for (const model of doc._all_models.values()) {
+      if (model.type.endsWith("Axis")) model.major_label_text_font_size = `${Math.round(12 * zoom)}px`
+      if (model.type === "Figure" || model.type === "Plot") model.min_border_left = Math.round(52 * zoom)
+    }
+  }
 }
 
 function paintZone() { setText($("#zone"), zoneName()); setAttribute($("#zone"), "aria-pressed", isUtc()) }
@@ -70,7 +91,7 @@ function redrawAxes() {
 function follow(link) {
   if (link.dataset.tab !== undefined) return choose((next) => onTab(next, link.dataset.tab))
   const target = new URLSearchParams(link.getAttribute("href").replace(/^\?/, ""))
-  for (const name of ["theme", "zone"]) if (parameters().has(name)) target.set(name, parameters().get(name))
+  for (const name of ["theme", "zone", "at", "kiosk"]) if (parameters().has(name)) target.set(name, parameters().get(name))
   draft = null
   go(target.toString())
 }
@@ -85,8 +106,8 @@ function clicked(event) {
   const row = at("[data-choose]")
   if (row && !event.ctrlKey && !event.metaKey) {
     event.preventDefault()
-    const name = row.dataset.choose
-    choose((next) => next.get(name) === row.dataset.key ? next.delete(name) : next.set(name, row.dataset.key))
+    const {choose: name, value} = row.dataset
+    choose((next) => next.get(name) === value ? next.delete(name) : next.set(name, value))
   }
   const chip = at("[data-toggle]")
   if (chip) toggle(chip.dataset.toggle, chip.dataset.value)
@@ -127,8 +148,22 @@ function spanTyped(event) {
   showSpan(since.toISOString(), until.toISOString())
 }
 
+// Hold this moment, with an address that others can open; or go back to now.
+export function freeze() {
+  choose((next) => next.has("at") ? next.delete("at") : next.set("at", now().toISOString().replace(".000Z", "Z")))
+}
+
+// A text to find, once it is typed: by Enter, by the field's own cross, or by leaving it.
+function searched(event) {
+  const name = event.target.dataset?.search
+  if (name === undefined) return
+  const text = event.target.value.trim()
+  if (text !== (parameters().get(name) ?? "")) choose((next) => text ? next.set(name, text) : next.delete(name))
+}
+
 export function listen() {
   document.addEventListener("click", clicked)
+  for (const kind of ["change", "search"]) document.addEventListener(kind, searched)
   $("#range").addEventListener("change", rangeChosen)
   $("#absolute").addEventListener("submit", spanTyped)
   for (const id of ["from", "to"]) $(`#${id}`).addEventListener("input", keepDraft)
@@ -140,6 +175,8 @@ export function listen() {
     if (isUtc()) next.delete("zone")
     else next.set("zone", "utc")
   }))
+  $("#freeze").addEventListener("click", freeze)
+  window.addEventListener("resize", scale)
   window.addEventListener("popstate", () => { draft = null; go(location.search) })
   document.addEventListener("visibilitychange", () => tell({visible: !document.hidden}))
   paintZone()

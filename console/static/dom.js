@@ -27,3 +27,11 @@ export function dotted(element, kind, word, worst) {
   element.classList.toggle("worst", word === worst)
   return element
 }
+
+// Draws a place anew, and gives the focus back to the button that had it.
+export function keepingFocus(place, draw) {
+  const name = (element) => element.dataset.value ?? element.dataset.clear
+  const focused = place.contains(document.activeElement) ? name(document.activeElement) : undefined
+  draw(place)
+  if (focused !== undefined) ([...place.querySelectorAll("button")].find((one) => name(one) === focused) ?? $("button", place))?.focus()
+}

@@ -1,7 +1,7 @@
 // Drill-down: filters, what is brushed, a tab's own sentence, what is behind a chosen row.
 
 import {declared, say} from "./declared.js"
-import {$, dotted, make, setAttribute, setText} from "./dom.js"
+import {$, dotted, keepingFocus, make, setAttribute, setText} from "./dom.js"
 import {held, paints} from "./parts.js"
 import {beginning, fullTime} from "./times.js"
 
@@ -14,14 +14,22 @@ function chip(filter, kind, [value, count, chosen, words]) {
   return kind === "plain" ? button : dotted(button, kind, value, declared.worst)
 }
 
+// A text to find. What is being typed is left alone.
+function paintSearch(place, facet, name) {
+  const held = $("input", place)
+  if (held) { if (document.activeElement !== held) held.value = facet.text; return }
+  place.replaceChildren(make("input", {type: "search", "data-search": name, placeholder: facet.search, "aria-label": facet.search,
+    maxlength: 200, value: facet.text}))
+}
+
 // A filter may stand on several tabs, so its part names both.
 function paintFacet(place) {
   const facet = held[`facet.${place}`], [tab, name] = place.split(".")
-  const chosen = facet.values.some(([, , is]) => is)
-  $(`#${tab} [data-facet="${name}"]`).replaceChildren(
-    ...(facet.values.length ? [make("span", {class: "quiet"}, `${name} `)] : []),
+  if (facet.search) return paintSearch($(`#${tab} [data-facet="${name}"]`), facet, name)
+  keepingFocus($(`#${tab} [data-facet="${name}"]`), (place) => place.replaceChildren(
+    ...(facet.values.length ? [make("span", {class: "quiet"}, `${name.replaceAll("_", " ")} `)] : []),
     ...facet.values.map((value) => chip(name, facet.kind, value)),
-    ...(chosen ? [make("button", {type: "button", class: "chip", "data-clear": name}, say("all"))] : []))
+    ...(facet.narrowed ? [make("button", {type: "button", class: "chip", "data-clear": name}, say(declared.filters[name]?.length ? "usual" : "all"))] : [])))
 }
 
 function paintDrill(tab) {

@@ -4,7 +4,7 @@ import {declared, say} from "./declared.js"
 import {$, setAttribute, setText} from "./dom.js"
 import {held, paints} from "./parts.js"
 import * as reach from "./reach.js"
-import {lasting} from "./times.js"
+import {fullTime, lasting} from "./times.js"
 
 const SILENT_S = 12                 // the console speaks at least every 5 s
 const SET_MS = 2000                 // the browser's clock was set, or its machine slept
@@ -25,6 +25,8 @@ export function heard(now, byWebsocket) {
   const difference = Date.now() - Date.parse(now)
   skew = skew === null || difference > skew + SERVER_SET_MS ? difference : Math.min(skew, difference)
 }
+// The console's time, in whole seconds.
+export const now = () => new Date(Math.floor((Date.now() - (skew ?? 0)) / 1000) * 1000)
 export function lost() { lostAt ??= performance.now(); tick() }
 export function found() { lostAt = null }
 
@@ -34,7 +36,7 @@ function paintHead() {
   setAttribute(document.body, "data-commit", head.commit)
   setAttribute(document.body, "data-as-of", head.as_of)
   const commit = $("#commit")
-  setText(commit, head.commit ? say("commit", {commit: head.commit.slice(0, 8)}) : "")
+  setText(commit, head.commit && !head.frozen ? say("commit", {commit: head.commit.slice(0, 8)}) : "")
   setAttribute(commit, "title", head.commit ? `${head.commit}, as of ${head.as_of}` : "")
   setText($("#viewers"), say(head.viewers === 1 ? "viewer" : "viewers", {n: head.viewers}))
   const count = $("#open-count")
@@ -52,6 +54,7 @@ function health(head, {age, fed, silent, every}) {
   if (reach.why()) return ["stale", reach.why()]
   if (lostAt !== null) return ["stale", say("lost")]
   if (silent > SILENT_S) return ["stale", say("silent", {silent: lasting(silent)})]
+  if (head.frozen) return ["frozen", say("frozen")]
   if (head.error) return ["stale", head.error]
   if (fed !== null && fed > declared.stale_s) return ["stale", say("nothing_new")]
   if (failed.length) return ["late", say("failed", {names: failed.map(([name]) => name.replaceAll("_", " ")).join(", "), why: failed[0][1]})]
@@ -69,7 +72,8 @@ export function tick() {
   const every = head.every_s ? `${Math.round(head.every_s)} s` : null
   const silent = (performance.now() - heardAt) / 1000
   const [state, why] = health(head, {age, fed, silent, every})
-  setText($("#age"), age !== null ? say("age", {age: lasting(age)}) : say(fed === null ? "no_data" : "asking_tab"))
+  setText($("#age"), head.frozen && head.as_of ? say("frozen_at", {at: fullTime(head.as_of)})
+    : age !== null ? say("age", {age: lasting(age)}) : say(fed === null ? "no_data" : "asking_tab"))
   setText($("#health"), why || (fed === null ? "" : every ? say("all_ok_every", {every}) : say("all_ok")))
   setAttribute(document.body, "data-health", state)
   document.body.style.setProperty("--stale-for", `"${say("stale", {age: age === null ? say("stale_empty") : lasting(age)})}"`)

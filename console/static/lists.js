@@ -7,6 +7,7 @@ import {held, paints} from "./parts.js"
 import {fullTime, when, zone} from "./times.js"
 
 const kept = {}                     // list -> key -> {text, element}
+const shownFor = {}                 // list -> the address that its rows were painted for
 
 const badge = (kind, word) => dotted(make("span", {}, word), kind, word, declared.worst)
 const time = (iso) => make("time", {datetime: iso, title: fullTime(iso)}, when(iso))
@@ -28,7 +29,7 @@ function cell(column, row, list) {
 
 function tableRow(list, row) {
   return make("tr", {class: list.choose ? `choosable ${row.state ?? ""}` : null, "data-choose": list.choose || null,
-    "aria-selected": row.chosen ? "true" : null}, ...list.columns.map((column) => cell(column, row, list)))
+    "data-value": list.choose ? row.value ?? row.key : null, tabindex: list.choose ? "0" : null, "aria-selected": row.chosen ? "true" : null}, ...list.columns.map((column) => cell(column, row, list)))
 }
 
 // An incident below another: who and how bad, what, since when.
@@ -41,19 +42,51 @@ function item(list, row) {
       ...(row.firings > 1 ? [` · ${say("newest")} `, time(row.newest_at)] : [])))
 }
 
+// Rows stand still under whoever reads them: scrolled, or with text of theirs selected.
+function isRead(place) {
+  const scroller = place.closest(".rows, .list")
+  const chosen = getSelection()
+  return Boolean(scroller?.scrollTop) || (chosen && !chosen.isCollapsed && place.contains(chosen.anchorNode))
+}
+
+// Brings the children of a place to `elements`, and touches none that stays: focus and selection live on.
+function bring(place, elements) {
+  const wanted = new Set(elements)
+  let at = place.firstChild
+  const skip = () => { while (at && !wanted.has(at)) { const next = at.nextSibling; at.remove(); at = next } }
+  for (const element of elements) {
+    skip()
+    if (element === at) at = at.nextSibling
+    else place.insertBefore(element, at)
+  }
+  skip()
+  while (at) { const next = at.nextSibling; at.remove(); at = next }
+}
+
 function paintList(name) {
   const part = held[`list.${name}`], list = declared.lists[name]
   const place = $(`[data-list="${name}"]`)
   if (!part || !place) return
+  const release = $(`[data-release="${name}"]`)
+  // What was chosen anew is another list; what only goes on waits until it is asked for.
+  const same = shownFor[name] === location.search
+  if (same && kept[name]?.size && isRead(place)) {
+    const fresh = part.rows.filter((row) => !kept[name].has(row.key)).length
+    release.hidden = false
+    setText(release, fresh ? say("fresh", {n: fresh}) : say("held"))
+    return
+  }
+  release.hidden = true
+  shownFor[name] = location.search
   const before = kept[name] || new Map(), now = new Map()
   const elements = part.rows.map((row) => {
     const text = JSON.stringify(row) + zone()
-    const same = before.get(row.key)
-    if (same && same.text === text) { now.set(row.key, same); return same.element }
+    const there = before.get(row.key)
+    if (there?.text === text) { now.set(row.key, there); return there.element }
     const element = list.items ? item(list, row) : tableRow(list, row)
     setAttribute(element, "data-produced-at", row.produced_at)
     setAttribute(element, "data-key", row.key)
-    if (!same && before.size && row.severity === declared.worst) element.classList.add("arrived")
+    if (!there && before.size && row.severity === declared.worst) element.classList.add("arrived")
     now.set(row.key, {text, element})
     return element
   })
@@ -64,10 +97,36 @@ function paintList(name) {
       : make("tr", {class: "empty"}, make("td", {colspan: list.columns.length}, words)))
   }
   if (part.more) elements.push(make("li", {class: "quiet"}, make("a", {href: part.more_href, "data-go": true}, say("more", {n: part.more}))))
-  place.replaceChildren(...elements)
+  bring(place, elements)
   setAttribute(place, "data-produced-at", part.produced_at)
   setAttribute(place, "data-late", part.stale)
   if (part.words !== undefined) setText($(`[data-words="${name}"]`), part.words)
 }
 
+function letGo(name) {
+  const place = $(`[data-list="${name}"]`), scroller = place.closest(".rows, .list")
+  if (scroller) scroller.scrollTop = 0
+  getSelection()?.removeAllRanges()
+  paintList(name)
+}
+
+// Back at the top, or with nothing selected any more, the rows go on by themselves.
+const goOn = () => { for (const button of document.querySelectorAll("[data-release]:not([hidden])")) paintList(button.dataset.release) }
+document.addEventListener("selectionchange", goOn)
+document.addEventListener("scroll", goOn, {capture: true, passive: true})
+document.addEventListener("click", (event) => {
+  const release = event.target.closest("[data-release]")
+  if (release) letGo(release.dataset.release)
+})
+
+// The rows that are shown, as a file: each page has a key of its own to them.
+function paintExports() {
+  for (const place of document.querySelectorAll("[data-export]")) {
+    const links = ["csv", "parquet"].map((kind) =>
+      make("a", {href: `export/${held.export.key}/${place.dataset.export}.${kind}`, download: true}, kind === "csv" ? "CSV" : "Parquet"))
+    place.replaceChildren(links[0], " ", links[1])
+  }
+}
+
+paints("export", paintExports)
 paints("list", paintList)

@@ -26,7 +26,7 @@ class Fragment:
     """
 
     template: str
-    binds: Mapping[str, Value]
+    binds: Mapping[str, Value | Fragment]
 
     def __hash__(self) -> int:
         return hash((self.template, tuple(self.binds)))
@@ -78,6 +78,9 @@ _TOKEN = re.compile(
 )
 
 
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d\.\d{3})Z")
+
+
 @cache
 def question_sql(question: str) -> str:
     """The text of lakehouse/questions/<question>.sql, as written."""
@@ -91,13 +94,17 @@ def question_sql(question: str) -> str:
 def fill(template: str, commit: str | None, binds: Mapping[str, Value | Fragment], name: str = "the statement") -> str:
     """SQL from a template: {table} becomes the table's path (AT the commit, if one is given), :name a literal.
 
-    Comments are dropped. Raises QueryError naming an unknown table, and a bind that is missing, unused or no value.
+    A time in place of a commit's id, as 2026-11-28T09:14:00.000Z, means the commit that was the newest then. Comments
+    are dropped. Raises QueryError naming an unknown table, and a bind that is missing, unused or no value.
     """
     at = ""
     if commit is not None:
-        if not re.fullmatch(r"[0-9A-Za-z]{1,64}", commit):
+        if then := _MOMENT.fullmatch(commit):
+            at = f" AT TIMESTAMP '{then[1]} {then[2]}'"
+        elif re.fullmatch(r"[0-9A-Za-z]{1,64}", commit):
+            at = f' AT COMMIT "{commit}"'
+        else:
             raise QueryError(f"'{commit}' is no commit id; expected hex digits.", template)
-        at = f' AT COMMIT "{commit}"'
     unused = set(binds)
 
     def replace(match: re.Match[str]) -> str:

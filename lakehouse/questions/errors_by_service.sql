@@ -1,5 +1,7 @@
--- Errors (count) of [:since, :until) by service and severity, with the newest produced_at.
+-- Errors (count) of [:since, :until) by service and severity, with the newest produced_at; :matches as for
+-- error_rows.
 SELECT service_name, severity, COUNT(*) AS n, MAX(produced_at) AS newest
 FROM {errors_processed}
 WHERE error_ts >= :since AND error_ts < :until
+  AND :matches
 GROUP BY service_name, severity

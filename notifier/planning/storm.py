@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from lakehouse.kinds import LONGEST, kind_of
 from notifier.model import AlertRow, Target
 
 MINUTE_MS = 60_000
@@ -14,19 +14,10 @@ FIRST_OF_A_KIND = 10
 KNOWN_FOR_MS = 3_600_000
 """A kind is new again when the destination had no thread of it for so long."""
 
-# Ids, addresses, times, amounts: whatever has a digit in it, or is written in hex.
-_VARIABLE = re.compile(r"\b[0-9a-f]{8,}\b|\S*\d\S*", re.IGNORECASE)
-_QUOTED = re.compile(r"""'[^'\n]{1,200}'|"[^"\n]{1,200}"|`[^`\n]{1,200}`""")
-_LONGEST = 300
-
 
 def fold(alert: AlertRow) -> str:
     """The kind of an alert: its rule, and its message with the variable parts folded."""
-    text = alert.description[: 4 * _LONGEST]
-    if alert.service_name:
-        text = text.replace(alert.service_name, "…")
-    text = _VARIABLE.sub("…", _QUOTED.sub("…", text))
-    return f"{alert.rule}: {' '.join(text.split())}"[:_LONGEST]
+    return f"{alert.rule}: {kind_of(alert.description, alert.service_name or '')}"[:LONGEST]
 
 
 @dataclass

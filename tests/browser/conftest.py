@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -119,3 +119,18 @@ def page(chromium: Browser) -> Iterator[Page]:
     yield page
     page.close()
     assert not errors
+
+
+def opened(page: Page, served: Served, query: str = "") -> Page:
+    """Open the console, and wait until its websocket works: from then on, what is done is heard."""
+    served.post("/fake/heartbeat")
+    with page.expect_console_message(lambda message: "document idle" in message.text):
+        page.goto(f"{served.url}/app?{query}")
+    return page
+
+
+def eventually(holds: Callable[[], bool], within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import re
-import time
 import urllib.error
-from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Served
+from tests.browser.conftest import Served, eventually, opened
 
 pytestmark = pytest.mark.browser
 
-TABS = ("overview", "orders", "errors", "alerts")
-
-
-def opened(page: Page, served: Served, query: str = "") -> Page:
-    """Open the console, and wait until its websocket works: from then on, what is done is heard."""
-    served.post("/fake/heartbeat")
-    with page.expect_console_message(lambda message: "document idle" in message.text):
-        page.goto(f"{served.url}/app?{query}")
-    return page
-
-
-def eventually(holds: Callable[[], bool], within_s: float = 10.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
+TABS = ("overview", "orders", "customers", "errors", "alerts", "pipeline")
+LISTS = ("latest_orders", "order_rows", "customer_rows", "error_rows", "incident_rows", "chain")
 
 
 def tile(page: Page, key: str) -> str:
@@ -57,6 +41,7 @@ def test_a_publish_is_one_message_to_the_browser(page: Page, served: Served) -> 
     frames: list[str] = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(str(frame))))
     opened(page, served)
+    expect(page.locator("#viewers")).to_have_text(re.compile(r"^1 viewer"))  # whoever leaves is told too
     served.post("/fake/order?product=kettle")
     first = page.locator('[data-list="latest_orders"] tr').first
     expect(first).to_contain_text("kettle")
@@ -101,7 +86,7 @@ def test_no_request_leaves_the_host(page: Page, served: Served) -> None:
     expect(page.locator("[data-chart=orders_time] canvas").first).to_be_visible()
     for tab in TABS:
         page.click(f"nav a[data-tab={tab}]")
-    expect(page.locator('[data-list="incident_rows"] tr').first).to_be_visible()
+    expect(page.locator('[data-list="chain"] tr').first).to_be_visible()
     local = re.compile(rf"(blob:)?{re.escape(served.url)}/|data:")
     assert asked
     assert [url for url in asked if not local.match(url)] == []
@@ -238,7 +223,7 @@ def test_the_console_tells_how_it_fares(served: Served) -> None:
 
 def test_nothing_on_a_tab_shuts_anybody_out(page: Page, served: Served) -> None:
     opened(page, served)
-    for tab, row in zip(TABS, ("latest_orders", "order_rows", "error_rows", "incident_rows"), strict=True):
+    for tab, row in zip(TABS, LISTS, strict=True):
         page.click(f"nav a[data-tab={tab}]")
         expect(page.locator(f'[data-list="{row}"] tr').first).to_be_visible()
         found = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]

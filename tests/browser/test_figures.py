@@ -15,11 +15,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from streamlit.testing.v1 import AppTest
 
 from bench.cdnow import SETTINGS, replay
 from bench.pipelines import Embedded, Pipeline
+from console.feed.past import kept_moment, reference
 from lakehouse import ROOT
 from lakehouse.settings.ports import PORTS
 
@@ -122,6 +123,34 @@ def test_every_tile_and_chart_is_what_sql_answers_at_the_same_commit(page: Page,
     newest = shown.ask("order_id", "orders_processed", "ORDER BY order_ts DESC, order_id DESC LIMIT 12")
     listed = page.locator('[data-list="latest_orders"]').inner_text()
     assert sum(row["order_id"] in listed for row in newest) >= 11  # the last place may be shared by equal times
+
+
+def test_a_moment_that_is_held_shows_the_same_rows_to_whoever_opens_its_address(
+    page: Page, chromium: Browser, shown: Shown
+) -> None:
+    words = page.locator('[data-words="order_rows"]')
+    span = "from=1990-01-01T00:00:00Z&to=2100-01-01T00:00:00Z"
+    page.goto(f"{shown.url}/app?tab=orders&{span}")
+    expect(words).to_contain_text("in total")
+    now = words.inner_text()
+    moment = shown.as_of.replace(microsecond=0) + timedelta(seconds=2)
+    kept = kept_moment(shown.pipeline.dremio, moment)
+    assert kept is not None
+    then = shown.pipeline.dremio.ask("as_of", commit=reference(kept))["as_of"][0].as_py()
+    assert then < shown.as_of
+    at = f"at={moment:%Y-%m-%dT%H:%M:%SZ}"
+    rows = shown.pipeline.dremio.sql(
+        f"SELECT COUNT(*) AS n FROM {SCHEMA}.orders_processed AT TIMESTAMP '{kept:%F %T.%f}'"
+    )
+    expected = f"{rows['n'][0].as_py():,}".replace(",", "\u202f")
+    for viewer in (page, chromium.new_page()):
+        viewer.goto(f"{shown.url}/app?tab=orders&{span}&{at}")
+        expect(viewer.locator("#age")).to_contain_text("frozen at")
+        expect(viewer.locator('[data-words="order_rows"]')).to_contain_text(f"{expected} orders")
+    page.keyboard.press("f")
+    expect(words).to_have_text(now)
+    expect(page.locator("#age")).to_contain_text("old")
+    assert "at=" not in page.url
 
 
 def test_a_real_history_is_seen_with_an_absolute_range(page: Page, shown: Shown) -> None:

@@ -13,8 +13,7 @@ from playwright.sync_api import Page, expect
 
 from lakehouse import ROOT
 from lakehouse.settings.ports import PORTS
-from tests.browser.conftest import free_port
-from tests.browser.test_console_browser import eventually
+from tests.browser.conftest import eventually, free_port
 
 pytestmark = pytest.mark.browser
 

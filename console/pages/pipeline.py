@@ -1,0 +1,267 @@
+"""Pipeline: the way of an event from its producer to this screen, each part with its limit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from console import look
+from console.drill.charts import TimeBars, TimeChart, step_of
+from console.drill.tab import DrillTab, Found, rebinned
+from console.feed.asker import Want, want
+from console.feed.numbers import THIN, exactly, short
+from console.feed.pins import Pin
+from console.feed.snapshot import now_utc
+from console.parts import Part, iso_ms
+from console.tab import Card, ChartPlace, ListColumn, RowList
+from console.view import Span, View
+from console.words import STALE_S
+from lakehouse.decode import REASONS, Reason
+from lakehouse.texts import visible
+from lakehouse.topics import TOPICS
+
+VERDICTS = {"good": "green", "duplicate": "sky", "late": "blue", "key_conflict": "purple", "bad": "state-bad"}
+"""What became of a message, to its colour. Late ones are good too, so they stand apart and are not stacked."""
+STACKED = ("good", "duplicate", "key_conflict", "bad")
+PHASES = ("read", "decode", "dedupe", "raw", "kpis", "alerts", "stage", "publish")
+PHASE_COLOURS = ("text-quiet", "sky", "blue", "green", "purple", "state-watch", "accent", "orange")
+LETTERS_READ = 100
+RUNS_SHOWN = 20
+NEWEST = timedelta(minutes=5)
+
+LATE_S = 10.0
+"""A partition that was not read to the end for so long lags."""
+BATCH_S = 2.0
+LOOK_S = 1.0
+TICK_S = 0.25
+
+CHAIN = RowList(
+    "chain",
+    "From event to screen",
+    (
+        ListColumn("Part", "part"),
+        ListColumn("State", "state_words", css="state"),
+        ListColumn("Now", "now", "number"),
+        ListColumn("Limit", "limit", "number"),
+        ListColumn("What it is", "words", hover="{words}", css="wide"),
+    ),
+    "Nothing is known yet.",
+)
+PARTITIONS = RowList(
+    "partitions",
+    "How far ingest has read",
+    (
+        ListColumn("Topic", "topic"),
+        ListColumn("Partition", "partition", "number"),
+        ListColumn("Next offset", "offset", "number"),
+        ListColumn("Behind", "behind", "number"),
+        ListColumn("Read to", "read_to", "time"),
+        ListColumn("First event", "first", "time", css="spare"),
+    ),
+    "Nothing was read yet: look whether ingest (or the Spark driver) runs.",
+)
+LETTERS = RowList(
+    "dead_letters",
+    "Dead letters",
+    (
+        ListColumn("Newest", "newest_at", "time"),
+        ListColumn("Topic", "topic"),
+        ListColumn("Reason", "reason", hover="{meaning}"),
+        ListColumn("Count", "count", "number"),
+        ListColumn("The newest of them", "sample", hover="{sample}", css="wide"),
+        ListColumn("See and send again", "command", hover="{command}", css="spare"),
+    ),
+    "Every message of this range could be read.",
+)
+MAINTENANCE = RowList(
+    "maintenance",
+    "Maintenance",
+    (
+        ListColumn("Began", "at", "time"),
+        ListColumn("Took", "took", "number"),
+        ListColumn("Files merged", "merged", "number"),
+        ListColumn("into", "written", "number"),
+        ListColumn("Files deleted", "deleted", "number"),
+        ListColumn("Their size", "size", "number"),
+        ListColumn("Commits dropped", "commits", "number", css="spare"),
+        ListColumn("Rows expired", "rows", "number", css="spare"),
+    ),
+    "No maintenance ran in this range.",
+    long=True,
+    exports="maintenance",
+)
+
+
+class Link(NamedTuple):
+    """A part of the chain: what it takes now and at most, in words of its own; unit s, or none for a count."""
+
+    part: str
+    now: float | None
+    limit: float | None
+    words: str
+    unit: str = "s"
+
+
+class PipelineTab(DrillTab):
+    """What ingest, publishes, the console's questions and its pages take."""
+
+    title = "Pipeline"
+    order = 50
+    cards = (
+        Card((CHAIN,)),
+        Card((ChartPlace("messages_time", "Messages over time", "by what became of them"),), columns=6),
+        Card((ChartPlace("phases_time", "Seconds of a batch", "by phase, the mean of a minute"),), columns=6),
+        Card((PARTITIONS,), columns=6),
+        Card((MAINTENANCE,), columns=6),
+        Card((LETTERS,)),
+    )
+
+    def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
+        step = step_of(span)[0]
+        ranges = {"since": inner[0], "until": inner[1]}
+        charts = {"step": step, "since": span[0], "until": span[1]}
+        letters: dict[str, Any] = {"topics": tuple(TOPICS), "reasons": tuple(Reason)}
+        return {
+            "counts": want("pipeline_counts", pin.commit, metrics=tuple(VERDICTS), **charts),
+            "means": want(
+                "pipeline_means", pin.commit, metrics=("batch_seconds", *(f"{one}_seconds" for one in PHASES)), **charts
+            ),
+            "newest": want(
+                "pipeline_newest", pin.commit, since=pin.as_of - NEWEST, metrics=("lag", "batch_seconds", "late")
+            ),
+            "positions": want("pipeline_positions", pin.commit),
+            "letters": want("dead_letters_by_reason", pin.commit, **ranges, **letters),
+            "samples": want("dead_letters", pin.commit, **ranges, **letters, most=LETTERS_READ),
+            "maintenance": want("maintenance", pin.commit, **ranges, most=RUNS_SHOWN),
+        }
+
+    def found_parts(self, found: Found) -> dict[str, Part]:
+        letters = found.tables["letters"]
+        count = sum(row["letters"] for row in letters)
+        return {
+            f"list.{CHAIN.name}": {"rows": [_link(one) for one in self._chain(found)]},
+            f"list.{PARTITIONS.name}": {"rows": [_partition(row) for row in found.tables["positions"]]},
+            f"list.{LETTERS.name}": {
+                "rows": [_letters(row, found.tables["samples"]) for row in letters],
+                "words": f"{exactly(count)} in this range" if count else "",
+            },
+            f"list.{MAINTENANCE.name}": {"rows": [_run(row) for row in found.tables["maintenance"]]},
+        }
+
+    def _chain(self, found: Found) -> Iterable[Link]:
+        newest = {(row["topic"], row["metric"]): row["value"] for row in found.tables["newest"]}
+        waiting = [value for (_, metric), value in newest.items() if metric == "lag"]
+        behind = [_behind(row) for row in found.tables["positions"] if row["read_to"] is not None]
+        pulse = self.page.pulse()
+        unread = sum(waiting) if waiting else None
+        yield Link("in the log", unread, None, "messages that ingest had not read when it last told", "")
+        yield Link("reading", max(behind, default=None), LATE_S, "how far it is behind the log, at the worst partition")
+        batch = next((value for (_, metric), value in newest.items() if metric == "batch_seconds"), None)
+        yield Link("publish", batch, BATCH_S, "a batch, from reading to its commit, mean of the last minute")
+        age = None if pulse.as_of is None else max(0.0, (now_utc() - pulse.as_of).total_seconds())
+        # Rounded, so that an age that only grows is not sent at every tick.
+        yield Link("newest commit", None if age is None else float(int(age)), STALE_S, "age of the newest commit")
+        yield Link("questions", pulse.asked_s, LOOK_S, "all questions of the open tabs at a new commit")
+        yield Link("statements", pulse.statements, None, "statements a minute, whoever looks", "")
+        yield Link("screen", pulse.tick_s, TICK_S, "drawing what is new on one page, mean")
+        yield Link("viewers", float(pulse.viewers), None, "pages that are open", "")
+
+    def draw_charts(self, found: Found) -> None:
+        colours = look.tokens(found.view.theme)
+        _, width = step_of(found.span)
+        counts: dict[tuple[datetime, str], float] = defaultdict(float)
+        for row in found.tables["counts"]:
+            if row["metric"] in STACKED:
+                counts[rebinned(row["moment"], width), row["metric"]] += row["n"]
+        verdicts = {name: colours[VERDICTS[name]] for name in STACKED}
+        self.chart(
+            "messages_time", TimeChart,
+            TimeBars(counts, verdicts, width, found.span, found.view.brush, "messages"), self.brushed,
+        )  # fmt: skip
+        spent: dict[tuple[datetime, str], list[float]] = defaultdict(list)
+        for row in found.tables["means"]:
+            phase = row["metric"].removesuffix("_seconds")
+            if phase in PHASES:
+                spent[rebinned(row["moment"], width), phase].append(row["mean"])
+        means = {key: sum(values) / len(values) for key, values in spent.items()}
+        phases = {name: colours[colour] for name, colour in zip(PHASES, PHASE_COLOURS, strict=True)}
+        self.chart(
+            "phases_time", TimeChart,
+            TimeBars(means, phases, width, found.span, found.view.brush, "s", "0.000"), self.brushed,
+        )  # fmt: skip
+
+
+def _behind(row: Mapping[str, Any]) -> float:
+    behind: timedelta = row["updated_at"] - row["read_to"]
+    return max(0.0, behind.total_seconds())
+
+
+def _seconds(value: float) -> str:
+    return f"{short(value, 2)}{THIN}s"
+
+
+def _link(one: Link) -> Part:
+    state = "none" if one.now is None else "open" if one.limit is not None and one.now > one.limit else "resolved"
+    said = {"none": "n/a", "open": "over its limit", "resolved": "ok" if one.limit is not None else ""}
+
+    def words(value: float | None) -> str | None:
+        if value is None:
+            return None
+        return _seconds(value) if one.unit else short(value, 0)
+
+    return {
+        "key": one.part,
+        "part": one.part,
+        "state": state,
+        "state_words": said[state],
+        "now": words(one.now),
+        "limit": words(one.limit),
+        "words": one.words,
+    }
+
+
+def _partition(row: Mapping[str, Any]) -> Part:
+    return {
+        "key": f"{row['topic']} {row['source_partition']}",
+        "topic": visible(row["topic"]),
+        "partition": row["source_partition"],
+        "offset": exactly(row["next_offset"]),
+        "behind": None if row["read_to"] is None else _seconds(_behind(row)),
+        "read_to": iso_ms(row["read_to"]),
+        "first": iso_ms(row["first_event_at"]),
+    }
+
+
+def _letters(row: Mapping[str, Any], samples: Iterable[Mapping[str, Any]]) -> Part:
+    of_this = (one for one in samples if (one["topic"], one["reason"]) == (row["topic"], row["reason"]))
+    sample = next(of_this, None)
+    text = ""
+    if sample is not None:
+        payload = (sample["payload"] or b"")[:400].decode("utf-8", "replace")
+        text = visible(f"{sample['detail']}: {payload}" if payload else sample["detail"])
+    return {
+        "key": f"{row['topic']} {row['reason']}",
+        "newest_at": iso_ms(row["newest_at"]),
+        "topic": visible(row["topic"]),
+        "reason": row["reason"],
+        "meaning": REASONS.get(row["reason"], ""),
+        "count": exactly(row["letters"]),
+        "sample": text,
+        "command": f"tillwatch producers dead-letters show --reason {row['reason']}",
+    }
+
+
+def _run(row: Mapping[str, Any]) -> Part:
+    return {
+        "key": iso_ms(row["started_at"]),
+        "at": iso_ms(row["started_at"]),
+        "took": _seconds(row["seconds"]),
+        "merged": exactly(row["files_merged"]),
+        "written": exactly(row["files_written"]),
+        "deleted": exactly(row["files_deleted"]),
+        "size": f"{short(row['bytes_deleted'] / 1e6, 1)}{THIN}MB",
+        "commits": exactly(row["commits_expired"]),
+        "rows": exactly(row["rows_expired"]),
+    }

@@ -1,0 +1,44 @@
+// What a chart shows, as a table: for who cannot see it, or wants the figures.
+
+import {say} from "./declared.js"
+import {$, make, setText} from "./dom.js"
+import {clock} from "./times.js"
+
+// Columns of a chart's source that only place and colour what is drawn.
+const DRAWN = /^(middle|closes|alpha|color|bottom|top|end|index|whole|words|left|right|.*_color|.*_alpha)$/
+const TIMES = new Set(["minute", "start"])
+
+function sources(name) {
+  const doc = window.Bokeh?.documents[0]
+  const root = doc?.roots().find((one) => one.name === name)
+  if (!root) return []
+  return [...root.references()].filter((one) => one.type === "ColumnDataSource")
+}
+
+function rows({data}) {
+  const names = Object.keys(data).filter((name) => !DRAWN.test(name))
+  const length = names.length ? data[names[0]].length : 0
+  const cell = (name, at) => {
+    const value = data[name][at]
+    if (TIMES.has(name)) return clock(value, true)
+    return typeof value === "number" ? (isNaN(value) ? "" : String(+value.toPrecision(12))) : String(value)
+  }
+  return [names, Array.from({length}, (_, at) => names.map((name) => cell(name, at)))]
+}
+
+export function showTwin(name, title) {
+  const tables = sources(name).map(rows).filter(([names, lines]) => names.length > 1 && lines.length)
+  setText($("#twin h2"), title)
+  $("#twin .scroll").replaceChildren(...(tables.length ? tables.map(([names, lines]) => make("table", {},
+    make("thead", {}, make("tr", {}, ...names.map((one) => make("th", {scope: "col"}, one.replaceAll("_", " "))))),
+    make("tbody", {}, ...lines.map((line) => make("tr", {}, ...line.map((text) => make("td", {}, text)))))))
+    : [make("p", {class: "empty"}, say("nothing"))]))
+  $("#twin").showModal()
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-twin]")
+  if (button) showTwin(button.dataset.twin, button.dataset.title)
+  const close = event.target.closest("[data-close]")
+  if (close) close.closest("dialog").close()
+})

@@ -1,0 +1,41 @@
+-- Customers with a click on one of :devices in [:since, :until) and the step they came to (as for customer_funnel), the
+-- last seen first, at most :most: their clicks and orders (counts), what they ordered for (the shop's currency), when
+-- they were first and last seen. :page is lakehouse.kinds.CLICK_PAGE, :matches a condition on an event's row.
+SELECT user_id, step, clicks, orders, amount, first_at, newest_at, newest
+FROM (
+  SELECT
+    user_id,
+    SUM(clicks) AS clicks,
+    SUM(orders) AS orders,
+    SUM(amount) AS amount,
+    MIN(moment) AS first_at,
+    MAX(moment) AS newest_at,
+    MAX(produced_at) AS newest,
+    CASE
+      WHEN SUM(products) = 0 THEN 1
+      WHEN SUM(carts) = 0 THEN 2
+      WHEN SUM(orders) = 0 THEN 3
+      ELSE 4
+    END AS step
+  FROM (
+    SELECT
+      user_id,
+      click_ts AS moment,
+      produced_at,
+      1 AS clicks,
+      CASE WHEN :page = 'product' THEN 1 ELSE 0 END AS products,
+      CASE WHEN :page = 'cart' THEN 1 ELSE 0 END AS carts,
+      0 AS orders,
+      CAST(0 AS DECIMAL(18, 2)) AS amount
+    FROM {clicks_processed}
+    WHERE click_ts >= :since AND click_ts < :until AND device_type IN (:devices) AND :matches
+    UNION ALL
+    SELECT user_id, order_ts AS moment, produced_at, 0, 0, 0, 1, order_total AS amount
+    FROM {orders_processed}
+    WHERE order_ts >= :since AND order_ts < :until AND :matches
+  ) AS events
+  GROUP BY user_id
+) AS users
+WHERE clicks > 0 AND step IN (:steps)
+ORDER BY newest_at DESC, user_id
+LIMIT :most

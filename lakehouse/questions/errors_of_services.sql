@@ -1,0 +1,8 @@
+-- Errors (count) of [:since, :until) of these :services, by service in steps of one :step.
+SELECT DATE_TRUNC(:step, error_ts) AS moment, service_name, COUNT(*) AS n
+FROM {errors_processed}
+WHERE error_ts >= :since AND error_ts < :until
+  AND severity IN (:severities)
+  AND service_name IN (:services)
+  AND :matches
+GROUP BY DATE_TRUNC(:step, error_ts), service_name

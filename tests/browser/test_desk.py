@@ -1,0 +1,141 @@
+"""Working at the console: filters, rows that stand still, the keyboard, figures as tables and files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import pyarrow.parquet as pq
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Served, opened
+
+pytestmark = pytest.mark.browser
+
+
+def test_an_error_is_an_error_and_milder_messages_are_shown_when_asked_for(page: Page, served: Served) -> None:
+    opened(page, served, "tab=errors")
+    words = page.locator('[data-words="error_rows"]')
+    expect(words).to_contain_text("error")
+    rows = page.locator('[data-list="error_rows"]')
+    expect(rows).not_to_contain_text("INFO")
+    page.locator('#errors [data-value="INFO"]').click()
+    expect(words).to_contain_text("messages")
+    expect(rows).to_contain_text("INFO")
+    # The chip that was pressed has the focus still, and the keyboard takes it back.
+    expect(page.locator('#errors [data-value="INFO"]')).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(words).to_contain_text("error")
+    expect(page).not_to_have_url(re.compile("severity"))
+
+
+def test_messages_that_are_alike_are_one_line_that_leads_to_its_rows(page: Page, served: Served) -> None:
+    served.post("/fake/fatal?service=kiosk&message=Till%201%20of%207%20is%20jammed")
+    served.post("/fake/fatal?service=kiosk&message=Till%202%20of%207%20is%20jammed")
+    opened(page, served, "tab=errors")
+    line = page.locator('[data-list="error_kinds"] tr', has_text="Till … of … is jammed")
+    expect(line).to_contain_text("2")
+    line.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator('[data-words="error_rows"]')).to_contain_text("2 errors")
+    expect(page.locator('[data-list="error_rows"]')).to_contain_text("Till 1 of 7 is jammed")
+    page.locator("#errors [data-search]").fill("till 2")
+    page.keyboard.press("Enter")
+    expect(page.locator('[data-words="error_rows"]')).to_contain_text("1 error")
+
+
+def test_rows_stand_still_under_whoever_reads_them(page: Page, served: Served) -> None:
+    opened(page, served, "tab=orders")
+    rows = page.locator('[data-list="order_rows"]')
+    expect(rows.locator("tr").nth(5)).to_be_visible()
+    first = rows.locator("tr").first.inner_text()
+    page.evaluate("document.querySelector('[data-list=order_rows]').closest('.rows').scrollTop = 60")
+    served.post("/fake/order?product=umbrella")
+    release = page.locator('[data-release="order_rows"]')
+    expect(release).to_have_text("1 new · show")
+    assert rows.locator("tr").first.inner_text() == first
+    release.click()
+    expect(rows.locator("tr").first).to_contain_text("umbrella")
+    expect(release).to_be_hidden()
+
+
+def test_a_selection_lives_on_while_rows_come(page: Page, served: Served) -> None:
+    opened(page, served)
+    row = page.locator('[data-list="latest_orders"] tr').nth(2)
+    expect(row).to_be_visible()
+    text = row.locator("td").nth(1).inner_text()
+    row.locator("td").nth(1).select_text()
+    served.post("/fake/order?product=ladder")
+    expect(page.locator('[data-release="latest_orders"]')).to_be_visible()
+    assert page.evaluate("getSelection().toString()").strip() == text
+    page.locator('[data-release="latest_orders"]').click()
+    expect(page.locator('[data-list="latest_orders"] tr').first).to_contain_text("ladder")
+
+
+def test_all_can_be_done_by_keys_and_a_list_says_which(page: Page, served: Served) -> None:
+    opened(page, served)
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_contain_text("hold this moment")
+    page.keyboard.press("Escape")
+    page.keyboard.press("4")
+    expect(page).to_have_url(re.compile("tab=errors"))
+    expect(page.locator("#errors [data-search]")).to_be_visible()
+    page.keyboard.press("/")
+    expect(page.locator("#errors [data-search]")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("d")
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    page.keyboard.press("t")
+    expect(page.locator("#range")).to_be_focused()
+
+
+def test_a_chart_is_a_table_too(page: Page, served: Served) -> None:
+    opened(page, served)
+    page.get_by_role("button", name="Orders per minute as a table").click()
+    expect(page.locator("#twin tbody tr")).to_have_count(60)
+    expect(page.locator("#twin thead")).to_contain_text("orders")
+    page.keyboard.press("Escape")
+    page.keyboard.press("4")
+    expect(page.locator("#errors [data-chart=errors_service] canvas").first).to_be_visible()
+    page.get_by_role("button", name="By service as a table").click()
+    expect(page.locator("#twin tbody tr").first).to_be_visible()
+
+
+def test_the_rows_on_the_screen_can_be_taken_as_files(page: Page, served: Served) -> None:
+    opened(page, served, "tab=orders")
+    expect(page.locator('[data-list="order_rows"] tr').nth(3)).to_be_visible()
+    shown = page.locator('[data-list="order_rows"] tr').count()
+    links = page.locator('[data-export="order_rows"] a')
+    address, other = (f"{served.url}/{links.nth(place).get_attribute('href')}" for place in (0, 1))
+    lines = list(csv.DictReader(io.StringIO(page.request.get(address).text())))
+    table = pq.read_table(io.BytesIO(page.request.get(other).body()))
+    assert len(lines) == table.num_rows == shown
+    assert [line["order_id"] for line in lines] == table["order_id"].to_pylist()
+    assert [line["order_total"] for line in lines] == [str(total) for total in table["order_total"].to_pylist()]
+
+
+def test_who_has_no_page_open_gets_no_rows(page: Page, served: Served) -> None:
+    answer = page.request.get(f"{served.url}/export/nobody/order_rows.csv")
+    assert answer.status == 404
+    assert "reload the page" in answer.text()
+
+
+@pytest.mark.parametrize(("width", "height", "smallest"), [(390, 844, 12), (3840, 2160, 24)])
+def test_a_phone_and_a_wall_can_be_read(
+    chromium: Browser, served: Served, width: int, height: int, smallest: int
+) -> None:
+    page = chromium.new_page(viewport={"width": width, "height": height})
+    opened(page, served, "kiosk=1" if width > 2000 else "")
+    expect(page.locator('[data-tile="orders"] .value')).to_have_text(re.compile(r"\d"))
+    found = page.evaluate(
+        """() => [...document.querySelectorAll("main *, header *")].filter((one) => one.checkVisibility() &&
+            [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())).map((one) => {
+              const zoom = one.currentCSSZoom ?? 1
+              return [parseFloat(getComputedStyle(one).fontSize) * zoom, one.textContent.trim().slice(0, 30)]})"""
+    )
+    small = [(size, text) for size, text in found if size < smallest - 0.01]
+    assert not small
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
+    page.close()
