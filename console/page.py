@@ -13,9 +13,12 @@ from console.assets import made_address
 from console.choices import WORST
 from console.drill.tab import DrillTab
 from console.feed.tiles import TILES
+from console.pages.overview import BEHIND
+from console.settings import ConsoleSettings
 from console.tab import RowList
 from console.tabs import CARDS, FILTERS, HOME, TABS
-from console.view import RANGE_WORDS
+from console.url import link
+from console.view import RANGE_WORDS, View
 from console.words import BROWSER, KEYS, LENGTHS, STALE_S, TILE_BASE, WAITING
 
 PAGE = get_env().from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
@@ -43,7 +46,9 @@ def declared() -> dict[str, Any]:
         "tabs": [(tab, CARDS[name], issubclass(tab, DrillTab)) for name, tab in TABS.items()],
         "home": HOME,
         "tiles": TILES,
+        "currency": ConsoleSettings.load().currency,
         "tile_base": TILE_BASE,
+        "behind": {key: link(View(tab, range="15m")) for key, tab in BEHIND.items()},
         "waiting": WAITING,
         "worst": WORST,
         "ranges": RANGE_WORDS,

@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import panel as pn
@@ -122,6 +122,9 @@ class PageSession:
 
     def answer(self, wanted: Want) -> Got | None:
         return self._asker.get(wanted, self)
+
+    def forget(self, wants: Iterable[Want]) -> None:
+        self._asker.forget(wants, self)
 
     @property
     def duty(self) -> Duty:

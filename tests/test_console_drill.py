@@ -10,7 +10,9 @@ from typing import Any
 import holoviews as hv
 import pytest
 
-from console.drill.charts import Ranking, RankingChart, step_of
+from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.tab import whole_bars
+from console.feed.numbers import THIN
 from console.look import bokeh_theme
 from console.parts import money
 from console.url import link, parse
@@ -76,3 +78,47 @@ def test_a_range_of_any_length_has_bars_that_a_browser_can_draw(years: int, unit
 def test_money_below_zero_has_its_sign_before_the_currency() -> None:
     assert money(Decimal("-12.5000"), "$") == "−$12.50"
     assert money(Decimal("12.5"), "$") == "$12.50"
+
+
+@pytest.mark.parametrize(
+    ("length", "begins"),
+    [
+        (timedelta(minutes=15), datetime(2026, 3, 2, 11, 45, tzinfo=UTC)),
+        (timedelta(hours=24), datetime(2026, 3, 1, 12, 0, tzinfo=UTC)),
+        (timedelta(days=7), datetime(2026, 2, 23, 12, 0, tzinfo=UTC)),
+    ],
+)
+def test_a_range_that_ends_now_begins_with_a_whole_bar(length: timedelta, begins: datetime) -> None:
+    assert whole_bars((NOON - length, NOON)) == (begins, NOON)
+
+
+def test_a_bar_that_is_not_full_stays_pale_under_a_selection_and_tells_of_all_its_parts() -> None:
+    minute = NOON.replace(second=0)
+    counts = {(minute - timedelta(minutes=1), "a"): 3.0, (minute, "a"): 1000.0, (minute, "b"): 2.0}
+    colours = {"a": "#112233", "b": "#445566"}
+    bars = TimeBars(counts, colours, timedelta(minutes=1), (NOON - timedelta(hours=1), NOON), None, "orders")
+    frame = bars.frame()
+    assert list(frame["color"]) == ["#112233", "#11223373", "#44556673"]
+    assert list(frame["words"]) == ["a 3", *[f"a 1{THIN}000, b 2; 1{THIN}002 in all"] * 2]
+
+
+def test_lines_of_a_heat_chart_are_named_and_each_is_clicked_as_itself() -> None:
+    names = ["payments", "x" * 300, "cart"]
+    counts = {(NOON.replace(second=0), "payments"): 9.0, (NOON.replace(second=0), "cart"): 1.0}
+    clicked: list[str] = []
+    cells = HeatCells(counts, names, timedelta(minutes=1), (NOON - timedelta(hours=1), NOON), "errors", "#000")
+    chart = HeatChart(cells, bokeh_theme("dark"), clicked.append)
+    figure = hv.renderer("bokeh").get_plot(chart.pane.object).state
+    assert list(figure.yaxis[0].major_label_overrides.values()) == ["payments", "x" * 23 + "…", "cart"]
+    for place in (2.5, 1.5, 0.5, -0.5, 3.5):
+        chart._tapped(NOON, place)
+    assert clicked == names
+
+
+def test_the_bar_that_is_still_filling_is_drawn_whole() -> None:
+    span = whole_bars((NOON - timedelta(minutes=15), NOON))
+    bars = TimeBars({(NOON.replace(second=0), "a"): 1.0}, {"a": "#112233"}, timedelta(minutes=1), span, None, "orders")
+    chart = TimeChart(bars, bokeh_theme("dark"), lambda _span: None)
+    figure = hv.renderer("bokeh").get_plot(chart.pane.object).state
+    end = NOON.replace(second=0, tzinfo=None) + timedelta(minutes=1)
+    assert (figure.x_range.start, figure.x_range.end) == (span[0].replace(tzinfo=None), end)

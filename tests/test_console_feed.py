@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from console.drill.finding import matching
@@ -143,6 +146,20 @@ def test_errors_per_click_counts_error_and_fatal_and_says_when_it_is_high(dremio
     assert tile.value == 0.1
     assert (tile.state, tile.word) == ("bad", "high")
     assert tile.exact.startswith("2 errors in 20 clicks")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "word"),
+    [(12, 20, "steady"), (20, 12, "steady"), (9, 3, "steady"), (40, 100, "rising"), (100, 40, "fell sharply"),
+     (100, 60, "falling"), (20, 0, "fell sharply"), (0, 5, "steady")],
+)  # fmt: skip
+def test_a_change_that_chance_gives_is_steady(dremio: FakeDremio, before: int, now: int, word: str) -> None:
+    for place in range(before):
+        dremio.order(NOON - timedelta(minutes=7, seconds=place))
+    for place in range(now):
+        dremio.order(NOON - timedelta(minutes=2, seconds=place))
+    dremio.publish(NOON)
+    assert tiles(snapshot_of(dremio))["orders"].word == word
 
 
 def test_a_zero_below_the_line_is_not_a_number_and_says_why(dremio: FakeDremio) -> None:
@@ -552,6 +569,36 @@ def test_a_drill_down_that_was_refused_is_asked_again_after_a_while_that_doubles
     dremio.down, wanted = True, other
     looked(60)
     assert 10 <= dremio.asked.count("orders_by_status") - asked <= 20
+    asker.close()
+
+
+def test_what_nobody_waits_for_any_more_is_not_asked(dremio: FakeDremio) -> None:
+    commit = dremio.publish(NOON)
+    held, first = threading.Event(), threading.Event()
+
+    class Slow:
+        near = False
+        head = staticmethod(dremio.head)
+        next_head = staticmethod(dremio.next_head)
+
+        @staticmethod
+        def ask(question: str, *, commit: str | None = None, **binds: Any) -> pa.Table:
+            first.set()
+            held.wait(10)
+            return dremio.ask(question, commit=commit, **binds)
+
+    asker, one, other = Asker(Slow(), threads=1), Somebody("orders"), Somebody("orders")
+    wanted = [by_status(commit, hours) for hours in (1, 2, 3)]
+    for each in wanted:
+        assert asker.get(each, one) is None
+    assert asker.get(wanted[2], other) is None
+    assert first.wait(10)
+    asker.forget(wanted[1:], one)
+    held.set()
+    deadline = time.monotonic() + 5
+    while asker.get(wanted[2], other) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert dremio.asked.count("orders_by_status") == 2
     asker.close()
 
 

@@ -21,6 +21,7 @@ from bokeh.models import (
 from bokeh.themes import Theme
 from holoviews import streams
 
+from console.feed.numbers import exactly
 from console.view import Span
 from lakehouse.texts import label
 
@@ -38,6 +39,8 @@ STEPS: tuple[tuple[timedelta, str, timedelta], ...] = (
 )
 LONGEST_STEP = ("MONTH", timedelta(days=30))
 
+PALE = "73"
+"""The opacity of a bar that is not full yet, as the end of a colour: 0.45."""
 FEWEST = 4
 """Lines that there is room for, however few there are."""
 
@@ -71,21 +74,25 @@ class TimeBars:
     digits: str = "0,0"
 
     def frame(self) -> pd.DataFrame:
-        """One row a rectangle: start, bottom, end, top, part, n, color, alpha. Times naive UTC, as Bokeh wants them."""
+        """One row a rectangle: start, bottom, end, top, part, n, color, words. Times naive UTC, as Bokeh wants them.
+
+        Paleness is in the colour, which no selection touches; words tell of the whole bar.
+        """
         rows = []
         starts = sorted({start for start, _ in self.counts})
         for start in starts:
-            top = 0.0
-            for part, color in self.parts.items():
-                count = self.counts.get((start, part), 0.0)
-                if count:
-                    end = start + self.width * 0.9
-                    open_ = start + self.width > self.span[1]
-                    rows.append(
-                        (_naive(start), top, _naive(end), top + count, part, count, color, 0.45 if open_ else 1.0)
-                    )
-                    top += count
-        return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "part", "n", "color", "alpha"])
+            top, end = 0.0, start + self.width * 0.9
+            counts = {part: self.counts.get((start, part), 0.0) for part in self.parts}
+            counts = {part: count for part, count in counts.items() if count}
+            words = ", ".join(f"{part} {exactly(round(count, 3))}" for part, count in counts.items())
+            if len(counts) > 1:
+                words += f"; {exactly(round(sum(counts.values()), 3))} in all"
+            paleness = PALE if start + self.width > self.span[1] else ""
+            for part, count in counts.items():
+                color = f"{self.parts[part]}{paleness}"
+                rows.append((_naive(start), top, _naive(end), top + count, part, count, color, words))
+                top += count
+        return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "part", "n", "color", "words"])
 
 
 @dataclass(frozen=True)
@@ -249,12 +256,11 @@ def _pane(drawn: Any, theme: Theme) -> pn.pane.HoloViews:
 def _draw_bars(data: TimeBars) -> hv.Rectangles:
     # Each tool is made anew: a model belongs to one document.
     hover = HoverTool(
-        tooltips=[("from", "@start{custom}"), ("", "@part"), (data.unit, f"@n{{{data.digits}}}")],
+        tooltips=[("from", "@start{custom}"), ("@part", f"@n{{{data.digits}}} {data.unit}"), ("all", "@words")],
         formatters={"@start": CustomJSHover(code="return window.tillwatch.clock(value, true)")},
     )
-    return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["part", "n", "color", "alpha"]).opts(
+    return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["part", "n", "color", "words"]).opts(
         color="color",
-        alpha="alpha",
         line_width=0,
         # What a selection leaves out is said by the brush's own mark.
         nonselection_alpha=1,
@@ -264,7 +270,7 @@ def _draw_bars(data: TimeBars) -> hv.Rectangles:
         toolbar=None,
         xlabel="",
         ylabel="",
-        xlim=tuple(map(_naive, data.span)),
+        xlim=_axis(data.span, data.width),
         ylim=(0, _top(data)),
         framewise=True,
     )
@@ -284,7 +290,7 @@ def _draw_heat(data: HeatCells) -> hv.Rectangles:
         toolbar=None,
         xlabel="",
         ylabel="",
-        xlim=tuple(map(_naive, data.span)),
+        xlim=_axis(data.span, data.width),
         # A name alone is a line too, not a slab.
         ylim=(len(data.names) - max(FEWEST, len(data.names)), len(data.names)),
         responsive=True,
@@ -395,6 +401,14 @@ def _top(data: TimeBars) -> float:
     for (start, _), count in data.counts.items():
         tops[start] = tops.get(start, 0.0) + count
     return max(tops.values(), default=1.0) * 1.08 or 1.0
+
+
+def _axis(span: Span, width: timedelta) -> tuple[datetime, datetime]:
+    """The time axis of a range: up to the end of its last bar, which would be cut where the range ends within it."""
+    since, until = map(_naive, span)
+    end = since + -((since - until) // width) * width
+    # Weeks and months begin where SQL has them begin.
+    return since, end if width <= timedelta(days=1) and end - until < width else until
 
 
 def _naive(moment: datetime) -> datetime:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import panel as pn
 import pyarrow as pa
 
 from console import look
+from console.drill.charts import step_of
 from console.feed.asker import Got, Want
 from console.feed.pins import Pin
 from console.feed.snapshot import FeedSnapshot
@@ -28,6 +29,7 @@ from lakehouse.texts import REASON_LETTERS, label, visible
 logger = logging.getLogger(__name__)
 
 FACET_LETTERS = 40
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_WORDS: Mapping[str, str] = {}
 
 
@@ -80,6 +82,9 @@ class TabPage(Protocol):
     def answer(self, wanted: Want) -> Got | None:
         """The answer to a question, or None while it is being asked: then the tab's parts are taken again."""
 
+    def forget(self, wants: Iterable[Want]) -> None:
+        """These are no longer waited for: what was not asked yet need not be."""
+
     def select(self, view: View) -> None:
         """Set the selection, as a choice made on a chart does; the browser's URL follows."""
 
@@ -111,12 +116,17 @@ class Found:
 class DrillTab(Tab):
     """One drill-down tab of one page. A tab says what it asks, what it sends and what it draws."""
 
+    steady: ClassVar[bool] = True
+    """Whether its parts follow from its answers alone, and are made once of them."""
+
     def __init__(self, page: TabPage) -> None:
         self.page = page
         self.found: Found | None = None
         self.error: str | None = None
         self.charts: dict[str, Any] = {}
         self._drawn: Found | None = None
+        self._wanted: set[Want] = set()
+        self._told: tuple[Found, Mapping[str, Part]] | None = None
         self.places = {
             place: pn.Column(sizing_mode="stretch_both", margin=0, min_height=0) for place in self.chart_places()
         }
@@ -149,7 +159,9 @@ class DrillTab(Tab):
         found = self.found
         parts: dict[str, Part] = {}
         if found is not None:
-            parts.update(self.found_parts(found))
+            if not self.steady or self._told is None or self._told[0] is not found:
+                self._told = found, self.found_parts(found)
+            parts.update(self._told[1])
         parts[f"drill.{self.name}"] = {
             "loading": loading and (found is None or found.view != view),
             "error": self.error,
@@ -164,12 +176,17 @@ class DrillTab(Tab):
     def _take(self, view: View, pin: Pin) -> bool:
         """Take the answers for a view at a commit, if all are there."""
         span = view.bounds(pin.as_of)
+        if view.span is None:
+            span = whole_bars(span)
         inner = (_overlap(view.brush, span) if view.brush else None) or span
         # What a tab wants may hang on what it found: an incident's rows on the incident.
         asked = self.wants(view, pin, span, inner)
         if self.found is not None and self.found.asked == asked and self.found.view == view:
             self.error = None  # of what was asked since, and is no longer wanted
             return True
+        wants = set(asked.values())
+        self.page.forget(self._wanted - wants)
+        self._wanted = wants
         got = {name: self.page.answer(wanted) for name, wanted in asked.items()}
         if any(answer is None for answer in got.values()):
             return False
@@ -246,6 +263,12 @@ class DrillTab(Tab):
     @property
     def pin(self) -> Pin | None:
         return self.found.pin if self.found else None
+
+
+def whole_bars(span: Span) -> Span:
+    """A range that ends now, from the start of its first bar on: half a bar looks like a drop."""
+    _, width = step_of(span)
+    return EPOCH + (span[0] - EPOCH) // width * width, span[1]
 
 
 def rebinned(moment: datetime, width: timedelta) -> datetime:

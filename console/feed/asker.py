@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +79,13 @@ class Asker:
             self._waiting[wanted] = weakref.WeakSet([viewer])
         self._threads.submit(self._ask, wanted)
         return got
+
+    def forget(self, wants: Iterable[Want], viewer: Viewer) -> None:
+        """`viewer` waits for these no longer. What nobody waits for when its turn comes is not asked."""
+        with self._lock:
+            for wanted in wants:
+                if wanted in self._waiting:
+                    self._waiting[wanted].discard(viewer)
 
     def _ask(self, wanted: Want) -> None:
         with self._lock:

@@ -34,6 +34,7 @@ class Hub:
         self._lock = threading.Lock()
         self._viewers: weakref.WeakSet[Viewer] = weakref.WeakSet()
         self._snapshot = FeedSnapshot()
+        self._count = 0
         self.wakes = 0
         self.on_demand: Callable[[], None] = lambda: None
         """Called when a viewer came or went to another tab: the poller should not wait for its next turn."""
@@ -44,10 +45,11 @@ class Hub:
 
     @property
     def viewers(self) -> int:
-        """Pages that are open, also those that nobody looks at just now."""
-        with self._lock:
-            viewers = list(self._viewers)
-        return sum(1 for viewer in viewers if viewer.present)
+        """Pages that are open, also those that nobody looks at just now; as of the last wake.
+
+        Counted once for all: each page that counted all others would cost the square of their number.
+        """
+        return min(self._count, len(self._viewers))
 
     def watched(self) -> frozenset[str]:
         """The tabs that somebody looks at."""
@@ -58,11 +60,13 @@ class Hub:
     def join(self, viewer: Viewer) -> None:
         with self._lock:
             self._viewers.add(viewer)
+            self._count = sum(1 for one in self._viewers if one.present)
         self.on_demand()
 
     def leave(self, viewer: Viewer) -> None:
         with self._lock:
             self._viewers.discard(viewer)
+            self._count = sum(1 for one in self._viewers if one.present)
 
     def publish(self, snapshot: FeedSnapshot, *, wake: bool = True) -> None:
         """Put a snapshot in place; with `wake`, tell every viewer that somebody looks at."""
@@ -73,6 +77,7 @@ class Hub:
     def wake(self) -> None:
         with self._lock:
             viewers = list(self._viewers)
+        self._count = sum(1 for viewer in viewers if viewer.present)
         for viewer in viewers:
             if viewer.watches is None:
                 continue

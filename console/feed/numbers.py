@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-THIN = " "
+THIN = "\u202f"
 """Narrow no-break space: groups digits, and stands between a number and its unit."""
 
 

@@ -17,6 +17,7 @@ class RevenuePerMinute(LiveChart):
     """
 
     order = 10
+    note = "{currency}"
     title = "Revenue per minute"
     question = "minutes"
     empty = "No revenue in this hour."

@@ -72,6 +72,7 @@ class AlertsTab(DrillTab):
     order = 40
     heeds_brush = False
     counts_open = True
+    steady = False
     # An incident that somebody came for stands above all others.
     cards = (
         Card(

@@ -59,6 +59,17 @@ INCIDENTS = RowList(
 )
 
 
+BEHIND = {
+    "revenue": "orders",
+    "orders": "orders",
+    "average": "orders",
+    "users": "customers",
+    "conversion": "customers",
+    "error_rate": "errors",
+}
+"""The tab that shows what is behind a tile."""
+
+
 class Overview(Tab):
     """What happens now: live only, whatever range is chosen for the other tabs."""
 

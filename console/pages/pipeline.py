@@ -109,6 +109,7 @@ class PipelineTab(DrillTab):
 
     title = "Pipeline"
     order = 50
+    steady = False
     cards = (
         Card((CHAIN,)),
         Card((ChartPlace("messages_time", "Messages over time", "by what became of them"),), columns=6),
