@@ -1,0 +1,105 @@
+"""Many browsers at once, as far as the protocol goes: pages are fetched, websockets opened, messages counted.
+
+`watch(URL, COUNT, SECONDS)` prints a line when all are open, and after SECONDS what was seen, both as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx
+import websockets
+from websockets.typing import Subprotocol
+
+_TOKEN = re.compile(r'"token":"([^"]+)"')
+_COMMIT = re.compile(r"[0-9a-f]{64}")
+READY = {"type": "event", "name": "document_ready", "values": {"type": "map"}}
+AT_ONCE = 4
+"""Pages that are fetched side by side."""
+
+
+@dataclass
+class Seen:
+    """What one session heard: when each commit came first (s since the epoch), its messages and their bytes."""
+
+    commits: dict[str, float] = field(default_factory=dict)
+    messages: list[tuple[float, int]] = field(default_factory=list)
+
+
+def _message(kind: str, content: object) -> list[str]:
+    return [json.dumps({"msgid": kind, "msgtype": kind}), "{}", json.dumps(content)]
+
+
+async def session(
+    url: str, client: httpx.AsyncClient, gate: asyncio.Semaphore, seen: Seen, opened: asyncio.Event
+) -> None:
+    """One page, from its request on until it is cancelled. The document is pulled, as a browser does."""
+    async with gate:
+        page = (await client.get(url)).text
+        found = _TOKEN.search(page)
+        if found is None:
+            raise SystemExit(f"bench: {url} holds no session: {page[:200]}")
+        parts = urlsplit(url)
+        address = f"ws://{parts.netloc}{parts.path}/ws"
+        socket = await websockets.connect(
+            address, subprotocols=[Subprotocol("bokeh"), Subprotocol(found[1])], max_size=None, ping_interval=None
+        )
+        for kind, content in (
+            ("PULL-DOC-REQ", {}),
+            ("PATCH-DOC", {"events": [{"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": READY}]}),
+        ):
+            for words in _message(kind, content):
+                await socket.send(words)
+    opened.set()
+    async with socket:
+        size, kind = 0, ""
+        async for frame in socket:
+            at = time.time()
+            if isinstance(frame, bytes):
+                size += len(frame)
+                continue
+            if frame.startswith('{"msgid"'):
+                size, kind = 0, json.loads(frame).get("msgtype", "")
+            size += len(frame)
+            if kind != "PATCH-DOC" or '"events"' not in frame:
+                continue
+            seen.messages.append((at, size))
+            for commit in set(_COMMIT.findall(frame)):
+                seen.commits.setdefault(commit, at)
+
+
+async def watch(url: str, count: int, seconds: float) -> None:
+    everyone = [Seen() for _ in range(count)]
+    opened = [asyncio.Event() for _ in range(count)]
+    gate = asyncio.Semaphore(AT_ONCE)
+    async with httpx.AsyncClient(timeout=120) as client:
+        tasks = [
+            asyncio.create_task(session(url, client, gate, seen, event))
+            for seen, event in zip(everyone, opened, strict=True)
+        ]
+        while not all(event.is_set() for event in opened):
+            await asyncio.sleep(0.1)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        print(json.dumps({"open": count}), flush=True)
+        began = time.time()
+        await asyncio.sleep(seconds)
+        ended = time.time()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    commits: dict[str, list[float]] = defaultdict(list)
+    sizes: list[int] = []
+    for seen in everyone:
+        for commit, at in seen.commits.items():
+            if began <= at <= ended:
+                commits[commit].append(at)
+        sizes += [size for at, size in seen.messages if began <= at <= ended]
+    print(json.dumps({"began": began, "ended": ended, "commits": commits, "sizes": sizes}), flush=True)
