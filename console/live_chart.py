@@ -5,6 +5,7 @@ costs thirty times more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from bokeh.models import (
 )
 from bokeh.models.renderers import DataRenderer
 from bokeh.plotting import figure
+from cachetools import LRUCache
 
 from console.feed.minutes import Series, series_of, starts_of
 from console.feed.questions import MINUTES_SHOWN
@@ -53,6 +55,7 @@ class LiveChart:
 
     root: figure
     source: ColumnDataSource
+    _held: HourRows | None = None
 
     def __init_subclass__(cls) -> None:
         cls.name = cls.__module__.rpartition(".")[2]
@@ -67,9 +70,17 @@ class LiveChart:
         which `moment` is the minute; without a row a minute is zero, or a gap before the shop's first event."""
         return series_from(snapshot, cls.question, cls.values)
 
+    @classmethod
+    def rows(cls, starts: Sequence[datetime], series: Mapping[str, Series]) -> dict[str, list[Any]]:
+        """What the source holds of sixty minutes."""
+        return base_rows(starts) | {name: gaps(values) for name, values in series.items()}
+
     def update(self, starts: Sequence[datetime], series: Mapping[str, Series]) -> None:
-        """Take the values of sixty minutes, and send what differs."""
-        follow(self.source, base_rows(starts) | {name: gaps(values) for name, values in series.items()})
+        """Take the values of sixty minutes, and send what differs. What is alike for all pages is found once."""
+        rows = _rows_once(type(self), starts, series)
+        if rows is not self._held:
+            _changes_once(self._held, rows).make(self.source)
+            self._held = rows
 
 
 def series_from(snapshot: FeedSnapshot, question: str, columns: Sequence[str]) -> Mapping[str, Series] | None:
@@ -162,33 +173,76 @@ def reach_down(plot: figure, values: Sequence[float | None]) -> None:
         plot.y_range.start = start
 
 
-def follow(source: ColumnDataSource, rows: Mapping[str, Sequence[Any]]) -> None:
-    """Bring a source to `rows` (60 minutes, key `minute` in ms) with as little as can be sent.
+@dataclass(frozen=True, eq=False)
+class HourRows:
+    """Columns of sixty minutes, key `minute` in ms; the same object to all who draw them."""
+
+    columns: Mapping[str, list[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What brings a source from some rows to others with as little as can be sent.
 
     New minutes are streamed, and push the oldest out; cells of held minutes that changed are patched. Only a first
     filling, or a jump of an hour, replaces all.
     """
-    held = list(source.data["minute"])
-    wanted = rows["minute"]
-    if not held or held[-1] < wanted[0] or held[0] > wanted[0] or len(held) != len(wanted):
-        source.data = {name: list(values) for name, values in rows.items()}
-        return
+
+    whole: HourRows | None
+    patches: Mapping[str, list[tuple[int, Any]]]
+    new: Mapping[str, list[Any]]
+
+    def make(self, source: ColumnDataSource) -> None:
+        if self.whole is not None:
+            # Each source has lists of its own: it changes them.
+            source.data = {name: list(values) for name, values in self.whole.columns.items()}
+            return
+        if self.patches:
+            source.patch(dict(self.patches))
+        if self.new:
+            source.stream({name: list(values) for name, values in self.new.items()}, rollover=MINUTES_SHOWN)
+
+
+def changes(before: HourRows | None, after: HourRows) -> Changes:
+    """From rows to rows; from none, all."""
+    wanted = after.columns["minute"]
+    held = before.columns["minute"] if before is not None else []
+    if before is None or held[-1] < wanted[0] or held[0] > wanted[0] or len(held) != len(wanted):
+        return Changes(after, {}, {})
     at = {minute: index for index, minute in enumerate(held)}
     patches: dict[str, list[tuple[int, Any]]] = {}
-    for name, values in rows.items():
-        before = source.data[name]
+    for name, values in after.columns.items():
+        known = before.columns[name]
         changed = [
             (at[minute], value)
             for minute, value in zip(wanted, values, strict=True)
-            if minute in at and not _same(before[at[minute]], value)
+            if minute in at and not _same(known[at[minute]], value)
         ]
         if changed:
             patches[name] = changed
-    if patches:
-        source.patch(patches)
     new = [index for index, minute in enumerate(wanted) if minute > held[-1]]
-    if new:
-        source.stream({name: [values[index] for index in new] for name, values in rows.items()}, rollover=len(wanted))
+    return Changes(
+        None, patches, {name: [values[index] for index in new] for name, values in after.columns.items()} if new else {}
+    )
+
+
+# Pages look at the same snapshot, and mostly at each one: the first pays. Known by identity, which what is kept holds.
+_rows: LRUCache[tuple[type[LiveChart], int], tuple[Mapping[str, Series], HourRows]] = LRUCache(64)
+_found: LRUCache[tuple[int, int], tuple[HourRows | None, HourRows, Changes]] = LRUCache(64)
+
+
+def _rows_once(kind: type[LiveChart], starts: Sequence[datetime], series: Mapping[str, Series]) -> HourRows:
+    key = (kind, id(series))
+    if key not in _rows:
+        _rows[key] = series, HourRows(kind.rows(starts, series))
+    return _rows[key][1]
+
+
+def _changes_once(before: HourRows | None, after: HourRows) -> Changes:
+    key = (id(before), id(after))
+    if key not in _found:
+        _found[key] = before, after, changes(before, after)
+    return _found[key][2]
 
 
 def base_rows(starts: Sequence[datetime]) -> dict[str, list[Any]]:

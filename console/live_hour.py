@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from console.feed.minutes import Series, starts_of
 from console.feed.snapshot import FeedSnapshot
-from console.parts import Part
+from console.parts import Part, SharedPart
 from console.tabs import CHARTS
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,8 @@ def live_hours(snapshot: FeedSnapshot) -> Mapping[str, LiveHour]:
 @lru_cache(maxsize=4)
 def empty_part(snapshot: FeedSnapshot) -> Part:
     """What each chart says in place of an hour without any figure; null where it has some."""
-    return {
+    words = {
         name: None if any(map(any, hour.series.values())) else CHARTS[name].empty
         for name, hour in live_hours(snapshot).items()
     }
+    return SharedPart(words)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from cachetools import LRUCache
+
 from console.feed.snapshot import FeedSnapshot, now_utc
-from console.parts import Part, iso_ms
+from console.parts import Part, SharedPart, iso_ms
 from console.url import query, without_effect
 from console.view import View
 from lakehouse.texts import REASON_LETTERS, visible
@@ -25,19 +28,54 @@ class Messages:
 
     def next(self, parts: Mapping[str, Part], *, full: bool = False) -> dict[str, Any]:
         """The parts that differ from what was sent, under a number by which the browser sees a gap."""
-        news = {place: part for place, part in parts.items() if full or self._sent.get(place) != part}
-        told = {place: part if full else self._thin(place, part) for place, part in news.items()}
-        self._sent.update(news)
+        told: dict[str, Part] = {}
+        for place, part in parts.items():
+            news = part if full else _news_once(place, self._sent.get(place), part)
+            if news is not None:
+                told[place] = news
+                self._sent[place] = part
         self._number += 1
         return {"n": self._number, "now": iso_ms(now_utc()), "parts": told}
 
-    def _thin(self, place: str, part: Part) -> Part:
-        """A list names rows that the browser has by their key alone."""
-        before = self._sent.get(place)
-        if before is None or not place.startswith("list."):
-            return part
-        held = {row["key"]: row for row in before["rows"]}
-        return {**part, "rows": [row["key"] if held.get(row["key"]) == row else row for row in part["rows"]]}
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """A message as JSON."""
+    parts = ",".join(f"{json.dumps(place)}:{_text_once(part)}" for place, part in message["parts"].items())
+    return f'{{"n":{message["n"]},"now":"{message["now"]}","parts":{{{parts}}}}}'
+
+
+# What is kept holds the parts it is about, so that they stay known by their identity.
+_news: LRUCache[tuple[int, int], tuple[Part | None, Part, Part | None]] = LRUCache(256)
+_texts: LRUCache[int, tuple[Part, str]] = LRUCache(256)
+
+
+def _news_once(place: str, before: Part | None, part: Part) -> Part | None:
+    """What is to be told of a part where `before` was told last; None for nothing."""
+    if not isinstance(part, SharedPart):
+        return _news_of(place, before, part)
+    key = (id(before), id(part))
+    if key not in _news:
+        found = _news_of(place, before, part)
+        _news[key] = before, part, found if found is None else SharedPart(found)
+    return _news[key][2]
+
+
+def _news_of(place: str, before: Part | None, part: Part) -> Part | None:
+    if before == part:
+        return None
+    if before is None or not place.startswith("list."):
+        return part
+    # A list names rows that the browser has by their key alone.
+    held = {row["key"]: row for row in before["rows"]}
+    return {**part, "rows": [row["key"] if held.get(row["key"]) == row else row for row in part["rows"]]}
+
+
+def _text_once(part: Part) -> str:
+    if not isinstance(part, SharedPart):
+        return json.dumps(part, separators=(",", ":"))
+    if id(part) not in _texts:
+        _texts[id(part)] = part, json.dumps(part, separators=(",", ":"))
+    return _texts[id(part)][1]
 
 
 def head_part(snapshot: FeedSnapshot, *, viewers: int, open_incidents: int, failed: Mapping[str, str]) -> Part:

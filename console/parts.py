@@ -20,6 +20,11 @@ from lakehouse.texts import visible
 
 type Part = dict[str, Any]
 
+
+class SharedPart(dict[str, Any]):
+    """A part that is one object to all pages that look alike: it is compared and encoded once for all of them."""
+
+
 ORDER_COLUMNS = (
     ListColumn("Time", "at", "time"),
     ListColumn("Order", "order", hover="user {user}"),

@@ -18,6 +18,7 @@ from panel.io import hold
 
 from console import look
 from console.assets import lean, look_address
+from console.bell import BELL
 from console.drill.tab import Pulse
 from console.exports import offer
 from console.feed.asker import Got, Want
@@ -28,7 +29,7 @@ from console.feed.tiles import ErrorRateLimits
 from console.gate import SignIn
 from console.live_chart import last_hour, move
 from console.live_hour import empty_part, live_hours
-from console.message import Messages, head_part, view_part
+from console.message import Messages, head_part, text_of, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS, tick_mean_s
 from console.on_call.acts import Actor, Done
 from console.on_call.parts import banner_part
@@ -92,7 +93,7 @@ class PageSession:
         colours = look.tokens("dark")
         self.charts = [chart(colours, self.hour) for chart in CHARTS.values()]
         self.drills = {kind.name: kind(self) for kind in drill_tabs()}
-        self.tick = doc.locked_callback(self._tick, policy="latest")
+        self.tick = doc.locked_callback(self._first, policy="latest")
         self.redraw = doc.locked_callback(self._redraw, policy="latest")
 
     # ---- what the hub asks of it
@@ -110,7 +111,7 @@ class PageSession:
 
     def wake(self) -> None:
         # A call before the browser came would wait for a session that is not there yet, and hold back all later ones.
-        if self._ready and not self._closed:
+        if self._ready and not self._closed and not BELL.ring(self):
             self.tick()
 
     # ---- what a tab asks of it
@@ -252,12 +253,16 @@ class PageSession:
             if self.view.theme != before.theme or (tab == before.tab != self.view.tab):
                 drill.drop()
 
-    async def _tick(self) -> None:
+    async def _first(self) -> None:
+        BELL.hang()
+        await self.drawn()
+
+    async def drawn(self) -> None:
         """Send what is new: one message, no waiting, no I/O."""
         if self._closed or not self._ready:
             return
         started = time.perf_counter()
-        text = json.dumps(self._message(), separators=(",", ":"))
+        text = text_of(self._message())
         TICK_BYTES.inc(len(text))
         # Held, all changes of a tick go out as one message; tiles first, for they are what people wait for.
         with hold(self.doc):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -62,13 +63,14 @@ class FeedSnapshot:
         """Age of the data in seconds: now - as_of; None before the first publish."""
         return None if self.as_of is None else max(0.0, (now - self.as_of).total_seconds())
 
-    @property
+    # Every page asks for these at every tick: the first pays.
+    @cached_property
     def clock_ahead(self) -> str:
         """Which clock was ahead of ingest's in the last hour, in words; empty: none."""
         answer = self.answers.get("clock_ahead")
         return "" if answer is None else clock_words(answer.table.to_pylist())
 
-    @property
+    @cached_property
     def kpis_left_out(self) -> str:
         """Which KPI tables lack rows, and why, in words; empty: none."""
         answer = self.answers.get("kpis_left_out")

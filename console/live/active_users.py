@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from bokeh.models import Range1d
 
 from console.feed.minutes import Series, minutes_of
 from console.feed.snapshot import FeedSnapshot
-from console.live_chart import LiveChart, axes, base_rows, empty_source, follow, gaps
+from console.live_chart import LiveChart, axes, empty_source
 
 
 class ActiveUsers(LiveChart):
@@ -35,7 +36,7 @@ class ActiveUsers(LiveChart):
         minutes = minutes_of(snapshot)
         return None if minutes is None else {"users": minutes.users}
 
-    def update(self, starts: Sequence[datetime], series: Mapping[str, Series]) -> None:
-        rows = base_rows(starts)
-        rows["closes"] = [start + 60_000 for start in rows["minute"]]
-        follow(self.source, rows | {"users": gaps(series["users"])})
+    @classmethod
+    def rows(cls, starts: Sequence[datetime], series: Mapping[str, Series]) -> dict[str, list[Any]]:
+        rows = super().rows(starts, series)
+        return rows | {"closes": [start + 60_000 for start in rows["minute"]]}

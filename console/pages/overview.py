@@ -23,6 +23,7 @@ from console.parts import (
     INCIDENT_COLUMNS,
     ORDER_COLUMNS,
     Part,
+    SharedPart,
     error_row,
     incident_link,
     incident_row,
@@ -148,7 +149,7 @@ def overview_parts(
             "produced_at": iso_ms(max((incident.touched_at for incident in found), default=None)),
             "stale": alerts.commit != snapshot.commit,
         }
-    return parts
+    return {place: SharedPart(part) for place, part in parts.items()}
 
 
 def _tile(tile: Tile, stale: bool) -> Part:

@@ -1,0 +1,55 @@
+"""Pages are woken on the loop, each once however often it is rung for, and one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+from bokeh.core.types import ID
+from bokeh.server.session import ServerSession
+
+from console.bell import Bell
+from tests.test_console_session import a_document
+
+
+class Page:
+    """A page on a document of a session, or of none any more."""
+
+    def __init__(self, *, gone: bool = False, fails: bool = False) -> None:
+        self.doc, self._context = a_document()
+        self.session: Any = ServerSession(ID("id"), self.doc)
+        if not gone:
+            self._context._set_session(self.session)
+        self.fails = fails
+        self.drawings: list[tuple[str, bool]] = []
+
+    async def drawn(self) -> None:
+        self.drawings.append((threading.current_thread().name, self.session._lock.locked()))
+        if self.fails:
+            raise RuntimeError("it cannot be drawn")
+
+
+def test_each_page_draws_once_on_the_loop_and_locked_however_often_it_was_rung_for() -> None:
+    bell = Bell()
+    good, bad, other, gone = Page(), Page(fails=True), Page(), Page(gone=True)
+
+    async def rung() -> None:
+        assert bell.ring(good) is False
+        bell.hang()
+
+        def from_elsewhere() -> None:
+            for _ in range(5):
+                for page in (bad, good, gone, other):
+                    assert bell.ring(page)
+
+        # The loop is held meanwhile, so that all of it comes before it turns.
+        thread = threading.Thread(target=from_elsewhere)
+        thread.start()
+        thread.join()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(rung())
+    for page in (good, bad, other):
+        assert page.drawings == [("MainThread", True)]
+    assert gone.drawings == []
