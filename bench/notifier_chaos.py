@@ -148,6 +148,14 @@ class Ledger:
     def waiting(self) -> int:
         return self.ask("SELECT count(*) FROM deliveries WHERE state NOT IN ('sent', 'muted', 'dead')")
 
+    def states(self) -> list[tuple[str, str, int, str]]:
+        """Of what waits: kind, state, how many, and the last error of one of them."""
+        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=10)) as db:
+            return db.execute(
+                "SELECT kind, state, count(*), max(coalesce(error, '')) FROM deliveries "
+                "WHERE state NOT IN ('sent', 'muted', 'dead') GROUP BY kind, state"
+            ).fetchall()
+
 
 def settings_of(folder: Path, conversations: int) -> dict[str, str]:
     """Ours: one rule, a route to each conversation, and waits that are as much shorter as Alertmanager's."""
@@ -238,7 +246,10 @@ class Chaos:
                 self._kill()
                 print(f"bench: killed after {number:,} failures, {self.ledger.told():,} told", file=sys.stderr)
         self._wait_until_told(len(every))
-        wait_for(lambda: self.ledger.waiting() == 0, STUCK_S, "nothing waits to be sent")
+        try:
+            wait_for(lambda: self.ledger.waiting() == 0, STUCK_S, "nothing waits to be sent")
+        except SystemExit as error:
+            raise SystemExit(f"{error}; what waits: {self.ledger.states()}") from None
 
     def _wait_until_told(self, incidents: int) -> float:
         """Until ours has told so many; after how many seconds. Ends the bench where it tells no more."""
