@@ -24,7 +24,9 @@ export function go(query, {replace = false} = {}) {
   if (text !== location.search.replace(/^\?/, "")) history[replace ? "replaceState" : "pushState"]({}, "", url)
   const asked = new URLSearchParams(text)
   const tab = asked.get("tab") || declared.home
-  held.view = {...(held.view || {}), tab, zone: asked.get("zone") || "local", without_effect: []}
+  // What needs no answer is shown at once.
+  const atOnce = {tab, zone: asked.get("zone") || "local", theme: asked.get("theme") === "light" ? "light" : "dark"}
+  held.view = {...(held.view || {}), ...atOnce, without_effect: []}
   paint("view")
   tell({view: text})
 }
