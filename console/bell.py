@@ -42,6 +42,9 @@ class Bell:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: weakref.WeakSet[Ringable] = weakref.WeakSet()
+        # Of the loop alone: pages that draw just now, and those of them that were rung for meanwhile.
+        self._drawing: weakref.WeakSet[Ringable] = weakref.WeakSet()
+        self._again: weakref.WeakSet[Ringable] = weakref.WeakSet()
         self._called = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -50,7 +53,8 @@ class Bell:
         self._loop = asyncio.get_running_loop()
 
     def ring(self, page: Ringable) -> bool:
-        """Let a page draw soon; a page that waits already waits once. False before the loop is known."""
+        """Let a page draw soon, once however often it was rung for, also while it draws: a browser that takes nothing
+        holds its page for as long, and no queue grows behind it. False before the loop is known."""
         loop = self._loop
         if loop is None or loop.is_closed():
             return False
@@ -67,6 +71,10 @@ class Bell:
             self._waiting.clear()
             self._called = False
         for page in pages:
+            if page in self._drawing:
+                self._again.add(page)
+                continue
+            self._drawing.add(page)
             task = asyncio.ensure_future(self._draw(page))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -74,14 +82,18 @@ class Bell:
     async def _draw(self, page: Ringable) -> None:
         context = page.doc.session_context
         session = getattr(context, "session", None)
-        if context is None or session is None or context.destroyed:
-            return
         try:
-            with patch_curdoc(page.doc):
-                await _locked(session, page.drawn)
+            if context is not None and session is not None and not context.destroyed:
+                with patch_curdoc(page.doc):
+                    await _locked(session, page.drawn)
         except Exception:
             # One page that cannot be drawn must not keep the news from the others.
             logger.exception("a page could not be drawn")
+        finally:
+            self._drawing.discard(page)
+            if page in self._again:
+                self._again.discard(page)
+                self.ring(page)
 
 
 BELL = Bell()

@@ -53,3 +53,27 @@ def test_each_page_draws_once_on_the_loop_and_locked_however_often_it_was_rung_f
     for page in (good, bad, other):
         assert page.drawings == [("MainThread", True)]
     assert gone.drawings == []
+
+
+def test_what_a_page_is_rung_for_while_it_draws_is_drawn_once_afterwards() -> None:
+    bell = Bell()
+
+    class Slow(Page):
+        async def drawn(self) -> None:
+            await super().drawn()
+            # A browser that takes nothing for a while, and commits go on.
+            if len(self.drawings) == 1:
+                await asyncio.sleep(0.2)
+
+    page = Slow()
+
+    async def rung() -> None:
+        bell.hang()
+        for _ in range(10):
+            bell.ring(page)
+            await asyncio.sleep(0.01)
+        assert len(page.drawings) == 1
+        await asyncio.sleep(0.3)
+
+    asyncio.run(rung())
+    assert len(page.drawings) == 2
