@@ -31,9 +31,10 @@ class Messages:
         told: dict[str, Part] = {}
         for place, part in parts.items():
             news = part if full else _news_once(place, self._sent.get(place), part)
+            # Also where nothing is new: pages that look alike then hold the same objects, and share what is found.
+            self._sent[place] = part
             if news is not None:
                 told[place] = news
-                self._sent[place] = part
         self._number += 1
         return {"n": self._number, "now": iso_ms(now_utc()), "parts": told}
 

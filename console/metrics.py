@@ -17,7 +17,6 @@ POLL_SECONDS = Histogram(
 POLL_FAILURES = Counter("tillwatch_console_poll_failures", "Looks or questions without an answer", registry=REGISTRY)
 # Statements sent to Dremio, of poller and drill-down (count).
 STATEMENTS = Counter("tillwatch_console_statements", "Statements sent to Dremio", registry=REGISTRY)
-
 # Age of the data: now - as_of (seconds); NaN before the first publish.
 AGE_SECONDS = Gauge("tillwatch_console_age_seconds", "Age of the data shown", registry=REGISTRY)
 # Open sessions (count).

@@ -42,6 +42,7 @@ def declared() -> dict[str, Any]:
         "words": BROWSER,
         "keys": KEYS,
     }
+    text = json.dumps(told)
     return {
         "tabs": [(tab, CARDS[name], issubclass(tab, DrillTab)) for name, tab in TABS.items()],
         "home": HOME,
@@ -54,9 +55,9 @@ def declared() -> dict[str, Any]:
         "ranges": RANGE_WORDS,
         "modules": MODULES,
         "lengths": LENGTHS,
-        "declared": json.dumps(told),
+        "declared": text,
         # Alike for all, so that browsers keep it as they keep the scripts.
-        "declared_at": made_address("declared.js", f"window.tillwatchDeclared = {json.dumps(told)}"),
+        "declared_at": made_address("declared.js", f"window.tillwatchDeclared = {text}"),
     }
 
 

@@ -151,9 +151,9 @@ def parse(query: str) -> tuple[View, list[str]]:
         notices.append(f"'{_short(incident)}' is no incident.")
         incident = ""
     at: datetime | None = None
-    if "at" in given:
+    if text := given.get("at", [""])[-1].strip():
         try:
-            at = _moment("at", given["at"][-1])
+            at = _moment("at", text)
         except ValueError as error:
             notices.append(f"The moment cannot be shown: {error}; shown is now.")
     view = View(
@@ -193,7 +193,7 @@ def _span(start: str, end: str) -> Span:
 def _moment(name: str, text: str) -> datetime:
     """A time without an offset is UTC; cut to milliseconds, as Dremio keeps them."""
     if not text.strip():
-        raise ValueError(f"'{name}' is not given" if name == "at" else f"it needs two times, and '{name}' is not given")
+        raise ValueError(f"it needs two times, and '{name}' is not given")
     try:
         moment = datetime.fromisoformat(text.strip())
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

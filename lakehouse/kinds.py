@@ -1,4 +1,4 @@
-"""Which messages are alike: their text with the variable parts folded. Said once, for Python and for SQL."""
+"""What rows have in common: messages with their variable parts folded, in Python and SQL, and the page of a click."""
 
 from __future__ import annotations
 

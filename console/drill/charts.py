@@ -253,12 +253,14 @@ def _pane(drawn: Any, theme: Theme) -> pn.pane.HoloViews:
     )
 
 
+def _hover(tooltips: list[tuple[str, str]]) -> HoverTool:
+    """Words on hover, @start a time in the zone that is shown. Made anew for each: a model belongs to one document."""
+    clock = CustomJSHover(code="return window.tillwatch.clock(value, true)")
+    return HoverTool(tooltips=tooltips, formatters={"@start": clock})
+
+
 def _draw_bars(data: TimeBars) -> hv.Rectangles:
-    # Each tool is made anew: a model belongs to one document.
-    hover = HoverTool(
-        tooltips=[("from", "@start{custom}"), ("@part", f"@n{{{data.digits}}} {data.unit}"), ("all", "@words")],
-        formatters={"@start": CustomJSHover(code="return window.tillwatch.clock(value, true)")},
-    )
+    hover = _hover([("from", "@start{custom}"), ("@part", f"@n{{{data.digits}}} {data.unit}"), ("all", "@words")])
     return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["part", "n", "color", "words"]).opts(
         color="color",
         line_width=0,
@@ -277,10 +279,7 @@ def _draw_bars(data: TimeBars) -> hv.Rectangles:
 
 
 def _draw_heat(data: HeatCells) -> hv.Rectangles:
-    hover = HoverTool(
-        tooltips=[("from", "@start{custom}"), ("", "@name"), (data.unit, "@n{0,0}")],
-        formatters={"@start": CustomJSHover(code="return window.tillwatch.clock(value, true)")},
-    )
+    hover = _hover([("from", "@start{custom}"), ("", "@name"), (data.unit, "@n{0,0}")])
     return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["name", "n", "alpha"]).opts(
         color=data.color,
         alpha="alpha",
@@ -300,10 +299,7 @@ def _draw_heat(data: HeatCells) -> hv.Rectangles:
 
 
 def _draw_figure(data: FigureBars) -> hv.Rectangles:
-    hover = HoverTool(
-        tooltips=[("minute", "@start{custom}"), (data.unit, "@n{0,0.[00]}")],
-        formatters={"@start": CustomJSHover(code="return window.tillwatch.clock(value, true)")},
-    )
+    hover = _hover([("minute", "@start{custom}"), (data.unit, "@n{0,0.[00]}")])
     known = [0.0, *(value for value in (*data.values, data.limit, data.usual) if value is not None)]
     end = data.first + len(data.values) * timedelta(minutes=1)
     return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["n", "alpha"]).opts(
@@ -362,23 +358,27 @@ def _draw_ranking(data: Ranking) -> hv.Bars:
     )
 
 
+def _tidy_times(figure: Any) -> bool:
+    """Times below; whether that was still to be done, for a chart is tidied at each drawing."""
+    if isinstance(figure.xaxis[0].formatter, CustomJSTickFormatter):
+        return False
+    code = "return window.tillwatch.moment(tick, ticks[ticks.length - 1] - ticks[0])"
+    figure.xaxis[0].formatter = CustomJSTickFormatter(code=code)
+    figure.xgrid.grid_line_color = None
+    return True
+
+
 def _tidy(plot: Any, _element: Any) -> None:
     figure = plot.state
-    code = "return window.tillwatch.moment(tick, ticks[ticks.length - 1] - ticks[0])"
-    if not isinstance(figure.xaxis[0].formatter, CustomJSTickFormatter):
-        figure.xaxis[0].formatter = CustomJSTickFormatter(code=code)
+    if _tidy_times(figure):
         figure.yaxis[0].formatter = NumeralTickFormatter(format="0.[00]a")
         figure.yaxis[0].ticker.desired_num_ticks = 4
-        figure.xgrid.grid_line_color = None
         figure.min_border_left = 48
 
 
 def _tidy_heat(plot: Any, element: Any) -> None:
     figure = plot.state
-    code = "return window.tillwatch.moment(tick, ticks[ticks.length - 1] - ticks[0])"
-    if not isinstance(figure.xaxis[0].formatter, CustomJSTickFormatter):
-        figure.xaxis[0].formatter = CustomJSTickFormatter(code=code)
-        figure.xgrid.grid_line_color = None
+    if _tidy_times(figure):
         figure.ygrid.grid_line_color = None
     places = zip(element.dimension_values("name"), element.dimension_values("bottom"), strict=True)
     names = {int(bottom) + 0.5: label(name, LABEL_LETTERS) for name, bottom in places}

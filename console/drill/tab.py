@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -277,6 +278,16 @@ def rebinned(moment: datetime, width: timedelta) -> datetime:
         return moment
     minutes = int(width.total_seconds() // 60)
     return moment.replace(minute=moment.minute // minutes * minutes)
+
+
+def binned(
+    rows: Iterable[Mapping[str, Any]], part: Callable[[Mapping[str, Any]], str], width: timedelta
+) -> dict[tuple[datetime, str], float]:
+    """How many there are (the sum of their n) in each bar, by its start and a part of it that each row belongs to."""
+    counts: dict[tuple[datetime, str], float] = defaultdict(float)
+    for row in rows:
+        counts[rebinned(row["moment"], width), part(row)] += float(row["n"])
+    return counts
 
 
 def _overlap(brush: Span, span: Span) -> Span | None:

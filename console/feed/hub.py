@@ -60,13 +60,13 @@ class Hub:
     def join(self, viewer: Viewer) -> None:
         with self._lock:
             self._viewers.add(viewer)
-            self._count = sum(1 for one in self._viewers if one.present)
+        self._counted()
         self.on_demand()
 
     def leave(self, viewer: Viewer) -> None:
         with self._lock:
             self._viewers.discard(viewer)
-            self._count = sum(1 for one in self._viewers if one.present)
+        self._counted()
 
     def publish(self, snapshot: FeedSnapshot, *, wake: bool = True) -> None:
         """Put a snapshot in place; with `wake`, tell every viewer that somebody looks at."""
@@ -74,11 +74,15 @@ class Hub:
         if wake:
             self.wake()
 
-    def wake(self) -> None:
+    def _counted(self) -> list[Viewer]:
+        """All viewers; those that are present are counted."""
         with self._lock:
             viewers = list(self._viewers)
         self._count = sum(1 for viewer in viewers if viewer.present)
-        for viewer in viewers:
+        return viewers
+
+    def wake(self) -> None:
+        for viewer in self._counted():
             if viewer.watches is None:
                 continue
             self.wakes += 1

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from console import look
 from console.choices import DEVICES
 from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
-from console.drill.tab import DrillTab, Found, rebinned
+from console.drill.tab import DrillTab, Found, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import THIN, exactly
 from console.feed.pins import Pin
@@ -143,10 +143,7 @@ class CustomersTab(DrillTab):
         for row in found.tables["time"]:
             totals[row["page"]] += float(row["n"])
         named = sorted(totals, key=lambda page: (-totals[page], page))[:PAGES_SHOWN]
-        counts: dict[tuple[datetime, str], float] = defaultdict(float)
-        for row in found.tables["time"]:
-            page = row["page"] if row["page"] in named else OTHERS
-            counts[rebinned(row["moment"], width), page] += float(row["n"])
+        counts = binned(found.tables["time"], lambda row: row["page"] if row["page"] in named else OTHERS, width)
         parts = {page: colours[colour] for page, colour in zip(named, COLOURS, strict=False)}
         bars = TimeBars(counts, parts | {OTHERS: colours["text-quiet"]}, width, found.span, found.view.brush, "clicks")
         self.chart("visits_time", TimeChart, bars, self.brushed)

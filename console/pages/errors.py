@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
+from operator import itemgetter
 from typing import Any
 
 from console import look
 from console.choices import FAILURES, SEVERITIES
 from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
-from console.drill.tab import DrillTab, Found, rebinned
+from console.drill.tab import DrillTab, Found, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
@@ -105,7 +106,7 @@ class ErrorsTab(DrillTab):
                 severities=severities, services=tuple(ranked), matches=matches,
             )  # fmt: skip
             asked["trend"] = want(
-                "error_kinds_over_time", pin.commit, step=_trend_step(inner), since=inner[0] - (inner[1] - inner[0]),
+                "error_kinds_over_time", pin.commit, step=_trend_step(inner)[0], since=inner[0] - (inner[1] - inner[0]),
                 until=inner[1], severities=severities, kind=ERROR_KIND,
                 kinds=tuple(dict.fromkeys(row["kind"] for row in self.found.tables["kinds"])), **services,
             )  # fmt: skip
@@ -152,15 +153,11 @@ class ErrorsTab(DrillTab):
             if severity in severities
         }
         _, width = step_of(found.span)
-        counts: dict[tuple[datetime, str], float] = defaultdict(float)
-        for row in found.tables["time"]:
-            counts[rebinned(row["moment"], width), row["severity"]] += row["n"]
+        counts = binned(found.tables["time"], itemgetter("severity"), width)
         unit = _noun(severities, 2)
         self.chart("errors_time", TimeChart, TimeBars(counts, parts, width, found.span, view.brush, unit), self.brushed)
         _, by_service = _sums(found, severities)
-        cells: dict[tuple[datetime, str], float] = defaultdict(float)
-        for row in found.tables.get("heat", []):
-            cells[rebinned(row["moment"], width), row["service_name"]] += row["n"]
+        cells = binned(found.tables.get("heat", []), itemgetter("service_name"), width)
         ranked = list(by_service)[:SERVICES_SHOWN]
         self.chart(
             "errors_heat",
@@ -206,32 +203,32 @@ def _sums(found: Found, severities: tuple[str, ...]) -> tuple[dict[str, float], 
     return dict(by_severity), dict(ranked)
 
 
-def _trend_step(inner: Span) -> str:
-    """A step of which there are many in a range, and not thousands."""
+def _trend_step(inner: Span) -> tuple[str, timedelta]:
+    """A step of which there are many in a range and not thousands, as SQL calls it, and its length."""
     length = inner[1] - inner[0]
-    return "MINUTE" if length <= timedelta(hours=2) else "HOUR" if length <= timedelta(days=15) else "DAY"
+    if length <= timedelta(hours=2):
+        return "MINUTE", timedelta(minutes=1)
+    return ("HOUR", timedelta(hours=1)) if length <= timedelta(days=15) else ("DAY", timedelta(days=1))
 
 
 def _kinds(found: Found) -> list[Part]:
     """A row a kind and severity, with how it went and how many there were before the range."""
     since, until = found.inner
     length = until - since
+    _, step = _trend_step(found.inner)
     counts: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0] * TREND_BARS)
     before: dict[tuple[str, str], int] = defaultdict(int)
     for row in found.tables.get("trend", []):
         kind = (row["kind"], row["severity"])
         # The step that a range begins in lies in both; most of it is the range's.
         place = int((max(row["moment"], since) - since) / length * TREND_BARS)
-        if row["moment"] + _STEPS[_trend_step(found.inner)] <= since:
+        if row["moment"] + step <= since:
             before[kind] += row["n"]
         else:
             counts[kind][min(place, TREND_BARS - 1)] += row["n"]
     rows = found.tables["kinds"]
     told = sum(before.values()) >= BASE * sum(row["n"] for row in rows)
     return [_kind_row(row, counts, before, told, found.view) for row in rows]
-
-
-_STEPS = {"MINUTE": timedelta(minutes=1), "HOUR": timedelta(hours=1), "DAY": timedelta(days=1)}
 
 
 def _kind_row(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
-from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from console import look
 from console.choices import STATUSES
 from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
-from console.drill.tab import DrillTab, Found, rebinned
+from console.drill.tab import DrillTab, Found, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
@@ -104,9 +103,7 @@ class OrdersTab(DrillTab):
     def draw_charts(self, found: Found) -> None:
         colours = look.tokens(found.view.theme)
         _, width = step_of(found.span)
-        counts: dict[tuple[datetime, str], float] = defaultdict(float)
-        for row in found.tables["time"]:
-            counts[rebinned(row["moment"], width), row["status"]] += row["n"]
+        counts = binned(found.tables["time"], itemgetter("status"), width)
         parts = {status: look.colour(colours, "status", status) for status in STATUSES}
         bars = TimeBars(counts, parts, width, found.span, found.view.brush, "orders")
         self.chart("orders_time", TimeChart, bars, self.brushed)

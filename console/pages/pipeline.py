@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from console import look
 from console.drill.charts import TimeBars, TimeChart, step_of
-from console.drill.tab import DrillTab, Found, rebinned
+from console.drill.tab import DrillTab, Found, binned, rebinned
 from console.feed.asker import Want, want
 from console.feed.numbers import THIN, exactly, short
 from console.feed.pins import Pin
@@ -22,11 +23,19 @@ from lakehouse.decode import REASONS, Reason
 from lakehouse.texts import visible
 from lakehouse.topics import TOPICS
 
-VERDICTS = {"good": "green", "duplicate": "sky", "late": "blue", "key_conflict": "purple", "bad": "state-bad"}
-"""What became of a message, to its colour. Late ones are good too, so they stand apart and are not stacked."""
-STACKED = ("good", "duplicate", "key_conflict", "bad")
-PHASES = ("read", "decode", "dedupe", "raw", "kpis", "alerts", "stage", "publish")
-PHASE_COLOURS = ("text-quiet", "sky", "blue", "green", "purple", "state-watch", "accent", "orange")
+VERDICTS = {"good": "green", "duplicate": "sky", "key_conflict": "purple", "bad": "state-bad"}
+"""What became of a message, to its colour. Late ones are good too, and would be counted twice."""
+PHASES = {
+    "read": "text-quiet",
+    "decode": "sky",
+    "dedupe": "blue",
+    "raw": "green",
+    "kpis": "purple",
+    "alerts": "state-watch",
+    "stage": "accent",
+    "publish": "orange",
+}
+"""What a batch's time goes into, to its colour."""
 LETTERS_READ = 100
 RUNS_SHOWN = 20
 NEWEST = timedelta(minutes=5)
@@ -126,12 +135,8 @@ class PipelineTab(DrillTab):
         letters: dict[str, Any] = {"topics": tuple(TOPICS), "reasons": tuple(Reason)}
         return {
             "counts": want("pipeline_counts", pin.commit, metrics=tuple(VERDICTS), **charts),
-            "means": want(
-                "pipeline_means", pin.commit, metrics=("batch_seconds", *(f"{one}_seconds" for one in PHASES)), **charts
-            ),
-            "newest": want(
-                "pipeline_newest", pin.commit, since=pin.as_of - NEWEST, metrics=("lag", "batch_seconds", "late")
-            ),
+            "means": want("pipeline_means", pin.commit, metrics=tuple(f"{one}_seconds" for one in PHASES), **charts),
+            "newest": want("pipeline_newest", pin.commit, since=pin.as_of - NEWEST, metrics=("lag", "batch_seconds")),
             "positions": want("pipeline_positions", pin.commit),
             "letters": want("dead_letters_by_reason", pin.commit, **ranges, **letters),
             "samples": want("dead_letters", pin.commit, **ranges, **letters, most=LETTERS_READ),
@@ -172,26 +177,17 @@ class PipelineTab(DrillTab):
     def draw_charts(self, found: Found) -> None:
         colours = look.tokens(found.view.theme)
         _, width = step_of(found.span)
-        counts: dict[tuple[datetime, str], float] = defaultdict(float)
-        for row in found.tables["counts"]:
-            if row["metric"] in STACKED:
-                counts[rebinned(row["moment"], width), row["metric"]] += row["n"]
-        verdicts = {name: colours[VERDICTS[name]] for name in STACKED}
-        self.chart(
-            "messages_time", TimeChart,
-            TimeBars(counts, verdicts, width, found.span, found.view.brush, "messages"), self.brushed,
-        )  # fmt: skip
+        span, brush = found.span, found.view.brush
+        counts = binned(found.tables["counts"], itemgetter("metric"), width)
+        verdicts = {name: colours[colour] for name, colour in VERDICTS.items()}
+        self.chart("messages_time", TimeChart, TimeBars(counts, verdicts, width, span, brush, "messages"), self.brushed)
         spent: dict[tuple[datetime, str], list[float]] = defaultdict(list)
         for row in found.tables["means"]:
-            phase = row["metric"].removesuffix("_seconds")
-            if phase in PHASES:
-                spent[rebinned(row["moment"], width), phase].append(row["mean"])
+            spent[rebinned(row["moment"], width), row["metric"].removesuffix("_seconds")].append(row["mean"])
         means = {key: sum(values) / len(values) for key, values in spent.items()}
-        phases = {name: colours[colour] for name, colour in zip(PHASES, PHASE_COLOURS, strict=True)}
-        self.chart(
-            "phases_time", TimeChart,
-            TimeBars(means, phases, width, found.span, found.view.brush, "s", "0.000"), self.brushed,
-        )  # fmt: skip
+        phases = {name: colours[colour] for name, colour in PHASES.items()}
+        bars = TimeBars(means, phases, width, span, brush, "s", "0.000")
+        self.chart("phases_time", TimeChart, bars, self.brushed)
 
 
 def _behind(row: Mapping[str, Any]) -> float:

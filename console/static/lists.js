@@ -29,7 +29,8 @@ function cell(column, row, list) {
 
 function tableRow(list, row) {
   return make("tr", {class: list.choose ? `choosable ${row.state ?? ""}` : null, "data-choose": list.choose || null,
-    "data-value": list.choose ? row.value ?? row.key : null, tabindex: list.choose ? "0" : null, "aria-selected": row.chosen ? "true" : null}, ...list.columns.map((column) => cell(column, row, list)))
+    "data-value": list.choose ? row.value ?? row.key : null, tabindex: list.choose ? "0" : null,
+    "aria-selected": row.chosen ? "true" : null}, ...list.columns.map((column) => cell(column, row, list)))
 }
 
 // An incident below another: who and how bad, what, since when.
@@ -60,7 +61,6 @@ function bring(place, elements) {
     else place.insertBefore(element, at)
   }
   skip()
-  while (at) { const next = at.nextSibling; at.remove(); at = next }
 }
 
 function paintList(name) {
