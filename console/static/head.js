@@ -54,9 +54,10 @@ function health(head, {age, fed, silent, every}) {
   if (reach.why()) return ["stale", reach.why()]
   if (lostAt !== null) return ["stale", say("lost")]
   if (silent > SILENT_S) return ["stale", say("silent", {silent: lasting(silent)})]
-  if (head.frozen) return ["frozen", say("frozen")]
+  // A moment that is held is never old, but what stands above it is of now.
   if (head.error) return ["stale", head.error]
   if (fed !== null && fed > declared.stale_s) return ["stale", say("nothing_new")]
+  if (head.frozen) return ["frozen", say("frozen")]
   if (failed.length) return ["late", say("failed", {names: failed.map(([name]) => name.replaceAll("_", " ")).join(", "), why: failed[0][1]})]
   if (every && age > head.every_s + declared.stale_s) return ["late", say("late", {every})]
   if (fed === null) return ["waiting", head.polled ? say("unpublished") : ""]

@@ -139,3 +139,17 @@ def test_a_phone_and_a_wall_can_be_read(
     assert not small
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
     page.close()
+
+
+def test_a_moment_that_is_held_does_not_hide_that_what_is_of_now_is_old(page: Page, served: Served) -> None:
+    opened(page, served)
+    page.keyboard.press("f")
+    expect(page.locator("body")).to_have_attribute("data-health", "frozen")
+    served.post("/fake/down?is_down=true")
+    try:
+        expect(page.locator("#health")).to_contain_text("Neither Dremio nor a gateway answers")
+        expect(page.locator("#age")).to_contain_text("frozen at")
+    finally:
+        served.post("/fake/down?is_down=false")
+        served.post("/fake/heartbeat")
+    expect(page.locator("body")).to_have_attribute("data-health", "frozen")
