@@ -9,20 +9,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from bokeh.events import MouseLeave, MouseMove
 from bokeh.models import (
     BasicTicker,
     CDSView,
     ColumnDataSource,
-    CustomJSHover,
+    CrosshairTool,
+    CustomJS,
     CustomJSTickFormatter,
     DataRange1d,
     DatetimeTicker,
-    HoverTool,
     IndexFilter,
+    Line,
     NumeralTickFormatter,
     Range1d,
+    VSpan,
+    VStrip,
 )
-from bokeh.models.renderers import DataRenderer
+from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 from cachetools import LRUCache
 
@@ -30,7 +34,13 @@ from console.feed.minutes import Series, series_of, starts_of
 from console.feed.questions import MINUTES_SHOWN
 from console.feed.snapshot import FeedSnapshot
 
+type EventRows = Mapping[str, Sequence[Any]]
+"""Columns of a source, by name: what happened."""
+
 BAR_MS = 60_000 * 0.86
+
+THEN = "then"
+"""The column of what is compared with, one value a minute: that of the same minute of yesterday or last week."""
 
 
 class LiveChart:
@@ -39,6 +49,7 @@ class LiveChart:
     `question` is asked at each commit, once for all charts that need it, with :since, the first minute shown, and
     :as_of. `empty` is said in place of an hour without any figure. The card is `columns` of twelve wide, by `order`
     among the others; a chart with `beside` stands on that chart's card. `note` and `legend` stand beside the title.
+    Pointed at, a minute is told with `digits` decimals, after `unit`.
     """
 
     name: ClassVar[str]
@@ -49,6 +60,8 @@ class LiveChart:
     values: ClassVar[tuple[str, ...]]
     """Columns of the source: series of sixty values, one a minute."""
     note: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
+    digits: ClassVar[int] = 0
     legend: ClassVar[tuple[tuple[str, str], ...]] = ()
     columns: ClassVar[int] = 12
     beside: ClassVar[str] = ""
@@ -83,6 +96,12 @@ class LiveChart:
             self._held = rows
 
 
+def whole_of(columns: Sequence[str], series: Mapping[str, Series]) -> Series:
+    """A value a minute, that of all columns together; None where one of them is a gap."""
+    rows = zip(*(series[name] for name in columns), strict=True)
+    return tuple(None if None in row else sum(value for value in row if value is not None) for row in rows)
+
+
 def series_from(snapshot: FeedSnapshot, question: str, columns: Sequence[str]) -> Mapping[str, Series] | None:
     """A question's columns by minute, as LiveChart.series says."""
     answer = snapshot.answers.get(question)
@@ -110,11 +129,9 @@ def move(hour: Range1d, starts: Sequence[datetime]) -> None:
         hour.update(start=start, end=end)
 
 
-def axes(name: str, hour: Range1d, tooltips: Sequence[tuple[str, str]], y_format: str = "0[.]0a") -> figure:
-    """An empty figure with time below and a scale from zero, whose hover names the minute in the viewer's zone.
-
-    Where a figure falls below zero, `reach_down` lets the scale begin there.
-    """
+def axes(name: str, hour: Range1d, y_format: str = "0[.]0a") -> figure:
+    """An empty figure with time below and a scale from zero. Where a figure falls below zero, `reach_down` lets the
+    scale begin there."""
     plot = figure(
         name=name,
         x_range=hour,
@@ -131,16 +148,37 @@ def axes(name: str, hour: Range1d, tooltips: Sequence[tuple[str, str]], y_format
     plot.yaxis.formatter = NumeralTickFormatter(format=y_format)
     plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
     plot.yaxis.minor_tick_line_color = None
-    minute = CustomJSHover(code="return window.tillwatch.clock(value, true)")
-    plot.add_tools(
-        HoverTool(
-            tooltips=[("minute", "@minute{custom}"), *tooltips],
-            formatters={"@minute": minute},
-            mode="vline",
-            point_policy="snap_to_data",
-        )
-    )
     return plot
+
+
+class Events:
+    """What happened in the hour, behind all live charts of a page: incidents as strips, what people marked as lines;
+    and what the charts share when a minute is pointed at: one crosshair, and one set of words (static/tip.js)."""
+
+    def __init__(self) -> None:
+        self.incidents = ColumnDataSource({"start": [], "end": [], "color": [], "words": []}, name="incidents")
+        self.marks = ColumnDataSource({"at": [], "words": []}, name="marks")
+        self._crosshair = Span(dimension="height", line_width=1)
+        self._pointed = CustomJS(code="window.tillwatch.point(cb_obj)")
+        self._left = CustomJS(code="window.tillwatch.point(null)")
+
+    def behind(self, chart: LiveChart, look: Mapping[str, str]) -> None:
+        """Let a chart show them, and the line of what it is compared with."""
+        plot = chart.root
+        strip = VStrip(x0="start", x1="end", fill_color="color", fill_alpha=0.11, line_color="color", line_alpha=0.5)
+        plot.add_glyph(self.incidents, strip, level="underlay")
+        plot.add_glyph(self.marks, VSpan(x="at", line_color=look["past"], line_dash="dotted"), level="underlay")
+        plot.add_glyph(chart.source, Line(x="middle", y=THEN, line_color=look["past"], line_width=1.5))
+        self._crosshair.line_color = look["past"]
+        plot.add_tools(CrosshairTool(overlay=self._crosshair, dimensions="height"))
+        plot.js_on_event(MouseMove, self._pointed)
+        plot.js_on_event(MouseLeave, self._left)
+
+    def show(self, incidents: EventRows, marks: EventRows) -> None:
+        """Send what differs."""
+        for source, rows in ((self.incidents, incidents), (self.marks, marks)):
+            if source.data != rows:
+                source.data = {name: list(values) for name, values in rows.items()}
 
 
 def bars(plot: figure, source: ColumnDataSource, columns: Sequence[str], colours: Sequence[str]) -> None:
@@ -150,7 +188,7 @@ def bars(plot: figure, source: ColumnDataSource, columns: Sequence[str], colours
     drawing, which was half of what the whole page cost it.
     """
     shared = {"x": "middle", "width": BAR_MS, "source": source, "line_color": None}
-    closed = plot.vbar_stack(list(columns), **shared, fill_color=list(colours), fill_alpha="alpha")
+    plot.vbar_stack(list(columns), **shared, fill_color=list(colours), fill_alpha="alpha")
     plot.vbar_stack(
         list(columns),
         **shared,
@@ -159,9 +197,6 @@ def bars(plot: figure, source: ColumnDataSource, columns: Sequence[str], colours
         hatch_color=list(colours),
         view=[CDSView(filter=IndexFilter(indices=[MINUTES_SHOWN - 1])) for _ in columns],
     )
-    # One glyph tells of all: each would show the same words.
-    hovered: list[DataRenderer] = [closed[0]]
-    next(tool for tool in plot.tools if isinstance(tool, HoverTool)).renderers = hovered
 
 
 def reach_down(plot: figure, values: Sequence[float | None]) -> None:
@@ -246,17 +281,19 @@ def _changes_once(before: HourRows | None, after: HourRows) -> Changes:
 
 
 def base_rows(starts: Sequence[datetime]) -> dict[str, list[Any]]:
-    """Minute (ms since the epoch, left edge), its middle, and the paleness that sets the open minute apart."""
+    """Minute (ms since the epoch, left edge), its middle, the paleness that sets the open minute apart, and nothing
+    that it is compared with."""
     left = [_ms(start) for start in starts]
     return {
         "minute": left,
         "middle": [start + 30_000 for start in left],
         "alpha": [1.0] * (len(left) - 1) + [0.35],
+        THEN: [float("nan")] * len(left),
     }
 
 
 def empty_source(*columns: str) -> ColumnDataSource:
-    return ColumnDataSource({name: [] for name in ("minute", "middle", "alpha", *columns)})
+    return ColumnDataSource({name: [] for name in ("minute", "middle", "alpha", THEN, *columns)})
 
 
 def gaps(values: Sequence[float | None]) -> list[float]:

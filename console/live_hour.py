@@ -8,8 +8,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+from console.feed.compared import then_of
 from console.feed.minutes import Series, starts_of
 from console.feed.snapshot import FeedSnapshot
+from console.live_chart import THEN, whole_of
 from console.parts import Part, SharedPart
 from console.tabs import CHARTS
 
@@ -23,19 +25,22 @@ class LiveHour(NamedTuple):
     series: Mapping[str, Series]
 
 
-@lru_cache(maxsize=4)
-def live_hours(snapshot: FeedSnapshot) -> Mapping[str, LiveHour]:
-    """By chart; a chart whose question was never answered has none."""
+@lru_cache(maxsize=8)
+def live_hours(snapshot: FeedSnapshot, compare: str = "before") -> Mapping[str, LiveHour]:
+    """By chart; a chart whose question was never answered has none. Compared, its series THEN is of as long ago."""
     found: dict[str, LiveHour] = {}
+    before = then_of(snapshot, compare)
     for name, chart in CHARTS.items():
         try:
             series = chart.series(snapshot)
+            then = chart.series(before) if before.answers else None
         except Exception:
             # One broken chart must not keep the others from their news.
             logger.exception("the values of %s could not be read", name)
             continue
         if series is not None:
-            found[name] = LiveHour(starts_of(snapshot.answers[chart.question].as_of), series)
+            beside = {} if then is None else {THEN: whole_of(chart.values, then)}
+            found[name] = LiveHour(starts_of(snapshot.answers[chart.question].as_of), {**series, **beside})
     return found
 
 

@@ -109,6 +109,7 @@ def view_part(view: View, notices: list[str]) -> Part:
         "zone": view.zone,
         "at": iso_ms(view.at),
         "kiosk": view.kiosk,
+        "compare": view.compare,
         "notices": notices,
         "without_effect": without_effect(view),
     }

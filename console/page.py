@@ -13,13 +13,14 @@ from console.assets import made_address
 from console.choices import WORST
 from console.drill.tab import DrillTab
 from console.feed.tiles import TILES
+from console.live_chart import LiveChart
 from console.pages.overview import BEHIND
 from console.settings import ConsoleSettings
 from console.tab import RowList
-from console.tabs import CARDS, FILTERS, HOME, TABS
+from console.tabs import CARDS, CHARTS, FILTERS, HOME, TABS
 from console.url import link
-from console.view import RANGE_WORDS, View
-from console.words import BROWSER, KEYS, LENGTHS, STALE_S, TILE_BASE, WAITING
+from console.view import COMPARED_WORDS, RANGE_WORDS, View
+from console.words import BROWSER, KEYS, LENGTHS, STALE_S, TILE_BASES, WAITING
 
 PAGE = get_env().from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 
@@ -32,11 +33,13 @@ MODULES = sorted(path.name for path in (Path(__file__).parent / "static").glob("
 @cache
 def declared() -> dict[str, Any]:
     """Variables of the template that are alike for all pages."""
+    currency = ConsoleSettings.load().currency
     told = {
         "home": HOME,
-        "tabs": {name: {"ranged": tab.heeds_range, "title": tab.title} for name, tab in TABS.items()},
+        "tabs": {name: {"ranged": tab.heeds_range, "live": tab.live, "title": tab.title} for name, tab in TABS.items()},
         "lists": {one.name: _list(one) for tab in TABS.values() for one in tab.lists()},
         "filters": {name: one.default for name, one in FILTERS.items() if one.default},
+        "charts": {name: _chart(chart, currency) for name, chart in CHARTS.items()},
         "worst": WORST,
         "stale_s": STALE_S,
         "words": BROWSER,
@@ -47,12 +50,13 @@ def declared() -> dict[str, Any]:
         "tabs": [(tab, CARDS[name], issubclass(tab, DrillTab)) for name, tab in TABS.items()],
         "home": HOME,
         "tiles": TILES,
-        "currency": ConsoleSettings.load().currency,
-        "tile_base": TILE_BASE,
+        "currency": currency,
+        "tile_bases": TILE_BASES,
         "behind": {key: link(View(tab, range="15m")) for key, tab in BEHIND.items()},
         "waiting": WAITING,
         "worst": WORST,
         "ranges": RANGE_WORDS,
+        "compared": COMPARED_WORDS,
         "modules": MODULES,
         "lengths": LENGTHS,
         "declared": text,
@@ -64,6 +68,11 @@ def declared() -> dict[str, Any]:
 def in_script(value: object) -> str:
     """JSON that may stand in a script element: nothing in it ends the element."""
     return json.dumps(value).replace("<", "\\u003c")
+
+
+def _chart(chart: type[LiveChart], currency: str) -> dict[str, Any]:
+    unit = chart.unit.replace("{currency}", currency)
+    return {"title": chart.title, "values": chart.values, "unit": unit, "digits": chart.digits}
 
 
 def _list(one: RowList) -> dict[str, Any]:

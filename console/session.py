@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import panel as pn
@@ -22,12 +23,14 @@ from console.bell import BELL
 from console.drill.tab import Pulse
 from console.exports import offer
 from console.feed.asker import Got, Want
+from console.feed.compared import interest
 from console.feed.past import Then
 from console.feed.pins import Pin, cadence_s
 from console.feed.snapshot import FeedSnapshot
 from console.feed.tiles import ErrorRateLimits
 from console.gate import SignIn
-from console.live_chart import last_hour, move
+from console.live_chart import Events, last_hour, move
+from console.live_events import incident_rows, mark_rows
 from console.live_hour import empty_part, live_hours
 from console.message import Messages, head_part, text_of, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS, tick_mean_s
@@ -84,7 +87,7 @@ class PageSession:
         self._closed = False
         self._went: Part = {"query": None, "times": 0}
         self._messages = Messages()
-        self._drawn: FeedSnapshot | None = None
+        self._drawn: tuple[object, ...] | None = None
         self._shown = NOTHING_YET
         self._key = secrets.token_urlsafe(16)
         offer(self._key, self)
@@ -92,6 +95,9 @@ class PageSession:
         self.hour = last_hour()
         colours = look.tokens("dark")
         self.charts = [chart(colours, self.hour) for chart in CHARTS.values()]
+        self.events = Events()
+        for chart in self.charts:
+            self.events.behind(chart, colours)
         self.drills = {kind.name: kind(self) for kind in drill_tabs()}
         self.tick = doc.locked_callback(self._first, policy="latest")
         self.redraw = doc.locked_callback(self._redraw, policy="latest")
@@ -100,8 +106,12 @@ class PageSession:
 
     @property
     def watches(self) -> str | None:
-        """The tab that is looked at; None before the browser is there, and while its page is hidden."""
-        return self.view.tab if self._visible and self.present else None
+        """What is looked at; None before the browser is there, and while its page is hidden."""
+        return self._interest if self._visible and self.present else None
+
+    @property
+    def _interest(self) -> str:
+        return interest(self.view.tab, self.view.compare if TABS[self.view.tab].live else "before")
 
     @property
     def present(self) -> bool:
@@ -267,7 +277,7 @@ class PageSession:
         # Held, all changes of a tick go out as one message; tiles first, for they are what people wait for.
         with hold(self.doc):
             self.wire.update(down=text)
-            if TABS[self.view.tab].live and self._shown is not self._drawn:
+            if TABS[self.view.tab].live and self._drawable != self._drawn:
                 self._draw_charts()
         TICK_SECONDS.observe(time.perf_counter() - started)
 
@@ -276,14 +286,23 @@ class PageSession:
         """Whether whoever sits here is none of the people any more: nothing of the shop is sent."""
         return self._gate.actor(self._cookie) is None
 
+    @property
+    def _drawable(self) -> tuple[object, ...]:
+        """What the live charts are drawn from."""
+        return self._shown, self.view.compare, self._watch.duty.marks
+
     def _draw_charts(self) -> None:
         if self._is_out:
             return
-        self._drawn = self._shown
-        hours = live_hours(self._drawn)
+        self._drawn = self._drawable
+        hours = live_hours(self._shown, self.view.compare)
         if not hours:
             return
-        move(self.hour, max(hour.starts for hour in hours.values()))
+        starts = max(hour.starts for hour in hours.values())
+        move(self.hour, starts)
+        since, until = starts[0], starts[-1] + timedelta(minutes=1)
+        incidents = overview.incidents(self._shown, self.max_age)
+        self.events.show(incident_rows(incidents, since, until), mark_rows(self._watch.duty, since, until))
         for chart in self.charts:
             try:
                 if hour := hours.get(chart.name):
@@ -301,7 +320,7 @@ class PageSession:
         if self._is_out:
             return self._messages.next({"out": {"out": True}}, full=full)
         newest = self.hub.snapshot
-        then = Then(newest) if self.view.at is None else self._past.at(self.view.at, self.view.tab, self)
+        then = Then(newest) if self.view.at is None else self._past.at(self.view.at, self._interest, self)
         notices = list(self.notices)
         if then.error is not None:
             assert self.view.at is not None
@@ -319,7 +338,9 @@ class PageSession:
                 failed[drill.name] = drill.error
         if TABS[self.view.tab].live:
             parts.update(
-                overview.overview_parts(snapshot, self.settings.currency, self.limits, self.max_age, self.duty)
+                overview.overview_parts(
+                    snapshot, self.settings.currency, self.limits, self.max_age, self.duty, self.view.compare
+                )
             )
             parts["empty"] = empty_part(snapshot)
         # What wakes people is of now, whatever moment is looked at.

@@ -126,6 +126,10 @@ class Tab:
     def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str]) -> None:
         """What the poller asks at each commit while somebody looks at the tab, once for all who do."""
 
+    @staticmethod
+    def ask_then(ask: Ask, as_of: datetime, counted: Sequence[str]) -> None:
+        """Of that, what is asked a second time with an `as_of` of yesterday or last week, while somebody compares."""
+
     @classmethod
     def lists(cls) -> Iterator[RowList]:
         for card in cls.cards:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from console.drill.tab import DrillTab
+from console.feed.compared import interest
 from console.feed.questions import Ask, TabQuestions, first_minute
 from console.feed.snapshot import FeedAnswer
 from console.folder import declared_in
 from console.live_chart import LiveChart
 from console.tab import Card, LivePlace, Tab, TabFilter
+from console.view import COMPARED
 from lakehouse.dremio.statement import QUESTIONS
 from lakehouse.user_error import UserError
 
-RESERVED = ("tab", "range", "from", "to", "theme", "zone", "brush", "incident", "at", "kiosk", "cut")
+RESERVED = ("tab", "range", "from", "to", "theme", "zone", "brush", "incident", "at", "kiosk", "compare", "cut")
 """Parameters of a URL that no filter may take as its name."""
 
 TABS: Mapping[str, type[Tab]] = declared_in("console.pages", Tab)
@@ -94,14 +97,36 @@ CARDS: Mapping[str, list[Card]] = {name: cards_of(tab) for name, tab in TABS.ite
 
 
 def questions() -> dict[str, TabQuestions]:
-    """What the poller asks for each tab."""
-    return {name: _with_charts(tab) if tab.live else tab.ask for name, tab in TABS.items()}
+    """What the poller asks for each tab, and for each that compares."""
+    now = {name: _with_charts(tab) if tab.live else tab.ask for name, tab in TABS.items()}
+    return now | {
+        interest(name, compare): _with_then(now[name], tab, compare)
+        for name, tab in TABS.items()
+        if tab.live
+        for compare in COMPARED
+        if interest(name, compare) != name
+    }
 
 
 def _with_charts(tab: type[Tab]) -> TabQuestions:
     def ask_all(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str], /) -> None:
         tab.ask(ask, as_of, held, counted)
-        for question in dict.fromkeys(chart.question for chart in CHARTS.values()):
-            ask(question, since=first_minute(as_of), as_of=as_of)
+        _ask_charts(ask, as_of)
 
     return ask_all
+
+
+def _with_then(now: TabQuestions, tab: type[Tab], compare: str) -> TabQuestions:
+    def ask_all(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str], /) -> None:
+        now(ask, as_of, held, counted)
+        then = as_of - COMPARED[compare]
+        ask_then = partial(ask, then=compare)
+        tab.ask_then(ask_then, then, counted)
+        _ask_charts(ask_then, then)
+
+    return ask_all
+
+
+def _ask_charts(ask: Ask, as_of: datetime) -> None:
+    for question in dict.fromkeys(chart.question for chart in CHARTS.values()):
+        ask(question, since=first_minute(as_of), as_of=as_of)

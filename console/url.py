@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlencode
 
 from console.tabs import FILTERS, HOME, TABS
-from console.view import RANGES, THEMES, ZONES, Span, View
+from console.view import COMPARED, COMPARED_WORDS, RANGES, THEMES, ZONES, Span, View
 from lakehouse.texts import visible
 
 YEARS = (1900, 2200)
@@ -39,6 +39,8 @@ def query(view: View) -> str:
         pairs += [("from", moment_text(view.span[0])), ("to", moment_text(view.span[1]))]
     elif view.range != _DEFAULT.range:
         pairs.append(("range", view.range))
+    if view.compare != _DEFAULT.compare:
+        pairs.append(("compare", view.compare))
     if view.theme != _DEFAULT.theme:
         pairs.append(("theme", view.theme))
     if view.zone != _DEFAULT.zone:
@@ -81,6 +83,8 @@ def without_effect(view: View) -> list[str]:
         kept.append("the range from – to" if view.span else f"the range {view.range}")
     if not tab.heeds_brush and view.brush:
         kept.append("the brushed time")
+    if not tab.live and view.compare != _DEFAULT.compare:
+        kept.append(f"the comparison with {COMPARED_WORDS[view.compare]}")
     heeded = {one.name for one in tab.filters}
     for name in FILTERS:
         values = view.chosen(name)
@@ -171,6 +175,7 @@ def parse(query: str) -> tuple[View, list[str]]:
         incident=incident,
         at=at,
         kiosk=one("kiosk", ("0", "1"), "0") == "1",
+        compare=one("compare", tuple(COMPARED), _DEFAULT.compare),
     )
     return view, notices
 

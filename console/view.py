@@ -15,6 +15,9 @@ RANGES = {
     "30d": timedelta(days=30),
 }
 RANGE_WORDS = {"live": "live", "15m": "15 min", "1h": "1 h", "24h": "24 h", "7d": "7 d", "30d": "30 d"}
+COMPARED = {"before": timedelta(minutes=5), "yesterday": timedelta(days=1), "week": timedelta(days=7)}
+"""What now is compared with: how long ago it was. By UTC, so that every day has one."""
+COMPARED_WORDS = {"before": "5 min before", "yesterday": "yesterday", "week": "last week"}
 THEMES = ("dark", "light")
 ZONES = ("local", "utc")
 
@@ -27,7 +30,7 @@ class View:
     """A page's deliberate choices. `span` is set only for an absolute range; a filter without a value lets all through.
 
     `at` is the moment that is looked at in place of now. `kiosk` is a screen on a wall, which nobody touches. `filters`
-    maps a filter's name to the values chosen, and names none that has no value.
+    maps a filter's name to the values chosen, and names none that has no value. `compare` is one of COMPARED.
     """
 
     tab: str
@@ -40,6 +43,7 @@ class View:
     incident: str = ""
     at: datetime | None = None
     kiosk: bool = False
+    compare: str = "before"
 
     def bounds(self, as_of: datetime) -> Span:
         """The range as [from, to): the absolute one, else the length that ends at `as_of`."""

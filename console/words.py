@@ -13,7 +13,12 @@ LENGTHS = ((60, "1 h"), (30, "30 min"), (240, "4 h"), (720, "12 h"))
 STATES = {"open": "open", "resolved": "resolved", "old": "too old to wake"}
 """What an incident's state is called."""
 
-TILE_BASE = "5 min, vs the 5 min before"
+TILE_BASES = {
+    "before": "5 min, vs the 5 min before",
+    "yesterday": "5 min, vs the same yesterday",
+    "week": "5 min, vs the same last week",
+}
+"""The window of a tile and its base, by what it is compared with."""
 ALL_OK = "all feeds ok"
 NOTHING_NEW = "ingest is down or cannot read: it has published nothing for three heartbeats"
 UNPUBLISHED = "nothing is published yet: look whether the producers and ingest (or the Spark driver) run"
@@ -24,6 +29,7 @@ LOST_SERVER = "this page has lost its server: what you see is old; trying again"
 
 KEYS = (
     ("f", "hold this moment, or go back to now"),
+    ("m", "mark that something was changed"),
     ("t", "choose the range"),
     ("/", "find in the rows of this tab"),
     ("d", "dark or light"),
@@ -70,7 +76,9 @@ BROWSER: Mapping[str, str] = {
     "nothing": "Nothing here.",
     "none": "—",
     "more": "{n} more",
-    "before": "vs 5 min before",
+    **{f"base_{name}": words for name, words in TILE_BASES.items()},
+    "then_yesterday": "the same minute yesterday",
+    "then_week": "the same minute last week",
     "newest": "newest",
     "kept": "Kept for the other tabs, without effect here: {kept}.",
     "fatal_open": "{worst} and nobody has it:",

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,18 @@ def test_without_the_notifier_the_page_says_so_and_still_lists_alerts(house: Hou
     assert len(parts["list.incident_rows"]["rows"]) == 2
     error = page.act("ack", incident=CART)["error"]
     assert error.startswith("Nothing was done: The notifier at")
+
+
+def test_what_somebody_marks_stands_on_the_charts_of_all(house: House) -> None:
+    doc, _context = a_document()
+    other = PageSession(doc, house.parts, "")
+    other.build()
+    assert house.page("tab=alerts").act("mark", text="deploy 1.4")["error"] is None
+    wait_for(lambda: house.parts.watch.duty.marks)
+    assert other._drawable != other._drawn
+    # It was made today, and the shop is of another day.
+    duty = house.parts.watch.duty
+    [mark] = duty.marks
+    house.parts.watch.duty = replace(duty, marks=(mark.model_copy(update={"at": NOON - timedelta(minutes=3)}),))
+    other._draw_charts()
+    assert list(other.events.marks.data["words"]) == ["deploy 1.4 (unverified)"]

@@ -17,6 +17,7 @@ import pytest
 
 from console.drill.finding import matching
 from console.feed.asker import Asker, Want, want
+from console.feed.compared import figures_beside, interest
 from console.feed.hub import Hub
 from console.feed.incidents import incidents_of
 from console.feed.minutes import Minutes, minutes_of
@@ -25,6 +26,7 @@ from console.feed.pins import Pins
 from console.feed.poller import Poller
 from console.feed.snapshot import FeedSnapshot
 from console.feed.tiles import ErrorRateLimits, Tile, tiles_of
+from console.live_hour import live_hours
 from console.message import head_part
 from console.tabs import questions
 from console.view import View
@@ -74,9 +76,9 @@ def a_poller(
     )
 
 
-def snapshot_of(dremio: FakeDremio, counted: tuple[str, ...] = ALL) -> FeedSnapshot:
+def snapshot_of(dremio: FakeDremio, counted: tuple[str, ...] = ALL, watches: str = "overview") -> FeedSnapshot:
     """What one look gives to a viewer of the Overview."""
-    hub, viewer = Hub(), Somebody()
+    hub, viewer = Hub(), Somebody(watches)
     hub.join(viewer)
     a_poller(dremio, hub, counted).poll()
     assert hub.snapshot.error is None
@@ -84,8 +86,8 @@ def snapshot_of(dremio: FakeDremio, counted: tuple[str, ...] = ALL) -> FeedSnaps
     return hub.snapshot
 
 
-def tiles(snapshot: FeedSnapshot) -> dict[str, Tile]:
-    row = snapshot.answers["tiles"].table.to_pylist()[0]
+def tiles(snapshot: FeedSnapshot, compare: str = "before") -> dict[str, Tile]:
+    row = figures_beside(snapshot.answers["tiles"].table.to_pylist()[0], snapshot, compare)
     return {tile.key: tile for tile in tiles_of(row, minutes_of(snapshot), "$", ErrorRateLimits())}
 
 
@@ -627,3 +629,63 @@ def test_a_drill_down_stays_on_its_commit_for_its_cadence() -> None:
 def test_the_feed_knows_no_panel_and_the_live_charts_no_holoviews(package: str, forbidden: str) -> None:
     code = f"import sys, {package}; sys.exit({forbidden!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---- yesterday and last week
+
+
+def test_what_now_is_compared_with_is_what_sql_says_of_then_at_the_same_commit(dremio: FakeDremio) -> None:
+    week = NOON - timedelta(days=7)
+    for minutes in (1, 2, 3):
+        dremio.order(NOON - timedelta(minutes=minutes), "10.00", user_id="ada")
+        dremio.click(NOON - timedelta(minutes=minutes), "ada")
+    dremio.order(week - timedelta(minutes=5), "4.00")  # the first moment that counts
+    dremio.order(week - timedelta(minutes=5, milliseconds=1), "100.00")
+    dremio.order(week, "100.00")
+    dremio.click(week - timedelta(minutes=1), "bob")
+    dremio.error(week - timedelta(minutes=1))
+    dremio.publish(NOON)
+    snapshot = snapshot_of(dremio, watches=interest("overview", "week"))
+    found = tiles(snapshot, "week")
+    assert found["revenue"].change == f"+650{THIN}%"
+    assert found["orders"].change == f"+200{THIN}%"
+    assert found["average"].change == f"+150{THIN}%"
+    assert found["error_rate"].change == f"−100{THIN}pt"
+    assert found["revenue"].value == tiles(snapshot)["revenue"].value == Decimal("30.00")
+    # Against the five minutes before it has no base, and neither has a day on which nothing was there yet.
+    assert tiles(snapshot)["revenue"].change == "n/a"
+    assert tiles(snapshot, "yesterday")["revenue"].change == "n/a"
+
+
+def test_an_answer_of_the_last_time_that_somebody_compared_is_no_base(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1), "10.00")
+    dremio.order(NOON - timedelta(days=1, minutes=1), "5.00")
+    dremio.publish(NOON)
+    hub, viewer = Hub(), Somebody(interest("overview", "yesterday"))
+    hub.join(viewer)
+    poller = a_poller(dremio, hub)
+    poller.poll()
+    assert tiles(hub.snapshot, "yesterday")["orders"].change == f"0{THIN}%"
+    viewer.watches = "overview"
+    dremio.publish(NOON + timedelta(seconds=1))
+    dremio.asked.clear()
+    poller.poll()
+    assert dremio.asked.count("tiles") == 1
+    assert tiles(hub.snapshot, "yesterday")["orders"].change == "n/a"
+
+
+def test_charts_have_a_line_of_the_same_minutes_of_then(dremio: FakeDremio) -> None:
+    day = NOON - timedelta(days=1)
+    dremio.order(NOON - timedelta(minutes=3), "10.00")
+    for minutes in (2, 3, 3):
+        dremio.order(day - timedelta(minutes=minutes), "4.00")
+    dremio.error(day - timedelta(minutes=2), "FATAL")
+    dremio.error(day - timedelta(minutes=2), "ERROR")
+    dremio.error(day - timedelta(minutes=2), "WARN")
+    dremio.publish(NOON)
+    snapshot = snapshot_of(dremio, watches=interest("overview", "yesterday"))
+    hours = live_hours(snapshot, "yesterday")
+    assert hours["revenue_per_minute"].series["then"][-4:] == (8.0, 4.0, 0.0, 0.0)
+    assert hours["errors_per_minute"].series["then"][-4:] == (None, 2.0, 0.0, 0.0)
+    assert hours["revenue_per_minute"].series["revenue"][-4] == 10.0
+    assert "then" not in live_hours(snapshot)["revenue_per_minute"].series

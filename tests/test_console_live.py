@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pytest
@@ -14,10 +14,14 @@ from bokeh.models import DataRange1d, IndexFilter
 from bokeh.models.renderers import GlyphRenderer
 
 from console import look
+from console.feed.incidents import ListedIncident
 from console.feed.minutes import Series
 from console.feed.snapshot import FeedAnswer, FeedSnapshot
-from console.live_chart import LiveChart, last_hour, move, series_from
+from console.live_chart import THEN, Events, LiveChart, last_hour, move, series_from
+from console.live_events import incident_rows, mark_rows
+from console.on_call.watch import Duty
 from console.tabs import CHARTS
+from lakehouse.oncall import OnCallMark
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -145,3 +149,48 @@ def test_a_chart_of_a_question_of_its_own_has_zeros_where_nothing_happened_and_g
     assert list(series) == ["clicks"]
     assert series["clicks"][-7:] == (None, 0.0, 7.0, 0.0, None, 3.0, 0.0)
     assert series_from(snapshot, "another", ["clicks"]) is None
+
+
+def test_what_is_compared_with_is_a_column_that_comes_and_goes(chart: LiveChart) -> None:
+    starts, values = the_hour(NOON)
+    show(chart, (starts, values))
+    assert all(math.isnan(value) for value in chart.source.data[THEN])
+    chart.update(starts, {**dict.fromkeys(chart.values, values), THEN: values})
+    assert list(chart.source.data[THEN]) == list(values)
+    show(chart, (starts, values))
+    assert all(math.isnan(value) for value in chart.source.data[THEN])
+
+
+def test_incidents_and_marks_of_the_hour_stand_behind_all_charts() -> None:
+    def incident(state: Literal["open", "resolved"], began: int, ended: int | None, severity: str) -> ListedIncident:
+        at = NOON - timedelta(minutes=began)
+        until = None if ended is None else NOON - timedelta(minutes=ended)
+        return ListedIncident(
+            "id", "fatal_error", "payments", severity, "refused", state, 1, at, at, until, at, runbook_url=""
+        )  # fmt: skip
+
+    since, until = NOON - timedelta(minutes=59), NOON + timedelta(minutes=1)
+    listed = (
+        incident("open", 7, None, "FATAL"),
+        incident("resolved", 90, 30, "ERROR"),
+        incident("resolved", 90, 60, "ERROR"),
+    )
+    rows = incident_rows(listed, since, until)
+    assert [(_minutes(start), _minutes(end)) for start, end in zip(rows["start"], rows["end"], strict=True)] == [
+        (-7, 1),
+        (-90, -30),
+    ]
+    assert rows["words"] == ["FATAL payments: refused", "ERROR payments: refused"]
+    assert rows["color"][0] == look.tokens("dark")["severity-fatal"]
+    marks = (OnCallMark(at=NOON, text="deploy 7", who="ada"), OnCallMark(at=since - timedelta(1), text="x", who="y"))
+    duty = Duty(1, {}, None, marks)
+    assert mark_rows(duty, since, until) == {"at": [int(NOON.timestamp() * 1000)], "words": ["deploy 7 (ada)"]}
+    events = Events()
+    for kind in CHARTS.values():
+        events.behind(kind(look.tokens("dark"), last_hour()), look.tokens("dark"))
+    events.show(rows, mark_rows(duty, since, until))
+    assert list(events.incidents.data["words"]) == rows["words"]
+
+
+def _minutes(at: int) -> float:
+    return (at / 1000 - NOON.timestamp()) / 60

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from console.choices import SEVERITIES, STATUSES
 from console.tabs import HOME, TABS
 from console.url import LONGEST_QUERY, fitting, parse, query, query_of, without_effect
-from console.view import RANGES, THEMES, ZONES, View
+from console.view import COMPARED, RANGES, THEMES, ZONES, View
 
 moments = st.datetimes(
     datetime(1990, 1, 1),  # noqa: DTZ001  # hypothesis wants bare bounds
@@ -41,6 +41,7 @@ views = st.builds(
     ).map(lambda filters: {name: values for name, values in filters.items() if values}),
     brush=st.none() | spans,
     incident=st.sampled_from(["", "0b7b3c1e-0000-5000-8000-000000000001"]),
+    compare=st.sampled_from(tuple(COMPARED)),
 ).map(lambda view: view if view.span is None else View(**{**vars(view), "range": "live"}))
 
 
@@ -133,13 +134,13 @@ def test_a_time_without_an_offset_is_utc() -> None:
 
 
 def test_what_a_tab_does_not_heed_is_kept_and_said() -> None:
-    asked = "range=24h&status=CANCELLED&service=payments&brush=2026-03-02T11:00:00Z~2026-03-02T11:10:00Z"
+    asked = "compare=week&range=24h&status=CANCELLED&service=payments&brush=2026-03-02T11:00:00Z~2026-03-02T11:10:00Z"
     said = {tab: without_effect(parse(f"tab={tab}&{asked}")[0]) for tab in TABS}
     assert said == {
         "overview": ["the range 24h", "the brushed time", "status CANCELLED", "service payments"],
-        "orders": ["service payments"],
-        "customers": ["status CANCELLED", "service payments"],
-        "errors": ["status CANCELLED"],
-        "alerts": ["the brushed time", "status CANCELLED", "service payments"],
-        "pipeline": ["status CANCELLED", "service payments"],
+        "orders": ["the comparison with last week", "service payments"],
+        "customers": ["the comparison with last week", "status CANCELLED", "service payments"],
+        "errors": ["the comparison with last week", "status CANCELLED"],
+        "alerts": ["the brushed time", "the comparison with last week", "status CANCELLED", "service payments"],
+        "pipeline": ["the comparison with last week", "status CANCELLED", "service payments"],
     }

@@ -50,7 +50,7 @@ class PhoneClicks(LiveChart):
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source("clicks")
-        self.root = axes(self.name, hour, [("clicks", "@clicks{0,0}")])
+        self.root = axes(self.name, hour)
         bars(self.root, self.source, self.values, [look["purple"]])
 ''',
 }

@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 
 class Viewer(Protocol):
-    """A session, as the hub sees it. `watches` is its tab, or None while nobody can see it;
-    `present` is whether a browser holds it open."""
+    """A session, as the hub sees it. `watches` is its tab, with what it is compared with (feed.compared.interest), or
+    None while nobody can see it; `present` is whether a browser holds it open."""
 
     @property
     def watches(self) -> str | None: ...
@@ -52,7 +52,7 @@ class Hub:
         return min(self._count, len(self._viewers))
 
     def watched(self) -> frozenset[str]:
-        """The tabs that somebody looks at."""
+        """What somebody looks at."""
         with self._lock:
             viewers = list(self._viewers)
         return frozenset(tab for viewer in viewers if (tab := viewer.watches))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from console.feed.compared import kept_as
 from console.feed.hub import Hub
 from console.feed.questions import TabQuestions, ask_frame
 from console.feed.snapshot import AsksDremio, FeedAnswer, FeedSnapshot, now_utc
@@ -168,13 +169,14 @@ class Poller:
         answers = dict(before.answers)
         failed: dict[str, str] = {}
 
-        def ask(question: str, /, **binds: Any) -> pa.Table | None:
-            held = answers.get(question)
+        def ask(question: str, /, *, then: str = "", **binds: Any) -> pa.Table | None:
+            key = kept_as(question, then)
+            held = answers.get(key)
             # Asked at this commit before, or in this look by another: equal questions of a commit share one answer.
             if held is not None and held.commit == commit:
                 return held.table
-            if same and question in before.failed and not retry:
-                failed[question] = before.failed[question]
+            if same and key in before.failed and not retry:
+                failed[key] = before.failed[key]
                 return None
             STATEMENTS.inc()
             try:
@@ -183,10 +185,10 @@ class Poller:
                 raise  # the others would fail alike, each after its own wait
             except DremioError as error:
                 POLL_FAILURES.inc()
-                failed[question] = str(error)
-                logger.warning("%s failed at %s: %s", question, commit, error)
+                failed[key] = str(error)
+                logger.warning("%s failed at %s: %s", key, commit, error)
                 return None
-            answers[question] = FeedAnswer(table, commit, as_of)
+            answers[key] = FeedAnswer(table, commit, as_of)
             return table
 
         # An answer that was due and failed is no measure of what changed since.

@@ -22,9 +22,12 @@ INCIDENTS_SHOWN = 200
 
 
 class Ask(Protocol):
-    """One question at the commit of this tick; None when it failed, which is noted where the reader sees it."""
+    """One question at the commit of this tick; None when it failed, which is noted where the reader sees it.
 
-    def __call__(self, question: str, /, **binds: Any) -> pa.Table | None: ...
+    then: how long ago it is asked about, a name of console.view.COMPARED; the answer is kept beside that of now.
+    """
+
+    def __call__(self, question: str, /, *, then: str = "", **binds: Any) -> pa.Table | None: ...
 
 
 class TabQuestions(Protocol):

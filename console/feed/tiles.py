@@ -31,7 +31,7 @@ TileState = Literal["ok", "watch", "bad", "none"]
 @dataclass(frozen=True)
 class Tile:
     """One tile. `value` is None where there is none; `why` then says why. `exact` is shown on hover, `change` names
-    the difference to the five minutes before, `good` says whether it is for the better (None: neither)."""
+    the difference to what it is compared with, `good` says whether it is for the better (None: neither)."""
 
     key: str
     value: Decimal | float | int | None
@@ -55,7 +55,8 @@ class ErrorRateLimits:
 
 
 def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str, limits: ErrorRateLimits) -> list[Tile]:
-    """The tiles from the one row of `tiles`, which has nulls where there was nothing."""
+    """The tiles from the one row of `tiles`, which has nulls where there was nothing; what ends in _before is what
+    they are compared with."""
     at = {name: value if value is not None else 0 for name, value in figures.items() if not name.startswith("newest")}
     orders, orders_before = int(at["orders"]), int(at["orders_before"])
     revenue, revenue_before = Decimal(at["revenue"]), Decimal(at["revenue_before"])

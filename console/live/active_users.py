@@ -27,7 +27,7 @@ class ActiveUsers(LiveChart):
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source("users", "closes")
-        self.root = axes(self.name, hour, [("users", "@users{0,0}")])
+        self.root = axes(self.name, hour)
         self.root.line(x="closes", y="users", source=self.source, line_color=look["green"], line_width=2)
         self.root.scatter(x="closes", y="users", source=self.source, size=4, fill_color=look["green"], line_color=None)
 

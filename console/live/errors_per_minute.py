@@ -25,7 +25,7 @@ class ErrorsPerMinute(LiveChart):
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source(*self.values)
-        self.root = axes(self.name, hour, [(name, f"@{name}{{0,0}}") for name in self.values])
+        self.root = axes(self.name, hour)
         bars(self.root, self.source, self.values, [colour(look, "severity", name) for name in self.values])
 
     @classmethod

@@ -22,7 +22,7 @@ class OrdersPerMinute(LiveChart):
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source("orders")
-        self.root = axes(self.name, hour, [("orders", "@orders{0,0}")])
+        self.root = axes(self.name, hour)
         bars(self.root, self.source, ["orders"], [look["sky"]])
 
     @classmethod

@@ -7,7 +7,7 @@ from bokeh.models import Range1d
 
 from console.feed.minutes import Series, minutes_of
 from console.feed.snapshot import FeedSnapshot
-from console.live_chart import LiveChart, axes, bars, empty_source, reach_down
+from console.live_chart import THEN, LiveChart, axes, bars, empty_source, reach_down
 
 
 class RevenuePerMinute(LiveChart):
@@ -18,6 +18,8 @@ class RevenuePerMinute(LiveChart):
 
     order = 10
     note = "{currency}"
+    unit = "{currency}"
+    digits = 2
     title = "Revenue per minute"
     question = "minutes"
     empty = "No revenue in this hour."
@@ -26,7 +28,7 @@ class RevenuePerMinute(LiveChart):
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source("revenue")
-        self.root = axes(self.name, hour, [("revenue", "@revenue{0,0.00}")])
+        self.root = axes(self.name, hour)
         bars(self.root, self.source, ["revenue"], [look["blue"]])
 
     @classmethod
@@ -35,5 +37,5 @@ class RevenuePerMinute(LiveChart):
         return None if minutes is None else {"revenue": minutes.revenue}
 
     def update(self, starts: Sequence[datetime], series: Mapping[str, Series]) -> None:
-        reach_down(self.root, series["revenue"])
+        reach_down(self.root, (*series["revenue"], *series.get(THEN, ())))
         super().update(starts, series)

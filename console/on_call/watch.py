@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from types import MappingProxyType
 
-from lakehouse.oncall import WAIT_S, OnCall, OnCallError, OnCallIncident
+from console.feed.snapshot import now_utc
+from lakehouse.oncall import WAIT_S, OnCall, OnCallError, OnCallIncident, OnCallMark
 from lakehouse.user_error import UserError
 
 logger = logging.getLogger(__name__)
@@ -16,12 +18,14 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 15.0
 MOST = 1000
+MARKS_KEPT = timedelta(days=1)
 _NOTHING: Mapping[str, OnCallIncident] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
 class Duty:
-    """What the notifier said last. incidents: the newest, by id. error: why it says nothing now; None where it does.
+    """What the notifier said last. incidents: the newest, by id. marks: what people marked in the last day, the newest
+    first. error: why it says nothing now; None where it does.
 
     revision: None until it has said anything.
     """
@@ -29,6 +33,7 @@ class Duty:
     revision: int | None = None
     incidents: Mapping[str, OnCallIncident] = field(default_factory=lambda: _NOTHING)
     error: str | None = "The notifier was not asked yet."
+    marks: tuple[OnCallMark, ...] = ()
 
 
 NOT_ASKED = Duty()
@@ -79,13 +84,15 @@ class Watch:
         self._pause_s = FIRST_PAUSE_S
         if found is not None:
             incidents = MappingProxyType({each.incident_id: each for each in found.incidents})
-            self._take(Duty(found.revision, incidents, None))
+            # A mark is a revision too.
+            marks = tuple(client.marks(since=now_utc() - MARKS_KEPT))
+            self._take(Duty(found.revision, incidents, None, marks))
 
     def _failed(self, sentence: str) -> None:
         before = self.duty
         if before.error != sentence:
             logger.warning("on call: %s", sentence)
-            self._take(Duty(before.revision, before.incidents, sentence))
+            self._take(replace(before, error=sentence))
         self._stopping.wait(self._pause_s)
         self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from console.choices import FAILURES
+from console.feed.compared import figures_beside
 from console.feed.incidents import ListedIncident, incidents_of
 from console.feed.minutes import Series, minutes_of
 from console.feed.questions import LIST_ROWS, TILE_SPAN, Ask, first_minute, whole_minute
@@ -103,6 +104,11 @@ class Overview(Tab):
         if minutes is not None and _closed_changed(minutes, first, as_of, held):
             ask("conversion_minutes", since=first, until=whole_minute(as_of))
 
+    @staticmethod
+    def ask_then(ask: Ask, as_of: datetime, counted: Sequence[str]) -> None:
+        since = as_of - TILE_SPAN
+        ask("tiles", before=since - TILE_SPAN, since=since, as_of=as_of, counted_statuses=tuple(counted))
+
 
 # Sessions look at the same snapshot: the first one pays.
 @lru_cache(maxsize=4)
@@ -111,16 +117,17 @@ def incidents(snapshot: FeedSnapshot, max_age: timedelta) -> tuple[ListedInciden
     return tuple(incidents_of(answer.table.to_pylist(), max_age)) if answer else ()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def overview_parts(
-    snapshot: FeedSnapshot, currency: str, limits: ErrorRateLimits, max_age: timedelta, duty: Duty
+    snapshot: FeedSnapshot, currency: str, limits: ErrorRateLimits, max_age: timedelta, duty: Duty, compare: str
 ) -> Mapping[str, Part]:
     """All parts of the Overview; a place whose question was never answered has none and keeps its skeleton."""
     parts: dict[str, Part] = {}
     figures = snapshot.answers.get("tiles")
     if figures is not None:
         stale = figures.commit != snapshot.commit
-        for tile in tiles_of(figures.table.to_pylist()[0], minutes_of(snapshot), currency, limits):
+        compared = figures_beside(figures.table.to_pylist()[0], snapshot, compare)
+        for tile in tiles_of(compared, minutes_of(snapshot), currency, limits):
             parts[f"tile.{tile.key}"] = _tile(tile, stale)
             parts[f"spark.{tile.key}"] = {"values": [_digits(value) for value in tile.spark[:-1]]}
     orders = snapshot.answers.get("latest_orders")

@@ -10,6 +10,7 @@ import "./keys.js"
 import "./lists.js"
 import {held, paint} from "./parts.js"
 import "./tiles.js"
+import {point, renew} from "./tip.js"
 import "./twin.js"
 import {clock, moment} from "./times.js"
 
@@ -37,7 +38,7 @@ function take(text) {
 function found() { head.found(); tell({full: true}) }
 
 // What code within the page calls: that of the charts' axes, and of what the websocket brings.
-window.tillwatch = {take, lost: head.lost, found, clock, moment, go}
+window.tillwatch = {take, lost: head.lost, found, clock, moment, point, go}
 
 listen()
 take($("#first").textContent)
@@ -48,4 +49,5 @@ if (parameters().has("cut")) {
   history.replaceState({}, "", `?${next}`)
 }
 setInterval(head.tick, 500)
+setInterval(renew, 500)
 setInterval(scale, 2000)            // charts of a tab come when it is opened

@@ -36,6 +36,10 @@ function paintView() {
   if (document.activeElement !== range) range.value = view.span || draft ? "absolute" : (view.range || "live")
   range.closest("label").hidden = !ranged
   $("#absolute").hidden = !ranged || !(view.span || range.value === "absolute")
+  const compare = $("#compare")
+  if (document.activeElement !== compare) compare.value = view.compare || "before"
+  compare.closest("label").hidden = !declared.tabs[tab]?.live
+  for (const base of document.querySelectorAll(".tile .base")) setText(base, say(`base_${view.compare || "before"}`))
   const span = draft || view.span
   if (span) {
     for (const [id, iso] of [["from", span[0]], ["to", span[1]]]) {
@@ -91,7 +95,7 @@ function redrawAxes() {
 function follow(link) {
   if (link.dataset.tab !== undefined) return choose((next) => onTab(next, link.dataset.tab))
   const target = new URLSearchParams(link.getAttribute("href").replace(/^\?/, ""))
-  for (const name of ["theme", "zone", "at", "kiosk"]) if (parameters().has(name)) target.set(name, parameters().get(name))
+  for (const name of ["theme", "zone", "at", "kiosk", "compare"]) if (parameters().has(name)) target.set(name, parameters().get(name))
   draft = null
   go(target.toString())
 }
@@ -139,6 +143,12 @@ function rangeChosen(event) {
   })
 }
 
+function compareChosen(event) {
+  const {value} = event.target
+  event.target.blur()
+  choose((next) => value === "before" ? next.delete("compare") : next.set("compare", value))
+}
+
 function spanTyped(event) {
   event.preventDefault()
   const since = fromInput($("#from").value), until = fromInput($("#to").value)
@@ -165,6 +175,7 @@ export function listen() {
   document.addEventListener("click", clicked)
   for (const kind of ["change", "search"]) document.addEventListener(kind, searched)
   $("#range").addEventListener("change", rangeChosen)
+  $("#compare").addEventListener("change", compareChosen)
   $("#absolute").addEventListener("submit", spanTyped)
   for (const id of ["from", "to"]) $(`#${id}`).addEventListener("input", keepDraft)
   $("#theme").addEventListener("click", () => choose((next) => {

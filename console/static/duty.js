@@ -1,13 +1,12 @@
 // Who has an incident and what people do about it: the notifier's side of an incident's page, and the banner on all tabs.
 
-import {tell} from "./choices.js"
+import {ask} from "./acting.js"
 import {declared, say} from "./declared.js"
 import {$, make, setText} from "./dom.js"
 import {held, paints} from "./parts.js"
 import {fullTime, when} from "./times.js"
 
-let number = 0                      // of the newest act of this page
-let pending = null                  // {number, what} of the one that is not answered
+let pending = false                 // whether what was asked for is not answered yet
 
 function paintDuty() {
   const duty = held.duty, place = $("#duty")
@@ -22,10 +21,10 @@ function paintDuty() {
   const offered = {ack: !duty.taken, unack: duty.taken, silence: !duty.silence, unsilence: Boolean(duty.silence), escalate: !duty.taken}
   for (const button of place.querySelectorAll("[data-act]")) {
     button.hidden = !offered[button.dataset.act]
-    button.disabled = Boolean(pending) || !duty.may || duty.revision === null
+    button.disabled = pending || !duty.may || duty.revision === null
   }
-  for (const one of place.querySelectorAll("#duty-note input, #duty-note button")) one.disabled = Boolean(pending) || !duty.may || duty.revision === null
-  if (!pending && !$("#duty-said").dataset.number) setText($("#duty-said"), duty.may ? (duty.person ? say("as", duty) : "") : say("viewer_only"))
+  for (const one of place.querySelectorAll("#duty-note input, #duty-note button")) one.disabled = pending || !duty.may || duty.revision === null
+  if (!pending && !$("#duty-said").dataset.told) setText($("#duty-said"), duty.may ? (duty.person ? say("as", duty) : "") : say("viewer_only"))
 }
 
 // How the incident's figure stands; its chart is there where there is something to draw.
@@ -40,12 +39,18 @@ function paintFigure() {
 function act(what, more = {}) {
   const duty = held.duty
   if (!duty?.incident || pending) return
-  pending = {number: ++number, what}
+  pending = true
   const said = $("#duty-said")
-  said.dataset.number = String(number)
+  said.dataset.told = "true"
   said.classList.remove("failed")
   setText(said, say("acting"))
-  tell({act: {what, number, ...more}})
+  ask(what, more, (error) => {
+    pending = false
+    said.classList.toggle("failed", Boolean(error))
+    setText(said, error || say(`acted_${what}`))
+    if (!error && what === "note") $("#duty-note-text").value = ""
+    paintDuty()
+  })
   paintDuty()
 }
 
@@ -57,17 +62,6 @@ const acts = {
   silence: ({incident}) => act("silence", {incident, minutes: minutes()}),
   unsilence: ({silence}) => act("unsilence", {silence}),
   escalate: ({incident, revision}) => act("escalate", {incident, revision}),
-}
-
-function paintActed() {
-  const acted = held.acted
-  if (!pending || acted.number !== pending.number) return
-  const said = $("#duty-said")
-  said.classList.toggle("failed", Boolean(acted.error))
-  setText(said, acted.error || say(`acted_${pending.what}`))
-  if (!acted.error && pending.what === "note") $("#duty-note-text").value = ""
-  pending = null
-  paintDuty()
 }
 
 function paintBanner() {
@@ -99,5 +93,4 @@ document.addEventListener("submit", (event) => {
 paints("out", () => { location.href = "logout" })
 paints("duty", paintDuty)
 paints("figure", paintFigure)
-paints("acted", paintActed)
 paints("banner", paintBanner)

@@ -4,6 +4,7 @@ import {choose, onTab, parameters} from "./choices.js"
 import {freeze} from "./controls.js"
 import {declared} from "./declared.js"
 import {$, make} from "./dom.js"
+import {openMark} from "./mark.js"
 import {held} from "./parts.js"
 
 const tabs = Object.keys(declared.tabs)
@@ -22,12 +23,12 @@ function back() {
 }
 
 const does = {
-  f: freeze, t: () => $("#range").focus(), "/": find, d: click("#theme"), z: click("#zone"),
+  f: freeze, m: openMark, t: () => $("#range").focus(), "/": find, d: click("#theme"), z: click("#zone"),
   "?": () => $("#keys").showModal(), Escape: back,
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || $("#keys").open || $("#twin").open) return
+  if (event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return
   const typing = event.target.closest?.("input, select, textarea")
   if (typing) { if (event.key === "Escape") typing.blur(); return }
   const row = event.target.closest?.("[data-choose]")

@@ -14,7 +14,6 @@ function paintTile(key) {
   setText($(".word", element), tile.word)
   const change = $(".change", element)
   setText(change, tile.why || tile.change || "\u00a0")
-  setAttribute(change, "title", tile.change ? say("before") : "")
   change.className = `change ${tile.good === null ? "" : tile.good ? "better" : "worse"}`
   setAttribute(element, "data-state", tile.state)
   setAttribute(element, "data-value", tile.value)

@@ -12,11 +12,13 @@ function sources(name) {
   const doc = window.Bokeh?.documents[0]
   const root = doc?.roots().find((one) => one.name === name)
   if (!root) return []
-  return [...root.references()].filter((one) => one.type === "ColumnDataSource")
+  // What has a name of its own is not the chart's: what happened meanwhile.
+  return [...root.references()].filter((one) => one.type === "ColumnDataSource" && !one.name)
 }
 
 function rows({data}) {
-  const names = Object.keys(data).filter((name) => !DRAWN.test(name))
+  const known = (name) => Array.from(data[name]).some((value) => !Number.isNaN(value))
+  const names = Object.keys(data).filter((name) => !DRAWN.test(name) && (name !== "then" || known(name)))
   const length = names.length ? data[names[0]].length : 0
   const cell = (name, at) => {
     const value = data[name][at]
@@ -26,14 +28,20 @@ function rows({data}) {
   return [names, Array.from({length}, (_, at) => names.map((name) => cell(name, at)))]
 }
 
-export function showTwin(name, title) {
+function fill(name) {
   const tables = sources(name).map(rows).filter(([names, lines]) => names.length > 1 && lines.length)
-  setText($("#twin h2"), title)
   $("#twin .scroll").replaceChildren(...(tables.length ? tables.map(([names, lines]) => make("table", {},
     make("thead", {}, make("tr", {}, ...names.map((one) => make("th", {scope: "col"}, one.replaceAll("_", " "))))),
     make("tbody", {}, ...lines.map((line) => make("tr", {}, ...line.map((text) => make("td", {}, text)))))))
     : [make("p", {class: "empty"}, say("nothing"))]))
+  // Opened before the first figures came, it takes them when they do; afterwards it stands still to be read.
+  if (!tables.length) setTimeout(() => { if ($("#twin").open) fill(name) }, 500)
+}
+
+export function showTwin(name, title) {
+  setText($("#twin h2"), title)
   $("#twin").showModal()
+  fill(name)
 }
 
 document.addEventListener("click", (event) => {

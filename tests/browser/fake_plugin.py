@@ -13,6 +13,10 @@ HISTORY = datetime(1997, 3, 1, tzinfo=UTC)
 for _day in range(90):
     DREMIO.order(HISTORY + timedelta(days=_day), "11.77", user_id=f"old-{_day}", product_id="cd")
 a_shop(DREMIO, datetime.now(UTC) - timedelta(seconds=1))
+# Two orders of each minute of the hour that the last one is compared with.
+for _minute in range(124):
+    _at = datetime.now(UTC) - timedelta(days=1, seconds=30 * _minute + 1)
+    DREMIO.order(_at, "20.00", user_id=f"then-{_minute}", product_id="tea")
 ROUTER = APIRouter()
 
 

@@ -153,3 +153,37 @@ def test_a_moment_that_is_held_does_not_hide_that_what_is_of_now_is_old(page: Pa
         served.post("/fake/down?is_down=false")
         served.post("/fake/heartbeat")
     expect(page.locator("body")).to_have_attribute("data-health", "frozen")
+
+
+def test_now_is_compared_with_yesterday_and_the_charts_show_both(page: Page, served: Served) -> None:
+    opened(page, served)
+    expect(page.locator('[data-tile="orders"] .base')).to_have_text("5 min, vs the 5 min before")
+    page.locator("#compare").select_option("yesterday")
+    expect(page.locator('[data-tile="orders"] .base')).to_have_text("5 min, vs the same yesterday")
+    expect(page).to_have_url(re.compile("compare=yesterday"))
+    chart = page.locator('[data-chart="orders_per_minute"]')
+    chart.hover(position={"x": 400, "y": 60})
+    tip = page.locator("#tip")
+    # Pointed at one chart, all say what they show of that minute.
+    for words in ("Revenue per minute", "Orders per minute", "fatal", "Active users"):
+        expect(tip).to_contain_text(words)
+    expect(tip.locator("tr.past").first).to_have_text(re.compile(r"the same minute yesterday\$40\.00"))
+    page.mouse.move(5, 5)
+    expect(tip).to_be_hidden()
+    page.locator('nav a[data-tab="orders"]').click()
+    expect(page.locator("#compare")).to_be_hidden()
+    expect(page.locator("#without-effect")).to_contain_text("the comparison with yesterday")
+
+
+def test_a_change_is_marked_by_a_key_and_a_refusal_is_said_where_one_typed(page: Page, served: Served) -> None:
+    opened(page, served)
+    page.keyboard.press("m")
+    dialog = page.locator("#mark")
+    expect(dialog.locator("#mark-text")).to_be_focused()
+    page.keyboard.type("deploy 1.4")
+    page.keyboard.press("Enter")
+    # No notifier runs here.
+    expect(dialog.locator("#mark-said")).to_contain_text("notifier")
+    expect(dialog.locator("#mark-text")).to_have_value("deploy 1.4")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()

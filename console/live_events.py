@@ -1,0 +1,63 @@
+"""What happened in the hour that the live charts show: incidents, and what people marked. Shared by all pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from console import look
+from console.choices import UNSAID
+from console.feed.incidents import ListedIncident
+from console.live_chart import EventRows
+from console.on_call.watch import Duty
+from lakehouse.texts import label, visible
+
+MOST = 20
+WORDS_LETTERS = 80
+
+
+# Pages look at the same snapshot: the first one pays.
+@lru_cache(maxsize=8)
+def incident_rows(incidents: tuple[ListedIncident, ...], since: datetime, until: datetime) -> EventRows:
+    """The first of the incidents that were there in [since, until): start, end (ms since the epoch), color, words. One
+    that is open ends with the hour."""
+    colours = look.tokens("dark")
+    rows = [
+        (
+            _ms(each.starts_at),
+            _ms(min(until, _end(each, until))),
+            look.colour(colours, "severity", each.severity or UNSAID),
+            visible(f"{each.severity or UNSAID} {each.service_name or each.rule}: {each.description}", WORDS_LETTERS),
+        )
+        for each in incidents
+        if each.starts_at < until and _end(each, until) >= since
+    ]
+    return _columns(("start", "end", "color", "words"), rows[:MOST])
+
+
+@lru_cache(maxsize=8)
+def mark_rows(duty: Duty, since: datetime, until: datetime) -> EventRows:
+    """The marks of [since, until): at (ms since the epoch), words."""
+    rows = [
+        (_ms(mark.at), f"{label(mark.text, WORDS_LETTERS)} ({visible(mark.who)})")
+        for mark in duty.marks
+        if since <= mark.at < until
+    ]
+    return _columns(("at", "words"), rows[:MOST])
+
+
+def _end(incident: ListedIncident, until: datetime) -> datetime:
+    if incident.state == "open":
+        return until
+    # A moment is seen too: a strip has some width.
+    return max(incident.resolved_at or incident.newest_at, incident.starts_at + timedelta(seconds=10))
+
+
+def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> EventRows:
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
