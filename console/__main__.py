@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from console.gate import gate_of
-from console.settings import ConsoleSettings
+from console.settings import SIGNED_IN_DAYS, ConsoleSettings
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import claim_port
@@ -42,7 +42,9 @@ def serve_arguments(
         "--liveness",
         *("--static-dirs", f"look={HERE / 'static'}"),
         *("--basic-login-template", str(HERE / "sign_in.html")),
-        *("--logout-template", str(HERE / "sign_in.html")),
+        *("--logout-template", str(HERE / ("signed_out.html" if settings.auth == "oidc" else "sign_in.html"))),
+        *("--oauth-error-template", str(HERE / "signed_out.html")),
+        *("--oauth-expiry-days", str(SIGNED_IN_DAYS)),
         # What the sign-in page itself is drawn with.
         *("--oauth-guest-endpoints", *(f"/look/{name}" for name in ("tokens.css", "console.css", "icon.svg"))),
         *("--unused-session-lifetime", "60000"),

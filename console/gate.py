@@ -1,4 +1,5 @@
-"""Who may come in, and what they may do here: nobody signs in, all by one password, or people of people.yaml."""
+"""Who may come in, and what they may do here: nobody signs in, all by one password, people of people.yaml, or of an
+OpenID Connect provider."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from cachetools import TTLCache
 
+from console.oidc import actor_of
 from console.on_call.acts import Actor
 from console.settings import ConsoleSettings, is_loopback
 from lakehouse.passwords import fits, hash_of
@@ -39,6 +41,7 @@ class SignIn(StrEnum):
     NONE = "none"
     PASSWORD = "password"
     PEOPLE = "people"
+    OIDC = "oidc"
 
 
 class Gate:
@@ -48,12 +51,18 @@ class Gate:
     """
 
     def __init__(
-        self, way: SignIn, people: Path, password: str = "", monotonic: Callable[[], float] = time.monotonic
+        self,
+        way: SignIn,
+        people: Path,
+        password: str = "",
+        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.way = way
         self._path = people
         self._password = password
         self._monotonic = monotonic
+        self._now = now
         self._lock = threading.Lock()
         self._changed: int | None = None
         self._look_at = 0.0
@@ -126,6 +135,8 @@ class Gate:
                 return Actor(None, may_act=True)
             case SignIn.PASSWORD:
                 return Actor(EVERYONE, may_act=True) if cookie else None
+            case SignIn.OIDC:
+                return actor_of(cookie, self._now()) if cookie else None
         name, _, mark = (cookie or "").partition("~")
         person = self.roster().named(name)
         if person is None or not person.password or mark != _mark(person.password):
@@ -154,7 +165,7 @@ def gate_of(settings: ConsoleSettings) -> Gate:
         if not is_loopback(settings.address):
             raise UserError(
                 f"The console would listen on {settings.address}, and let anybody in: set console.password, give "
-                f"somebody of {people} a password (`tillwatch password`), or write console.auth: none."
+                f"somebody of {people} a password (`tillwatch password`), or write console.auth: oidc or none."
             )
         way = SignIn.NONE
     if way is SignIn.PASSWORD and not password:

@@ -10,6 +10,9 @@ from pydantic import Field, SecretStr, field_validator
 
 from lakehouse.settings.base import Section
 
+SIGNED_IN_DAYS = 7
+"""After so long people sign in again."""
+
 ORIGINS = "HOST or HOST:PORT, as it stands in the browser's address bar"
 
 
@@ -54,10 +57,29 @@ class ConsoleSettings(Section, section="console"):
     password: SecretStr = Field(
         SecretStr(""), description='one for all, who are the operator "everyone"; better given as *_FILE; empty: none'
     )
-    auth: Literal["", "none", "password", "people"] = Field(
+    auth: Literal["", "none", "password", "people", "oidc"] = Field(
         "",
-        description="how people sign in: none, password (one for all) or people (of people.yaml); empty: by what is "
-        "given, none on this machine alone",
+        description="how people sign in: none, password (one for all), people (of people.yaml) or oidc (an OpenID "
+        "Connect provider); empty: by what is given, none on this machine alone",
+    )
+    oidc_issuer: str = Field("", description="address of the OpenID Connect provider, as its tokens name it")
+    oidc_client_id: str = Field("", description="what the provider calls the console")
+    oidc_client_secret: SecretStr = Field(
+        SecretStr(""), description="better given as *_FILE; empty: PKCE, for a client without a secret"
+    )
+    oidc_redirect: str = Field(
+        "", description="where the provider sends people back to, ending with /login; empty: the address they came by"
+    )
+    oidc_name_claim: str = Field("email", min_length=1, description="the claim that is somebody's name here")
+    oidc_role_claim: str = Field("groups", min_length=1, description="the claim that says who is an operator")
+    oidc_operators: tuple[str, ...] = Field(
+        ("tillwatch-operators",), description="its values that make an operator; all others are viewers"
+    )
+    oidc_hours: float = Field(
+        8.0,
+        gt=0,
+        le=720,
+        description="h until people go through the provider again, which knows whether they still may",
     )
     cookie_secret: SecretStr = Field(
         SecretStr(""), description="signs who is signed in; empty: another one at each start, so all sign in again"

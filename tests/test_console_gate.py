@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from console.gate import Gate, SignIn, gate_of
+from console.oidc import cookie_from, discover
 from console.on_call.acts import Actor
 from console.settings import ConsoleSettings
 from lakehouse.passwords import fits, hash_of, is_hash
 from lakehouse.user_error import UserError
+from tests.fake_provider import FakeProvider
 
 OTTER, HERON = hash_of("otter"), hash_of("heron")
 PEOPLE = f"""people:
@@ -162,3 +165,50 @@ def test_the_small_page_is_for_this_machine_unless_somebody_says_otherwise(monke
     monkeypatch.setenv("TILLWATCH_LITE_ADDRESS", "0.0.0.0")
     with pytest.raises(UserError, match=r"The small page would listen on 0\.0\.0\.0, and nobody signs in to it"):
         serve()
+
+
+# ---- an OpenID Connect provider
+
+
+@pytest.fixture
+def provider() -> Iterator[FakeProvider]:
+    fake = FakeProvider()
+    yield fake
+    fake.close()
+
+
+def test_a_provider_says_where_its_doors_are(provider: FakeProvider) -> None:
+    settings = ConsoleSettings(auth="oidc", oidc_issuer=f"{provider.issuer}/", oidc_client_id="tillwatch")
+    assert discover(settings) == (
+        provider.issuer,
+        *(f"{provider.issuer}/{name}" for name in ("authorization", "token", "userinfo")),
+    )
+
+
+def test_what_is_no_provider_is_refused_at_the_start(provider: FakeProvider) -> None:
+    def refused(**given: str) -> str:
+        settings = {"oidc_issuer": provider.issuer, "oidc_client_id": "tillwatch", **given}
+        with pytest.raises(UserError) as caught:
+            discover(ConsoleSettings.load(auth="oidc", **settings))
+        return str(caught.value)
+
+    assert "console.oidc_issuer is empty" in refused(oidc_issuer="")
+    assert "console.oidc_client_id is empty" in refused(oidc_client_id="")
+    assert "must begin with https://" in refused(oidc_issuer="http://login.example")
+    assert "is it up?" in refused(oidc_issuer="http://127.0.0.1:9")
+    assert "is of another issuer" in refused(oidc_issuer=provider.issuer.replace("127.0.0.1", "localhost"))
+    provider.issuer = "https://elsewhere.example"
+    assert "write that in console.oidc_issuer" in refused(oidc_issuer=provider.address)
+
+
+def test_a_sign_in_lasts_its_hours_and_says_the_role_of_its_claim(porch: Porch) -> None:
+    now = [1_000_000.0]
+    gate = Gate(SignIn.OIDC, porch.file, now=lambda: now[0])
+    settings = ConsoleSettings(oidc_client_id="tillwatch", oidc_hours=1)
+    operator = cookie_from({"email": "a~d@a", "groups": ["x", "tillwatch-operators"]}, settings, "https://i", now[0])
+    viewer = cookie_from({"email": "eve", "groups": "x"}, settings, "https://i", now[0])
+    assert gate.actor(operator) == Actor("a~d@a", may_act=True)
+    assert gate.actor(viewer) == Actor("eve", may_act=False)
+    assert gate.actor("eve") is gate.actor("eve~operator~") is gate.actor("~operator~9999999999") is None
+    now[0] += 3600
+    assert gate.actor(operator) is None

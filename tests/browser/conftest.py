@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 from bench.browser import launch
 from lakehouse import ROOT
 from lakehouse.settings.ports import PORTS
+
+# A machine that also runs other tests takes its time.
+expect.set_options(timeout=15_000)
 
 MISSING = "there is no Chrome or Chromium; install one, or run `playwright install chromium`"
 
