@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, ClassVar
 
 from bokeh.events import MouseLeave, MouseMove
@@ -33,6 +34,7 @@ from cachetools import LRUCache
 from console.feed.minutes import Series, series_of, starts_of
 from console.feed.questions import MINUTES_SHOWN
 from console.feed.snapshot import FeedSnapshot
+from console.straight import Patch, encoded
 
 type EventRows = Mapping[str, Sequence[Any]]
 """Columns of a source, by name: what happened."""
@@ -88,11 +90,12 @@ class LiveChart:
         """What the source holds of sixty minutes."""
         return base_rows(starts) | {name: gaps(values) for name, values in series.items()}
 
-    def update(self, starts: Sequence[datetime], series: Mapping[str, Series]) -> None:
-        """Take the values of sixty minutes, and send what differs. What is alike for all pages is found once."""
+    def update(self, starts: Sequence[datetime], series: Mapping[str, Series], patch: Patch | None = None) -> None:
+        """Take the values of sixty minutes, and send what differs; within `patch`, once there is a browser. What is
+        alike for all pages is found once."""
         rows = _rows_once(type(self), starts, series)
         if rows is not self._held:
-            _changes_once(self._held, rows).make(self.source)
+            _changes_once(self._held, rows).make(self.source, patch)
             self._held = rows
 
 
@@ -223,19 +226,30 @@ class Changes:
     filling, or a jump of an hour, replaces all.
     """
 
-    whole: HourRows | None
+    after: HourRows
+    whole: bool
     patches: Mapping[str, list[tuple[int, Any]]]
     new: Mapping[str, list[Any]]
 
-    def make(self, source: ColumnDataSource) -> None:
-        if self.whole is not None:
-            # Each source has lists of its own: it changes them.
-            source.data = {name: list(values) for name, values in self.whole.columns.items()}
+    def make(self, source: ColumnDataSource, patch: Patch | None) -> None:
+        """Bring a source to the rows: its browser's copy by `patch`, where there is one."""
+        if self.whole or patch is None:
+            source.data = dict(self.after.columns)
             return
         if self.patches:
-            source.patch(dict(self.patches))
+            patch.patches(source, self._patches_text)
         if self.new:
-            source.stream({name: list(values) for name, values in self.new.items()}, rollover=MINUTES_SHOWN)
+            patch.streams(source, self._new_text, MINUTES_SHOWN)
+        # Python's copy, which a browser that comes back is given. The lists are shared, and nobody changes them.
+        dict.update(source.data, self.after.columns)
+
+    @cached_property
+    def _patches_text(self) -> str:
+        return encoded(dict(self.patches))
+
+    @cached_property
+    def _new_text(self) -> str:
+        return encoded(dict(self.new))
 
 
 def changes(before: HourRows | None, after: HourRows) -> Changes:
@@ -243,7 +257,7 @@ def changes(before: HourRows | None, after: HourRows) -> Changes:
     wanted = after.columns["minute"]
     held = before.columns["minute"] if before is not None else []
     if before is None or held[-1] < wanted[0] or held[0] > wanted[0] or len(held) != len(wanted):
-        return Changes(after, {}, {})
+        return Changes(after, whole=True, patches={}, new={})
     at = {minute: index for index, minute in enumerate(held)}
     patches: dict[str, list[tuple[int, Any]]] = {}
     for name, values in after.columns.items():
@@ -256,9 +270,8 @@ def changes(before: HourRows | None, after: HourRows) -> Changes:
         if changed:
             patches[name] = changed
     new = [index for index, minute in enumerate(wanted) if minute > held[-1]]
-    return Changes(
-        None, patches, {name: [values[index] for index in new] for name, values in after.columns.items()} if new else {}
-    )
+    rows = {name: [values[index] for index in new] for name, values in after.columns.items()} if new else {}
+    return Changes(after, whole=False, patches=patches, new=rows)
 
 
 # Pages look at the same snapshot, and mostly at each one: the first pays. Known by identity, which what is kept holds.

@@ -15,7 +15,6 @@ import pyarrow as pa
 from bokeh.document import Document
 from bokeh.events import ClientReconnected, ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
-from panel.io import hold
 
 from console import look
 from console.assets import lean, look_address
@@ -41,6 +40,7 @@ from console.page import PAGE, declared, in_script
 from console.pages import overview
 from console.parts import Part, iso_ms
 from console.running import Running, running
+from console.straight import Patch
 from console.tabs import CHARTS, TABS, drill_tabs
 from console.url import CUT, LONGEST_QUERY, fitting, link, moment_text, parse, query, query_of
 from console.view import View
@@ -268,18 +268,22 @@ class PageSession:
         await self.drawn()
 
     async def drawn(self) -> None:
-        """Send what is new: one message, no waiting, no I/O."""
+        """Send what is new: one message, which waits for nothing but its own browser."""
         if self._closed or not self._ready:
             return
         started = time.perf_counter()
         text = text_of(self._message())
         TICK_BYTES.inc(len(text))
-        # Held, all changes of a tick go out as one message; tiles first, for they are what people wait for.
-        with hold(self.doc):
-            self.wire.update(down=text)
-            if TABS[self.view.tab].live and self._drawable != self._drawn:
-                self._draw_charts()
+        # All changes of a tick are one message; tiles first, for they are what people wait for.
+        patch = Patch()
+        patch.sets(self.wire, "down", json.dumps(text))
+        if TABS[self.view.tab].live and self._drawable != self._drawn:
+            with patch.seldom(self.doc):
+                self._draw_charts(patch)
         TICK_SECONDS.observe(time.perf_counter() - started)
+        session = getattr(self.doc.session_context, "session", None)
+        if session is not None:
+            await patch.send(session)
 
     @property
     def _is_out(self) -> bool:
@@ -291,7 +295,7 @@ class PageSession:
         """What the live charts are drawn from."""
         return self._shown, self.view.compare, self._watch.duty.marks
 
-    def _draw_charts(self) -> None:
+    def _draw_charts(self, patch: Patch | None = None) -> None:
         if self._is_out:
             return
         self._drawn = self._drawable
@@ -306,7 +310,7 @@ class PageSession:
         for chart in self.charts:
             try:
                 if hour := hours.get(chart.name):
-                    chart.update(*hour)
+                    chart.update(*hour, patch)
             except Exception:
                 # One broken chart must not keep the others from their news.
                 logger.exception("%s could not be drawn", chart.name)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pyarrow as pa
 import pytest
+from bokeh.core.types import ID
 from bokeh.document import Document
-from bokeh.document.events import ColumnDataChangedEvent, ColumnsPatchedEvent, ColumnsStreamedEvent
+from bokeh.document.json import PatchJson
 from bokeh.models import DataRange1d, IndexFilter
 from bokeh.models.renderers import GlyphRenderer
+from bokeh.server.session import ServerSession
 
 from console import look
 from console.feed.incidents import ListedIncident
@@ -20,8 +25,10 @@ from console.feed.snapshot import FeedAnswer, FeedSnapshot
 from console.live_chart import THEN, Events, LiveChart, last_hour, move, series_from
 from console.live_events import incident_rows, mark_rows
 from console.on_call.watch import Duty
+from console.straight import Patch
 from console.tabs import CHARTS
 from lakehouse.oncall import OnCallMark
+from tests.test_console_session import a_document
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -46,13 +53,23 @@ def chart(request: pytest.FixtureRequest) -> LiveChart:
     return kind(look.tokens("dark"), last_hour())
 
 
-def events_of(chart: LiveChart, hour: tuple[tuple[datetime, ...], Series]) -> list[Any]:
-    doc = Document()
+def events_of(chart: LiveChart, hour: tuple[tuple[datetime, ...], Series]) -> list[dict[str, Any]]:
+    """What a browser is told, as it would read it; applied to a second document it gives the first one's figures."""
+    doc, browsers = Document(), Document()
     doc.add_root(chart.root)
-    events: list[Any] = []
-    doc.on_change(events.append)
-    show(chart, hour)
+    browsers.replace_with_json(doc.to_json())
+    patch = Patch()
+    with patch.seldom(doc):
+        chart.update(hour[0], dict.fromkeys(chart.values, hour[1]), patch)
+    events: list[dict[str, Any]] = [json.loads(event) for event in patch._events]
+    if events:
+        browsers.apply_json_patch(PatchJson(events=events))  # type: ignore[typeddict-item]  # read as a browser does
+    assert _figures(browsers.get_model_by_id(chart.source.id)) == _figures(chart.source)
     return events
+
+
+def _figures(source: Any) -> dict[str, list[str]]:
+    return {name: [f"{value:g}" for value in values] for name, values in source.data.items()}
 
 
 def test_a_full_hour_is_shown_with_the_open_minute_apart(chart: LiveChart) -> None:
@@ -68,14 +85,13 @@ def test_a_full_hour_is_shown_with_the_open_minute_apart(chart: LiveChart) -> No
 def test_within_a_minute_only_its_own_cells_are_sent(chart: LiveChart) -> None:
     show(chart, the_hour(NOON))
     events = events_of(chart, the_hour(NOON, open_orders=4.0))
-    assert [type(event) for event in events] == [ColumnsPatchedEvent]
+    assert [event["kind"] for event in events] == ["ColumnsPatched"]
 
 
 def test_a_new_minute_is_streamed_and_a_late_order_patched(chart: LiveChart) -> None:
     show(chart, the_hour(NOON))
     events = events_of(chart, the_hour(NOON + timedelta(minutes=1), back_7=99.0))
-    assert not any(isinstance(event, ColumnDataChangedEvent) for event in events)
-    assert any(isinstance(event, ColumnsStreamedEvent) for event in events)
+    assert {event["kind"] for event in events} == {"ColumnsPatched", "ColumnsStreamed"}
     assert len(chart.source.data["minute"]) == 60
     value_columns = set(chart.values)
     assert all(chart.source.data[name][-8] == 99.0 for name in value_columns)
@@ -194,3 +210,30 @@ def test_incidents_and_marks_of_the_hour_stand_behind_all_charts() -> None:
 
 def _minutes(at: int) -> float:
     return (at / 1000 - NOON.timestamp()) / 60
+
+
+def test_what_seldom_changes_goes_with_the_rest_in_one_message_to_who_holds_the_page() -> None:
+    doc, context = a_document()
+    chart = CHARTS["revenue_per_minute"](look.tokens("dark"), last_hour())
+    doc.add_root(chart.root)
+    show(chart, the_hour(NOON))
+    session = ServerSession(ID("id"), doc)
+    context._set_session(session)
+    told: list[Any] = []
+
+    class Connection:
+        async def send_message(self, message: Any) -> None:
+            told.append(json.loads(message.content_json)["events"])
+
+    async def both() -> None:
+        session._subscribed_connections.add(Connection())  # type: ignore[arg-type]
+        for hour in (the_hour(NOON, open_orders=-9.0), the_hour(NOON, open_orders=-9.0)):
+            patch = Patch()
+            with patch.seldom(doc):
+                chart.update(hour[0], dict.fromkeys(chart.values, hour[1]), patch)
+            await patch.send(session)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, both()).result()
+    [[patched, scaled]] = told
+    assert (patched["kind"], scaled["kind"], scaled["attr"]) == ("ColumnsPatched", "ModelChanged", "start")

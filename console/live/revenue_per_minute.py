@@ -8,6 +8,7 @@ from bokeh.models import Range1d
 from console.feed.minutes import Series, minutes_of
 from console.feed.snapshot import FeedSnapshot
 from console.live_chart import THEN, LiveChart, axes, bars, empty_source, reach_down
+from console.straight import Patch
 
 
 class RevenuePerMinute(LiveChart):
@@ -36,6 +37,6 @@ class RevenuePerMinute(LiveChart):
         minutes = minutes_of(snapshot)
         return None if minutes is None else {"revenue": minutes.revenue}
 
-    def update(self, starts: Sequence[datetime], series: Mapping[str, Series]) -> None:
+    def update(self, starts: Sequence[datetime], series: Mapping[str, Series], patch: Patch | None = None) -> None:
         reach_down(self.root, (*series["revenue"], *series.get(THEN, ())))
-        super().update(starts, series)
+        super().update(starts, series, patch)
