@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -169,7 +170,8 @@ class PageSession:
         return answer.table if answer else None
 
     def select(self, view: View) -> None:
-        self.view = view
+        # Another choice has other rows: the first of them.
+        self.view = view = replace(view, page=1)
         self._went = {"query": query(view), "times": self._went["times"] + 1}
         self.wake()
 

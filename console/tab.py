@@ -33,7 +33,8 @@ class ListColumn:
 
     A badge has a dot in the colour of its word among those of `of` (severity, status); a link leads to the row's
     `href`. `hover` is shown on hover, with fields of the row in braces. `css` is a class of the cell: wide takes what
-    room there is, spare is left out on a phone, state is the state of an incident.
+    room there is, spare is left out on a phone, state is the state of an incident. `sort` is the column of the tables
+    that the rows can be ordered by (drill.ordering).
     """
 
     head: str
@@ -42,6 +43,7 @@ class ListColumn:
     of: str = ""
     hover: str = ""
     css: str = ""
+    sort: str = ""
 
 
 @dataclass(frozen=True)

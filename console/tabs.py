@@ -17,7 +17,22 @@ from console.view import COMPARED
 from lakehouse.dremio.statement import QUESTIONS
 from lakehouse.user_error import UserError
 
-RESERVED = ("tab", "range", "from", "to", "theme", "zone", "brush", "incident", "at", "kiosk", "compare", "cut")
+RESERVED = (
+    "tab",
+    "range",
+    "from",
+    "to",
+    "theme",
+    "zone",
+    "brush",
+    "incident",
+    "at",
+    "kiosk",
+    "compare",
+    "sort",
+    "page",
+    "cut",
+)
 """Parameters of a URL that no filter may take as its name."""
 
 TABS: Mapping[str, type[Tab]] = declared_in("console.pages", Tab)
@@ -71,6 +86,10 @@ check_charts(CHARTS)
 check_names(TABS.values())
 FILTERS: Mapping[str, TabFilter] = filters_of(TABS.values())
 """A choice made on one tab holds on each that has the filter."""
+SORTS = frozenset(
+    column.field for tab in TABS.values() for rows in tab.lists() for column in rows.columns if column.sort
+)
+"""Fields that some list can be ordered by."""
 
 
 def cards_of(tab: type[Tab]) -> list[Card]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlencode
 
-from console.tabs import FILTERS, HOME, TABS
+from console.tabs import FILTERS, HOME, SORTS, TABS
 from console.view import COMPARED, COMPARED_WORDS, RANGES, THEMES, ZONES, Span, View
 from lakehouse.texts import visible
 
@@ -50,6 +50,10 @@ def query(view: View) -> str:
         pairs.append(("brush", "~".join(map(moment_text, view.brush))))
     if view.incident:
         pairs.append(("incident", view.incident))
+    if view.sort:
+        pairs.append(("sort", view.sort))
+    if view.page > 1:
+        pairs.append(("page", str(view.page)))
     if view.kiosk:
         pairs.append(("kiosk", "1"))
     if view.at:
@@ -154,6 +158,14 @@ def parse(query: str) -> tuple[View, list[str]]:
     if not re.fullmatch(r"[0-9a-fA-F-]{0,36}", incident):
         notices.append(f"'{_short(incident)}' is no incident.")
         incident = ""
+    sort = given.get("sort", [""])[-1]
+    if sort.removesuffix(".asc") not in SORTS and sort:
+        notices.append(f"'{_short(sort)}' is no column that rows are ordered by; shown is the usual order.")
+        sort = ""
+    page = given.get("page", ["1"])[-1]
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", page):
+        notices.append(f"'{_short(page)}' is no page; shown is the first.")
+        page = "1"
     at: datetime | None = None
     if text := given.get("at", [""])[-1].strip():
         try:
@@ -176,6 +188,8 @@ def parse(query: str) -> tuple[View, list[str]]:
         at=at,
         kiosk=one("kiosk", ("0", "1"), "0") == "1",
         compare=one("compare", tuple(COMPARED), _DEFAULT.compare),
+        sort=sort,
+        page=int(page),
     )
     return view, notices
 

@@ -30,7 +30,9 @@ class View:
     """A page's deliberate choices. `span` is set only for an absolute range; a filter without a value lets all through.
 
     `at` is the moment that is looked at in place of now. `kiosk` is a screen on a wall, which nobody touches. `filters`
-    maps a filter's name to the values chosen, and names none that has no value. `compare` is one of COMPARED.
+    maps a filter's name to the values chosen, and names none that has no value. `compare` is one of COMPARED. `sort` is
+    the field of the column that rows are ordered by, the highest first, or with `.asc` behind it the lowest; `page` is
+    which of their pages is shown, from 1.
     """
 
     tab: str
@@ -44,6 +46,8 @@ class View:
     at: datetime | None = None
     kiosk: bool = False
     compare: str = "before"
+    sort: str = ""
+    page: int = 1
 
     def bounds(self, as_of: datetime) -> Span:
         """The range as [from, to): the absolute one, else the length that ends at `as_of`."""

@@ -42,6 +42,8 @@ views = st.builds(
     brush=st.none() | spans,
     incident=st.sampled_from(["", "0b7b3c1e-0000-5000-8000-000000000001"]),
     compare=st.sampled_from(tuple(COMPARED)),
+    sort=st.sampled_from(["", "total", "at.asc"]),
+    page=st.integers(1, 999),
 ).map(lambda view: view if view.span is None else View(**{**vars(view), "range": "live"}))
 
 
@@ -79,6 +81,9 @@ def test_any_query_gives_a_view(asked: str) -> None:
         ("from=" + "9" * 5000, f"'{'9' * 39}…' is no time for 'from'"),
         ("cut=1", "longer than 4000 characters"),
         ("brush=~", "nothing is brushed"),
+        ("compare=never", "'never' is no compare; shown is before."),
+        ("sort=order_total;--", "'order_total;--' is no column that rows are ordered by"),
+        ("page=0", "'0' is no page; shown is the first."),
         ("incident='; DROP TABLE", "is no incident"),
     ],
 )

@@ -13,7 +13,7 @@ from console.view import View
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
-from lakehouse.dremio.statement import fill, question_sql
+from lakehouse.dremio.statement import Fragment, fill, question_sql
 from lakehouse.kinds import ERROR_KIND, LONGEST, kind_of
 from tests.conftest import NOON, Shop
 
@@ -97,7 +97,8 @@ def test_a_text_is_found_as_it_is_typed(tmp_path: Path) -> None:
 
     def found(text: str) -> list[str]:
         matches = matching(View("errors").filtered("find", (text,)), ("error_message", "service_name"))
-        every = {"severities": ["ERROR"], "all_services": 1, "services": [], "matches": matches, "most": 10}
+        every = {"severities": ["ERROR"], "all_services": 1, "services": [], "matches": matches}
+        every |= {"sorted": Fragment("error_message ASC, event_key", {}), "most": 10, "skip": 0}
         return sorted(row["error_message"] for row in asked.rows("error_rows", **every))
 
     assert found("100%") == ["Disk 100% full"]

@@ -18,7 +18,7 @@ from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
 from embedded.gateway.tokens import words_of
-from lakehouse.dremio.statement import QUESTIONS, fill, question_sql
+from lakehouse.dremio.statement import QUESTIONS, Fragment, fill, question_sql
 from lakehouse.kinds import CLICK_PAGE, ERROR_KIND
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC
@@ -55,6 +55,8 @@ def _value(name: str) -> Any:
         return figure.rows({"service_name": ["a"], "severity": ["b"]}, [(moment, moment), (moment, moment)])
     if name == "matches":
         return matching(View("errors").filtered("find", ("x",)), ["event_key"])
+    if name == "sorted":
+        return Fragment("produced_at DESC, event_key", {})
     if name in ("kind", "page"):
         return ERROR_KIND if name == "kind" else CLICK_PAGE
     if name == "steps":

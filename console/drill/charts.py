@@ -10,8 +10,10 @@ from typing import Any
 import holoviews as hv
 import pandas as pd
 import panel as pn
+from bokeh.events import DoubleTap
 from bokeh.models import (
     BoxSelectTool,
+    CustomJS,
     CustomJSHover,
     CustomJSTickFormatter,
     FixedTicker,
@@ -374,6 +376,7 @@ def _tidy(plot: Any, _element: Any) -> None:
         figure.yaxis[0].formatter = NumeralTickFormatter(format="0.[00]a")
         figure.yaxis[0].ticker.desired_num_ticks = 4
         figure.min_border_left = 48
+        figure.js_on_event(DoubleTap, CustomJS(code="window.tillwatch.closer(cb_obj)"))
 
 
 def _tidy_heat(plot: Any, element: Any) -> None:

@@ -30,6 +30,7 @@ from lakehouse.texts import REASON_LETTERS, label, visible
 logger = logging.getLogger(__name__)
 
 FACET_LETTERS = 40
+BRUSHED = "drag over a time to narrow all else to it; double click to look closer, with shift from further away"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_WORDS: Mapping[str, str] = {}
 

@@ -11,7 +11,7 @@ from console import look
 from console.choices import DEVICES
 from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
-from console.drill.tab import DrillTab, Found, binned
+from console.drill.tab import BRUSHED, DrillTab, Found, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import THIN, exactly
 from console.feed.pins import Pin
@@ -73,7 +73,7 @@ class CustomersTab(DrillTab):
     filters = (DEVICE, LAST_STEP, USER, FIND)
     cards = (
         Card((JOURNEY,), detail="customer"),
-        Card((ChartPlace("visits_time", "Clicks over time by page", "drag over a time to narrow all else to it"),)),
+        Card((ChartPlace("visits_time", "Clicks over time by page", BRUSHED),)),
         Card(
             (ChartPlace("funnel", "How far they come", "each after those above it; click one for who stopped there"),),
             columns=8,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from operator import itemgetter
 from typing import Any
@@ -12,7 +13,8 @@ from console import look
 from console.choices import FAILURES, SEVERITIES
 from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
-from console.drill.tab import DrillTab, Found, binned
+from console.drill.ordering import order_part, ordering, shown_words
+from console.drill.tab import BRUSHED, DrillTab, Found, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
@@ -51,10 +53,18 @@ KINDS = RowList(
     long=True,
     exports="kinds",
 )
+ORDERED = {
+    "at": "error_ts",
+    "severity": f"CASE severity {' '.join(f"WHEN '{one}' THEN {rank}" for rank, one in enumerate(SEVERITIES))} END",
+    "service": "service_name",
+    "message": "error_message",
+    "error": "error_id",
+}
+"""What the columns of the rows are ordered by: severities by how bad they are."""
 ROWS = RowList(
     "error_rows",
     "Rows",
-    ERROR_ROW_COLUMNS,
+    tuple(replace(column, sort=ORDERED[column.field]) for column in ERROR_ROW_COLUMNS),
     "No error matches. Widen the range, or take a filter away.",
     long=True,
     exports="rows",
@@ -68,7 +78,7 @@ class ErrorsTab(DrillTab):
     order = 30
     filters = (SEVERITY, SERVICE, KIND, FIND)
     cards = (
-        Card((ChartPlace("errors_time", "Errors over time by severity", "drag over a time to narrow all else to it"),)),
+        Card((ChartPlace("errors_time", "Errors over time by severity", BRUSHED),)),
         Card((ChartPlace("errors_heat", "By service over time", "stronger is more; click one to keep it"),), columns=8),
         Card((ChartPlace("errors_service", "By service", "click one to keep it"),), columns=4),
         Card((KINDS,)),
@@ -96,7 +106,7 @@ class ErrorsTab(DrillTab):
             ),
             "rows": want(
                 "error_rows", pin.commit, **ranges, severities=severities, matches=matches, **services,
-                most=self.page.settings.rows_shown,
+                **ordering(view, ROWS, self.page.settings.rows_shown),
             ),
         }  # fmt: skip
         if self.found is not None:
@@ -122,7 +132,7 @@ class ErrorsTab(DrillTab):
             if row["severity"] in severities and (not services or row["service_name"] in services)
         ]
         total = sum(row["n"] for row in chosen)
-        rows = found.tables["rows"]
+        rows, most = found.tables["rows"], self.page.settings.rows_shown
         count = f"{exactly(total)} {_noun(severities, total)}"
         listed = sorted({*list(by_service)[:SERVICES_SHOWN], *services})
         return {
@@ -139,7 +149,8 @@ class ErrorsTab(DrillTab):
             f"list.{ROWS.name}": {
                 "rows": [error_row(row) for row in rows],
                 "produced_at": iso_ms(max((row["newest"] for row in chosen if row["newest"]), default=None)),
-                "words": count + (f", the newest {exactly(len(rows))} shown" if len(rows) < total else ""),
+                "words": ", ".join(filter(None, (count, shown_words(view, len(rows), most, total)))),
+                **order_part(view, ROWS, most, total),
             },
         }
 

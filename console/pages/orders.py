@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -10,7 +11,8 @@ from console import look
 from console.choices import STATUSES
 from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
-from console.drill.tab import DrillTab, Found, binned
+from console.drill.ordering import order_part, ordering, shown_words
+from console.drill.tab import BRUSHED, DrillTab, Found, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
@@ -29,14 +31,14 @@ ROWS = RowList(
     "order_rows",
     "Rows",
     (
-        _time,
-        ListColumn("Order", "order"),
-        ListColumn("Customer", "user", "link", hover="all that {user} did"),
-        _product,
-        ListColumn("Pieces", "quantity", "number"),
-        ListColumn("Price", "price", "number"),
-        _total,
-        _status,
+        replace(_time, sort="order_ts"),
+        ListColumn("Order", "order", sort="order_id"),
+        ListColumn("Customer", "user", "link", hover="all that {user} did", sort="user_id"),
+        replace(_product, sort="product_id"),
+        ListColumn("Pieces", "quantity", "number", sort="quantity"),
+        ListColumn("Price", "price", "number", sort="price"),
+        replace(_total, sort="order_total"),
+        replace(_status, sort="status"),
     ),
     "No order matches. Widen the range, or take a filter away.",
     long=True,
@@ -51,7 +53,7 @@ class OrdersTab(DrillTab):
     order = 20
     filters = (STATUS, PRODUCT, FIND)
     cards = (
-        Card((ChartPlace("orders_time", "Orders over time by status", "drag over a time to narrow all else to it"),)),
+        Card((ChartPlace("orders_time", "Orders over time by status", BRUSHED),)),
         Card((ChartPlace("orders_status", "By status", "orders; click one to keep it"),), columns=6),
         Card((ChartPlace("orders_product", "Top products", "revenue; click one to keep it"),), columns=6),
         Card((ROWS,)),
@@ -73,7 +75,7 @@ class OrdersTab(DrillTab):
             ),
             "rows": want(
                 "order_rows", pin.commit, **ranges, statuses=statuses, matches=matches, **products,
-                most=self.page.settings.rows_shown,
+                **ordering(view, ROWS, self.page.settings.rows_shown),
             ),
         }  # fmt: skip
 
@@ -83,7 +85,8 @@ class OrdersTab(DrillTab):
         chosen = [row for row in found.tables["status"] if not statuses or row["status"] in statuses]
         total = sum(row["n"] for row in chosen)
         amount = sum(row["amount"] for row in chosen)
-        rows = found.tables["rows"]
+        rows, most = found.tables["rows"], self.page.settings.rows_shown
+        shown = shown_words(view, len(rows), most, total)
         by_status = {row["status"]: exactly(row["n"]) for row in found.tables["status"]}
         return {
             **self.facet(STATUS, view, ((status, by_status.get(status, "0")) for status in STATUSES)),
@@ -96,7 +99,8 @@ class OrdersTab(DrillTab):
                     for row in rows
                 ],
                 "produced_at": iso_ms(max((row["newest"] for row in chosen if row["newest"]), default=None)),
-                "words": _words(total, f"{money(amount, currency)} in total" if total else "", len(rows)),
+                "words": _words(total, f"{money(amount, currency)} in total" if total else "", shown),
+                **order_part(view, ROWS, most, total),
             },
         }
 
@@ -141,7 +145,6 @@ def customer_of(row: Mapping[str, Any], view: View) -> View:
     return View("customers", range=view.range, span=view.span, filters={"user": (row["user_id"],)})
 
 
-def _words(total: int, more: str, shown: int) -> str:
+def _words(total: int, *more: str) -> str:
     count = f"{exactly(total)} {'order' if total == 1 else 'orders'}"
-    newest = f"the newest {exactly(shown)} shown" if shown < total else ""
-    return ", ".join(word for word in (count, more, newest) if word)
+    return ", ".join(word for word in (count, *more) if word)

@@ -32,8 +32,13 @@ export function go(query, {replace = false} = {}) {
 }
 
 export function choose(change, options) {
-  const next = parameters()
+  const next = parameters(), page = next.get("page")
   change(next)
+  // Another choice has other rows: the first of them.
+  const looks = new Set(["theme", "zone", "kiosk"])
+  const changed = [...new Set([...parameters().keys(), ...next.keys()])].filter((name) => !looks.has(name) && name !== "page"
+    && String(parameters().getAll(name)) !== String(next.getAll(name)))
+  if (changed.length && next.get("page") === page) next.delete("page")
   go(next.toString(), options)
 }
 
@@ -51,7 +56,7 @@ export function toggle(name, value) {
 
 export function showSpan(since, until) {
   choose((next) => {
-    next.delete("range")
+    for (const name of ["range", "brush"]) next.delete(name)
     next.set("from", since.replace(".000Z", "Z")); next.set("to", until.replace(".000Z", "Z"))
   })
 }

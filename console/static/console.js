@@ -3,7 +3,7 @@
 import {go, parameters, tell} from "./choices.js"
 import {listen, scale} from "./controls.js"
 import {$} from "./dom.js"
-import "./drill.js"
+import {closer} from "./drill.js"
 import "./duty.js"
 import * as head from "./head.js"
 import "./keys.js"
@@ -38,7 +38,7 @@ function take(text) {
 function found() { head.found(); tell({full: true}) }
 
 // What code within the page calls: that of the charts' axes, and of what the websocket brings.
-window.tillwatch = {take, lost: head.lost, found, clock, moment, point, go}
+window.tillwatch = {take, lost: head.lost, found, clock, moment, point, closer, go}
 
 listen()
 take($("#first").textContent)

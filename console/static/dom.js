@@ -30,7 +30,7 @@ export function dotted(element, kind, word, worst) {
 
 // Draws a place anew, and gives the focus back to the button that had it.
 export function keepingFocus(place, draw) {
-  const name = (element) => element.dataset.value ?? element.dataset.clear
+  const name = (element) => element.dataset.value ?? element.dataset.clear ?? element.getAttribute("aria-label")
   const focused = place.contains(document.activeElement) ? name(document.activeElement) : undefined
   draw(place)
   if (focused !== undefined) ([...place.querySelectorAll("button")].find((one) => name(one) === focused) ?? $("button", place))?.focus()

@@ -1,7 +1,9 @@
 // Drill-down: filters, what is brushed, a tab's own sentence, what is behind a chosen row.
 
+import {showSpan} from "./choices.js"
 import {declared, say} from "./declared.js"
 import {$, dotted, keepingFocus, make, setAttribute, setText} from "./dom.js"
+import {now} from "./head.js"
 import {held, paints} from "./parts.js"
 import {beginning, fullTime} from "./times.js"
 
@@ -65,6 +67,19 @@ function paintDetail(name) {
     detail.facts.map(([words, at]) => `${at ? `${words} ${fullTime(at)}` : words} · `).join(""),
     ...detail.links.flatMap(([words, href, how], index) => [index ? " · " : null,
       make("a", how === "go" ? {href, "data-go": true} : {href, rel: "noreferrer", target: "_blank"}, words)]).filter(Boolean))
+}
+
+const CLOSER = 3, CLOSEST_MS = 5 * 60_000, FURTHEST_MS = 30 * 365 * 86_400_000
+
+// A double click on a time axis: the range gets so much closer around that moment, or with shift further away.
+export function closer({x, modifiers}) {
+  const [from, to] = held[`drill.${held.view.tab}`].span.map((iso) => Date.parse(iso))
+  const factor = modifiers?.shift ? CLOSER : 1 / CLOSER
+  const length = Math.max(CLOSEST_MS, Math.min(FURTHEST_MS, (to - from) * factor))
+  // What is clicked stays where it is; nothing is asked of times that have not come.
+  const start = Math.min(x - length * (x - from) / (to - from), Math.max(to, now()) - length)
+  const seconds = (ms) => new Date(Math.round(ms / 1000) * 1000).toISOString()
+  showSpan(seconds(start), seconds(start + length))
 }
 
 paints("facet", paintFacet)

@@ -1,8 +1,9 @@
 // Lists, by the columns that the console declares. Rows keep their element, so that a new one slides in beside those
 // that stay.
 
+import {choose} from "./choices.js"
 import {declared, fill, say} from "./declared.js"
-import {$, dotted, make, setAttribute, setText} from "./dom.js"
+import {$, dotted, keepingFocus, make, setAttribute, setText} from "./dom.js"
 import {held, paints} from "./parts.js"
 import {fullTime, when, zone} from "./times.js"
 
@@ -101,6 +102,23 @@ function paintList(name) {
   setAttribute(place, "data-produced-at", part.produced_at)
   setAttribute(place, "data-late", part.stale)
   if (part.words !== undefined) setText($(`[data-words="${name}"]`), part.words)
+  if (part.order) paintOrder(name, place, part.order)
+}
+
+// By which column the rows are ordered, and which page of them is shown.
+function paintOrder(name, place, {field, up, page, pages}) {
+  for (const button of place.closest("table").querySelectorAll("[data-sort]")) {
+    const chosen = button.dataset.sort === field
+    setAttribute(button.closest("th"), "aria-sort", chosen ? (up ? "ascending" : "descending") : null)
+    // The next click turns the order around.
+    setAttribute(button, "data-next", chosen && !up ? `${field}.asc` : button.dataset.sort)
+  }
+  const pager = $(`[data-pager="${name}"]`)
+  pager.hidden = pages < 2 && page < 2
+  const step = (to, words, label) => make("button", {type: "button", class: "quiet link", "data-page": String(to),
+    "aria-label": label, disabled: to < 1 || to > pages ? "" : null}, words)
+  keepingFocus(pager, () => pager.replaceChildren(step(page - 1, "\u2039", say("page_before")), ` ${say("page", {page, pages})} `,
+    step(page + 1, "\u203a", say("page_after"))))
 }
 
 function letGo(name) {
@@ -117,6 +135,9 @@ document.addEventListener("scroll", goOn, {capture: true, passive: true})
 document.addEventListener("click", (event) => {
   const release = event.target.closest("[data-release]")
   if (release) letGo(release.dataset.release)
+  const sort = event.target.closest("[data-sort]"), page = event.target.closest("[data-page]")
+  if (sort) choose((next) => next.set("sort", sort.dataset.next || sort.dataset.sort))
+  if (page) choose((next) => page.dataset.page === "1" ? next.delete("page") : next.set("page", page.dataset.page))
 })
 
 // The rows that are shown, as a file: each page has a key of its own to them.

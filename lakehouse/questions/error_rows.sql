@@ -1,9 +1,10 @@
--- Errors of [:since, :until), newest first, at most :most; :matches is a condition on a row.
+-- Errors of [:since, :until), :most of them after :skip, in the order :sorted (a column, then event_key); :matches is a
+-- condition on a row.
 SELECT event_key, error_ts, service_name, severity, error_message, error_id, produced_at
 FROM {errors_processed}
 WHERE error_ts >= :since AND error_ts < :until
   AND severity IN (:severities)
   AND (:all_services = 1 OR service_name IN (:services))
   AND :matches
-ORDER BY error_ts DESC, event_key
-LIMIT :most
+ORDER BY :sorted
+LIMIT :most OFFSET :skip

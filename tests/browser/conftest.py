@@ -55,6 +55,7 @@ class Served:
         environment["TILLWATCH_PORT_OFFSET"] = str(self.port - PORTS["console"])
         environment["TILLWATCH_CONSOLE_REFRESH_S"] = "0.3"
         environment["TILLWATCH_CONSOLE_DRILL_REFRESH_S"] = "0.5"
+        environment["TILLWATCH_CONSOLE_ROWS_SHOWN"] = "100"
         environment |= self.variables
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+from datetime import datetime, timedelta
+from urllib.parse import parse_qsl
 
 import pyarrow.parquet as pq
 import pytest
@@ -187,3 +189,46 @@ def test_a_change_is_marked_by_a_key_and_a_refusal_is_said_where_one_typed(page:
     expect(dialog.locator("#mark-text")).to_have_value("deploy 1.4")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
+
+
+def test_rows_come_in_the_order_of_a_column_over_all_pages(page: Page, served: Served) -> None:
+    opened(page, served, "tab=orders&range=24h")
+    rows, pager = page.locator('[data-list="order_rows"] tr'), page.locator('[data-pager="order_rows"]')
+    expect(pager).to_contain_text("page 1 of 2")
+    head = page.locator('#orders th:has([data-sort="total"])')
+    head.locator("button").click()
+    expect(head).to_have_attribute("aria-sort", "descending")
+    expect(page.locator('[data-words="order_rows"]')).to_contain_text("1 – 100 shown")
+    totals = [float(text[1:]) for text in rows.locator("td:nth-child(7)").all_inner_texts()]
+    assert totals == sorted(totals, reverse=True)
+    pager.get_by_role("button", name="the page after").click()
+    expect(page.locator('[data-words="order_rows"]')).to_contain_text("101 – ")
+    expect(page).to_have_url(re.compile("sort=total&page=2"))
+    beyond = [float(text[1:]) for text in rows.locator("td:nth-child(7)").all_inner_texts()]
+    assert beyond == sorted(beyond, reverse=True)
+    assert beyond[0] <= totals[-1]
+    # Another choice begins with its first page, and a click turns the order around.
+    head.locator("button").click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    expect(pager).to_contain_text("page 1 of 2")
+    expect(rows.first.locator("td").nth(6)).to_have_text(re.compile(r"^\$3\."))
+
+
+def test_a_double_click_on_a_time_looks_closer_and_back_goes_back(page: Page, served: Served) -> None:
+    opened(page, served, "tab=orders&range=24h")
+    words = page.locator('[data-words="order_rows"]')
+    expect(words).to_contain_text("orders")
+    whole = words.inner_text()
+    chart = page.locator('[data-chart="orders_time"] canvas').first
+    expect(chart).to_be_visible()
+    box = chart.bounding_box()
+    assert box
+    # The hour that has orders is the last one.
+    page.mouse.dblclick(box["x"] + box["width"] - 40, box["y"] + 80)
+    expect(page).to_have_url(re.compile("from=.*&to="))
+    asked = dict(parse_qsl(page.url.partition("?")[2]))
+    length = datetime.fromisoformat(asked["to"]) - datetime.fromisoformat(asked["from"])
+    assert timedelta(hours=7.5) < length < timedelta(hours=8.5)
+    expect(words).to_contain_text("orders")
+    page.go_back()
+    expect(words).to_have_text(whole)
