@@ -14,6 +14,7 @@ from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, Ti
 from console.drill.tab import whole_bars
 from console.feed.numbers import THIN
 from console.look import bokeh_theme
+from console.pages.orders import moved
 from console.parts import money
 from console.url import link, parse
 from console.view import View
@@ -122,3 +123,18 @@ def test_the_bar_that_is_still_filling_is_drawn_whole() -> None:
     figure = hv.renderer("bokeh").get_plot(chart.pane.object).state
     end = NOON.replace(second=0, tzinfo=None) + timedelta(minutes=1)
     assert (figure.x_range.start, figure.x_range.end) == (span[0].replace(tzinfo=None), end)
+
+
+def test_a_product_says_how_many_places_it_went_since_the_time_before() -> None:
+    assert moved(["tea", "mug", "pot"], ["mug", "pot", "tea", "honey"]) == {
+        "mug": "▲1",
+        "pot": "▲1",
+        "tea": "▼2",
+        "honey": "new",
+    }
+    assert moved([], ["mug"]) == {}
+    long = "a product whose name is long enough"
+    ranking = Ranking([(long, 1.0, "", False), (f"{long}!", 1.0, "", False)], "", {long: "▲1", f"{long}!": "▲1"})
+    words = ranking.labels()
+    assert list(words.values()) == [long, f"{long}!"]
+    assert all(len(one) <= 24 and one.endswith(" ▲1") for one in words)

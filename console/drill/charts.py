@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -159,18 +159,21 @@ class HeatCells:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Horizontal bars, the first on top: (name, value, color, chosen). With nothing chosen, all stand out."""
+    """Horizontal bars, the first on top: (name, value, color, chosen). With nothing chosen, all stand out. `notes` are
+    words behind a name."""
 
     rows: Sequence[tuple[str, float, str, bool]]
     unit: str
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def labels(self) -> dict[str, str]:
         """What stands at each bar, to its name: short enough for the axis, and no two alike."""
         found: dict[str, str] = {}
         for name, *_ in self.rows:
-            words, number = label(name, LABEL_LETTERS), 2
+            note = f" {self.notes[name]}" if self.notes.get(name) else ""
+            words, number = f"{label(name, LABEL_LETTERS - len(note))}{note}", 2
             while words in found:
-                words, number = f"{label(name, LABEL_LETTERS - 4)} ({number})", number + 1
+                words, number = f"{label(name, LABEL_LETTERS - len(note) - 4)} ({number}){note}", number + 1
             found[words] = name
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
@@ -21,6 +21,8 @@ from console.tab import Card, ChartPlace, ListColumn, RowList, TabFilter
 from console.view import Span, View
 
 PRODUCTS_SHOWN = 12
+PRODUCTS_RANKED = 200
+"""How far down a product is looked for in the time before."""
 STATUS = TabFilter("status", STATUSES)
 PRODUCT = TabFilter("product")
 
@@ -55,7 +57,14 @@ class OrdersTab(DrillTab):
     cards = (
         Card((ChartPlace("orders_time", "Orders over time by status", BRUSHED),)),
         Card((ChartPlace("orders_status", "By status", "orders; click one to keep it"),), columns=6),
-        Card((ChartPlace("orders_product", "Top products", "revenue; click one to keep it"),), columns=6),
+        Card(
+            (
+                ChartPlace(
+                    "orders_product", "Top products", "revenue; ▲▼ places since as long before; click one to keep it"
+                ),
+            ),
+            columns=6,
+        ),
         Card((ROWS,)),
     )
 
@@ -72,6 +81,10 @@ class OrdersTab(DrillTab):
             "status": want("orders_by_status", pin.commit, matches=matches, **ranges, **products),
             "product": want(
                 "orders_by_product", pin.commit, **ranges, statuses=statuses, matches=matches, most=PRODUCTS_SHOWN
+            ),
+            "product_before": want(
+                "orders_by_product", pin.commit, since=inner[0] - (inner[1] - inner[0]), until=inner[0],
+                statuses=statuses, matches=matches, most=PRODUCTS_RANKED,
             ),
             "rows": want(
                 "order_rows", pin.commit, **ranges, statuses=statuses, matches=matches, **products,
@@ -135,9 +148,26 @@ class OrdersTab(DrillTab):
                     for row in found.tables["product"]
                 ],
                 f"revenue, {self.page.settings.currency}",
+                moved(
+                    [row["product_id"] for row in found.tables["product_before"]],
+                    [row["product_id"] for row in found.tables["product"]],
+                ),
             ),
             lambda product: self.toggle("product", product),
         )
+
+
+def moved(before: Sequence[str], now: Sequence[str]) -> dict[str, str]:
+    """How many places each went up or down, in words; nothing where it stayed, or where there was nothing before."""
+    ranks = {name: rank for rank, name in enumerate(before)}
+
+    def words(name: str, rank: int) -> str:
+        if name not in ranks:
+            return "new"
+        up = ranks[name] - rank
+        return f"▲{up}" if up > 0 else f"▼{-up}" if up < 0 else ""
+
+    return {name: words(name, rank) for rank, name in enumerate(now)} if before else {}
 
 
 def customer_of(row: Mapping[str, Any], view: View) -> View:
