@@ -79,4 +79,10 @@ def _list(one: RowList) -> dict[str, Any]:
     columns = [
         {name: value for name, value in vars(column).items() if value and name != "head"} for column in one.columns
     ]
-    return {"columns": columns, "items": one.items, "choose": one.choose, "empty": one.empty.format(soon=SOON)}
+    return {
+        "columns": columns,
+        "items": one.items,
+        "choose": one.choose,
+        "whole": one.whole,
+        "empty": one.empty.format(soon=SOON),
+    }

@@ -74,6 +74,7 @@ BROWSER: Mapping[str, str] = {
     "fresh": "{n} new · show",
     "held": "held while you read · let go",
     "nothing": "Nothing here.",
+    "customer": "all that this customer did",
     "none": "—",
     "more": "{n} more",
     "page": "page {page} of {pages}",

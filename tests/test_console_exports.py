@@ -10,7 +10,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from console.exports import csv_bytes
+from console.exports import csv_bytes, fields_of
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", '=cmd|" /C calc"!A0'])
@@ -31,3 +31,23 @@ def test_a_text_is_no_formula_and_a_number_stays_one(text: str) -> None:
         ["plain", "3.00", "4", "2026-03-02T12:00:00.250Z"],
         ["", "", "", ""],
     ]
+
+
+def test_a_row_is_shown_whole_and_its_text_as_text() -> None:
+    moment = datetime(2026, 3, 2, 12, 0, 0, 250_000, tzinfo=UTC)
+    table = pa.table(
+        {
+            "event_key": ["a", "b"],
+            "error_ts": pa.array([moment, moment], pa.timestamp("ms", "UTC")),
+            "error_message": ["short", "x" * 10_000 + "\u202e"],
+            "service_name": [None, "cart"],
+        }
+    )
+    assert fields_of(table, "b") == [
+        ["event_key", "b", "text"],
+        ["error_ts", "2026-03-02T12:00:00.250Z", "time"],
+        ["error_message", "x" * 10_000 + "\\u202e", "text"],
+        ["service_name", "cart", "text"],
+    ]
+    assert (fields_of(table, "a") or [])[-1] == ["service_name", None, "text"]
+    assert fields_of(table, "c") is None

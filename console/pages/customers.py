@@ -62,6 +62,7 @@ JOURNEY = RowList(
     "Nothing of theirs lies in this range.",
     long=True,
     exports="events",
+    whole=True,
 )
 
 

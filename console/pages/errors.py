@@ -68,6 +68,7 @@ ROWS = RowList(
     "No error matches. Widen the range, or take a filter away.",
     long=True,
     exports="rows",
+    whole=True,
 )
 
 

@@ -45,6 +45,7 @@ ROWS = RowList(
     "No order matches. Widen the range, or take a filter away.",
     long=True,
     exports="rows",
+    whole=True,
 )
 
 

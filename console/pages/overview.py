@@ -42,6 +42,7 @@ LATEST_ORDERS = RowList(
     ORDER_COLUMNS,
     "No order in the last day. They appear here {soon} they are placed.",
     exports="latest_orders",
+    whole=True,
 )
 LATEST_ERRORS = RowList(
     "latest_errors",
@@ -49,6 +50,7 @@ LATEST_ERRORS = RowList(
     ERROR_COLUMNS,
     "No error in the last day. They appear here {soon} a service reports one.",
     exports="latest_errors",
+    whole=True,
 )
 INCIDENTS = RowList(
     "incidents",

@@ -29,8 +29,9 @@ function cell(column, row, list) {
 }
 
 function tableRow(list, row) {
-  return make("tr", {class: list.choose ? `choosable ${row.state ?? ""}` : null, "data-choose": list.choose || null,
-    "data-value": list.choose ? row.value ?? row.key : null, tabindex: list.choose ? "0" : null,
+  return make("tr", {class: list.choose ? `choosable ${row.state ?? ""}` : list.whole ? "choosable" : null,
+    "data-choose": list.choose || null, "data-value": list.choose ? row.value ?? row.key : null, "data-whole": list.whole,
+    tabindex: list.choose || list.whole ? "0" : null,
     "aria-selected": row.chosen ? "true" : null}, ...list.columns.map((column) => cell(column, row, list)))
 }
 

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from datetime import datetime, timedelta
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import pyarrow.parquet as pq
 import pytest
@@ -232,3 +232,21 @@ def test_a_double_click_on_a_time_looks_closer_and_back_goes_back(page: Page, se
     expect(words).to_contain_text("orders")
     page.go_back()
     expect(words).to_have_text(whole)
+
+
+def test_a_row_that_is_clicked_tells_all_of_itself(page: Page, served: Served) -> None:
+    message = "Till 9 is jammed: " + "paper " * 100
+    served.post(f"/fake/fatal?service=kiosk&message={quote(message)}")
+    opened(page, served, "tab=errors")
+    page.locator('[data-list="error_rows"] tr', has_text="Till 9").click()
+    dialog = page.locator("#row")
+    expect(dialog.locator("h2")).to_have_text("Rows")
+    expect(dialog.locator("dd", has_text="Till 9")).to_have_text(message)
+    page.keyboard.press("Escape")
+    opened(page, served, "tab=orders")
+    page.locator('[data-list="order_rows"] tr').first.focus()
+    page.keyboard.press("Enter")
+    user = dialog.locator("dt", has_text="user id").locator("+ dd").inner_text()
+    dialog.get_by_role("link", name="all that this customer did").click()
+    expect(dialog).to_be_hidden()
+    expect(page).to_have_url(re.compile(f"tab=customers.*user={user}"))

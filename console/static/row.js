@@ -1,0 +1,37 @@
+// All fields of a row that is clicked, its texts in full.
+
+import {say} from "./declared.js"
+import {$, make, setText} from "./dom.js"
+import {held} from "./parts.js"
+import {fullTime} from "./times.js"
+
+async function show(row) {
+  const list = row.closest("[data-list]").dataset.list
+  // Of a list that mixes kinds of events, what kind stands before the key.
+  const event = row.dataset.key.split(" ").pop()
+  const place = $("#row dl")
+  setText($("#row h2"), row.closest(".scroll").previousElementSibling.firstChild.textContent.trim())
+  place.replaceChildren(make("dd", {class: "quiet"}, say("asking")))
+  $("#row").showModal()
+  try {
+    const answer = await fetch(`row/${held.export.key}/${list}?event=${encodeURIComponent(event)}`)
+    if (!answer.ok) throw new Error(await answer.text())
+    const {fields} = await answer.json()
+    place.replaceChildren(...fields.flatMap(([name, text, kind]) => [make("dt", {}, name.replaceAll("_", " ")),
+      make("dd", {}, text === null ? say("none") : kind === "time" ? fullTime(text) : text)]))
+    const user = fields.find(([name]) => name === "user_id")
+    $("#row-links").replaceChildren(...(user?.[1] ? [make("a", {href: `?tab=customers&user=${encodeURIComponent(user[1])}`,
+      "data-go": true, "data-close": true}, say("customer"))] : []))
+  } catch (error) {
+    place.replaceChildren(make("dd", {class: "failed"}, error.message))
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const row = event.target.closest("tr[data-whole]")
+  // Who selects text, or follows a link, wants no more than that.
+  if (row && !event.target.closest("a, button") && getSelection().isCollapsed) show(row)
+})
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches?.("tr[data-whole]")) { event.preventDefault(); show(event.target) }
+})
