@@ -53,7 +53,7 @@ class Page:
 
 def test_an_incidents_page_says_how_its_figure_stands_and_draws_it(dremio: FakeDremio) -> None:
     page = Page(dremio, f"tab=alerts&incident={MANY}")
-    parts = page.until(lambda parts: parts["figure"]["drawn"])
+    parts = page.until(lambda parts: parts["figure"]["drawn"] and parts["trade"]["drawn"])
     assert parts["figure"]["facts"] == [
         ["82 errors a minute, limit 60, usually 2", None],
         # The rule judges a minute once it is closed, and fires at the second.
@@ -62,19 +62,32 @@ def test_an_incidents_page_says_how_its_figure_stands_and_draws_it(dremio: FakeD
     assert [row["key"] for row in parts["list.beside"]["rows"]] == [ODD]
     alerts = page.session.drills["alerts"]
     alerts.draw()
-    assert list(alerts.charts) == ["incident_figure"]
+    assert list(alerts.charts) == ["incident_figure", "incident_trade"]
     # Another incident is another figure; none is drawn for it until it is known.
     page.session.show(f"tab=alerts&incident={ELSEWHERE}")
     parts = page.until(lambda parts: parts["figure"]["facts"] and not parts["list.beside"]["rows"])
     assert parts["figure"]["facts"][0] == ["0 errors a minute, usually 0", None]
 
 
+def test_whatever_an_incident_is_of_its_page_says_what_it_costs_in_orders(dremio: FakeDremio) -> None:
+    for minute in range(-70, 10):
+        for _ in range(1 if minute >= 0 else 4):
+            dremio.order(BEGAN + minute * MINUTE)
+    dremio.publish(NOON + timedelta(seconds=10))
+    page = Page(dremio, f"tab=alerts&incident={MANY}")
+    parts = page.until(lambda parts: parts["trade"]["drawn"])
+    (rate, _), (short, since) = parts["trade"]["facts"]
+    assert rate == "1 order a minute, usually 4"
+    assert short == "27 fewer than usual since"
+    assert since == iso_ms(BEGAN)
+
+
 def test_what_is_usual_fails_alone(dremio: FakeDremio) -> None:
     dremio.broken = {"usual"}
-    parts = Page(dremio, f"tab=alerts&incident={MANY}").until(lambda parts: parts["figure"]["error"])
+    page = Page(dremio, f"tab=alerts&incident={MANY}")
+    parts = page.until(lambda parts: parts["figure"]["error"] and parts["list.behind_alerts"]["rows"])
     assert "Column 'x' not found" in parts["figure"]["error"]
     assert (parts["figure"]["facts"], parts["figure"]["drawn"]) == ([], False)
-    assert parts["list.behind_alerts"]["rows"]
     assert parts["drill.alerts"]["error"] is None
 
 

@@ -7,6 +7,7 @@ import json
 import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 from bokeh.document import Document
 from bokeh.server.contexts import BokehSessionContext
@@ -89,6 +90,7 @@ def a_document() -> tuple[Document, BokehSessionContext]:
     """A document as a server makes it, and what keeps it: the server's session context."""
     doc = Document()
     context = BokehSessionContext("s", None, doc)  # type: ignore[arg-type]  # no server behind it
+    context._request = SimpleNamespace(arguments={}, cookies={}, headers={})  # type: ignore[assignment]
     doc._session_context = lambda: context  # type: ignore[assignment]  # bokeh holds a weakref there
     return doc, context
 

@@ -34,6 +34,10 @@ def figures_of(path: Path) -> Mapping[str, AlertFigure]:
     return {rule.name: about for rule in rules if (about := rule.about) is not None}
 
 
+TRADE = AlertFigure(table="orders_revenue_per_minute", column="orders_count", unit="orders", fewer=True)
+"""What an outage costs, whatever it is of: how many orders there are meanwhile, beside what is usual."""
+
+
 @dataclass(frozen=True)
 class IncidentFigure:
     """Of one incident at one commit."""
@@ -48,10 +52,15 @@ class IncidentFigure:
 
 
 class FigureDesk:
-    """Asks for the figure of the incident that is looked at, and keeps its last answer while the next is awaited."""
+    """Asks for a figure of the incident that is looked at, and keeps its last answer while the next is awaited.
 
-    def __init__(self, figures: Mapping[str, AlertFigure], answer: Callable[[Want], Got | None]) -> None:
-        self._figures = figures
+    figure_of: which figure that is; None where an incident has none.
+    """
+
+    def __init__(
+        self, figure_of: Callable[[ListedIncident], AlertFigure | None], answer: Callable[[Want], Got | None]
+    ) -> None:
+        self._figure_of = figure_of
         self._answer = answer
         self._asked: Want | None = None
         self._incident = ""
@@ -65,7 +74,7 @@ class FigureDesk:
             # Neither the figure nor the failure of another is this one's.
             self._incident = incident.incident_id
             self.held = self.error = self._asked = None
-        figure = self._figures.get(incident.rule)
+        figure = self._figure_of(incident)
         question = figure and UsualQuestion.of(
             figure,
             incident.service_name or None,

@@ -14,12 +14,13 @@ from console.feed.incidents import ListedIncident, incidents_of
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
 from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
-from console.on_call.figure import FigureDesk, IncidentFigure
+from console.on_call.figure import TRADE, FigureDesk, IncidentFigure
 from console.on_call.parts import HISTORY, TOLD, duty_part, words_of
 from console.parts import ERROR_ROW_COLUMNS, INCIDENT_COLUMNS, Part, error_row, incident_row, iso_ms
 from console.tab import Card, ChartPlace, ListColumn, RowList
 from console.view import Span, View
 from console.words import STATES
+from lakehouse.rules.figure import AlertFigure
 from lakehouse.texts import visible
 
 AROUND = timedelta(minutes=1)
@@ -55,7 +56,7 @@ BESIDE = RowList(
     "Nothing else is open for this service.",
     choose="incident",
 )
-FIGURE = "incident_figure"
+FIGURE, MEANWHILE = "incident_figure", "incident_trade"
 ERRORS_BEHIND = RowList(
     "behind_errors",
     "Error rows behind it",
@@ -78,6 +79,7 @@ class AlertsTab(DrillTab):
         Card(
             (
                 ChartPlace(FIGURE, "Minute by minute", "pale before it began; line: limit, dashes: usual"),
+                ChartPlace(MEANWHILE, "Orders meanwhile", "pale before it began; dashes: usual"),
                 BESIDE,
                 HISTORY,
                 TOLD,
@@ -93,7 +95,9 @@ class AlertsTab(DrillTab):
 
     def __init__(self, page: TabPage) -> None:
         super().__init__(page)
-        self._figure = FigureDesk(page.figures, page.answer)
+        figures = page.figures
+        self._figure = FigureDesk(lambda incident: figures.get(incident.rule), page.answer)
+        self._trade = FigureDesk(lambda incident: _beside(figures.get(incident.rule)), page.answer)
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         since = span[0] if view.span else min(span[0], span[1] - INCIDENT_SPAN)
@@ -150,14 +154,16 @@ class AlertsTab(DrillTab):
             "detail.behind": {"shown": False},
             "duty": {"incident": None},
             "figure": {"facts": [], "error": None, "drawn": False},
+            "trade": {"facts": [], "error": None, "drawn": False},
             f"said.{self.name}": {"words": "", "range": None},
         }
         chosen = next((one for one in found_incidents if one.incident_id == found.view.incident), None)
         if chosen is not None:
             parts["detail.behind"] = self._behind(chosen, found)
-            if self._figure.look(chosen, found.pin):
+            if [desk.look(chosen, found.pin) for desk in (self._figure, self._trade)] != [False, False]:
                 self.draw_anew()
             parts["figure"] = self._figure.part(chosen, self.page.settings.currency)
+            parts["trade"] = self._trade.part(chosen, self.page.settings.currency)
             parts[f"list.{BESIDE.name}"] = {
                 "rows": [
                     incident_row(one, words_of(one, self.page.duty))
@@ -191,9 +197,10 @@ class AlertsTab(DrillTab):
         return parts
 
     def draw_charts(self, found: Found) -> None:
-        held = self._figure.held
-        if held is not None and held.incident.incident_id == found.view.incident:
-            self.chart(FIGURE, FigureChart, _bars(held, look.tokens(found.view.theme)), None)
+        for place, desk in ((FIGURE, self._figure), (MEANWHILE, self._trade)):
+            held = desk.held
+            if held is not None and held.incident.incident_id == found.view.incident:
+                self.chart(place, FigureChart, _bars(held, look.tokens(found.view.theme)), None)
 
     def _behind(self, incident: ListedIncident, found: Found) -> Part:
         """What is said of the chosen incident, and where to go from it."""
@@ -211,6 +218,11 @@ class AlertsTab(DrillTab):
             "facts": [[STATES[incident.state], None], ["first", row["starts_at"]], ["newest", row["newest_at"]]],
             "links": [["see its time in Errors", self.page.link(errors), "go"], *runbook],
         }
+
+
+def _beside(figure: AlertFigure | None) -> AlertFigure | None:
+    """The orders beside an incident's own figure, unless it is of them itself."""
+    return None if figure is not None and figure.table == TRADE.table else TRADE
 
 
 def _bars(held: IncidentFigure, colours: Mapping[str, str]) -> FigureBars:

@@ -27,10 +27,10 @@ function paintDuty() {
   if (!pending && !$("#duty-said").dataset.told) setText($("#duty-said"), duty.may ? (duty.person ? say("as", duty) : "") : say("viewer_only"))
 }
 
-// How the incident's figure stands; its chart is there where there is something to draw.
-function paintFigure() {
-  const figure = held.figure, error = $("#figure-error"), chart = $('[data-chart="incident_figure"]')
-  setText($("#figure-facts"), figure.facts.map(([words, at]) => at ? `${words} ${fullTime(at)}` : words).join("; "))
+// How a figure of the incident stands: its own, and the orders; its chart is there where there is something to draw.
+function paintFigure(name) {
+  const figure = held[name], error = $(`#${name}-error`), chart = $(`[data-chart="incident_${name}"]`)
+  setText($(`#${name}-facts`), figure.facts.map(([words, at]) => at ? `${words} ${fullTime(at)}` : words).join("; "))
   error.hidden = !figure.error
   setText(error, figure.error ? say("no_figure", {why: figure.error}) : "")
   for (const one of [chart.previousElementSibling, chart]) one.hidden = !figure.drawn
@@ -92,5 +92,5 @@ document.addEventListener("submit", (event) => {
 // Whoever is no longer among the people here is led out.
 paints("out", () => { location.href = "logout" })
 paints("duty", paintDuty)
-paints("figure", paintFigure)
+for (const name of ["figure", "trade"]) paints(name, () => paintFigure(name))
 paints("banner", paintBanner)
