@@ -215,7 +215,7 @@ def reach_down(plot: figure, values: Sequence[float | None]) -> None:
 class HourRows:
     """Columns of sixty minutes, key `minute` in ms; the same object to all who draw them."""
 
-    columns: Mapping[str, list[Any]]
+    columns: Mapping[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +240,7 @@ class Changes:
             patch.patches(source, self._patches_text)
         if self.new:
             patch.streams(source, self._new_text, MINUTES_SHOWN)
-        # Python's copy, which a browser that comes back is given. The lists are shared, and nobody changes them.
+        # Python's copy, which a browser that comes back is given; shared by all pages.
         dict.update(source.data, self.after.columns)
 
     @cached_property
@@ -255,7 +255,7 @@ class Changes:
 def changes(before: HourRows | None, after: HourRows) -> Changes:
     """From rows to rows; from none, all."""
     wanted = after.columns["minute"]
-    held = before.columns["minute"] if before is not None else []
+    held = before.columns["minute"] if before is not None else ()
     if before is None or held[-1] < wanted[0] or held[0] > wanted[0] or len(held) != len(wanted):
         return Changes(after, whole=True, patches={}, new={})
     at = {minute: index for index, minute in enumerate(held)}
@@ -282,7 +282,9 @@ _found: LRUCache[tuple[int, int], tuple[HourRows | None, HourRows, Changes]] = L
 def _rows_once(kind: type[LiveChart], starts: Sequence[datetime], series: Mapping[str, Series]) -> HourRows:
     key = (kind, id(series))
     if key not in _rows:
-        _rows[key] = series, HourRows(kind.rows(starts, series))
+        # Tuples: what a browser claims to have changed in its source changes nothing that others are shown.
+        columns = {name: tuple(values) for name, values in kind.rows(starts, series).items()}
+        _rows[key] = series, HourRows(columns)
     return _rows[key][1]
 
 

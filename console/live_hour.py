@@ -33,7 +33,7 @@ def live_hours(snapshot: FeedSnapshot, compare: str = "before") -> Mapping[str, 
     for name, chart in CHARTS.items():
         try:
             series = chart.series(snapshot)
-            then = chart.series(before) if before.answers else None
+            then = chart.series(before) if _is_of(snapshot, before, chart.question) else None
         except Exception:
             # One broken chart must not keep the others from their news.
             logger.exception("the values of %s could not be read", name)
@@ -42,6 +42,12 @@ def live_hours(snapshot: FeedSnapshot, compare: str = "before") -> Mapping[str, 
             beside = {} if then is None else {THEN: whole_of(chart.values, then)}
             found[name] = LiveHour(starts_of(snapshot.answers[chart.question].as_of), {**series, **beside})
     return found
+
+
+def _is_of(snapshot: FeedSnapshot, before: FeedSnapshot, question: str) -> bool:
+    """Whether a question was asked of both times at one commit: what was asked when somebody last compared is not."""
+    now, then = snapshot.answers.get(question), before.answers.get(question)
+    return now is not None and then is not None and now.commit == then.commit
 
 
 @lru_cache(maxsize=4)

@@ -53,7 +53,8 @@ def discover(settings: ConsoleSettings) -> Provider:
         issuer,
         *(str(told.get(name) or "") for name in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint")),
     )
-    for name, value in (("authorization_endpoint", found.authorize), ("token_endpoint", found.token)):
+    doors = {"authorization_endpoint": found.authorize, "token_endpoint": found.token}
+    for name, value in {**doors, **({"userinfo_endpoint": found.userinfo} if found.userinfo else {})}.items():
         _check_address(f"{name} of {address}", value)
     return found
 
@@ -74,6 +75,8 @@ def cookie_from(claims: Mapping[str, Any], settings: ConsoleSettings, issuer: st
     name = str(claims.get(settings.oidc_name_claim) or "")[:NAME_LETTERS]
     if not name:
         raise ClaimError(f"The sign-in has no claim '{settings.oidc_name_claim}', which would be your name.")
+    if settings.oidc_name_claim == "email" and claims.get("email_verified") is False:
+        raise ClaimError("The provider has not verified your address, which would be your name.")
     said = claims.get(settings.oidc_role_claim) or ()
     roles = {said} if isinstance(said, str) else {str(one) for one in said}
     role = Role.OPERATOR if roles & set(settings.oidc_operators) else Role.VIEWER

@@ -33,7 +33,8 @@ MODULES = sorted(path.name for path in (Path(__file__).parent / "static").glob("
 @cache
 def declared() -> dict[str, Any]:
     """Variables of the template that are alike for all pages."""
-    currency = ConsoleSettings.load().currency
+    settings = ConsoleSettings.load()
+    currency = settings.currency
     told = {
         "home": HOME,
         "tabs": {name: {"ranged": tab.heeds_range, "live": tab.live, "title": tab.title} for name, tab in TABS.items()},
@@ -41,6 +42,7 @@ def declared() -> dict[str, Any]:
         "filters": {name: one.default for name, one in FILTERS.items() if one.default},
         "charts": {name: _chart(chart, currency) for name, chart in CHARTS.items()},
         "worst": WORST,
+        "at_provider": settings.auth == "oidc",
         "stale_s": STALE_S,
         "words": BROWSER,
         "keys": KEYS,

@@ -52,6 +52,7 @@ from lakehouse.texts import REASON_LETTERS, visible
 logger = logging.getLogger(__name__)
 
 NOTHING_YET = FeedSnapshot()
+ANSWERS_KEPT = 8
 IN_THE_PAST = Duty(error="This is how it was then; go back to now to act on it.")
 
 
@@ -82,7 +83,7 @@ class PageSession:
         self._statements = parts.statements
         self._past = parts.past
         self._cookie = pn.state.user
-        self._done: Part = {"number": 0, "error": None}
+        self._done: dict[str, str | None] = {}
         self._ready = False
         self._visible = True
         self._closed = False
@@ -252,7 +253,9 @@ class PageSession:
         """What became of what somebody did here. Called from another thread."""
         if done.detail is not None:
             self._histories.put(done.detail)
-        self._done = {"number": done.number, "error": done.error and visible(done.error, REASON_LETTERS)}
+        # Several may be done between two messages.
+        answers = {**self._done, str(done.number): done.error and visible(done.error, REASON_LETTERS)}
+        self._done = dict(list(answers.items())[-ANSWERS_KEPT:])
         self.wake()
 
     def show(self, asked: str) -> None:
@@ -365,7 +368,7 @@ class PageSession:
             moment = {"commit": snapshot.commit, "as_of": iso_ms(snapshot.as_of), "every_s": None}
             parts["head"] |= moment | {"frozen": True}
         parts["banner"] = banner_part(incidents, self._watch.duty)
-        parts["acted"] = self._done
+        parts["acted"] = {"answers": self._done}
         parts["view"] = view_part(self.view, notices)
         parts["go"] = self._went
         parts["export"] = {"key": self._key}

@@ -70,6 +70,9 @@ class ConsoleSettings(Section, section="console"):
     oidc_redirect: str = Field(
         "", description="where the provider sends people back to, ending with /login; empty: the address they came by"
     )
+    oidc_scopes: tuple[str, ...] = Field(
+        ("openid", "email", "profile"), description="what the provider is asked for; some tell groups for a scope alone"
+    )
     oidc_name_claim: str = Field("email", min_length=1, description="the claim that is somebody's name here")
     oidc_role_claim: str = Field("groups", min_length=1, description="the claim that says who is an operator")
     oidc_operators: tuple[str, ...] = Field(

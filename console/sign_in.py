@@ -17,9 +17,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import panel.auth
+from panel.auth import CODE_COOKIE_NAME, STATE_COOKIE_NAME
 from panel.config import config
 from panel.io.state import state
-from tornado.web import RequestHandler, decode_signed_value
+from tornado.web import HTTPError, RequestHandler, decode_signed_value
 
 from console.gate import Gate, SignIn
 from console.oidc import ClaimError, cookie_from, discover
@@ -29,6 +30,12 @@ logger = logging.getLogger(__name__)
 
 _CODE = re.compile(r"[a-z_]{1,40}")
 """Of an error, as OAuth names them: all else that somebody puts into the address is not shown."""
+
+_HERE = re.compile(r"/(?![/\\])[^\\\s]*")
+"""A page of this console."""
+
+ELSEWHERE = "This sign-in did not begin here, or too long ago."
+AWAY = "The provider does not answer; try again."
 
 MOST_AT_ONCE = 2
 """Passwords that are looked at side by side: each takes 0.1 s of a core and 32 MB."""
@@ -72,7 +79,7 @@ def _oidc_options(settings: ConsoleSettings) -> dict[str, Any]:
             "LOGOUT_URL": "",
             # Each has it; which claim is the name, and whether it is there, is looked at here.
             "USER_KEY": "sub",
-            "scope": ["openid", "email", "profile"],
+            "scope": list(settings.oidc_scopes),
         },
     }
 
@@ -84,7 +91,12 @@ def cookie_of(cookies: Mapping[str, str]) -> str | None:
 
 
 class _Careful(RequestHandler):
-    """Whose cookies go where they should."""
+    """Whose cookies and redirects go where they should."""
+
+    def keep_here(self) -> None:
+        """Forget a page to go to afterwards that is none of this console; Panel takes `///host` for one."""
+        if not _HERE.fullmatch(self.get_argument("next", "/")):
+            self.request.arguments.pop("next")
 
     def set_cookie(self, name: str, value: str | bytes, *given: Any, **options: Any) -> None:
         # What somebody else's page makes a browser send brings no cookie; over TLS none goes in the clear.
@@ -98,6 +110,10 @@ class _Handler(_Careful, panel.auth.BasicLoginHandler):
     gate: Gate
     _threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="sign-in")
 
+    def get(self) -> None:
+        self.keep_here()
+        super().get()  # type: ignore[no-untyped-call]
+
     async def post(self) -> None:
         name = self.get_argument("username", "")[:200]
         password = self.get_argument("password", "", strip=False)[:1000]
@@ -105,7 +121,8 @@ class _Handler(_Careful, panel.auth.BasicLoginHandler):
         loop = asyncio.get_running_loop()
         if await loop.run_in_executor(self._threads, self.gate.lets_in, name, password, address):
             self.set_current_user(self.gate.cookie_of(name))  # type: ignore[no-untyped-call]
-            self.redirect(panel.auth._validate_next_url(self.get_cookie("next_url", state.base_url)))
+            asked = self.get_cookie("next_url", "")
+            self.redirect(panel.auth._validate_next_url(asked if asked and _HERE.fullmatch(asked) else state.base_url))
             return
         wait_s = self.gate.wait_s(name, address)
         said = {"error": f"wait {math.ceil(wait_s)}" if wait_s > 0 else "wrong"}
@@ -138,7 +155,16 @@ class _Client(_Careful):
         # Panel's public client asks the provider again and again instead.
         if error := self.get_argument("error", ""):
             raise ClaimError(f"The provider did not let you in ({error if _CODE.fullmatch(error) else 'no reason'}).")
+        coded = "code" in self.request.arguments or "code=" in self.get_argument("next", "")
+        # To Panel no state is like no cookie: anybody could have somebody else signed in as themselves.
+        if coded and not self.get_state_cookie():
+            raise ClaimError(ELSEWHERE)
+        self.keep_here()
         await super().get()  # type: ignore[misc]  # Panel's, of the class that this is mixed into
+
+    def get_state_cookie(self) -> str:
+        held: str = super().get_state_cookie()  # type: ignore[misc]  # Panel's, which keeps what it has read
+        return held
 
     def _raise_error(self, response: Any, body: Any = None, status: int = 400) -> None:
         raise ClaimError("The provider did not confirm who you are; try again.")
@@ -148,9 +174,11 @@ class _Client(_Careful):
 
     def write_error(self, status_code: int, **given: Any) -> None:
         error = given["exc_info"][1]
-        self.clear_all_cookies()
+        # Only those of this try: other pages of the same browser may be signed in, or trying.
+        for name in (STATE_COOKIE_NAME, CODE_COOKIE_NAME):
+            self.clear_cookie(name)
         self.set_status(401)
-        said = str(error) if isinstance(error, ClaimError) else "This sign-in did not begin here, or too long ago."
+        said = str(error) if isinstance(error, ClaimError) else ELSEWHERE if isinstance(error, HTTPError) else AWAY
         self.write(self._error_template.render(error=said))  # type: ignore[attr-defined]
 
 

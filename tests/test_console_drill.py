@@ -11,9 +11,11 @@ import holoviews as hv
 import pytest
 
 from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.ordering import order_part, ordering, shown_words
 from console.drill.tab import whole_bars
 from console.feed.numbers import THIN
 from console.look import bokeh_theme
+from console.pages.orders import ROWS as ORDER_ROWS
 from console.pages.orders import moved
 from console.parts import money
 from console.url import link, parse
@@ -138,3 +140,19 @@ def test_a_product_says_how_many_places_it_went_since_the_time_before() -> None:
     words = ranking.labels()
     assert list(words.values()) == [long, f"{long}!"]
     assert all(len(one) <= 24 and one.endswith(" ▲1") for one in words)
+
+
+def test_pages_are_as_many_as_rows_need_and_an_address_can_name() -> None:
+    assert order_part(View("orders"), ORDER_ROWS, 200, 0)["order"] == {
+        "field": "at",
+        "up": False,
+        "page": 1,
+        "pages": 1,
+    }
+    assert order_part(View("orders", sort="total.asc"), ORDER_ROWS, 200, 201)["order"]["pages"] == 2
+    assert order_part(View("orders"), ORDER_ROWS, 10, 10**6)["order"]["pages"] == 999
+    asked = ordering(View("orders", sort="total.asc", page=3), ORDER_ROWS, 200)
+    assert (asked["sorted"].template, asked["most"], asked["skip"]) == ("order_total ASC, event_key", 200, 400)
+    # A field of another list, as another tab may have been ordered by.
+    assert ordering(View("orders", sort="message"), ORDER_ROWS, 200)["sorted"].template == "order_ts DESC, event_key"
+    assert shown_words(View("orders", page=2), 0, 200, 150) == "none on this page"

@@ -672,6 +672,7 @@ def test_an_answer_of_the_last_time_that_somebody_compared_is_no_base(dremio: Fa
     poller.poll()
     assert dremio.asked.count("tiles") == 1
     assert tiles(hub.snapshot, "yesterday")["orders"].change == "n/a"
+    assert "then" not in live_hours(hub.snapshot, "yesterday")["orders_per_minute"].series
 
 
 def test_charts_have_a_line_of_the_same_minutes_of_then(dremio: FakeDremio) -> None:

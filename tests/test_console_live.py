@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from console import look
 from console.feed.incidents import ListedIncident
 from console.feed.minutes import Series
 from console.feed.snapshot import FeedAnswer, FeedSnapshot
-from console.live_chart import THEN, Events, LiveChart, last_hour, move, series_from
+from console.live_chart import THEN, Events, LiveChart, base_rows, last_hour, move, series_from
 from console.live_events import incident_rows, mark_rows
 from console.on_call.watch import Duty
 from console.straight import Patch
@@ -237,3 +238,24 @@ def test_what_seldom_changes_goes_with_the_rest_in_one_message_to_who_holds_the_
         pool.submit(asyncio.run, both()).result()
     [[patched, scaled]] = told
     assert (patched["kind"], scaled["kind"], scaled["attr"]) == ("ColumnsPatched", "ModelChanged", "start")
+
+
+def test_what_a_browser_claims_to_have_changed_changes_nothing_for_others() -> None:
+    one, other = (CHARTS["orders_per_minute"](look.tokens("dark"), last_hour()) for _ in range(2))
+    hour = the_hour(NOON)
+    series = {"orders": hour[1]}
+    doc = Document()
+    doc.add_root(one.root)
+    for chart in (one, other):
+        chart.update(hour[0], series)
+    ref = {"id": one.source.id}
+    for event in (
+        {"kind": "ColumnsPatched", "model": ref, "attr": "data", "patches": {"minute": [[59, "x"]]}},
+        {"kind": "ColumnsStreamed", "model": ref, "attr": "data", "rollover": None,
+         "data": {name: [1] for name in one.source.data}},
+    ):  # fmt: skip
+        with contextlib.suppress(Exception):
+            doc.apply_json_patch(PatchJson(events=[event]))  # type: ignore[list-item]  # as a browser may send it
+    assert list(other.source.data["minute"]) == list(base_rows(hour[0])["minute"])
+    other.update(hour[0], {"orders": the_hour(NOON, open_orders=9.0)[1]})
+    assert other.source.data["orders"][-1] == 9.0

@@ -187,7 +187,7 @@ class TimeChart:
         span = hv.DynamicMap(_draw_brush, streams=[self._pipe])
         self._bounds = streams.BoundsX(source=drawn, boundsx=None)
         self._bounds.add_subscriber(lambda boundsx: on_brush(_span(boundsx)))
-        self.pane = _pane((span * drawn).opts(hv.opts.Overlay(responsive=True, hooks=[_tidy])), theme)
+        self.pane = _pane((span * drawn).opts(hv.opts.Overlay(responsive=True, hooks=[_tidy, _closer])), theme)
 
     def send(self, bars: TimeBars) -> None:
         self._pipe.send(bars)
@@ -379,6 +379,12 @@ def _tidy(plot: Any, _element: Any) -> None:
         figure.yaxis[0].formatter = NumeralTickFormatter(format="0.[00]a")
         figure.yaxis[0].ticker.desired_num_ticks = 4
         figure.min_border_left = 48
+
+
+def _closer(plot: Any, _element: Any) -> None:
+    """A double click on the axis of the tab's range looks closer there."""
+    figure = plot.state
+    if not figure.js_event_callbacks.get(DoubleTap.event_name):
         figure.js_on_event(DoubleTap, CustomJS(code="window.tillwatch.closer(cb_obj)"))
 
 

@@ -10,6 +10,9 @@ from console.tab import RowList
 from console.view import View
 from lakehouse.dremio.statement import Fragment
 
+MOST_PAGES = 999
+"""Who looks further narrows the range, or takes the rows another way."""
+
 
 def ordering(view: View, rows: RowList, shown: int) -> dict[str, Any]:
     """The binds :sorted, :most and :skip of a question about rows; without a choice the list's first column that sorts
@@ -29,7 +32,9 @@ def order_part(view: View, rows: RowList, shown: int, total: int) -> Part:
     sorting = [column.field for column in rows.columns if column.sort]
     chosen = field if field in sorting else sorting[0]
     up = field in sorting and way == "asc"
-    return {"order": {"field": chosen, "up": up, "page": view.page, "pages": max(1, -(-total // shown))}}
+    return {
+        "order": {"field": chosen, "up": up, "page": view.page, "pages": min(MOST_PAGES, max(1, -(-total // shown)))}
+    }
 
 
 def shown_words(view: View, shown: int, of_page: int, total: int) -> str:

@@ -208,6 +208,7 @@ def _customer(row: Mapping[str, Any], currency: str, users: tuple[str, ...]) -> 
 def _event(row: Mapping[str, Any], currency: str) -> Part:
     return {
         "key": f"{row['done']} {row['event_key']}",
+        "event": row["event_key"],
         "at": iso_ms(row["moment"]),
         "produced_at": iso_ms(row["produced_at"]),
         "user": visible(row["user_id"]),

@@ -89,8 +89,9 @@ document.addEventListener("submit", (event) => {
   act("note", {incident: held.duty.incident, note: $("#duty-note-text").value})
 })
 
-// Whoever is no longer among the people here is led out.
-paints("out", () => { location.href = "logout" })
+// Whoever is no longer among the people here is led out; a provider is asked whether it still knows them.
+paints("out", () => location.replace(declared.at_provider
+  ? `login?next=${encodeURIComponent(location.pathname + location.search)}` : "logout"))
 paints("duty", paintDuty)
 for (const name of ["figure", "trade"]) paints(name, () => paintFigure(name))
 paints("banner", paintBanner)

@@ -30,7 +30,7 @@ function cell(column, row, list) {
 
 function tableRow(list, row) {
   return make("tr", {class: list.choose ? `choosable ${row.state ?? ""}` : list.whole ? "choosable" : null,
-    "data-choose": list.choose || null, "data-value": list.choose ? row.value ?? row.key : null, "data-whole": list.whole,
+    "data-choose": list.choose || null, "data-event": list.whole ? row.event ?? row.key : null, "data-value": list.choose ? row.value ?? row.key : null, "data-whole": list.whole,
     tabindex: list.choose || list.whole ? "0" : null,
     "aria-selected": row.chosen ? "true" : null}, ...list.columns.map((column) => cell(column, row, list)))
 }
@@ -116,9 +116,10 @@ function paintOrder(name, place, {field, up, page, pages}) {
   }
   const pager = $(`[data-pager="${name}"]`)
   pager.hidden = pages < 2 && page < 2
+  // Rows may have become fewer: the last page is one step back from any beyond it.
   const step = (to, words, label) => make("button", {type: "button", class: "quiet link", "data-page": String(to),
     "aria-label": label, disabled: to < 1 || to > pages ? "" : null}, words)
-  keepingFocus(pager, () => pager.replaceChildren(step(page - 1, "\u2039", say("page_before")), ` ${say("page", {page, pages})} `,
+  keepingFocus(pager, () => pager.replaceChildren(step(Math.min(page - 1, pages), "\u2039", say("page_before")), ` ${say("page", {page, pages})} `,
     step(page + 1, "\u203a", say("page_after"))))
 }
 

@@ -19,9 +19,11 @@ export function openMark() {
 document.addEventListener("submit", (event) => {
   if (event.target.id !== "mark-form") return
   event.preventDefault()
-  const field = $("#mark-text")
+  const field = $("#mark-text"), button = $("#mark-form [type=submit]")
   told(say("acting"))
+  button.disabled = true
   ask("mark", {text: field.value}, (error) => {
+    button.disabled = false
     told(error || "", Boolean(error))
     if (error) return
     field.value = ""

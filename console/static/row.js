@@ -5,25 +5,29 @@ import {$, make, setText} from "./dom.js"
 import {held} from "./parts.js"
 import {fullTime} from "./times.js"
 
+let asked = 0                       // how often a row was; only the newest answer is shown
+
 async function show(row) {
+  const number = ++asked, {event} = row.dataset
   const list = row.closest("[data-list]").dataset.list
-  // Of a list that mixes kinds of events, what kind stands before the key.
-  const event = row.dataset.key.split(" ").pop()
   const place = $("#row dl")
+  $("#row-links").replaceChildren()
   setText($("#row h2"), row.closest(".scroll").previousElementSibling.firstChild.textContent.trim())
   place.replaceChildren(make("dd", {class: "quiet"}, say("asking")))
   $("#row").showModal()
   try {
     const answer = await fetch(`row/${held.export.key}/${list}?event=${encodeURIComponent(event)}`)
-    if (!answer.ok) throw new Error(await answer.text())
-    const {fields} = await answer.json()
+    const text = await answer.text()
+    if (number !== asked) return
+    if (!answer.ok) throw new Error(text)
+    const {fields} = JSON.parse(text)
     place.replaceChildren(...fields.flatMap(([name, text, kind]) => [make("dt", {}, name.replaceAll("_", " ")),
       make("dd", {}, text === null ? say("none") : kind === "time" ? fullTime(text) : text)]))
     const user = fields.find(([name]) => name === "user_id")
     $("#row-links").replaceChildren(...(user?.[1] ? [make("a", {href: `?tab=customers&user=${encodeURIComponent(user[1])}`,
       "data-go": true, "data-close": true}, say("customer"))] : []))
   } catch (error) {
-    place.replaceChildren(make("dd", {class: "failed"}, error.message))
+    if (number === asked) place.replaceChildren(make("dd", {class: "failed"}, error.message))
   }
 }
 

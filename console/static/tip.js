@@ -67,7 +67,11 @@ export function point(event) {
 }
 
 // Figures go on under a pointer that rests.
-export function renew() { if (pointed) point(pointed) }
+export function renew() {
+  if (!pointed) return
+  const chart = pointed.origin.document && $(`[data-chart="${pointed.origin.name}"]`)
+  point(chart?.checkVisibility() ? pointed : null)
+}
 
 // What Bokeh tells of a pointer is of its canvas.
 document.addEventListener("pointermove", (event) => { mouse = {x: event.clientX, y: event.clientY} }, {capture: true})

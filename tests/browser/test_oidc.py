@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -92,6 +93,13 @@ def test_what_does_not_let_anybody_in_is_one_sentence(page: Page, shop: Shop) ->
     page.goto(f"{shop.url}/login?code=stolen&state=made-up")
     expect(page.get_by_role("alert")).to_have_text("This sign-in did not begin here, or too long ago.")
     assert "user" not in {one["name"] for one in page.context.cookies()}
+    # A code of somebody else, in a browser that asked for none.
+    shop.provider.claims = {"email": "mallory@shop.example", **OPERATORS}
+    page.context.clear_cookies()
+    for query in ("code=stolen&state=", "code=stolen", "next=/%3Fcode%3Dstolen%26state%3D"):
+        page.goto(f"{shop.url}/login?{query}")
+        expect(page.get_by_role("alert")).to_have_text("This sign-in did not begin here, or too long ago.")
+    assert "user" not in {one["name"] for one in page.context.cookies()}
     page.context.add_cookies([{"name": "user", "value": "ada~operator~9999999999", "url": shop.url}])
     assert page.request.get(f"{shop.url}/export/nobody/order_rows.csv").status == 401
 
@@ -112,3 +120,25 @@ def test_a_provider_that_refuses_or_is_away_is_one_sentence(page: Page, shop: Sh
     finally:
         shop.provider.forgetful = False
     assert "an access token" not in shop.log.read_text()
+
+
+def test_signing_in_leads_nowhere_else(page: Page, shop: Shop) -> None:
+    shop.provider.claims = {"email": "eve@shop.example"}
+    for asked in ("///elsewhere.example", "//elsewhere.example", "/\\elsewhere.example", "https://elsewhere.example"):
+        page.context.clear_cookies()
+        page.goto(f"{shop.url}/login?next={quote(asked)}")
+        assert page.url.startswith(shop.url)
+
+
+def test_a_sign_in_that_is_over_goes_through_the_provider_again_and_back(page: Page, shop: Shop) -> None:
+    shop.provider.claims = {"email": "eve@shop.example"}
+    page.goto(f"{shop.url}/app?tab=orders")
+    expect(page.locator("#orders")).to_be_visible()
+    tries = len(shop.provider.asked)
+    # What the console sends to whoever is in no more.
+    page.evaluate(
+        "window.tillwatch.take(JSON.stringify({n: 1, now: new Date().toISOString(), parts: {out: {out: true}}}))"
+    )
+    expect(page).to_have_url(re.compile(r"/app\?tab=orders"))
+    expect(page.locator("#orders")).to_be_visible()
+    assert len(shop.provider.asked) == tries + 1
