@@ -323,7 +323,9 @@ class PageSession:
     def _redraw(self) -> None:
         drill = self.drills.get(self.view.tab)
         if drill is not None and not self._closed and not self._is_out:
-            drill.draw()
+            # Bokeh looks through all models of the page once for all charts, not once for each.
+            with self.doc.models.freeze():
+                drill.draw()
 
     def _message(self, *, full: bool = False) -> dict[str, Any]:
         if self._is_out:

@@ -28,7 +28,15 @@ export function go(query, {replace = false} = {}) {
   const atOnce = {tab, zone: asked.get("zone") || "local", theme: asked.get("theme") === "light" ? "light" : "dark"}
   held.view = {...(held.view || {}), ...atOnce, without_effect: []}
   paint("view")
-  tell({view: text})
+  chosen = text
+  hand()
+}
+
+// What was chosen before the websocket stood is told once it does.
+let chosen = null
+function hand() {
+  if (chosen === null || tell({view: chosen})) chosen = null
+  else setTimeout(hand, 100)
 }
 
 export function choose(change, options) {
