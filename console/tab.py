@@ -34,7 +34,8 @@ class ListColumn:
     A badge has a dot in the colour of its word among those of `of` (severity, status); a link leads to the row's
     `href`. `hover` is shown on hover, with fields of the row in braces. `css` is a class of the cell: wide takes what
     room there is, spare is left out on a phone, state is the state of an incident. `sort` is the column of the tables
-    that the rows can be ordered by (drill.ordering).
+    that the rows can be ordered by (drill.ordering). A `ranged` link leads there with the range that is
+    chosen, which its row does not name: rows stay what they are when another is.
     """
 
     head: str
@@ -44,6 +45,7 @@ class ListColumn:
     hover: str = ""
     css: str = ""
     sort: str = ""
+    ranged: bool = False
 
 
 @dataclass(frozen=True)

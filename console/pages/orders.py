@@ -35,7 +35,7 @@ ROWS = RowList(
     (
         replace(_time, sort="order_ts"),
         ListColumn("Order", "order", sort="order_id"),
-        ListColumn("Customer", "user", "link", hover="all that {user} did", sort="user_id"),
+        ListColumn("Customer", "user", "link", hover="all that {user} did", sort="user_id", ranged=True),
         replace(_product, sort="product_id"),
         ListColumn("Pieces", "quantity", "number", sort="quantity"),
         ListColumn("Price", "price", "number", sort="price"),
@@ -109,7 +109,7 @@ class OrdersTab(DrillTab):
             f"list.{ROWS.name}": {
                 "rows": [
                     order_row(row, currency)
-                    | {"price": money(row["price"], currency), "href": self.page.link(customer_of(row, found.view))}
+                    | {"price": money(row["price"], currency), "href": self.page.link(customer_of(row))}
                     for row in rows
                 ],
                 "produced_at": iso_ms(max((row["newest"] for row in chosen if row["newest"]), default=None)),
@@ -171,9 +171,9 @@ def moved(before: Sequence[str], now: Sequence[str]) -> dict[str, str]:
     return {name: words(name, rank) for rank, name in enumerate(now)} if before else {}
 
 
-def customer_of(row: Mapping[str, Any], view: View) -> View:
-    """Where a row's customer is shown, in the range that is chosen."""
-    return View("customers", range=view.range, span=view.span, filters={"user": (row["user_id"],)})
+def customer_of(row: Mapping[str, Any]) -> View:
+    """Where a row's customer is shown."""
+    return View("customers", filters={"user": (row["user_id"],)})
 
 
 def _words(total: int, *more: str) -> str:

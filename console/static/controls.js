@@ -95,7 +95,8 @@ function redrawAxes() {
 function follow(link) {
   if (link.dataset.tab !== undefined) return choose((next) => onTab(next, link.dataset.tab))
   const target = new URLSearchParams(link.getAttribute("href").replace(/^\?/, ""))
-  for (const name of ["theme", "zone", "at", "kiosk", "compare"]) if (parameters().has(name)) target.set(name, parameters().get(name))
+  const kept = ["theme", "zone", "at", "kiosk", "compare", ...(link.dataset.go === "ranged" ? ["range", "from", "to"] : [])]
+  for (const name of kept) if (parameters().has(name)) target.set(name, parameters().get(name))
   draft = null
   go(target.toString())
 }

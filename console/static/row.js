@@ -25,7 +25,7 @@ async function show(row) {
       make("dd", {}, text === null ? say("none") : kind === "time" ? fullTime(text) : text)]))
     const user = fields.find(([name]) => name === "user_id")
     $("#row-links").replaceChildren(...(user?.[1] ? [make("a", {href: `?tab=customers&user=${encodeURIComponent(user[1])}`,
-      "data-go": true, "data-close": true}, say("customer"))] : []))
+      "data-go": "ranged", "data-close": true}, say("customer"))] : []))
   } catch (error) {
     if (number === asked) place.replaceChildren(make("dd", {class: "failed"}, error.message))
   }
