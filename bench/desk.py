@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,8 +87,12 @@ class Relay:
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        try:
             to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.close()
+            return
+        with contextlib.suppress(OSError):
             await asyncio.gather(self._pass(reader, to_writer), self._pass(to_reader, writer, counts=True))
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool = False) -> None:
@@ -208,7 +213,18 @@ def history(folder: Path, orders: int, relay_of: dict[str, Any]) -> Iterator[Emb
         pipeline.start_engine()
         pipeline.wait_until_read()
         pipeline.start("console", [sys.executable, "-m", "console"])
+        _wait_ready(pipeline)
         yield pipeline
+
+
+def _wait_ready(pipeline: Embedded) -> None:
+    end = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError), urllib.request.urlopen(pipeline.url("console", "/readyz"), timeout=2):
+            return
+        if time.monotonic() > end or not pipeline.runs("console"):
+            raise SystemExit(f"bench: the console does not start:\n{pipeline.log_of('console').read_text()}")
+        time.sleep(0.2)
 
 
 def on_a_history(browser: Browser, report: Report, orders: int, times: int) -> None:
@@ -218,7 +234,7 @@ def on_a_history(browser: Browser, report: Report, orders: int, times: int) -> N
         report.row("history: orders", counted.to_pylist()[0]["n"], "", exactly=orders)
         with contextlib.closing(browser.new_page(viewport={"width": 1440, "height": 900})) as page:
             page.set_default_timeout(120_000)
-            filters, spans = choices(page, f"http://localhost:{held['relay'].port}/app", ("7d", "30d"), times)
+            filters, spans = choices(page, f"http://localhost:{held['relay'].port}/app", ("7d", "24h"), times)
         report.row("history: filter to rows, p95", percentile(filters, 95), "ms", at_most=1500)
         report.row("history: range to rows, p95", percentile(spans, 95), "ms", at_most=1500)
 
@@ -231,12 +247,13 @@ def _environment(relay: Relay) -> dict[str, str]:
     return dict(os.environ) | {f"TILLWATCH_{name}": value for name, value in _settings(relay).items()}
 
 
-def run(orders: int, times: int) -> Report:
+def run(orders: int, times: int, *, demo: bool = True) -> Report:
     report = Report(
         "desk", f"headless Chromium, the demo at its rate; then {orders:,} orders of 6.5 days; {times} times each"
     )
     with sync_playwright() as playwright, contextlib.closing(launch(playwright)) as browser:
-        on_the_demo(browser, report, times)
+        if demo:
+            on_the_demo(browser, report, times)
         if orders:
             on_a_history(browser, report, orders, times)
     return report
@@ -246,8 +263,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--orders", type=int, default=2_000_000, help="of the history; 0: without it")
     parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--no-demo", action="store_true", help="the history alone")
     arguments = parser.parse_args()
-    run(arguments.orders, arguments.times).finish()
+    run(arguments.orders, arguments.times, demo=not arguments.no_demo).finish()
 
 
 if __name__ == "__main__":
