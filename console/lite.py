@@ -102,7 +102,7 @@ def page(settings: ConsoleSettings, max_age: timedelta, refresh_s: float) -> Non
     try:
         snapshot = feed().snapshot()
         limits = ErrorRateLimits(settings.error_rate_watch, settings.error_rate_bad)
-        parts = overview_parts(snapshot, settings.currency, limits, max_age, NOT_ASKED)
+        parts = overview_parts(snapshot, settings.currency, limits, max_age, NOT_ASKED, "before")
         draw(snapshot, parts, settings.currency, viewers_zone(), refresh_s)
     except Exception as error:
         logger.exception("the page could not be drawn")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from cachetools import LRUCache
@@ -97,8 +98,8 @@ def head_part(snapshot: FeedSnapshot, *, viewers: int, open_incidents: int, fail
     }
 
 
-def view_part(view: View, notices: list[str]) -> Part:
-    """The selection, as the controls show it."""
+def view_part(view: View, notices: list[str], at: datetime | None) -> Part:
+    """The selection, as the controls show it; at: the moment that is shown, where that is not now."""
     return {
         # With every choice another part: the browser clears what is without effect until it is told anew.
         "query": query(view),
@@ -107,7 +108,7 @@ def view_part(view: View, notices: list[str]) -> Part:
         "span": [iso_ms(moment) for moment in view.span] if view.span else None,
         "theme": view.theme,
         "zone": view.zone,
-        "at": iso_ms(view.at),
+        "at": iso_ms(at),
         "kiosk": view.kiosk,
         "compare": view.compare,
         "notices": notices,

@@ -91,6 +91,8 @@ class PageSession:
         self._messages = Messages()
         self._drawn: tuple[object, ...] | None = None
         self._shown = NOTHING_YET
+        # The moment that is shown, where that is not now.
+        self._at = self.view.at
         self._key = secrets.token_urlsafe(16)
         offer(self._key, self)
         self.wire = Wire(name="wire")
@@ -129,7 +131,7 @@ class PageSession:
     # ---- what a tab asks of it
 
     def pin(self, snapshot: FeedSnapshot) -> Pin | None:
-        if self.view.at is None:
+        if self._at is None:
             return self._pins.pin(snapshot, self._cadence_s)
         return Pin(snapshot.commit, snapshot.as_of) if snapshot.commit and snapshot.as_of else None
 
@@ -142,7 +144,7 @@ class PageSession:
     @property
     def duty(self) -> Duty:
         # What people do is of now; the past is looked at, and nobody acts in it.
-        return self._watch.duty if self.view.at is None else IN_THE_PAST
+        return self._watch.duty if self._at is None else IN_THE_PAST
 
     @property
     def actor(self) -> Actor:
@@ -327,6 +329,16 @@ class PageSession:
             with self.doc.models.freeze():
                 drill.draw()
 
+    def _not_yet(self, then: FeedSnapshot | None, newest: FeedSnapshot) -> bool:
+        """Whether the incident that is asked for is known now, and was not at the moment that would be shown."""
+        if not self.view.incident or then is None or then is newest:
+            return False
+
+        def known(snapshot: FeedSnapshot) -> bool:
+            return any(one.incident_id == self.view.incident for one in overview.incidents(snapshot, self.max_age))
+
+        return known(newest) and not known(then)
+
     def _message(self, *, full: bool = False) -> dict[str, Any]:
         if self._is_out:
             return self._messages.next({"out": {"out": True}}, full=full)
@@ -338,7 +350,13 @@ class PageSession:
             why = visible(then.error, REASON_LETTERS)
             notices.append(f"The moment {moment_text(self.view.at)} cannot be shown: {why}. Shown is now.")
             then = Then(newest)
+        if self._not_yet(then.snapshot, newest):
+            assert self.view.at is not None
+            # A link is made within a second of an alert, and a moment is held up to a minute back.
+            notices.append(f"Shown is now: at {moment_text(self.view.at)} nothing was kept yet of this incident.")
+            then = Then(newest)
         frozen = then.snapshot is not newest
+        self._at = self.view.at if frozen else None
         snapshot = self._shown = then.snapshot or NOTHING_YET
         parts: dict[str, Part] = {}
         failed: dict[str, str] = {}
@@ -371,7 +389,7 @@ class PageSession:
             parts["head"] |= moment | {"frozen": True}
         parts["banner"] = banner_part(incidents, self._watch.duty)
         parts["acted"] = {"answers": self._done}
-        parts["view"] = view_part(self.view, notices)
+        parts["view"] = view_part(self.view, notices, self._at)
         parts["go"] = self._went
         parts["export"] = {"key": self._key}
         return self._messages.next(parts, full=full)

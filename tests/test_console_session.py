@@ -6,15 +6,17 @@ import gc
 import json
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 from bokeh.document import Document
 from bokeh.server.contexts import BokehSessionContext
 
 from console.feed.asker import Asker
 from console.feed.hub import Hub
-from console.feed.past import Past
+from console.feed.past import Past, Then
 from console.feed.pins import Pins
 from console.feed.poller import Poller
 from console.feed.rate import Rate
@@ -25,7 +27,7 @@ from console.on_call.figure import figures_of
 from console.on_call.histories import Histories
 from console.on_call.watch import Watch
 from console.running import Running
-from console.session import PageSession
+from console.session import IN_THE_PAST, PageSession
 from console.settings import ConsoleSettings
 from console.tabs import questions
 from lakehouse import ROOT
@@ -167,3 +169,27 @@ def test_a_page_that_is_closed_is_let_go() -> None:
         del doc, session, destroyed, context
     gc.collect()
     assert [one() for one in held if one() is not None] == []
+
+
+def test_a_link_made_within_a_second_of_an_alert_leads_to_it_and_not_to_the_minute_before_it() -> None:
+    parts = a_console()
+    newest = parts.hub.snapshot
+    listed = newest.answers["incidents"]
+    incident = listed.table["incident_id"][0].as_py()
+
+    def shown(known: bool) -> tuple[dict[str, Any], str | None]:
+        table = listed.table if known else listed.table.slice(0, 0)
+        then = replace(newest, answers={**newest.answers, "incidents": replace(listed, table=table)})
+        held = SimpleNamespace(at=lambda *_asked: Then(then))
+        doc, _context = a_document()
+        asked = f"tab=alerts&incident={incident}&at=2026-03-02T12:00:20Z"
+        session = PageSession(doc, replace(parts, past=held), asked)  # type: ignore[arg-type]
+        return dict(session._message(full=True)["parts"]), session.duty.error
+
+    found, why = shown(known=False)
+    assert found["view"]["notices"] == ["Shown is now: at 2026-03-02T12:00:20Z nothing was kept yet of this incident."]
+    assert (found["head"]["frozen"], found["view"]["at"]) == (False, None)
+    assert why != IN_THE_PAST.error
+    found, why = shown(known=True)
+    assert (found["view"]["notices"], found["head"]["frozen"]) == ([], True)
+    assert why == IN_THE_PAST.error

@@ -161,7 +161,8 @@ function spanTyped(event) {
 
 // Hold this moment, with an address that others can open; or go back to now.
 export function freeze() {
-  choose((next) => next.has("at") ? next.delete("at") : next.set("at", now().toISOString().replace(".000Z", "Z")))
+  // An address may name a moment that cannot be shown: then now is, and may be held.
+  choose((next) => next.has("at") && view.at ? next.delete("at") : next.set("at", now().toISOString().replace(".000Z", "Z")))
 }
 
 // A text to find, once it is typed: by Enter, by the field's own cross, or by leaving it.

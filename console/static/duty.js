@@ -17,6 +17,7 @@ function paintDuty() {
   const error = $("#duty-error")
   error.hidden = !duty.error
   setText(error, duty.error || "")
+  $("#duty-now").hidden = !held.view?.at
   // What cannot be done now is not offered, but for a moment that is to be waited for.
   const offered = {ack: !duty.taken, unack: duty.taken, silence: !duty.silence, unsilence: Boolean(duty.silence), escalate: !duty.taken}
   for (const button of place.querySelectorAll("[data-act]")) {
