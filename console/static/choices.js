@@ -64,7 +64,7 @@ export function toggle(name, value) {
 
 export function showSpan(since, until) {
   choose((next) => {
-    for (const name of ["range", "brush"]) next.delete(name)
+    next.delete("range")
     next.set("from", since.replace(".000Z", "Z")); next.set("to", until.replace(".000Z", "Z"))
   })
 }

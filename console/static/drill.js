@@ -1,6 +1,6 @@
 // Drill-down: filters, what is brushed, a tab's own sentence, what is behind a chosen row.
 
-import {showSpan} from "./choices.js"
+import {choose} from "./choices.js"
 import {declared, say} from "./declared.js"
 import {$, dotted, keepingFocus, make, setAttribute, setText} from "./dom.js"
 import {now} from "./head.js"
@@ -78,8 +78,11 @@ export function closer({x, modifiers}) {
   const length = Math.max(CLOSEST_MS, Math.min(FURTHEST_MS, (to - from) * factor))
   // What is clicked stays where it is; nothing is asked of times that have not come.
   const start = Math.min(x - length * (x - from) / (to - from), Math.max(to, now()) - length)
-  const seconds = (ms) => new Date(Math.round(ms / 1000) * 1000).toISOString()
-  showSpan(seconds(start), seconds(start + length))
+  const seconds = (ms) => new Date(Math.round(ms / 1000) * 1000).toISOString().replace(".000Z", "Z")
+  choose((next) => {
+    for (const name of ["range", "brush"]) next.delete(name)
+    next.set("from", seconds(start)); next.set("to", seconds(start + length))
+  })
 }
 
 paints("facet", paintFacet)
