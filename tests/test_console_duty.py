@@ -16,8 +16,9 @@ import pytest
 import uvicorn
 
 from console.on_call.acts import Actor
+from console.on_call.histories import Histories
 from console.session import PageSession
-from lakehouse.oncall import OnCall
+from lakehouse.oncall import OnCall, OnCallDetail
 from notifier.api import create_app
 from notifier.tokens import Tokens
 from tests.notifier_cast import wait_for
@@ -196,3 +197,29 @@ def test_what_somebody_marks_stands_on_the_charts_of_all(house: House) -> None:
     house.parts.watch.duty = replace(duty, marks=(mark.model_copy(update={"at": NOON - timedelta(minutes=3)}),))
     other._draw_charts()
     assert list(other.events.marks.data["words"]) == ["deploy 1.4 (unverified)"]
+
+
+def test_a_history_that_could_not_be_read_is_asked_again(house: House) -> None:
+    clock = [0.0]
+    answers: list[OnCallDetail | str] = ["The notifier cannot be reached.", "The notifier cannot be reached."]
+    with house.on_call(None) as client:
+        answers.append(client.incident(CART))
+    histories = Histories(lambda _incident, answer: answer(answers.pop(0)), lambda: clock[0])
+
+    class Viewer:
+        watches, present = "alerts", True
+
+        def wake(self) -> None: ...
+
+    viewer = Viewer()
+    assert histories.get(CART, 1, viewer) is None
+    assert histories.get(CART, 1, viewer) == "The notifier cannot be reached."
+    assert len(answers) == 2
+    clock[0] += 5
+    assert histories.get(CART, 1, viewer) == "The notifier cannot be reached."
+    clock[0] += 5
+    histories.get(CART, 1, viewer)
+    found = histories.get(CART, 1, viewer)
+    assert isinstance(found, OnCallDetail)
+    clock[0] += 10**6
+    assert histories.get(CART, 1, viewer) is found
