@@ -47,6 +47,12 @@ class Desk:
         return self.page.locator(f'[data-list="{name}"] tr').all_inner_texts()
 
 
+def taken(desk: Desk) -> bool:
+    """Whether the page says who has its incident."""
+    facts = desk.text("#duty-facts")
+    return "has it" in facts and "nobody" not in facts
+
+
 def until(holds: Callable[[], object], what: str, within_s: float = PATIENCE_S) -> float:
     """Seconds that it took. Raises SystemExit after `within_s`."""
     began = time.monotonic()
@@ -89,7 +95,7 @@ def to_the_incident(desk: Desk, demo: Demo, report: Report) -> None:
     until(lambda: re.search(r"\d orders? a minute, usually", desk.text("#trade-facts")), "orders", 3 * PATIENCE_S)
     until(lambda: desk.rows("behind_errors"), "the errors behind it")
     at = desk.click('[data-act="ack"]')
-    until(lambda: "has it" in desk.text("#duty-facts"), "who has it")
+    until(lambda: taken(desk), "who has it")
     report.row("click on Acknowledge to who has it", time.time() - at, "s")
     said = f"{desk.text('#behind-title')} | {desk.text('#behind-links')} | {desk.text('#trade-facts')}"
     print(f"drill: {said} | {desk.text('#duty-facts')}")
@@ -103,15 +109,13 @@ def to_the_incident(desk: Desk, demo: Demo, report: Report) -> None:
 def beside(desk: Desk, other: Desk, report: Report) -> None:
     """What one does, the other sees."""
     other.page.goto(desk.page.url)
-    until(lambda: "has it" in other.text("#duty-facts"), "the incident in a second browser")
+    until(lambda: taken(other), "the incident in a second browser")
     desk.click('[data-act="unack"]')
     seconds = until(lambda: "nobody has it" in other.text("#duty-facts"), "that nobody has it any more")
     report.row("let go here to seen in another browser", seconds, "s", at_most=2 * TICK_S)
     until(lambda: desk.page.locator('[data-act="ack"]').is_enabled(), "a button to take it again")
     desk.click('[data-act="ack"]')
-    seconds = until(
-        lambda: "has it" in other.text("#duty-facts") and "nobody" not in other.text("#duty-facts"), "it again"
-    )
+    seconds = until(lambda: taken(other), "it again")
     report.row("acknowledged here to seen in another browser", seconds, "s", at_most=2 * TICK_S)
 
 
