@@ -223,3 +223,17 @@ def test_a_history_that_could_not_be_read_is_asked_again(house: House) -> None:
     assert isinstance(found, OnCallDetail)
     clock[0] += 10**6
     assert histories.get(CART, 1, viewer) is found
+
+
+def test_alerts_that_came_since_do_not_keep_anybody_from_taking_an_incident(house: House) -> None:
+    page = house.page(f"tab=alerts&incident={CART}")
+    seen = page.until(lambda parts: parts["duty"]["revision"] is not None)["duty"]
+    # As the notifier numbers it once another alert has come: the page is a moment behind.
+    with house.on_call(None) as client:
+        client.note(CART, "something happened")
+    assert page.act("ack", incident=CART, revision=seen["revision"], had=seen["had"])["error"] is None
+    # Whoever saw nobody is told who has it now.
+    late = page.act("ack", incident=CART, revision=seen["revision"], had="")
+    assert late["error"] == "Nothing was done: It has changed since: unverified has it. Look again, then decide."
+    held = page.until(lambda parts: parts["duty"]["taken"])["duty"]
+    assert page.act("unack", incident=CART, revision=seen["revision"], had=held["had"])["error"] is None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +19,9 @@ from lakehouse.oncall import OnCall, OnCallDetail, OnCallError
 from lakehouse.user_error import UserError
 
 logger = logging.getLogger(__name__)
+
+CONFLICT = 409
+TRIES = 5
 
 type Id = Annotated[str, Field(min_length=1, max_length=200)]
 type Minutes = Annotated[int, Field(ge=1, le=7 * 24 * 60)]
@@ -31,17 +35,22 @@ class _Act(BaseModel):
     number: int = 0
 
 
-class Acknowledge(_Act):
+class _Taking(_Act):
+    """What concerns who has an incident. revision: the one that was on the page. had: who had it there, empty for
+    nobody; None where the page does not say."""
+
+    incident: Id
+    revision: int | None = None
+    had: str | None = Field(None, max_length=500)
+
+
+class Acknowledge(_Taking):
     what: Literal["ack"]
-    incident: Id
     minutes: Minutes | None = None
-    revision: int | None = None
 
 
-class LetGo(_Act):
+class LetGo(_Taking):
     what: Literal["unack"]
-    incident: Id
-    revision: int | None = None
 
 
 class Note(_Act):
@@ -50,10 +59,8 @@ class Note(_Act):
     note: str = Field(min_length=1, max_length=2000)
 
 
-class Escalate(_Act):
+class Escalate(_Taking):
     what: Literal["escalate"]
-    incident: Id
-    revision: int | None = None
 
 
 class Silence(_Act):
@@ -153,18 +160,35 @@ class Acts:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+def _taking(client: OnCall, act: _Taking, do: Callable[..., OnCallDetail]) -> OnCallDetail:
+    """Do it, also where only alerts came since the page was drawn: in an outage one comes every second. Refused, as the
+    notifier does, where somebody else has it by now."""
+    revision = act.revision
+    for _ in range(TRIES):
+        try:
+            return do(revision=revision)
+        except OnCallError as error:
+            if error.status != CONFLICT or act.had is None:
+                raise
+            now = client.incident(act.incident)
+            if (now.ack.by if now.ack else "") != act.had:
+                raise
+            revision = now.revision
+    return do(revision=revision)
+
+
 def _done(client: OnCall, act: Any) -> OnCallDetail | None:
     now = datetime.now(UTC)
     match act:
         case Acknowledge():
             until = now + timedelta(minutes=act.minutes) if act.minutes else None
-            return client.ack(act.incident, until, revision=act.revision)
+            return _taking(client, act, partial(client.ack, act.incident, until))
         case LetGo():
-            return client.unack(act.incident, revision=act.revision)
+            return _taking(client, act, partial(client.unack, act.incident))
         case Note():
             return client.note(act.incident, act.note)
         case Escalate():
-            return client.escalate(act.incident, revision=act.revision)
+            return _taking(client, act, partial(client.escalate, act.incident))
         case Silence():
             found = client.incident(act.incident)
             matchers = [{"column": "rule", "op": "=", "value": found.rule}]

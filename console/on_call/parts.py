@@ -59,6 +59,7 @@ def duty_part(incident: ListedIncident, duty: Duty, actor: Actor, detail: OnCall
             "open": is_open,
             "facts": _facts(known) if known else [],
             "taken": bool(known and known.ack),
+            "had": known.ack.by if known and known.ack else "",
             "silence": known.silenced.id if known and known.silenced else None,
         }
     }

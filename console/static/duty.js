@@ -58,11 +58,11 @@ function act(what, more = {}) {
 const minutes = () => Number($("#duty-for").value)
 
 const acts = {
-  ack: ({incident, revision}) => act("ack", {incident, revision, minutes: minutes()}),
-  unack: ({incident, revision}) => act("unack", {incident, revision}),
+  ack: ({incident, revision, had}) => act("ack", {incident, revision, had, minutes: minutes()}),
+  unack: ({incident, revision, had}) => act("unack", {incident, revision, had}),
   silence: ({incident}) => act("silence", {incident, minutes: minutes()}),
   unsilence: ({silence}) => act("unsilence", {silence}),
-  escalate: ({incident, revision}) => act("escalate", {incident, revision}),
+  escalate: ({incident, revision, had}) => act("escalate", {incident, revision, had}),
 }
 
 function paintBanner() {
