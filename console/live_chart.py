@@ -127,7 +127,7 @@ def last_hour() -> Range1d:
 
 def move(hour: Range1d, starts: Sequence[datetime]) -> None:
     """Let the axis end with the open minute, the last. Costs nothing while that minute lasts."""
-    start, end = _ms(starts[0]), _ms(starts[-1] + timedelta(minutes=1))
+    start, end = ms_of(starts[0]), ms_of(starts[-1] + timedelta(minutes=1))
     if hour.end != end:
         hour.update(start=start, end=end)
 
@@ -298,7 +298,7 @@ def _changes_once(before: HourRows | None, after: HourRows) -> Changes:
 def base_rows(starts: Sequence[datetime]) -> dict[str, list[Any]]:
     """Minute (ms since the epoch, left edge), its middle, the paleness that sets the open minute apart, and nothing
     that it is compared with."""
-    left = [_ms(start) for start in starts]
+    left = [ms_of(start) for start in starts]
     return {
         "minute": left,
         "middle": [start + 30_000 for start in left],
@@ -320,5 +320,6 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other or (one != one and other != other))
 
 
-def _ms(moment: Any) -> int:
+def ms_of(moment: Any) -> int:
+    """Milliseconds since the epoch, as sources hold times."""
     return int(moment.timestamp() * 1000)

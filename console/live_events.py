@@ -10,7 +10,7 @@ from typing import Any
 from console import look
 from console.choices import UNSAID
 from console.feed.incidents import ListedIncident
-from console.live_chart import EventRows
+from console.live_chart import EventRows, ms_of
 from console.on_call.watch import Duty
 from lakehouse.texts import label, visible
 
@@ -26,8 +26,8 @@ def incident_rows(incidents: tuple[ListedIncident, ...], since: datetime, until:
     colours = look.tokens("dark")
     rows = [
         (
-            _ms(each.starts_at),
-            _ms(min(until, _end(each, until))),
+            ms_of(each.starts_at),
+            ms_of(min(until, _end(each, until))),
             look.colour(colours, "severity", each.severity or UNSAID),
             visible(f"{each.severity or UNSAID} {each.service_name or each.rule}: {each.description}", WORDS_LETTERS),
         )
@@ -41,7 +41,7 @@ def incident_rows(incidents: tuple[ListedIncident, ...], since: datetime, until:
 def mark_rows(duty: Duty, since: datetime, until: datetime) -> EventRows:
     """The marks of [since, until): at (ms since the epoch), words."""
     rows = [
-        (_ms(mark.at), f"{label(mark.text, WORDS_LETTERS)} ({visible(mark.who)})")
+        (ms_of(mark.at), f"{label(mark.text, WORDS_LETTERS)} ({visible(mark.who)})")
         for mark in duty.marks
         if since <= mark.at < until
     ]
@@ -57,7 +57,3 @@ def _end(incident: ListedIncident, until: datetime) -> datetime:
 
 def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> EventRows:
     return {name: [row[place] for row in rows] for place, name in enumerate(names)}
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -15,6 +15,8 @@ from lakehouse.roster import Role
 from lakehouse.user_error import UserError
 
 WELL_KNOWN = "/.well-known/openid-configuration"
+USERINFO = "userinfo_endpoint"
+DOORS = ("authorization_endpoint", "token_endpoint", USERINFO)
 PATIENCE_S = 10.0
 NAME_LETTERS = 200
 
@@ -49,14 +51,11 @@ def discover(settings: ConsoleSettings) -> Provider:
         raise UserError(f"{address} answers {answer.status}, not its addresses; is console.oidc_issuer right?")
     if str(told.get("issuer", "")).rstrip("/") != issuer:
         raise UserError(f"{address} is of another issuer, '{told.get('issuer')}'; write that in console.oidc_issuer.")
-    found = Provider(
-        issuer,
-        *(str(told.get(name) or "") for name in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint")),
-    )
-    doors = {"authorization_endpoint": found.authorize, "token_endpoint": found.token}
-    for name, value in {**doors, **({"userinfo_endpoint": found.userinfo} if found.userinfo else {})}.items():
-        _check_address(f"{name} of {address}", value)
-    return found
+    doors = {name: str(told.get(name) or "") for name in DOORS}
+    for name, value in doors.items():
+        if value or name != USERINFO:
+            _check_address(f"{name} of {address}", value)
+    return Provider(issuer, *doors.values())
 
 
 def cookie_from(claims: Mapping[str, Any], settings: ConsoleSettings, issuer: str, now_s: float) -> str:

@@ -157,14 +157,10 @@ class _Client(_Careful):
             raise ClaimError(f"The provider did not let you in ({error if _CODE.fullmatch(error) else 'no reason'}).")
         coded = "code" in self.request.arguments or "code=" in self.get_argument("next", "")
         # To Panel no state is like no cookie: anybody could have somebody else signed in as themselves.
-        if coded and not self.get_state_cookie():
+        if coded and not self.get_state_cookie():  # type: ignore[attr-defined]  # Panel's, which keeps what it read
             raise ClaimError(ELSEWHERE)
         self.keep_here()
         await super().get()  # type: ignore[misc]  # Panel's, of the class that this is mixed into
-
-    def get_state_cookie(self) -> str:
-        held: str = super().get_state_cookie()  # type: ignore[misc]  # Panel's, which keeps what it has read
-        return held
 
     def _raise_error(self, response: Any, body: Any = None, status: int = 400) -> None:
         raise ClaimError("The provider did not confirm who you are; try again.")

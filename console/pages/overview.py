@@ -93,13 +93,7 @@ class Overview(Tab):
         """Four questions a tick, and a fifth when a minute closes or a closed one changes."""
         first = first_minute(as_of)
         minutes = ask("minutes", since=first, as_of=as_of)
-        ask(
-            "tiles",
-            before=as_of - 2 * TILE_SPAN,
-            since=as_of - TILE_SPAN,
-            as_of=as_of,
-            counted_statuses=tuple(counted),
-        )
+        Overview.ask_then(ask, as_of, counted)
         ask("latest_orders", since=_far_enough(minutes, "orders", ("",), as_of), as_of=as_of, most=LIST_ROWS)
         since = _far_enough(minutes, "errors", FAILURES, as_of)
         ask("latest_errors", since=since, as_of=as_of, severities=FAILURES, most=LIST_ROWS)

@@ -1,7 +1,7 @@
 // What all live charts show of the minute that one of them is pointed at, in one place beside the pointer.
 
 import {declared, say} from "./declared.js"
-import {$} from "./dom.js"
+import {$, make} from "./dom.js"
 import {held} from "./parts.js"
 import {clock} from "./times.js"
 
@@ -15,12 +15,7 @@ const number = (value, {unit, digits}) => {
   return `${value < 0 ? "\u2212" : ""}${unit}${text.replaceAll(",", "\u202f")}`
 }
 
-function line(kind, ...cells) {
-  const row = document.createElement("tr")
-  row.className = kind
-  for (const text of cells) row.append(Object.assign(document.createElement("td"), {textContent: text}))
-  return row
-}
+const line = (kind, ...cells) => make("tr", {class: kind}, ...cells.map((text) => make("td", {}, text)))
 
 // The values of a chart at a row of its source: each column, their sum where there are several, and what stood there
 // at the time that is compared with.
@@ -43,7 +38,7 @@ function happened(doc, from) {
   Array.from(marks.at).forEach((at, index) => {
     if (at >= from && at < from + MINUTE_MS) words.push(`${clock(at)} ${marks.words[index]}`)
   })
-  return words.map((text) => Object.assign(document.createElement("p"), {textContent: text}))
+  return words.map((text) => make("p", {}, text))
 }
 
 // `event` is Bokeh's, of the pointer over a live chart; null when it leaves.
@@ -53,14 +48,13 @@ export function point(event) {
   tip.hidden = !event
   if (!event) return
   const doc = event.origin.document, from = Math.floor(event.x / MINUTE_MS) * MINUTE_MS
-  const table = document.createElement("table")
+  const table = make("table")
   for (const [name, chart] of Object.entries(declared.charts)) {
     const data = doc.get_model_by_name(name).renderers[0].data_source.data
     const at = Array.from(data.minute).indexOf(from)
     if (at >= 0) table.append(...linesOf(chart, data, at))
   }
-  const head = Object.assign(document.createElement("b"), {textContent: clock(from, true)})
-  tip.replaceChildren(head, table, ...happened(doc, from))
+  tip.replaceChildren(make("b", {}, clock(from, true)), table, ...happened(doc, from))
   const {offsetWidth: width, offsetHeight: height} = tip
   tip.style.left = `${mouse.x + 16 + width > innerWidth ? mouse.x - 16 - width : mouse.x + 16}px`
   tip.style.top = `${Math.max(8, Math.min(mouse.y + 16, innerHeight - height - 8))}px`
