@@ -260,7 +260,7 @@ def fatal(cast: Cast, incident: str, status: str = "FIRING", service: str = "pay
 
 
 def sent(cast: Cast, incident: str) -> bool:
-    rows = [row for row in cast.deliveries(incident=incident) if row["kind"] != "edit"]
+    rows = cast.messages(incident=incident)
     return len(rows) == 2 and {row["state"] for row in rows} == {"sent"}
 
 
@@ -350,7 +350,7 @@ def test_deliveries_are_listed_and_tried_again(at_work: tuple[Cast, Shell]) -> N
     cast, shell = at_work
     cast.fault("slack", "api_error", error="invalid_auth", count=1000)
     fatal(cast, "to-be-tried", service="till")
-    wait_for(lambda: len(cast.deliveries(incident="to-be-tried", state="parked")) == 1)
+    wait_for(lambda: len(cast.messages(incident="to-be-tried", state="parked")) == 1)
     asked = ("deliveries", "list", "--incident", "to-be", "--state", "parked", "--json")
     [parked] = shell(*asked).json["deliveries"]
     assert parked["error"] == "Slack refuses: invalid_auth."
@@ -370,7 +370,7 @@ def test_deliveries_are_listed_and_tried_again(at_work: tuple[Cast, Shell]) -> N
 
 def test_a_test_message_goes_to_the_places_named_and_says_which_failed(at_work: tuple[Cast, Shell]) -> None:
     cast, shell = at_work
-    before = len(cast.deliveries(limit="1000"))
+    before = len(cast.messages(limit="1000"))
     sent = shell("send-test", "--json")
     assert sent.code == 0
     assert [(row["channel"], row["destination"], row["outcome"]) for row in sent.json] == [
@@ -379,7 +379,7 @@ def test_a_test_message_goes_to_the_places_named_and_says_which_failed(at_work: 
     ]
     assert sum("Test message: nothing is wrong" in row["text"] for row in cast.slack()) == 1
     assert sum(row["subject"].startswith("Test message: nothing is wrong") for row in cast.email()) == 1
-    assert len(cast.deliveries(limit="1000")) == before
+    assert len(cast.messages(limit="1000")) == before
     cast.fault("slack", "api_error", error="not_in_channel")
     failed = shell("send-test", "slack:C0SANDBOX")
     assert (failed.code, "broken" in failed.out, "not_in_channel" in failed.out) == (1, True, True)

@@ -97,7 +97,7 @@ def test_a_permanent_error_is_dead_counted_and_logged(shop_on_call: Cast) -> Non
     cast.fault("slack", "api_error", error="invalid_blocks", count=2)
     cast.fault("smtp", "reject")
     fatal(cast, "inc-1")
-    wait_for(lambda: len(cast.deliveries(state="dead")) == 2)
+    wait_for(lambda: len(cast.messages(state="dead")) == 2)
     assert cast.metric('tillwatch_notifier_dead_total{channel="slack",reason="refused"}') == 1
     assert "neither with blocks nor without: invalid_blocks." in cast.log()
 
@@ -113,7 +113,7 @@ def test_ready_and_the_other_channel_say_which_one_fails_until_it_is_mended(shop
     assert [place["reason"] for place in cast.get("notifier", "/api/state")[1]["parked"]] == [reason]
     cast.clear_faults()
     # Whoever has mended it need not wait for the next try.
-    [first, *_] = cast.deliveries(state="parked")
+    [first, *_] = cast.messages(state="parked")
     assert cast.post("notifier", f"/api/deliveries/{first['delivery_key']}/retry")[0] == 204
     wait_for(lambda: sum("incident=inc-shut-" in row["text"] for row in cast.slack()) == 2)
 
@@ -141,7 +141,7 @@ def test_slack_down_loses_nothing_and_a_restart_of_the_sandbox_forgets_nothing(s
     wait_for(lambda: all_sent(cast, "before"))
     cast.kill("embedded.sandbox")
     fatal(cast, "while-down")
-    wait_for(lambda: {row["state"] for row in cast.deliveries(incident="while-down")} == {"retry"})
+    wait_for(lambda: {row["state"] for row in cast.messages(incident="while-down")} == {"retry"})
     assert cast.get("notifier", "/-/ready")[0] == 503
     cast.start("embedded.sandbox")
     wait_for(lambda: all_sent(cast, "while-down"))
@@ -292,17 +292,17 @@ def test_a_ledger_that_was_saved_and_put_back_sends_nothing_twice(tmp_path: Path
         cast.start("notifier")
         fatal(cast, "before")
         wait_for(lambda: len(cast.slack()) == 1)
-        wait_for(lambda: len(cast.email()) == 1)
+        wait_for(lambda: len(cast.email()) == 1 and all_sent(cast, "before"))
         saving = [sys.executable, "-m", "notifier", "--save-ledger", str(tmp_path / "saved.db")]
         done = subprocess.run(saving, env=cast.environment(), capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
-        before = cast.deliveries()
+        before = cast.messages()
         cast.kill("notifier")
         for left in cast.data_dir.glob("ledger.db*"):
             left.unlink()
         shutil.copy(tmp_path / "saved.db", cast.data_dir / "ledger.db")
         cast.start("notifier")
-        assert cast.deliveries() == before
+        assert cast.messages() == before
         fatal(cast, "after")
         wait_for(lambda: len(cast.slack()) == 2)
         assert len({message["text"] for message in cast.slack()}) == 2
