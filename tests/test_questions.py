@@ -67,7 +67,7 @@ def _value(name: str) -> Any:
         return 1
     if name in LISTS:
         return ["a", "b"]
-    if name in ("since", "until", "start", "end", "as_of", "before", "after"):
+    if name in ("since", "until", "start", "end", "as_of", "before", "after", "first", "last"):
         return datetime(2026, 3, 2, tzinfo=UTC)
     return "a"
 

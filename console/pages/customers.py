@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from console import look
 from console.choices import DEVICES
 from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
-from console.drill.tab import BRUSHED, DrillTab, Found, binned
+from console.drill.tab import BRUSHED, EPOCH, DrillTab, Found, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import THIN, exactly
 from console.feed.pins import Pin
@@ -28,6 +28,7 @@ STEPS = {"visit": "Came", "product": "Saw a product", "cart": "Opened the cart",
 """A step, as the URL says it, to its words: each is of those who took the steps before it too."""
 LOOKED_BACK = timedelta(hours=24)
 """Whoever clicked within so long before the range is no new customer; as long as the range, where that is longer."""
+MINUTE = timedelta(minutes=1)
 DEVICE = TabFilter("device", DEVICES)
 LAST_STEP = TabFilter("last_step", tuple(STEPS))
 USER = TabFilter("user")
@@ -90,9 +91,9 @@ class CustomersTab(DrillTab):
         last = view.chosen("last_step") or tuple(STEPS)
         asked = {
             "time": want(
-                "customer_visits", pin.commit, step=step_of(span)[0], since=span[0], until=span[1], devices=devices
+                "customer_visits", pin.commit, step=step_of(span)[0], **_minutes(span), devices=devices, page=CLICK_PAGE
             ),
-            "device": want("customer_devices", pin.commit, **ranges),
+            "device": want("customer_devices", pin.commit, **_minutes(inner)),
             "funnel": want("customer_funnel", pin.commit, **ranges, before=before, devices=devices, page=CLICK_PAGE),
             "rows": want(
                 "customer_rows", pin.commit, **ranges, devices=devices, page=CLICK_PAGE,
@@ -170,6 +171,18 @@ class CustomersTab(DrillTab):
             ),
             lambda device: self.toggle("device", device),
         )
+
+
+def _minutes(span: Span) -> dict[str, datetime]:
+    """A range as the questions of minutes take it: with the first and the last border of a minute within it."""
+    since, until = span
+    first = min(-(-(since - EPOCH) // MINUTE) * MINUTE + EPOCH, until)
+    return {
+        "since": since,
+        "until": until,
+        "first": first,
+        "last": max(EPOCH + (until - EPOCH) // MINUTE * MINUTE, first),
+    }
 
 
 def _funnel(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
