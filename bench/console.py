@@ -31,8 +31,12 @@ from lakehouse import ROOT
 from lakehouse.settings.ports import PORTS
 
 ROUNDS = 4
+VIEWERS = (
+    "import asyncio, sys; from bench.streamlit_viewers import watch; "
+    "asyncio.run(watch(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))"
+)
 STALLED_S = 60.0
-BESIDE_STALLED = 20
+FEW = 20
 ROUND_SESSIONS = 50
 CLIENTS = (
     "import asyncio, sys; from bench.sessions import watch; "
@@ -47,9 +51,17 @@ CONSOLE = (
 class Server(AbstractContextManager["Server"]):
     """A server of pages in a process of its own, while in a `with` block."""
 
-    def __init__(self, name: str, page: str, command: Sequence[str], port: int, variables: dict[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        page: str,
+        command: Sequence[str],
+        port: int,
+        variables: dict[str, str],
+        state_port: int | None = None,
+    ) -> None:
         self.page = f"http://127.0.0.1:{port}/{page}"
-        self._bench = f"http://127.0.0.1:{port}/bench/"
+        self._bench = f"http://127.0.0.1:{state_port or port}/bench/"
         self._command = command
         self._variables = variables
         self._log = Path(tempfile.mkdtemp(prefix=f"tillwatch-bench-{name}-")) / "server.log"
@@ -100,6 +112,23 @@ class Server(AbstractContextManager["Server"]):
         assert self.process is not None
         times = self.process.cpu_times()
         return float(times.user + times.system)
+
+
+class OnStreamlit:
+    """What viewers of a page of Streamlit saw for some seconds: statements a minute, and how old what stood on their
+    screens was (s, each second)."""
+
+    def __init__(self, server: Server, port: int, viewers: int, seconds: float) -> None:
+        words = [sys.executable, "-c", VIEWERS, str(port), str(viewers), str(seconds)]
+        with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as clients:
+            assert clients.stdout is not None
+            if "open" not in clients.stdout.readline():
+                raise SystemExit("bench: not all pages of Streamlit could be opened.")
+            asked, began = server.state()["asked"], time.monotonic()
+            seen = json.loads(clients.stdout.readline())
+            state = server.state()
+        self.statements_a_minute = (state["asked"] - asked) * 60 / (time.monotonic() - began)
+        self.ages = [at - state["published"][commit] for at, commit in seen["shown"]]
 
 
 class Looked:
@@ -157,6 +186,16 @@ def servers(folder: Path) -> tuple[Server, Server]:
     return console, Server("raw", "raw", words, port + 1, variables)
 
 
+def on_streamlit(folder: Path, viewers: int, seconds: float) -> OnStreamlit:
+    offset = free_offset()
+    port, state_port = (PORTS[name] + offset for name in ("lite", "console"))
+    variables = environment(folder, offset) | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-m", "bench.streamlit_serve", str(port), str(state_port)]
+    server = Server("streamlit", "", words, port, variables, state_port)
+    with server:
+        return OnStreamlit(server, port, viewers, seconds)
+
+
 def let_go(server: Server, base: int) -> int:
     """Documents that are alive once closed sessions may be gone."""
     end = time.monotonic() + 150
@@ -170,6 +209,7 @@ def run(sessions: int, seconds: float, rounds: int) -> Report:
         "console", f"{sessions} sessions on the Overview, each by its websocket, a commit a second for {seconds:g} s"
     )
     with tempfile.TemporaryDirectory() as folder:
+        small = on_streamlit(Path(folder), FEW, STALLED_S)
         console, raw = servers(Path(folder))
         with raw:
             plain = Looked(raw, sessions, seconds)
@@ -194,12 +234,17 @@ def run(sessions: int, seconds: float, rounds: int) -> Report:
                 "the same, all sessions / one", many.statements_a_minute / one.statements_a_minute, "x", at_most=1.05
             )
             report.row(f"memory a session ({MEMORY})", (many.memory_mb - before_mb) / sessions, "MB", at_most=2.5)
-            beside = Looked(console, 1 + BESIDE_STALLED, STALLED_S, stalled=1)
-            alone = Looked(console, BESIDE_STALLED, STALLED_S)
+            beside = Looked(console, 1 + FEW, STALLED_S, stalled=1)
+            alone = Looked(console, FEW, STALLED_S)
             report.row(f"memory that a browser stalled for {STALLED_S:g} s adds", beside.grown_mb, "MB", at_most=20)
             report.row("it catches up", beside.caught_up, "", exactly=1)
             report.row("the others: commits heard", len(beside.heard) / max(1, beside.expected), "", at_least=0.999)
             report.row("the others: p95 / without it", beside.p95_ms / alone.p95_ms, "x", at_most=1.2)
+            words = f"{FEW} viewers of a page of Streamlit that looks every 5 s"
+            report.row(f"{words}: statements a minute", small.statements_a_minute, "")
+            report.row(f"{words}: what it shows is old by, p95", percentile(small.ages, 95), "s")
+            report.row(f"{FEW} viewers: statements a minute", alone.statements_a_minute, "")
+            report.row(f"{FEW} viewers: a commit is on the screen after, p95", percentile(alone.since_commit, 95), "s")
             grown = []
             for _ in range(rounds):
                 Looked(console, ROUND_SESSIONS, 3.0)
