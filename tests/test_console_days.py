@@ -194,6 +194,7 @@ def test_orders_are_what_their_rows_come_to(shown: Shown, name: str) -> None:
     rows = shown.rows("orders_processed", "order_ts", day.since, day.until)
     tab, parts, file = shown.opened("orders", day)
     assert _drawn(tab, "orders_time").counts == _bars(rows, "order_ts", "status", day)
+    assert parts["empty"]["orders_time"] == (None if rows else "No order in this range.")
     by_status = Counter(row["status"] for row in rows)
     assert dict(_ranked(_drawn(tab, "orders_status").rows)) == dict(by_status)
     amounts: dict[str, Decimal] = defaultdict(Decimal)

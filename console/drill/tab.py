@@ -135,8 +135,12 @@ class DrillTab(Tab):
         }
 
     @classmethod
+    def _places(cls) -> list[ChartPlace]:
+        return [block for card in cls.cards for block in card.blocks if isinstance(block, ChartPlace)]
+
+    @classmethod
     def chart_places(cls) -> list[str]:
-        return [block.name for card in cls.cards for block in card.blocks if isinstance(block, ChartPlace)]
+        return [place.name for place in cls._places()]
 
     # ---- what a tab says of itself
 
@@ -165,6 +169,9 @@ class DrillTab(Tab):
             if not self.steady or self._told is None or self._told[0] is not found:
                 self._told = found, self.found_parts(found)
             parts.update(self._told[1])
+            parts["empty"] = {
+                place.name: None if found.tables.get(place.of, [place]) else place.empty for place in self._places()
+            }
         parts[f"drill.{self.name}"] = {
             "loading": loading and (found is None or found.view != view),
             "error": self.error,
@@ -245,6 +252,10 @@ class DrillTab(Tab):
         ]
         kind = of.name if any(look.has_colour(of.name, choice) for choice in of.choices) else "plain"
         return {f"facet.{self.name}.{of.name}": {"kind": kind, "values": values, "narrowed": bool(chosen)}}
+
+    def legend(self, place: str, parts: Mapping[str, str]) -> dict[str, Part]:
+        """The part that says what the colours of a chart are: each part of its bars, to the name of a colour."""
+        return {f"legend.{place}": {"colours": [[visible(part), colour] for part, colour in parts.items()]}}
 
     def chart(self, place: str, kind: Any, data: Any, told: Any) -> None:
         """Build the chart of a place, or give it new data."""

@@ -21,7 +21,6 @@ from console.view import Span, View
 from lakehouse.kinds import CLICK_PAGE
 from lakehouse.texts import visible
 
-PAGES_SHOWN = 5
 OTHERS = "other"
 COLOURS = ("blue", "sky", "green", "purple", "state-watch")
 STEPS = {"visit": "Came", "product": "Saw a product", "cart": "Opened the cart", "order": "Ordered"}
@@ -75,12 +74,19 @@ class CustomersTab(DrillTab):
     filters = (DEVICE, LAST_STEP, USER, FIND)
     cards = (
         Card((JOURNEY,), detail="customer"),
-        Card((ChartPlace("visits_time", "Clicks over time by page", BRUSHED),)),
+        Card((ChartPlace("visits_time", "Clicks over time by page", BRUSHED, "time", "No click in this range."),)),
         Card(
-            (ChartPlace("funnel", "How far they come", "each after those above it; click one for who stopped there"),),
+            (
+                ChartPlace(
+                    "funnel",
+                    "How far they come",
+                    "each after those above it; click one for who stopped there",
+                    "funnel",
+                ),
+            ),
             columns=8,
         ),
-        Card((ChartPlace("visits_device", "Clicks by device", "click one to keep it"),), columns=4),
+        Card((ChartPlace("visits_device", "Clicks by device", "click one to keep it", "device"),), columns=4),
         Card((CUSTOMERS,)),
     )
 
@@ -122,6 +128,7 @@ class CustomersTab(DrillTab):
             **self.facet(LAST_STEP, view, ((step, steps.get(at, "0")) for at, step in enumerate(STEPS, 1)), STEPS),
             **self.facet(USER, view, ((user, "") for user in users)),
             **self.facet(FIND, view, ()),
+            **self.legend("visits_time", _pages(found.tables["time"])),
             "detail.customer": {
                 "shown": bool(users),
                 "title": ", ".join(map(visible, users)),
@@ -141,13 +148,10 @@ class CustomersTab(DrillTab):
     def draw_charts(self, found: Found) -> None:
         colours = look.tokens(found.view.theme)
         _, width = step_of(found.span)
-        totals: dict[str, float] = defaultdict(float)
-        for row in found.tables["time"]:
-            totals[row["page"]] += float(row["n"])
-        named = sorted(totals, key=lambda page: (-totals[page], page))[:PAGES_SHOWN]
-        counts = binned(found.tables["time"], lambda row: row["page"] if row["page"] in named else OTHERS, width)
-        parts = {page: colours[colour] for page, colour in zip(named, COLOURS, strict=False)}
-        bars = TimeBars(counts, parts | {OTHERS: colours["text-quiet"]}, width, found.span, found.view.brush, "clicks")
+        pages = _pages(found.tables["time"])
+        counts = binned(found.tables["time"], lambda row: row["page"] if row["page"] in pages else OTHERS, width)
+        parts = {page: colours[colour] for page, colour in pages.items()}
+        bars = TimeBars(counts, parts, width, found.span, found.view.brush, "clicks")
         self.chart("visits_time", TimeChart, bars, self.brushed)
         chosen, devices = found.view.chosen("last_step"), found.view.chosen("device")
         funnel = _funnel(found.tables["funnel"])
@@ -171,6 +175,16 @@ class CustomersTab(DrillTab):
             ),
             lambda device: self.toggle("device", device),
         )
+
+
+def _pages(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The pages that are shown, the most clicked first, to their colours; the others are one."""
+    totals: dict[str, float] = defaultdict(float)
+    for row in rows:
+        totals[row["page"]] += float(row["n"])
+    named = sorted(totals, key=lambda page: (-totals[page], page))
+    shown = dict(zip(named, COLOURS, strict=False))
+    return shown | {OTHERS: "text-quiet"} if len(named) > len(COLOURS) else shown
 
 
 def _minutes(span: Span) -> dict[str, datetime]:

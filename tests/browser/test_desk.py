@@ -256,3 +256,15 @@ def test_a_row_that_is_clicked_tells_all_of_itself(page: Page, served: Served) -
     dialog.get_by_role("link", name="all that this customer did").click()
     expect(dialog).to_be_hidden()
     expect(page).to_have_url(re.compile(f"tab=customers.*user={user}"))
+
+
+def test_what_the_colours_of_a_chart_are_stands_beside_its_title(page: Page, served: Served) -> None:
+    opened(page, served, "tab=customers")
+    legend = page.locator('[data-legend="visits_time"] .badge')
+    expect(legend.first).to_be_visible()
+    colour = legend.first.evaluate("(entry) => getComputedStyle(entry, '::before').backgroundColor")
+    assert colour == "rgb(0, 114, 178)"
+    names = legend.all_inner_texts()
+    page.locator('[data-twin="visits_time"]').click()
+    twin = page.locator("dialog table").first
+    expect(twin).to_contain_text(names[0])
