@@ -266,9 +266,8 @@ class PageSession:
         self.view, self.notices = parse(asked)
         if self.view.theme != before.theme:
             self.doc.theme = look.bokeh_theme(self.view.theme)
-        for tab, drill in self.drills.items():
-            if self.view.theme != before.theme or (tab == before.tab != self.view.tab):
-                drill.drop()
+        if before.tab != self.view.tab and before.tab in self.drills:
+            self.drills[before.tab].drop()
 
     async def _first(self) -> None:
         BELL.hang()

@@ -14,7 +14,7 @@ import pyarrow as pa
 from bokeh.core.property.validation import validate
 
 from console import look
-from console.drill.charts import step_of
+from console.drill.charts import recolour, step_of
 from console.feed.asker import Got, Want
 from console.feed.pins import Pin
 from console.feed.snapshot import FeedSnapshot
@@ -128,6 +128,7 @@ class DrillTab(Tab):
         self.error: str | None = None
         self.charts: dict[str, Any] = {}
         self._drawn: Found | None = None
+        self._theme = page.view.theme
         self._wanted: set[Want] = set()
         self._told: tuple[Found, Mapping[str, Part]] | None = None
         self.places = {
@@ -222,6 +223,7 @@ class DrillTab(Tab):
             # What is drawn is ours: looking at each value once more is a sixth of what a chart costs.
             with validate(False):
                 self.draw_charts(found)
+            self._theme = self.page.view.theme
         except Exception:
             logger.exception("the charts of %s could not be drawn", self.name)
 
@@ -259,11 +261,13 @@ class DrillTab(Tab):
 
     def chart(self, place: str, kind: Any, data: Any, told: Any) -> None:
         """Build the chart of a place, or give it new data."""
-        held = self.charts.get(place)
+        held, theme = self.charts.get(place), self.page.view.theme
         if held is None:
-            self.charts[place] = kind(data, look.bokeh_theme(self.page.view.theme), told)
-            self.places[place].objects = [self.charts[place].pane]
+            held = self.charts[place] = kind(data, look.bokeh_theme(theme), told)
+            self.places[place].objects = [held.pane]
         else:
+            if theme != self._theme:
+                recolour(held.pane, look.bokeh_theme(theme))
             held.send(data)
 
     def brushed(self, span: Span | None) -> None:
