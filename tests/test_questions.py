@@ -18,6 +18,7 @@ from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
 from embedded.gateway.tokens import words_of
+from lakehouse.dremio.columns import declared
 from lakehouse.dremio.statement import QUESTIONS, Fragment, fill, question_sql
 from lakehouse.kinds import CLICK_PAGE, ERROR_KIND
 from lakehouse.rules.figure import AlertFigure
@@ -88,7 +89,9 @@ def statements(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Statements]
 def test_a_question_can_be_asked(statements: Statements, question: str) -> None:
     template = question_sql(question)
     planned = statements.plan(fill(template, None, _Binds(template), question), ())
-    assert not [name for name in planned.schema.names if name.startswith("EXPR$")], "every column has a name"
+    columns = declared(template, question)
+    assert columns is not None, "its columns are declared"
+    columns.check(planned.schema)
     list(statements.run(planned.ticket, lambda: False).batches)
 
 

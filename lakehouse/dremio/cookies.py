@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from http.cookies import CookieError, SimpleCookie
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookies import CookieError, Morsel, SimpleCookie
 
 from pyarrow import flight
 
@@ -35,10 +37,21 @@ class Cookies(flight.ClientMiddlewareFactory):  # type: ignore[misc]  # pyarrow.
                 continue
             with self._lock:
                 for name, morsel in parsed.items():
-                    if morsel["max-age"] in ("0", 0) or not morsel.value:
+                    if not morsel.value or _is_over(morsel):
                         self._jar.pop(name, None)
                     else:
                         self._jar[name] = morsel.value
+
+
+def _is_over(morsel: Morsel[str]) -> bool:
+    """How a server removes a cookie: it has ended already."""
+    if age := morsel["max-age"]:
+        return str(age) == "0" or str(age).startswith("-")
+    try:
+        expires = parsedate_to_datetime(morsel["expires"])
+    except ValueError:
+        return False  # says nothing, or no date
+    return expires.replace(tzinfo=expires.tzinfo or UTC) <= datetime.now(UTC)
 
 
 class _CookieCall(flight.ClientMiddleware):  # type: ignore[misc]  # pyarrow.flight has no types
