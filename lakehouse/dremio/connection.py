@@ -13,6 +13,7 @@ from lakehouse.dremio.budget import Budget
 from lakehouse.dremio.cookies import Cookies
 from lakehouse.dremio.errors import ProtocolError, Unavailable
 from lakehouse.dremio.failures import late, refused
+from lakehouse.dremio.headers import Headers
 from lakehouse.dremio.nearby import Nearby
 from lakehouse.settings.dremio import DremioSettings
 
@@ -34,8 +35,8 @@ class Connection:
         self._settings = settings
         self._clock = clock
         self._renew_after_s = 0.8 * settings.token_life.total_seconds()
-        self._cookies = Cookies()
         self._nearby = Nearby(settings.uri)
+        self._heard = Headers(Cookies(), self._nearby)
         # What a session is begun with. Dremio reads them when it begins one, which any call may do.
         named = {b"routing_tag": settings.routing_tag, b"routing_queue": settings.routing_queue}
         self._headers = [(name, value.encode()) for name, value in named.items() if value]
@@ -50,6 +51,7 @@ class Connection:
     @property
     def near(self) -> bool:
         """Whether it is the gateway of this machine that answered."""
+        self._heard.hear()
         return self._nearby.near
 
     def client(self) -> flight.FlightClient:
@@ -62,7 +64,7 @@ class Connection:
                 if self._client is None:
                     self._client = flight.FlightClient(
                         self._settings.uri,
-                        middleware=[self._cookies, self._nearby],
+                        middleware=[self._heard],
                         generic_options=_CHANNEL,
                         tls_root_certs=_roots(self._settings.tls_roots),
                         disable_server_verification=not self._settings.tls_verify,
@@ -107,7 +109,7 @@ class Connection:
             # Another thread may have logged in meanwhile; its token is good.
             if token == self._given or (self._token is not None and self._token[0] == token):
                 self._token = None
-                self._cookies.clear()
+                self._heard.forget_cookies()
 
     def _fresh(self) -> Header | None:
         held = self._token
@@ -115,7 +117,7 @@ class Connection:
 
     def _log_in(self, planning: Budget) -> Header:
         client = self.client()
-        self._cookies.clear()
+        self._heard.forget_cookies()
         try:
             header: Header = client.authenticate_basic_token(
                 self._settings.user,
