@@ -258,7 +258,10 @@ def test_an_answer_cut_off_after_its_first_rows_is_not_asked_again(stand: Stand,
 
         stand.on_read = endless
         between.after = 20_000
-        with within(FETCH_S), pytest.raises(Unavailable, match=r"broke off after [\d,]+ rows: (Socket|Connection) "):
+        with (
+            within(FETCH_S),
+            pytest.raises(Unavailable, match=r"broke off after [\d,]+ rows: (Socket|Connection|Broken) "),
+        ):
             client.sql("SELECT 1")
         assert stand.calls == ["GET_FLIGHT_INFO", "DO_GET"]
         assert client.state.status == "down"
@@ -296,6 +299,17 @@ def test_one_lost_call_is_made_again_at_once(stand: Stand, client: Dremio, where
         stand.on_read = read
     assert client.sql("SELECT 1").num_rows == 1
     assert stand.calls == ["GET_FLIGHT_INFO", *(["DO_GET"] if where == "read" else []), "GET_FLIGHT_INFO", "DO_GET"]
+
+
+def test_a_restart_that_costs_connection_and_login_is_survived(stand: Stand, client: Dremio) -> None:
+    def restart() -> None:
+        stand.behave()
+        stand.forget_all()
+        raise flight.FlightUnavailableError("Connection reset")
+
+    stand.on_plan = restart
+    assert client.sql("SELECT 1").num_rows == 1
+    assert stand.calls == ["GET_FLIGHT_INFO"] * 2 + ["HANDSHAKE", "GET_FLIGHT_INFO", "DO_GET"]
 
 
 def test_what_stays_away_is_asked_twice_and_no_more(stand: Stand, client: Dremio) -> None:

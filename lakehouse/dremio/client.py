@@ -9,6 +9,7 @@ It logs in at the first call, keeps token and session cookie, and may be used fr
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from lakehouse.dremio.budget import Budget
 from lakehouse.dremio.columns import Columns, declared
 from lakehouse.dremio.connection import Connection, Header
 from lakehouse.dremio.errors import AuthError, DremioError, ProtocolError, TooLarge, Unavailable
-from lakehouse.dremio.failures import broken_off, failure, late, refused, unavailable
+from lakehouse.dremio.failures import broken_off, failure, is_lost, late, refused, unavailable
 from lakehouse.dremio.flight_sql import statement_query
 from lakehouse.dremio.nearby import NEXT_HEAD, AskedHead
 from lakehouse.dremio.statement import fill, question_sql
@@ -35,6 +36,7 @@ NOTHING_PUBLISHED = "2e1cfa82b035c26cbbbdae632cea070514eb8b773f616aaeaf668e2f0be
 """What `head()` answers before the first publish: the hash Nessie gives a branch without commits."""
 MAX_ROWS = 1_000_000
 MAX_BYTES = 256 * 2**20
+_UNHEARD_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,10 @@ class Dremio:
     """A client of one Flight port. Every method raises DremioError, and nothing else, when there is no answer.
 
     A question is two calls. `plan_timeout` of the settings bounds all planning of a question, with the login where it
-    needs one, and `fetch_timeout` all reading, a second try included: it ends within their sum. A second try is made
-    once, and at once, after a lost connection, an expired token or a forgotten session, but not after the first rows
-    have come, nor after anything else. Who asks again and again waits longer each time: the pollers do, and grpc does
-    before it connects again.
+    needs one, and `fetch_timeout` all reading, other tries included: it ends within their sum. It is tried again once,
+    and at once, where nobody could answer (a connection that is lost there and then: once more, a moment later), and
+    once with a new login and session where we were not known; but not after the first rows have come, nor after
+    anything else. Who asks again and again waits longer each time: the pollers do, and grpc before it connects again.
     """
 
     def __init__(
@@ -171,23 +173,29 @@ class Dremio:
         return error
 
     def _answer[T](self, call: Callable[[Header], T], planning: Budget, text: str) -> T:
-        """That of one try, or of a second. Raises DremioError."""
-        for last in (False, True):
+        """That of the first try, or of another. Raises DremioError."""
+        losses = refusals = 0
+        while True:
             try:
                 token = self._connection.token(planning)
                 try:
                     return call(token)
                 except flight.FlightUnauthenticatedError as error:
                     self._connection.forget(token)
-                    if last:
+                    refusals += 1
+                    if refusals > 1:
                         raise refused(error, self._settings) from None
             except flight.FlightUnavailableError as error:
                 # Dremio closes connections that were idle for 30 s: the first call after a pause may find it closed.
-                if last:
+                losses += 1
+                if losses > 2 or (losses == 2 and not is_lost(error)):
                     raise unavailable(error, self._settings) from None
+                if losses == 2:
+                    # On the same dead connection, of which grpc has not heard yet.
+                    with planning:
+                        time.sleep(random.uniform(0.5, 1.0) * _UNHEARD_S)
             except (pa.ArrowException, OSError) as error:
                 raise failure(error, text, self._settings) from None
-        raise AssertionError("unreachable")
 
     def _plan(self, text: str, token: Header, planning: Budget, columns: Columns | None) -> flight.FlightInfo:
         descriptor = flight.FlightDescriptor.for_command(self._command(text))

@@ -38,6 +38,7 @@ def sentence(error: BaseException) -> str:
             first = first[match.end() :]
             if match[0].startswith("Stream removed"):
                 first = first.rstrip(".").removesuffix(")")
+    first = first.strip()
     return first if not first or first.endswith((".", "!", "?")) else f"{first}."
 
 
@@ -58,6 +59,11 @@ def late(error: Exception, settings: DremioSettings, what: str, setting: str) ->
         return Timeout(f"Dremio at {settings.uri} gave the statement up: {sentence(error)}")
     seconds = getattr(settings, setting).total_seconds()
     return Timeout(f"Dremio at {settings.uri} {what} within {seconds:g} s (dremio.{setting}).")
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether there was a connection, and it broke: nobody refused one, nor said that it cannot answer."""
+    return not any(words in str(error) for words in ("Detail:", "failed to connect"))
 
 
 def unavailable(error: Exception, settings: DremioSettings) -> Unavailable:

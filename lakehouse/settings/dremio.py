@@ -37,6 +37,21 @@ class DremioSettings(Section, section="dremio"):
     plan_timeout: Duration = Field(timedelta(seconds=5), description="for planning one question, signing in included")
     fetch_timeout: Duration = Field(timedelta(seconds=15), description="for reading its answer")
 
+    @field_validator("token", "routing_queue", "routing_tag")
+    @classmethod
+    def _in_headers(cls, value: str | SecretStr) -> str | SecretStr:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError("it goes into a header: expected letters, digits and signs of ASCII")
+        return value
+
+    @field_validator("token_life", "plan_timeout", "fetch_timeout")
+    @classmethod
+    def _some_time(cls, value: timedelta) -> timedelta:
+        if value <= timedelta(0):
+            raise ValueError("expected more than nothing, like '5 s'")
+        return value
+
     @field_validator("uri")
     @classmethod
     def _uri(cls, value: str) -> str:
@@ -45,3 +60,8 @@ class DremioSettings(Section, section="dremio"):
         if not re.fullmatch(r"grpc(\+tcp|\+tls)?://[^/:]+:\d+", value):
             raise ValueError("expected grpc://HOST:PORT or grpc+tls://HOST:PORT")
         return value
+
+    def logins(self) -> list[tuple[str, str]]:
+        """Every secret of this section, with the user's name that it goes with."""
+        pairs = [(self.user, self.password), ("", self.token)]
+        return [(user, secret.get_secret_value()) for user, secret in pairs if secret.get_secret_value()]
