@@ -14,8 +14,10 @@ import pytest
 from pyarrow import flight
 
 from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.cookies import Cookies
 from lakehouse.dremio.errors import AuthError, Cancelled, NotFound, ProtocolError, QueryError, Timeout, Unavailable
 from lakehouse.dremio.nearby import Nearby
+from lakehouse.dremio.state import ConnectionState
 from lakehouse.dremio.statement import fill, literal
 from lakehouse.settings.dremio import DremioSettings
 from tests.scripted_dremio import ANSWER, Stand, fail
@@ -129,13 +131,46 @@ def test_many_threads_share_one_login(stand: Stand, client: Dremio) -> None:
     assert (stand.logins, stand.plans) == (1, 8)
 
 
-def test_a_token_is_renewed_before_its_life_ends(stand: Stand) -> None:
+def test_a_token_is_renewed_at_four_fifths_of_the_life_that_is_set(stand: Stand) -> None:
     now = 0.0
-    with Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}"), clock=lambda: now) as client:
-        client.sql("SELECT 1")
-        now = 0.81 * 30 * 3600
-        client.sql("SELECT 1")
-    assert stand.logins == 2
+    settings = DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}", token_life="1 h")
+    with Dremio(settings, clock=lambda: now) as client:
+        for moment, logins in ((0, 1), (2879, 1), (2881, 2), (5000, 2), (5770, 3)):
+            now = moment
+            client.sql("SELECT 1")
+            assert stand.logins == logins
+
+
+def test_the_state_says_when_it_was_last_answered_and_how_fast(stand: Stand, client: Dremio) -> None:
+    assert client.state == ConnectionState("down")
+    assert client.state.as_json() == {"status": "down", "last_ok": None, "latency_s": None}
+    client.sql("SELECT 1")
+    up = client.state
+    assert up.last_ok is not None
+    assert abs(datetime.now(UTC) - up.last_ok) < timedelta(seconds=5)
+    assert up.latency_s is not None
+    assert 0 < up.latency_s < 5
+    stand.on_plan = fail(pa.ArrowInvalid("Encountered x"))
+    with pytest.raises(QueryError):
+        client.sql("SELECT x")
+    assert client.state == ConnectionState("degraded", up.last_ok, up.latency_s, "Encountered x.")
+
+
+@pytest.mark.parametrize(
+    "removal",
+    [
+        "SESSION_ID=; Path=/",
+        "SESSION_ID=s1; Max-Age=0",
+        "SESSION_ID=s1; Max-Age=-1",
+        "SESSION_ID=s1; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+    ],
+)
+def test_a_cookie_is_kept_until_the_server_removes_it(removal: str) -> None:
+    cookies = Cookies()
+    cookies.take(["SESSION_ID=s1; Path=/; Max-Age=72", "b=2; Expires=Thu, 01 Jan 2099 00:00:00 GMT", "c=3; Expires=x"])
+    assert cookies.header() == "SESSION_ID=s1; b=2; c=3"
+    cookies.take([removal])
+    assert cookies.header() == "b=2; c=3"
 
 
 def test_a_wrong_password_is_one_sentence(stand: Stand) -> None:
@@ -265,6 +300,9 @@ def test_an_answer_without_end_is_cut_off(stand: Stand) -> None:
     stand.on_read = endless
     client = Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}"), max_rows=100)
     with client, pytest.raises(ProtocolError, match="larger than 100 rows"):
+        client.sql("SELECT 1")
+    client = Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}"), max_bytes=2 * 2**20)
+    with client, pytest.raises(ProtocolError, match=r"larger than 1,000,000 rows or 2 MB: ask for less\."):
         client.sql("SELECT 1")
 
 

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pytest
 from pyarrow import flight
 
-from lakehouse.dremio import connection as connection_module
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import (
     AuthError,
@@ -332,7 +331,7 @@ def test_a_restart_between_plan_and_fetch_is_survived(
                 followers.append(Stand(stand.port))
             return super().do_get(*arguments)
 
-    monkeypatch.setattr(connection_module.flight, "FlightClient", Restarting)
+    monkeypatch.setattr(flight, "FlightClient", Restarting)
     with Dremio(settings(stand.port, protocol)) as client, within(PLAN_S):
         assert client.sql("SELECT 1").num_rows == 1
         assert client.state.status == "up"
@@ -494,10 +493,14 @@ def test_a_real_ctrl_c_ends_the_reader(stand: Stand, client: Dremio, when: str) 
     def ctrl_c() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
+    def ctrl_c_and_hang() -> None:
+        ctrl_c()
+        stand.hang()
+
     if when == "planning":
         stand.on_plan = ctrl_c
     else:
-        stand.on_read = rows_then(ctrl_c) if when == "reading" else rows_then(lambda: (ctrl_c(), stand.hang())[0])
+        stand.on_read = rows_then(ctrl_c if when == "reading" else ctrl_c_and_hang)
     with within(FETCH_S), pytest.raises(KeyboardInterrupt):
         client.sql("SELECT 1")
     goes_on(stand, client)

@@ -12,9 +12,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
@@ -27,6 +26,7 @@ from lakehouse.dremio.errors import AuthError, DremioError, ProtocolError, TooLa
 from lakehouse.dremio.failures import broken_off, failure, is_lost, late, refused, unavailable
 from lakehouse.dremio.flight_sql import statement_query
 from lakehouse.dremio.nearby import NEXT_HEAD, AskedHead
+from lakehouse.dremio.state import ConnectionState, Status
 from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.dremio.times import in_utc
 from lakehouse.settings.dremio import DremioSettings
@@ -37,19 +37,6 @@ NOTHING_PUBLISHED = "2e1cfa82b035c26cbbbdae632cea070514eb8b773f616aaeaf668e2f0be
 MAX_ROWS = 1_000_000
 MAX_BYTES = 256 * 2**20
 _UNHEARD_S = 0.05
-
-
-@dataclass(frozen=True)
-class ConnectionState:
-    """How the connection is: `degraded` answers, but its last statement failed; `down` does not answer or let us in.
-
-    last_ok: when a statement was last answered (UTC); latency_s: how long the last one took that was.
-    """
-
-    status: Literal["up", "degraded", "down"]
-    last_ok: datetime | None = None
-    latency_s: float | None = None
-    last_error: str | None = None
 
 
 class Dremio:
@@ -168,7 +155,7 @@ class Dremio:
 
     def _noted(self, error: DremioError) -> DremioError:
         before = self._state
-        status: Literal["degraded", "down"] = "down" if isinstance(error, Unavailable | AuthError) else "degraded"
+        status: Status = "down" if isinstance(error, Unavailable | AuthError) else "degraded"
         self._state = ConnectionState(status, before.last_ok, before.latency_s, str(error))
         return error
 
