@@ -14,6 +14,7 @@ import pytest
 from pyarrow import flight
 
 from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.columns import declared
 from lakehouse.dremio.cookies import Cookies
 from lakehouse.dremio.errors import AuthError, Cancelled, NotFound, ProtocolError, QueryError, Timeout, Unavailable
 from lakehouse.dremio.nearby import Nearby
@@ -81,6 +82,19 @@ def test_a_template_that_cannot_be_filled_names_what_is_wrong(
 def test_a_question_that_is_not_there_is_named() -> None:
     with pytest.raises(ProtocolError, match="no question 'nope'"):
         Dremio(DremioSettings.load()).ask("nope")
+
+
+def test_a_question_declares_its_columns_in_its_comment() -> None:
+    template = "-- Orders.\n-- Columns: moment timestamp,\n--   amount decimal.\nSELECT 1"
+    columns = declared(template, "orders.sql")
+    assert columns is not None
+    assert columns.kinds == (("moment", "timestamp"), ("amount", "decimal"))
+    columns.check(pa.schema({"moment": pa.timestamp("ms"), "amount": pa.decimal128(38, 2)}))
+    with pytest.raises(ProtocolError, match=r"^orders\.sql declares amount as decimal; Dremio's is double\.$"):
+        columns.check(pa.schema({"moment": pa.timestamp("ms"), "amount": pa.float64()}))
+    assert declared("-- Orders.\nSELECT 1", "orders.sql") is None
+    with pytest.raises(ProtocolError, match=r"^orders\.sql declares 'n number'; expected a name and binary, boolean, "):
+        declared("-- Columns: n number.", "orders.sql")
 
 
 # ---- against a Dremio that can be told what to do --------------------------------------------------------------------
