@@ -1,4 +1,5 @@
 -- Clicks (count) of [:since, :until) by device; :first and :last as for customer_visits.
+-- Columns: device_type string, n int.
 SELECT device_type, SUM(n) AS n
 FROM (
   SELECT device_type, clicks AS n

@@ -1,5 +1,6 @@
 -- Clicks (count) of [:since, :until) by page in steps of one :step, on these :devices. Whole minutes, [:first, :last), are
 -- counted already; what lies before and behind them is read click by click. :page is lakehouse.kinds.CLICK_PAGE.
+-- Columns: moment timestamp, page string, n int.
 SELECT DATE_TRUNC(:step, minute_at) AS moment, page, SUM(n) AS n
 FROM (
   SELECT window_start AS minute_at, page, clicks AS n
