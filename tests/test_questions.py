@@ -87,7 +87,7 @@ def statements(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Statements]
 @pytest.mark.parametrize("question", ALL)
 def test_a_question_can_be_asked(statements: Statements, question: str) -> None:
     template = question_sql(question)
-    planned = statements.plan(fill(template, None, _Binds(template), question), ())
+    planned = statements.plan(fill(template, None, _Binds(template), question))
     assert not [name for name in planned.schema.names if name.startswith("EXPR$")], "every column has a name"
     list(statements.run(planned.ticket, lambda: False).batches)
 
