@@ -19,8 +19,8 @@ from bench.report import Report
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.nessie import NessieCommits
-from embedded.gateway.s3 import S3, TIMEOUT_S, S3Files
 from embedded.gateway.paths import Context
+from embedded.gateway.s3 import S3, TIMEOUT_S, S3Files
 from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA
 from pipeline.settings import NessieSettings, S3Settings

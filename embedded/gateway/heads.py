@@ -63,6 +63,8 @@ class Head:
             time = time_us(at.value) if at.kind == "TIMESTAMP" else self._moment(at)
             return self._by_then(at, time, self._version)
         found = self.find(at)
+        if found is None and at.as_of is not None and self.find(At(at.kind, at.value)) is not None:
+            raise validation(f"No commit of {at} was in force then", at.start)
         if found is None:
             name = {"REF": "Reference"}.get(at.kind, at.kind.capitalize())
             raise validation(f"{name} '{at.value}' not found in source {CATALOG}", at.start)

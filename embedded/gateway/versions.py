@@ -57,6 +57,9 @@ def at_clause(sql: str, words: list[Word], index: int, literal: Literal) -> tupl
     after = _expression(words, place)
     if after == place + 2 and word.upper == "TIMESTAMP":
         return At("TIMESTAMP", literal(words[place + 1]).strip("'"), words[index].start), after
+    for inner in words[place:after]:
+        if inner.upper == "SELECT":
+            raise encountered(inner.text, inner.start)
     last = words[after - 1]
     return At("EXPRESSION", sql[word.start : last.start + len(last.text)], word.start), after
 
