@@ -15,6 +15,7 @@ from sqlglot import exp
 from embedded.gateway.errors import Refusal, validation
 from embedded.gateway.relations import Relation, bounds_of
 from embedded.gateway.table_functions import TableFunction, path_of
+from embedded.gateway.tokens import encountered
 from embedded.gateway.tree import place, queries_of
 
 
@@ -60,6 +61,11 @@ def resolve(tree: exp.Expr, sql: str, mark: str) -> Resolved:
 
     The tree must have passed tree.check. Tables are looked up by whoever knows the catalogue.
     """
+    for identifier in tree.find_all(exp.Identifier):
+        if identifier.name.startswith(mark) and not _is_of_table(identifier):
+            start = place(identifier, sql)[0]
+            # A dot stands before a version.
+            raise encountered("AT", start - 1) if identifier.name[1] == "a" else encountered("TABLE", start)
     resolver = _Resolver(sql, mark)
     resolver.query(tree, {}, ())
     for table in tree.find_all(exp.Table):
@@ -67,6 +73,14 @@ def resolve(tree: exp.Expr, sql: str, mark: str) -> Resolved:
         if not table.name.startswith(mark):
             raise validation("A table is not supported here", *place(table, sql))
     return Resolved(tuple(resolver.relations), tuple(resolver.needs))
+
+
+def _is_of_table(identifier: exp.Identifier) -> bool:
+    """Whether it is a part of a table's path: only there may a version or a table function stand."""
+    parent = identifier.parent
+    while isinstance(parent, exp.Dot):
+        parent = parent.parent
+    return isinstance(parent, exp.Table)
 
 
 def _no_column(name: str, where: tuple[int, int]) -> Refusal:

@@ -8,6 +8,7 @@ from embedded.gateway.paths import Path
 from embedded.gateway.tokens import Word, encountered
 from embedded.gateway.values import time_literal
 from embedded.gateway.versions import REFERENCES, At, reference
+from embedded.gateway.words import RESERVED
 
 
 class Rest:
@@ -33,7 +34,7 @@ class Rest:
         parts: list[str] = []
         while True:
             word = self.words[self.place] if self.place < len(self.words) else None
-            if word is None or word.kind not in ("word", "name"):
+            if word is None or word.kind not in ("word", "name") or word.upper in RESERVED:
                 raise encountered(word.text if word else "<EOF>", self.start())
             parts.append(word.plain)
             self.place += 1

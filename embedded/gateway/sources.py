@@ -52,6 +52,8 @@ class Sources:
         """The commit at which a relation is read, and what it is there."""
         at = None if relation.at is None else ats[relation.at]
         if at is not None:
+            if relation.function is not None:
+                refuse_time_travel(relation.function, at)
             commit = head.at(at)
         elif any(information_table(path) for path in lookups(relation.path, context.schema)):
             commit = head.main  # whatever version the session uses
@@ -96,8 +98,6 @@ class Sources:
         return None
 
     def _function(self, relation: Relation, function: str, at: At | None, context: Context, commit: Commit) -> Source:
-        if at is not None:
-            refuse_time_travel(function, at)
         found = next(
             (full for full in lookups(relation.path, context.schema, apart=False) if table_name(full) in commit.tables),
             None,
