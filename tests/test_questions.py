@@ -88,7 +88,7 @@ def statements(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Statements]
 @pytest.mark.parametrize("question", ALL)
 def test_a_question_can_be_asked(statements: Statements, question: str) -> None:
     template = question_sql(question)
-    planned = statements.plan(fill(template, None, Binds(template), question), ())
+    planned = statements.plan(fill(template, None, Binds(template), question))
     columns = declared(template, question)
     assert columns is not None, "its columns are declared"
     columns.check(planned.schema)

@@ -42,13 +42,13 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
     ) -> flight.FlightInfo:
         sql, session = self._asked(context, descriptor)
-        planned = _told(lambda: self._statements.plan(sql, session.schema), sql)
+        planned = _told(lambda: self._statements.plan(sql, session.context), sql)
         endpoint = flight.FlightEndpoint(flight.Ticket(planned.ticket), [])
         return flight.FlightInfo(planned.schema, descriptor, [endpoint], -1, -1)
 
     def get_schema(self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor) -> flight.SchemaResult:
         sql, session = self._asked(context, descriptor)
-        return flight.SchemaResult(_told(lambda: self._statements.plan(sql, session.schema), sql).schema)
+        return flight.SchemaResult(_told(lambda: self._statements.plan(sql, session.context), sql).schema)
 
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         started = time.monotonic()
@@ -64,7 +64,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
 
         answer, first = _told(run, lambda: sql)
         if answer.uses is not None:
-            session.schema = answer.uses
+            session.context = answer.uses
         seconds = time.monotonic() - started
         if seconds > _SLOW_S:
             logger.info("ran in %.1f s: %s", seconds, " ".join(answer.sql.split())[:300])
