@@ -6,8 +6,6 @@ schema and the rows agree, and the ticket may be run again.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import secrets
 import threading
@@ -29,8 +27,10 @@ from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
 from embedded.gateway.errors import Kind, Refusal, data_read, needs_iceberg_scan, object_not_found, validation
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.relations import Bound, Relation
+from embedded.gateway.seal import Seal
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots, StoredColumn
+from embedded.gateway.tokens import encountered
 from embedded.gateway.values import At, time_us
 from embedded.gateway.waiting import Waiting
 from lakehouse.dremio.client import NOTHING_PUBLISHED
@@ -38,7 +38,6 @@ from lakehouse.tables import CATALOG, SCHEMA
 
 _EMPTY = Commit(NOTHING_PUBLISHED, {})
 _PLANS_KEPT = 512
-_PROOF_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class Statements:
         files: Files | None = None,
         ticket_key: bytes | None = None,
     ) -> None:
-        self._ticket_key = ticket_key or secrets.token_bytes(32)
+        self._tickets = Seal(ticket_key or secrets.token_bytes(32))
         self._commits = commits
         self._engine = engine
         self._files = files or LocalFiles()
@@ -151,20 +150,33 @@ class Statements:
         schema = self._schema(statement, sources, sql)
         return Streamed(sql, schema, self._rows(statement, sources, schema, gone))
 
+    def seal(self, kind: str) -> Seal:
+        """For other bytes that go out and come back; they outlive a restart as tickets do."""
+        return self._tickets.of(kind)
+
+    def logical_plan(self, sql: str, context: tuple[str, ...], change: Callable[[str], str]) -> str:
+        """The engine's plan, as JSON, of a query over tables without rows, after a change of its DuckDB SQL.
+
+        Raises Refusal for what `plan` refuses before the engine is asked.
+        """
+        statement = self._dialect.read(sql)
+        if not isinstance(statement, Statement):
+            raise encountered("?", 0)
+        head = _Head(self._commits, self._ahead)
+        found = [self._resolve(relation, statement.ats, context, head) for relation in statement.shape.relations]
+        query = statement.shape.filled([source.empty for _, source in found], statement.times)
+        return self._engine.logical_plan(change(query))
+
     def _signed(self, content: dict[str, object]) -> bytes:
-        body = json.dumps(content).encode()
-        return self._proof(body) + body
+        return self._tickets.sealed(json.dumps(content).encode())
 
     def _opened(self, ticket: bytes) -> dict[str, Any]:
         """What a ticket of this server says. Raises Refusal for any other."""
-        proof, body = ticket[:_PROOF_BYTES], ticket[_PROOF_BYTES:]
-        if not hmac.compare_digest(proof, self._proof(body)):
+        body = self._tickets.opened(ticket)
+        if body is None:
             raise Refusal(Kind.INTERNAL, "The ticket is not one of this server: plan the statement again.")
         content: dict[str, Any] = json.loads(body)
         return content
-
-    def _proof(self, body: bytes) -> bytes:
-        return hmac.new(self._ticket_key, body, hashlib.sha256).digest()
 
     def _rows(
         self, statement: Statement, sources: list[_Source], schema: pa.Schema, gone: Callable[[], bool]
