@@ -70,7 +70,11 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             # The first two here: what fails, fails as a call and not in mid-stream; most answers end with the first.
             return answer, list(itertools.islice(answer.batches, 2))
 
-        answer, first = _told(run, lambda: sql, running)
+        try:
+            answer, first = _told(run, lambda: sql, running)
+        except Exception:
+            self._running.end(running)
+            raise
         if answer.uses is not None:
             session.schema = answer.uses
         seconds = time.monotonic() - started
@@ -80,7 +84,20 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             batches = first or [wire.empty(answer.schema)]
             self._running.end(running)
             return flight.RecordBatchStream(pa.RecordBatchReader.from_batches(answer.schema, batches))
-        return flight.GeneratorStream(answer.schema, _stream(answer, first, running))
+        return flight.GeneratorStream(answer.schema, self._stream(answer, first, running))
+
+    def _stream(self, answer: Streamed, first: list[pa.RecordBatch], running: Run) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in itertools.chain(first, answer.batches):
+                running.check()
+                yield batch
+        except Exception as error:
+            told = _outgoing(error, answer.sql, running)
+        else:
+            return
+        finally:
+            self._running.end(running)
+        raise told from None
 
     def list_flights(self, context: flight.ServerCallContext, criteria: bytes) -> Iterator[flight.FlightInfo]:
         raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "listFlights is not implemented."), "") from None
@@ -149,18 +166,6 @@ def _known(action: flight.Action) -> tuple[str, float]:
     except msgspec.MsgspecError as error:
         raise Refusal(Kind.PARSE, f"The action {NEXT_HEAD} takes {{known, wait_s}}: {error}.") from None
     return asked.known, asked.wait_s
-
-
-def _stream(answer: Streamed, first: list[pa.RecordBatch], running: Run) -> Iterator[pa.RecordBatch]:
-    try:
-        for batch in itertools.chain(first, answer.batches):
-            running.check()
-            yield batch
-    except Exception as error:
-        told = _outgoing(error, answer.sql, running)
-    else:
-        return
-    raise told from None
 
 
 def _session(context: flight.ServerCallContext) -> FlightSession:

@@ -189,9 +189,13 @@ def _null(kind: str | None) -> str:
 
 
 def parameter_schema(types: Sequence[str]) -> pa.Schema:
-    """A field for each parameter, named as Dremio's planner names them."""
+    """A field for each parameter, named as Dremio's planner names them.
+
+    A date is one of days here: into the milliseconds that results have, Arrow's JDBC driver writes days all the same.
+    """
     plain = [kind.replace(", ", ",") for kind in types]
-    return schema_of([(f"?{number}", kind) for number, kind in enumerate(plain)])
+    fields = schema_of([(f"?{number}", kind) for number, kind in enumerate(plain)])
+    return pa.schema([field.with_type(pa.date32()) if pa.types.is_date(field.type) else field for field in fields])
 
 
 # ---- values ----------------------------------------------------------------------------------------------------------

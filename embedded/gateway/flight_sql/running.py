@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterable
 from weakref import WeakSet
@@ -11,15 +10,12 @@ from embedded.gateway.errors import Kind, Refusal
 
 
 class Run:
-    """One DoGet; who streams its rows holds it."""
+    """One DoGet, by its ticket; who streams its rows holds it."""
 
-    def __init__(self, digest: bytes, gone: Callable[[], bool]) -> None:
-        self._digest = digest
+    def __init__(self, ticket: bytes, gone: Callable[[], bool]) -> None:
+        self.ticket = ticket
         self._client_is_gone = gone
         self.cancelled = False
-
-    def is_of(self, digest: bytes) -> bool:
-        return self._digest == digest
 
     def gone(self) -> bool:
         """Whether nobody wants its rows any more."""
@@ -32,14 +28,14 @@ class Run:
 
 
 class Running:
-    """May be used from many threads. A run that ended, or whose stream nobody began to read, is forgotten by itself."""
+    """May be used from many threads. A run whose stream nobody began to read is forgotten by itself."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runs: WeakSet[Run] = WeakSet()
 
     def begin(self, ticket: bytes, gone: Callable[[], bool]) -> Run:
-        run = Run(_digest(ticket), gone)
+        run = Run(ticket, gone)
         with self._lock:
             self._runs.add(run)
         return run
@@ -50,13 +46,9 @@ class Running:
 
     def cancel(self, tickets: Iterable[bytes]) -> bool:
         """Cancel what runs by these tickets; whether anything did."""
-        digests = [_digest(ticket) for ticket in tickets]
+        ended = frozenset(tickets)
         with self._lock:
-            found = [run for run in self._runs if any(map(run.is_of, digests))]
+            found = [run for run in self._runs if run.ticket in ended]
             for run in found:
                 run.cancelled = True
         return bool(found)
-
-
-def _digest(ticket: bytes) -> bytes:
-    return hashlib.sha256(ticket).digest()

@@ -82,6 +82,7 @@ _SQL_TYPES: dict[pa.DataType, tuple[str, str | None, str | None]] = {
     pa.binary(): ("BINARY VARYING", _TEXT_SIZE, None),
     pa.bool_(): ("BOOLEAN", None, None),
     pa.date64(): ("DATE", None, None),
+    pa.date32(): ("DATE", None, None),
     pa.time32("ms"): ("TIME", _MILLISECONDS, None),
 }
 

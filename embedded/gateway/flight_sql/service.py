@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from google.protobuf.message import Message
 
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.flight_sql import metadata, options, schemas, sql_info
-from embedded.gateway.flight_sql.messages import expected, make, name_of, packed, read
+from embedded.gateway.flight_sql.messages import expected, make, name_of, packed, read, unpacked
 from embedded.gateway.flight_sql.prepared import PreparedStatements
 from embedded.gateway.flight_sql.running import Running
 from embedded.gateway.sessions import FlightSession, Sessions
@@ -46,6 +47,7 @@ _METADATA = {
 }
 _CANCELLED, _NOT_CANCELLABLE = 1, 3
 _CLOSED = 1
+_NONCE_BYTES = 16
 
 type Gone = Callable[[], bool]
 
@@ -85,7 +87,9 @@ class FlightSql:
         raise _unrecognized(name)
 
     def _ticket(self, planned: bytes) -> bytes:
-        return packed(make("TicketStatementQuery", statement_handle=self._tickets.sealed(planned)))
+        # Each its own, so that who cancels by it does not cancel somebody else's run of the same statement.
+        handle = self._tickets.sealed(secrets.token_bytes(_NONCE_BYTES) + planned)
+        return packed(make("TicketStatementQuery", statement_handle=handle))
 
     # ---- rows -------------------------------------------------------------------------------------------------------
 
@@ -97,7 +101,7 @@ class FlightSql:
                 planned = self._tickets.opened(ticket.statement_handle)
                 if planned is None:
                     raise Refusal(Kind.INTERNAL, "Invalid StatementHandle used in getStream.")
-                return self._statements.run(planned, gone)
+                return self._statements.run(planned[_NONCE_BYTES:], gone)
             case "CommandPreparedStatementQuery":
                 prepared = self._prepared.opened(ticket.prepared_statement_handle, "getStream")
                 with _about(prepared.sql):
@@ -176,11 +180,19 @@ class FlightSql:
         return packed(result)
 
     def _cancel(self, info: Any) -> int:
-        found = self._running.cancel(endpoint.ticket.ticket for endpoint in info.endpoint)
+        tickets = [endpoint.ticket.ticket for endpoint in info.endpoint]
+        # Any other ticket may be that of many.
+        own = [ticket for ticket in tickets if _is_a_statements(ticket)]
+        found = self._running.cancel(own)
         return _CANCELLED if found else _NOT_CANCELLABLE
 
     def _use(self, sql: str, context: tuple[str, ...]) -> tuple[str, ...] | None:
         return self._statements.run(self._statements.plan(sql, context).ticket, lambda: False).uses
+
+
+def _is_a_statements(ticket: bytes) -> bool:
+    message = unpacked(ticket)
+    return message is not None and name_of(message) in ("TicketStatementQuery", "CommandPreparedStatementQuery")
 
 
 @contextmanager

@@ -6,13 +6,14 @@ Of functions only those are listed that Dremio names there and the gateway answe
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
 
 from embedded.gateway.flight_sql.schemas import INFO_VALUE, SQL_INFO, TYPE_INFO
 from embedded.gateway.words import FUNCTIONS, RESERVED
 
-type _Value = str | bool | int | _Long | list[str]
+type _Value = str | bool | int | _Long | list[str] | dict[int, list[int]]
 
 
 class _Long(int):
@@ -21,6 +22,15 @@ class _Long(int):
 
 def _known(names: str) -> list[str]:
     return sorted(FUNCTIONS & set(names.split()))
+
+
+def _conversions() -> dict[int, list[int]]:
+    """What may be cast to what, by the specification's numbers of types."""
+    numbers = [0, 5, 6, 7, 13, 14, 17]  # BIGINT, DECIMAL, FLOAT, INTEGER, REAL, SMALLINT, TINYINT
+    bit, date, time, timestamp, texts = 2, 4, 15, 16, [3, 19]  # CHAR, VARCHAR
+    to = dict.fromkeys(numbers, numbers + texts)
+    to |= {text: [*numbers, bit, date, time, timestamp, *texts] for text in texts}
+    return to | {bit: [bit, *texts], date: [date, timestamp, *texts], timestamp: [date, time, timestamp, *texts]}
 
 
 _NO_LIMIT = _Long(0)
@@ -45,6 +55,7 @@ _INFO: dict[int, _Value] = {
     514: "",  # SQL_EXTRA_NAME_CHARACTERS
     515: True,  # SQL_SUPPORTS_COLUMN_ALIASING
     516: True,  # SQL_NULL_PLUS_NULL_IS_NULL
+    517: _conversions(),  # SQL_SUPPORTS_CONVERT
     518: True,  # SQL_SUPPORTS_TABLE_CORRELATION_NAMES
     519: False,  # SQL_SUPPORTS_DIFFERENT_TABLE_CORRELATION_NAMES
     520: True,  # SQL_SUPPORTS_EXPRESSIONS_IN_ORDER_BY
@@ -113,19 +124,22 @@ def _child(value: _Value) -> int:
             return 2
         case int():
             return 3
-    return 4
+        case list():
+            return 4
+    return 5
 
 
 def sql_info(wanted: Iterable[int]) -> pa.RecordBatch:
     """A row for each number asked for that Dremio answers, in that order; all of them where none is asked for."""
     numbers = [number for number in wanted or _INFO if number in _INFO]
-    children: list[list[_Value]] = [[] for _ in range(INFO_VALUE.num_fields)]
+    children: list[list[Any]] = [[] for _ in range(INFO_VALUE.num_fields)]
     types, offsets = [], []
     for number in numbers:
         value = _INFO[number]
         types.append(_child(value))
         offsets.append(len(children[types[-1]]))
         children[types[-1]].append(value)
+    children[5] = [list(value.items()) for value in children[5]]
     arrays = [pa.array(values, INFO_VALUE.field(place).type) for place, values in enumerate(children)]
     buffers = [None, pa.array(types, pa.int8()).buffers()[1], pa.array(offsets, pa.int32()).buffers()[1]]
     union = pa.Array.from_buffers(INFO_VALUE, len(numbers), buffers, children=arrays)
