@@ -15,7 +15,8 @@ import pytest
 from bokeh.core.types import ID
 from bokeh.document import Document
 from bokeh.document.json import PatchJson
-from bokeh.models import DataRange1d, IndexFilter, Span
+from bokeh.models import DataRange1d, IndexFilter
+from bokeh.models.annotations import Span
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.server.session import ServerSession
 
@@ -217,7 +218,8 @@ def test_a_limit_of_a_rule_is_a_line_across_the_chart_that_shows_its_figure() ->
     for name, kind in CHARTS.items():
         chart = kind(look.tokens("dark"), last_hour())
         Events().behind(chart, look.tokens("dark"), limits_of(figures, *kind.shows))
-        found[name] = {line.name: line.location for line in chart.root.select({"type": Span}) if line.name}
+        lines = [line for line in chart.root.center if isinstance(line, Span)]
+        found[name] = {line.name: line.location for line in lines if line.name}
     assert found.pop("errors_per_minute") == {"Limit of many_errors: 60 errors a minute of one service": 60.0}
     # Unusual is no line, but what moves with the time of day.
     assert not any(found.values())
