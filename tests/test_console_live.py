@@ -214,7 +214,7 @@ def test_incidents_and_marks_of_the_hour_stand_behind_all_charts() -> None:
 
 def test_a_limit_of_a_rule_is_a_line_across_the_chart_that_shows_its_figure() -> None:
     figures = figures_of(ROOT / "config" / "alerts.yaml")
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, object]] = {}
     for name, kind in CHARTS.items():
         chart = kind(look.tokens("dark"), last_hour())
         Events().behind(chart, look.tokens("dark"), limits_of(figures, *kind.shows))
