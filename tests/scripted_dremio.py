@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +20,8 @@ class Stand(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight ha
     `calls` are those that reached the door, by method; `asked` the statements, as (protocol, text).
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """`tls` is certificate and key, PEM."""
         self.logins = 0
         self.plans = 0
         self.reads = 0
@@ -36,7 +37,9 @@ class Stand(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight ha
         self.on_plan: Callable[[], None] = lambda: None
         self.on_read: Callable[[], Iterator[pa.RecordBatch]] = lambda: iter(ANSWER.to_batches())
         self.schema = ANSWER.schema
-        super().__init__(f"grpc://127.0.0.1:{port}", auth_handler=NoPayload(), middleware={"door": Door(self)})
+        location = f"grpc{'+tls' if tls else ''}://127.0.0.1:{port}"
+        door = {"door": Door(self)}
+        super().__init__(location, auth_handler=NoPayload(), middleware=door, tls_certificates=list(tls) or None)
 
     def get_flight_info(self, context: Any, descriptor: flight.FlightDescriptor) -> flight.FlightInfo:
         self.plans += 1
@@ -124,6 +127,15 @@ class Sends(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow.flight ha
 
 def fail(error: BaseException) -> Callable[[], None]:
     def raises() -> None:
+        raise error
+
+    return raises
+
+
+def unreadable(error: BaseException) -> Callable[[], Iterator[pa.RecordBatch]]:
+    """Fails before the first row."""
+
+    def raises() -> Iterator[pa.RecordBatch]:
         raise error
 
     return raises

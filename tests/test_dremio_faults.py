@@ -4,14 +4,17 @@ the client goes on."""
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +31,7 @@ from lakehouse.dremio.errors import (
     Unavailable,
 )
 from lakehouse.settings.dremio import DremioSettings
-from tests.scripted_dremio import ANSWER, Stand, fail
+from tests.scripted_dremio import ANSWER, Stand, fail, unreadable
 
 PLAN_S, FETCH_S = 0.8, 0.7
 SLACK_S = 1.0
@@ -187,7 +190,7 @@ def test_a_second_try_has_what_the_first_left_of_its_time(stand: Stand, client: 
 
 
 def test_a_queue_of_dremios_that_ran_out_of_time_is_told_in_its_words(stand: Stand, client: Dremio) -> None:
-    stand.on_read = lambda: fail(flight.FlightTimedOutError("Query enqueued time of 5 s exceeded for queue 'UI'"))()  # type: ignore[return-value]
+    stand.on_read = unreadable(flight.FlightTimedOutError("Query enqueued time of 5 s exceeded for queue 'UI'"))
     with pytest.raises(Timeout, match=r"gave the statement up: Query enqueued time of 5 s exceeded for queue 'UI'\."):
         client.sql("SELECT 1")
     assert stand.calls == ["GET_FLIGHT_INFO", "DO_GET"]
@@ -408,6 +411,29 @@ def test_a_token_of_ones_own_is_sent_as_it_is(stand: Stand, protocol: str) -> No
         assert stand.logins == 0
 
 
+def test_a_certificate_is_checked_unless_told_otherwise(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
+        f"-addext subjectAltName=DNS:localhost -keyout {key} -out {certificate}".split(),
+        check=True,
+        capture_output=True,
+    )
+    stand = Stand(tls=[(certificate.read_bytes(), key.read_bytes())])
+    uri = f"grpc+tls://localhost:{stand.port}"
+    for trusting in ({"tls_roots": certificate}, {"tls_verify": False}):
+        with Dremio(DremioSettings.load(uri=uri, **trusting)) as client:
+            assert client.sql("SELECT 1").num_rows == 1
+    for doubting, error, says in (
+        ({}, Unavailable, rf"answers at {re.escape(uri)}: .*certificate verify failed: self-signed certificate\.$"),
+        ({"tls_roots": key}, ProtocolError, r"key\.pem, which holds no certificate: expected a PEM file\.$"),
+        ({"tls_roots": tmp_path / "no"}, ProtocolError, r"no, which cannot be read: No such file or directory\.$"),
+    ):
+        with Dremio(DremioSettings.load(uri=uri, **doubting)) as client, pytest.raises(error, match=says):
+            client.sql("SELECT 1")
+    stand.end()
+
+
 # ---- other answers than agreed --------------------------------------------------------------------------------------
 
 
@@ -471,7 +497,7 @@ def test_a_statement_cancelled_by_the_server_is_no_ctrl_c(
     stand: Stand, client: Dremio, main: bool, rows_come: bool
 ) -> None:
     cancelled = flight.FlightCancelledError("Query cancelled by user 'ops'")
-    stand.on_read = CANCEL if rows_come else lambda: fail(cancelled)()  # type: ignore[assignment, return-value]
+    stand.on_read = CANCEL if rows_come else unreadable(cancelled)
     with counting_interrupts() as came:
         if main:
             with pytest.raises(Cancelled) as caught:

@@ -147,7 +147,12 @@ class Connection:
 
 
 def _roots(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
     try:
-        return None if path is None else path.read_bytes()
+        roots = path.read_bytes()
     except OSError as error:
         raise ProtocolError(f"dremio.tls_roots names {path}, which cannot be read: {error.strerror}.") from None
+    if b"-----BEGIN CERTIFICATE-----" not in roots:
+        raise ProtocolError(f"dremio.tls_roots names {path}, which holds no certificate: expected a PEM file.")
+    return roots
