@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ _TYPES = {"string": "VARCHAR", "int": "INTEGER", "long": "BIGINT", "double": "DO
 _TYPES |= {"boolean": "BOOLEAN", "binary": "BLOB"}
 MINUTE = timedelta(minutes=1)
 
+_FILES = re.compile(r"TABLE\(TABLE_FILES\('(\w+)'\)\)")
 LONG = "x" * 6000
 TURNED = "invoice\u202efdp.exe"
 ODD = "R&D #1 +5%"
@@ -68,6 +70,7 @@ class FakeDremio:
         sql = fill(question_sql(question), None, binds, name=question).replace(f"{CATALOG}.{SCHEMA}.", "")
         # Dremio's replaces all that it finds, DuckDB's only the first.
         sql = sql.replace("REGEXP_REPLACE(", "replace_all(")
+        sql = _FILES.sub(r"(SELECT COUNT(*) AS record_count, 1024 AS file_size_in_bytes FROM \1)", sql)
         with self._lock:
             table = whole_sums(self._connection.execute(sql).to_arrow_table())
         for index, field in enumerate(table.schema):

@@ -24,7 +24,7 @@ from lakehouse.dremio.client import Dremio
 from lakehouse.kinds import kind_of
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.stop import Stop
-from lakehouse.tables import CATALOG, SCHEMA
+from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from producers.layout import Layout
 from producers.pace import SystemClock
 from producers.replay import read, replay
@@ -278,3 +278,18 @@ def test_errors_are_what_their_rows_come_to(shown: Shown, name: str) -> None:
     }  # fmt: skip
     newest = sorted(rows, key=lambda row: (-row["error_ts"].timestamp(), row["event_key"]))[:200]
     assert [row["event_key"] for row in file("error_rows")] == [row["event_key"] for row in newest]
+
+
+def test_pipeline_says_what_each_table_takes(shown: Shown) -> None:
+    _, parts, file = shown.opened("pipeline", DAYS["a month"])
+    rows = file("table_sizes")
+    assert [row["name"] for row in rows] == sorted(TABLES)
+    for row in rows:
+        counted = shown.dremio.sql(
+            f'SELECT COUNT(*) AS n FROM {CATALOG}.{SCHEMA}.{row["name"]} AT COMMIT "{shown.commit}"'
+        )
+        assert (row["row_count"] or 0) == counted["n"][0].as_py(), row["name"]
+        assert bool(row["bytes"]) == bool(row["files"]) == bool(row["row_count"])
+    [orders] = [row for row in parts["list.table_sizes"]["rows"] if row["table"] == "orders_processed"]
+    [counted] = [row for row in rows if row["name"] == "orders_processed"]
+    assert orders["rows"].replace("\u202f", "") == str(counted["row_count"])
