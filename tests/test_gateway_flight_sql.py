@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import flight
 
-from embedded.gateway.flight_sql.like import like
+from embedded.gateway.flight_sql.like import Like
 from embedded.gateway.flight_sql.messages import make, packed, read, unpacked
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from tests.flight_sql_cast import SqlClient
@@ -236,7 +236,7 @@ def test_keys_have_a_schema_and_no_rows(client: SqlClient, keys: str) -> None:
     ],
 )
 def test_like(pattern: str, text: str, matches: bool) -> None:
-    assert like(pattern, text) is matches
+    assert Like(pattern).matches(text) is matches
 
 
 # ---- sessions and cancelling ----------------------------------------------------------------------------------------
