@@ -31,7 +31,9 @@ def environment(name: str) -> Path:
         building = folder.with_name(f"{folder.name}.{os.getpid()}")
         try:
             _run(_UV, "venv", "-q", "--no-project", "--python", sys.executable, building)
-            _run(_UV, "pip", "install", "-q", "--python", building / "bin" / "python", "--require-hashes", "-r", lock)
+            # A lock names all packages, in versions that were run together, whatever they ask of each other.
+            install = (_UV, "pip", "install", "-q", "--no-deps", "--require-hashes")
+            _run(*install, "--python", building / "bin" / "python", "-r", lock)
         except (OSError, subprocess.CalledProcessError) as error:
             shutil.rmtree(building, ignore_errors=True)
             said = f"the environment of {name} could not be made: {getattr(error, 'stderr', '') or error}"
