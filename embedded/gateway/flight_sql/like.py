@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 
-def like(pattern: str, text: str) -> bool:
-    r"""Whether the text matches: `%` any characters, `_` any one, `\` takes the next as it is; capitals do not matter.
+class Like:
+    r"""A pattern: `%` any characters, `_` any one, `\` takes the next as it is; capitals do not matter."""
 
-    Takes at most len(pattern) * len(text) steps, whatever the pattern.
-    """
-    wanted = _parts(pattern.lower())
-    text = text.lower()
-    place = start = 0
-    resume: int | None = None  # after the last %, from where the rest is tried again one character later
-    while start < len(text):
-        part = wanted[place] if place < len(wanted) else None
-        if part is _MANY:
-            place += 1
-            resume, again = place, start
-        elif part is not None and part in (_ONE, text[start]):
-            place += 1
-            start += 1
-        elif resume is not None:
-            again += 1
-            place, start = resume, again
-        else:
+    def __init__(self, pattern: str) -> None:
+        self._parts = _parts(pattern.lower())
+        self._least = sum(part is not _MANY for part in self._parts)
+
+    def matches(self, text: str) -> bool:
+        """Whether it is like the whole text. Takes at most 2 * len(text) ** 2 steps, whatever the pattern."""
+        text = text.lower()
+        parts = self._parts
+        if len(text) < self._least:
             return False
-    return all(part is _MANY for part in wanted[place:])
+        place = start = 0
+        resume: int | None = None  # after the last %, from where the rest is tried again one character later
+        while start < len(text):
+            part = parts[place] if place < len(parts) else None
+            if part is _MANY:
+                place += 1
+                resume, again = place, start
+            elif part is not None and part in (_ONE, text[start]):
+                place += 1
+                start += 1
+            elif resume is not None:
+                again += 1
+                place, start = resume, again
+            else:
+                return False
+        return all(part is _MANY for part in parts[place:])
 
 
 _MANY, _ONE = "%%", "__"  # longer than a character, so that none equals them
 
 
 def _parts(pattern: str) -> list[str]:
+    """The pattern's characters and wildcards; of several % in a row one says all."""
     parts: list[str] = []
     characters = iter(pattern)
     for character in characters:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from embedded.gateway.flight_sql import schemas
-from embedded.gateway.flight_sql.like import like
+from embedded.gateway.flight_sql.like import Like
 
 type Ask = Callable[[str], pa.Table]
 """Runs a statement."""
@@ -36,20 +36,20 @@ def table_types() -> pa.RecordBatch:
 def db_schemas(command: Any, ask: Ask) -> pa.RecordBatch:
     """Schemas by name, of those whose name is like the filter."""
     names: list[str] = []
-    if _passes(command, "catalog", _CATALOG):
+    if _filter(command, "catalog")(_CATALOG):
         found = ask(_SCHEMATA).column(0).to_pylist()
-        names = sorted(name for name in found if _passes(command, "db_schema_filter_pattern", name))
+        names = sorted(filter(_filter(command, "db_schema_filter_pattern"), found))
     return _batch(schemas.DB_SCHEMAS, [{"db_schema_name": name} for name in names])
 
 
 def tables(command: Any, ask: Ask) -> pa.RecordBatch:
     """Tables by type, schema and name. As in Dremio, a filter for the catalog is not looked at."""
     kinds = set(command.table_types)
+    schema_passes = _filter(command, "db_schema_filter_pattern")
+    name_passes = _filter(command, "table_name_filter_pattern")
     rows = []
     for schema, name, kind in _rows(ask(_TABLES)):
-        if kinds and kind not in kinds:
-            continue
-        if _passes(command, "db_schema_filter_pattern", schema) and _passes(command, "table_name_filter_pattern", name):
+        if (not kinds or kind in kinds) and schema_passes(schema) and name_passes(name):
             rows.append({"db_schema_name": schema, "table_name": name, "table_type": kind})
     rows.sort(key=lambda row: (row["table_type"], row["db_schema_name"], row["table_name"]))
     if not command.include_schema:
@@ -61,8 +61,8 @@ def tables(command: Any, ask: Ask) -> pa.RecordBatch:
     return _batch(schemas.TABLES_WITH_SCHEMA, with_schema)
 
 
-def _passes(command: Any, field: str, text: str) -> bool:
-    return not command.HasField(field) or like(getattr(command, field), text)
+def _filter(command: Any, field: str) -> Callable[[str], bool]:
+    return Like(getattr(command, field)).matches if command.HasField(field) else lambda _: True
 
 
 def _fields(ask: Ask) -> dict[tuple[str, str], list[pa.Field]]:

@@ -30,6 +30,7 @@ _BEFORE = frozenset(
     """( , = <> != < <= > >= + - * / % || AND OR NOT BETWEEN LIKE ILIKE ESCAPE CASE WHEN THEN ELSE WHERE HAVING ON
     QUALIFY SELECT DISTINCT ALL LIMIT OFFSET""".split()  # noqa: SIM905  # a list of words reads best as one
 )
+_MOST_DIGITS = 38
 _COUNTS = ("LIMIT", "OFFSET")
 # Their first argument is a word of the language.
 _NAMED_FIRST = ("DATE_TRUNC", "DATE_PART", "EXTRACT", "TIMESTAMPADD", "TIMESTAMPDIFF", "INTERVAL")
@@ -218,6 +219,10 @@ def _literal(column: pa.Array, number: int, sql_type: str) -> str:
         raise Refusal(Kind.ARGUMENT, f"Parameter {number + 1} cannot be used: {error}.") from None
 
 
+def _exponent(number: Decimal) -> int:
+    return int(number.as_tuple().exponent)
+
+
 def _value(column: pa.Array) -> Value:
     """The first value of a column. Raises ValueError for one that Dremio's SQL has no literal for."""
     kind = column.type
@@ -230,14 +235,14 @@ def _value(column: pa.Array) -> Value:
     if types.is_floating(kind):
         # Dremio reads the number's text as an exact one.
         exact = Decimal(column.cast(pa.string())[0].as_py())
-        if not exact.is_finite() or len(f"{exact:f}".strip("-0.").replace(".", "")) > 38:
-            raise ValueError(f"{exact} is no number of 38 digits")
+        if not exact.is_finite() or max(exact.adjusted() + 1, 0) - min(_exponent(exact), 0) > _MOST_DIGITS:
+            raise ValueError(f"{exact} is no number of {_MOST_DIGITS} digits")
         return exact
     if types.is_date(kind):
         day: date = column.cast(pa.date32())[0].as_py()
         return day
     if types.is_timestamp(kind):
         # Without a zone it is UTC; below a millisecond it is cut, as Dremio cuts.
-        milliseconds = column.cast(pa.timestamp("ms", kind.tz), safe=False).view(pa.int64())[0].as_py()
-        return _EPOCH + timedelta(milliseconds=milliseconds)
+        per_s = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}[kind.unit]
+        return _EPOCH + timedelta(milliseconds=column.view(pa.int64())[0].as_py() * 1000 // per_s)
     raise ValueError(f"a value of type {kind} is not supported")
