@@ -17,6 +17,7 @@ from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Refusal
 from embedded.gateway.flight_sql.prepared import PreparedStatements
+from embedded.gateway.paths import Context
 from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA
 from tests.flight_sql_cast import SqlClient
@@ -261,7 +262,7 @@ def test_no_text_that_is_bound_becomes_part_of_the_statement(statements: Stateme
     dice = random.Random(24)
     for number in range(200):
         text = "".join(dice.choice(_PIECES) for _ in range(dice.randrange(1, 9)))
-        handle, schema, _ = prepared.prepare(_TEMPLATES[number % len(_TEMPLATES)](ORDERS), ())
+        handle, schema, _ = prepared.prepare(_TEMPLATES[number % len(_TEMPLATES)](ORDERS), Context())
         opened = prepared.opened(handle, "test")
         prepared.bind(opened, pa.table({"0": [text]}))
         planned = prepared.plan(opened)
@@ -272,18 +273,18 @@ def test_no_text_that_is_bound_becomes_part_of_the_statement(statements: Stateme
 @pytest.mark.parametrize("name", ["secret.csv", "/etc/passwd", "duckdb_settings", "F"])
 def test_a_name_that_is_bound_opens_nothing(statements: Statements, name: str) -> None:
     prepared = PreparedStatements(statements, ttl_s=60)
-    handle, _, _ = prepared.prepare(f"SELECT COUNT(*) AS n FROM {ORDERS} WHERE user_id = ?", ())
+    handle, _, _ = prepared.prepare(f"SELECT COUNT(*) AS n FROM {ORDERS} WHERE user_id = ?", Context())
     opened = prepared.opened(handle, "test")
     prepared.bind(opened, pa.table({"0": [name]}))
     assert _rows(statements, prepared.plan(opened).ticket) == [{"n": 0}]
     for sql in (f'SELECT * FROM "{name}" WHERE 1 = ?', "SELECT * FROM READ_TEXT(?)", "SELECT GETENV(?) = 'a'"):
         with pytest.raises(Refusal):
-            prepared.prepare(sql, ())
+            prepared.prepare(sql, Context())
 
 
 def test_values_are_kept_within_bounds(statements: Statements) -> None:
     prepared = PreparedStatements(statements, ttl_s=60)
-    handles = [prepared.opened(prepared.prepare(BY_USER, ())[0], "test") for _ in range(20)]
+    handles = [prepared.opened(prepared.prepare(BY_USER, Context())[0], "test") for _ in range(20)]
     for handle in handles:
         prepared.bind(handle, pa.table({"0": ["x" * 900_000]}))
     kept = [handle for handle in handles if prepared.is_bound(handle)]
@@ -292,7 +293,7 @@ def test_values_are_kept_within_bounds(statements: Statements) -> None:
 
 def test_values_are_forgotten_with_time(statements: Statements) -> None:
     prepared = PreparedStatements(statements, ttl_s=0)
-    opened = prepared.opened(prepared.prepare(BY_USER, ())[0], "test")
+    opened = prepared.opened(prepared.prepare(BY_USER, Context())[0], "test")
     prepared.bind(opened, pa.table({"0": ["x"]}))
     assert not prepared.is_bound(opened)
 
