@@ -14,7 +14,7 @@ from cachetools import LRUCache
 
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.tokens import Word, words_of
-from embedded.gateway.translation import Shape, check_functions, translate
+from embedded.gateway.translation import Shape, check_functions, check_words, translate
 from embedded.gateway.values import At, cut
 
 # One of these stands before the names that the gateway puts into a text: the first that the statement itself lacks.
@@ -63,6 +63,7 @@ class Dialect:
         with self._lock:
             shape = self._shapes.get(text)
         if shape is None:
+            check_words(words)
             check_functions(words)
             shape = translate(sql, text, mark)
             with self._lock:

@@ -31,6 +31,9 @@ from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.relations import Bound, Relation
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots, StoredColumn
+from embedded.gateway.sql.kinds import stored
+from embedded.gateway.sql.queries import Column
+from embedded.gateway.translation import Written, write
 from embedded.gateway.values import At, time_us
 from embedded.gateway.waiting import Waiting
 from lakehouse.dremio.client import NOTHING_PUBLISHED
@@ -111,7 +114,7 @@ class Statements:
         self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
         self._lock = threading.Lock()
-        self._schemas: LRUCache[tuple[str, ...], pa.Schema] = LRUCache(_PLANS_KEPT)
+        self._written: LRUCache[tuple[str, ...], tuple[pa.Schema, Written]] = LRUCache(_PLANS_KEPT)
 
     def next_head(self, known: str, wait_s: float) -> str:
         """The head of main once it is another commit than `known`, or when the wait is over. Raises Refusal."""
@@ -131,7 +134,7 @@ class Statements:
             return Planned(table.schema, self._signed(ticket))
         found = [self._resolve(relation, statement.ats, context, head) for relation in statement.shape.relations]
         ticket["commits"] = [commit.id for commit, _ in found]
-        schema = self._schema(statement, [source for _, source in found], sql)
+        schema, _ = self._write(statement, [source for _, source in found], sql)
         return Planned(schema, self._signed(ticket))
 
     def run(self, ticket: bytes, gone: Callable[[], bool]) -> Streamed:
@@ -148,8 +151,8 @@ class Statements:
         sources = [
             self._source(relation, statement.ats, context, self._by_id(commit_id, 0)) for relation, commit_id in pairs
         ]
-        schema = self._schema(statement, sources, sql)
-        return Streamed(sql, schema, self._rows(statement, sources, schema, gone))
+        schema, written = self._write(statement, sources, sql)
+        return Streamed(sql, schema, self._rows(statement, written, sources, schema, gone))
 
     def _signed(self, content: dict[str, object]) -> bytes:
         body = json.dumps(content).encode()
@@ -167,14 +170,19 @@ class Statements:
         return hmac.new(self._ticket_key, body, hashlib.sha256).digest()
 
     def _rows(
-        self, statement: Statement, sources: list[_Source], schema: pa.Schema, gone: Callable[[], bool]
+        self,
+        statement: Statement,
+        written: Written,
+        sources: list[_Source],
+        schema: pa.Schema,
+        gone: Callable[[], bool],
     ) -> Iterator[pa.RecordBatch]:
         with ExitStack() as held:
             relations = [
                 self._relation(source, relation.bounds, statement.times, held)
                 for source, relation in zip(sources, statement.shape.relations, strict=True)
             ]
-            for batch in self._engine.run(statement.shape.filled(relations, statement.times), gone):
+            for batch in self._engine.run(written.filled(relations, statement.times), gone):
                 yield wire.cast(batch, schema)
 
     def _relation(self, source: _Source, bounds: tuple[Bound, ...], times: tuple[str, ...], held: ExitStack) -> str:
@@ -299,21 +307,28 @@ class Statements:
 
     # ---- schema -----------------------------------------------------------------------------------------------------
 
-    def _schema(self, statement: Statement, sources: list[_Source], sql: str) -> pa.Schema:
-        """The answer's schema, remembered by shape and by the schemas of its tables."""
+    def _write(self, statement: Statement, sources: list[_Source], sql: str) -> tuple[pa.Schema, Written]:
+        """The answer's schema and DuckDB's SQL, remembered by shape and by the schemas of its tables."""
         key = (statement.shape.sql, *(source.schema_key for source in sources))
         with self._lock:
-            known = self._schemas.get(key)
+            known = self._written.get(key)
             if known is not None:
                 return known
         for need in statement.shape.needs:
             if not any(need.column.lower() in sources[number].names for number in need.relations):
                 raise need.refusal()
-        query = statement.shape.filled([source.empty for source in sources], statement.times)
-        schema = wire.schema_of(self._engine.describe(query, sql))
+        written = write(statement.shape, sql, [self._columns_of(source) for source in sources])
+        query = written.filled([source.empty for source in sources], statement.times)
+        schema = wire.schema_of(self._engine.describe(query, sql), written.columns)
         with self._lock:
-            self._schemas[key] = schema
-        return schema
+            self._written[key] = schema, written
+        return schema, written
+
+    def _columns_of(self, source: _Source) -> list[Column]:
+        """Names and types of a relation's columns."""
+        if source.snapshot is not None:
+            return [(column.name, stored(column.type)) for column in source.snapshot.columns]
+        return wire.columns_of(self._engine.describe(f"SELECT * FROM {source.empty}", ""))
 
 
 # ---- a relation as DuckDB reads it ----------------------------------------------------------------------------------

@@ -3,56 +3,49 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedded.gateway.errors import validation
+from embedded.gateway.sql import kinds
+from embedded.gateway.sql.kinds import Kind
+from embedded.gateway.sql.queries import Column
 
-_TYPES = {
-    "TINYINT": pa.int32(),
-    "SMALLINT": pa.int32(),
-    "INTEGER": pa.int32(),
-    "UTINYINT": pa.int32(),
-    "USMALLINT": pa.int32(),
-    '"NULL"': pa.int32(),
-    "UINTEGER": pa.int64(),
-    "BIGINT": pa.int64(),
-    "UBIGINT": pa.int64(),
-    # SUM of integers; Dremio's is a BIGINT.
-    "HUGEINT": pa.int64(),
-    "UHUGEINT": pa.int64(),
-    "FLOAT": pa.float32(),
-    "DOUBLE": pa.float64(),
-    "VARCHAR": pa.string(),
-    "UUID": pa.string(),
-    "BLOB": pa.binary(),
-    "BOOLEAN": pa.bool_(),
-    "DATE": pa.date64(),
-    "TIME": pa.time32("ms"),
-    "TIMESTAMP": pa.timestamp("ms"),
-    "TIMESTAMP_S": pa.timestamp("ms"),
-    "TIMESTAMP_MS": pa.timestamp("ms"),
-    "TIMESTAMP_NS": pa.timestamp("ms"),
-    "TIMESTAMP WITH TIME ZONE": pa.timestamp("ms"),
+_KINDS = {
+    "INTEGER": kinds.INT,
+    "BIGINT": kinds.BIGINT,
+    "FLOAT": kinds.FLOAT,
+    "DOUBLE": kinds.DOUBLE,
+    "BLOB": kinds.BINARY,
+    "BOOLEAN": kinds.BOOL,
+    "DATE": kinds.DATE,
+    "TIME": kinds.TIME,
+    "TIMESTAMP": kinds.TIMESTAMP,
 }
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 
 
-def schema_of(columns: list[tuple[str, str]]) -> pa.Schema:
+def columns_of(described: list[tuple[str, str]]) -> list[Column]:
+    """The columns of a table of the gateway's own, by DuckDB's types."""
+    return [(name, _kind(duckdb_type)) for name, duckdb_type in described]
+
+
+def _kind(duckdb_type: str) -> Kind:
+    decimal = _DECIMAL.fullmatch(duckdb_type)
+    return kinds.decimal(int(decimal[1]), int(decimal[2])) if decimal else _KINDS.get(duckdb_type, kinds.TEXT)
+
+
+def schema_of(described: list[tuple[str, str]], columns: Sequence[Column]) -> pa.Schema:
     """The schema on the wire for DuckDB's columns; a name that comes twice gets a number, as in Dremio."""
     fields: list[pa.Field] = []
     names: set[str] = set()
-    for name, duckdb_type in columns:
-        decimal = _DECIMAL.fullmatch(duckdb_type)
-        kind = pa.decimal128(int(decimal[1]), int(decimal[2])) if decimal else _TYPES.get(duckdb_type)
-        if kind is None:
-            raise validation(f"Column '{name}' has the type {duckdb_type}, which is not supported")
+    for (name, _), (_, kind) in zip(described, columns, strict=True):
         unique, number = name, 0
         while unique.lower() in names:
             unique, number = f"{name}{number}", number + 1
         names.add(unique.lower())
-        fields.append(pa.field(unique, kind))
+        fields.append(pa.field(unique, kind.arrow))
     return pa.schema(fields)
 
 
