@@ -303,7 +303,7 @@ _OF_GRAMMAR = {"UPPER", "COUNT", "COUNT_STAR", "MAX", "LENGTH", "CONCAT", "+", "
 _OF_GRAMMAR |= {"REGEXP_FULL_MATCH", "ERROR", "REGEXP_MATCHES"}
 
 
-def _reached(sql: str) -> tuple[set[str], set[str]]:
+def reached(sql: str) -> tuple[set[str], set[str]]:
     """Functions and tables of a statement, as DuckDB's own parser finds them."""
     answer = duckdb.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     assert answer is not None
@@ -351,7 +351,7 @@ def test_statements_of_a_grammar_reach_nothing_but_tables_and_dremios_functions(
     assert answered > 100
     assert len(house.engine.planned) > 100
     for sql in set(house.engine.planned):
-        functions, tables = _reached(sql)
+        functions, tables = reached(sql)
         assert not tables, (sql, tables)
         assert functions <= _OF_GRAMMAR, (sql, functions - _OF_GRAMMAR)
 

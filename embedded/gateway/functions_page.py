@@ -21,9 +21,9 @@ Made by `{command}` from the table in `embedded/gateway/sql`; what it says is wh
 
 Every function of Dremio's SQL reference has a row. *not yet*: the gateway refuses it and says so. Arguments in square
 brackets may be left out, three dots stand for more of the same, `!` for a value that is written in the statement, `iso`
-for a date or time in quotes (2026-03-02 12:00:00). {{0}} and {{1}} are the first two arguments in DuckDB's SQL; "made for
-the call" where it depends on them. Where a value would not be Dremio's, the statement fails and says so. The reference is
-that of Dremio 26, the source and tests are those of Dremio 25.2.
+for a date or time in quotes (2026-03-02 12:00:00). {{0}} and {{1}} are the first two arguments in DuckDB's SQL; "made
+for the call" where it depends on them. Where a value would not be Dremio's, the statement fails and says so. The
+reference is that of Dremio 26, the source and tests are those of Dremio 25.2.
 
 {done} of {all} names are answered.
 
