@@ -91,7 +91,7 @@ def alike(found: Any, expected: Any) -> bool:
 
 
 def wrong(statements: Statements, case: Case) -> str:
-    """What the gateway answers otherwise than Dremio; empty for an equal answer, the gateway's own sentence for none."""
+    """What is answered otherwise than Dremio does; empty for an equal answer, the sentence of a refusal for none."""
     try:
         table = ask(statements, case.sql)
     except Refusal as refusal:
