@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embedded.gateway.errors import Kind as Error
+from embedded.gateway.errors import Refusal
 from embedded.gateway.sql import kinds
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.queries import Column
@@ -51,10 +53,13 @@ def schema_of(described: list[tuple[str, str]], columns: Sequence[Column]) -> pa
 
 def cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """A batch of DuckDB's answer with the types of the wire. Times lose what is below a millisecond."""
-    columns = [
-        column if column.type == field.type else _cast(column, field.type)
-        for column, field in zip(batch.columns, schema, strict=True)
-    ]
+    try:
+        columns = [
+            column if column.type == field.type else _cast(column, field.type)
+            for column, field in zip(batch.columns, schema, strict=True)
+        ]
+    except pa.ArrowException:
+        raise Refusal(Error.INTERNAL, "FUNCTION ERROR: a value is out of the range of its type") from None
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

@@ -15,6 +15,9 @@ from embedded.gateway.sql.table import row_for
 from embedded.gateway.sql.walk import Walk
 
 _DISTINCT = frozenset({"COUNT", "SUM", "AVG", "MIN", "MAX", "LISTAGG", "COVAR_POP", "COVAR_SAMP"})
+_NOT_OVER = frozenset(
+    {"LISTAGG", "PERCENTILE_CONT", "PERCENTILE_DISC", "BIT_AND", "BIT_OR", "BOOL_AND", "BOOL_OR"}
+)
 _ORDERED = frozenset({"RANK", "DENSE_RANK", "NTILE", "LEAD", "LAG", "CUME_DIST", "PERCENT_RANK"})
 
 
@@ -120,7 +123,8 @@ def window(inside: Walk, node: exp.Expr) -> Kind:
         raise validation(f"{name} function requires ORDER BY clause in window specification")
     parts(inside, node)
     built, kind, row = _built(inside, name, list(function.expressions))
-    if row.use == "scalar" or name in ("LISTAGG", "PERCENTILE_CONT", "PERCENTILE_DISC"):
+    # A window must follow the call itself.
+    if row.use == "scalar" or name in _NOT_OVER:
         raise validation(f"The gateway does not answer {name} OVER a window yet")
     node.set("this", built)
     return inside.wrap(node, f"CAST({{0}} AS {kind.duckdb})", kind)

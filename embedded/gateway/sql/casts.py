@@ -37,6 +37,8 @@ _TYPES = {
 
 def named(kind: exp.DataType) -> tuple[Kind, int | None]:
     """The type that a CAST names, and the length of its texts. tree.check has let its name pass. Raises Refusal."""
+    if not all(item.name.isdecimal() for item in kind.expressions):
+        raise validation("A type takes numbers in its brackets")
     numbers = [int(item.name) for item in kind.expressions]
     if kind.this == exp.DType.DECIMAL:
         precision, scale = [*numbers, 0][:2] if numbers else (kinds.MOST_DIGITS, 0)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from embedded.gateway.errors import validation
+
 MOST_DIGITS = 38
 
 
@@ -180,13 +182,15 @@ def of_arithmetic(sign: str, left: Kind, right: Kind) -> Kind | None:
 
 
 def of_literal(text: str) -> Kind:
-    """The type of a number as it is written."""
+    """The type of a number as it is written. Raises Refusal for one that is too long."""
     if "e" in text.lower():
         return DOUBLE
     whole, dot, fraction = text.partition(".")
+    if len(whole) + len(fraction) > MOST_DIGITS or (not fraction and int(whole or "0") >= 2**63):
+        raise validation(f"Numeric literal '{text[:60]}' out of range")
     if dot and fraction:
         return decimal(len(whole) + len(fraction), len(fraction))
-    return INT if int(whole) < 2**31 else BIGINT
+    return INT if int(whole or "0") < 2**31 else BIGINT
 
 
 def stored(name: str) -> Kind:
@@ -194,6 +198,8 @@ def stored(name: str) -> Kind:
     if name.startswith("decimal"):
         precision, scale = name.removeprefix("decimal(").rstrip(")").split(",")
         return decimal(int(precision), int(scale))
+    if name not in _STORED:
+        raise validation(f"The gateway does not answer a table with a column of the type {name} yet")
     return _STORED[name]
 
 
