@@ -61,7 +61,7 @@ class PreparedStatements:
         if not places:
             return ()
         types = parameters.types_of(
-            sql, places, lambda text, change: self._statements.logical_plan(text, context, change)
+            sql, places, lambda text, mark: self._statements.parameter_kinds(text, context, mark)
         )
         if None in types:
             # What else is wrong with it is said first.
