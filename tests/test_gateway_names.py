@@ -80,7 +80,7 @@ def test_a_schema_in_one_text_is_read_as_dremio_reads_it(text: str, parts: tuple
         ("", f'"{CATALOG}"."{SCHEMA}"."orders_processed"'),
         ("", f'"{CATALOG}.{SCHEMA}"."orders_processed"'),
         ("", f'"{CATALOG}.{SCHEMA}.orders_processed"'),
-        ("", f'"{CATALOG}"."{SCHEMA}".ORDERS_PROCESSED'),
+        ("", f'{CATALOG.upper()}."{SCHEMA}".orders_processed'),
         (CATALOG, f"{SCHEMA}.orders_processed"),
         (f"{CATALOG}.{SCHEMA}", "orders_processed"),
         (f"{CATALOG}.{SCHEMA}", ORDERS),
@@ -100,6 +100,8 @@ def test_a_table_is_found_by_every_name_that_dremio_takes(desk: Desk, schema: st
         (f'{CATALOG}."{SCHEMA}.orders_processed"', f"Object '{SCHEMA}.orders_processed' not found within '{CATALOG}'"),
         (f'"{CATALOG}.{SCHEMA}"', f"Object '{CATALOG}.{SCHEMA}' not found"),
         ("orders_processed", "Object 'orders_processed' not found"),
+        (f"{CATALOG}.{SCHEMA}.ORDERS_PROCESSED", "Object 'ORDERS_PROCESSED' not found"),
+        (f"{CATALOG}.{SCHEMA.upper()}.orders_processed", "Object 'orders_processed' not found"),
         (f"{SCHEMA}.orders_processed", f"Object 'orders_processed' not found within '{SCHEMA}'"),
     ],
 )

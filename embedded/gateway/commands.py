@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import batched
 
 import pyarrow as pa
 
 from embedded.gateway import information
 from embedded.gateway.commits import Commit, Commits
+from embedded.gateway.engine import MAX_BATCH_ROWS
 from embedded.gateway.errors import Kind, Refusal, validation
 from embedded.gateway.paths import (
     INFORMATION_SCHEMA,
@@ -87,9 +89,12 @@ class Command:
     explains: int | None = None
     long: bool = False
 
-    def table(self, commit: Commit, looking: Looking) -> pa.Table:
-        """The rows. Raises Refusal for what is not there."""
-        return information.table_of(self.schema, list(self.rows(commit, looking)))
+    def batches(self, commit: Commit, looking: Looking, gone: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
+        """The rows, until nobody waits for them any more. Raises Refusal for what is not there."""
+        for found in batched(self.rows(commit, looking), MAX_BATCH_ROWS):
+            if gone():
+                raise Refusal(Kind.CANCELLED, "Query cancelled: the client is gone")
+            yield from information.table_of(self.schema, found).to_batches()
 
 
 def read(sql: str, words: list[Word], context: Context) -> Command:
