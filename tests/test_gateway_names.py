@@ -240,6 +240,7 @@ def test_an_expression_of_a_time_finds_the_publish_of_then(desk: Desk) -> None:
         ("AT TIMESTAMP '2026-13-01 00:00:00'", Kind.VALIDATION, "Illegal TIMESTAMP literal", "'2026-13"),
         ("AT (SELECT NOW())", Kind.PARSE, 'encountered "SELECT"', "SELECT"),
         ("o WHERE o AT BRANCH main", Kind.PARSE, 'encountered "AT"', "AT BRANCH"),
+        ("AT NOW() . o", Kind.PARSE, 'encountered "AT"', ""),
         ("AT BRANCH", Kind.PARSE, 'encountered "<EOF>"', ""),
         ("AT SNAPSHOT 17", Kind.VALIDATION, "AT SNAPSHOT takes a text in single quotes", "17"),
         ("AT BRANCH main AS OF 17", Kind.PARSE, 'encountered "17"', "17"),
