@@ -410,7 +410,7 @@ def test_what_is_not_there_is_unimplemented_and_a_path_is_an_internal_error(port
     client = flight.FlightClient(f"grpc://localhost:{port}")
     options = flight.FlightCallOptions(headers=[client.authenticate_basic_token("dremio", "dremio123")])
     with pytest.raises(pa.ArrowNotImplementedError, match="doAction is not implemented"):
-        list(client.do_action(flight.Action("CloseSession", b""), options))
+        list(client.do_action(flight.Action("RenewFlightEndpoint", b""), options))
     with pytest.raises(pa.ArrowNotImplementedError):
         list(client.list_flights(options=options))
     with pytest.raises(flight.FlightInternalError, match="There was an error servicing your request"):

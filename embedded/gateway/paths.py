@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from embedded.gateway.versions import At
 from embedded.gateway.words import RESERVED
@@ -22,6 +23,17 @@ class Context:
 
     schema: Path = ()
     version: At | None = None
+
+    def told(self) -> list[Any]:
+        """As JSON."""
+        version = self.version and [self.version.kind, self.version.value, self.version.as_of]
+        return [self.schema, version]
+
+    @classmethod
+    def of(cls, told: Sequence[Any]) -> Context:
+        """From `told`."""
+        schema, version = told
+        return cls(tuple(schema), version and At(version[0], version[1], as_of=version[2]))
 
 
 def parsed(text: str) -> Path:

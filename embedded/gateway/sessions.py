@@ -47,6 +47,7 @@ class Sessions:
     """
 
     def __init__(self, user: str, password: str, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.ttl_s = ttl_s
         self._user = user
         self._password = password
         self._clock = clock
@@ -65,6 +66,11 @@ class Sessions:
             return Caller(token, self._known(cookie))
         schema = (lower.get("schema") or [""])[0]
         return Caller(token, self._open(schema), fresh=True)
+
+    def close(self, session: FlightSession) -> None:
+        """Forget a session; its cookie is not known from then on."""
+        with self._lock:
+            self._sessions.pop(session.id, None)
 
     def _token(self, values: list[str]) -> str:
         """A bearer token from an authorization header; clients repeat the header, and write the scheme as they like."""

@@ -6,8 +6,6 @@ schema and the rows agree, and the ticket may be run again.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import secrets
 import threading
@@ -30,16 +28,17 @@ from embedded.gateway.heads import Head, commit_of, refuse_requested
 from embedded.gateway.nested import given_sql
 from embedded.gateway.paths import Context
 from embedded.gateway.relations import Bound
+from embedded.gateway.seal import Seal
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots, StoredColumn
 from embedded.gateway.sources import Source, Sources, duckdb_type, quoted
+from embedded.gateway.tokens import encountered
 from embedded.gateway.values import time_us
 from embedded.gateway.versions import At
 from embedded.gateway.waiting import Waiting
 
 _NO_CONTEXT = Context()
 _PLANS_KEPT = 512
-_PROOF_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Statements:
         files: Files | None = None,
         ticket_key: bytes | None = None,
     ) -> None:
-        self._ticket_key = ticket_key or secrets.token_bytes(32)
+        self._tickets = Seal(ticket_key or secrets.token_bytes(32))
         self._commits = commits
         self._engine = engine
         self._files = files or LocalFiles()
@@ -103,8 +102,7 @@ class Statements:
         """Schema and ticket of a statement; `context` is the session's. Raises Refusal."""
         statement = self._dialect.read(sql)
         head = self._head(context)
-        version = context.version and [context.version.kind, context.version.value, context.version.as_of]
-        ticket: dict[str, object] = {"sql": sql, "context": context.schema, "version": version}
+        ticket: dict[str, object] = {"sql": sql, "context": context.told()}
         if not isinstance(statement, Statement):
             command = commands.read(sql, statement, context)
             if command.explains is not None:
@@ -123,9 +121,7 @@ class Statements:
     def run(self, ticket: bytes, gone: Callable[[], bool]) -> Streamed:
         """The rows of a planned statement, at the commits it was planned for. Raises Refusal."""
         content = self._opened(ticket)
-        version = content.get("version")
-        sql = str(content["sql"])
-        context = Context(tuple(content["context"]), version and At(version[0], version[1], as_of=version[2]))
+        sql, context = str(content["sql"]), Context.of(content["context"])
         head_id, commit_ids = str(content.get("head")), content.get("commits", ())
         statement = self._dialect.read(sql)
         if not isinstance(statement, Statement):
@@ -183,20 +179,33 @@ class Statements:
             raise validation("Expected timestamp literal or constant timestamp expression", at.start)
         return int(value) * 1000
 
+    def seal(self, kind: str) -> Seal:
+        """For other bytes that go out and come back; they outlive a restart as tickets do."""
+        return self._tickets.of(kind)
+
+    def logical_plan(self, sql: str, context: Context, change: Callable[[str], str]) -> str:
+        """The engine's plan, as JSON, of a query over tables without rows, after a change of its DuckDB SQL.
+
+        Raises Refusal for what `plan` refuses before the engine is asked.
+        """
+        statement = self._dialect.read(sql)
+        if not isinstance(statement, Statement):
+            raise encountered("?", 0)
+        head = self._head(context)
+        found = [self._sources.find(relation, statement.ats, context, head) for relation in statement.shape.relations]
+        query = statement.shape.filled([source.empty for _, source in found], statement.times)
+        return self._engine.logical_plan(change(query))
+
     def _signed(self, content: dict[str, object]) -> bytes:
-        body = json.dumps(content).encode()
-        return self._proof(body) + body
+        return self._tickets.sealed(json.dumps(content).encode())
 
     def _opened(self, ticket: bytes) -> dict[str, Any]:
         """What a ticket of this server says. Raises Refusal for any other."""
-        proof, body = ticket[:_PROOF_BYTES], ticket[_PROOF_BYTES:]
-        if not hmac.compare_digest(proof, self._proof(body)):
+        body = self._tickets.opened(ticket)
+        if body is None:
             raise Refusal(Kind.INTERNAL, "The ticket is not one of this server: plan the statement again.")
         content: dict[str, Any] = json.loads(body)
         return content
-
-    def _proof(self, body: bytes) -> bytes:
-        return hmac.new(self._ticket_key, body, hashlib.sha256).digest()
 
     def _rows(
         self, statement: Statement, sources: list[Source], schema: pa.Schema, gone: Callable[[], bool]
