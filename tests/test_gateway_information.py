@@ -298,3 +298,16 @@ def test_explain_refuses_nonsense_in_the_words_of_the_query(
     refusal = refused(desk, sql)
     assert (refusal.kind, says in str(refusal)) == (kind, True), str(refusal)
     assert sql[refusal.start or 0 :].startswith(place)
+
+
+# ---- what changes nothing -------------------------------------------------------------------------------------------
+
+
+def test_a_refresh_of_metadata_finds_it_unchanged(desk: Desk) -> None:
+    said = "read signature reviewed but source stated metadata is unchanged, no refresh occurred."
+    assert desk.summary(f"ALTER TABLE {ORDERS} REFRESH METADATA") == f"Table '{ORDERS}' {said}"
+    desk.summary(f"USE {OURS}")
+    assert desk.summary("ALTER PDS alerts REFRESH METADATA FORCE UPDATE") == f"Table 'alerts' {said}"
+    assert "Unknown source elsewhere" in str(refused(desk, "ALTER TABLE elsewhere.t REFRESH METADATA"))
+    assert refused(desk, f"ALTER TABLE {ORDERS} REFRESH REFLECTIONS").kind is Kind.PERMISSION
+    assert refused(desk, f"ALTER TABLE {ORDERS} REFRESH METADATA now").kind is Kind.PARSE

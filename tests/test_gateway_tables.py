@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +22,7 @@ from pyiceberg.types import (
     DateType,
     DecimalType,
     DoubleType,
+    FloatType,
     LongType,
     NestedField,
     StringType,
@@ -32,6 +33,7 @@ from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.files import LocalFiles
 from embedded.gateway.metadata import TableMetadata
 from embedded.gateway.paths import Context
+from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from tests.gateway_cast import Desk
 
@@ -218,6 +220,37 @@ def test_a_planned_question_keeps_its_commit(tmp_path: Path) -> None:
     desk.close()
 
 
+class Counted(LocalFiles):
+    """Files of this machine, and which were read."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def read(self, locations: Sequence[str]) -> list[bytes]:
+        self.seen += locations
+        return super().read(locations)
+
+
+def test_a_new_commit_costs_the_manifests_that_it_wrote(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    files = Counted()
+    desk.statements = Statements(desk.commits, desk.engine, files=files)
+    asked = (
+        f"SELECT SUM(record_count) AS n FROM TABLE(table_files('{ORDERS}'))",
+        f"SELECT SUM(record_count) AS n FROM TABLE(table_partitions('{ORDERS}'))",
+    )
+    assert [desk.column(sql) for sql in asked] == [[3], [3]]
+    manifests = {location for location in files.seen if location.endswith("-m0.avro")}
+    assert manifests
+    with desk.commits_later():
+        files.seen.clear()
+        assert [desk.column(sql) for sql in asked] == [[4], [4]]
+    again = [location for location in files.seen if location.endswith("-m0.avro")]
+    assert len(set(again)) == 1
+    assert not manifests & set(again)
+    desk.close()
+
+
 @pytest.mark.parametrize(
     ("asked", "kind", "says", "place"),
     [
@@ -291,6 +324,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Table:
         NestedField(6, "n", LongType(), required=False),
         NestedField(7, "ok", BooleanType(), required=False),
         NestedField(8, "raw", BinaryType(), required=False),
+        NestedField(9, "share", FloatType(), required=False),
     )
     spec = PartitionSpec(
         PartitionField(1, 1000, IdentityTransform(), "region"),
@@ -306,6 +340,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Table:
         "n": 7,
         "ok": True,
         "raw": b"abc",
+        "share": 0.1,
     }
     arrow = table.schema().as_arrow()
     table.append(pa.Table.from_pylist([row, {**row, "ratio": float("nan"), "price": Decimal("-0.05")}], schema=arrow))
@@ -362,6 +397,7 @@ def test_statistics_are_pairs_of_text_as_java_writes_values(foreign: Table) -> N
     assert (lower["4"], upper["4"]) == ("-0.05", "19.90")
     assert lower["6"] == "7"
     assert lower["7"] == "true"
+    assert lower["9"] == "0.1"
     assert lower["8"] == "java.nio.HeapByteBuffer[pos=0 lim=3 cap=3]"
     single = next(file for file in rows(foreign, "TABLE_FILES") if file["record_count"] == 1)
     assert pairs(single["lower_bounds"])["5"] == "1.5E10"

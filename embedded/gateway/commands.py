@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import batched
 
 import pyarrow as pa
 
 from embedded.gateway import information
 from embedded.gateway.commits import Commit, Commits
+from embedded.gateway.engine import MAX_BATCH_ROWS
 from embedded.gateway.errors import Kind, Refusal, validation
 from embedded.gateway.paths import (
     INFORMATION_SCHEMA,
@@ -19,7 +21,7 @@ from embedded.gateway.paths import (
     parsed,
     written,
 )
-from embedded.gateway.rest import Rest
+from embedded.gateway.rest import Rest, explained, read_only, source_of, unsupported
 from embedded.gateway.snapshots import StoredColumn
 from embedded.gateway.tokens import Word, encountered
 from embedded.gateway.values import time_literal
@@ -31,6 +33,7 @@ _WRITES = frozenset(
     UNDROP UPSERT REPLACE CALL""".split()  # noqa: SIM905  # a list of words reads best as one
 )
 _NOT_YET = ("FILES", "TBLPROPERTIES", "CREATE", "FUNCTIONS", "REFLECTIONS")
+_REFRESH_OPTIONS = ("AUTO", "AVOID", "PROMOTION", "FORCE", "LAZY", "UPDATE", "DELETE", "MAINTAIN", "WHEN", "MISSING")
 _MAIN = At("BRANCH", "main")
 
 _REFERENCES = pa.schema([(name, pa.string()) for name in ("type", "refName", "commitHash")])
@@ -87,9 +90,12 @@ class Command:
     explains: int | None = None
     long: bool = False
 
-    def table(self, commit: Commit, looking: Looking) -> pa.Table:
-        """The rows. Raises Refusal for what is not there."""
-        return information.table_of(self.schema, list(self.rows(commit, looking)))
+    def batches(self, commit: Commit, looking: Looking, gone: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
+        """The rows, until nobody waits for them any more. Raises Refusal for what is not there."""
+        for found in batched(self.rows(commit, looking), MAX_BATCH_ROWS):
+            if gone():
+                raise Refusal(Kind.CANCELLED, "Query cancelled: the client is gone")
+            yield from information.table_of(self.schema, found).to_batches()
 
 
 def read(sql: str, words: list[Word], context: Context) -> Command:
@@ -98,12 +104,12 @@ def read(sql: str, words: list[Word], context: Context) -> Command:
     second = words[1].upper if len(words) > 1 else ""
     match first, second:
         case "SHOW", "BRANCHES" | "TAGS":
-            _versioned(Rest(words, 2), context)
+            source_of(Rest(words, 2), context)
             return Command(_REFERENCES, _branches if second == "BRANCHES" else _tags, at=_MAIN)
         case "SHOW", "LOGS" | "LOG":
             rest = Rest(words, 2)
             at = rest.at()
-            _versioned(rest, context)
+            source_of(rest, context)
             return Command(_LOGS, _logs, at=at, long=True)
         case "SHOW", "SCHEMAS" | "DATABASES":
             rest = Rest(words, 2)
@@ -120,74 +126,12 @@ def read(sql: str, words: list[Word], context: Context) -> Command:
             return _use(words, context)
         case "EXPLAIN", "PLAN":
             text = "The gateway leaves the plan to DuckDB."
-            return Command(_PLAN, lambda *_: [(text,)], explains=_explained(words))
-        case "ALTER", _ if [word.upper for word in words[-2:]] == ["REFRESH", "METADATA"]:
-            return _done("Table metadata is read at every statement: it is unchanged, no refresh occurred.")
+            return Command(_PLAN, lambda *_: [(text,)], explains=explained(words))
+        case "ALTER", "TABLE" | "PDS" if "REFRESH" in [word.upper for word in words]:
+            return _refresh(Rest(words, 2), context)
         case _ if first in _WRITES:
-            raise _read_only(words)
+            raise read_only(words)
     raise encountered(words[0].text, words[0].start)
-
-
-# ---- reading --------------------------------------------------------------------------------------------------------
-
-
-def _versioned(rest: Rest, context: Context) -> str:
-    """The source of `IN source` at the end of a statement, which must be ours; without it the session's."""
-    start = rest.start()
-    if rest.take("IN"):
-        path = rest.path()
-        rest.end()
-    else:
-        rest.end()
-        path = context.schema
-        if not path:
-            raise validation(
-                'Unable to choose a source. "[ IN sourceName ]" was not specified and current context was not found.',
-                start,
-            )
-        path = path[:1]
-    if len(path) == 1 and path[0].upper() == INFORMATION_SCHEMA:
-        raise _unsupported(f"Source {path[0]} does not support versioning.")
-    if len(path) != 1 or not is_ours(path):
-        raise validation(f"Source {'.'.join(path)} does not exist.", start)
-    return path[0]
-
-
-def _unsupported(message: str) -> Refusal:
-    return Refusal(Kind.INTERNAL, f"UNSUPPORTED_OPERATION ERROR: {message}")
-
-
-def _read_only(words: list[Word]) -> Refusal:
-    first = words[0].upper
-    second = words[1].upper if len(words) > 1 else ""
-    what = f"{first} {second}" if second in ("TABLE", "VIEW", "INTO", "BRANCH", "TAG", "FOLDER") else first
-    return Refusal(Kind.PERMISSION, f"PERMISSION ERROR: {what} is not allowed: source {CATALOG} is read-only")
-
-
-def _explained(words: list[Word]) -> int:
-    """Where the query begins after EXPLAIN PLAN … FOR."""
-    rest = Rest(words, 2)
-    if rest.take("INCLUDING", "EXCLUDING"):
-        rest.take("ALL")
-        if not rest.take("ATTRIBUTES"):
-            rest.end()
-    if rest.take("WITH"):
-        if not rest.take("TYPE", "IMPLEMENTATION"):
-            rest.end()
-    elif rest.take("WITHOUT") and not rest.take("IMPLEMENTATION"):
-        rest.end()
-    if rest.take("AS") and not rest.take("XML", "JSON"):
-        rest.end()
-    if not rest.take("FOR"):
-        rest.end()
-    inner = words[rest.place :]
-    if not inner:
-        raise encountered("<EOF>", rest.start())
-    if inner[0].upper in ("INSERT", "UPDATE", "DELETE", "MERGE"):
-        raise _read_only(inner)
-    if inner[0].upper not in ("SELECT", "WITH", "VALUES", "("):
-        raise encountered(inner[0].text, inner[0].start)
-    return inner[0].start
 
 
 # ---- the commands ---------------------------------------------------------------------------------------------------
@@ -225,9 +169,9 @@ def _show(rest: Rest, what: str, context: Context) -> Command:
             at=at,
         )
     if what == "VIEWS":
-        raise _unsupported(f"Source {path[0]} does not support show views.")
+        raise unsupported(f"Source {path[0]} does not support show views.")
     if at is not None:
-        raise _unsupported(f"Source {path[0]} does not support references.")
+        raise unsupported(f"Source {path[0]} does not support references.")
     names = [name for name in sorted(information.TABLES) if like(name)]
     return Command(_TABLES, lambda *_: [(INFORMATION_SCHEMA, name) for name in names])
 
@@ -270,7 +214,7 @@ def _use(words: list[Word], context: Context) -> Command:
         return _done("Default schema cleared", uses=Context((), context.version))
     if len(words) > 2 and words[1].upper in REFERENCES and words[2].kind in ("word", "name", "text"):
         at, rest.place = reference(words, rest.place, time_literal)
-        source = _versioned(rest, context)
+        source = source_of(rest, context)
         kept = At(at.kind, at.value, as_of=at.as_of)
         said = f"Current version context set to {at} in source {source}."
         return _done(said, at=at, uses=Context(context.schema, kept))
@@ -292,6 +236,21 @@ def _use(words: list[Word], context: Context) -> Command:
 def _schema_used(context: Context) -> Command:
     named = written(context.schema) if context.schema else "null"
     return _done(f"Default schema changed to [{named}]", uses=context)
+
+
+def _refresh(rest: Rest, context: Context) -> Command:
+    """ALTER TABLE path REFRESH METADATA [options], which does nothing: tables are read anew at every statement."""
+    start, path = rest.start(), rest.path()
+    if not rest.take("REFRESH") or not rest.take("METADATA"):
+        raise read_only(rest.words)
+    while rest.take(*_REFRESH_OPTIONS):
+        pass
+    rest.end()
+    full = (*context.schema, *path) if len(path) == 1 else path
+    if not is_ours(full):
+        raise validation(f"Unknown source {full[0]}", start)
+    said = f"Table '{'.'.join(path)}' read signature reviewed but source stated metadata is unchanged"
+    return _done(f"{said}, no refresh occurred.")
 
 
 def _done(summary: str, at: At | None = None, uses: Context | None = None) -> Command:

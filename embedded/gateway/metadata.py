@@ -6,14 +6,17 @@ All from the metadata file that the commit names, and from the manifests of one 
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from decimal import Decimal
 from enum import Enum
+from functools import cached_property
+from itertools import batched
 from typing import Any
 
 import pyarrow as pa
+from cachetools import LRUCache
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import (
     MANIFEST_ENTRY_SCHEMAS,
@@ -30,20 +33,43 @@ from pyiceberg.manifest import (
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import parse_transform
 from pyiceberg.typedef import StructProtocol
-from pyiceberg.types import IcebergType
 
 from embedded.gateway.avro import Avro
 from embedded.gateway.errors import data_read, validation
 from embedded.gateway.files import Files
 from embedded.gateway.information import table_of
+from embedded.gateway.java_text import bounds, java, pairs
 from embedded.gateway.table_functions import SCHEMAS
 from pipeline.storage.reading import Content
 
 type _Row = tuple[Any, ...]
+type _Key = tuple[str, str, int]
+"""Function, manifest, and the schema whose columns are shown."""
 
 _LISTS: dict[int, Callable[..., StructProtocol]] = {-1: ManifestFile, 508: PartitionFieldSummary}
 _ENTRIES: dict[int, Callable[..., StructProtocol]] = {-1: ManifestEntry, 2: DataFile}
 _ENUMS: dict[int, Callable[..., Enum]] = {0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent}
+_SIDE_BY_SIDE = 32  # manifests
+
+
+class Pieces:
+    """Answers by manifest. Manifests never change, so a new commit costs those that it wrote.
+
+    rows: how many are kept, about 250 bytes each. Any thread may call any method.
+    """
+
+    def __init__(self, rows: int = 100_000) -> None:
+        self._lock = threading.Lock()
+        self._kept: LRUCache[_Key, pa.Table] = LRUCache(rows, getsizeof=lambda piece: piece.num_rows + 1)
+
+    def get(self, key: _Key) -> pa.Table | None:
+        with self._lock:
+            return self._kept.get(key)
+
+    def put(self, key: _Key, piece: pa.Table) -> None:
+        with self._lock:
+            if piece.num_rows < self._kept.maxsize:
+                self._kept[key] = piece
 
 
 class TableMetadata:
@@ -52,10 +78,13 @@ class TableMetadata:
     Every method raises Refusal where a file cannot be read.
     """
 
-    def __init__(self, files: Files, location: str, snapshot_id: int | None = None) -> None:
+    def __init__(
+        self, files: Files, location: str, snapshot_id: int | None = None, pieces: Pieces | None = None
+    ) -> None:
         self._files = files
         self._location = location
         self._wanted = snapshot_id
+        self._pieces = pieces or Pieces()
         with self._readable():
             self._metadata: dict[str, Any] = json.loads(files.read([location])[0])
 
@@ -66,15 +95,15 @@ class TableMetadata:
 
     def rows(self, function: str) -> pa.Table:
         """The answer of a function, named in capitals."""
-        answers: Mapping[str, Callable[[], Iterator[_Row]]] = {
-            "TABLE_HISTORY": self._history,
-            "TABLE_SNAPSHOT": self._snapshots,
-            "TABLE_MANIFESTS": self._listed,
-            "TABLE_FILES": self._data_files,
-            "TABLE_PARTITIONS": self._partitions,
+        answers: Mapping[str, Callable[[], pa.Table]] = {
+            "TABLE_HISTORY": lambda: table_of(SCHEMAS[function], list(self._history())),
+            "TABLE_SNAPSHOT": lambda: table_of(SCHEMAS[function], list(self._snapshots())),
+            "TABLE_MANIFESTS": lambda: table_of(SCHEMAS[function], list(self._listed())),
+            "TABLE_FILES": self._all_files,
+            "TABLE_PARTITIONS": self._all_partitions,
         }
         with self._readable():
-            return table_of(SCHEMAS[function], list(answers[function]()))
+            return answers[function]()
 
     # ---- the five ---------------------------------------------------------------------------------------------------
 
@@ -94,7 +123,7 @@ class TableMetadata:
             operation = summary.pop("operation", None)
             yield (
                 *(item["timestamp-ms"], item["snapshot-id"], item.get("parent-snapshot-id"), operation),
-                *(item.get("manifest-list"), _pairs(summary)),
+                *(item.get("manifest-list"), pairs(summary)),
             )
 
     def _listed(self) -> Iterator[_Row]:
@@ -107,27 +136,41 @@ class TableMetadata:
                 self._summaries(manifest),
             )
 
-    def _data_files(self) -> Iterator[_Row]:
-        schema = self._schema()
-        types = {field.field_id: field.field_type for field in schema.fields if field.field_type.is_primitive}
-        for spec_id, file in self._entries():
+    def _all_files(self) -> pa.Table:
+        pieces = list(self._by_manifest("TABLE_FILES", self._data_files))
+        return pa.concat_tables(pieces) if pieces else SCHEMAS["TABLE_FILES"].empty_table()
+
+    def _data_files(self, spec_id: int, files: Iterable[DataFile]) -> Iterator[_Row]:
+        types = {field.field_id: field.field_type for field in self._schema.fields if field.field_type.is_primitive}
+        for file in files:
             yield (
                 *(file.content.name, file.file_path, file.file_format.name, self._partition(spec_id, file, "null")),
-                *(file.record_count, file.file_size_in_bytes, _pairs(file.column_sizes), _pairs(file.value_counts)),
-                *(_pairs(file.null_value_counts), _pairs(file.nan_value_counts)),
-                *(_bounds(file.lower_bounds, types), _bounds(file.upper_bounds, types)),
+                *(file.record_count, file.file_size_in_bytes, pairs(file.column_sizes), pairs(file.value_counts)),
+                *(pairs(file.null_value_counts), pairs(file.nan_value_counts)),
+                *(bounds(file.lower_bounds, types), bounds(file.upper_bounds, types)),
                 *(file.split_offsets, file.equality_ids, file.sort_order_id, spec_id),
             )
 
-    def _partitions(self) -> Iterator[_Row]:
+    def _all_partitions(self) -> pa.Table:
         rows, files = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
-        for spec_id, file in self._entries():
+        for piece in self._by_manifest("TABLE_PARTITIONS", self._partitions):
+            for row in piece.to_pylist():
+                rows[row["partition"], row["spec_id"]] += row["record_count"]
+                files[row["partition"], row["spec_id"]] += row["file_count"]
+        return table_of(
+            SCHEMAS["TABLE_PARTITIONS"],
+            [(partition, count, files[partition, spec_id], spec_id) for (partition, spec_id), count in rows.items()],
+        )
+
+    def _partitions(self, spec_id: int, files: Iterable[DataFile]) -> Iterator[_Row]:
+        rows, counts = Counter[str](), Counter[str]()
+        for file in files:
             if file.content == DataFileContent.DATA:
-                key = (self._partition(spec_id, file, None), spec_id)
-                rows[key] += file.record_count
-                files[key] += 1
-        for partition, spec_id in rows:
-            yield partition, rows[partition, spec_id], files[partition, spec_id], spec_id
+                partition = self._partition(spec_id, file, None)
+                rows[partition] += file.record_count
+                counts[partition] += 1
+        for partition, count in rows.items():
+            yield partition, count, counts[partition], spec_id
 
     # ---- what they are made of --------------------------------------------------------------------------------------
 
@@ -145,6 +188,7 @@ class TableMetadata:
         wanted = self._metadata.get("current-snapshot-id") if self._wanted is None else self._wanted
         return next((item for item in self._known() if item["snapshot-id"] == wanted), None)
 
+    @cached_property
     def _schema(self) -> Schema:
         schema_id = self._metadata["current-schema-id"]
         if self._wanted is not None and (snapshot := self._snapshot()) is not None:
@@ -165,22 +209,27 @@ class TableMetadata:
         with Avro[ManifestFile](Content(location, content), MANIFEST_LIST_FILE_SCHEMAS[2], _LISTS, {}) as file:
             return list(file)
 
-    def _entries(self) -> Iterator[tuple[int, DataFile]]:
-        """Live files, each with the id of its manifest's partitioning."""
-        manifests = self._manifests()
-        contents = self._files.read([manifest.manifest_path for manifest in manifests]) if manifests else []
-        for manifest, content in zip(manifests, contents, strict=True):
-            source = Content(manifest.manifest_path, content)
-            with Avro[ManifestEntry](source, MANIFEST_ENTRY_SCHEMAS[2], _ENTRIES, _ENUMS) as file:
-                for entry in file:
-                    if entry.status != ManifestEntryStatus.DELETED:
-                        yield manifest.partition_spec_id, entry.data_file
+    def _by_manifest(
+        self, function: str, rows: Callable[[int, Iterable[DataFile]], Iterator[_Row]]
+    ) -> Iterator[pa.Table]:
+        """For each manifest what `rows` makes of its live files; they are given with the id of its partitioning."""
+        for manifests in batched(self._manifests(), _SIDE_BY_SIDE):
+            keys = [(function, manifest.manifest_path, self._schema.schema_id) for manifest in manifests]
+            known = [self._pieces.get(key) for key in keys]
+            new = [key[1] for key, piece in zip(keys, known, strict=True) if piece is None]
+            contents = iter(self._files.read(new) if new else ())
+            for key, manifest, piece in zip(keys, manifests, known, strict=True):
+                if piece is None:
+                    files = _live(manifest.manifest_path, next(contents))
+                    piece = table_of(SCHEMAS[function], list(rows(manifest.partition_spec_id, files)))
+                    self._pieces.put(key, piece)
+                yield piece
 
     def _partition(self, spec_id: int, file: DataFile, nothing: str | None) -> str:
         """`{name=value, …}`; `nothing` stands for a value that is not there, None leaves its name out too."""
         values = [(field["name"], file.partition[place]) for place, field in enumerate(self._fields(spec_id))]
         kept = [
-            f"{name}={nothing if value is None else _java(value)}"
+            f"{name}={nothing if value is None else java(value)}"
             for name, value in values
             if value is not None or nothing is not None
         ]
@@ -213,44 +262,8 @@ class TableMetadata:
         return found
 
 
-def _pairs(values: Mapping[Any, Any] | None) -> list[dict[str, str]] | None:
-    """A map as Dremio shows it, which has no maps here: a list of keys and values in text."""
-    if values is None:
-        return None
-    return [{"key": str(key), "value": str(value)} for key, value in values.items()]
-
-
-def _bounds(bounds: Mapping[int, bytes] | None, types: Mapping[int, IcebergType]) -> list[dict[str, str]] | None:
-    """Bounds by column id, of the columns that are still there."""
-    if bounds is None:
-        return None
-    return [{"key": str(key), "value": _bound(value, types[key])} for key, value in bounds.items() if key in types]
-
-
-def _bound(value: bytes, kind: IcebergType) -> str:
-    # Bytes are shown as Java shows a buffer of them.
-    if str(kind) in ("binary", "uuid") or str(kind).startswith("fixed"):
-        return f"java.nio.HeapByteBuffer[pos=0 lim={len(value)} cap={len(value)}]"
-    return _java(from_bytes(kind, value))  # type: ignore[arg-type]  # a primitive type, as bounds are
-
-
-def _java(value: Any) -> str:
-    """A value as Java's toString writes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return _java_double(value)
-    return str(value)
-
-
-def _java_double(value: float) -> str:
-    if value != value or value in (float("inf"), float("-inf")):
-        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
-    digits = Decimal(repr(value))
-    if value and not 1e-3 <= abs(value) < 1e7:
-        sign, numbers, exponent = digits.normalize().as_tuple()
-        assert isinstance(exponent, int)
-        text = "".join(map(str, numbers))
-        return f"{'-' if sign else ''}{text[0]}.{text[1:] or '0'}E{exponent + len(text) - 1}"
-    text = format(digits, "f")
-    return text if "." in text else f"{text}.0"
+def _live(location: str, content: bytes) -> Iterator[DataFile]:
+    with Avro[ManifestEntry](Content(location, content), MANIFEST_ENTRY_SCHEMAS[2], _ENTRIES, _ENUMS) as file:
+        for entry in file:
+            if entry.status != ManifestEntryStatus.DELETED:
+                yield entry.data_file

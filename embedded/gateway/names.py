@@ -199,6 +199,9 @@ class _Resolver:
         at = int(path.pop()[2:]) if path[-1].startswith(f"{self._mark}a") else None
         alias = table.args.get("alias") or exp.TableAlias()
         start = place(parts[len(path) - 1], self._sql)[0]
+        for number, part in enumerate(path):
+            if part.startswith(f"{self._mark}a") or (number and part.startswith(f"{self._mark}f")):
+                raise encountered("AT" if part[1] == "a" else "TABLE", start)
         function = None
         if path[0].startswith(f"{self._mark}f"):
             call = TableFunction(*path[0][2:].split(" ", 1))

@@ -86,9 +86,12 @@ def _pieces(text: str) -> list[str]:
 
 
 def table_name(path: Path) -> str | None:
-    """The name of a table of ours that the path means; None for any other path."""
-    if [part.lower() for part in path[:-1]] == [CATALOG, SCHEMA]:
-        return path[-1].lower()
+    """The name of a table of ours that the path means; None for any other path.
+
+    Nessie tells capitals from small letters, Dremio does so in its tables' names only: sources' are alike in both.
+    """
+    if len(path) == 3 and is_ours(path) and path[1] == SCHEMA:
+        return path[2]
     return None
 
 
@@ -101,8 +104,8 @@ def information_table(path: Path) -> str | None:
 
 def is_schema(path: Path) -> bool:
     """Whether there is such a source or folder."""
-    lower = [part.lower() for part in path]
-    return lower in ([CATALOG], [CATALOG, SCHEMA], [INFORMATION_SCHEMA.lower()])
+    root, *folders = path
+    return (is_ours(path) and folders in ([], [SCHEMA])) or (root.upper() == INFORMATION_SCHEMA and not folders)
 
 
 def is_ours(path: Path) -> bool:

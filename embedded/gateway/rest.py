@@ -1,14 +1,16 @@
-"""The words of a command, taken one after the other."""
+"""The words of a command, taken one after the other, and what several commands say alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from embedded.gateway.paths import Path
+from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.paths import INFORMATION_SCHEMA, Context, Path, is_ours
 from embedded.gateway.tokens import Word, encountered
 from embedded.gateway.values import time_literal
 from embedded.gateway.versions import REFERENCES, At, reference
 from embedded.gateway.words import RESERVED
+from lakehouse.tables import CATALOG
 
 
 class Rest:
@@ -77,3 +79,62 @@ def _is_like(name: str, pattern: str) -> bool:
         else:
             fits = [False, *(fit and sign in ("_", letter) for fit, letter in zip(fits, name, strict=False))]
     return fits[-1]
+
+
+def source_of(rest: Rest, context: Context) -> str:
+    """The source of `IN source` at the end of a statement, which must be ours; without it the session's."""
+    start = rest.start()
+    if rest.take("IN"):
+        path = rest.path()
+        rest.end()
+    else:
+        rest.end()
+        path = context.schema
+        if not path:
+            raise validation(
+                'Unable to choose a source. "[ IN sourceName ]" was not specified and current context was not found.',
+                start,
+            )
+        path = path[:1]
+    if len(path) == 1 and path[0].upper() == INFORMATION_SCHEMA:
+        raise unsupported(f"Source {path[0]} does not support versioning.")
+    if len(path) != 1 or not is_ours(path):
+        raise validation(f"Source {'.'.join(path)} does not exist.", start)
+    return path[0]
+
+
+def unsupported(message: str) -> Refusal:
+    return Refusal(Kind.INTERNAL, f"UNSUPPORTED_OPERATION ERROR: {message}")
+
+
+def read_only(words: list[Word]) -> Refusal:
+    first = words[0].upper
+    second = words[1].upper if len(words) > 1 else ""
+    what = f"{first} {second}" if second in ("TABLE", "VIEW", "INTO", "BRANCH", "TAG", "FOLDER") else first
+    return Refusal(Kind.PERMISSION, f"PERMISSION ERROR: {what} is not allowed: source {CATALOG} is read-only")
+
+
+def explained(words: list[Word]) -> int:
+    """Where the query begins after EXPLAIN PLAN … FOR."""
+    rest = Rest(words, 2)
+    if rest.take("INCLUDING", "EXCLUDING"):
+        rest.take("ALL")
+        if not rest.take("ATTRIBUTES"):
+            rest.end()
+    if rest.take("WITH"):
+        if not rest.take("TYPE", "IMPLEMENTATION"):
+            rest.end()
+    elif rest.take("WITHOUT") and not rest.take("IMPLEMENTATION"):
+        rest.end()
+    if rest.take("AS") and not rest.take("XML", "JSON"):
+        rest.end()
+    if not rest.take("FOR"):
+        rest.end()
+    inner = words[rest.place :]
+    if not inner:
+        raise encountered("<EOF>", rest.start())
+    if inner[0].upper in ("INSERT", "UPDATE", "DELETE", "MERGE"):
+        raise read_only(inner)
+    if inner[0].upper not in ("SELECT", "WITH", "VALUES", "("):
+        raise encountered(inner[0].text, inner[0].start)
+    return inner[0].start

@@ -15,7 +15,7 @@ from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.errors import object_not_found, validation
 from embedded.gateway.files import Files
 from embedded.gateway.heads import Head
-from embedded.gateway.metadata import TableMetadata
+from embedded.gateway.metadata import Pieces, TableMetadata
 from embedded.gateway.nested import empty_sql
 from embedded.gateway.paths import Context, Path, information_table, lookups, table_name, written
 from embedded.gateway.relations import Relation
@@ -51,6 +51,7 @@ class Sources:
         self._snapshots = snapshots
         self._files = files
         self._ahead = ahead
+        self._pieces = Pieces()
 
     def find(self, relation: Relation, ats: tuple[At, ...], context: Context, head: Head) -> tuple[Commit, Source]:
         """The commit at which a relation is read, and what it is there."""
@@ -78,7 +79,7 @@ class Sources:
             if at is not None:
                 raise validation(f"Time travel is not supported on table '[{', '.join(path)}]'", at.start)
             return _own(path[1].upper(), commit, self._columns_of)
-        return _of(self._snapshot(path[-1].lower(), location, at))
+        return _of(self._snapshot(path[-1], location, at))
 
     def columns(self, path: Path, commit: Commit, at: At | None, context: Context) -> Sequence[StoredColumn] | None:
         """The columns of a table by its path; None when it is not there."""
@@ -88,7 +89,7 @@ class Sources:
         full, location = found
         if location is None:
             return information.own_columns(full[1].upper())
-        return self._snapshot(full[-1].lower(), location, at).columns
+        return self._snapshot(full[-1], location, at).columns
 
     def _look(self, path: Path, at: At | None, context: Context, commit: Commit) -> tuple[Path, str | None] | None:
         """The full path of a table and where its metadata lies, None for INFORMATION_SCHEMA's; None for no table."""
@@ -108,7 +109,7 @@ class Sources:
         )
         if found is None:
             raise not_found(written(relation.path), relation.start)
-        name = found[-1].lower()
+        name = found[-1]
         snapshot = self._snapshot(name, commit.tables[name], at)
         if function == "TABLE_PARTITIONS":
             self._metadata(snapshot).refuse_unpartitioned(written(found), relation.start)
@@ -121,7 +122,7 @@ class Sources:
         return self._metadata(snapshot).rows(function)
 
     def _metadata(self, snapshot: Snapshot) -> TableMetadata:
-        return TableMetadata(self._files, snapshot.metadata_location, snapshot.past_id)
+        return TableMetadata(self._files, snapshot.metadata_location, snapshot.past_id, self._pieces)
 
     def _columns_of(self, table: str, commit: Commit) -> Sequence[StoredColumn] | None:
         location = commit.tables.get(table)

@@ -21,7 +21,7 @@ from embedded.gateway import commands, wire
 from embedded.gateway.ahead import Ahead
 from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.dialect import Dialect, Statement
-from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
+from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Kind as Error
 from embedded.gateway.errors import Refusal, data_read, needs_iceberg_scan, validation
 from embedded.gateway.files import Files, LocalFiles
@@ -113,7 +113,8 @@ class Statements:
             commit = self._commanded(command.at, head)
             ticket["head"] = commit.id
             if not command.long:
-                command.table(commit, self._looking(context))
+                for _ in command.rows(commit, self._looking(context)):
+                    break  # what it refuses, it refuses at the first
             return Planned(command.schema, self._signed(ticket))
         found = [self._sources.find(relation, statement.ats, context, head) for relation in statement.shape.relations]
         ticket["commits"] = [commit.id for commit, _ in found]
@@ -128,8 +129,8 @@ class Statements:
         statement = self._dialect.read(sql)
         if not isinstance(statement, Statement):
             command = commands.read(sql, statement, context)
-            table = command.table(commit_of(self._commits, head_id), self._looking(context))
-            return Streamed(sql, table.schema, iter(table.to_batches(MAX_BATCH_ROWS)), command.uses)
+            rows = command.batches(commit_of(self._commits, head_id), self._looking(context), gone)
+            return Streamed(sql, command.schema, rows, command.uses)
         pairs = zip(statement.shape.relations, commit_ids, strict=True)
         sources = [
             self._sources.at(relation, statement.ats, context, commit_of(self._commits, commit_id))
