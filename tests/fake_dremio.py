@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse.dremio.errors import QueryError, Unavailable
+from lakehouse.dremio.state import ConnectionState
 from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
 
@@ -51,6 +52,10 @@ class FakeDremio:
 
     near = False
 
+    @property
+    def state(self) -> ConnectionState:
+        return ConnectionState("down" if self.down else "up")
+
     def head(self) -> str:
         self._answers("head")
         return self._commit()
@@ -64,7 +69,7 @@ class FakeDremio:
         # Dremio's replaces all that it finds, DuckDB's only the first.
         sql = sql.replace("REGEXP_REPLACE(", "replace_all(")
         with self._lock:
-            table: pa.Table = self._connection.execute(sql).to_arrow_table()
+            table = whole_sums(self._connection.execute(sql).to_arrow_table())
         for index, field in enumerate(table.schema):
             if pa.types.is_timestamp(field.type):
                 utc = pa.timestamp("ms", "UTC")
@@ -176,6 +181,14 @@ class FakeDremio:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def whole_sums(table: pa.Table) -> pa.Table:
+    """A sum of whole numbers as BIGINT, which it is to Dremio; to DuckDB it is wider."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type) and field.type.scale == 0:
+            table = table.set_column(index, field.name, table.column(index).cast(pa.int64()))
+    return table
 
 
 def _naive(value: Any) -> Any:

@@ -32,7 +32,7 @@ PHASES = {
     "raw": "green",
     "kpis": "purple",
     "alerts": "state-watch",
-    "stage": "accent",
+    "stage": "vermilion",
     "publish": "orange",
 }
 """What a batch's time goes into, to its colour."""
@@ -121,8 +121,8 @@ class PipelineTab(DrillTab):
     steady = False
     cards = (
         Card((CHAIN,)),
-        Card((ChartPlace("messages_time", "Messages over time", "by what became of them"),), columns=6),
-        Card((ChartPlace("phases_time", "Seconds of a batch", "by phase, the mean of a minute"),), columns=6),
+        Card((ChartPlace("messages_time", "Messages over time", "by what became of them", "counts"),), columns=6),
+        Card((ChartPlace("phases_time", "Seconds of a batch", "by phase, the mean of a minute", "means"),), columns=6),
         Card((PARTITIONS,), columns=6),
         Card((MAINTENANCE,), columns=6),
         Card((LETTERS,)),
@@ -147,6 +147,8 @@ class PipelineTab(DrillTab):
         letters = found.tables["letters"]
         count = sum(row["letters"] for row in letters)
         return {
+            **self.legend("messages_time", {name.replace("_", " "): colour for name, colour in VERDICTS.items()}),
+            **self.legend("phases_time", PHASES),
             f"list.{CHAIN.name}": {"rows": [_link(one) for one in self._chain(found)]},
             f"list.{PARTITIONS.name}": {"rows": [_partition(row) for row in found.tables["positions"]]},
             f"list.{LETTERS.name}": {

@@ -76,7 +76,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             self._running.end(running)
             raise
         if answer.uses is not None:
-            session.schema = answer.uses
+            session.context = answer.uses
         seconds = time.monotonic() - started
         if seconds > _SLOW_S:
             logger.info("ran in %.1f s: %s", seconds, " ".join(answer.sql.split())[:300])
@@ -143,7 +143,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         if command is not None:
             return _told(lambda: self._flight_sql.plan(command, session), "")
         sql = _told(lambda: _sql_of(descriptor), "")
-        planned = _told(lambda: self._statements.plan(sql, session.schema), sql)
+        planned = _told(lambda: self._statements.plan(sql, session.context), sql)
         return described(planned.schema), [planned.ticket]
 
 

@@ -102,9 +102,15 @@ def translate(sql: str, text: str, mark: str) -> Shape:
     return Shape(result, names.relations, names.needs, mark)
 
 
+# What the client wrote where a name of ours stands.
+_STANDS_FOR = {"f": "TABLE", "a": "AT"}
+
+
 def _parse_refusal(error: ParseError | TokenError, sql: str, mark: str) -> Refusal:
     details = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
-    near = str(details.get("highlight") or "").replace(mark, "")
+    near = str(details.get("highlight") or "")
+    if mark in near:
+        near = _STANDS_FOR.get(near.partition(mark)[2][:1], near.replace(mark, ""))
     line, column = details.get("line"), details.get("col")
     start = None
     if isinstance(line, int) and isinstance(column, int):

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedded.gateway.errors import validation
+from embedded.gateway.nested import nested_type
 
 _TYPES = {
     "TINYINT": pa.int32(),
@@ -44,8 +45,7 @@ def schema_of(columns: list[tuple[str, str]]) -> pa.Schema:
     fields: list[pa.Field] = []
     names: set[str] = set()
     for name, duckdb_type in columns:
-        decimal = _DECIMAL.fullmatch(duckdb_type)
-        kind = pa.decimal128(int(decimal[1]), int(decimal[2])) if decimal else _TYPES.get(duckdb_type)
+        kind = _type(duckdb_type) or nested_type(duckdb_type, _type)
         if kind is None:
             raise validation(f"Column '{name}' has the type {duckdb_type}, which is not supported")
         unique, number = name, 0
@@ -54,6 +54,11 @@ def schema_of(columns: list[tuple[str, str]]) -> pa.Schema:
         names.add(unique.lower())
         fields.append(pa.field(unique, kind))
     return pa.schema(fields)
+
+
+def _type(duckdb_type: str) -> pa.DataType | None:
+    decimal = _DECIMAL.fullmatch(duckdb_type)
+    return pa.decimal128(int(decimal[1]), int(decimal[2])) if decimal else _TYPES.get(duckdb_type)
 
 
 def cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -62,7 +62,7 @@ class Doubled:
             self.publish()
 
     def answer(self, sql: str) -> pa.Table:
-        answer = self._statements.run(self._statements.plan(sql, ()).ticket, lambda: False)
+        answer = self._statements.run(self._statements.plan(sql).ticket, lambda: False)
         return pa.Table.from_batches(list(answer.batches), schema=answer.schema)
 
     def close(self) -> None:

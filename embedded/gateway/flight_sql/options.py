@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
 
 from embedded.gateway.errors import Refusal
 from embedded.gateway.flight_sql.messages import make
+from embedded.gateway.paths import Context
 from embedded.gateway.sessions import FlightSession
 
 _INVALID_NAME, _INVALID_VALUE = 1, 2
 _CATALOG = "DREMIO"
 
-type Use = Callable[[str, tuple[str, ...]], tuple[str, ...] | None]
-"""The schema that USE of a path chooses."""
+type Use = Callable[[str, Context], Context | None]
+"""What a session has after a USE."""
 
 
 def set_options(request: Any, session: FlightSession, use: Use) -> Message:
@@ -40,24 +42,24 @@ def _set(name: str, value: Any, session: FlightSession, use: Use) -> int | None:
             return None if kind is None or text in ("", _CATALOG) else _INVALID_VALUE
         case "schema":
             if kind is None or text == "":
-                session.schema = ()
+                session.context = replace(session.context, schema=())
                 return None
             if text is None:
                 return _INVALID_VALUE
             try:
-                path = use(f"USE {text}", ())
+                used = use(f"USE {text}", replace(session.context, schema=()))
             except Refusal:
-                path = None
-            if path is None:
+                used = None
+            if used is None:
                 return _INVALID_VALUE
-            session.schema = path
+            session.context = used
             return None
     return _INVALID_NAME
 
 
 def get_options(session: FlightSession) -> Message:
     """What is set."""
-    value = make("SessionOptionValue", string_value=".".join(session.schema))
-    options = [make("SessionOption", key="schema", value=value)] if session.schema else []
+    value = make("SessionOptionValue", string_value=".".join(session.context.schema))
+    options = [make("SessionOption", key="schema", value=value)] if session.context.schema else []
     result: Message = make("GetSessionOptionsResult", session_options=options)
     return result

@@ -13,6 +13,7 @@ from cachetools import TTLCache
 from embedded.gateway.errors import Kind, Refusal, validation
 from embedded.gateway.flight_sql import parameters
 from embedded.gateway.flight_sql.parameters import Filled, Place
+from embedded.gateway.paths import Context
 from embedded.gateway.seal import Seal
 from embedded.gateway.statements import Planned, Statements
 
@@ -22,11 +23,11 @@ _MOST_CHARACTERS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A statement, the schema of the session that prepared it, and the types of its parameters."""
+    """A statement, what the session that prepared it had set, and the types of its parameters."""
 
     id: str
     sql: str
-    context: tuple[str, ...]
+    context: Context
     types: tuple[str, ...]
 
 
@@ -45,16 +46,16 @@ class PreparedStatements:
             _BOUND_CHARACTERS, ttl_s, getsizeof=lambda values: sum(map(len, values)) + 200
         )
 
-    def prepare(self, sql: str, context: tuple[str, ...]) -> tuple[bytes, pa.Schema, pa.Schema | None]:
+    def prepare(self, sql: str, context: Context) -> tuple[bytes, pa.Schema, pa.Schema | None]:
         """Handle, schema of the result, schema of the parameters (None: there are none). Raises Refusal."""
         types = self._types(sql, context) if "?" in sql else ()
         prepared = Prepared(secrets.token_hex(16), sql, context, types)
-        content = {"id": prepared.id, "sql": sql, "context": context, "types": types}
+        content = {"id": prepared.id, "sql": sql, "context": context.told(), "types": types}
         schema = self._without_values(prepared).schema
         handle = self._seal.sealed(json.dumps(content).encode())
         return handle, schema, parameters.parameter_schema(types) if types else None
 
-    def _types(self, sql: str, context: tuple[str, ...]) -> tuple[str, ...]:
+    def _types(self, sql: str, context: Context) -> tuple[str, ...]:
         """The types of the parameters. Raises Refusal, in Dremio's words, for one whose type nothing tells."""
         places = parameters.places_of(sql)
         if not places:
@@ -74,7 +75,7 @@ class PreparedStatements:
         if body is None:
             raise Refusal(Kind.ARGUMENT, f"Invalid PreparedStatementHandle used in {used_in}.")
         content = json.loads(body)
-        return Prepared(content["id"], content["sql"], tuple(content["context"]), tuple(content["types"]))
+        return Prepared(content["id"], content["sql"], Context.of(content["context"]), tuple(content["types"]))
 
     def bind(self, prepared: Prepared, table: pa.Table) -> None:
         """Keep the values of a table's one row, in place of any before. Raises Refusal."""
@@ -124,7 +125,7 @@ class PreparedStatements:
     def _places(self, prepared: Prepared) -> list[Place]:
         return parameters.places_of(prepared.sql) if prepared.types else []
 
-    def _plan(self, context: tuple[str, ...], filled: Filled) -> Planned:
+    def _plan(self, context: Context, filled: Filled) -> Planned:
         try:
             return self._statements.plan(filled.text, context)
         except Refusal as refusal:

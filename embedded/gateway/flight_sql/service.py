@@ -15,6 +15,7 @@ from embedded.gateway.flight_sql import metadata, options, schemas, sql_info
 from embedded.gateway.flight_sql.messages import expected, make, name_of, packed, read, unpacked
 from embedded.gateway.flight_sql.prepared import PreparedStatements
 from embedded.gateway.flight_sql.running import Running
+from embedded.gateway.paths import Context
 from embedded.gateway.sessions import FlightSession, Sessions
 from embedded.gateway.statements import Statements, Streamed
 
@@ -70,7 +71,7 @@ class FlightSql:
         match name:
             case "CommandStatementQuery":
                 with _about(command.query):
-                    planned = self._statements.plan(command.query, session.schema)
+                    planned = self._statements.plan(command.query, session.context)
                 return schemas.described(planned.schema), [self._ticket(planned.ticket)]
             case "CommandPreparedStatementQuery":
                 prepared = self._prepared.opened(command.prepared_statement_handle, "getFlightInfo")
@@ -115,7 +116,7 @@ class FlightSql:
 
     def _metadata(self, name: str, command: Any, gone: Gone) -> pa.RecordBatch:
         def ask(sql: str) -> pa.Table:
-            answer = self._statements.run(self._statements.plan(sql, ()).ticket, gone)
+            answer = self._statements.run(self._statements.plan(sql).ticket, gone)
             return pa.Table.from_batches(answer.batches, answer.schema)
 
         match name:
@@ -170,7 +171,7 @@ class FlightSql:
 
     def _create(self, request: Any, session: FlightSession) -> bytes:
         with _about(request.query):
-            handle, schema, takes = self._prepared.prepare(request.query, session.schema)
+            handle, schema, takes = self._prepared.prepare(request.query, session.context)
         result = make(
             "ActionCreatePreparedStatementResult",
             prepared_statement_handle=handle,
@@ -186,7 +187,7 @@ class FlightSql:
         found = self._running.cancel(own)
         return _CANCELLED if found else _NOT_CANCELLABLE
 
-    def _use(self, sql: str, context: tuple[str, ...]) -> tuple[str, ...] | None:
+    def _use(self, sql: str, context: Context) -> Context | None:
         return self._statements.run(self._statements.plan(sql, context).ticket, lambda: False).uses
 
 
