@@ -91,9 +91,24 @@ def _largest(name: str) -> str:
     return how  # type: ignore[return-value]
 
 
-def _wrapped(bits: str) -> str:
-    """A number cut to 32 bits with a sign, as Java has it."""
-    return f"((({bits} + 2147483648) % 4294967296 + 4294967296) % 4294967296 - 2147483648)"
+def _wrapped(number: str, bits: int) -> str:
+    """A number cut to so many bits with a sign, as Java has it."""
+    half, whole = f"{2 ** (bits - 1)}::HUGEINT", f"{2**bits}::HUGEINT"
+    return f"((({number} + {half}) % {whole} + {whole}) % {whole} - {half})"
+
+
+def _shifts(left: str, right: str) -> list[Row]:
+    """Shifts as Java has them: by the last five bits of the number of places, six for a BIGINT."""
+    long = _wrapped("CAST({0} AS HUGEINT) * (1::HUGEINT << ({1} & 63))", 64)
+    unit = "(1::HUGEINT << ({1} & 63))"
+    down = f"((CAST({{0}} AS HUGEINT) - (CAST({{0}} AS HUGEINT) % {unit} + {unit}) % {unit}) // {unit})"
+    small = "CAST(floor({0} / CAST(1::BIGINT << ({1} & 31) AS DOUBLE)) AS BIGINT)"
+    return [
+        Row(left, "int, int", "int", _wrapped("CAST({0} AS HUGEINT) * (1::HUGEINT << ({1} & 31))", 32), _TESTS),
+        Row(left, "whole, whole", "bigint", long, _REFERENCE),
+        Row(right, "int, int", "int", small, _TESTS),
+        Row(right, "whole, whole", "bigint", down, _REFERENCE),
+    ]
 
 
 def _common(call: Call) -> Kind:
@@ -121,7 +136,8 @@ ROWS = [
     Row("BITWISE_OR", "whole, whole", "argument 2", "({0} | {1})", _SOURCE),
     Row("BITWISE_XOR", "whole, whole", "argument 2", "xor({0}, {1})", _SOURCE),
     Row("BITWISE_NOT", "whole", "argument 1", "(-{0} - 1)", _SOURCE),
-    Row("BROUND", "number[, whole]", "double", None, _REFERENCE),
+    Row("BROUND", "number", "double", "round_even(CAST({0} AS DOUBLE), 0)", _REFERENCE),
+    Row("BROUND", "number, whole", "double", None, _REFERENCE),
     Row("CEIL", "number", _whole_part, "ceil({0})", _SOURCE),
     Row("CEILING", "number", _whole_part, "ceil({0})", _SOURCE),
     Row("E", "", "double", "exp(1.0e0)", _REFERENCE),
@@ -138,10 +154,7 @@ ROWS = [
     Row("LOG", "number, number", "double", "(ln(CAST({1} AS DOUBLE)) / ln(CAST({0} AS DOUBLE)))", _TESTS,
         note="the base comes first"),
     Row("LOG10", "number", "double", _ratio("log10"), _TESTS, note="of numbers above 0"),
-    Row("LSHIFT", "int, int", "int", _wrapped("CAST({0} AS HUGEINT) * (1::HUGEINT << ({1} & 31))"), _TESTS),
-    Row("LSHIFT", "bigint, whole", "bigint", None, _REFERENCE),
-    Row("RSHIFT", "int, int", "int", "CAST(floor({0} / CAST(1::BIGINT << ({1} & 31) AS DOUBLE)) AS BIGINT)", _TESTS),
-    Row("RSHIFT", "bigint, whole", "bigint", None, _REFERENCE),
+    *(row for names in ("LSHIFT RSHIFT", "SHIFTLEFT SHIFTRIGHT") for row in _shifts(*names.split())),
     Row("MOD", "whole, whole", _remainder_kind, remainder(kinds.INT), _TESTS, note="MOD(x, 0) is x"),
     Row("MOD", "exact, exact", _remainder_kind, remainder(decimal(1, 0)), _SOURCE),
     Row("PI", "", "double", "pi()", _REFERENCE),

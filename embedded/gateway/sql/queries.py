@@ -193,11 +193,25 @@ class Scopes:
                 alias = str(item.args["table"].name).lower()
                 columns += next((source.columns for source in self._here if source.alias == alias), [])
             else:
-                kind = self._expressions.kind(item)
+                kind = self._flattened(node, item) or self._expressions.kind(item)
                 if kind.name in kinds.INTERVALS:
                     raise validation("The gateway does not answer a column of intervals yet", *place(item, self._sql))
                 columns.append((self._named(item, len(columns)), kind))
         return columns
+
+    def _flattened(self, node: exp.Select, item: exp.Expr) -> Kind | None:
+        """FLATTEN(list): a row for each element. None for any other expression."""
+        call = item.this if isinstance(item, exp.Alias) else item
+        if not isinstance(call, exp.Anonymous) or call.name.upper() != "FLATTEN":
+            return None
+        others = [other for other in node.find_all(exp.Anonymous) if other.name.upper() == "FLATTEN"]
+        if len(call.expressions) != 1 or len(others) > 1 or node.args.get("group") or node.args.get("distinct"):
+            raise validation("The gateway does not answer this FLATTEN yet", *place(item, self._sql))
+        kind = self._expressions.kind(call.expressions[0])
+        if kind.name != "list" or kind.of is None:
+            raise validation(f"FLATTEN takes a LIST, and this is {kind}", *place(item, self._sql))
+        call.replace(raw("unnest({0})", *call.expressions))
+        return kind.of
 
     def _named(self, item: exp.Expr, index: int) -> str:
         """The name of a column. One that has none goes by its place, stars spelt out."""

@@ -172,8 +172,10 @@ ROWS = [
     Row("CONCAT", "text, text...", "text", lambda call: _all("concat", call), _TESTS, note="without NULLs"),
     Row("CONCAT_WS", "text, text, text...", "text", lambda call: _all("concat_ws", call), _TESTS),
     Row("CONTAINS", "text", "bool", None, _REFERENCE, note="of Elasticsearch sources"),
-    Row("CONVERT_FROM", "text|binary, text!", "text", None, _REFERENCE),
+    Row("CONVERT_FROM", "binary, text!", "text", lambda call: _utf8(call, "decode({0})"), _REFERENCE),
+    Row("CONVERT_FROM", "text, text!", "text", None, _REFERENCE),
     Row("CONVERT_REPLACEUTF8", "binary, text", "text", None, _REFERENCE),
+    Row("CONVERT_TO", "text, text!", "binary", lambda call: _utf8(call, "encode({0})"), _REFERENCE),
     Row("CONVERT_TO", "any, text!", "binary", None, _REFERENCE),
     Row("CRC32", "text", "bigint", None, _REFERENCE),
     Row("DECRYPT", "binary, binary, text", "binary", None, _REFERENCE),
@@ -238,6 +240,8 @@ ROWS = [
     Row("SOUNDEX", "text", "text", None, _REFERENCE),
     Row("SPLIT_PART", "text, text, int", "text", f"CASE WHEN {{2}} < 1 OR {{1}} = '' THEN {not_yet('this SPLIT_PART')} "
         "ELSE split_part({0}, {1}, {2}) END", _REFERENCE),
+    Row("SPACE", "int", "text", f"CASE WHEN {{0}} < 0 THEN {not_yet('SPACE below 0')} ELSE repeat(' ', {{0}}) END",
+        "source of 25.2"),
     Row("STARTS_WITH", "text, text", "bool", "starts_with({0}, {1})", _REFERENCE),
     Row("STRING_BINARY", "binary", "text", None, _REFERENCE),
     Row("STRPOS", "text, text", "int", _find("{0}", "{1}"), _TESTS),
@@ -256,6 +260,12 @@ ROWS = [
     Row("UNHEX", "text", "binary", _UNHEX, _TESTS),
     Row("UPPER", "text", "text", "upper({0})", _TESTS),
 ]  # fmt: skip
+
+
+def _utf8(call: Call, how: str) -> str:
+    if (call.text(1) or "").upper() != "UTF8":
+        raise validation(f"The gateway does not answer a conversion with {call.text(1)} yet")
+    return how
 
 
 def _all(name: str, call: Call) -> str:

@@ -272,4 +272,5 @@ ROWS = [
     _part_of("WEEK", "WEEK", _ANY_TIME),
     _part_of("WEEKOFYEAR", "WEEK", _ANY_TIME),
     _part_of("YEAR", "YEAR", _ANY_TIME),
+    Row("YEARWEEK", "moment", "bigint", "week({0})", "tests of 25.2", note="the week alone"),
 ]  # fmt: skip
