@@ -123,4 +123,6 @@ def comparable(left: Kind, right: Kind) -> Kind | None:
             return kinds.common([other, kinds.BIGINT])
         if other.name in ("date", "time", "timestamp", "bool"):
             return other
-    raise validation(f"Cannot apply '=' to arguments of type '<{left}> = <{right}>'")
+    if names & {"date", "time", "timestamp", "bool"} and names <= kinds.NUMBERS | {"date", "time", "timestamp", "bool"}:
+        raise validation(f"Cannot apply '=' to arguments of type '<{left}> = <{right}>'")
+    raise validation(f"The gateway does not answer a comparison of {left} with {right} yet")

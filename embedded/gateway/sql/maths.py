@@ -112,10 +112,7 @@ def _shifts(left: str, right: str) -> list[Row]:
 
 
 def _common(call: Call) -> Kind:
-    kind = kinds.common(call.types)
-    if kind is None:
-        raise validation("Illegal mixing of types: the arguments have no type in common")
-    return kinds.INT if kind == kinds.NULL else kind
+    return kinds.common_or_refused(call.types, "GREATEST or LEAST")
 
 
 def _trigonometric() -> list[Row]:

@@ -11,10 +11,7 @@ _REFERENCE, _SOURCE = "reference", "reference; source of 25.2"
 
 
 def _common(call: Call) -> Kind:
-    kind = kinds.common(call.types)
-    if kind is None:
-        raise validation("Illegal mixing of types in CASE or COALESCE statement")
-    return kinds.INT if kind == kinds.NULL else kind
+    return kinds.common_or_refused(call.types, "COALESCE")
 
 
 def _coalesced(call: Call) -> str:
@@ -23,8 +20,7 @@ def _coalesced(call: Call) -> str:
 
 
 def _nullif(call: Call) -> str:
-    if kinds.common(call.types) is None:
-        raise validation("Illegal mixing of types in CASE or COALESCE statement")
+    kinds.common_or_refused(call.types, "NULLIF")
     return "CASE WHEN {0} = {1} THEN NULL ELSE {0} END"
 
 

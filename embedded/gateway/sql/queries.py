@@ -102,9 +102,8 @@ class Scopes:
             raise validation("Column count mismatch in a set operation")
         result: list[Column] = []
         for (name, one), (_, other) in zip(left, right, strict=True):
-            kind = kinds.common([one, other])
-            if kind is None:
-                raise validation(f"Type mismatch in column {len(result) + 1} of a set operation: {one} and {other}")
+            both = one == other == kinds.NULL
+            kind = kinds.NULL if both else kinds.common_or_refused([one, other], "a set operation")
             result.append((name, kind))
         for side, columns in ((node.this, left), (node.expression, right)):
             self._cast_columns(side, columns, result)
@@ -315,9 +314,7 @@ class Scopes:
         columns: list[Column] = []
         for index in range(len(rows[0])):
             found = [beside._expressions.kind(row[index]) for row in rows]
-            kind = kinds.common(found)
-            if kind is None:
-                raise validation("Values passed to VALUES operator must have compatible types")
+            kind = kinds.NULL if set(found) == {kinds.NULL} else kinds.common_or_refused(found, "VALUES")
             for row, own in zip(rows, found, strict=True):
                 if own != kind:
                     beside._expressions.as_kind(row[index], own, kind)
