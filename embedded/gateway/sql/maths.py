@@ -150,6 +150,7 @@ ROWS = [
     Row("LOG", "number", "double", _ratio("ln"), _TESTS, note="of numbers above 0"),
     Row("LOG", "number, number", "double", "(ln(CAST({1} AS DOUBLE)) / ln(CAST({0} AS DOUBLE)))", _TESTS,
         note="the base comes first"),
+    Row("LOG2", "number", "double", "(ln(CAST({0} AS DOUBLE)) / ln(2e0))", "source of 25.2", note="of numbers above 0"),
     Row("LOG10", "number", "double", _ratio("log10"), _TESTS, note="of numbers above 0"),
     *(row for names in ("LSHIFT RSHIFT", "SHIFTLEFT SHIFTRIGHT") for row in _shifts(*names.split())),
     Row("MOD", "whole, whole", _remainder_kind, remainder(kinds.INT), _TESTS, note="MOD(x, 0) is x"),

@@ -78,6 +78,10 @@ _REMOVED_AT = (
     f"CASE WHEN {_PLACE} < 0 THEN {{0}} ELSE "
     f"list_concat(list_slice({{0}}, 1, {_PLACE}), list_slice({{0}}, {_PLACE} + 2, len({{0}}))) END"
 )
+_SLICE = (
+    f"CASE WHEN {_PLACE} < 0 OR <to> < 0 OR {_PLACE} > <to> THEN list_slice({{0}}, 1, 0) "
+    f"ELSE list_slice({{0}}, {_PLACE} + 1, <to>) END"
+)
 _SUBLIST = (
     "CASE WHEN {1} < 0 OR {2} < 1 OR {1} > len({0}) THEN error('The gateway does not answer this SUBLIST yet') "
     "ELSE list_slice({0}, greatest({1}, 1), greatest({1}, 1) + {2} - 1) END"
@@ -123,13 +127,15 @@ ROWS = [
     Row("ARRAY_REMOVE_AT", "list, int", _elements, _REMOVED_AT, _SOURCE),
     Row("ARRAY_SIZE", "list", "int", "len({0})", _SOURCE),
     Row("ARRAY_LENGTH", "list", "int", "len({0})", "source of 25.2"),
+    Row("ARRAY_SLICE", "list, int", _elements, _SLICE.replace("<to>", "len({0})"), _SOURCE),
+    Row("ARRAY_SLICE", "list, int, int", _elements, _SLICE.replace("<to>", _PLACE.replace("{1}", "{2}")), _SOURCE),
     Row("ARRAY_TO_STRING", "list, text", "text", _to_string, _SOURCE, note="of whole numbers, texts and dates"),
     Row("SUBLIST", "list, int, int", _elements, _SUBLIST, _SOURCE),
     Row("FLATTEN", "list", "of its elements", "unnest({0})", _REFERENCE, use="syntax",
         note="once, by itself in SELECT"),
     Row("CARDINALITY", "list", "int", "len({0})", _SOURCE, note="an INTEGER by the source, a BIGINT by the reference"),
     *_nothing("""ARRAY_AVG ARRAY_DISTINCT ARRAY_FREQUENCY ARRAY_INSERT ARRAY_MAX ARRAY_MIN ARRAY_REMOVE
-        ARRAY_SLICE ARRAY_SUM SET_UNION MAP_KEYS MAP_VALUES SIZE
+        ARRAY_SUM SET_UNION MAP_KEYS MAP_VALUES SIZE
         TRY_CONVERT_FROM"""),
     *_nothing("ISNUMERIC IS_BIGINT IS_INT IS_VARCHAR"),
     *_nothing("CURRENT_SCHEMA LAST_QUERY_ID QUERY_USER SESSION_USER SYSTEM_USER USER IS_MEMBER", note="of the session"),
@@ -138,7 +144,7 @@ ROWS = [
     # In the source of 25.2, not in the reference.
     *_nothing("""ARRAY_INTERSECTION COLLECT CURRENT_CATALOG CURRENT_PATH CURRENT_ROLE
         CURRENT_USER ELT FIND_IN_SET FORMAT_NUMBER GROUPING GROUPING_ID GROUP_ID HLL IS_BIT IS_DATE IS_DECIMAL
-        IS_FLOAT4 IS_FLOAT8 IS_LIST IS_STRUCT IS_TIME IS_TIMESTAMP IS_VARBINARY LOG2 MAP MAPPIFY MAP_CONSTRUCT
+        IS_FLOAT4 IS_FLOAT8 IS_LIST IS_STRUCT IS_TIME IS_TIMESTAMP IS_VARBINARY MAP MAPPIFY MAP_CONSTRUCT
         NTH_VALUE OVERLAY RAND_INTEGER REGEXP_COL_MATCHES RSHIFTUNSIGNED SHIFTRIGHTUNSIGNED
         TIMETYPE TO_UTF8 TRANSLATE3 UDFDEGREES """, "source of 25.2"),
 ]  # fmt: skip

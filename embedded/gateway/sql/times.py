@@ -8,6 +8,7 @@ from embedded.gateway.errors import validation
 from embedded.gateway.sql import formats, kinds
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.maths import not_yet
+from embedded.gateway.sql.numbers import printed
 from embedded.gateway.sql.raw import quoted
 from embedded.gateway.sql.rows import Call, Row
 
@@ -131,15 +132,6 @@ def _to_char(call: Call) -> str:
     return f"strftime({{0}}, {quoted(format_.duckdb)})"
 
 
-def _number_to_char(call: Call) -> str:
-    pattern = call.text(1) or ""
-    if re.fullmatch(r"#+|#*0", pattern):
-        return "CAST({0} AS VARCHAR)"
-    if re.fullmatch(r"#+,##[#0]", pattern):
-        return "format('{{:,}}', {0})"
-    raise validation(f"The gateway does not answer a number in the format '{pattern}' yet")
-
-
 def _to_number(call: Call) -> str:
     pattern = call.text(1) or ""
     if not re.fullmatch(r"#+|0+", pattern):
@@ -259,7 +251,7 @@ ROWS = [
         "make_timestamp({0}, {1}, {2}, {3}, {4}, {5} + {6} / 1000e0)", _TESTS),
     Row("TO_CHAR", "moment, text!", "text", _to_char, _REFERENCE),
     Row("TO_CHAR", "time, text!", "text", _to_char, _REFERENCE),
-    Row("TO_CHAR", "whole, text!", "text", _number_to_char, _REFERENCE),
+    Row("TO_CHAR", "exact, text!", "text", lambda call: printed(call.text(1) or "", call.types[0]), _REFERENCE),
     Row("TO_CHAR", "number, text!", "text", None, _REFERENCE),
     Row("TO_DATE", "timestamp", "date", "CAST({0} AS DATE)", _REFERENCE),
     *_parsed("DATE"),
