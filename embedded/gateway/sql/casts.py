@@ -103,6 +103,8 @@ def _printed(source: Kind) -> str:
             "CASE WHEN {0} = 0 OR (abs({0}) >= 0.001 AND abs({0}) < 10000000) THEN CAST({0} AS VARCHAR) "
             f"WHEN {{0}} IS NULL THEN NULL ELSE {unsure} END"
         )
+    if source == kinds.BINARY:
+        return "decode({0})"
     if source.name in kinds.EXACT | {"bool", "date"}:
         return "CAST({0} AS VARCHAR)"
     raise validation(f"The gateway does not answer a CAST of {source} to VARCHAR yet")

@@ -108,7 +108,7 @@ def _regexp_replace(call: Call) -> str:
 
 def _regexp_extract(call: Call) -> str:
     pattern = regexes.translated(call.text(1) or "", dot_all=False)
-    group = call.whole(2) if len(call.types) > 2 else 0
+    group = call.whole(2)
     if group is None or not 0 <= group <= pattern.groups:
         raise validation(f"Invalid group index '{group}'")
     if pattern.tail and not group:
@@ -136,8 +136,8 @@ def _trim(name: str, places: str) -> list[Row]:
 
 
 _SUBSTRING_INDEX = (
-    "CASE WHEN {1} = '' OR {2} = 0 THEN '' WHEN {2} > 0 "
-    "THEN array_to_string(list_slice(string_split({0}, {1}), 1, {2}), {1}) "
+    f"CASE WHEN {{1}} = '' OR {{2}} = 0 THEN {not_yet('this SUBSTRING_INDEX')} "
+    "WHEN {2} > 0 THEN array_to_string(list_slice(string_split({0}, {1}), 1, {2}), {1}) "
     "ELSE array_to_string(list_slice(string_split({0}, {1}), greatest(len(string_split({0}, {1})) + {2} + 1, 1), "
     "len(string_split({0}, {1}))), {1}) END"
 )
@@ -193,7 +193,8 @@ ROWS = [
     Row("INSTR", "text, text", "int", f"CASE WHEN {{1}} = '' THEN {not_yet('INSTR of nothing')} "
         "ELSE strpos({0}, {1}) END", _REFERENCE),
     Row("IS_SUBSTR", "text, text", "bool", "contains({0}, {1})", _REFERENCE),
-    Row("IS_UTF8", "text", "bool", "({0} IS NOT NULL OR NULL)", _REFERENCE),
+    Row("IS_UTF8", "text", "bool", f"CASE WHEN {{0}} IS NULL THEN {not_yet('IS_UTF8 of NULL')} ELSE true END",
+        _REFERENCE),
     Row("LCASE", "text", "text", "lower({0})", _TESTS),
     Row("LEFT", "text, whole", "text", "left({0}, {1})", _TESTS),
     Row("LENGTH", "text", "int", "length({0})", _TESTS),
@@ -218,7 +219,8 @@ ROWS = [
     Row("POSITION", "text, text", "int", _find("{1}", "{0}"), _TESTS, note="POSITION(part IN text)"),
     Row("QUOTE", "text", "text", None, _REFERENCE),
     Row("REGEXP_COL_LIKE", "text, text", "bool", None, _REFERENCE),
-    Row("REGEXP_EXTRACT", "text, text![, whole!]", "text", _regexp_extract, _TESTS),
+    Row("REGEXP_EXTRACT", "text, text!, whole!", "text", _regexp_extract, _TESTS),
+    Row("REGEXP_EXTRACT", "text, text!", "text", None, _REFERENCE, note="which group it gives is not known"),
     Row("REGEXP_LIKE", "text, text!", "bool", _regexp_like, _SOURCE, note="found anywhere in the text"),
     Row("REGEXP_MATCHES", "text, text!", "bool", _regexp_like, _SOURCE, note="found anywhere in the text"),
     Row("REGEXP_REPLACE", "text, text!, text!", "text", _regexp_replace, _TESTS, note="$1 stands for a group"),
