@@ -97,6 +97,15 @@ def _wrapped(number: str, bits: int) -> str:
     return f"((({number} + {half}) % {whole} + {whole}) % {whole} - {half})"
 
 
+def _haversine(square: str) -> str:
+    return f"6371000e0 * 2 * atan2(sqrt({square}), sqrt(1 - ({square})))"
+
+
+_HALVES = "(sin(radians(CAST({2} AS DOUBLE) - {0}) / 2) ^ 2 + cos(radians(CAST({0} AS DOUBLE))) " \
+          "* cos(radians(CAST({2} AS DOUBLE))) * sin(radians(CAST({3} AS DOUBLE) - {1}) / 2) ^ 2)"  # fmt: skip
+_DISTANCE = f"({_haversine(_HALVES)})"
+
+
 def _shifts(left: str, right: str) -> list[Row]:
     """Shifts as Java has them: by the last five bits of the number of places, six for a BIGINT."""
     long = _wrapped("CAST({0} AS HUGEINT) * (1::HUGEINT << ({1} & 63))", 64)
@@ -172,9 +181,9 @@ ROWS = [
     Row("TRUNCATE", "number", _truncated, _truncate, _SOURCE),
     Row("TRUNCATE", "exact, whole!", _truncated, _truncate, _SOURCE),
     Row("XOR", "int, int", "int", "xor({0}, {1})", _REFERENCE),
-    Row("GEO_BEYOND", "double, double, double, double, double", "bool", None, _REFERENCE),
-    Row("GEO_DISTANCE", "double, double, double, double", "double", None, _REFERENCE),
-    Row("GEO_NEARBY", "double, double, double, double, double", "bool", None, _REFERENCE),
+    Row("GEO_BEYOND", "float, float, float, float, number!", "bool", None, _REFERENCE),
+    Row("GEO_DISTANCE", "float, float, float, float", "double", _DISTANCE, _SOURCE),
+    Row("GEO_NEARBY", "float, float, float, float, number!", "bool", None, _REFERENCE),
     Row("ST_FROMGEOHASH", "text", "double", None, _REFERENCE),
     Row("ST_GEOHASH", "double, double[, int]", "text", None, _REFERENCE),
 ]  # fmt: skip
