@@ -133,6 +133,25 @@ def test_what_dremio_refuses_is_refused(statements: Statements, sql: str, kind: 
     assert caught.value.kind is kind
 
 
+def test_a_shape_that_was_asked_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same question with other times is planned from what is remembered."""
+    engine = Engine(tmp_path, tmp_path / "spill", threads=1, memory_limit_mb=64, timeout_s=5)
+    statements = Statements(SqliteCommits(tmp_path / "catalog.db"), engine)
+    described: list[str] = []
+    describe = engine.describe
+
+    def counting(sql: str, original: str) -> list[tuple[str, str]]:
+        described.append(sql)
+        return describe(sql, original)
+
+    monkeypatch.setattr(engine, "describe", counting)
+    for day in range(1, 6):
+        table = ask(statements, f"SELECT TIMESTAMPADD(DAY, 1, TIMESTAMP '2026-03-0{day} 00:00:00') AS next_day")
+        assert table.to_pylist() == [{"next_day": at(f"2026-03-0{day + 1}T00:00:00")}]
+    assert len(described) == 1
+    engine.close()
+
+
 def test_the_page_of_functions_is_what_the_table_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     functions_page.main(["--check"])
     old = tmp_path / "functions.md"

@@ -22,7 +22,7 @@ from embedded.gateway.tokens import words_of
 from lakehouse.dremio.statement import QUESTIONS, Fragment, fill, question_sql
 from lakehouse.kinds import CLICK_PAGE, ERROR_KIND
 from lakehouse.rules.figure import AlertFigure
-from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC
+from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES
 from tests.conftest import Shop
 
 ALL = sorted(path.stem for path in QUESTIONS.glob("*.sql"))
@@ -118,3 +118,15 @@ def test_a_question_on_events_or_minutes_names_its_time_range(question: str) -> 
         if table in {table.name for table in (*RAW_OF_TOPIC.values(), *KPI_TABLES)}:
             ops = {bound.op for bound in relation.bounds if bound.column in TIMES}
             assert ops & {">", ">="}, f"{table} is read from its first row on"
+
+
+# Counts, and a CASE of required columns.
+NEVER_NULL = {"letters", "n", "moment"}
+
+
+@pytest.mark.parametrize("question", ALL)
+def test_a_question_writes_out_where_nulls_stand(question: str) -> None:
+    """NULLs are high in Dremio: DESC puts them first, where nothing else is said."""
+    required = {column.name for table in TABLES.values() for column in table.columns if column.required}
+    for name in re.findall(r"(\w+) DESC\b(?! NULLS)", question_sql(question)):
+        assert name in required | NEVER_NULL, f"{name} may be NULL"

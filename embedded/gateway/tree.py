@@ -65,7 +65,6 @@ _CALLED: dict[str, str] = {
     "Filter": "FILTER (WHERE …)",
     "Lambda": "a lambda",
     "TableSample": "TABLESAMPLE",
-    "Bracket": "an index in brackets",
     "Placeholder": "a parameter",
     "Parameter": "a parameter",
     "Into": "INTO",
@@ -73,6 +72,14 @@ _CALLED: dict[str, str] = {
     "Columns": "COLUMNS(…)",
     "AtTimeZone": "AT TIME ZONE",
     "Glob": "GLOB",
+}
+
+# What Dremio has, or may have.
+_NOT_YET: Mapping[type[exp.Expr], str] = {
+    exp.Bracket: "an index in square brackets",
+    exp.ILike: "text ILIKE pattern (but ILIKE(text, pattern))",
+    exp.Pivot: "PIVOT and UNPIVOT",
+    exp.Unnest: "UNNEST",
 }
 
 
@@ -90,6 +97,8 @@ def _check_function(node: exp.Expr, sql: str) -> None:
     kind = type(node)
     if kind in _FUNCTION_NODES and not (isinstance(node, exp.Anonymous) and node.name.upper() not in DONE):
         return
+    if kind in _NOT_YET:
+        raise validation(f"The gateway does not answer {_NOT_YET[kind]} yet", *place(node, sql))
     if isinstance(node, exp.Func) and kind.__name__ not in _CALLED:
         raise _unknown(node, node, sql)
     raise validation(f"{_CALLED.get(kind.__name__, kind.__name__.upper())} is not supported", *place(node, sql))
@@ -188,6 +197,8 @@ def _table(node: exp.Expr, sql: str) -> None:
 def _only(node: exp.Expr, known: frozenset[str], sql: str) -> None:
     for key, value in node.args.items():
         if value and key not in known:
+            if key == "pivots":
+                raise validation("The gateway does not answer PIVOT and UNPIVOT yet", *place(node, sql))
             raise validation(f"{key.strip('_').upper()} is not supported here", *place(node, sql))
 
 

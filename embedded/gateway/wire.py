@@ -12,11 +12,11 @@ from embedded.gateway.errors import Refusal
 from embedded.gateway.sql.queries import Column
 
 
-def schema_of(described: list[tuple[str, str]], columns: Sequence[Column]) -> pa.Schema:
-    """The schema on the wire for DuckDB's columns; a name that comes twice gets a number, as in Dremio."""
+def schema_of(columns: Sequence[Column]) -> pa.Schema:
+    """The schema on the wire; a name that comes twice gets a number, as in Dremio."""
     fields: list[pa.Field] = []
     names: set[str] = set()
-    for (name, _), (_, kind) in zip(described, columns, strict=True):
+    for name, kind in columns:
         unique, number = name, 0
         while unique.lower() in names:
             unique, number = f"{name}{number}", number + 1

@@ -103,6 +103,8 @@ def _printed(source: Kind) -> str:
             "CASE WHEN {0} = 0 OR (abs({0}) >= 0.001 AND abs({0}) < 10000000) THEN CAST({0} AS VARCHAR) "
             f"WHEN {{0}} IS NULL THEN NULL ELSE {unsure} END"
         )
+    if source == kinds.BINARY:
+        return "decode({0})"
     if source.name in kinds.EXACT | {"bool", "date"}:
         return "CAST({0} AS VARCHAR)"
     raise validation(f"The gateway does not answer a CAST of {source} to VARCHAR yet")
@@ -123,4 +125,6 @@ def comparable(left: Kind, right: Kind) -> Kind | None:
             return kinds.common([other, kinds.BIGINT])
         if other.name in ("date", "time", "timestamp", "bool"):
             return other
-    raise validation(f"Cannot apply '=' to arguments of type '<{left}> = <{right}>'")
+    if names & {"date", "time", "timestamp", "bool"} and names <= kinds.NUMBERS | {"date", "time", "timestamp", "bool"}:
+        raise validation(f"Cannot apply '=' to arguments of type '<{left}> = <{right}>'")
+    raise validation(f"The gateway does not answer a comparison of {left} with {right} yet")

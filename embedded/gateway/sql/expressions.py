@@ -117,7 +117,7 @@ class Expressions:
         for side in (node.this, node.expression):
             kind = self.kind(side)
             if kind not in (kinds.TEXT, kinds.NULL):
-                raise validation(f"Cannot apply '||' to arguments of type '<{kind}>'")
+                raise validation(f"The gateway does not answer '||' of {kind} yet")
         template = "(CAST({0} AS VARCHAR) || CAST({1} AS VARCHAR))"
         return self.put(node, raw(template, node.this, node.expression), kinds.TEXT)
 
@@ -249,9 +249,7 @@ class Expressions:
         if node.args.get("default") is not None:
             results.append((node, "default"))
         found = [self.kind(owner.args[key]) for owner, key in results]
-        kind = kinds.common(found)
-        if kind is None:
-            raise validation("Illegal mixing of types in CASE or COALESCE statement")
+        kind = kinds.NULL if set(found) == {kinds.NULL} else kinds.common_or_refused(found, "CASE")
         for (owner, key), own in zip(results, found, strict=True):
             if own != kind:
                 self.as_kind(owner.args[key], own, kind)

@@ -140,6 +140,15 @@ def common(kinds: Sequence[Kind]) -> Kind | None:
     return result
 
 
+def common_or_refused(kinds: Sequence[Kind], what: str) -> Kind:
+    """The common type; an INTEGER for NULLs alone. Raises Refusal, for what Calcite makes of others is not known."""
+    kind = common(kinds)
+    if kind is None:
+        names = ", ".join(dict.fromkeys(map(str, kinds)))
+        raise validation(f"The gateway does not answer {what} of mixed types ({names}) yet")
+    return INT if kind == NULL else kind
+
+
 def _common(left: Kind, right: Kind) -> Kind | None:
     if NULL in (left, right):
         return right if left == NULL else left

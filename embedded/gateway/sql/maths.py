@@ -91,16 +91,37 @@ def _largest(name: str) -> str:
     return how  # type: ignore[return-value]
 
 
-def _wrapped(bits: str) -> str:
-    """A number cut to 32 bits with a sign, as Java has it."""
-    return f"((({bits} + 2147483648) % 4294967296 + 4294967296) % 4294967296 - 2147483648)"
+def _wrapped(number: str, bits: int) -> str:
+    """A number cut to so many bits with a sign, as Java has it."""
+    half, whole = f"{2 ** (bits - 1)}::HUGEINT", f"{2**bits}::HUGEINT"
+    return f"((({number} + {half}) % {whole} + {whole}) % {whole} - {half})"
+
+
+def _haversine(square: str) -> str:
+    return f"6371000e0 * 2 * atan2(sqrt({square}), sqrt(1 - ({square})))"
+
+
+_HALVES = "(sin(radians(CAST({2} AS DOUBLE) - {0}) / 2) ^ 2 + cos(radians(CAST({0} AS DOUBLE))) " \
+          "* cos(radians(CAST({2} AS DOUBLE))) * sin(radians(CAST({3} AS DOUBLE) - {1}) / 2) ^ 2)"  # fmt: skip
+_DISTANCE = f"({_haversine(_HALVES)})"
+
+
+def _shifts(left: str, right: str) -> list[Row]:
+    """Shifts as Java has them: by the last five bits of the number of places, six for a BIGINT."""
+    long = _wrapped("CAST({0} AS HUGEINT) * (1::HUGEINT << ({1} & 63))", 64)
+    unit = "(1::HUGEINT << ({1} & 63))"
+    down = f"((CAST({{0}} AS HUGEINT) - (CAST({{0}} AS HUGEINT) % {unit} + {unit}) % {unit}) // {unit})"
+    small = "CAST(floor({0} / CAST(1::BIGINT << ({1} & 31) AS DOUBLE)) AS BIGINT)"
+    return [
+        Row(left, "int, int", "int", _wrapped("CAST({0} AS HUGEINT) * (1::HUGEINT << ({1} & 31))", 32), _TESTS),
+        Row(left, "whole, whole", "bigint", long, _REFERENCE),
+        Row(right, "int, int", "int", small, _TESTS),
+        Row(right, "whole, whole", "bigint", down, _REFERENCE),
+    ]
 
 
 def _common(call: Call) -> Kind:
-    kind = kinds.common(call.types)
-    if kind is None:
-        raise validation("Illegal mixing of types: the arguments have no type in common")
-    return kinds.INT if kind == kinds.NULL else kind
+    return kinds.common_or_refused(call.types, "GREATEST or LEAST")
 
 
 def _trigonometric() -> list[Row]:
@@ -121,7 +142,8 @@ ROWS = [
     Row("BITWISE_OR", "whole, whole", "argument 2", "({0} | {1})", _SOURCE),
     Row("BITWISE_XOR", "whole, whole", "argument 2", "xor({0}, {1})", _SOURCE),
     Row("BITWISE_NOT", "whole", "argument 1", "(-{0} - 1)", _SOURCE),
-    Row("BROUND", "number[, whole]", "double", None, _REFERENCE),
+    Row("BROUND", "number", "double", "round_even(CAST({0} AS DOUBLE), 0)", _REFERENCE),
+    Row("BROUND", "number, whole", "double", None, _REFERENCE),
     Row("CEIL", "number", _whole_part, "ceil({0})", _SOURCE),
     Row("CEILING", "number", _whole_part, "ceil({0})", _SOURCE),
     Row("E", "", "double", "exp(1.0e0)", _REFERENCE),
@@ -137,11 +159,9 @@ ROWS = [
     Row("LOG", "number", "double", _ratio("ln"), _TESTS, note="of numbers above 0"),
     Row("LOG", "number, number", "double", "(ln(CAST({1} AS DOUBLE)) / ln(CAST({0} AS DOUBLE)))", _TESTS,
         note="the base comes first"),
+    Row("LOG2", "number", "double", "(ln(CAST({0} AS DOUBLE)) / ln(2e0))", "source of 25.2", note="of numbers above 0"),
     Row("LOG10", "number", "double", _ratio("log10"), _TESTS, note="of numbers above 0"),
-    Row("LSHIFT", "int, int", "int", _wrapped("CAST({0} AS HUGEINT) * (1::HUGEINT << ({1} & 31))"), _TESTS),
-    Row("LSHIFT", "bigint, whole", "bigint", None, _REFERENCE),
-    Row("RSHIFT", "int, int", "int", "CAST(floor({0} / CAST(1::BIGINT << ({1} & 31) AS DOUBLE)) AS BIGINT)", _TESTS),
-    Row("RSHIFT", "bigint, whole", "bigint", None, _REFERENCE),
+    *(row for names in ("LSHIFT RSHIFT", "SHIFTLEFT SHIFTRIGHT") for row in _shifts(*names.split())),
     Row("MOD", "whole, whole", _remainder_kind, remainder(kinds.INT), _TESTS, note="MOD(x, 0) is x"),
     Row("MOD", "exact, exact", _remainder_kind, remainder(decimal(1, 0)), _SOURCE),
     Row("PI", "", "double", "pi()", _REFERENCE),
@@ -161,9 +181,9 @@ ROWS = [
     Row("TRUNCATE", "number", _truncated, _truncate, _SOURCE),
     Row("TRUNCATE", "exact, whole!", _truncated, _truncate, _SOURCE),
     Row("XOR", "int, int", "int", "xor({0}, {1})", _REFERENCE),
-    Row("GEO_BEYOND", "double, double, double, double, double", "bool", None, _REFERENCE),
-    Row("GEO_DISTANCE", "double, double, double, double", "double", None, _REFERENCE),
-    Row("GEO_NEARBY", "double, double, double, double, double", "bool", None, _REFERENCE),
+    Row("GEO_BEYOND", "float, float, float, float, number!", "bool", None, _REFERENCE),
+    Row("GEO_DISTANCE", "float, float, float, float", "double", _DISTANCE, _SOURCE),
+    Row("GEO_NEARBY", "float, float, float, float, number!", "bool", None, _REFERENCE),
     Row("ST_FROMGEOHASH", "text", "double", None, _REFERENCE),
     Row("ST_GEOHASH", "double, double[, int]", "text", None, _REFERENCE),
 ]  # fmt: skip

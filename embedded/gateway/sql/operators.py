@@ -23,7 +23,7 @@ def arithmetic(node: type[exp.Expr], left: Kind, right: Kind) -> tuple[str, Kind
         return moved
     kind = of_arithmetic(sign, left, right)
     if kind is None:
-        raise validation(f"Cannot apply '{sign}' to arguments of type '<{left}> {sign} <{right}>'")
+        raise validation(f"The gateway does not answer {left} {sign} {right} yet")
     if sign == "%":
         if kind.name in kinds.INEXACT:
             raise validation(f"The gateway does not answer {left} % {right} yet")

@@ -11,10 +11,7 @@ _REFERENCE, _SOURCE = "reference", "reference; source of 25.2"
 
 
 def _common(call: Call) -> Kind:
-    kind = kinds.common(call.types)
-    if kind is None:
-        raise validation("Illegal mixing of types in CASE or COALESCE statement")
-    return kinds.INT if kind == kinds.NULL else kind
+    return kinds.common_or_refused(call.types, "COALESCE")
 
 
 def _coalesced(call: Call) -> str:
@@ -23,8 +20,7 @@ def _coalesced(call: Call) -> str:
 
 
 def _nullif(call: Call) -> str:
-    if kinds.common(call.types) is None:
-        raise validation("Illegal mixing of types in CASE or COALESCE statement")
+    kinds.common_or_refused(call.types, "NULLIF")
     return "CASE WHEN {0} = {1} THEN NULL ELSE {0} END"
 
 
@@ -61,6 +57,14 @@ def _same_lists(how: str) -> object:
     return rule
 
 
+def _to_string(call: Call) -> str:
+    """Elements that are NULL are nothing between two delimiters."""
+    inner = call.types[0].of or kinds.NULL
+    if inner.name not in ("int", "bigint", "text", "date"):
+        raise validation(f"The gateway does not answer ARRAY_TO_STRING of {inner} yet")
+    return "array_to_string(list_transform({0}, lambda x: coalesce(CAST(x AS VARCHAR), '')), {1})"
+
+
 def _nothing(names: str, source: str = _REFERENCE, note: str = "") -> list[Row]:
     return [Row(name, "", "text", None, source, note=note) for name in names.split()]
 
@@ -68,6 +72,19 @@ def _nothing(names: str, source: str = _REFERENCE, note: str = "") -> list[Row]:
 _CONTAINS = (
     "CASE WHEN {0} IS NULL OR {1} IS NULL THEN NULL WHEN list_contains({0}, {1}) THEN true "
     "WHEN len({0}) > len(list_filter({0}, lambda x: x IS NOT NULL)) THEN NULL ELSE false END"
+)
+_PLACE = "CASE WHEN {1} < 0 THEN len({0}) + {1} ELSE {1} END"
+_REMOVED_AT = (
+    f"CASE WHEN {_PLACE} < 0 THEN {{0}} ELSE "
+    f"list_concat(list_slice({{0}}, 1, {_PLACE}), list_slice({{0}}, {_PLACE} + 2, len({{0}}))) END"
+)
+_SLICE = (
+    f"CASE WHEN {_PLACE} < 0 OR <to> < 0 OR {_PLACE} > <to> THEN list_slice({{0}}, 1, 0) "
+    f"ELSE list_slice({{0}}, {_PLACE} + 1, <to>) END"
+)
+_SUBLIST = (
+    "CASE WHEN {1} < 0 OR {2} < 1 OR {1} > len({0}) THEN error('The gateway does not answer this SUBLIST yet') "
+    "ELSE list_slice({0}, greatest({1}, 1), greatest({1}, 1) + {2} - 1) END"
 )
 _RANGE_STEP = (
     "CASE WHEN {2} = 0 THEN error('The gateway does not answer a step of 0 yet') ELSE range({0}, {1}, {2}) END"
@@ -97,26 +114,37 @@ ROWS = [
     Row("TYPEOF", "any", "text", _type, _REFERENCE),
     Row("ARRAY_APPEND", "list, any", _elements, _same_element("list_append({0}, {1})", 0), _REFERENCE),  # type: ignore[arg-type]
     Row("ARRAY_PREPEND", "any, list", _elements, _same_element("list_prepend({0}, {1})", 1), _REFERENCE),  # type: ignore[arg-type]
-    Row("ARRAY_CAT", "list, list", _elements, _same_lists("list_concat({0}, {1})"), _REFERENCE),  # type: ignore[arg-type]
+    *(
+        Row(name, "list, list", _elements, _same_lists("list_concat({0}, {1})"), _SOURCE)  # type: ignore[arg-type]
+        for name in ("ARRAY_CAT", "ARRAY_CONCAT")
+    ),
     Row("ARRAYS_OVERLAP", "list, list", "bool", _same_lists("list_has_any({0}, {1})"), _REFERENCE),  # type: ignore[arg-type]
     Row("ARRAY_COMPACT", "list", _elements, "list_filter({0}, lambda x: x IS NOT NULL)", _REFERENCE),
     Row("ARRAY_CONTAINS", "list, any", "bool", _same_element(_CONTAINS, 0), _REFERENCE),  # type: ignore[arg-type]
     Row("ARRAY_GENERATE_RANGE", "int, int", lambda _: kinds.list_of(kinds.INT), "range({0}, {1})", _REFERENCE),
     Row("ARRAY_GENERATE_RANGE", "int, int, int", lambda _: kinds.list_of(kinds.INT), _RANGE_STEP, _REFERENCE),
     Row("ARRAY_POSITION", "any, list", "int", _same_element("(list_position({1}, {0}) - 1)", 1), _REFERENCE),  # type: ignore[arg-type]
+    Row("ARRAY_REMOVE_AT", "list, int", _elements, _REMOVED_AT, _SOURCE),
     Row("ARRAY_SIZE", "list", "int", "len({0})", _SOURCE),
+    Row("ARRAY_LENGTH", "list", "int", "len({0})", "source of 25.2"),
+    Row("ARRAY_SLICE", "list, int", _elements, _SLICE.replace("<to>", "len({0})"), _SOURCE),
+    Row("ARRAY_SLICE", "list, int, int", _elements, _SLICE.replace("<to>", _PLACE.replace("{1}", "{2}")), _SOURCE),
+    Row("ARRAY_TO_STRING", "list, text", "text", _to_string, _SOURCE, note="of whole numbers, texts and dates"),
+    Row("SUBLIST", "list, int, int", _elements, _SUBLIST, _SOURCE),
+    Row("FLATTEN", "list", "of its elements", "unnest({0})", _REFERENCE, use="syntax",
+        note="once, by itself in SELECT"),
     Row("CARDINALITY", "list", "int", "len({0})", _SOURCE, note="an INTEGER by the source, a BIGINT by the reference"),
     *_nothing("""ARRAY_AVG ARRAY_DISTINCT ARRAY_FREQUENCY ARRAY_INSERT ARRAY_MAX ARRAY_MIN ARRAY_REMOVE
-        ARRAY_REMOVE_AT ARRAY_SLICE ARRAY_SUM ARRAY_TO_STRING SET_UNION SUBLIST MAP_KEYS MAP_VALUES SIZE FLATTEN
+        ARRAY_SUM SET_UNION MAP_KEYS MAP_VALUES SIZE
         TRY_CONVERT_FROM"""),
     *_nothing("ISNUMERIC IS_BIGINT IS_INT IS_VARCHAR"),
     *_nothing("CURRENT_SCHEMA LAST_QUERY_ID QUERY_USER SESSION_USER SYSTEM_USER USER IS_MEMBER", note="of the session"),
     *_nothing("IMAXDIR IMINDIR MAXDIR MINDIR LIST_FILES", note="of files"),
     *_nothing("AI_CLASSIFY AI_COMPLETE AI_GENERATE", note="of language models"),
     # In the source of 25.2, not in the reference.
-    *_nothing("""ARRAY_CONCAT ARRAY_INTERSECTION ARRAY_LENGTH COLLECT CURRENT_CATALOG CURRENT_PATH CURRENT_ROLE
+    *_nothing("""ARRAY_INTERSECTION COLLECT CURRENT_CATALOG CURRENT_PATH CURRENT_ROLE
         CURRENT_USER ELT FIND_IN_SET FORMAT_NUMBER GROUPING GROUPING_ID GROUP_ID HLL IS_BIT IS_DATE IS_DECIMAL
-        IS_FLOAT4 IS_FLOAT8 IS_LIST IS_STRUCT IS_TIME IS_TIMESTAMP IS_VARBINARY LOG2 MAP MAPPIFY MAP_CONSTRUCT
-        NTH_VALUE OVERLAY RAND_INTEGER REGEXP_COL_MATCHES RSHIFTUNSIGNED SHIFTLEFT SHIFTRIGHT SHIFTRIGHTUNSIGNED
-        SPACE TIMETYPE TO_UTF8 TRANSLATE3 UDFDEGREES YEARWEEK""", "source of 25.2"),
+        IS_FLOAT4 IS_FLOAT8 IS_LIST IS_STRUCT IS_TIME IS_TIMESTAMP IS_VARBINARY MAP MAPPIFY MAP_CONSTRUCT
+        NTH_VALUE OVERLAY RAND_INTEGER REGEXP_COL_MATCHES RSHIFTUNSIGNED SHIFTRIGHTUNSIGNED
+        TIMETYPE TO_UTF8 TRANSLATE3 UDFDEGREES """, "source of 25.2"),
 ]  # fmt: skip

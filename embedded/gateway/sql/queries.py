@@ -113,9 +113,8 @@ class Scopes:
             raise validation("Column count mismatch in a set operation")
         result: list[Column] = []
         for (name, one), (_, other) in zip(left, right, strict=True):
-            kind = kinds.common([one, other])
-            if kind is None:
-                raise validation(f"Type mismatch in column {len(result) + 1} of a set operation: {one} and {other}")
+            both = one == other == kinds.NULL
+            kind = kinds.NULL if both else kinds.common_or_refused([one, other], "a set operation")
             result.append((name, kind))
         for side, columns in ((node.this, left), (node.expression, right)):
             self._cast_columns(side, columns, result)
@@ -204,11 +203,25 @@ class Scopes:
                 alias = str(item.args["table"].name).lower()
                 columns += next((source.columns for source in self._here if source.alias == alias), [])
             else:
-                kind = self._expressions.kind(item)
+                kind = self._flattened(node, item) or self._expressions.kind(item)
                 if kind.name in kinds.INTERVALS:
                     raise validation("The gateway does not answer a column of intervals yet", *place(item, self._sql))
                 columns.append((self._named(item, len(columns)), kind))
         return columns
+
+    def _flattened(self, node: exp.Select, item: exp.Expr) -> Kind | None:
+        """FLATTEN(list): a row for each element. None for any other expression."""
+        call = item.this if isinstance(item, exp.Alias) else item
+        if not isinstance(call, exp.Anonymous) or call.name.upper() != "FLATTEN":
+            return None
+        others = [other for other in node.find_all(exp.Anonymous) if other.name.upper() == "FLATTEN"]
+        if len(call.expressions) != 1 or len(others) > 1 or node.args.get("group") or node.args.get("distinct"):
+            raise validation("The gateway does not answer this FLATTEN yet", *place(item, self._sql))
+        kind = self._expressions.kind(call.expressions[0])
+        if kind.name != "list" or kind.of is None:
+            raise validation(f"FLATTEN takes a LIST, and this is {kind}", *place(item, self._sql))
+        call.replace(raw("unnest({0})", *call.expressions))
+        return kind.of
 
     def _named(self, item: exp.Expr, index: int) -> str:
         """The name of a column. One that has none goes by its place, stars spelt out."""
@@ -312,9 +325,7 @@ class Scopes:
         columns: list[Column] = []
         for index in range(len(rows[0])):
             found = [beside._expressions.kind(row[index]) for row in rows]
-            kind = kinds.common(found)
-            if kind is None:
-                raise validation("Values passed to VALUES operator must have compatible types")
+            kind = kinds.NULL if set(found) == {kinds.NULL} else kinds.common_or_refused(found, "VALUES")
             for row, own in zip(rows, found, strict=True):
                 if own != kind:
                     beside._expressions.as_kind(row[index], own, kind)

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
-from sqlglot.errors import UnsupportedError
 
+from embedded.gateway.errors import validation
 from embedded.gateway.sql.kinds import Kind
 
 _PLACE = re.compile(r"\{\{|\}\}|\{(\d+)\}")
-_LONGEST = 400_000
+_LONGEST = 200_000
 
 
 class Raw(exp.Expression):
@@ -48,7 +48,7 @@ def _sql(generator: Any, node: exp.Expr) -> str:
     text = _PLACE.sub(lambda match: pieces[int(match[1])] if match[1] else match[0][0], node.this)
     if len(text) > _LONGEST:
         # An argument that comes twice doubles what it holds, and so on inwards.
-        raise UnsupportedError("a statement as long as this one becomes")
+        raise validation("The gateway does not answer a statement that is nested like this one yet")
     return text
 
 

@@ -13,7 +13,10 @@ from embedded.gateway.sql import kinds
 from embedded.gateway.sql.kinds import Kind
 
 _KINDS: dict[str, frozenset[str]] = {
-    **{name: frozenset({name}) for name in ("int", "bigint", "decimal", "text", "bool", "date", "time", "timestamp")},
+    **{
+        name: frozenset({name})
+        for name in ("int", "bigint", "float", "decimal", "text", "bool", "date", "time", "timestamp")
+    },
     "binary": frozenset({"binary"}),
     "list": frozenset({"list"}),
     "map": frozenset({"map"}),

@@ -108,7 +108,7 @@ def _regexp_replace(call: Call) -> str:
 
 def _regexp_extract(call: Call) -> str:
     pattern = regexes.translated(call.text(1) or "", dot_all=False)
-    group = call.whole(2) if len(call.types) > 2 else 0
+    group = call.whole(2)
     if group is None or not 0 <= group <= pattern.groups:
         raise validation(f"Invalid group index '{group}'")
     if pattern.tail and not group:
@@ -136,8 +136,8 @@ def _trim(name: str, places: str) -> list[Row]:
 
 
 _SUBSTRING_INDEX = (
-    "CASE WHEN {1} = '' OR {2} = 0 THEN '' WHEN {2} > 0 "
-    "THEN array_to_string(list_slice(string_split({0}, {1}), 1, {2}), {1}) "
+    f"CASE WHEN {{1}} = '' OR {{2}} = 0 THEN {not_yet('this SUBSTRING_INDEX')} "
+    "WHEN {2} > 0 THEN array_to_string(list_slice(string_split({0}, {1}), 1, {2}), {1}) "
     "ELSE array_to_string(list_slice(string_split({0}, {1}), greatest(len(string_split({0}, {1})) + {2} + 1, 1), "
     "len(string_split({0}, {1}))), {1}) END"
 )
@@ -172,8 +172,10 @@ ROWS = [
     Row("CONCAT", "text, text...", "text", lambda call: _all("concat", call), _TESTS, note="without NULLs"),
     Row("CONCAT_WS", "text, text, text...", "text", lambda call: _all("concat_ws", call), _TESTS),
     Row("CONTAINS", "text", "bool", None, _REFERENCE, note="of Elasticsearch sources"),
-    Row("CONVERT_FROM", "text|binary, text!", "text", None, _REFERENCE),
+    Row("CONVERT_FROM", "binary, text!", "text", lambda call: _utf8(call, "decode({0})"), _REFERENCE),
+    Row("CONVERT_FROM", "text, text!", "text", None, _REFERENCE),
     Row("CONVERT_REPLACEUTF8", "binary, text", "text", None, _REFERENCE),
+    Row("CONVERT_TO", "text, text!", "binary", lambda call: _utf8(call, "encode({0})"), _REFERENCE),
     Row("CONVERT_TO", "any, text!", "binary", None, _REFERENCE),
     Row("CRC32", "text", "bigint", None, _REFERENCE),
     Row("DECRYPT", "binary, binary, text", "binary", None, _REFERENCE),
@@ -191,7 +193,8 @@ ROWS = [
     Row("INSTR", "text, text", "int", f"CASE WHEN {{1}} = '' THEN {not_yet('INSTR of nothing')} "
         "ELSE strpos({0}, {1}) END", _REFERENCE),
     Row("IS_SUBSTR", "text, text", "bool", "contains({0}, {1})", _REFERENCE),
-    Row("IS_UTF8", "text", "bool", "({0} IS NOT NULL OR NULL)", _REFERENCE),
+    Row("IS_UTF8", "text", "bool", f"CASE WHEN {{0}} IS NULL THEN {not_yet('IS_UTF8 of NULL')} ELSE true END",
+        _REFERENCE),
     Row("LCASE", "text", "text", "lower({0})", _TESTS),
     Row("LEFT", "text, whole", "text", "left({0}, {1})", _TESTS),
     Row("LENGTH", "text", "int", "length({0})", _TESTS),
@@ -216,7 +219,8 @@ ROWS = [
     Row("POSITION", "text, text", "int", _find("{1}", "{0}"), _TESTS, note="POSITION(part IN text)"),
     Row("QUOTE", "text", "text", None, _REFERENCE),
     Row("REGEXP_COL_LIKE", "text, text", "bool", None, _REFERENCE),
-    Row("REGEXP_EXTRACT", "text, text![, whole!]", "text", _regexp_extract, _TESTS),
+    Row("REGEXP_EXTRACT", "text, text!, whole!", "text", _regexp_extract, _TESTS),
+    Row("REGEXP_EXTRACT", "text, text!", "text", None, _REFERENCE, note="which group it gives is not known"),
     Row("REGEXP_LIKE", "text, text!", "bool", _regexp_like, _SOURCE, note="found anywhere in the text"),
     Row("REGEXP_MATCHES", "text, text!", "bool", _regexp_like, _SOURCE, note="found anywhere in the text"),
     Row("REGEXP_REPLACE", "text, text!, text!", "text", _regexp_replace, _TESTS, note="$1 stands for a group"),
@@ -238,6 +242,8 @@ ROWS = [
     Row("SOUNDEX", "text", "text", None, _REFERENCE),
     Row("SPLIT_PART", "text, text, int", "text", f"CASE WHEN {{2}} < 1 OR {{1}} = '' THEN {not_yet('this SPLIT_PART')} "
         "ELSE split_part({0}, {1}, {2}) END", _REFERENCE),
+    Row("SPACE", "int", "text", f"CASE WHEN {{0}} < 0 THEN {not_yet('SPACE below 0')} ELSE repeat(' ', {{0}}) END",
+        "source of 25.2"),
     Row("STARTS_WITH", "text, text", "bool", "starts_with({0}, {1})", _REFERENCE),
     Row("STRING_BINARY", "binary", "text", None, _REFERENCE),
     Row("STRPOS", "text, text", "int", _find("{0}", "{1}"), _TESTS),
@@ -256,6 +262,12 @@ ROWS = [
     Row("UNHEX", "text", "binary", _UNHEX, _TESTS),
     Row("UPPER", "text", "text", "upper({0})", _TESTS),
 ]  # fmt: skip
+
+
+def _utf8(call: Call, how: str) -> str:
+    if (call.text(1) or "").upper() != "UTF8":
+        raise validation(f"The gateway does not answer a conversion with {call.text(1)} yet")
+    return how
 
 
 def _all(name: str, call: Call) -> str:
