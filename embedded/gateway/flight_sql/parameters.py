@@ -31,6 +31,8 @@ _BEFORE = frozenset(
     QUALIFY SELECT DISTINCT ALL LIMIT OFFSET""".split()  # noqa: SIM905  # a list of words reads best as one
 )
 _MOST_DIGITS = 38
+_MOST_PARAMETERS = 1000
+_LOOKED_AT = 50
 _COUNTS = ("LIMIT", "OFFSET")
 # Their first argument is a word of the language.
 _NAMED_FIRST = ("DATE_TRUNC", "DATE_PART", "EXTRACT", "TIMESTAMPADD", "TIMESTAMPDIFF", "INTERVAL")
@@ -75,6 +77,11 @@ def places_of(sql: str) -> list[Place]:
         if not _may_stand(words, index):
             raise validation("A parameter is not supported here", word.start)
         places.append(Place(word.start, words[index - 1].upper in _COUNTS))
+    if len(places) > _MOST_PARAMETERS:
+        raise validation(
+            f"The statement has {len(places):,} parameters; {_MOST_PARAMETERS:,} are the limit",
+            places[_MOST_PARAMETERS].offset,
+        )
     return places
 
 
@@ -133,12 +140,29 @@ def _with_parameters(query: str, mark: str) -> str:
         parameter: exp.Expr = exp.Parameter(this=exp.Literal.number(int(node.name[2:]) + 1))
         parent = node.parent
         if isinstance(parent, _ARITHMETIC):
-            other = parent.right if node is parent.left else parent.left
-            parameter = exp.Coalesce(this=parameter, expressions=[other.copy()])
+            other = _value_in(parent.right if node is parent.left else parent.left, mark)
+            if other is not None:
+                parameter = exp.Coalesce(this=parameter, expressions=[other.copy()])
         elif isinstance(parent, exp.DPipe | exp.Is):
             parameter = exp.cast(parameter, "varchar")
         node.replace(parameter)
     return tree.sql("duckdb", identify=True)
+
+
+def _value_in(node: exp.Expr, mark: str) -> exp.Expr | None:
+    """The first operand of an arithmetic expression that is no parameter and has none; None where it is far away."""
+    left = [node]
+    for _ in range(_LOOKED_AT):
+        if not left:
+            break
+        node = left.pop()
+        if isinstance(node, _ARITHMETIC):
+            left += [node.right, node.left]
+        elif isinstance(node, exp.Paren | exp.Neg):
+            left.append(node.this)
+        elif not any(item.is_string and item.name.startswith(mark) for item in node.find_all(exp.Literal)):
+            return node
+    return None
 
 
 def _parameters(plan: Any) -> Iterator[tuple[str, str]]:
