@@ -70,6 +70,7 @@ def asking(data_dir: Path) -> Iterator[Asking]:
         ("user_id LIKE ? ESCAPE '!'", ["string"]),
         ("LOWER(user_id) = LOWER(?)", ["string"]),
         ("quantity + ? > 3", ["int32"]),
+        ("((? + quantity) * ?) - ? > 3", ["int32", "int32", "int32"]),
         ("price * ? > 3 AND ? IS NULL", ["decimal128(18, 4)", "string"]),
         ("COALESCE(?, user_id) = 'a' OR NOT ?", ["string", "bool"]),
         ("CASE WHEN quantity = 1 THEN ? ELSE user_id END = 'x'", ["string"]),
@@ -101,6 +102,8 @@ def test_a_statement_without_parameters_says_so_and_runs_at_the_newest_commit(cl
     ("sql", "says", "column"),
     [
         ("SELECT ?", "Illegal use of dynamic parameter", 8),
+        (f"SELECT 1 AS n WHERE 1 IN (0{', ?' * 1001})", "has 1,001 parameters; 1,000 are the limit", 3030),
+        ("SELECT 1 AS n WHERE 1 = ? + ?", "Illegal use of dynamic parameter", 25),
         ("SELECT 1 AS n WHERE ? = ?", "Illegal use of dynamic parameter", 21),
         ("SELECT a FROM (SELECT 1 AS a) t WHERE a = ? AND b = 'x'", "Column 'b' not found", 49),
         ("SELECT DATE ? AS d", "A parameter is not supported here", 13),
@@ -176,6 +179,7 @@ def test_a_value_comes_back_as_it_was_bound(client: SqlClient, type_: str, value
         ([1], "a value of type list<"),
         (pa.array([2**62], pa.timestamp("s")), "Parameter 1 cannot be used"),
         ("x" * 1_000_001, "The values have more than 1,000,000 characters"),
+        ("x" * 9_000_000, "The values have more than 1,000,000 characters"),
     ],
 )
 def test_a_value_that_cannot_be_said_is_refused(client: SqlClient, value: object, says: str) -> None:
@@ -194,9 +198,9 @@ def test_values_are_bound_anew_and_two_handles_do_not_mix(client: SqlClient) -> 
 
 def test_one_set_of_values_at_a_time(client: SqlClient) -> None:
     prepared = client.prepare(BY_USER)
-    for rows in (pa.table({"0": ["a", "b"]}), pa.table({"0": pa.array([], pa.string())})):
-        with pytest.raises(pa.ArrowNotImplementedError, match="Values for one execution can be bound"):
-            client.put(prepared.command, rows)
+    for values, given in ((["a", "b"], "more were"), ([], "none was")):
+        with pytest.raises(pa.ArrowNotImplementedError, match=f"One row of values can be bound, and {given} given"):
+            client.put(prepared.command, pa.table({"0": pa.array(values, pa.string())}))
     with pytest.raises(pa.ArrowInvalid, match="Parameters of the statement: 1; columns of the values: 2"):
         prepared.bind("a", "b")
 

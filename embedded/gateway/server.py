@@ -116,7 +116,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             command = messages.unpacked(descriptor.command or b"")
             if command is None:
                 raise Refusal(Kind.UNIMPLEMENTED, "acceptPut is not implemented.")
-            self._flight_sql.put(command, reader.read_all)
+            self._flight_sql.put(command, lambda: _one_row(reader))
 
         _told(put, "")
 
@@ -169,6 +169,16 @@ def _known(action: flight.Action) -> tuple[str, float]:
     except msgspec.MsgspecError as error:
         raise Refusal(Kind.PARSE, f"The action {NEXT_HEAD} takes {{known, wait_s}}: {error}.") from None
     return asked.known, asked.wait_s
+
+
+def _one_row(reader: flight.MetadataRecordBatchReader) -> pa.Table:
+    """What a client puts, no further than its second row: there is only one to be bound."""
+    batches: list[pa.RecordBatch] = []
+    for chunk in reader:
+        batches.append(chunk.data)
+        if sum(batch.num_rows for batch in batches) > 1:
+            break
+    return pa.Table.from_batches(batches, reader.schema)
 
 
 def _session(context: flight.ServerCallContext) -> FlightSession:

@@ -28,6 +28,7 @@ _BEFORE = frozenset(
     QUALIFY SELECT DISTINCT ALL LIMIT OFFSET""".split()  # noqa: SIM905  # a list of words reads best as one
 )
 _MOST_DIGITS = 38
+_MOST_PARAMETERS = 1000
 _COUNTS = ("LIMIT", "OFFSET")
 # Their first argument is a word of the language.
 _NAMED_FIRST = ("DATE_TRUNC", "DATE_PART", "EXTRACT", "TIMESTAMPADD", "TIMESTAMPDIFF", "INTERVAL")
@@ -71,6 +72,11 @@ def places_of(sql: str) -> list[Place]:
         if not _may_stand(words, index):
             raise validation("A parameter is not supported here", word.start)
         places.append(Place(word.start, words[index - 1].upper in _COUNTS))
+    if len(places) > _MOST_PARAMETERS:
+        raise validation(
+            f"The statement has {len(places):,} parameters; {_MOST_PARAMETERS:,} are the limit",
+            places[_MOST_PARAMETERS].offset,
+        )
     return places
 
 

@@ -20,6 +20,7 @@ from embedded.gateway.statements import Planned, Statements
 
 _BOUND_CHARACTERS = 16_000_000
 _MOST_CHARACTERS = 1_000_000
+_EACH = 1000  # what Python keeps for an entry, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class PreparedStatements:
         self._seal: Seal = statements.seal("prepared")
         self._lock = threading.Lock()
         self._bound: TTLCache[str, tuple[str, ...]] = TTLCache(
-            _BOUND_CHARACTERS, ttl_s, getsizeof=lambda values: sum(map(len, values)) + 200
+            _BOUND_CHARACTERS, ttl_s, getsizeof=lambda values: sum(map(len, values)) + _EACH
         )
 
     def prepare(self, sql: str, asking: Asking) -> tuple[bytes, pa.Schema, pa.Schema | None]:
@@ -85,13 +86,14 @@ class PreparedStatements:
         if not takes:
             return
         if table.num_rows != 1:
-            raise Refusal(
-                Kind.UNIMPLEMENTED, f"Values for one execution can be bound, and {table.num_rows:,} rows were given."
-            )
+            given_rows = "more were" if table.num_rows else "none was"
+            raise Refusal(Kind.UNIMPLEMENTED, f"One row of values can be bound, and {given_rows} given.")
+        if table.nbytes > 4 * _MOST_CHARACTERS:
+            raise _too_long()
         [row] = table.combine_chunks().to_batches()
         values = tuple(parameters.literals_of(row, prepared.types))
         if sum(map(len, values)) > _MOST_CHARACTERS:
-            raise Refusal(Kind.ARGUMENT, f"The values have more than {_MOST_CHARACTERS:,} characters.")
+            raise _too_long()
         with self._lock:
             self._bound[prepared.id] = values
 
@@ -132,3 +134,7 @@ class PreparedStatements:
             if refusal.start is not None:
                 refusal.start = filled.original(refusal.start)
             raise
+
+
+def _too_long() -> Refusal:
+    return Refusal(Kind.ARGUMENT, f"The values have more than {_MOST_CHARACTERS:,} characters.")
