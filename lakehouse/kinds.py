@@ -55,7 +55,7 @@ CLICK_PAGE = Fragment(
     "url, :behind, ''), :before, ''), :deeper, ''), ''), 'home')",
     {
         "behind": r"[?#](.|\n)*$",
-        "before": r"^([A-Za-z][A-Za-z0-9+.-]*://[^/]*)?/*(page(/+|$))?",
+        "before": r"^([A-Za-z][A-Za-z0-9+.-]*://[^/]*)?/*(page(/+|\z))?",
         "deeper": r"/(.|\n)*$",
     },
 )

@@ -155,9 +155,16 @@ def test_pages_are_as_many_as_rows_need_and_an_address_can_name() -> None:
     assert order_part(View("orders", sort="total.asc"), ORDER_ROWS, 200, 201)["order"]["pages"] == 2
     assert order_part(View("orders"), ORDER_ROWS, 10, 10**6)["order"]["pages"] == 999
     asked = ordering(View("orders", sort="total.asc", page=3), ORDER_ROWS, 200)
-    assert (asked["sorted"].template, asked["most"], asked["skip"]) == ("order_total ASC, event_key", 200, 400)
+    assert (asked["sorted"].template, asked["most"], asked["skip"]) == (
+        "order_total ASC NULLS LAST, event_key",
+        200,
+        400,
+    )
     # A field of another list, as another tab may have been ordered by.
-    assert ordering(View("orders", sort="message"), ORDER_ROWS, 200)["sorted"].template == "order_ts DESC, event_key"
+    assert (
+        ordering(View("orders", sort="message"), ORDER_ROWS, 200)["sorted"].template
+        == "order_ts DESC NULLS LAST, event_key"
+    )
     assert shown_words(View("orders", page=2), 0, 200, 150) == "none on this page"
 
 

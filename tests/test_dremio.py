@@ -16,7 +16,16 @@ from pyarrow import flight
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.columns import declared
 from lakehouse.dremio.cookies import Cookies
-from lakehouse.dremio.errors import AuthError, Cancelled, NotFound, ProtocolError, QueryError, Timeout, Unavailable
+from lakehouse.dremio.errors import (
+    AuthError,
+    Cancelled,
+    NotFound,
+    ProtocolError,
+    QueryError,
+    Timeout,
+    TooLarge,
+    Unavailable,
+)
 from lakehouse.dremio.nearby import Nearby
 from lakehouse.dremio.state import ConnectionState
 from lakehouse.dremio.statement import fill, literal
@@ -306,18 +315,26 @@ def test_other_columns_than_planned_are_refused(stand: Stand, client: Dremio) ->
         client.sql("SELECT 1")
 
 
-def test_an_answer_without_end_is_cut_off(stand: Stand) -> None:
+@pytest.mark.parametrize(
+    ("caps", "says"),
+    [
+        ({"max_rows": 100}, "larger than 100 rows or 256 MB"),
+        ({"max_bytes": 2**20}, "larger than 1,000,000 rows or 1 MB"),
+    ],
+)
+def test_an_answer_without_end_is_cut_off(stand: Stand, caps: dict[str, int], says: str) -> None:
     def endless() -> Iterator[pa.RecordBatch]:
+        [batch] = pa.concat_tables([ANSWER] * 4000).combine_chunks().to_batches()
         while True:
-            yield ANSWER.to_batches()[0]
+            yield batch
 
     stand.on_read = endless
-    client = Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}"), max_rows=100)
-    with client, pytest.raises(ProtocolError, match="larger than 100 rows"):
-        client.sql("SELECT 1")
-    client = Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}"), max_bytes=2 * 2**20)
-    with client, pytest.raises(ProtocolError, match=r"larger than 1,000,000 rows or 2 MB: ask for less\."):
-        client.sql("SELECT 1")
+    with Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}"), **caps) as client:  # type: ignore[arg-type]
+        with pytest.raises(TooLarge, match=f"{says}: ask for less"):
+            client.sql("SELECT 1")
+        assert stand.calls == ["HANDSHAKE", "GET_FLIGHT_INFO", "DO_GET"]
+        stand.behave()
+        assert client.sql("SELECT 1").num_rows == 1
 
 
 def test_the_head_is_the_commit_of_main(stand: Stand, client: Dremio) -> None:

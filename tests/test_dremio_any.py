@@ -20,11 +20,12 @@ import pytest
 from pydantic import SecretStr
 
 from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.columns import declared
 from lakehouse.dremio.errors import AuthError, NotFound, ProtocolError, QueryError, Timeout, TooLarge
 from lakehouse.dremio.statement import Value, literal, question_sql
 from lakehouse.settings.dremio import DremioSettings
 from tests.test_gateway import Published, start_gateway, stop
-from tests.test_questions import ALL, Binds
+from tests.test_questions import ALL, _Binds
 
 URI = os.environ.get("DREMIO_URI", "")
 MANY = (
@@ -207,5 +208,7 @@ def test_each_question_is_answered_with_the_columns_that_it_declares(client: Dre
         commit = client.head()
     except QueryError as error:
         pytest.skip(f"The shop's tables are not there: {error}")
-    binds: dict[str, Any] = Binds(question_sql(question))
+    template = question_sql(question)
+    assert declared(template, f"{question}.sql") is not None
+    binds: dict[str, Any] = _Binds(template)
     assert client.ask(question, commit=commit, **binds).num_rows >= 0

@@ -89,7 +89,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 _INNER = """current_setting('temp_directory')|current_setting('allowed_directories')|current_query()|write_log('a')
 sleep_ms(1)|string_agg('a', ',')|getenv('HOME')|version()|current_database()|current_schemas(true)|pg_typeof(1)
-query('SELECT 1')|read_text('F')|list_value(1)|getvariable('a')|nextval('a')|txid_current()|uuid()|random()|hash(1)
+query('SELECT 1')|read_text('F')|list_value(1)|getvariable('a')|nextval('a')|txid_current()|uuid()|setseed(1)|hash(1)
 error('a')|add_parquet_key('a', 'b')|json_serialize_sql('SELECT 1')|parse_path('a')|approx_distinct(1)|any_value(1)"""
 CALLS = [call for line in _INNER.splitlines() for call in line.split("|")]
 FILES = """F|secret.csv|notes.txt|secret.json|secret.parquet|*.csv|*|**|./F|../F|s*.csv|/etc/passwd|file:///etc/passwd
@@ -317,10 +317,12 @@ class Grammar:
 
 
 # Those of Dremio's functions that the grammar uses, as DuckDB calls them.
-_OF_GRAMMAR = {"UPPER", "COUNT", "COUNT_STAR", "MAX", "LENGTH", "CONCAT", "+"}
+_OF_GRAMMAR = {"UPPER", "COUNT", "COUNT_STAR", "MAX", "LENGTH", "CONCAT", "+", "LEFT", "STRLEN"}
+# What stands around a CAST of a text: it fails for what Dremio and DuckDB read differently.
+_OF_GRAMMAR |= {"REGEXP_FULL_MATCH", "ERROR", "REGEXP_MATCHES"}
 
 
-def _reached(sql: str) -> tuple[set[str], set[str]]:
+def reached(sql: str) -> tuple[set[str], set[str]]:
     """Functions and tables of a statement, as DuckDB's own parser finds them."""
     answer = duckdb.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     assert answer is not None
@@ -368,7 +370,7 @@ def test_statements_of_a_grammar_reach_nothing_but_tables_and_dremios_functions(
     assert answered > 100
     assert len(house.engine.planned) > 100
     for sql in set(house.engine.planned):
-        functions, tables = _reached(sql)
+        functions, tables = reached(sql)
         assert not tables, (sql, tables)
         assert functions <= _OF_GRAMMAR, (sql, functions - _OF_GRAMMAR)
 
@@ -526,22 +528,21 @@ def test_the_gateway_of_anybody_ends_with_a_sentence(tmp_path: Path) -> None:
     assert said.count("\n") == 1
 
 
-def test_what_fails_in_the_middle_of_an_answer_names_no_library(tmp_path: Path) -> None:
+def test_what_fails_while_it_runs_names_no_library(tmp_path: Path) -> None:
     digits = "(VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9))"
     tables = ", ".join(f"{digits} AS t{place} (d{place})" for place in range(5))
-    # The sum leaves 64 bits beyond the first batches.
+    # The quotient fails in row 90,001.
     number = "d0 + 10 * d1 + 100 * d2 + 1000 * d3 + 10000 * d4"
     rows = f"(SELECT {number} AS n FROM {tables}) AS r"
-    sql = f"SELECT SUM(n * CAST(2000000000 AS BIGINT)) OVER (ORDER BY n) AS s FROM {rows}"
+    sql = f"SELECT 1 / (90000 - n) AS s FROM {rows}"
     process, port = start_gateway(tmp_path)
     try:
         client = flight.FlightClient(f"grpc://localhost:{port}")
         options = flight.FlightCallOptions(headers=[client.authenticate_basic_token("dremio", "dremio123")])
         info = client.get_flight_info(flight.FlightDescriptor.for_command(sql.encode()), options)
-        reader = client.do_get(info.endpoints[0].ticket, options)
         with pytest.raises(flight.FlightInternalError) as caught:
-            reader.read_all()
-        assert re.search(r"SYSTEM ERROR: There was an error servicing your request\.", str(caught.value))
+            client.do_get(info.endpoints[0].ticket, options).read_all()
+        assert re.search(r"FUNCTION ERROR: divide by zero", str(caught.value))
         assert not re.search(r"Traceback|pyarrow|\.py\b", str(caught.value))
     finally:
         stop(process)

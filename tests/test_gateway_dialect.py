@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from embedded.gateway import functions_page
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.statements import Statements
+from lakehouse.user_error import UserError
 
 at = datetime.fromisoformat
 _T = "TIMESTAMP '2026-03-02 12:34:56.789'"
@@ -45,7 +47,6 @@ def ask(statements: Statements, sql: str) -> pa.Table:
         ("SUM(1)", pa.int64(), 1),
         ("SUM(CAST(1.25 AS DECIMAL(18, 2)))", pa.decimal128(38, 2), Decimal("1.25")),
         ("AVG(CAST(1.25 AS DECIMAL(18, 2)))", pa.float64(), 1.25),
-        ("CAST(3 AS SMALLINT)", pa.int32(), 3),
         ("CAST(3 AS FLOAT)", pa.float32(), 3.0),
         ("CAST('2026-03-02' AS DATE)", pa.date64(), date(2026, 3, 2)),
         ("CAST('2026-03-02 12:00:00' AS TIMESTAMP)", pa.timestamp("ms"), at("2026-03-02T12:00:00")),
@@ -99,6 +100,7 @@ def test_the_clock_is_in_utc_without_a_zone(statements: Statements) -> None:
         ("SELECT [1, 2]", Kind.PARSE, r"\["),
         ("SELECT INTERVAL '1' WEEK", Kind.PARSE, "WEEK"),
         ("SELECT ?", Kind.INTERNAL, "RexNode"),
+        ("SELECT CAST(3 AS SMALLINT)", Kind.VALIDATION, "SMALLINT"),
         ("SELECT COUNT_IF(TRUE)", Kind.VALIDATION, "COUNT_IF"),
         ("SELECT ANY_VALUE(1)", Kind.VALIDATION, "ANY_VALUE"),
         ("SELECT ARG_MAX(1, 2)", Kind.VALIDATION, "ARG_MAX"),
@@ -129,6 +131,34 @@ def test_what_dremio_refuses_is_refused(statements: Statements, sql: str, kind: 
     with pytest.raises(Refusal, match=says) as caught:
         ask(statements, sql)
     assert caught.value.kind is kind
+
+
+def test_a_shape_that_was_asked_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same question with other times is planned from what is remembered."""
+    engine = Engine(tmp_path, tmp_path / "spill", threads=1, memory_limit_mb=64, timeout_s=5)
+    statements = Statements(SqliteCommits(tmp_path / "catalog.db"), engine)
+    described: list[str] = []
+    describe = engine.describe
+
+    def counting(sql: str, original: str) -> list[tuple[str, str]]:
+        described.append(sql)
+        return describe(sql, original)
+
+    monkeypatch.setattr(engine, "describe", counting)
+    for day in range(1, 6):
+        table = ask(statements, f"SELECT TIMESTAMPADD(DAY, 1, TIMESTAMP '2026-03-0{day} 00:00:00') AS next_day")
+        assert table.to_pylist() == [{"next_day": at(f"2026-03-0{day + 1}T00:00:00")}]
+    assert len(described) == 1
+    engine.close()
+
+
+def test_the_page_of_functions_is_what_the_table_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    functions_page.main(["--check"])
+    old = tmp_path / "functions.md"
+    old.write_text(functions_page.PAGE.read_text(encoding="utf-8").replace("SOUNDEX", "SOUNDER"), encoding="utf-8")
+    monkeypatch.setattr(functions_page, "PAGE", old)
+    with pytest.raises(UserError, match=r"run python -m embedded\.gateway\.functions_page --write"):
+        functions_page.main(["--check"])
 
 
 def test_a_refusal_says_where_in_the_statement() -> None:

@@ -16,8 +16,10 @@ from pyarrow import flight
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Refusal
+from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.prepared import PreparedStatements
 from embedded.gateway.paths import Context
+from embedded.gateway.sessions import FlightSession
 from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA
 from tests.flight_sql_cast import SqlClient
@@ -47,9 +49,10 @@ def client(port: int) -> SqlClient:
 
 
 @pytest.fixture(scope="module")
-def statements(data_dir: Path) -> Iterator[Statements]:
+def asking(data_dir: Path) -> Iterator[Asking]:
     engine = Engine(data_dir / "warehouse", data_dir / "spill", threads=1, memory_limit_mb=64, timeout_s=20)
-    yield Statements(SqliteCommits(data_dir / "catalog.db"), engine)
+    statements = Statements(SqliteCommits(data_dir / "catalog.db"), engine)
+    yield Asking(statements, FlightSession("test", Context()), lambda: False)
     engine.close()
 
 
@@ -210,7 +213,7 @@ def test_without_values_it_does_not_run(client: SqlClient) -> None:
 
 def test_what_fails_with_a_value_is_told_with_the_statement_as_it_was_written(client: SqlClient) -> None:
     prepared = client.prepare(f"SELECT order_id FROM {ORDERS} WHERE order_ts > CAST(? AS TIMESTAMP) AND quantity = ?")
-    with pytest.raises(Exception, match=r"x y") as caught:
+    with pytest.raises(Exception, match=r"CAST of this text to TIMESTAMP") as caught:
         prepared.bind("x y", 2).rows()
     assert "CAST('x y'" not in str(caught.value)
     prepared = client.prepare(f"SELECT order_id FROM {ORDERS} WHERE quantity / ? = 1")
@@ -256,49 +259,49 @@ _TEMPLATES: list[Callable[[str], str]] = [
 ]
 
 
-def test_no_text_that_is_bound_becomes_part_of_the_statement(statements: Statements) -> None:
+def test_no_text_that_is_bound_becomes_part_of_the_statement(asking: Asking) -> None:
     """Whatever it holds, it comes back as it is, and the statement gives its one row."""
-    prepared = PreparedStatements(statements, ttl_s=60)
+    prepared = PreparedStatements(asking.statements, ttl_s=60)
     dice = random.Random(24)
     for number in range(200):
         text = "".join(dice.choice(_PIECES) for _ in range(dice.randrange(1, 9)))
-        handle, schema, _ = prepared.prepare(_TEMPLATES[number % len(_TEMPLATES)](ORDERS), Context())
+        handle, schema, _ = prepared.prepare(_TEMPLATES[number % len(_TEMPLATES)](ORDERS), asking)
         opened = prepared.opened(handle, "test")
         prepared.bind(opened, pa.table({"0": [text]}))
-        planned = prepared.plan(opened)
+        planned = prepared.plan(opened, asking)
         assert planned.schema == schema
-        assert _rows(statements, planned.ticket) == [{"v": text}]
+        assert _rows(asking, planned.ticket) == [{"v": text}]
 
 
 @pytest.mark.parametrize("name", ["secret.csv", "/etc/passwd", "duckdb_settings", "F"])
-def test_a_name_that_is_bound_opens_nothing(statements: Statements, name: str) -> None:
-    prepared = PreparedStatements(statements, ttl_s=60)
-    handle, _, _ = prepared.prepare(f"SELECT COUNT(*) AS n FROM {ORDERS} WHERE user_id = ?", Context())
+def test_a_name_that_is_bound_opens_nothing(asking: Asking, name: str) -> None:
+    prepared = PreparedStatements(asking.statements, ttl_s=60)
+    handle, _, _ = prepared.prepare(f"SELECT COUNT(*) AS n FROM {ORDERS} WHERE user_id = ?", asking)
     opened = prepared.opened(handle, "test")
     prepared.bind(opened, pa.table({"0": [name]}))
-    assert _rows(statements, prepared.plan(opened).ticket) == [{"n": 0}]
+    assert _rows(asking, prepared.plan(opened, asking).ticket) == [{"n": 0}]
     for sql in (f'SELECT * FROM "{name}" WHERE 1 = ?', "SELECT * FROM READ_TEXT(?)", "SELECT GETENV(?) = 'a'"):
         with pytest.raises(Refusal):
-            prepared.prepare(sql, Context())
+            prepared.prepare(sql, asking)
 
 
-def test_values_are_kept_within_bounds(statements: Statements) -> None:
-    prepared = PreparedStatements(statements, ttl_s=60)
-    handles = [prepared.opened(prepared.prepare(BY_USER, Context())[0], "test") for _ in range(20)]
+def test_values_are_kept_within_bounds(asking: Asking) -> None:
+    prepared = PreparedStatements(asking.statements, ttl_s=60)
+    handles = [prepared.opened(prepared.prepare(BY_USER, asking)[0], "test") for _ in range(20)]
     for handle in handles:
         prepared.bind(handle, pa.table({"0": ["x" * 900_000]}))
     kept = [handle for handle in handles if prepared.is_bound(handle)]
     assert kept == handles[-17:]
 
 
-def test_values_are_forgotten_with_time(statements: Statements) -> None:
-    prepared = PreparedStatements(statements, ttl_s=0)
-    opened = prepared.opened(prepared.prepare(BY_USER, Context())[0], "test")
+def test_values_are_forgotten_with_time(asking: Asking) -> None:
+    prepared = PreparedStatements(asking.statements, ttl_s=0)
+    opened = prepared.opened(prepared.prepare(BY_USER, asking)[0], "test")
     prepared.bind(opened, pa.table({"0": ["x"]}))
     assert not prepared.is_bound(opened)
 
 
-def _rows(statements: Statements, ticket: bytes) -> list[dict[str, Any]]:
-    answer = statements.run(ticket, lambda: False)
+def _rows(asking: Asking, ticket: bytes) -> list[dict[str, Any]]:
+    answer = asking.run(ticket)
     rows: list[dict[str, Any]] = pa.Table.from_batches(list(answer.batches), schema=answer.schema).to_pylist()
     return rows

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LOCKS = ROOT / "deploy" / "jars"
 SETS = ("kafka", "nessie", "s3proxy", "spark")
+OF_TESTS = ("jdbc",)
+"""Sets that no part of the stack takes: fetched by the tests that run them."""
 _SIDE_BY_SIDE = 8
 _TIMEOUT_S = 60
 
@@ -198,7 +200,7 @@ def _checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def lock(names: Sequence[str] = SETS) -> None:
+def lock(names: Sequence[str] = (*SETS, *OF_TESTS)) -> None:
     """Resolve deploy/jars/jars.toml into locks; every jar is downloaded to take its checksum."""
     wanted = tomllib.loads((LOCKS / "jars.toml").read_text(encoding="utf-8"))
     with _staging() as staging:

@@ -18,7 +18,7 @@ def ordering(view: View, rows: RowList, shown: int) -> dict[str, Any]:
     """The binds :sorted, :most and :skip of a question about rows; without a choice the list's first column that sorts
     decides, the highest first. Rows that are equal in it have one order all the same."""
     column, up = _chosen(view, rows)
-    sorted_by = Fragment(f"{column.sort} {'ASC' if up else 'DESC'}, event_key", {})
+    sorted_by = Fragment(f"{column.sort} {'ASC' if up else 'DESC'} NULLS LAST, event_key", {})
     return {"sorted": sorted_by, "most": shown, "skip": (view.page - 1) * shown}
 
 

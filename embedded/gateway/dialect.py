@@ -15,7 +15,7 @@ from cachetools import LRUCache
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.table_functions import without_table_functions
 from embedded.gateway.tokens import Word, words_of
-from embedded.gateway.translation import Shape, check_functions, translate
+from embedded.gateway.translation import Shape, check_functions, check_words, translate
 from embedded.gateway.values import cut
 from embedded.gateway.versions import At
 
@@ -65,7 +65,9 @@ class Dialect:
         with self._lock:
             shape = self._shapes.get(text)
         if shape is None:
-            check_functions(without_table_functions(words))
+            plain = without_table_functions(words)
+            check_words(plain)
+            check_functions(plain)
             shape = translate(sql, text, mark)
             with self._lock:
                 self._shapes[text] = shape

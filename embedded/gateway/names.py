@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from embedded.gateway.errors import Refusal, validation
+from embedded.gateway.places import place
 from embedded.gateway.relations import Relation, bounds_of
 from embedded.gateway.table_functions import TableFunction, path_of
 from embedded.gateway.tokens import encountered
-from embedded.gateway.tree import place, queries_of
+from embedded.gateway.tree import queries_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class _Resolver:
         elif isinstance(node, exp.Values):
             self._expressions(node.expressions, queries, outer, frozenset())
             width = max((len(item.expressions) for item in node.expressions), default=0)
-            alias, columns = node.alias.lower(), _Columns(frozenset(f"col{place}" for place in range(width)))
+            alias, columns = node.alias.lower(), _Columns(frozenset(f"expr${place}" for place in range(width)))
         elif isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):
             alias, columns = node.alias.lower(), self.query(node, queries, outer)
         elif isinstance(node, exp.Subquery):

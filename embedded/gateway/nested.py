@@ -1,9 +1,6 @@
-"""Lists and structs: their types as DuckDB writes them, and as Arrow has them."""
+"""Lists and structs of the gateway's own tables: their types as DuckDB writes them."""
 
 from __future__ import annotations
-
-import re
-from collections.abc import Callable
 
 import pyarrow as pa
 
@@ -14,7 +11,6 @@ _PLAIN = {
     pa.bool_(): "BOOLEAN",
     pa.timestamp("ms"): "TIMESTAMP",
 }
-_FIELD = re.compile(r'("(?:[^"]|"")*"|\w+) ')
 
 
 def duckdb_type(kind: pa.DataType) -> str:
@@ -38,37 +34,6 @@ def given_sql(schema: pa.Schema, table: str) -> str:
         f"CAST({_name(field.name)} AS {duckdb_type(field.type)}) AS {_name(field.name)}" for field in schema
     )
     return f"(SELECT {items} FROM {table})"
-
-
-def nested_type(text: str, plain: Callable[[str], pa.DataType | None]) -> pa.DataType | None:
-    """Arrow's type of a list or struct that DuckDB names so; None for any other. `plain` knows what is in them."""
-    if text.endswith("[]"):
-        inner = nested_type(text[:-2], plain) or plain(text[:-2])
-        return None if inner is None else pa.list_(pa.field("$data$", inner))
-    if not text.startswith("STRUCT("):
-        return None
-    fields = []
-    for item in _items(text.removeprefix("STRUCT(").removesuffix(")")):
-        match = _FIELD.match(item)
-        inner = (nested_type(item[match.end() :], plain) or plain(item[match.end() :])) if match else None
-        if match is None or inner is None:
-            return None
-        fields.append((match[1].strip('"').replace('""', '"'), inner))
-    return pa.struct(fields)
-
-
-def _items(text: str) -> list[str]:
-    """What stands between the commas outside brackets and quotes."""
-    items, depth, quoted, done = [], 0, False, 0
-    for place, letter in enumerate(text):
-        if letter == '"':
-            quoted = not quoted
-        elif not quoted:
-            depth += (letter == "(") - (letter == ")")
-            if letter == "," and not depth:
-                items.append(text[done:place].strip())
-                done = place + 1
-    return [*items, text[done:].strip()]
 
 
 def _name(text: str) -> str:

@@ -18,6 +18,7 @@ from pyarrow import flight
 from embedded.gateway import wire
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.flight_sql import messages
+from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.running import Run, Running
 from embedded.gateway.flight_sql.schemas import described
 from embedded.gateway.flight_sql.service import ACTIONS, FlightSql
@@ -65,7 +66,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             if command is None:
                 answer = self._statements.run(ticket.ticket, running.gone)
             else:
-                answer = self._flight_sql.stream(command, session, running.gone)
+                answer = self._flight_sql.stream(command, Asking(self._statements, session, running.gone))
             sql = answer.sql
             # The first two here: what fails, fails as a call and not in mid-stream; most answers end with the first.
             return answer, list(itertools.islice(answer.batches, 2))
@@ -128,7 +129,8 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             head = _told(lambda: self._statements.next_head(*_known(action)), "")
             return iter([flight.Result(pa.py_buffer(head.encode()))])
         session, body = _session(context), action.body.to_pybytes()
-        results = _told(lambda: self._flight_sql.act(action.type, body, session), "")
+        asking = Asking(self._statements, session, context.is_cancelled)
+        results = _told(lambda: self._flight_sql.act(action.type, body, asking), "")
         return iter([flight.Result(pa.py_buffer(result)) for result in results])
 
     def do_exchange(self, context: flight.ServerCallContext, *_: object) -> None:
@@ -141,7 +143,8 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         session = _session(context)
         command = _told(lambda: messages.unpacked(descriptor.command or b""), "")
         if command is not None:
-            return _told(lambda: self._flight_sql.plan(command, session), "")
+            asking = Asking(self._statements, session, context.is_cancelled)
+            return _told(lambda: self._flight_sql.plan(command, asking), "")
         sql = _told(lambda: _sql_of(descriptor), "")
         planned = _told(lambda: self._statements.plan(sql, session.context), sql)
         return described(planned.schema), [planned.ticket]

@@ -20,6 +20,8 @@ from embedded.gateway.nested import empty_sql
 from embedded.gateway.paths import Context, Path, information_table, lookups, table_name, written
 from embedded.gateway.relations import Relation
 from embedded.gateway.snapshots import Snapshot, Snapshots, StoredColumn
+from embedded.gateway.sql.kinds import of_arrow, stored
+from embedded.gateway.sql.queries import Column
 from embedded.gateway.table_functions import SCHEMAS, not_found, refuse_time_travel
 from embedded.gateway.versions import At
 from lakehouse.tables import CATALOG, SCHEMA
@@ -29,12 +31,14 @@ from lakehouse.tables import CATALOG, SCHEMA
 class Source:
     """A relation, resolved: `schema_key` stands for its columns, `empty` is a table expression with them, without rows.
 
-    `names` are its columns in small letters. It is a snapshot of a table, or has `rows` of the gateway's own.
+    `columns` are its names and types, `names` those in small letters. It is a snapshot of a table, or has `rows` of the
+    gateway's own.
     """
 
     schema_key: str
     empty: str
     names: frozenset[str]
+    columns: Sequence[Column]
     snapshot: Snapshot | None = None
     rows: Callable[[], pa.Table] | None = None
 
@@ -111,7 +115,11 @@ class Sources:
             self._metadata(snapshot).refuse_unpartitioned(written(found), relation.start)
         schema = SCHEMAS[function]
         names = frozenset(schema.names)
-        return Source(function, empty_sql(schema), names, rows=lambda: self._metadata(snapshot).rows(function))
+        rows = partial(self._rows_of, snapshot, function)
+        return Source(function, empty_sql(schema), names, _columns(schema), rows=rows)
+
+    def _rows_of(self, snapshot: Snapshot, function: str) -> pa.Table:
+        return self._metadata(snapshot).rows(function)
 
     def _metadata(self, snapshot: Snapshot) -> TableMetadata:
         return TableMetadata(self._files, snapshot.metadata_location, snapshot.past_id, self._pieces)
@@ -167,7 +175,8 @@ def quoted(name: str) -> str:
 
 def _of(snapshot: Snapshot) -> Source:
     names = frozenset(column.name.lower() for column in snapshot.columns)
-    return Source(snapshot.schema_key, _empty_sql(snapshot.columns), names, snapshot)
+    columns = [(column.name, stored(column.type)) for column in snapshot.columns]
+    return Source(snapshot.schema_key, _empty_sql(snapshot.columns), names, columns, snapshot)
 
 
 def _empty_sql(columns: tuple[StoredColumn, ...]) -> str:
@@ -179,4 +188,9 @@ def _own(name: str, commit: Commit, columns: information.Columns) -> Source:
     """A table of INFORMATION_SCHEMA."""
     schema = information.TABLES[name]
     names = frozenset(field.lower() for field in schema.names)
-    return Source(name, empty_sql(schema), names, rows=partial(information.rows, name, commit, columns))
+    rows = partial(information.rows, name, commit, columns)
+    return Source(name, empty_sql(schema), names, _columns(schema), rows=rows)
+
+
+def _columns(schema: pa.Schema) -> list[Column]:
+    return [(field.name, of_arrow(field.type)) for field in schema]

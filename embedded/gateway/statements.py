@@ -22,7 +22,8 @@ from embedded.gateway.ahead import Ahead
 from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import Engine
-from embedded.gateway.errors import Kind, Refusal, data_read, needs_iceberg_scan, validation
+from embedded.gateway.errors import Kind as Error
+from embedded.gateway.errors import Refusal, data_read, needs_iceberg_scan, validation
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.heads import Head, commit_of, refuse_requested
 from embedded.gateway.nested import given_sql
@@ -32,7 +33,9 @@ from embedded.gateway.seal import Seal
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots, StoredColumn
 from embedded.gateway.sources import Source, Sources, duckdb_type, quoted
+from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.tokens import encountered
+from embedded.gateway.translation import Written, parameter_kinds, write
 from embedded.gateway.values import time_us
 from embedded.gateway.versions import At
 from embedded.gateway.waiting import Waiting
@@ -86,7 +89,7 @@ class Statements:
         self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
         self._lock = threading.Lock()
-        self._schemas: LRUCache[tuple[str, ...], pa.Schema] = LRUCache(_PLANS_KEPT)
+        self._written: LRUCache[tuple[str, ...], tuple[pa.Schema, Written]] = LRUCache(_PLANS_KEPT)
 
     def next_head(self, known: str, wait_s: float) -> str:
         """The head of main once it is another commit than `known`, or when the wait is over. Raises Refusal."""
@@ -115,7 +118,7 @@ class Statements:
             return Planned(command.schema, self._signed(ticket))
         found = [self._sources.find(relation, statement.ats, context, head) for relation in statement.shape.relations]
         ticket["commits"] = [commit.id for commit, _ in found]
-        schema = self._schema(statement, [source for _, source in found], sql)
+        schema, _ = self._write(statement, [source for _, source in found], sql)
         return Planned(schema, self._signed(ticket))
 
     def run(self, ticket: bytes, gone: Callable[[], bool]) -> Streamed:
@@ -133,8 +136,8 @@ class Statements:
             self._sources.at(relation, statement.ats, context, commit_of(self._commits, commit_id))
             for relation, commit_id in pairs
         ]
-        schema = self._schema(statement, sources, sql)
-        return Streamed(sql, schema, self._rows(statement, sources, schema, gone))
+        schema, written = self._write(statement, sources, sql)
+        return Streamed(sql, schema, self._rows(statement, written, sources, schema, gone))
 
     def _looking(self, context: Context) -> commands.Looking:
         return commands.Looking(
@@ -167,10 +170,10 @@ class Statements:
             statement = self._dialect.read(f"{before}{at.value}")
             if not isinstance(statement, Statement) or statement.shape.relations:
                 raise validation("Expected timestamp literal or constant timestamp expression", len(before))
-            schema = self._schema(statement, [], f"{before}{at.value}")
+            schema, written = self._write(statement, [], f"{before}{at.value}")
             if schema.types != [pa.timestamp("ms")]:
                 raise validation("Expected timestamp literal or constant timestamp expression", len(before))
-            batches = list(self._rows(statement, [], schema, lambda: False))
+            batches = list(self._rows(statement, written, [], schema, lambda: False))
         except Refusal as refusal:
             refusal.start = max(0, (refusal.start or 0) - len(before)) + at.start
             raise
@@ -183,8 +186,8 @@ class Statements:
         """For other bytes that go out and come back; they outlive a restart as tickets do."""
         return self._tickets.of(kind)
 
-    def logical_plan(self, sql: str, context: Context, change: Callable[[str], str]) -> str:
-        """The engine's plan, as JSON, of a query over tables without rows, after a change of its DuckDB SQL.
+    def parameter_kinds(self, sql: str, context: Context, mark: str) -> dict[int, Kind]:
+        """The types of a query's parameters, which stand in it as texts of `mark`, p and a number; by number.
 
         Raises Refusal for what `plan` refuses before the engine is asked.
         """
@@ -192,9 +195,11 @@ class Statements:
         if not isinstance(statement, Statement):
             raise encountered("?", 0)
         head = self._head(context)
-        found = [self._sources.find(relation, statement.ats, context, head) for relation in statement.shape.relations]
-        query = statement.shape.filled([source.empty for _, source in found], statement.times)
-        return self._engine.logical_plan(change(query))
+        sources = [
+            self._sources.find(relation, statement.ats, context, head)[1] for relation in statement.shape.relations
+        ]
+        _check_needs(statement, sources)
+        return parameter_kinds(statement.shape, sql, [source.columns for source in sources], mark)
 
     def _signed(self, content: dict[str, object]) -> bytes:
         return self._tickets.sealed(json.dumps(content).encode())
@@ -203,12 +208,17 @@ class Statements:
         """What a ticket of this server says. Raises Refusal for any other."""
         body = self._tickets.opened(ticket)
         if body is None:
-            raise Refusal(Kind.INTERNAL, "The ticket is not one of this server: plan the statement again.")
+            raise Refusal(Error.INTERNAL, "The ticket is not one of this server: plan the statement again.")
         content: dict[str, Any] = json.loads(body)
         return content
 
     def _rows(
-        self, statement: Statement, sources: list[Source], schema: pa.Schema, gone: Callable[[], bool]
+        self,
+        statement: Statement,
+        written: Written,
+        sources: list[Source],
+        schema: pa.Schema,
+        gone: Callable[[], bool],
     ) -> Iterator[pa.RecordBatch]:
         with ExitStack() as held:
             given: dict[str, pa.Table] = {}
@@ -216,7 +226,7 @@ class Statements:
                 self._relation(source, relation.bounds, statement.times, held, given)
                 for source, relation in zip(sources, statement.shape.relations, strict=True)
             ]
-            for batch in self._engine.run(statement.shape.filled(relations, statement.times), gone, given):
+            for batch in self._engine.run(written.filled(relations, statement.times), gone, given):
                 yield wire.cast(batch, schema)
 
     def _relation(
@@ -273,21 +283,29 @@ class Statements:
 
     # ---- schema -----------------------------------------------------------------------------------------------------
 
-    def _schema(self, statement: Statement, sources: list[Source], sql: str) -> pa.Schema:
-        """The answer's schema, remembered by shape and by the schemas of its tables."""
+    def _write(self, statement: Statement, sources: list[Source], sql: str) -> tuple[pa.Schema, Written]:
+        """The answer's schema and DuckDB's SQL, remembered by shape and by the schemas of its tables."""
         key = (statement.shape.sql, *(source.schema_key for source in sources))
         with self._lock:
-            known = self._schemas.get(key)
+            known = self._written.get(key)
             if known is not None:
                 return known
-        for need in statement.shape.needs:
-            if not any(need.column.lower() in sources[number].names for number in need.relations):
-                raise need.refusal()
-        query = statement.shape.filled([source.empty for source in sources], statement.times)
-        schema = wire.schema_of(self._engine.describe(query, sql))
+        _check_needs(statement, sources)
+        written = write(statement.shape, sql, [source.columns for source in sources])
+        query = written.filled([source.empty for source in sources], statement.times)
+        # DuckDB plans it too, and refuses what is wrong beyond names and types.
+        self._engine.describe(query, sql)
+        schema = wire.schema_of(written.columns)
         with self._lock:
-            self._schemas[key] = schema
-        return schema
+            self._written[key] = schema, written
+        return schema, written
+
+
+def _check_needs(statement: Statement, sources: Sequence[Source]) -> None:
+    """Raises Refusal for a column that none of the tables has which it could be of."""
+    for need in statement.shape.needs:
+        if not any(need.column.lower() in sources[number].names for number in need.relations):
+            raise need.refusal()
 
 
 # ---- a relation as DuckDB reads it ----------------------------------------------------------------------------------

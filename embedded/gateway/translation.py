@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,24 +13,40 @@ from sqlglot.dialects.dremio import Dremio
 from sqlglot.errors import ParseError, TokenError, UnsupportedError
 
 from embedded.gateway import tree as trees
-from embedded.gateway.errors import Kind, Refusal, no_function, validation
+from embedded.gateway.errors import Kind as Error
+from embedded.gateway.errors import Refusal, validation
 from embedded.gateway.names import Need, resolve
 from embedded.gateway.relations import Relation
-from embedded.gateway.rewrites import rewrite
+from embedded.gateway.sql.kinds import Kind
+from embedded.gateway.sql.parameters import Parameters
+from embedded.gateway.sql.queries import Column, typed
+from embedded.gateway.sql.raw import WRITTEN
+from embedded.gateway.sql.table import DONE, refusal
 from embedded.gateway.tokens import Word, encountered
-from embedded.gateway.words import FUNCTIONS, SYNTAX
+from embedded.gateway.words import RESERVED, SYNTAX
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Shape:
-    """A statement in DuckDB's SQL, with marks for what differs each time.
+    """What a statement asks for, without what differs each time.
 
-    `needs` are the columns that its relations must have, `mark` is the character that marks begin with.
+    `needs` are the columns that its relations must have, `mark` is the character that marks begin with. Its tree is
+    kept until it is written down for DuckDB, which uses it up.
     """
 
     sql: str
     relations: tuple[Relation, ...]
     needs: tuple[Need, ...]
+    mark: str = field(repr=False)
+    tree: exp.Expr | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A shape in DuckDB's SQL, for relations with certain columns, with marks for what differs each time."""
+
+    sql: str
+    columns: tuple[Column, ...]
     mark: str = field(repr=False)
 
     def filled(self, sources: list[str], times: tuple[str, ...]) -> str:
@@ -42,38 +60,31 @@ class Shape:
 
 
 def _call(name: str) -> Any:
-    """A function that sqlglot would turn into something else: kept as it is written."""
+    """TIMESTAMPADD and TIMESTAMPDIFF: their first argument is a unit, not a column with a reserved name."""
 
     def build(args: list[exp.Expr]) -> exp.Expr:
-        if name in ("TIMESTAMPADD", "TIMESTAMPDIFF") and args and isinstance(args[0], exp.Column):
-            # A unit, not a column with a reserved name.
+        if args and isinstance(args[0], exp.Column):
             args = [exp.var(args[0].name), *args[1:]]
         return exp.Anonymous(this=name, expressions=args)
 
     return build
 
 
+# Read with syntax of their own. Every other call is taken as it is written: the table of functions knows what it means.
+_PARSED = ("CAST", "EXTRACT", "POSITION", "SUBSTRING", "TRIM")
+
+
 class _Dialect(Dremio):
+    NULL_ORDERING = "nulls_are_large"
+
+    class Tokenizer(Dremio.Tokenizer):
+        KEYWORDS = {**Dremio.Tokenizer.KEYWORDS, "MINUS": Dremio.Tokenizer.KEYWORDS["EXCEPT"]}  # noqa: RUF012  # as sqlglot has it
+
     class Parser(Dremio.Parser):  # type: ignore[misc, valid-type]  # sqlglot sets it when the class is made
-        FUNCTIONS = {  # noqa: RUF012  # as sqlglot has it
-            **Dremio.Parser.FUNCTIONS,
-            **{
-                name: _call(name)
-                for name in (
-                    "TIMESTAMPADD",
-                    "TIMESTAMPDIFF",
-                    "TO_CHAR",
-                    "TO_TIMESTAMP",
-                    "DATEDIFF",
-                    "NDV",
-                    "APPROX_PERCENTILE",
-                    "UNIX_TIMESTAMP",
-                    "ILIKE",
-                    "DAYOFWEEK",
-                    "REGEXP_LIKE",
-                    "LOCATE",
-                )
-            },
+        FUNCTIONS = {name: _call(name) for name in ("TIMESTAMPADD", "TIMESTAMPDIFF")}  # noqa: RUF012
+        FUNCTION_PARSERS = {name: Dremio.Parser.FUNCTION_PARSERS[name] for name in _PARSED}  # noqa: RUF012
+        NO_PAREN_FUNCTION_PARSERS = {  # noqa: RUF012
+            name: Dremio.Parser.NO_PAREN_FUNCTION_PARSERS[name] for name in ("ANY", "CASE")
         }
 
 
@@ -81,25 +92,80 @@ _DREMIO = _Dialect()
 
 
 def translate(sql: str, text: str, mark: str) -> Shape:
-    try:
+    """Read a statement, and resolve its names. Raises Refusal."""
+    with _refusing(sql, mark):
         found = [tree for tree in _DREMIO.parse(text, error_level=ErrorLevel.IMMEDIATE) if tree is not None]
-        if len(found) != 1 or not isinstance(found[0], exp.Query):
+        tree = _of_values(found[0]) if len(found) == 1 else None
+        if not isinstance(tree, exp.Query):
             raise encountered(sql.split(maxsplit=1)[0], 0)
-        tree: exp.Expr = found[0]
         for select in tree.find_all(exp.Select):
             select.set("hint", None)
+        _call_without_brackets(tree)
         trees.check(tree, sql)
         for select in tree.find_all(exp.Select):
             _name_columns(select)
         names = resolve(tree, sql, mark)
-        result = rewrite(tree).sql("duckdb", identify=True, comments=False, unsupported_level=ErrorLevel.RAISE)
+        return Shape(text, names.relations, names.needs, mark, tree)
+    raise AssertionError("unreachable")
+
+
+def write(shape: Shape, sql: str, relations: Sequence[Sequence[Column]]) -> Written:
+    """The statement for DuckDB, for relations with these columns. Raises Refusal."""
+    tree, shape.tree = shape.tree, None
+    if tree is None:
+        tree = translate(sql, shape.sql, shape.mark).tree
+    with _refusing(sql, shape.mark):
+        assert tree is not None
+        columns = typed(tree, relations, shape.mark, sql)
+        text = tree.sql(WRITTEN, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE, copy=False)
+        return Written(text, tuple(columns), shape.mark)
+    raise AssertionError("unreachable")
+
+
+def parameter_kinds(shape: Shape, sql: str, relations: Sequence[Sequence[Column]], mark: str) -> dict[int, Kind]:
+    """The types of parameters by number; they stand in the statement as texts of `mark`, p and that. Raises Refusal."""
+    parameters = Parameters(mark)
+    with _refusing(sql, shape.mark):
+        tree = translate(sql, shape.sql, shape.mark).tree
+        assert tree is not None
+        typed(tree, relations, shape.mark, sql, parameters)
+    return parameters.types()
+
+
+@contextmanager
+def _refusing(sql: str, mark: str) -> Iterator[None]:
+    """What sqlglot says of a statement, as a refusal."""
+    try:
+        yield
     except (ParseError, TokenError) as error:
         raise _parse_refusal(error, sql, mark) from None
     except UnsupportedError as error:
         raise validation(f"Not supported by the gateway: {str(error).partition(chr(10))[0]}") from None
     except RecursionError:
-        raise Refusal(Kind.PARSE, "Failure parsing the query: it is nested too deeply.", 0) from None
-    return Shape(result, names.relations, names.needs, mark)
+        raise Refusal(Error.PARSE, "Failure parsing the query: it is nested too deeply.", 0) from None
+
+
+def _of_values(tree: exp.Expr) -> exp.Expr:
+    """VALUES by itself is a query of all its columns."""
+    return exp.select("*").from_(tree) if isinstance(tree, exp.Values) else tree
+
+
+_WITHOUT_BRACKETS = frozenset(
+    """CURRENT_CATALOG CURRENT_DATE_UTC CURRENT_PATH CURRENT_SCHEMA LAST_QUERY_ID LOCALTIME LOCALTIMESTAMP SESSION_USER
+    SYSTEM_USER USER""".split()  # noqa: SIM905  # a list of words reads best as one
+)
+
+
+def _call_without_brackets(tree: exp.Expr) -> None:
+    """Functions that sqlglot takes for columns, for they stand without brackets."""
+    for column in list(tree.find_all(exp.Column)):
+        name = column.name.upper()
+        if name not in _WITHOUT_BRACKETS or column.args.get("table") or column.this.args.get("quoted"):
+            continue
+        call: exp.Expr = exp.Anonymous(this=name, expressions=[])
+        if name == "CURRENT_DATE_UTC" and isinstance(column.parent, exp.Select) and column.arg_key == "expressions":
+            call = exp.alias_(call, column.name, quoted=True)
+        column.replace(call)
 
 
 # What the client wrote where a name of ours stands.
@@ -118,7 +184,7 @@ def _parse_refusal(error: ParseError | TokenError, sql: str, mark: str) -> Refus
         lines = sql.split("\n")
         start = sum(len(item) + 1 for item in lines[: line - 1]) + max(0, column - max(1, len(near)))
     what = f'encountered "{near}"' if near else "the statement breaks off"
-    return Refusal(Kind.PARSE, f"Failure parsing the query: {what}.", start, max(1, len(near)))
+    return Refusal(Error.PARSE, f"Failure parsing the query: {what}.", start, max(1, len(near)))
 
 
 def _name_columns(select: exp.Select) -> None:
@@ -126,23 +192,66 @@ def _name_columns(select: exp.Select) -> None:
     for index, item in enumerate(list(select.expressions)):
         if isinstance(item, exp.Alias | exp.Column | exp.Star) or item.is_star:
             continue
-        item.replace(exp.alias_(item.copy(), f"EXPR${index}", quoted=True))
+        named = exp.alias_(item.copy(), f"EXPR${index}", quoted=True)
+        # Stars before it move its number on.
+        named.set("unnamed", True)
+        item.replace(named)
+
+
+_TYPE = re.compile(
+    r"(INT|INTEGER|BIGINT|FLOAT|DOUBLE|BOOLEAN|DATE|TIME|TIMESTAMP|VARCHAR|CHAR|VARBINARY|DECIMAL|NUMERIC"
+    r"|DOUBLE PRECISION|CHARACTER VARYING|INTERVAL (YEAR|MONTH|DAY|HOUR|MINUTE|SECOND))"
+    r"( \( \d+ (, \d+ )?\))?"
+)
+
+
+def check_words(words: list[Word]) -> None:
+    """Refuse what sqlglot reads and Dremio does not: types, LIMIT 1,2, LIMIT 1 %, INTERVAL 1 DAY."""
+    casts: list[tuple[bool, int]] = []
+    for index, word in enumerate(words):
+        before = words[index - 1].upper if index else ""
+        if word.text == "(":
+            casts.append((before == "CAST" and words[index - 1].kind == "word", 0))
+        elif word.text == ")" and casts:
+            cast, named = casts.pop()
+            if cast and named:
+                kind = " ".join(item.upper for item in words[named + 1 : index])
+                if not _TYPE.fullmatch(kind):
+                    start = words[min(named + 1, index)].start
+                    raise validation(f"Type {kind[:60]} is not supported", start, len(kind))
+        elif word.upper == "AS" and word.kind == "word" and casts:
+            casts[-1] = (casts[-1][0], index)
+        elif word.text == "[" and (before != "ARRAY" or words[index - 1].kind != "word"):
+            raise _indexed(words, index)
+        elif (before == "INTERVAL" and words[index - 1].kind == "word" and word.kind == "number") or (
+            index > 1 and words[index - 2].upper == "LIMIT" and word.upper in (",", "%", "PERCENT")
+        ):
+            raise encountered(word.text, word.start)
+
+
+def _indexed(words: list[Word], index: int) -> Refusal:
+    """Why an opening square bracket is refused: it is an element's, or no SQL."""
+    word, before = words[index], words[index - 1] if index else None
+    plain = before is not None and before.kind == "word" and before.upper not in RESERVED | SYNTAX - {"MAP"}
+    if before is not None and (plain or before.kind == "name" or before.text in (")", "]")):
+        return validation("The gateway does not answer an index in square brackets yet", word.start)
+    return encountered(word.text, word.start)
 
 
 def check_functions(words: list[Word]) -> None:
-    """Refuse functions that Dremio does not have, by the name that they are written with, quoted or not."""
+    """Refuse functions that Dremio or the gateway does not have, by the name that is written, quoted or not."""
     for index, word in enumerate(words[:-1]):
         if word.kind not in ("word", "name") or words[index + 1].text != "(":
             continue
         name = word.plain.upper()
         dotted = index > 0 and words[index - 1].text == "."
-        if not dotted and (name in FUNCTIONS or (word.kind == "word" and name in SYNTAX)):
+        if not dotted and (name in DONE or (word.kind == "word" and name in SYNTAX)):
             continue
         # `FROM (…) alias (a, b)` and `WITH name (a, b) AS`
         before = words[index - 1].upper if index else ""
         if before in (")", "WITH", ",", "AS") and _is_column_list(words, index + 1):
             continue
-        raise no_function(name, word.start, len(word.text))
+        raise refusal(name, word.start, len(word.text))
 
 
 def _is_column_list(words: list[Word], index: int) -> bool:

@@ -11,7 +11,10 @@ from embedded.gateway.tokens import Word
 from embedded.gateway.versions import At, at_clause
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# What AT TIMESTAMP takes, CAST(… AS TIMESTAMP), and TIMESTAMP '…', each less than the one before.
 _TIME = re.compile(r"\d{4}-\d\d?-\d\d?([ T]\d\d?:\d\d?(:\d\d?(\.\d{1,9})?)?)?")
+_CAST = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d{1,9})?)?")
+_LITERAL = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,9})?")
 
 
 def time_us(literal: str) -> int:
@@ -59,7 +62,7 @@ def cut(sql: str, words: list[Word], mark: str) -> tuple[str, tuple[str, ...], t
             named = True
             continue
         if kind == "text" and (casted := _is_time(words, index)) is not None:
-            literal = _time(word, casted)
+            literal = _time(word, _CAST if casted else _LITERAL)
             if literal is not None:
                 put(word.start, word.start + len(word.text), f"'{mark}t{len(times)}'")
                 times.append(literal)
@@ -77,11 +80,11 @@ def _is_time(words: list[Word], index: int) -> bool | None:
     return True if before == ["CAST", "("] and after == ["AS", "TIMESTAMP", ")"] else None
 
 
-def _time(word: Word, casted: bool) -> str | None:
+def _time(word: Word, form: re.Pattern[str]) -> str | None:
     """A time cut to milliseconds, in quotes. None for a CAST of something else: that fails when it runs."""
     text = word.plain.strip()
     try:
-        if not _TIME.fullmatch(text):
+        if not form.fullmatch(text):
             raise ValueError(text)
         day, _, clock = text.replace("T", " ").partition(" ")
         year, month, date = map(int, day.split("-"))
@@ -90,7 +93,7 @@ def _time(word: Word, casted: bool) -> str | None:
         milliseconds = int(fraction[:3].ljust(3, "0")) if fraction else 0
         value = datetime(year, month, date, hour, minute, second, milliseconds * 1000)  # noqa: DTZ001  # as SQL has it
     except ValueError:
-        if casted:
+        if form is _CAST:
             return None
         raise validation(
             f"Illegal TIMESTAMP literal '{text}': not in format 'yyyy-MM-dd HH:mm:ss.SSS'", word.start, len(word.text)
@@ -100,4 +103,4 @@ def _time(word: Word, casted: bool) -> str | None:
 
 def time_literal(word: Word) -> str:
     """The time of TIMESTAMP '…', cut to milliseconds, in quotes. Raises Refusal for what is none."""
-    return _time(word, False) or ""
+    return _time(word, _TIME) or ""

@@ -2,71 +2,38 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedded.gateway.errors import validation
-from embedded.gateway.nested import nested_type
-
-_TYPES = {
-    "TINYINT": pa.int32(),
-    "SMALLINT": pa.int32(),
-    "INTEGER": pa.int32(),
-    "UTINYINT": pa.int32(),
-    "USMALLINT": pa.int32(),
-    '"NULL"': pa.int32(),
-    "UINTEGER": pa.int64(),
-    "BIGINT": pa.int64(),
-    "UBIGINT": pa.int64(),
-    # SUM of integers; Dremio's is a BIGINT.
-    "HUGEINT": pa.int64(),
-    "UHUGEINT": pa.int64(),
-    "FLOAT": pa.float32(),
-    "DOUBLE": pa.float64(),
-    "VARCHAR": pa.string(),
-    "UUID": pa.string(),
-    "BLOB": pa.binary(),
-    "BOOLEAN": pa.bool_(),
-    "DATE": pa.date64(),
-    "TIME": pa.time32("ms"),
-    "TIMESTAMP": pa.timestamp("ms"),
-    "TIMESTAMP_S": pa.timestamp("ms"),
-    "TIMESTAMP_MS": pa.timestamp("ms"),
-    "TIMESTAMP_NS": pa.timestamp("ms"),
-    "TIMESTAMP WITH TIME ZONE": pa.timestamp("ms"),
-}
-_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+from embedded.gateway.errors import Kind as Error
+from embedded.gateway.errors import Refusal
+from embedded.gateway.sql.queries import Column
 
 
-def schema_of(columns: list[tuple[str, str]]) -> pa.Schema:
-    """The schema on the wire for DuckDB's columns; a name that comes twice gets a number, as in Dremio."""
+def schema_of(columns: Sequence[Column]) -> pa.Schema:
+    """The schema on the wire; a name that comes twice gets a number, as in Dremio."""
     fields: list[pa.Field] = []
     names: set[str] = set()
-    for name, duckdb_type in columns:
-        kind = _type(duckdb_type) or nested_type(duckdb_type, _type)
-        if kind is None:
-            raise validation(f"Column '{name}' has the type {duckdb_type}, which is not supported")
+    for name, kind in columns:
         unique, number = name, 0
         while unique.lower() in names:
             unique, number = f"{name}{number}", number + 1
         names.add(unique.lower())
-        fields.append(pa.field(unique, kind))
+        fields.append(pa.field(unique, kind.arrow))
     return pa.schema(fields)
-
-
-def _type(duckdb_type: str) -> pa.DataType | None:
-    decimal = _DECIMAL.fullmatch(duckdb_type)
-    return pa.decimal128(int(decimal[1]), int(decimal[2])) if decimal else _TYPES.get(duckdb_type)
 
 
 def cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """A batch of DuckDB's answer with the types of the wire. Times lose what is below a millisecond."""
-    columns = [
-        column if column.type == field.type else _cast(column, field.type)
-        for column, field in zip(batch.columns, schema, strict=True)
-    ]
+    try:
+        columns = [
+            column if column.type == field.type else _cast(column, field.type)
+            for column, field in zip(batch.columns, schema, strict=True)
+        ]
+    except pa.ArrowException:
+        raise Refusal(Error.INTERNAL, "FUNCTION ERROR: a value is out of the range of its type") from None
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 # What DuckDB says of values and of a statement's parts. Anything else may name what is none of a client's business.
 _PLAIN = re.compile(
-    r"divide by zero"
+    r"divide by zero|The gateway does not answer .*"
     r"|Could not (convert|cast) .*"
     r"|.*\bOverflow\b.*|.*\bout of range\b.*"
     r"|(invalid )?(timestamp|date|time|decimal) .*"

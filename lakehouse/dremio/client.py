@@ -46,7 +46,8 @@ class Dremio:
     needs one, and `fetch_timeout` all reading, other tries included: it ends within their sum. It is tried again once,
     and at once, where nobody could answer (a connection that is lost there and then: once more, a moment later), and
     once with a new login and session where we were not known; but not after the first rows have come, nor after
-    anything else. Who asks again and again waits longer each time: the pollers do, and grpc before it connects again.
+    anything else. How long to wait before asking again is the caller's matter; grpc waits from 0.2 to 2 s, longer each
+    time, before it connects again.
     """
 
     def __init__(

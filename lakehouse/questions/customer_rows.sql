@@ -39,5 +39,5 @@ FROM (
   GROUP BY user_id
 ) AS users
 WHERE clicks > 0 AND step IN (:steps)
-ORDER BY newest_at DESC, user_id
+ORDER BY newest_at DESC NULLS LAST, user_id
 LIMIT :most

@@ -31,5 +31,5 @@ FROM (
   WHERE alert_timestamp >= :since AND alert_timestamp < :until
 ) AS facts
 GROUP BY incident_id
-ORDER BY touched_at DESC, incident_id
+ORDER BY touched_at DESC NULLS LAST, incident_id
 LIMIT :most

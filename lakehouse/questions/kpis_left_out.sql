@@ -15,7 +15,7 @@ FROM (
     reason,
     CASE
       WHEN hour_start IS NOT NULL
-      THEN ROW_NUMBER() OVER (PARTITION BY kpi ORDER BY CASE WHEN hour_start IS NULL THEN 1 ELSE 0 END, hour_start DESC)
+      THEN ROW_NUMBER() OVER (PARTITION BY kpi ORDER BY CASE WHEN hour_start IS NULL THEN 1 ELSE 0 END, hour_start DESC NULLS LAST)
     END AS nth
   FROM {kpi_state}
   WHERE hour_start IS NOT NULL OR filled_to IS NOT NULL

@@ -6,5 +6,5 @@ FROM {orders_processed}
 WHERE order_ts >= :since AND order_ts < :until AND status IN (:statuses)
   AND :matches
 GROUP BY product_id
-ORDER BY amount DESC, product_id
+ORDER BY amount DESC NULLS LAST, product_id
 LIMIT :most

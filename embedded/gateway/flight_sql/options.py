@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
 
 from embedded.gateway.errors import Refusal
+from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.messages import make
-from embedded.gateway.paths import Context
 from embedded.gateway.sessions import FlightSession
 
 _INVALID_NAME, _INVALID_VALUE = 1, 2
 _CATALOG = "DREMIO"
 
-type Use = Callable[[str, Context], Context | None]
-"""What a session has after a USE."""
 
-
-def set_options(request: Any, session: FlightSession, use: Use) -> Message:
+def set_options(request: Any, asking: Asking) -> Message:
     """Set what can be set; the result names the others, with why: no such option, or no such value for it."""
     wrong = {}
     for option in request.session_options:
-        error = _set(option.key, option.value, session, use)
+        error = _set(option.key, option.value, asking)
         if error is not None:
             wrong[option.key] = error
     result: Message = make(
@@ -34,7 +30,8 @@ def set_options(request: Any, session: FlightSession, use: Use) -> Message:
     return result
 
 
-def _set(name: str, value: Any, session: FlightSession, use: Use) -> int | None:
+def _set(name: str, value: Any, asking: Asking) -> int | None:
+    session = asking.session
     kind = value.WhichOneof("option_value")
     text = value.string_value if kind == "string_value" else None
     match name:
@@ -47,7 +44,7 @@ def _set(name: str, value: Any, session: FlightSession, use: Use) -> int | None:
             if text is None:
                 return _INVALID_VALUE
             try:
-                used = use(f"USE {text}", replace(session.context, schema=()))
+                used = asking.used(f"USE {text}", replace(session.context, schema=()))
             except Refusal:
                 used = None
             if used is None:

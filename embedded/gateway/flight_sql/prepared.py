@@ -12,6 +12,7 @@ from cachetools import TTLCache
 
 from embedded.gateway.errors import Kind, Refusal, validation
 from embedded.gateway.flight_sql import parameters
+from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.parameters import Filled, Place
 from embedded.gateway.paths import Context
 from embedded.gateway.seal import Seal
@@ -39,33 +40,32 @@ class PreparedStatements:
     """
 
     def __init__(self, statements: Statements, ttl_s: float) -> None:
-        self._statements = statements
         self._seal: Seal = statements.seal("prepared")
         self._lock = threading.Lock()
         self._bound: TTLCache[str, tuple[str, ...]] = TTLCache(
             _BOUND_CHARACTERS, ttl_s, getsizeof=lambda values: sum(map(len, values)) + 200
         )
 
-    def prepare(self, sql: str, context: Context) -> tuple[bytes, pa.Schema, pa.Schema | None]:
+    def prepare(self, sql: str, asking: Asking) -> tuple[bytes, pa.Schema, pa.Schema | None]:
         """Handle, schema of the result, schema of the parameters (None: there are none). Raises Refusal."""
-        types = self._types(sql, context) if "?" in sql else ()
+        context = asking.session.context
+        types = self._types(sql, asking) if "?" in sql else ()
         prepared = Prepared(secrets.token_hex(16), sql, context, types)
         content = {"id": prepared.id, "sql": sql, "context": context.told(), "types": types}
-        schema = self._without_values(prepared).schema
+        schema = self._without_values(prepared, asking).schema
         handle = self._seal.sealed(json.dumps(content).encode())
         return handle, schema, parameters.parameter_schema(types) if types else None
 
-    def _types(self, sql: str, context: Context) -> tuple[str, ...]:
+    def _types(self, sql: str, asking: Asking) -> tuple[str, ...]:
         """The types of the parameters. Raises Refusal, in Dremio's words, for one whose type nothing tells."""
         places = parameters.places_of(sql)
         if not places:
             return ()
-        types = parameters.types_of(
-            sql, places, lambda text, change: self._statements.logical_plan(text, context, change)
-        )
+        context = asking.session.context
+        types = parameters.types_of(sql, places, lambda text, mark: asking.parameter_kinds(text, context, mark))
         if None in types:
             # What else is wrong with it is said first.
-            self._plan(context, parameters.without_values(sql, places, types))
+            self._plan(parameters.without_values(sql, places, types), context, asking)
             raise validation("Illegal use of dynamic parameter", places[types.index(None)].offset)
         return tuple(kind for kind in types if kind is not None)
 
@@ -105,29 +105,29 @@ class PreparedStatements:
         with self._lock:
             return not prepared.types or prepared.id in self._bound
 
-    def plan(self, prepared: Prepared) -> Planned:
+    def plan(self, prepared: Prepared, asking: Asking) -> Planned:
         """Schema and ticket with the values that are bound. Raises Refusal where some are missing."""
         with self._lock:
             values = self._bound.get(prepared.id) if prepared.types else ()
         if values is None:
             raise Refusal(Kind.INTERNAL, "Cannot convert RexNode to equivalent Dremio expression. RexNode: ?0")
-        return self._plan(prepared.context, parameters.fill(prepared.sql, self._places(prepared), values))
+        filled = parameters.fill(prepared.sql, self._places(prepared), values)
+        return self._plan(filled, prepared.context, asking)
 
-    def schema(self, prepared: Prepared) -> pa.Schema:
-        """The schema of the result, with the values if they are bound."""
-        planned = self.plan(prepared) if self.is_bound(prepared) else self._without_values(prepared)
-        return planned.schema
+    def schema(self, prepared: Prepared, asking: Asking) -> pa.Schema:
+        """The schema of the result while no values are bound."""
+        return self._without_values(prepared, asking).schema
 
-    def _without_values(self, prepared: Prepared) -> Planned:
+    def _without_values(self, prepared: Prepared, asking: Asking) -> Planned:
         filled = parameters.without_values(prepared.sql, self._places(prepared), prepared.types)
-        return self._plan(prepared.context, filled)
+        return self._plan(filled, prepared.context, asking)
 
     def _places(self, prepared: Prepared) -> list[Place]:
         return parameters.places_of(prepared.sql) if prepared.types else []
 
-    def _plan(self, context: Context, filled: Filled) -> Planned:
+    def _plan(self, filled: Filled, context: Context, asking: Asking) -> Planned:
         try:
-            return self._statements.plan(filled.text, context)
+            return asking.plan(filled.text, context)
         except Refusal as refusal:
             if refusal.start is not None:
                 refusal.start = filled.original(refusal.start)

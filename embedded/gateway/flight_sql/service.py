@@ -12,11 +12,11 @@ from google.protobuf.message import Message
 
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.flight_sql import metadata, options, schemas, sql_info
+from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.messages import expected, make, name_of, packed, read, unpacked
 from embedded.gateway.flight_sql.prepared import PreparedStatements
 from embedded.gateway.flight_sql.running import Running
-from embedded.gateway.paths import Context
-from embedded.gateway.sessions import FlightSession, Sessions
+from embedded.gateway.sessions import Sessions
 from embedded.gateway.statements import Statements, Streamed
 
 ACTIONS = {
@@ -50,14 +50,11 @@ _CANCELLED, _NOT_CANCELLABLE = 1, 3
 _CLOSED = 1
 _NONCE_BYTES = 16
 
-type Gone = Callable[[], bool]
-
 
 class FlightSql:
     """Answers Flight SQL. May be used from many threads."""
 
     def __init__(self, statements: Statements, sessions: Sessions, running: Running) -> None:
-        self._statements = statements
         self._sessions = sessions
         self._running = running
         self._tickets = statements.seal("statement")
@@ -65,20 +62,20 @@ class FlightSql:
 
     # ---- what will come ---------------------------------------------------------------------------------------------
 
-    def plan(self, command: Any, session: FlightSession) -> tuple[pa.Schema, list[bytes]]:
+    def plan(self, command: Any, asking: Asking) -> tuple[pa.Schema, list[bytes]]:
         """The schema of a command's rows, and the tickets for them: one, or none for keys. Raises Refusal."""
         name = name_of(command)
         match name:
             case "CommandStatementQuery":
                 with _about(command.query):
-                    planned = self._statements.plan(command.query, session.context)
+                    planned = asking.plan(command.query, asking.session.context)
                 return schemas.described(planned.schema), [self._ticket(planned.ticket)]
             case "CommandPreparedStatementQuery":
                 prepared = self._prepared.opened(command.prepared_statement_handle, "getFlightInfo")
                 with _about(prepared.sql):
                     if not self._prepared.is_bound(prepared):
-                        return schemas.described(self._prepared.schema(prepared)), [packed(command)]
-                    planned = self._prepared.plan(prepared)
+                        return schemas.described(self._prepared.schema(prepared, asking)), [packed(command)]
+                    planned = self._prepared.plan(prepared, asking)
                 return schemas.described(planned.schema), [self._ticket(planned.ticket)]
             case _ if name in _KEYS:
                 return _KEYS[name], []
@@ -94,7 +91,7 @@ class FlightSql:
 
     # ---- rows -------------------------------------------------------------------------------------------------------
 
-    def stream(self, ticket: Any, session: FlightSession, gone: Gone) -> Streamed:
+    def stream(self, ticket: Any, asking: Asking) -> Streamed:
         """The rows behind a ticket. Raises Refusal."""
         name = name_of(ticket)
         match name:
@@ -102,35 +99,17 @@ class FlightSql:
                 planned = self._tickets.opened(ticket.statement_handle)
                 if planned is None:
                     raise Refusal(Kind.INTERNAL, "Invalid StatementHandle used in getStream.")
-                return self._statements.run(planned[_NONCE_BYTES:], gone)
+                return asking.run(planned[_NONCE_BYTES:])
             case "CommandPreparedStatementQuery":
                 prepared = self._prepared.opened(ticket.prepared_statement_handle, "getStream")
                 with _about(prepared.sql):
-                    return self._statements.run(self._prepared.plan(prepared).ticket, gone)
+                    return asking.run(self._prepared.plan(prepared, asking).ticket)
             case _ if name in _KEYS:
                 raise Refusal(Kind.UNIMPLEMENTED, f"{name} not supported.")
             case _ if name in _METADATA:
-                batch = self._metadata(name, ticket, gone)
+                batch = _metadata(name, ticket, asking)
                 return Streamed(name, batch.schema, iter([batch]))
         raise Refusal(Kind.ARGUMENT, "The defined request is invalid.")
-
-    def _metadata(self, name: str, command: Any, gone: Gone) -> pa.RecordBatch:
-        def ask(sql: str) -> pa.Table:
-            answer = self._statements.run(self._statements.plan(sql).ticket, gone)
-            return pa.Table.from_batches(answer.batches, answer.schema)
-
-        match name:
-            case "CommandGetDbSchemas":
-                return metadata.db_schemas(command, ask)
-            case "CommandGetTables":
-                return metadata.tables(command, ask)
-            case "CommandGetTableTypes":
-                return metadata.table_types()
-            case "CommandGetSqlInfo":
-                return sql_info.sql_info(command.info)
-            case "CommandGetXdbcTypeInfo":
-                return sql_info.type_info()
-        return metadata.catalogs()
 
     # ---- values -----------------------------------------------------------------------------------------------------
 
@@ -142,11 +121,11 @@ class FlightSql:
 
     # ---- actions ----------------------------------------------------------------------------------------------------
 
-    def act(self, kind: str, body: bytes, session: FlightSession) -> list[bytes]:
+    def act(self, kind: str, body: bytes, asking: Asking) -> list[bytes]:
         """The results of an action. Raises Refusal."""
         match kind:
             case "CreatePreparedStatement":
-                return [self._create(expected("ActionCreatePreparedStatementRequest", body), session)]
+                return [self._create(expected("ActionCreatePreparedStatementRequest", body), asking)]
             case "ClosePreparedStatement":
                 request = expected("ActionClosePreparedStatementRequest", body)
                 self._prepared.close(self._prepared.opened(request.prepared_statement_handle, "closePreparedStatement"))
@@ -158,20 +137,20 @@ class FlightSql:
                 status = self._cancel(read("FlightInfo", expected("ActionCancelQueryRequest", body).info))
                 return [packed(make("ActionCancelQueryResult", result=status))]
             case "SetSessionOptions":
-                return _one(options.set_options(read("SetSessionOptionsRequest", body), session, self._use))
+                return _one(options.set_options(read("SetSessionOptionsRequest", body), asking))
             case "GetSessionOptions":
                 read("GetSessionOptionsRequest", body)
-                return _one(options.get_options(session))
+                return _one(options.get_options(asking.session))
             case "CloseSession":
                 read("CloseSessionRequest", body)
-                self._sessions.close(session)
+                self._sessions.close(asking.session)
                 return _one(make("CloseSessionResult", status=_CLOSED))
         what = kind if kind in _NOT_THERE else "doAction"
         raise Refusal(Kind.UNIMPLEMENTED, f"{what} is not implemented.")
 
-    def _create(self, request: Any, session: FlightSession) -> bytes:
+    def _create(self, request: Any, asking: Asking) -> bytes:
         with _about(request.query):
-            handle, schema, takes = self._prepared.prepare(request.query, session.context)
+            handle, schema, takes = self._prepared.prepare(request.query, asking)
         result = make(
             "ActionCreatePreparedStatementResult",
             prepared_statement_handle=handle,
@@ -187,8 +166,20 @@ class FlightSql:
         found = self._running.cancel(own)
         return _CANCELLED if found else _NOT_CANCELLABLE
 
-    def _use(self, sql: str, context: Context) -> Context | None:
-        return self._statements.run(self._statements.plan(sql, context).ticket, lambda: False).uses
+
+def _metadata(name: str, command: Any, asking: Asking) -> pa.RecordBatch:
+    match name:
+        case "CommandGetDbSchemas":
+            return metadata.db_schemas(command, asking.rows)
+        case "CommandGetTables":
+            return metadata.tables(command, asking.rows)
+        case "CommandGetTableTypes":
+            return metadata.table_types()
+        case "CommandGetSqlInfo":
+            return sql_info.sql_info(command.info)
+        case "CommandGetXdbcTypeInfo":
+            return sql_info.type_info()
+    return metadata.catalogs()
 
 
 def _is_a_statements(ticket: bytes) -> bool:

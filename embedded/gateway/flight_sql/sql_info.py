@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from embedded.gateway.flight_sql.schemas import INFO_VALUE, SQL_INFO, TYPE_INFO
-from embedded.gateway.words import FUNCTIONS, RESERVED
+from embedded.gateway.sql.table import DONE
+from embedded.gateway.words import RESERVED
 
 type _Value = str | bool | int | _Long | list[str] | dict[int, list[int]]
 
@@ -21,7 +22,7 @@ class _Long(int):
 
 
 def _known(names: str) -> list[str]:
-    return sorted(FUNCTIONS & set(names.split()))
+    return sorted(DONE & set(names.split()))
 
 
 def _conversions() -> dict[int, list[int]]:

@@ -1,0 +1,1 @@
+"""Dremio's SQL: its types, its functions, and how DuckDB computes the same."""
