@@ -121,8 +121,8 @@ def test_the_lines_of_the_docs_run_as_they_stand(port: int, client: str, name: s
 
 
 def test_the_docs_have_lines_for_each_client_and_name_the_versions_that_were_run() -> None:
-    assert DOC.count("```python") == len(EXAMPLES) == 4
-    chosen = [*CLIENTS.glob("*.in"), ROOT / "deploy" / "jars" / "jars.toml"]
+    assert DOC.count("```python") == len(EXAMPLES) == 5
+    chosen = [*CLIENTS.glob("*.in"), *CLIENTS.glob("*.pins"), ROOT / "deploy" / "jars" / "jars.toml"]
     text = "\n".join(path.read_text(encoding="utf-8") for path in chosen)
     for package, version in re.findall(r"^\| ([\w-]+) (\d[\d.]+)", DOC, re.MULTILINE):
         assert f"{package}=={version}" in text or f"{package}:{version}" in text

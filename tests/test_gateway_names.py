@@ -207,6 +207,8 @@ def test_a_version_may_be_that_of_a_time(desk: Desk) -> None:
         ("CURRENT_TIMESTAMP + INTERVAL '1' HOUR", 3),
         ("TIMESTAMPADD(DAY, 1, CURRENT_TIMESTAMP)", 3),
         ("NOW()", 3),
+        ("CAST(DATE_ADD(CURRENT_DATE, 1) AS TIMESTAMP)", 3),
+        ("DATE_SUB(CURRENT_TIMESTAMP, -1)", 3),
         ("CAST('2999-01-01 00:00:00' AS TIMESTAMP)", 3),
         ("TIMESTAMP '2999-01-01 00:00:00' - INTERVAL '1' DAY", 3),
         ("(TIMESTAMP '2999-01-01 00:00:00')", 3),

@@ -220,6 +220,19 @@ def test_a_planned_question_keeps_its_commit(tmp_path: Path) -> None:
     desk.close()
 
 
+def test_expressions_over_them_have_dremios_types(desk: Desk) -> None:
+    found = desk.table(
+        f"SELECT SUM(file_size_in_bytes) / COUNT(*) AS mean, record_count / 2 AS half, spec_id / 2 AS spec "
+        f"FROM TABLE(table_files('{ORDERS}')) WHERE record_count = 1 GROUP BY record_count, spec_id"
+    )
+    assert found.schema.types == [pa.int64(), pa.int64(), pa.int32()]
+    assert found.column("half").to_pylist() == [0]
+    sql = "SELECT DATE_TRUNC('day', committed_at) AS d, TIMESTAMPADD(DAY, 1, committed_at) AS t"
+    times = desk.table(f"{sql} FROM TABLE(table_snapshot('{ORDERS}'))")
+    assert times.schema.types == [pa.timestamp("ms"), pa.timestamp("ms")]
+    assert desk.table("SELECT ORDINAL_POSITION / 2 AS h FROM INFORMATION_SCHEMA.COLUMNS").schema.types == [pa.int32()]
+
+
 class Counted(LocalFiles):
     """Files of this machine, and which were read."""
 
