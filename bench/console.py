@@ -3,6 +3,7 @@
 A publish is when a page's figures are there to be told: the plain page asks nothing, the console its questions before.
 Promises: from a publish to its message p95 at most 1.2 times the plain page's and 250 ms, one message a commit and
 session, the same statements for one session as for 200, 2.5 MB a session, and all of it let go once they are closed.
+A browser that stalls for a minute costs 20 MB at most, and the others do not notice.
 """
 
 from __future__ import annotations
@@ -30,10 +31,16 @@ from lakehouse import ROOT
 from lakehouse.settings.ports import PORTS
 
 ROUNDS = 4
+VIEWERS = (
+    "import asyncio, sys; from bench.streamlit_viewers import watch; "
+    "asyncio.run(watch(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))"
+)
+STALLED_S = 60.0
+FEW = 20
 ROUND_SESSIONS = 50
 CLIENTS = (
     "import asyncio, sys; from bench.sessions import watch; "
-    "asyncio.run(watch(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))"
+    "asyncio.run(watch(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])))"
 )
 CONSOLE = (
     "from pathlib import Path; from console.__main__ import serve; "
@@ -44,9 +51,17 @@ CONSOLE = (
 class Server(AbstractContextManager["Server"]):
     """A server of pages in a process of its own, while in a `with` block."""
 
-    def __init__(self, name: str, page: str, command: Sequence[str], port: int, variables: dict[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        page: str,
+        command: Sequence[str],
+        port: int,
+        variables: dict[str, str],
+        state_port: int | None = None,
+    ) -> None:
         self.page = f"http://127.0.0.1:{port}/{page}"
-        self._state = f"http://127.0.0.1:{port}/bench/state"
+        self._bench = f"http://127.0.0.1:{state_port or port}/bench/"
         self._command = command
         self._variables = variables
         self._log = Path(tempfile.mkdtemp(prefix=f"tillwatch-bench-{name}-")) / "server.log"
@@ -79,9 +94,15 @@ class Server(AbstractContextManager["Server"]):
                 self.process.kill()
 
     def state(self) -> dict[str, Any]:
-        with urllib.request.urlopen(self._state, timeout=30) as answer:
-            found: dict[str, Any] = json.loads(answer.read())
+        found: dict[str, Any] = self._got("state")
         return found
+
+    def documents(self) -> int:
+        return int(self._got("documents"))
+
+    def _got(self, what: str) -> Any:
+        with urllib.request.urlopen(self._bench + what, timeout=30) as answer:
+            return json.loads(answer.read())
 
     def memory_mb(self) -> float:
         assert self.process is not None
@@ -93,31 +114,51 @@ class Server(AbstractContextManager["Server"]):
         return float(times.user + times.system)
 
 
-class Looked:
-    """What so many sessions saw of a server for some seconds."""
+class OnStreamlit:
+    """What viewers of a page of Streamlit saw for some seconds: statements a minute, and how old what stood on their
+    screens was (s, each second)."""
 
-    def __init__(self, server: Server, sessions: int, seconds: float) -> None:
-        words = [sys.executable, "-c", CLIENTS, server.page, str(sessions), str(seconds)]
+    def __init__(self, server: Server, port: int, viewers: int, seconds: float) -> None:
+        words = [sys.executable, "-c", VIEWERS, str(port), str(viewers), str(seconds)]
+        with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as clients:
+            assert clients.stdout is not None
+            if "open" not in clients.stdout.readline():
+                raise SystemExit("bench: not all pages of Streamlit could be opened.")
+            asked, began = server.state()["asked"], time.monotonic()
+            seen = json.loads(clients.stdout.readline())
+            state = server.state()
+        self.statements_a_minute = (state["asked"] - asked) * 60 / (time.monotonic() - began)
+        self.ages = [at - state["published"][commit] for at, commit in seen["shown"]]
+
+
+class Looked:
+    """What so many sessions saw of a server for some seconds, the first of them stalled."""
+
+    def __init__(self, server: Server, sessions: int, seconds: float, stalled: int = 0) -> None:
+        words = [sys.executable, "-c", CLIENTS, server.page, str(sessions), str(seconds), str(stalled)]
         with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as clients:
             assert clients.stdout is not None
             if "open" not in clients.stdout.readline():
                 raise SystemExit("bench: not all sessions could be opened.")
             self.memory_mb = server.memory_mb()
             before, began, asked = server.cpu_s(), time.monotonic(), server.state()["asked"]
-            line = clients.stdout.readline()
+            clients.stdout.readline()
+            self.grown_mb = server.memory_mb() - self.memory_mb
             self.cpu_s = server.cpu_s() - before
             self.seconds = time.monotonic() - began
             state = server.state()
+            line = clients.stdout.readline()
         self.statements_a_minute = (state["asked"] - asked) * 60 / self.seconds
         seen = json.loads(line)
         shown = {commit: at for commit, at in state["shown"].items() if seen["began"] <= at <= seen["ended"] - 2.0}
-        self.expected = len(shown) * sessions
+        self.expected = len(shown) * (sessions - stalled)
+        self.caught_up: int = seen["caught_up"]
         heard = [(commit, at) for commit, times in seen["commits"].items() if commit in shown for at in times]
         self.heard = [at - shown[commit] for commit, at in heard]
         self.since_commit = [at - state["published"][commit] for commit, at in heard]
         self.sizes: list[int] = seen["sizes"]
         told = sum(1 for at in state["shown"].values() if seen["began"] <= at <= seen["ended"])
-        self.messages_a_commit = len(self.sizes) / max(1, sessions * told)
+        self.messages_a_commit = len(self.sizes) / max(1, (sessions - stalled) * told)
 
     @property
     def p50_ms(self) -> float:
@@ -145,12 +186,22 @@ def servers(folder: Path) -> tuple[Server, Server]:
     return console, Server("raw", "raw", words, port + 1, variables)
 
 
+def on_streamlit(folder: Path, viewers: int, seconds: float) -> OnStreamlit:
+    offset = free_offset()
+    port, state_port = (PORTS[name] + offset for name in ("lite", "console"))
+    variables = environment(folder, offset) | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-m", "bench.streamlit_serve", str(port), str(state_port)]
+    server = Server("streamlit", "", words, port, variables, state_port)
+    with server:
+        return OnStreamlit(server, port, viewers, seconds)
+
+
 def let_go(server: Server, base: int) -> int:
     """Documents that are alive once closed sessions may be gone."""
     end = time.monotonic() + 150
-    while (documents := server.state()["documents"]) > base and time.monotonic() < end:
+    while (documents := server.documents()) > base and time.monotonic() < end:
         time.sleep(2)
-    return int(documents)
+    return documents
 
 
 def run(sessions: int, seconds: float, rounds: int) -> Report:
@@ -158,11 +209,12 @@ def run(sessions: int, seconds: float, rounds: int) -> Report:
         "console", f"{sessions} sessions on the Overview, each by its websocket, a commit a second for {seconds:g} s"
     )
     with tempfile.TemporaryDirectory() as folder:
+        small = on_streamlit(Path(folder), FEW, STALLED_S)
         console, raw = servers(Path(folder))
         with raw:
             plain = Looked(raw, sessions, seconds)
         with console:
-            base = console.state()["documents"]
+            base = console.documents()
             one = Looked(console, 1, min(30.0, seconds))
             before_mb = console.memory_mb()
             many = Looked(console, sessions, seconds)
@@ -182,6 +234,17 @@ def run(sessions: int, seconds: float, rounds: int) -> Report:
                 "the same, all sessions / one", many.statements_a_minute / one.statements_a_minute, "x", at_most=1.05
             )
             report.row(f"memory a session ({MEMORY})", (many.memory_mb - before_mb) / sessions, "MB", at_most=2.5)
+            beside = Looked(console, 1 + FEW, STALLED_S, stalled=1)
+            alone = Looked(console, FEW, STALLED_S)
+            report.row(f"memory that a browser stalled for {STALLED_S:g} s adds", beside.grown_mb, "MB", at_most=20)
+            report.row("it catches up", beside.caught_up, "", exactly=1)
+            report.row("the others: commits heard", len(beside.heard) / max(1, beside.expected), "", at_least=0.999)
+            report.row("the others: p95 / without it", beside.p95_ms / alone.p95_ms, "x", at_most=1.2)
+            words = f"{FEW} viewers of a page of Streamlit that looks every 5 s"
+            report.row(f"{words}: statements a minute", small.statements_a_minute, "")
+            report.row(f"{words}: what it shows is old by, p95", percentile(small.ages, 95), "s")
+            report.row(f"{FEW} viewers: statements a minute", alone.statements_a_minute, "")
+            report.row(f"{FEW} viewers: a commit is on the screen after, p95", percentile(alone.since_commit, 95), "s")
             grown = []
             for _ in range(rounds):
                 Looked(console, ROUND_SESSIONS, 3.0)

@@ -19,6 +19,7 @@ from bench.report import Report
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.nessie import NessieCommits
+from embedded.gateway.paths import Context
 from embedded.gateway.s3 import S3, TIMEOUT_S, S3Files
 from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA
@@ -26,7 +27,7 @@ from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import Nessie
 from tests.conftest import Shop
 
-SCHEMA_PATH = (CATALOG, SCHEMA)
+SCHEMA_PATH = Context((CATALOG, SCHEMA))
 HEAD = f"SHOW BRANCHES IN {CATALOG}"
 QUESTIONS = {
     "KPI minutes": "SELECT window_start, orders_count, total_revenue FROM orders_revenue_per_minute AT COMMIT {commit} "

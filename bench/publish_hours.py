@@ -125,7 +125,7 @@ def run(folder: Path, publishes: int, now: datetime, hours: int) -> Costs:
             files_of_last_hour(snapshots, head.tables[name], str(TABLES[name].partition_by), now)
         read = time.process_time()
         sql = fill(question_sql("minutes"), head.id, {"since": now - HOUR, "as_of": now + HOUR})
-        answer = statements.run(statements.plan(sql, ()).ticket, lambda: False)
+        answer = statements.run(statements.plan(sql).ticket, lambda: False)
         assert sum(batch.num_rows for batch in answer.batches)
         costs.question.append(time.process_time() - read)
         costs.reading.append(read - published)

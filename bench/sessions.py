@@ -1,6 +1,7 @@
 """Many browsers at once, as far as the protocol goes: pages are fetched, websockets opened, messages counted.
 
-`watch(URL, COUNT, SECONDS)` prints a line when all are open, and after SECONDS what was seen, both as JSON.
+`watch(URL, COUNT, SECONDS, STALLED)` prints a line when all are open, and after SECONDS what was seen, both as JSON. So
+many of them are stalled meanwhile: their browser reads nothing until the end, and then what waits for it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from websockets.typing import Subprotocol
 
 _TOKEN = re.compile(r'"token":"([^"]+)"')
 _COMMIT = re.compile(r"[0-9a-f]{64}")
+CATCH_UP_S = 10.0
 READY = {"type": "event", "name": "document_ready", "values": {"type": "map"}}
 AT_ONCE = 4
 """Pages that are fetched side by side."""
@@ -37,9 +39,14 @@ def _message(kind: str, content: object) -> list[str]:
 
 
 async def session(
-    url: str, client: httpx.AsyncClient, gate: asyncio.Semaphore, seen: Seen, opened: asyncio.Event
+    url: str,
+    client: httpx.AsyncClient,
+    gate: asyncio.Semaphore,
+    seen: Seen,
+    opened: asyncio.Event,
+    reads: asyncio.Event,
 ) -> None:
-    """One page, from its request on until it is cancelled. The document is pulled, as a browser does."""
+    """One page, from its request on until it is cancelled. The document is pulled, as browsers do, once it `reads`."""
     async with gate:
         page = (await client.get(url)).text
         found = _TOKEN.search(page)
@@ -58,6 +65,7 @@ async def session(
                 await socket.send(words)
     opened.set()
     async with socket:
+        await reads.wait()
         size, kind = 0, ""
         async for frame in socket:
             at = time.time()
@@ -74,14 +82,17 @@ async def session(
                 seen.commits.setdefault(commit, at)
 
 
-async def watch(url: str, count: int, seconds: float) -> None:
+async def watch(url: str, count: int, seconds: float, stalled: int = 0) -> None:
     everyone = [Seen() for _ in range(count)]
     opened = [asyncio.Event() for _ in range(count)]
+    now, later = asyncio.Event(), asyncio.Event()
+    now.set()
+    reading = [later if number < stalled else now for number in range(count)]
     gate = asyncio.Semaphore(AT_ONCE)
     async with httpx.AsyncClient(timeout=120) as client:
         tasks = [
-            asyncio.create_task(session(url, client, gate, seen, event))
-            for seen, event in zip(everyone, opened, strict=True)
+            asyncio.create_task(session(url, client, gate, seen, event, reads))
+            for seen, event, reads in zip(everyone, opened, reading, strict=True)
         ]
         while not all(event.is_set() for event in opened):
             await asyncio.sleep(0.1)
@@ -92,14 +103,21 @@ async def watch(url: str, count: int, seconds: float) -> None:
         began = time.time()
         await asyncio.sleep(seconds)
         ended = time.time()
+        print(json.dumps({"seen": count}), flush=True)
+        if stalled:
+            later.set()
+            await asyncio.sleep(CATCH_UP_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     commits: dict[str, list[float]] = defaultdict(list)
     sizes: list[int] = []
-    for seen in everyone:
+    for seen in everyone[stalled:]:
         for commit, at in seen.commits.items():
             if began <= at <= ended:
                 commits[commit].append(at)
         sizes += [size for at, size in seen.messages if began <= at <= ended]
-    print(json.dumps({"began": began, "ended": ended, "commits": commits, "sizes": sizes}), flush=True)
+    # Of what came since the others were asked to end.
+    caught_up = sum(any(at > ended for at in seen.commits.values()) for seen in everyone[:stalled])
+    seen_by_all = {"began": began, "ended": ended, "commits": commits, "sizes": sizes, "caught_up": caught_up}
+    print(json.dumps(seen_by_all), flush=True)

@@ -67,6 +67,8 @@ class LiveChart:
     legend: ClassVar[tuple[tuple[str, str], ...]] = ()
     columns: ClassVar[int] = 12
     beside: ClassVar[str] = ""
+    shows: ClassVar[tuple[str, str]] = ("", "")
+    """The KPI table and the column that its values are of: the limits of rules over it are lines across."""
 
     root: figure
     source: ColumnDataSource
@@ -165,13 +167,19 @@ class Events:
         self._pointed = CustomJS(code="window.tillwatch.point(cb_obj)")
         self._left = CustomJS(code="window.tillwatch.point(null)")
 
-    def behind(self, chart: LiveChart, look: Mapping[str, str]) -> None:
-        """Let a chart show them, and the line of what it is compared with."""
+    def behind(self, chart: LiveChart, look: Mapping[str, str], limits: Mapping[str, float]) -> None:
+        """Let a chart show them, the line of what it is compared with, and limits by their words, where its scale
+        reaches them."""
         plot = chart.root
         strip = VStrip(x0="start", x1="end", fill_color="color", fill_alpha=0.11, line_color="color", line_alpha=0.5)
         plot.add_glyph(self.incidents, strip, level="underlay")
         plot.add_glyph(self.marks, VSpan(x="at", line_color=look["past"], line_dash="dotted"), level="underlay")
         plot.add_glyph(chart.source, Line(x="middle", y=THEN, line_color=look["past"], line_width=1.5))
+        for words, limit in limits.items():
+            across = Span(
+                name=words, dimension="width", location=limit, line_color=look["vermilion"], line_dash="dashed"
+            )
+            plot.add_layout(across)
         self._crosshair.line_color = look["past"]
         plot.add_tools(CrosshairTool(overlay=self._crosshair, dimensions="height"))
         plot.js_on_event(MouseMove, self._pointed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -12,6 +12,7 @@ from console.choices import UNSAID
 from console.feed.incidents import ListedIncident
 from console.live_chart import EventRows, ms_of
 from console.on_call.watch import Duty
+from lakehouse.rules.figure import AlertFigure
 from lakehouse.texts import label, visible
 
 MOST = 20
@@ -46,6 +47,16 @@ def mark_rows(duty: Duty, since: datetime, until: datetime) -> EventRows:
         if since <= mark.at < until
     ]
     return _columns(("at", "words"), rows[:MOST])
+
+
+def limits_of(figures: Mapping[str, AlertFigure], table: str, column: str) -> dict[str, float]:
+    """The limits of rules over a column of a KPI table, by words for each."""
+    found: dict[str, float] = {}
+    for rule, figure in figures.items():
+        if (figure.table, figure.column) == (table, column) and figure.limit is not None:
+            each = "".join(f" of one {name.removesuffix('_name').replace('_', ' ')}" for name in figure.by[:1])
+            found[f"Limit of {rule}: {figure.limit:g} {figure.unit} a minute{each}"] = figure.limit
+    return found
 
 
 def _end(incident: ListedIncident, until: datetime) -> datetime:

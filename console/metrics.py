@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
+
+from lakehouse.dremio.state import STATUSES
 
 REGISTRY = CollectorRegistry()
 
@@ -17,6 +19,11 @@ POLL_SECONDS = Histogram(
 POLL_FAILURES = Counter("tillwatch_console_poll_failures", "Looks or questions without an answer", registry=REGISTRY)
 # Statements sent to Dremio, of poller and drill-down (count).
 STATEMENTS = Counter("tillwatch_console_statements", "Statements sent to Dremio", registry=REGISTRY)
+# How the connection is: up, degraded (its last statement failed) or down.
+DREMIO = Enum("tillwatch_console_dremio_state", "Connection to Dremio", states=list(STATUSES), registry=REGISTRY)
+# How long the newest statement took that was answered (seconds), and when that was (seconds since the epoch).
+DREMIO_LATENCY = Gauge("tillwatch_console_dremio_latency_seconds", "Of the newest answer", registry=REGISTRY)
+DREMIO_LAST_OK = Gauge("tillwatch_console_dremio_last_ok_timestamp_seconds", "The newest answer", registry=REGISTRY)
 # Age of the data: now - as_of (seconds); NaN before the first publish.
 AGE_SECONDS = Gauge("tillwatch_console_age_seconds", "Age of the data shown", registry=REGISTRY)
 # Open sessions (count).

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from console.feed.snapshot import now_utc
 from console.gate import SignIn
-from console.metrics import AGE_SECONDS, REGISTRY, SESSIONS, WAKES
+from console.metrics import AGE_SECONDS, DREMIO, DREMIO_LAST_OK, DREMIO_LATENCY, REGISTRY, SESSIONS, WAKES
 from console.running import running
 from console.sign_in import cookie_of
 from lakehouse.settings.base import Shared
@@ -44,6 +44,7 @@ async def readyz() -> JSONResponse:
         "polled_s_ago": None if age is None else round(age, 3),
         "commit": snapshot.commit,
         "as_of": None if snapshot.as_of is None else snapshot.as_of.isoformat(),
+        "dremio": parts.dremio.state.as_json(),
         "error": snapshot.error if snapshot.polled_at or snapshot.error else "not polled yet",
     }
     return JSONResponse(body, 200 if ready else 503)
@@ -69,9 +70,12 @@ async def metrics(request: Request) -> Response:
             401,
             {"WWW-Authenticate": "Bearer"},
         )
-    hub = running().hub
+    hub, dremio = running().hub, running().dremio.state
     age = hub.snapshot.age_s(now_utc())
     AGE_SECONDS.set(float("nan") if age is None else age)
+    DREMIO.state(dremio.status)
+    DREMIO_LATENCY.set(dremio.latency_s or 0.0)
+    DREMIO_LAST_OK.set(dremio.last_ok_s)
     SESSIONS.set(hub.viewers)
     WAKES.set(hub.wakes)
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)

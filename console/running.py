@@ -48,6 +48,7 @@ class Running:
     gate: Gate
     figures: Mapping[str, AlertFigure]
     """What each rule's alerts are about, by its name."""
+    dremio: AsksDremio
     statements: Rate
     """Statements to Dremio."""
     past: Past
@@ -84,6 +85,7 @@ def start(dremio: AsksDremio) -> Running:
         Histories(acts.detail),
         gate_of(settings),
         figures_of(config_path().parent / "alerts.yaml"),
+        dremio,
         Rate(statements),
         Past(dremio, tabs=questions(), counted_statuses=counted),
     )

@@ -30,7 +30,7 @@ from console.feed.snapshot import FeedSnapshot
 from console.feed.tiles import ErrorRateLimits
 from console.gate import SignIn
 from console.live_chart import Events, last_hour, move
-from console.live_events import incident_rows, mark_rows
+from console.live_events import incident_rows, limits_of, mark_rows
 from console.live_hour import empty_part, live_hours
 from console.message import Messages, head_part, text_of, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS, tick_mean_s
@@ -101,7 +101,7 @@ class PageSession:
         self.charts = [chart(colours, self.hour) for chart in CHARTS.values()]
         self.events = Events()
         for chart in self.charts:
-            self.events.behind(chart, colours)
+            self.events.behind(chart, colours, limits_of(self.figures, *chart.shows))
         self.drills = {kind.name: kind(self) for kind in drill_tabs()}
         self.tick = doc.locked_callback(self._first, policy="latest")
         self.redraw = doc.locked_callback(self._redraw, policy="latest")
@@ -266,9 +266,8 @@ class PageSession:
         self.view, self.notices = parse(asked)
         if self.view.theme != before.theme:
             self.doc.theme = look.bokeh_theme(self.view.theme)
-        for tab, drill in self.drills.items():
-            if self.view.theme != before.theme or (tab == before.tab != self.view.tab):
-                drill.drop()
+        if before.tab != self.view.tab and before.tab in self.drills:
+            self.drills[before.tab].drop()
 
     async def _first(self) -> None:
         BELL.hang()

@@ -75,11 +75,14 @@ class RowList:
 
 @dataclass(frozen=True)
 class ChartPlace:
-    """Where a drill-down tab draws a chart."""
+    """Where a drill-down tab draws a chart. `empty` is said in its stead where its answer has no row; `of` names that
+    among the tab's."""
 
     name: str
     title: str
     note: str = ""
+    of: str = ""
+    empty: str = "Nothing of this lies in the range."
     kind: ClassVar[str] = "chart"
 
 

@@ -104,13 +104,13 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
 
 
 def _answer(path: Path) -> str:
-    """The comment at the head of a question's file."""
+    """The comment at the head of a question's file, up to the columns that it declares."""
     comment = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("--"):
             break
         comment.append(line.removeprefix("--").strip())
-    return " ".join(comment)
+    return " ".join(comment).partition(" Columns: ")[0]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -87,7 +87,7 @@ def _run() -> int:
     config = load_config()
     settings = config.settings
     dremio_settings = DremioSettings.load()
-    redact = Redactor((dremio_settings.user, dremio_settings.password.get_secret_value()), *settings.logins())
+    redact = Redactor(*dremio_settings.logins(), *settings.logins())
     for handler in logging.getLogger().handlers:
         handler.setFormatter(RedactingFormatter(LOG, redact))
     port = shared.port("notifier")

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.dremio.errors import TooLarge
+from lakehouse.dremio.state import ConnectionState
 from lakehouse.dremio.times import in_ms
 from lakehouse.topics import choices_of
 from notifier.clock import from_ms, to_ms
@@ -34,6 +35,9 @@ class AlertReader(Protocol):
 
     @property
     def near(self) -> bool: ...
+
+    @property
+    def state(self) -> ConnectionState: ...
 
     def head(self) -> str: ...
 

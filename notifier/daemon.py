@@ -333,6 +333,7 @@ class Daemon:
             pass  # the other metrics are wanted all the more
         self.metrics.set_config(self._crew.config.hash)
         self.metrics.ledger_up.set(self.ledger.file.error is None)
+        self.metrics.set_data(self._reader.state)
         self.metrics.data_up.set(self.health.data_error is None)
         self.metrics.cycle_age.set(self.health.age_s())
         self.metrics.stalled.set(self.health.stalled_s())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import product
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info
 
+from lakehouse.dremio.state import STATUSES, ConnectionState
 from notifier.model import (
     OPEN,
     SEVERITIES,
@@ -54,6 +55,12 @@ class Metrics:
         self.errors = self._counter("errors", "Unexpected errors, logged")
         # 1 while the data's door answers.
         self.data_up = self._gauge("data_up", "1 while Dremio answers")
+        # How the connection is, how long the newest statement took that was answered, and when that was.
+        self.data_state = Enum(
+            "tillwatch_notifier_data_state", "Connection to Dremio", states=list(STATUSES), registry=self.registry
+        )
+        self.data_latency = self._gauge("data_latency_seconds", "Of Dremio's newest answer")
+        self.data_last_ok = self._gauge("data_last_ok_timestamp_seconds", "Dremio's newest answer")
         # 1 while alerts can be judged: the data answers, and is young.
         self.judges = self._gauge("judges", "1 while alerts can be judged")
         # 1 while the ledger can be read and written.
@@ -187,6 +194,12 @@ class Metrics:
         """Count a reload of settings and routes."""
         self.reloads.labels("done" if well else "refused").inc()
         self.reload_well.set(well)
+
+    def set_data(self, state: ConnectionState) -> None:
+        """How the connection to Dremio is."""
+        self.data_state.state(state.status)
+        self.data_latency.set(state.latency_s or 0.0)
+        self.data_last_ok.set(state.last_ok_s)
 
     def set_config(self, config_hash: str) -> None:
         """config_hash: hex digits; empty while it is not known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse.dremio.errors import QueryError, Unavailable
+from lakehouse.dremio.state import ConnectionState
 from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
 
@@ -20,6 +22,7 @@ _TYPES = {"string": "VARCHAR", "int": "INTEGER", "long": "BIGINT", "double": "DO
 _TYPES |= {"boolean": "BOOLEAN", "binary": "BLOB"}
 MINUTE = timedelta(minutes=1)
 
+_FILES = re.compile(r"TABLE\(TABLE_FILES\('(\w+)'\)\)")
 LONG = "x" * 6000
 TURNED = "invoice\u202efdp.exe"
 ODD = "R&D #1 +5%"
@@ -51,6 +54,10 @@ class FakeDremio:
 
     near = False
 
+    @property
+    def state(self) -> ConnectionState:
+        return ConnectionState("down" if self.down else "up")
+
     def head(self) -> str:
         self._answers("head")
         return self._commit()
@@ -63,8 +70,9 @@ class FakeDremio:
         sql = fill(question_sql(question), None, binds, name=question).replace(f"{CATALOG}.{SCHEMA}.", "")
         # Dremio's replaces all that it finds, DuckDB's only the first.
         sql = sql.replace("REGEXP_REPLACE(", "replace_all(")
+        sql = _FILES.sub(r"(SELECT COUNT(*) AS record_count, 1024 AS file_size_in_bytes FROM \1)", sql)
         with self._lock:
-            table: pa.Table = self._connection.execute(sql).to_arrow_table()
+            table = whole_sums(self._connection.execute(sql).to_arrow_table())
         for index, field in enumerate(table.schema):
             if pa.types.is_timestamp(field.type):
                 utc = pa.timestamp("ms", "UTC")
@@ -176,6 +184,14 @@ class FakeDremio:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def whole_sums(table: pa.Table) -> pa.Table:
+    """A sum of whole numbers as BIGINT, which it is to Dremio; to DuckDB it is wider."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type) and field.type.scale == 0:
+            table = table.set_column(index, field.name, table.column(index).cast(pa.int64()))
+    return table
 
 
 def _naive(value: Any) -> Any:

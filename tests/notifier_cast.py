@@ -25,7 +25,7 @@ from bench.processes import free_offset
 from lakehouse import ROOT
 from lakehouse.settings.ports import PORTS
 from lakehouse.tables import CATALOG, SCHEMA
-from tests.fake_dremio import FakeDremio
+from tests.fake_dremio import FakeDremio, whole_sums
 
 DRAIN_S = 20.0
 _direct = build_opener(ProxyHandler({}))
@@ -51,8 +51,7 @@ class Door(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight has
             return pa.table({"type": ["BRANCH"], "refName": ["main"], "commitHash": [self._dremio.head()]})
         text = re.sub(r' AT COMMIT "\w+"', "", sql).replace(f"{CATALOG}.{SCHEMA}.", "")
         with self._dremio._lock:
-            rows: pa.Table = self._dremio._connection.execute(text).to_arrow_table()
-        return rows
+            return whole_sums(self._dremio._connection.execute(text).to_arrow_table())
 
 
 class _Anyone(flight.ServerAuthHandler):  # type: ignore[misc]

@@ -253,7 +253,7 @@ def test_columns_that_a_table_lacks_are_added_and_rows_of_before_hold_nothing_in
         Engine(again.warehouse, tmp_path / "spill", threads=1, memory_limit_mb=64, timeout_s=9),
     )
     asked = f'SELECT metric, topic, "value" FROM {CATALOG}.{SCHEMA}.pipeline_metrics ORDER BY "value"'
-    answer = statements.run(statements.plan(asked, ()).ticket, lambda: False)
+    answer = statements.run(statements.plan(asked).ticket, lambda: False)
     found = [tuple(row.values()) for batch in answer.batches for row in batch.to_pylist()]
     assert found == [("lag", "orders_topic", 2.0), ("lag", None, None)]
 

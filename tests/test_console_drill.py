@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import holoviews as hv
 import pytest
 
+from console import look
 from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.ordering import order_part, ordering, shown_words
 from console.drill.tab import whole_bars
 from console.feed.numbers import THIN
 from console.look import bokeh_theme
+from console.pages.customers import COLOURS
 from console.pages.orders import ROWS as ORDER_ROWS
 from console.pages.orders import moved
+from console.pages.pipeline import PHASES, VERDICTS
 from console.parts import money
 from console.url import link, parse
 from console.view import View
@@ -163,3 +166,10 @@ def test_pages_are_as_many_as_rows_need_and_an_address_can_name() -> None:
         == "order_ts DESC NULLS LAST, event_key"
     )
     assert shown_words(View("orders", page=2), 0, 200, 150) == "none on this page"
+
+
+@pytest.mark.parametrize("parts", [PHASES, VERDICTS, dict(zip("abcdef", (*COLOURS, "text-quiet"), strict=True))])
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_no_two_parts_of_a_chart_have_one_colour(parts: dict[str, str], theme: Literal["dark", "light"]) -> None:
+    colours = look.tokens(theme)
+    assert len({colours[colour] for colour in parts.values()}) == len(parts)

@@ -580,6 +580,7 @@ def test_what_nobody_waits_for_any_more_is_not_asked(dremio: FakeDremio) -> None
 
     class Slow:
         near = False
+        state = dremio.state
         head = staticmethod(dremio.head)
         next_head = staticmethod(dremio.next_head)
 

@@ -11,6 +11,7 @@ import pytest
 from console.on_call.figure import figures_of
 from console.parts import iso_ms
 from console.session import PageSession
+from console.url import parse
 from tests.fake_dremio import FakeDremio
 from tests.notifier_cast import wait_for
 from tests.test_console_session import a_console, a_document
@@ -80,6 +81,24 @@ def test_whatever_an_incident_is_of_its_page_says_what_it_costs_in_orders(dremio
     assert rate == "1 order a minute, usually 4"
     assert short == "27 fewer than usual since"
     assert since == iso_ms(BEGAN)
+
+
+def test_what_an_incident_rests_on_is_grouped_by_what_it_says_with_the_way_to_all_of_it(dremio: FakeDremio) -> None:
+    for number in range(3):
+        dremio.error(NOON - MINUTE, error_message=f"Charge {number} timed out")
+    dremio.error(NOON - MINUTE, "FATAL", error_message="no connection")
+    dremio.publish(NOON + timedelta(seconds=12))
+    parts = Page(dremio, f"tab=alerts&incident={MANY}").until(
+        lambda parts: parts.get("list.behind_kinds", {}).get("rows")
+    )
+    often, seldom = parts["list.behind_kinds"]["rows"]
+    assert (often["words"], often["example"]) == ("card declined", "card declined")
+    assert (seldom["words"], seldom["count"]) == ("Charge … timed out", "3")
+    there, notices = parse(seldom["href"].partition("?")[2])
+    assert (there.tab, there.chosen("kind"), notices) == ("errors", ("Charge … timed out",), [])
+    assert (there.chosen("service"), there.chosen("severity")) == (("payments",), ("ERROR",))
+    assert there.span is not None
+    assert there.span[0] < BEGAN < there.span[1]
 
 
 def test_what_is_usual_fails_alone(dremio: FakeDremio) -> None:

@@ -16,6 +16,7 @@ from bokeh.core.types import ID
 from bokeh.document import Document
 from bokeh.document.json import PatchJson
 from bokeh.models import DataRange1d, IndexFilter
+from bokeh.models.annotations import Span
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.server.session import ServerSession
 
@@ -24,10 +25,12 @@ from console.feed.incidents import ListedIncident
 from console.feed.minutes import Series
 from console.feed.snapshot import FeedAnswer, FeedSnapshot
 from console.live_chart import THEN, Events, LiveChart, base_rows, last_hour, move, series_from
-from console.live_events import incident_rows, mark_rows
+from console.live_events import incident_rows, limits_of, mark_rows
+from console.on_call.figure import figures_of
 from console.on_call.watch import Duty
 from console.straight import Patch
 from console.tabs import CHARTS
+from lakehouse import ROOT
 from lakehouse.oncall import OnCallMark
 from tests.test_console_session import a_document
 
@@ -204,9 +207,22 @@ def test_incidents_and_marks_of_the_hour_stand_behind_all_charts() -> None:
     assert mark_rows(duty, since, until) == {"at": [int(NOON.timestamp() * 1000)], "words": ["deploy 7 (ada)"]}
     events = Events()
     for kind in CHARTS.values():
-        events.behind(kind(look.tokens("dark"), last_hour()), look.tokens("dark"))
+        events.behind(kind(look.tokens("dark"), last_hour()), look.tokens("dark"), {})
     events.show(rows, mark_rows(duty, since, until))
     assert list(events.incidents.data["words"]) == rows["words"]
+
+
+def test_a_limit_of_a_rule_is_a_line_across_the_chart_that_shows_its_figure() -> None:
+    figures = figures_of(ROOT / "config" / "alerts.yaml")
+    found: dict[str, dict[str, object]] = {}
+    for name, kind in CHARTS.items():
+        chart = kind(look.tokens("dark"), last_hour())
+        Events().behind(chart, look.tokens("dark"), limits_of(figures, *kind.shows))
+        lines = [line for line in chart.root.center if isinstance(line, Span)]
+        found[name] = {line.name: line.location for line in lines if line.name}
+    assert found.pop("errors_per_minute") == {"Limit of many_errors: 60 errors a minute of one service": 60.0}
+    # Unusual is no line, but what moves with the time of day.
+    assert not any(found.values())
 
 
 def _minutes(at: int) -> float:

@@ -12,6 +12,7 @@ import pytest
 from console.feed.past import NOTHING_KEPT, Past, Then, kept_moment, reference
 from console.tabs import questions
 from lakehouse.dremio.errors import QueryError, Unavailable
+from lakehouse.dremio.state import ConnectionState
 from tests.fake_dremio import FakeDremio
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -25,6 +26,7 @@ class Kept:
     """Commits by when they were published; a moment is answered by the newest of before."""
 
     near = False
+    state = ConnectionState("up")
 
     def __init__(self, *published: float) -> None:
         self.published = sorted(published)

@@ -72,6 +72,7 @@ def a_console(
         Histories(acts.detail),
         gate or Gate(SignIn.NONE, ROOT / "config" / "people.yaml"),
         figures_of(ROOT / "config" / "alerts.yaml"),
+        dremio,
         Rate(statements),
         Past(dremio, tabs=questions(), counted_statuses=ALL),
     )

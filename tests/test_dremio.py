@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -13,12 +13,15 @@ import pyarrow as pa
 import pytest
 from pyarrow import flight
 
-from lakehouse.dremio import client as module
 from lakehouse.dremio.client import Dremio
+from lakehouse.dremio.columns import declared
+from lakehouse.dremio.cookies import Cookies
 from lakehouse.dremio.errors import AuthError, Cancelled, NotFound, ProtocolError, QueryError, Timeout, Unavailable
 from lakehouse.dremio.nearby import Nearby
+from lakehouse.dremio.state import ConnectionState
 from lakehouse.dremio.statement import fill, literal
 from lakehouse.settings.dremio import DremioSettings
+from tests.scripted_dremio import ANSWER, Stand, fail
 
 # ---- values and templates -------------------------------------------------------------------------------------------
 
@@ -81,73 +84,20 @@ def test_a_question_that_is_not_there_is_named() -> None:
         Dremio(DremioSettings.load()).ask("nope")
 
 
-# ---- a Dremio that can be told what to do ---------------------------------------------------------------------------
-
-ANSWER = pa.table({"n": pa.array([1], pa.int64()), "at": pa.array([0], pa.timestamp("ms"))})
-
-
-class Stand(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight has no types
-    """Answers ANSWER, and notes what came; set `on_plan` and `on_read` to misbehave."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.logins = 0
-        self.plans = 0
-        self.cookies: list[list[str]] = []
-        self.valid: set[str] = set()
-        self.session = "s1"
-        self.on_plan: Callable[[], None] = lambda: None
-        self.on_read: Callable[[], Iterator[pa.RecordBatch]] = lambda: iter(ANSWER.to_batches())
-        self.schema = ANSWER.schema
-        super().__init__(f"grpc://127.0.0.1:{port}", auth_handler=NoPayload(), middleware={"door": Door(self)})
-
-    def get_flight_info(self, context: Any, descriptor: flight.FlightDescriptor) -> flight.FlightInfo:
-        self.plans += 1
-        self.on_plan()
-        return flight.FlightInfo(self.schema, descriptor, [flight.FlightEndpoint(b"t", [])], -1, -1)
-
-    def do_get(self, context: Any, ticket: flight.Ticket) -> flight.GeneratorStream:
-        return flight.GeneratorStream(ANSWER.schema, self.on_read())
+def test_a_question_declares_its_columns_in_its_comment() -> None:
+    template = "-- Orders.\n-- Columns: moment timestamp,\n--   amount decimal.\nSELECT 1"
+    columns = declared(template, "orders.sql")
+    assert columns is not None
+    assert columns.kinds == (("moment", "timestamp"), ("amount", "decimal"))
+    columns.check(pa.schema({"moment": pa.timestamp("ms"), "amount": pa.decimal128(38, 2)}))
+    with pytest.raises(ProtocolError, match=r"^orders\.sql declares amount as decimal; Dremio's is double\.$"):
+        columns.check(pa.schema({"moment": pa.timestamp("ms"), "amount": pa.float64()}))
+    assert declared("-- Orders.\nSELECT 1", "orders.sql") is None
+    with pytest.raises(ProtocolError, match=r"^orders\.sql declares 'n number'; expected a name and binary, boolean, "):
+        declared("-- Columns: n number.", "orders.sql")
 
 
-class NoPayload(flight.ServerAuthHandler):  # type: ignore[misc]  # pyarrow.flight has no types
-    def authenticate(self, outgoing: Any, incoming: Any) -> None:
-        pass
-
-    def is_valid(self, token: bytes) -> bytes:
-        return b""
-
-
-class Door(flight.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow.flight has no types
-    def __init__(self, stand: Stand) -> None:
-        self.stand = stand
-
-    def start_call(self, info: flight.CallInfo, headers: dict[str, list[str]]) -> flight.ServerMiddleware:
-        stand = self.stand
-        [authorization] = headers["authorization"]
-        if info.method == flight.FlightMethod.HANDSHAKE:
-            if authorization != "Basic ZHJlbWlvOmRyZW1pbzEyMw==":
-                raise flight.FlightUnauthenticatedError("Login failed: Invalid username or password")
-            stand.logins += 1
-            token = f"Bearer t{stand.logins}"
-            stand.valid.add(token)
-            return Sends({"authorization": token})
-        if authorization not in stand.valid:
-            raise flight.FlightUnauthenticatedError("")
-        cookies = headers.get("cookie", [])
-        stand.cookies.append(cookies)
-        if not cookies:
-            return Sends({"authorization": authorization, "set-cookie": f"SESSION_ID={stand.session}"})
-        if cookies != [f"SESSION_ID={stand.session}"]:
-            raise flight.FlightUnauthenticatedError("UserSession is not available in the cache")
-        return Sends({"authorization": authorization})
-
-
-class Sends(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow.flight has no types
-    def __init__(self, headers: dict[str, str]) -> None:
-        self.headers = headers
-
-    def sending_headers(self) -> dict[str, str]:
-        return self.headers
+# ---- against a Dremio that can be told what to do --------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -162,13 +112,6 @@ def client(stand: Stand) -> Iterator[Dremio]:
     settings = DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}", plan_timeout="300 ms", fetch_timeout="300 ms")
     with Dremio(settings) as opened:
         yield opened
-
-
-def fail(error: BaseException) -> Callable[[], None]:
-    def raises() -> None:
-        raise error
-
-    return raises
 
 
 def test_it_logs_in_once_and_keeps_its_session(stand: Stand, client: Dremio) -> None:
@@ -202,13 +145,46 @@ def test_many_threads_share_one_login(stand: Stand, client: Dremio) -> None:
     assert (stand.logins, stand.plans) == (1, 8)
 
 
-def test_a_token_is_renewed_before_its_life_ends(stand: Stand) -> None:
+def test_a_token_is_renewed_at_four_fifths_of_the_life_that_is_set(stand: Stand) -> None:
     now = 0.0
-    with Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}"), clock=lambda: now) as client:
-        client.sql("SELECT 1")
-        now = 0.81 * module.TOKEN_LIFE_S
-        client.sql("SELECT 1")
-    assert stand.logins == 2
+    settings = DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}", token_life="1 h")
+    with Dremio(settings, clock=lambda: now) as client:
+        for moment, logins in ((0, 1), (2879, 1), (2881, 2), (5000, 2), (5770, 3)):
+            now = moment
+            client.sql("SELECT 1")
+            assert stand.logins == logins
+
+
+def test_the_state_says_when_it_was_last_answered_and_how_fast(stand: Stand, client: Dremio) -> None:
+    assert client.state == ConnectionState("down")
+    assert client.state.as_json() == {"status": "down", "last_ok": None, "latency_s": None}
+    client.sql("SELECT 1")
+    up = client.state
+    assert up.last_ok is not None
+    assert abs(datetime.now(UTC) - up.last_ok) < timedelta(seconds=5)
+    assert up.latency_s is not None
+    assert 0 < up.latency_s < 5
+    stand.on_plan = fail(pa.ArrowInvalid("Encountered x"))
+    with pytest.raises(QueryError):
+        client.sql("SELECT x")
+    assert client.state == ConnectionState("degraded", up.last_ok, up.latency_s, "Encountered x.")
+
+
+@pytest.mark.parametrize(
+    "removal",
+    [
+        "SESSION_ID=; Path=/",
+        "SESSION_ID=s1; Max-Age=0",
+        "SESSION_ID=s1; Max-Age=-1",
+        "SESSION_ID=s1; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+    ],
+)
+def test_a_cookie_is_kept_until_the_server_removes_it(removal: str) -> None:
+    cookies = Cookies()
+    cookies.take(["SESSION_ID=s1; Path=/; Max-Age=72", "b=2; Expires=Thu, 01 Jan 2099 00:00:00 GMT", "c=3; Expires=x"])
+    assert cookies.header() == "SESSION_ID=s1; b=2; c=3"
+    cookies.take([removal])
+    assert cookies.header() == "b=2; c=3"
 
 
 def test_a_wrong_password_is_one_sentence(stand: Stand) -> None:
@@ -282,7 +258,7 @@ def test_an_answer_that_does_not_come_is_given_up(stand: Stand, client: Dremio, 
         stand.on_plan = lambda: time.sleep(0.6)
     else:
         stand.on_read = slowly
-    with pytest.raises(Timeout, match=r"no answer within 0\.3 s"):
+    with pytest.raises(Timeout, match=r"within 0\.3 s"):
         client.sql("SELECT 1")
     assert client.state.status == "degraded"
 
@@ -338,6 +314,9 @@ def test_an_answer_without_end_is_cut_off(stand: Stand) -> None:
     stand.on_read = endless
     client = Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}"), max_rows=100)
     with client, pytest.raises(ProtocolError, match="larger than 100 rows"):
+        client.sql("SELECT 1")
+    client = Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{stand.port}"), max_bytes=2 * 2**20)
+    with client, pytest.raises(ProtocolError, match=r"larger than 1,000,000 rows or 2 MB: ask for less\."):
         client.sql("SELECT 1")
 
 

@@ -57,7 +57,7 @@ class House:
         self.statements = Statements(SqliteCommits(folder / "catalog.db"), self.engine)
 
     def ask(self, sql: str) -> pa.Table:
-        planned = self.statements.plan(sql, ())
+        planned = self.statements.plan(sql)
         answer = self.statements.run(planned.ticket, lambda: False)
         return pa.Table.from_batches(list(answer.batches), schema=planned.schema)
 
@@ -142,6 +142,25 @@ def _ways() -> list[str]:
         'SELECT (SELECT (SELECT (SELECT MAX(b) FROM "F")))',
         'WITH "F" AS (SELECT 1 AS x) SELECT * FROM main."F"',
         'WITH "F" AS (SELECT 1 AS x) SELECT * FROM "F" AT BRANCH main',
+        # Table functions and versions
+        "SELECT * FROM TABLE(table_files('F'))",
+        "SELECT * FROM TABLE(table_files('../F'))",
+        "SELECT * FROM TABLE(table_files('secret.csv'))",
+        "SELECT * FROM TABLE(table_files('\"F\"'))",
+        "SELECT * FROM TABLE(table_files('F\") x, \"secret.csv'))",
+        "SELECT * FROM TABLE(read_csv('F'))",
+        "SELECT * FROM TABLE(\"read_text\"('F'))",
+        "SELECT * FROM TABLE(table_files(glob('*')))",
+        "SELECT * FROM table_files('F')",
+        'SELECT * FROM "table_files"(\'F\')',
+        "SELECT TABLE(table_files('F'))",
+        'SELECT * FROM "given_0"',
+        'SELECT * FROM INFORMATION_SCHEMA.CATALOGS AS c, "given_0"',
+        f"SELECT * FROM {ORDERS} AT read_text('F')",
+        f"SELECT * FROM {ORDERS} AT (SELECT MAX(b) FROM \"F\")",
+        f"SELECT * FROM {ORDERS} AT current_setting('temp_directory')",
+        f"SELECT * FROM {ORDERS} AT \"F\"",
+        f"DESCRIBE {ORDERS} AT getenv('HOME')",
         # Comments and Unicode
         'SELECT "current_setting"/* a */(/* b */\'temp_directory\')',
         "SELECT /* a */ \"current_query\" -- b\n ()",
@@ -405,7 +424,7 @@ def test_text_that_looks_like_a_mark_of_the_gateway_is_text(house: House) -> Non
 
 
 def test_only_tickets_of_this_server_run(house: House) -> None:
-    ticket = house.statements.plan("SELECT 1 AS n", ()).ticket
+    ticket = house.statements.plan("SELECT 1 AS n").ticket
     other = Statements(SqliteCommits(house.folder / "catalog.db"), house.engine)
     forged = [
         b"",
@@ -413,7 +432,7 @@ def test_only_tickets_of_this_server_run(house: House) -> None:
         json.dumps({"sql": "SELECT 1 AS n", "context": [], "commits": []}).encode(),
         ticket[:-1],
         ticket[:32] + ticket[32:].replace(b"1 AS n", b"2 AS n"),
-        other.plan("SELECT 1 AS n", ()).ticket,
+        other.plan("SELECT 1 AS n").ticket,
     ]
     for one in forged:
         with pytest.raises(Refusal, match="not one of this server"):
@@ -425,7 +444,7 @@ def test_a_ticket_outlives_a_restart_with_the_same_key(house: House, tmp_path: P
     assert ticket_key(tmp_path / "run" / "gateway.key") == key
     assert (tmp_path / "run" / "gateway.key").stat().st_mode & 0o777 == 0o600
     commits = SqliteCommits(house.folder / "catalog.db")
-    ticket = Statements(commits, house.engine, ticket_key=key).plan("SELECT 1 AS n", ()).ticket
+    ticket = Statements(commits, house.engine, ticket_key=key).plan("SELECT 1 AS n").ticket
     answer = Statements(commits, house.engine, ticket_key=key).run(ticket, lambda: False)
     assert [batch.to_pylist() for batch in answer.batches] == [[{"n": 1}]]
 

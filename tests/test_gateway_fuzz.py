@@ -59,7 +59,7 @@ class Fuzz:
         self.engine.planned = []
         said = ""
         try:
-            planned = self._statements.plan(sql, ())
+            planned = self._statements.plan(sql)
             pa.Table.from_batches(list(self._statements.run(planned.ticket, lambda: False).batches), planned.schema)
         except Refusal as refusal:
             said = str(refusal)

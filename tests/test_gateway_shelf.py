@@ -73,7 +73,7 @@ def test_every_commit_answers_alike_from_memory_and_from_files(tmp_path: Path) -
                 f"SELECT CAST(orders_count AS VARCHAR), window_start FROM {revenue} ORDER BY a, b"
             )
             answers = [
-                pa.Table.from_batches(list(statements.run(statements.plan(sql, ()).ticket, lambda: False).batches))
+                pa.Table.from_batches(list(statements.run(statements.plan(sql).ticket, lambda: False).batches))
                 for statements in (plain, quick)
             ]
             assert answers[0] == answers[1]

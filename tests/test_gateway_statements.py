@@ -58,7 +58,7 @@ def statements(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Statements]
 
 
 def ask(statements: Statements, sql: str) -> pa.Table:
-    planned = statements.plan(sql, ())
+    planned = statements.plan(sql)
     answer = statements.run(planned.ticket, lambda: False)
     return pa.Table.from_batches(list(answer.batches), schema=planned.schema)
 

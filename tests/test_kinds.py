@@ -62,7 +62,7 @@ class Asked:
     def rows(self, question: str, **binds: Any) -> list[dict[str, Any]]:
         ranges = {"since": NOON - timedelta(hours=1), "until": NOON + timedelta(hours=1)}
         sql = fill(question_sql(question), None, ranges | binds, question)
-        planned = self._statements.plan(sql, ())
+        planned = self._statements.plan(sql)
         batches = self._statements.run(planned.ticket, lambda: False).batches
         return [row for batch in batches for row in batch.to_pylist()]
 

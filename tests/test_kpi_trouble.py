@@ -102,7 +102,7 @@ class Days:
         engine = Engine(data_dir, data_dir / "spill", threads=1, memory_limit_mb=64, timeout_s=5)
         try:
             statements = Statements(SqliteCommits(data_dir / "catalog.db"), engine)
-            planned = statements.plan(fill(question_sql(question), None, {}, question), ())
+            planned = statements.plan(fill(question_sql(question), None, {}, question))
             return pa.Table.from_batches(list(statements.run(planned.ticket, lambda: False).batches), planned.schema)
         finally:
             engine.close()

@@ -89,6 +89,14 @@ def test_without_a_token_nothing_is_told_or_done_but_health(api: Api) -> None:
     assert api.desk.ledger.history("inc-1") == []
 
 
+def test_metrics_tell_how_the_connection_to_dremio_is(api: Api) -> None:
+    said = api.client(None).get("/metrics").text
+    assert 'tillwatch_notifier_data_state{tillwatch_notifier_data_state="up"} 1.0' in said
+    assert 'tillwatch_notifier_data_state{tillwatch_notifier_data_state="down"} 0.0' in said
+    assert "tillwatch_notifier_data_latency_seconds 0.0" in said
+    assert "tillwatch_notifier_data_last_ok_timestamp_seconds NaN" in said
+
+
 def test_a_token_that_reads_cannot_act(api: Api) -> None:
     reader = api.client("reader")
     assert {reader.get(path).status_code for path in READS} == {200}

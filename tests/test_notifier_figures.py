@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from lakehouse import ROOT
+from lakehouse.dremio.state import ConnectionState
 from lakehouse.rules import load_rules
 from notifier.attempts import Waits
 from notifier.figures import KEPT_S, QUIET_S, UsualFigures
@@ -38,6 +39,7 @@ class Shop:
     """A Dremio whose answers can be held back, with an hour of the payments service: two errors a minute."""
 
     near = False
+    state = ConnectionState("up")
 
     def __init__(self) -> None:
         self.dremio = FakeDremio()

@@ -23,6 +23,7 @@ from lakehouse.user_error import UserError
 LIVE_CHART = {
     "lakehouse/questions/phone_clicks.sql": """\
 -- Clicks on phones (count) by minute, from :since up to :as_of.
+-- Columns: moment timestamp, clicks int.
 SELECT window_start AS moment, SUM(clicks) AS clicks
 FROM {clicks_per_minute}
 WHERE window_start >= :since AND window_start < :as_of AND device_type = 'mobile'
@@ -58,6 +59,7 @@ class PhoneClicks(LiveChart):
 DRILL_TAB = {
     "lakehouse/questions/orders_by_customer.sql": """\
 -- Orders (count) and revenue (the shop's currency) of [:since, :until) by user, the most first, at most :most.
+-- Columns: user_id string, n int, amount decimal.
 SELECT user_id, COUNT(*) AS n, SUM(order_total) AS amount
 FROM {orders_processed}
 WHERE order_ts >= :since AND order_ts < :until

@@ -258,6 +258,13 @@ def _pane(drawn: Any, theme: Theme) -> pn.pane.HoloViews:
     )
 
 
+def recolour(pane: pn.pane.HoloViews, theme: Theme) -> None:
+    """Let a chart that stands be drawn in another theme from its next data on: nothing is built anew."""
+    for plot, _ in pane._plots.values():
+        # HoloViews writes its own theme's colours onto the axes each time; the document's reach all else.
+        plot.traverse(lambda one: setattr(one.renderer, "theme", theme))
+
+
 def _hover(tooltips: list[tuple[str, str]]) -> HoverTool:
     """Words on hover, @start a time in the zone that is shown. Made anew for each: a model belongs to one document."""
     clock = CustomJSHover(code="return window.tillwatch.clock(value, true)")

@@ -14,7 +14,7 @@ import pyarrow as pa
 from bokeh.core.property.validation import validate
 
 from console import look
-from console.drill.charts import step_of
+from console.drill.charts import recolour, step_of
 from console.feed.asker import Got, Want
 from console.feed.pins import Pin
 from console.feed.snapshot import FeedSnapshot
@@ -128,6 +128,7 @@ class DrillTab(Tab):
         self.error: str | None = None
         self.charts: dict[str, Any] = {}
         self._drawn: Found | None = None
+        self._theme = page.view.theme
         self._wanted: set[Want] = set()
         self._told: tuple[Found, Mapping[str, Part]] | None = None
         self.places = {
@@ -135,8 +136,12 @@ class DrillTab(Tab):
         }
 
     @classmethod
+    def _places(cls) -> list[ChartPlace]:
+        return [block for card in cls.cards for block in card.blocks if isinstance(block, ChartPlace)]
+
+    @classmethod
     def chart_places(cls) -> list[str]:
-        return [block.name for card in cls.cards for block in card.blocks if isinstance(block, ChartPlace)]
+        return [place.name for place in cls._places()]
 
     # ---- what a tab says of itself
 
@@ -165,6 +170,9 @@ class DrillTab(Tab):
             if not self.steady or self._told is None or self._told[0] is not found:
                 self._told = found, self.found_parts(found)
             parts.update(self._told[1])
+            parts["empty"] = {
+                place.name: None if found.tables.get(place.of, [place]) else place.empty for place in self._places()
+            }
         parts[f"drill.{self.name}"] = {
             "loading": loading and (found is None or found.view != view),
             "error": self.error,
@@ -215,6 +223,7 @@ class DrillTab(Tab):
             # What is drawn is ours: looking at each value once more is a sixth of what a chart costs.
             with validate(False):
                 self.draw_charts(found)
+            self._theme = self.page.view.theme
         except Exception:
             logger.exception("the charts of %s could not be drawn", self.name)
 
@@ -246,13 +255,19 @@ class DrillTab(Tab):
         kind = of.name if any(look.has_colour(of.name, choice) for choice in of.choices) else "plain"
         return {f"facet.{self.name}.{of.name}": {"kind": kind, "values": values, "narrowed": bool(chosen)}}
 
+    def legend(self, place: str, parts: Mapping[str, str]) -> dict[str, Part]:
+        """The part that says what the colours of a chart are: each part of its bars, to the name of a colour."""
+        return {f"legend.{place}": {"colours": [[visible(part), colour] for part, colour in parts.items()]}}
+
     def chart(self, place: str, kind: Any, data: Any, told: Any) -> None:
         """Build the chart of a place, or give it new data."""
-        held = self.charts.get(place)
+        held, theme = self.charts.get(place), self.page.view.theme
         if held is None:
-            self.charts[place] = kind(data, look.bokeh_theme(self.page.view.theme), told)
-            self.places[place].objects = [self.charts[place].pane]
+            held = self.charts[place] = kind(data, look.bokeh_theme(theme), told)
+            self.places[place].objects = [held.pane]
         else:
+            if theme != self._theme:
+                recolour(held.pane, look.bokeh_theme(theme))
             held.send(data)
 
     def brushed(self, span: Span | None) -> None:

@@ -20,6 +20,7 @@ from console.feed.poller import Poller
 from console.feed.questions import TabQuestions
 from console.feed.snapshot import AsksDremio, FeedSnapshot
 from lakehouse.dremio.errors import DremioError, QueryError
+from lakehouse.dremio.state import ConnectionState
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,10 @@ class _FromThen:
     def __init__(self, dremio: AsksDremio, moment: datetime) -> None:
         self._dremio = dremio
         self._reference = reference(moment)
+
+    @property
+    def state(self) -> ConnectionState:
+        return self._dremio.state
 
     def head(self) -> str:
         return self._reference

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from lakehouse.clock import clock_words
+from lakehouse.dremio.state import ConnectionState
 from lakehouse.kpis.left_out import left_out_words
 
 
@@ -20,6 +21,9 @@ class AsksDremio(Protocol):
 
     @property
     def near(self) -> bool: ...
+
+    @property
+    def state(self) -> ConnectionState: ...
 
     def head(self) -> str: ...
 

@@ -21,6 +21,7 @@ class ActiveUsers(LiveChart):
     title = "Active users"
     note = "in 5 min"
     question = "minutes"
+    shows = ("active_users_per_window", "active_users")
     empty = "Nobody clicked in this hour."
     values = ("users",)
     columns = 6

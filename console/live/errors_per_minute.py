@@ -18,6 +18,7 @@ class ErrorsPerMinute(LiveChart):
     title = "Errors per minute"
     legend = tuple(("severity", severity) for severity in reversed(FAILURES))
     question = "minutes"
+    shows = ("errors_per_minute", "error_count")
     empty = "No error reported in this hour."
     # The worst stands on the axis, where its height can be read.
     values = tuple(severity.lower() for severity in reversed(FAILURES))

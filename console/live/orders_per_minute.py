@@ -16,6 +16,7 @@ class OrdersPerMinute(LiveChart):
     title = "Orders per minute"
     note = "the open minute is hatched"
     question = "minutes"
+    shows = ("orders_revenue_per_minute", "orders_count")
     empty = "No order in this hour."
     values = ("orders",)
     beside = "revenue_per_minute"

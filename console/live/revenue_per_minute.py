@@ -23,6 +23,7 @@ class RevenuePerMinute(LiveChart):
     digits = 2
     title = "Revenue per minute"
     question = "minutes"
+    shows = ("orders_revenue_per_minute", "total_revenue")
     empty = "No revenue in this hour."
     values = ("revenue",)
     columns = 9

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from console import look
 from console.drill.charts import FigureBars, FigureChart
+from console.drill.finding import matching
 from console.drill.tab import DrillTab, Found, TabPage
 from console.feed.asker import Want, want
 from console.feed.incidents import ListedIncident, incidents_of
@@ -20,6 +21,7 @@ from console.parts import ERROR_ROW_COLUMNS, INCIDENT_COLUMNS, Part, error_row, 
 from console.tab import Card, ChartPlace, ListColumn, RowList
 from console.view import Span, View
 from console.words import STATES
+from lakehouse.kinds import ERROR_KIND
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.texts import visible
 
@@ -56,6 +58,19 @@ BESIDE = RowList(
     "Nothing else is open for this service.",
     choose="incident",
 )
+SAID = RowList(
+    "behind_kinds",
+    "What it says",
+    (
+        ListColumn("Messages that are alike", "words", "link", hover="one of them: {example}", css="wide"),
+        ListColumn("Count", "count", "number"),
+        ListColumn("First", "first_at", "time"),
+        ListColumn("Newest", "newest_at", "time"),
+    ),
+    "No message of this service and severity lies in its time.",
+    note="a click shows them in Errors",
+)
+KINDS_BEHIND = 5
 FIGURE, MEANWHILE = "incident_figure", "incident_trade"
 ERRORS_BEHIND = RowList(
     "behind_errors",
@@ -80,6 +95,7 @@ class AlertsTab(DrillTab):
             (
                 ChartPlace(FIGURE, "Minute by minute", "pale before it began; line: limit, dashes: usual"),
                 ChartPlace(MEANWHILE, "Orders meanwhile", "pale before it began; dashes: usual"),
+                SAID,
                 BESIDE,
                 HISTORY,
                 TOLD,
@@ -117,6 +133,16 @@ class AlertsTab(DrillTab):
                     service_name=chosen["service_name"],
                     severity=chosen["severity"],
                     **ranges,
+                )
+                asked["kinds"] = want(
+                    "error_kinds",
+                    pin.commit,
+                    severities=(chosen["severity"],),
+                    all_services=0,
+                    services=(chosen["service_name"],),
+                    kind=ERROR_KIND,
+                    matches=matching(View(self.name), ()),
+                    **ranges | {"most": KINDS_BEHIND},
                 )
         elif view.incident and self.found is not None:
             asked["elsewhere"] = want(
@@ -189,6 +215,10 @@ class AlertsTab(DrillTab):
                     for row in found.tables.get("alerts", [])
                 ],
             }
+            time = _around(chosen.starts_at, chosen.newest_at, chosen.resolved_at or found.pin.as_of)
+            parts[f"list.{SAID.name}"] = {
+                "rows": [_kind_row(row, time, self.page.link) for row in found.tables.get("kinds", [])],
+            }
             parts[f"list.{ERRORS_BEHIND.name}"] = {
                 "rows": [error_row(row) for row in found.tables.get("errors", [])],
             }
@@ -218,6 +248,21 @@ class AlertsTab(DrillTab):
             "facts": [[STATES[incident.state], None], ["first", row["starts_at"]], ["newest", row["newest_at"]]],
             "links": [["see its time in Errors", self.page.link(errors), "go"], *runbook],
         }
+
+
+def _kind_row(row: Mapping[str, Any], time: Span, link: Callable[[View], str]) -> Part:
+    """Messages that are alike, with the way to all of them."""
+    chosen = {name: (row[name],) for name in ("kind", "severity")} | {"service": (row["service_name"],)}
+    return {
+        "key": row["kind"],
+        "words": visible(row["kind"]),
+        "href": link(View("errors", span=time, filters=chosen)),
+        "example": visible(row["example"]),
+        "count": exactly(row["n"]),
+        "first_at": iso_ms(row["first_at"]),
+        "newest_at": iso_ms(row["newest_at"]),
+        "produced_at": iso_ms(row["newest"]),
+    }
 
 
 def _beside(figure: AlertFigure | None) -> AlertFigure | None:

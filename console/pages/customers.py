@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from console import look
 from console.choices import DEVICES
 from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
-from console.drill.tab import BRUSHED, DrillTab, Found, binned
+from console.drill.tab import BRUSHED, EPOCH, DrillTab, Found, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import THIN, exactly
 from console.feed.pins import Pin
@@ -21,13 +21,13 @@ from console.view import Span, View
 from lakehouse.kinds import CLICK_PAGE
 from lakehouse.texts import visible
 
-PAGES_SHOWN = 5
 OTHERS = "other"
 COLOURS = ("blue", "sky", "green", "purple", "state-watch")
 STEPS = {"visit": "Came", "product": "Saw a product", "cart": "Opened the cart", "order": "Ordered"}
 """A step, as the URL says it, to its words: each is of those who took the steps before it too."""
 LOOKED_BACK = timedelta(hours=24)
 """Whoever clicked within so long before the range is no new customer; as long as the range, where that is longer."""
+MINUTE = timedelta(minutes=1)
 DEVICE = TabFilter("device", DEVICES)
 LAST_STEP = TabFilter("last_step", tuple(STEPS))
 USER = TabFilter("user")
@@ -74,12 +74,19 @@ class CustomersTab(DrillTab):
     filters = (DEVICE, LAST_STEP, USER, FIND)
     cards = (
         Card((JOURNEY,), detail="customer"),
-        Card((ChartPlace("visits_time", "Clicks over time by page", BRUSHED),)),
+        Card((ChartPlace("visits_time", "Clicks over time by page", BRUSHED, "time", "No click in this range."),)),
         Card(
-            (ChartPlace("funnel", "How far they come", "each after those above it; click one for who stopped there"),),
+            (
+                ChartPlace(
+                    "funnel",
+                    "How far they come",
+                    "each after those above it; click one for who stopped there",
+                    "funnel",
+                ),
+            ),
             columns=8,
         ),
-        Card((ChartPlace("visits_device", "Clicks by device", "click one to keep it"),), columns=4),
+        Card((ChartPlace("visits_device", "Clicks by device", "click one to keep it", "device"),), columns=4),
         Card((CUSTOMERS,)),
     )
 
@@ -90,9 +97,9 @@ class CustomersTab(DrillTab):
         last = view.chosen("last_step") or tuple(STEPS)
         asked = {
             "time": want(
-                "customer_visits", pin.commit, step=step_of(span)[0], since=span[0], until=span[1], devices=devices
+                "customer_visits", pin.commit, step=step_of(span)[0], **_minutes(span), devices=devices, page=CLICK_PAGE
             ),
-            "device": want("customer_devices", pin.commit, **ranges),
+            "device": want("customer_devices", pin.commit, **_minutes(inner)),
             "funnel": want("customer_funnel", pin.commit, **ranges, before=before, devices=devices, page=CLICK_PAGE),
             "rows": want(
                 "customer_rows", pin.commit, **ranges, devices=devices, page=CLICK_PAGE,
@@ -121,6 +128,7 @@ class CustomersTab(DrillTab):
             **self.facet(LAST_STEP, view, ((step, steps.get(at, "0")) for at, step in enumerate(STEPS, 1)), STEPS),
             **self.facet(USER, view, ((user, "") for user in users)),
             **self.facet(FIND, view, ()),
+            **self.legend("visits_time", _pages(found.tables["time"])),
             "detail.customer": {
                 "shown": bool(users),
                 "title": ", ".join(map(visible, users)),
@@ -140,13 +148,10 @@ class CustomersTab(DrillTab):
     def draw_charts(self, found: Found) -> None:
         colours = look.tokens(found.view.theme)
         _, width = step_of(found.span)
-        totals: dict[str, float] = defaultdict(float)
-        for row in found.tables["time"]:
-            totals[row["page"]] += float(row["n"])
-        named = sorted(totals, key=lambda page: (-totals[page], page))[:PAGES_SHOWN]
-        counts = binned(found.tables["time"], lambda row: row["page"] if row["page"] in named else OTHERS, width)
-        parts = {page: colours[colour] for page, colour in zip(named, COLOURS, strict=False)}
-        bars = TimeBars(counts, parts | {OTHERS: colours["text-quiet"]}, width, found.span, found.view.brush, "clicks")
+        pages = _pages(found.tables["time"])
+        counts = binned(found.tables["time"], lambda row: row["page"] if row["page"] in pages else OTHERS, width)
+        parts = {page: colours[colour] for page, colour in pages.items()}
+        bars = TimeBars(counts, parts, width, found.span, found.view.brush, "clicks")
         self.chart("visits_time", TimeChart, bars, self.brushed)
         chosen, devices = found.view.chosen("last_step"), found.view.chosen("device")
         funnel = _funnel(found.tables["funnel"])
@@ -170,6 +175,28 @@ class CustomersTab(DrillTab):
             ),
             lambda device: self.toggle("device", device),
         )
+
+
+def _pages(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The pages that are shown, the most clicked first, to their colours; the others are one."""
+    totals: dict[str, float] = defaultdict(float)
+    for row in rows:
+        totals[row["page"]] += float(row["n"])
+    named = sorted(totals, key=lambda page: (-totals[page], page))
+    shown = dict(zip(named, COLOURS, strict=False))
+    return shown | {OTHERS: "text-quiet"} if len(named) > len(COLOURS) else shown
+
+
+def _minutes(span: Span) -> dict[str, datetime]:
+    """A range as the questions of minutes take it: with the first and the last border of a minute within it."""
+    since, until = span
+    first = min(-(-(since - EPOCH) // MINUTE) * MINUTE + EPOCH, until)
+    return {
+        "since": since,
+        "until": until,
+        "first": first,
+        "last": max(EPOCH + (until - EPOCH) // MINUTE * MINUTE, first),
+    }
 
 
 def _funnel(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float]]:

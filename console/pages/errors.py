@@ -79,9 +79,12 @@ class ErrorsTab(DrillTab):
     order = 30
     filters = (SEVERITY, SERVICE, KIND, FIND)
     cards = (
-        Card((ChartPlace("errors_time", "Errors over time by severity", BRUSHED),)),
-        Card((ChartPlace("errors_heat", "By service over time", "stronger is more; click one to keep it"),), columns=8),
-        Card((ChartPlace("errors_service", "By service", "click one to keep it"),), columns=4),
+        Card((ChartPlace("errors_time", "Errors over time by severity", BRUSHED, "time", "No error in this range."),)),
+        Card(
+            (ChartPlace("errors_heat", "By service over time", "stronger is more; click one to keep it", "heat"),),
+            columns=8,
+        ),
+        Card((ChartPlace("errors_service", "By service", "click one to keep it", "service"),), columns=4),
         Card((KINDS,)),
         Card((ROWS,)),
     )

@@ -56,12 +56,15 @@ class OrdersTab(DrillTab):
     order = 20
     filters = (STATUS, PRODUCT, FIND)
     cards = (
-        Card((ChartPlace("orders_time", "Orders over time by status", BRUSHED),)),
-        Card((ChartPlace("orders_status", "By status", "orders; click one to keep it"),), columns=6),
+        Card((ChartPlace("orders_time", "Orders over time by status", BRUSHED, "time", "No order in this range."),)),
+        Card((ChartPlace("orders_status", "By status", "orders; click one to keep it", "status"),), columns=6),
         Card(
             (
                 ChartPlace(
-                    "orders_product", "Top products", "revenue; ▲▼ places since as long before; click one to keep it"
+                    "orders_product",
+                    "Top products",
+                    "revenue; ▲▼ places since as long before; click one to keep it",
+                    "product",
                 ),
             ),
             columns=6,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from console.tab import Card, ChartPlace, ListColumn, RowList
 from console.view import Span, View
 from console.words import STALE_S
 from lakehouse.decode import REASONS, Reason
+from lakehouse.dremio.statement import Fragment
+from lakehouse.tables import TABLES, full_name
 from lakehouse.texts import visible
 from lakehouse.topics import TOPICS
 
@@ -32,7 +35,7 @@ PHASES = {
     "raw": "green",
     "kpis": "purple",
     "alerts": "state-watch",
-    "stage": "accent",
+    "stage": "vermilion",
     "publish": "orange",
 }
 """What a batch's time goes into, to its colour."""
@@ -103,6 +106,21 @@ MAINTENANCE = RowList(
 )
 
 
+SIZES = RowList(
+    "table_sizes",
+    "Tables",
+    (
+        ListColumn("Table", "table", css="wide"),
+        ListColumn("Rows", "rows", "number"),
+        ListColumn("Files", "files", "number"),
+        ListColumn("Size", "size", "number"),
+    ),
+    "No table has been published yet.",
+    long=True,
+    exports="sizes",
+)
+
+
 class Link(NamedTuple):
     """A part of the chain: what it takes now and at most, in words of its own; unit s, or none for a count."""
 
@@ -121,10 +139,11 @@ class PipelineTab(DrillTab):
     steady = False
     cards = (
         Card((CHAIN,)),
-        Card((ChartPlace("messages_time", "Messages over time", "by what became of them"),), columns=6),
-        Card((ChartPlace("phases_time", "Seconds of a batch", "by phase, the mean of a minute"),), columns=6),
+        Card((ChartPlace("messages_time", "Messages over time", "by what became of them", "counts"),), columns=6),
+        Card((ChartPlace("phases_time", "Seconds of a batch", "by phase, the mean of a minute", "means"),), columns=6),
         Card((PARTITIONS,), columns=6),
-        Card((MAINTENANCE,), columns=6),
+        Card((SIZES,), columns=6),
+        Card((MAINTENANCE,)),
         Card((LETTERS,)),
     )
 
@@ -140,6 +159,7 @@ class PipelineTab(DrillTab):
             "positions": want("pipeline_positions", pin.commit),
             "letters": want("dead_letters_by_reason", pin.commit, **ranges, **letters),
             "samples": want("dead_letters", pin.commit, **ranges, **letters, most=LETTERS_READ),
+            "sizes": want("table_sizes", pin.commit, tables=_sizes()),
             "maintenance": want("maintenance", pin.commit, **ranges, most=RUNS_SHOWN),
         }
 
@@ -147,11 +167,17 @@ class PipelineTab(DrillTab):
         letters = found.tables["letters"]
         count = sum(row["letters"] for row in letters)
         return {
+            **self.legend("messages_time", {name.replace("_", " "): colour for name, colour in VERDICTS.items()}),
+            **self.legend("phases_time", PHASES),
             f"list.{CHAIN.name}": {"rows": [_link(one) for one in self._chain(found)]},
             f"list.{PARTITIONS.name}": {"rows": [_partition(row) for row in found.tables["positions"]]},
             f"list.{LETTERS.name}": {
                 "rows": [_letters(row, found.tables["samples"]) for row in letters],
                 "words": f"{exactly(count)} in this range" if count else "",
+            },
+            f"list.{SIZES.name}": {
+                "rows": [_size(row) for row in found.tables["sizes"]],
+                "words": _megabytes(sum(row["bytes"] or 0 for row in found.tables["sizes"])) + " in all",
             },
             f"list.{MAINTENANCE.name}": {"rows": [_run(row) for row in found.tables["maintenance"]]},
         }
@@ -193,6 +219,33 @@ class PipelineTab(DrillTab):
 def _behind(row: Mapping[str, Any]) -> float:
     behind: timedelta = row["updated_at"] - row["read_to"]
     return max(0.0, behind.total_seconds())
+
+
+@cache
+def _sizes() -> Fragment:
+    """A row a table of the contract: its rows, files and bytes."""
+    one = (
+        "SELECT :name_{0} AS name, SUM(record_count) AS row_count, COUNT(*) AS files, SUM(file_size_in_bytes) AS bytes "
+        "FROM TABLE(TABLE_FILES(:path_{0}))"
+    )
+    tables = list(TABLES.values())
+    names = {f"name_{place}": table.name for place, table in enumerate(tables)}
+    paths = {f"path_{place}": full_name(table) for place, table in enumerate(tables)}
+    return Fragment(" UNION ALL ".join(one.format(place) for place in range(len(tables))), names | paths)
+
+
+def _size(row: Mapping[str, Any]) -> Part:
+    return {
+        "key": row["name"],
+        "table": row["name"],
+        "rows": exactly(row["row_count"] or 0),
+        "files": exactly(row["files"]),
+        "size": _megabytes(row["bytes"] or 0),
+    }
+
+
+def _megabytes(count: int) -> str:
+    return f"{short(count / 1_000_000, 1)}{THIN}MB"
 
 
 def _seconds(value: float) -> str:
@@ -258,7 +311,7 @@ def _run(row: Mapping[str, Any]) -> Part:
         "merged": exactly(row["files_merged"]),
         "written": exactly(row["files_written"]),
         "deleted": exactly(row["files_deleted"]),
-        "size": f"{short(row['bytes_deleted'] / 1e6, 1)}{THIN}MB",
+        "size": _megabytes(row["bytes_deleted"]),
         "commits": exactly(row["commits_expired"]),
         "rows": exactly(row["rows_expired"]),
     }

@@ -51,6 +51,15 @@ function paintDrill(tab) {
     ...(brushed ? [noBrush(say("whole"))] : []))
 }
 
+// What the colours of a chart are: [word, colour] each.
+function paintLegend(chart) {
+  $(`[data-legend="${chart}"]`).replaceChildren(...held[`legend.${chart}`].colours.map(([word, colour]) => {
+    const entry = make("span", {class: "badge"}, word)
+    entry.style.setProperty("--dot", `var(--${colour})`)
+    return entry
+  }))
+}
+
 function paintSaid(tab) {
   const said = held[`said.${tab}`], place = $(`#${tab}-said`)
   place.hidden = !said.words
@@ -88,4 +97,5 @@ export function closer({x, modifiers}) {
 paints("facet", paintFacet)
 paints("drill", paintDrill)
 paints("said", paintSaid)
+paints("legend", paintLegend)
 paints("detail", paintDetail)

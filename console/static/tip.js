@@ -54,7 +54,9 @@ export function point(event) {
     const at = Array.from(data.minute).indexOf(from)
     if (at >= 0) table.append(...linesOf(chart, data, at))
   }
-  tip.replaceChildren(make("b", {}, clock(from, true)), table, ...happened(doc, from))
+  const limits = event.origin.center.filter((one) => one.type === "Span" && one.name)
+  const said = limits.map(({name}) => make("p", {class: "limit"}, name))
+  tip.replaceChildren(make("b", {}, clock(from, true)), table, ...said, ...happened(doc, from))
   const {offsetWidth: width, offsetHeight: height} = tip
   tip.style.left = `${mouse.x + 16 + width > innerWidth ? mouse.x - 16 - width : mouse.x + 16}px`
   tip.style.top = `${Math.max(8, Math.min(mouse.y + 16, innerHeight - height - 8))}px`

@@ -1,8 +1,7 @@
-"""Starts the gateway: python -m embedded.gateway"""
+"""Starts the gateway: tillwatch gateway, or python -m embedded.gateway"""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import os
@@ -10,17 +9,17 @@ import secrets
 import threading
 from pathlib import Path
 
+from embedded.gateway import command_line
+from embedded.gateway.command_line import Start
 from embedded.gateway.commits import Commits, SqliteCommits
 from embedded.gateway.engine import Engine, Remote
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.server import Gateway, hide_tracebacks
 from embedded.gateway.sessions import Sessions
-from embedded.gateway.settings import GatewaySettings, check_door, tls_pair
+from embedded.gateway.settings import check_door, tls_pair
 from embedded.gateway.statements import Statements
 from lakehouse.memory import few_arenas
-from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
-from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import claim_port
 from lakehouse.stop import Stop
 from lakehouse.user_error import exit_on_user_error
@@ -33,32 +32,26 @@ _KEY_BYTES = 32
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m embedded.gateway",
-        description="Answers SQL over Arrow Flight as Dremio does, from the tables in the data directory. "
-        "Port 32010 (+ TILLWATCH_PORT_OFFSET); settings: sections gateway and dremio of config/tillwatch.yaml.",
-    )
-    parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with exit_on_user_error():
-        serve(Shared.load(), GatewaySettings.load(), DremioSettings.load())
+        serve(command_line.read())
 
 
-def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> None:
+def serve(start: Start) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises UserError for an open door (settings.check_door), a busy port and a data directory that cannot be used.
     """
+    settings, dremio, port = start.gateway, start.dremio, start.port
     check_door(settings, dremio)
     tls = tls_pair(settings)
-    port = shared.port("gateway")
-    claim_port(port, host=settings.host)
-    nessie = settings.catalog == "nessie"
-    data_dir = open_data_dir(shared.data_dir, "stack" if nessie else "embedded").resolve()
+    claim_port(port, "--port or TILLWATCH_PORT_OFFSET", settings.host)
+    data_dir = open_data_dir(start.data_dir, "stack" if start.nessie else "embedded").resolve()
     commits: Commits
     files: Files
-    if nessie:
-        commits, files, readable, remote = _from_nessie(settings, data_dir / "run" / f"gateway-files-{port}")
+    if start.nessie is not None:
+        folder = data_dir / "run" / f"gateway-files-{port}"
+        commits, files, readable, remote = _from_nessie(start.nessie, folder, settings.files_on_disk)
     else:
         commits, files = SqliteCommits(data_dir / "catalog.db"), LocalFiles()
         readable, remote = data_dir / "warehouse", None
@@ -66,7 +59,7 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
     few_arenas()
     engine = Engine(
         readable=readable,
-        spill=data_dir / "run" / "gateway-spill",
+        spill=data_dir / "run" / f"gateway-spill-{port}",
         threads=settings.threads,
         memory_limit_mb=settings.memory_limit,
         timeout_s=settings.statement_timeout.total_seconds(),
@@ -77,7 +70,7 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
     statements = Statements(commits, engine, settings.rows_in_memory, files, key)
     server = Gateway(f"grpc{'+tls' if tls else ''}://{settings.host}:{port}", sessions, statements, tls)
     stop = Stop.on_signals()
-    logger.info("ready on %s:%d, data in %s", settings.host, port, NessieSettings.load().uri if nessie else data_dir)
+    logger.info("ready on %s:%d, data in %s", settings.host, port, start.nessie.uri if start.nessie else data_dir)
     stop.wait()
     # Running statements are cancelled, and what still streams to a slow client is cut off.
     engine.close()
@@ -101,14 +94,14 @@ def ticket_key(path: Path) -> bytes:
     return key if len(key) == _KEY_BYTES else secrets.token_bytes(_KEY_BYTES)
 
 
-def _from_nessie(settings: GatewaySettings, folder: Path) -> tuple[Commits, Files, Path, Remote]:
+def _from_nessie(nessie: NessieSettings, folder: Path, files_on_disk: int) -> tuple[Commits, Files, Path, Remote]:
     """Commits and files of the stack. Neither server need be there yet."""
     # Here, so that the embedded gateway starts and lives without them.
     from embedded.gateway.nessie import NessieCommits
     from embedded.gateway.s3 import S3, TIMEOUT_S, S3Files
     from pipeline.storage.nessie import Nessie
 
-    nessie, s3_settings = NessieSettings.load(), S3Settings.load()
+    s3_settings = S3Settings.load()
     s3 = S3(s3_settings)
     remote = Remote(
         f"{nessie.warehouse}/",
@@ -118,7 +111,7 @@ def _from_nessie(settings: GatewaySettings, folder: Path) -> tuple[Commits, File
         s3_settings.region,
     )
     commits = NessieCommits(Nessie(nessie.uri, timeout_s=TIMEOUT_S), s3)
-    return commits, S3Files(s3, folder, settings.files_on_disk), folder, remote
+    return commits, S3Files(s3, folder, files_on_disk), folder, remote
 
 
 if __name__ == "__main__":

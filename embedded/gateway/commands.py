@@ -1,245 +1,298 @@
-"""Statements that are no query: SHOW, DESCRIBE, USE, EXPLAIN, and the refusals of a read-only server.
-
-Also what stands in INFORMATION_SCHEMA.
-"""
+"""Statements that are no query: SHOW, DESCRIBE, USE, EXPLAIN, and the refusals of a read-only server."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 
+from embedded.gateway import information
 from embedded.gateway.commits import Commit, Commits
-from embedded.gateway.errors import Kind, Refusal, object_not_found, validation
+from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.paths import (
+    INFORMATION_SCHEMA,
+    Context,
+    Path,
+    is_ours,
+    is_schema,
+    parsed,
+    written,
+)
+from embedded.gateway.rest import Rest
 from embedded.gateway.snapshots import StoredColumn
-from embedded.gateway.tokens import Word
+from embedded.gateway.tokens import Word, encountered
+from embedded.gateway.values import time_literal
+from embedded.gateway.versions import REFERENCES, At, at_clause, reference
 from lakehouse.tables import CATALOG, SCHEMA
-
-type Columns = Callable[[str, Commit], tuple[StoredColumn, ...] | None]
 
 _WRITES = frozenset(
     """INSERT UPDATE DELETE MERGE CREATE DROP ALTER TRUNCATE COPY GRANT REVOKE OPTIMIZE VACUUM ANALYZE ROLLBACK ASSIGN
     UNDROP UPSERT REPLACE CALL""".split()  # noqa: SIM905  # a list of words reads best as one
 )
-_REFERENCES = ("BRANCH", "TAG", "COMMIT", "REF", "REFERENCE")
+_NOT_YET = ("FILES", "TBLPROPERTIES", "CREATE", "FUNCTIONS", "REFLECTIONS")
+_MAIN = At("BRANCH", "main")
+
+_REFERENCES = pa.schema([(name, pa.string()) for name in ("type", "refName", "commitHash")])
+_LOGS = pa.schema(
+    [
+        ("commitHash", pa.string()),
+        ("authorName", pa.string()),
+        ("authorTimeStamp", pa.timestamp("ms")),
+        ("message", pa.string()),
+    ]
+)
+_TABLES = pa.schema([("TABLE_SCHEMA", pa.string()), ("TABLE_NAME", pa.string())])
+_VIEWS = pa.schema([("VIEW_PATH", pa.string()), ("VIEW_NAME", pa.string())])
+_SCHEMAS = pa.schema([("SCHEMA_NAME", pa.string())])
+_DESCRIBED = pa.schema(
+    [
+        ("COLUMN_NAME", pa.string()),
+        ("DATA_TYPE", pa.string()),
+        ("IS_NULLABLE", pa.string()),
+        ("NUMERIC_PRECISION", pa.int32()),
+        ("NUMERIC_SCALE", pa.int32()),
+        ("EXTENDED_PROPERTIES", pa.string()),
+        ("MASKING_POLICY", pa.string()),
+        ("SORT_ORDER_PRIORITY", pa.int32()),
+    ]
+)
+_DONE = pa.schema([("ok", pa.bool_()), ("summary", pa.string())])
+_PLAN = pa.schema([("text", pa.string())])
 
 
-def full_path(path: tuple[str, ...], context: tuple[str, ...]) -> tuple[str, ...]:
-    """A table's path from the root: what does not begin with a source is looked up in the session's schema."""
-    if context and path[0].upper() not in (CATALOG.upper(), "INFORMATION_SCHEMA"):
-        return (*context, *path)
-    return path
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What commands look at. columns: of a table by its path, None where there is none such."""
+
+    commits: Commits
+    columns: Callable[[Path, Commit, At | None], Sequence[StoredColumn] | None]
 
 
-def table_name(path: tuple[str, ...]) -> str | None:
-    """The name of a table of ours that the path means; None for any other path."""
-    if [part.lower() for part in path[:-1]] == [CATALOG, SCHEMA]:
-        return path[-1].lower()
-    return None
+type Rows = Callable[[Commit, Looking], Iterable[tuple[object, ...]]]
 
 
-def use(words: list[Word], context: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The session's schema after USE path; None for any other statement. Raises Refusal for one that is not there."""
-    if words[0].upper != "USE" or (len(words) > 1 and words[1].upper in _REFERENCES):
-        return None
-    path, rest = _path(words, 1)
-    if not path or rest:
-        raise _unexpected(words, len(words) - len(rest))
-    return _schema_path(path, context)
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A statement that is no query. `rows` are of the commit `at`; None: of the one that the session sees.
+
+    uses: what the session has from now on. explains: where the query begins that it is about. long: rows are many, and
+    nothing in them can be refused, so that planning does without them.
+    """
+
+    schema: pa.Schema
+    rows: Rows
+    at: At | None = None
+    uses: Context | None = None
+    explains: int | None = None
+    long: bool = False
+
+    def table(self, commit: Commit, looking: Looking) -> pa.Table:
+        """The rows. Raises Refusal for what is not there."""
+        return information.table_of(self.schema, list(self.rows(commit, looking)))
 
 
-def answer(words: list[Word], context: tuple[str, ...], commits: Commits, head: Commit, columns: Columns) -> pa.Table:
-    """The rows of a statement that is no query. Raises Refusal for what is refused, and for what is not SQL."""
+def read(sql: str, words: list[Word], context: Context) -> Command:
+    """The command that the words say. Raises Refusal for what is refused, and for what is not SQL."""
     first = words[0].upper
     second = words[1].upper if len(words) > 1 else ""
     match first, second:
-        case "SHOW", "BRANCHES":
-            _source(words, 2)
-            others = [("Branch", branch, commit) for branch, commit in commits.branches()]
-            return _references([("Branch", "main", head.id), *others])
-        case "SHOW", "TAGS":
-            _source(words, 2)
-            return _references([("Tag", tag, commit) for tag, commit in commits.tags()])
+        case "SHOW", "BRANCHES" | "TAGS":
+            _versioned(Rest(words, 2), context)
+            return Command(_REFERENCES, _branches if second == "BRANCHES" else _tags, at=_MAIN)
+        case "SHOW", "LOGS" | "LOG":
+            rest = Rest(words, 2)
+            at = rest.at()
+            _versioned(rest, context)
+            return Command(_LOGS, _logs, at=at, long=True)
         case "SHOW", "SCHEMAS" | "DATABASES":
-            return _texts({"SCHEMA_NAME": ["INFORMATION_SCHEMA", CATALOG, f"{CATALOG}.{SCHEMA}"]})
-        case "SHOW", "TABLES":
-            return _show_tables(words, context, head)
+            rest = Rest(words, 2)
+            like = rest.like()
+            rest.end()
+            return Command(_SCHEMAS, lambda *_: [(name,) for name in information.SCHEMATA if like(name)])
+        case "SHOW", "TABLES" | "VIEWS":
+            return _show(Rest(words, 2), second, context)
+        case "SHOW", _ if second in _NOT_YET:
+            raise validation(f"Not supported by the gateway yet: SHOW {second}", words[1].start, len(second))
         case "DESCRIBE" | "DESC", _:
-            return _describe(words, context, head, columns)
+            return _describe(sql, words, context)
         case "USE", _:
-            return _used(words, context, head)
+            return _use(words, context)
         case "EXPLAIN", "PLAN":
-            return _texts({"text": ["The gateway leaves the plan to DuckDB."], "json": ["{}"]})
+            text = "The gateway leaves the plan to DuckDB."
+            return Command(_PLAN, lambda *_: [(text,)], explains=_explained(words))
         case "ALTER", _ if [word.upper for word in words[-2:]] == ["REFRESH", "METADATA"]:
             return _done("Table metadata is read at every statement: it is unchanged, no refresh occurred.")
         case _ if first in _WRITES:
-            what = f"{first} {second}" if second in ("TABLE", "VIEW", "INTO", "BRANCH", "TAG", "FOLDER") else first
-            raise Refusal(Kind.PERMISSION, f"PERMISSION ERROR: {what} is not allowed: source {CATALOG} is read-only")
-    raise _unexpected(words, 0)
+            raise _read_only(words)
+    raise encountered(words[0].text, words[0].start)
 
 
-def _unexpected(words: list[Word], index: int) -> Refusal:
-    word = words[min(index, len(words) - 1)]
-    return Refusal(Kind.PARSE, f'Failure parsing the query: encountered "{word.text}".', word.start, len(word.text))
+# ---- reading --------------------------------------------------------------------------------------------------------
 
 
-def _path(words: list[Word], index: int) -> tuple[tuple[str, ...], list[Word]]:
-    """A dotted path at `index`, and the words after it."""
-    parts: list[str] = []
-    while index < len(words) and words[index].kind in ("word", "name"):
-        parts.append(words[index].plain)
-        index += 1
-        if index >= len(words) or words[index].text != ".":
-            break
-        index += 1
-    return tuple(parts), words[index:]
+def _versioned(rest: Rest, context: Context) -> str:
+    """The source of `IN source` at the end of a statement, which must be ours; without it the session's."""
+    start = rest.start()
+    if rest.take("IN"):
+        path = rest.path()
+        rest.end()
+    else:
+        rest.end()
+        path = context.schema
+        if not path:
+            raise validation(
+                'Unable to choose a source. "[ IN sourceName ]" was not specified and current context was not found.',
+                start,
+            )
+        path = path[:1]
+    if len(path) == 1 and path[0].upper() == INFORMATION_SCHEMA:
+        raise _unsupported(f"Source {path[0]} does not support versioning.")
+    if len(path) != 1 or not is_ours(path):
+        raise validation(f"Source {'.'.join(path)} does not exist.", start)
+    return path[0]
 
 
-def _source(words: list[Word], index: int) -> None:
-    """Check `IN source`, which must be ours."""
-    if len(words) <= index or words[index].upper not in ("IN", "FROM"):
-        raise _unexpected(words, index)
-    path, rest = _path(words, index + 1)
-    if not path or rest:
-        raise _unexpected(words, len(words) - len(rest))
-    if len(path) != 1 or path[0].lower() != CATALOG:
-        raise validation(f"Source '{'.'.join(path)}' not found", words[index + 1].start)
+def _unsupported(message: str) -> Refusal:
+    return Refusal(Kind.INTERNAL, f"UNSUPPORTED_OPERATION ERROR: {message}")
 
 
-def _schema_path(path: tuple[str, ...], context: tuple[str, ...]) -> tuple[str, ...]:
-    for candidate in (path, (*context, *path)):
-        lower = [part.lower() for part in candidate]
-        if lower in ([CATALOG], [CATALOG, SCHEMA]):
-            return tuple(lower)
-    raise object_not_found(list(path))
+def _read_only(words: list[Word]) -> Refusal:
+    first = words[0].upper
+    second = words[1].upper if len(words) > 1 else ""
+    what = f"{first} {second}" if second in ("TABLE", "VIEW", "INTO", "BRANCH", "TAG", "FOLDER") else first
+    return Refusal(Kind.PERMISSION, f"PERMISSION ERROR: {what} is not allowed: source {CATALOG} is read-only")
 
 
-def _show_tables(words: list[Word], context: tuple[str, ...], head: Commit) -> pa.Table:
-    path = context
-    if len(words) > 2:
-        if words[2].upper not in ("IN", "FROM"):
-            raise _unexpected(words, 2)
-        named, rest = _path(words, 3)
-        if not named or (rest and rest[0].upper != "AT"):
-            raise _unexpected(words, len(words) - len(rest))
-        path = _schema_path(named, context)
-    inside = f"{CATALOG}.{SCHEMA}".startswith(".".join(path))
-    names = sorted(head.tables) if inside else []
-    return _texts({"TABLE_SCHEMA": [f"{CATALOG}.{SCHEMA}"] * len(names), "TABLE_NAME": names})
+def _explained(words: list[Word]) -> int:
+    """Where the query begins after EXPLAIN PLAN … FOR."""
+    rest = Rest(words, 2)
+    if rest.take("INCLUDING", "EXCLUDING"):
+        rest.take("ALL")
+        if not rest.take("ATTRIBUTES"):
+            rest.end()
+    if rest.take("WITH"):
+        if not rest.take("TYPE", "IMPLEMENTATION"):
+            rest.end()
+    elif rest.take("WITHOUT") and not rest.take("IMPLEMENTATION"):
+        rest.end()
+    if rest.take("AS") and not rest.take("XML", "JSON"):
+        rest.end()
+    if not rest.take("FOR"):
+        rest.end()
+    inner = words[rest.place :]
+    if not inner:
+        raise encountered("<EOF>", rest.start())
+    if inner[0].upper in ("INSERT", "UPDATE", "DELETE", "MERGE"):
+        raise _read_only(inner)
+    if inner[0].upper not in ("SELECT", "WITH", "VALUES", "("):
+        raise encountered(inner[0].text, inner[0].start)
+    return inner[0].start
 
 
-def _describe(words: list[Word], context: tuple[str, ...], head: Commit, columns: Columns) -> pa.Table:
-    start = 2 if len(words) > 1 and words[1].upper == "TABLE" else 1
-    path, rest = _path(words, start)
-    if not path or rest:
-        raise _unexpected(words, len(words) - len(rest))
-    name = table_name(full_path(path, context))
-    found = columns(name, head) if name else None
-    if found is None:
-        raise object_not_found(list(full_path(path, context)), words[start].start)
-    rows = [_described(column) for column in found]
-    return pa.table(
-        {
-            "COLUMN_NAME": pa.array([column.name for column in found], pa.string()),
-            "DATA_TYPE": pa.array([row[0] for row in rows], pa.string()),
-            "IS_NULLABLE": pa.array(["YES"] * len(rows), pa.string()),
-            "NUMERIC_PRECISION": pa.array([row[1] for row in rows], pa.int32()),
-            "NUMERIC_SCALE": pa.array([row[2] for row in rows], pa.int32()),
-            "EXTENDED_PROPERTIES": pa.array(["[]"] * len(rows), pa.string()),
-            "MASKING_POLICY": pa.array(["[]"] * len(rows), pa.string()),
-            "SORT_ORDER_PRIORITY": pa.array([None] * len(rows), pa.int32()),
-        }
+# ---- the commands ---------------------------------------------------------------------------------------------------
+
+
+def _branches(main: Commit, looking: Looking) -> Iterable[tuple[object, ...]]:
+    return [("Branch", "main", main.id), *(("Branch", *item) for item in looking.commits.branches())]
+
+
+def _tags(_: Commit, looking: Looking) -> Iterable[tuple[object, ...]]:
+    return [("Tag", *item) for item in looking.commits.tags()]
+
+
+def _logs(commit: Commit, looking: Looking) -> Iterable[tuple[object, ...]]:
+    for change in looking.commits.changes(commit.id):
+        yield change.commit_id, change.author, change.authored_us and change.authored_us // 1000, change.message
+
+
+def _show(rest: Rest, what: str, context: Context) -> Command:
+    """SHOW TABLES or VIEWS [AT …] [IN path] [LIKE 'pattern']."""
+    at, start = rest.at(), rest.start()
+    path = rest.path() if rest.take("FROM", "IN") else context.schema
+    like = rest.like()
+    rest.end()
+    if not path:
+        raise validation('A context is required. You must specify "[ IN sourceName ]" or select a context.', start)
+    if not is_schema(path):
+        raise validation(f"Source {written(path)} does not exist.", start)
+    if is_ours(path):
+        if what == "VIEWS":
+            return Command(_VIEWS, lambda *_: [], at=at)
+        return Command(
+            _TABLES,
+            lambda commit, _: [(f"{CATALOG}.{SCHEMA}", name) for name in sorted(commit.tables) if like(name)],
+            at=at,
+        )
+    if what == "VIEWS":
+        raise _unsupported(f"Source {path[0]} does not support show views.")
+    if at is not None:
+        raise _unsupported(f"Source {path[0]} does not support references.")
+    names = [name for name in sorted(information.TABLES) if like(name)]
+    return Command(_TABLES, lambda *_: [(INFORMATION_SCHEMA, name) for name in names])
+
+
+def _describe(sql: str, words: list[Word], context: Context) -> Command:
+    """DESCRIBE [TABLE] path [AT …] [column]."""
+    rest = Rest(words, 1)
+    # A table may be called so: it is one where nothing else follows.
+    if len(words) > 2 and words[2].text != ".":
+        rest.take("TABLE")
+    start, path, at = rest.start(), rest.path(), None
+    if rest.take("AT"):
+        found = at_clause(sql, words, rest.place - 1, time_literal)
+        if found is None:
+            raise encountered(words[rest.place].text, rest.start())
+        at, rest.place = found
+    wanted = rest.path() if rest.place < len(words) else ()
+    rest.end()
+    if len(wanted) > 1:
+        said = ".".join(wanted)
+        raise validation(f"You can only describe single component paths. You tried to describe [{said}].", rest.start())
+
+    def rows(commit: Commit, looking: Looking) -> Iterable[tuple[object, ...]]:
+        columns = looking.columns(path, commit, at)
+        if columns is None:
+            raise validation(f"Unknown table [{written(full)}]", start)
+        for column in columns:
+            if not wanted or column.name == wanted[0]:
+                kind = information.described(column)
+                yield column.name, kind.name, "YES", kind.precision, kind.scale, "[]", None, None
+
+    full = (*context.schema, *path) if len(path) == 1 else path
+    return Command(_DESCRIBED, rows, at=at)
+
+
+def _use(words: list[Word], context: Context) -> Command:
+    """USE [path], or USE BRANCH, TAG, COMMIT or REF name [AS OF 'time'] [IN source]."""
+    rest = Rest(words, 1)
+    if rest.place == len(words):
+        return _done("Default schema cleared", uses=Context((), context.version))
+    if len(words) > 2 and words[1].upper in REFERENCES and words[2].kind in ("word", "name", "text"):
+        at, rest.place = reference(words, rest.place, time_literal)
+        source = _versioned(rest, context)
+        kept = At(at.kind, at.value, as_of=at.as_of)
+        said = f"Current version context set to {at} in source {source}."
+        return _done(said, at=at, uses=Context(context.schema, kept))
+    path = rest.path()
+    rest.end()
+    for candidate in ((*context.schema, *path), path):
+        if is_schema(candidate):
+            return _schema_used(Context(candidate, context.version))
+    if len(path) == 1 and "." in path[0]:
+        # Dremio says so of one that is not there, too, and leaves the schema as it was.
+        compound = parsed(path[0])
+        return _schema_used(Context(compound, context.version) if is_schema(compound) else context)
+    raise validation(
+        f"Schema [{written(path)}] is not valid with respect to either root schema or current default schema.",
+        words[1].start,
     )
 
 
-_SQL_TYPES: Mapping[str, tuple[str, int | None, int | None]] = {
-    "string": ("CHARACTER VARYING", None, None),
-    "int": ("INTEGER", 32, 0),
-    "long": ("BIGINT", 64, 0),
-    "float": ("FLOAT", 24, None),
-    "double": ("DOUBLE", 53, None),
-    "boolean": ("BOOLEAN", None, None),
-    "binary": ("BINARY VARYING", None, None),
-    "date": ("DATE", None, None),
-    "timestamptz": ("TIMESTAMP", None, None),
-    "timestamp": ("TIMESTAMP", None, None),
-}
+def _schema_used(context: Context) -> Command:
+    named = written(context.schema) if context.schema else "null"
+    return _done(f"Default schema changed to [{named}]", uses=context)
 
 
-def _described(column: StoredColumn) -> tuple[str, int | None, int | None]:
-    """Dremio's name of a column's type, precision and scale."""
-    if column.type.startswith("decimal"):
-        precision, scale = column.type.removeprefix("decimal(").rstrip(")").split(",")
-        return "DECIMAL", int(precision), int(scale)
-    return _SQL_TYPES.get(column.type, (column.type.upper(), None, None))
-
-
-def _used(words: list[Word], context: tuple[str, ...], head: Commit) -> pa.Table:
-    path = use(words, context)
-    if path is not None:
-        return _done(f"Default schema changed to [{'.'.join(path)}]")
-    if [word.upper for word in words[1:3]] != ["BRANCH", "MAIN"]:
-        raise validation("USE takes a schema or BRANCH main: there are no other branches", words[1].start)
-    return _done(f"Current version context set to branch main [{head.id}]")
-
-
-def _references(rows: list[tuple[str, str, str]]) -> pa.Table:
-    kinds, names, hashes = zip(*rows, strict=True) if rows else ((), (), ())
-    return _texts({"type": list(kinds), "refName": list(names), "commitHash": list(hashes)})
-
-
-def _texts(columns: Mapping[str, list[str]]) -> pa.Table:
-    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-
-
-def _done(summary: str) -> pa.Table:
-    return pa.table({"ok": pa.array([True]), "summary": pa.array([summary], pa.string())})
-
-
-# ---- INFORMATION_SCHEMA ---------------------------------------------------------------------------------------------
-
-
-def information(name: str, head: Commit, columns: Columns) -> tuple[tuple[str, ...], str]:
-    """A table of INFORMATION_SCHEMA: its columns, and a table expression. Raises Refusal for one that is not there."""
-    schema = f"{CATALOG}.{SCHEMA}"
-    names: tuple[str, ...]
-    rows: list[tuple[Any, ...]] = []
-    match name:
-        case "SCHEMATA":
-            names = ("CATALOG_NAME", "SCHEMA_NAME", "SCHEMA_OWNER", "TYPE", "IS_MUTABLE")
-            rows = [
-                ("DREMIO", item, "<owner>", kind, "NO")
-                for item, kind in (("INFORMATION_SCHEMA", "SYSTEM"), (CATALOG, "SOURCE"), (schema, "SOURCE"))
-            ]
-        case "TABLES":
-            names = ("TABLE_CATALOG", "TABLE_SCHEMA", "TABLE_NAME", "TABLE_TYPE")
-            rows = [("DREMIO", schema, table, "TABLE") for table in sorted(head.tables)]
-        case "VIEWS":
-            names = ("TABLE_CATALOG", "TABLE_SCHEMA", "TABLE_NAME", "VIEW_DEFINITION")
-        case "COLUMNS":
-            names = (
-                "TABLE_CATALOG", "TABLE_SCHEMA", "TABLE_NAME", "COLUMN_NAME", "ORDINAL_POSITION", "IS_NULLABLE",
-                "DATA_TYPE", "NUMERIC_PRECISION", "NUMERIC_SCALE",
-            )  # fmt: skip
-            for table in sorted(head.tables):
-                for place, column in enumerate(columns(table, head) or (), 1):
-                    kind, precision, scale = _described(column)
-                    rows.append(("DREMIO", schema, table, column.name, place, "YES", kind, precision, scale))
-        case _:
-            raise object_not_found(["INFORMATION_SCHEMA", name])
-    types = {key: "INTEGER" if key.startswith(("NUMERIC_", "ORDINAL_")) else "VARCHAR" for key in names}
-    items = ", ".join(f'CAST(column{index} AS {types[key]}) AS "{key}"' for index, key in enumerate(names))
-    values = ", ".join(f"({', '.join(map(_value, row))})" for row in rows)
-    nothing = f"({', '.join('NULL' for _ in names)})"
-    inner = ", ".join(f"column{index}" for index in range(len(names)))
-    where = "" if rows else " WHERE false"
-    return names, f"(SELECT {items} FROM (VALUES {values or nothing}) AS known({inner}){where})"
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, int):
-        return str(value)
-    return "'" + str(value).replace("'", "''") + "'"
+def _done(summary: str, at: At | None = None, uses: Context | None = None) -> Command:
+    return Command(_DONE, lambda *_: [(True, summary)], at=at, uses=uses)

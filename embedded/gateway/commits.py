@@ -21,6 +21,16 @@ class Commit:
     tables: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A commit as SHOW LOGS tells it; authored_us: us since the epoch."""
+
+    commit_id: str
+    author: str | None
+    authored_us: int | None
+    message: str | None
+
+
 class Commits(Protocol):
     """The history of the branch main, newest publish last. None: no such commit, or nothing published yet.
 
@@ -41,8 +51,11 @@ class Commits(Protocol):
     def by_branch(self, branch: str) -> Commit | None:
         """The head of another branch than main."""
 
-    def at(self, time_us: int) -> Commit | None:
-        """The commit in force at that time, or the newest kept one before it."""
+    def at(self, time_us: int, reference: str = "main") -> Commit | None:
+        """The commit of a branch or tag in force at that time, or the newest kept one before it."""
+
+    def changes(self, commit_id: str) -> Iterable[Change]:
+        """A commit and those that it comes from, newest first."""
 
     def tags(self) -> list[tuple[str, str]]:
         """Tag and commit id."""
@@ -56,6 +69,7 @@ class Commits(Protocol):
 
 _COLUMNS = "SELECT commit_id, tables FROM publications"
 _KEPT_IN_MEMORY = 64
+_AUTHOR, _MESSAGE = "ingest", "publish"
 
 
 class SqliteCommits:
@@ -84,10 +98,25 @@ class SqliteCommits:
     def branches(self) -> list[tuple[str, str]]:
         return []
 
-    def at(self, time_us: int) -> Commit | None:
+    def at(self, time_us: int, reference: str = "main") -> Commit | None:
+        if reference == "main":
+            return self._one(
+                "SELECT commit_id FROM publications WHERE published_at <= ? ORDER BY sequence DESC LIMIT 1", time_us
+            )
         return self._one(
-            "SELECT commit_id FROM publications WHERE published_at <= ? ORDER BY sequence DESC LIMIT 1", time_us
+            "SELECT commit_id FROM publications WHERE published_at <= ? "
+            "AND sequence <= (SELECT max(sequence) FROM publications WHERE tag = ?) ORDER BY sequence DESC LIMIT 1",
+            time_us,
+            reference,
         )
+
+    def changes(self, commit_id: str) -> list[Change]:
+        rows = self._rows(
+            "SELECT commit_id, published_at FROM publications "
+            "WHERE sequence <= (SELECT sequence FROM publications WHERE commit_id = ?) ORDER BY sequence DESC",
+            commit_id,
+        )
+        return [Change(str(name), _AUTHOR, int(published_at), _MESSAGE) for name, published_at in rows]
 
     def tags(self) -> list[tuple[str, str]]:
         return [

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.table_functions import without_table_functions
 from embedded.gateway.tokens import Word, words_of
 from embedded.gateway.translation import Shape, check_functions, check_words, translate
-from embedded.gateway.values import At, cut
+from embedded.gateway.values import cut
+from embedded.gateway.versions import At
 
 # One of these stands before the names that the gateway puts into a text: the first that the statement itself lacks.
 _MARKS = "\x01\x02\x03\x04\x05\x06"
@@ -63,8 +65,9 @@ class Dialect:
         with self._lock:
             shape = self._shapes.get(text)
         if shape is None:
-            check_words(words)
-            check_functions(words)
+            plain = without_table_functions(words)
+            check_words(plain)
+            check_functions(plain)
             shape = translate(sql, text, mark)
             with self._lock:
                 self._shapes[text] = shape

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -112,14 +112,19 @@ class Engine:
         finally:
             self._idle.put(cursor)
 
-    def run(self, sql: str, gone: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
+    def run(
+        self, sql: str, gone: Callable[[], bool], given: Mapping[str, pa.Table] | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """The answer in batches of at most MAX_BATCH_ROWS rows; none when it is empty.
 
-        The statement has run when the first batch comes. `gone` says that nobody waits any more.
+        The statement has run when the first batch comes. `gone` says that nobody waits any more. given: tables that
+        this statement alone reads, by name.
         """
         cursor = self._take()
         watched = self._watch.add(cursor, gone, self._timeout_s)
         try:
+            for name, table in (given or {}).items():
+                cursor.register(name, table)
             reader = cursor.execute(sql).to_arrow_reader(MAX_BATCH_ROWS)
             yield from reader
         except (duckdb.Error, pa.ArrowException) as error:
@@ -129,6 +134,8 @@ class Engine:
             if self._watch.remove(watched):
                 cursor.close()
             else:
+                for name in given or ():
+                    cursor.unregister(name)
                 self._idle.put(cursor)
 
     def close(self) -> None:

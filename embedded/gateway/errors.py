@@ -9,10 +9,14 @@ logger = logging.getLogger(__name__)
 
 
 class Kind(Enum):
-    """Dremio's error types, as far as the gateway has them. PARSE and VALIDATION carry position and statement."""
+    """Dremio's error types, as far as the gateway has them. PARSE and VALIDATION carry position and statement.
+
+    ARGUMENT is a call that is no statement's: INVALID_ARGUMENT as theirs, with its sentence alone.
+    """
 
     PARSE = auto()
     VALIDATION = auto()
+    ARGUMENT = auto()
     PERMISSION = auto()
     UNAUTHENTICATED = auto()
     UNAVAILABLE = auto()
@@ -29,12 +33,15 @@ class Refusal(Exception):
         self.kind = kind
         self.start = start
         self.length = length
+        self.sql: str | None = None
+        """The statement, where whoever tells the client does not know it."""
 
     def text(self, sql: str) -> str:
         """The message as Dremio sends it: PARSE and VALIDATION add four lines of position and the statement."""
         message = str(self)
         if self.kind not in (Kind.PARSE, Kind.VALIDATION):
             return message
+        sql = sql if self.sql is None else self.sql
         start = self.start or 0
         before = sql[:start]
         line = before.count("\n") + 1

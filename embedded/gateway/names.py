@@ -15,6 +15,8 @@ from sqlglot import exp
 from embedded.gateway.errors import Refusal, validation
 from embedded.gateway.places import place
 from embedded.gateway.relations import Relation, bounds_of
+from embedded.gateway.table_functions import TableFunction, path_of
+from embedded.gateway.tokens import encountered
 from embedded.gateway.tree import queries_of
 
 
@@ -60,6 +62,11 @@ def resolve(tree: exp.Expr, sql: str, mark: str) -> Resolved:
 
     The tree must have passed tree.check. Tables are looked up by whoever knows the catalogue.
     """
+    for identifier in tree.find_all(exp.Identifier):
+        if identifier.name.startswith(mark) and not _is_of_table(identifier):
+            start = place(identifier, sql)[0]
+            # A dot stands before a version.
+            raise encountered("AT", start - 1) if identifier.name[1] == "a" else encountered("TABLE", start)
     resolver = _Resolver(sql, mark)
     resolver.query(tree, {}, ())
     for table in tree.find_all(exp.Table):
@@ -67,6 +74,14 @@ def resolve(tree: exp.Expr, sql: str, mark: str) -> Resolved:
         if not table.name.startswith(mark):
             raise validation("A table is not supported here", *place(table, sql))
     return Resolved(tuple(resolver.relations), tuple(resolver.needs))
+
+
+def _is_of_table(identifier: exp.Identifier) -> bool:
+    """Whether it is a part of a table's path: only there may a version or a table function stand."""
+    parent = identifier.parent
+    while isinstance(parent, exp.Dot):
+        parent = parent.parent
+    return isinstance(parent, exp.Table)
 
 
 def _no_column(name: str, where: tuple[int, int]) -> Refusal:
@@ -183,17 +198,24 @@ class _Resolver:
         path = [part.name for part in parts]
         at = int(path.pop()[2:]) if path[-1].startswith(f"{self._mark}a") else None
         alias = table.args.get("alias") or exp.TableAlias()
+        start = place(parts[len(path) - 1], self._sql)[0]
+        function = None
+        if path[0].startswith(f"{self._mark}f"):
+            call = TableFunction(*path[0][2:].split(" ", 1))
+            function, path = call.name, list(path_of(call, start))
+            if not alias.name:  # a name that no statement can say
+                alias.set("this", exp.to_identifier(f"{self._mark}n{len(self.relations)}", quoted=True))
         if not alias.name:
             alias.set("this", exp.to_identifier(path[-1], quoted=True))
         name = alias.name.lower()
         joins = {"joins": table.args["joins"]} if table.args.get("joins") else {}
-        if at is None and len(path) == 1 and path[0].lower() in queries:
+        if function is None and at is None and len(path) == 1 and path[0].lower() in queries:
             ours, columns = queries[path[0].lower()]
         else:
             number = len(self.relations)
             ours, columns = f"{self._mark}r{number}", _Columns(relations=frozenset({number}))
-            bounds = bounds_of(table, name, path[-1], self._mark)
-            self.relations.append(Relation(tuple(path), at, bounds, place(parts[len(path) - 1], self._sql)[0]))
+            bounds = bounds_of(table, name, path[-1], self._mark) if function is None else ()
+            self.relations.append(Relation(tuple(path), at, bounds, start, function))
         table.replace(exp.Table(this=exp.to_identifier(ours, quoted=True), alias=alias, **joins))
         return name, columns
 

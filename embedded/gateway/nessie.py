@@ -12,12 +12,12 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
 
-from embedded.gateway.commits import Commit
+from embedded.gateway.commits import Change, Commit
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.files import Once
 from embedded.gateway.s3 import plain_reason, unavailable
@@ -104,11 +104,11 @@ class NessieCommits:
         """As they were when the head was asked for."""
         return [(name, commit) for name, commit in self._branches if name != MAIN]
 
-    def at(self, time_us: int) -> Commit | None:
+    def at(self, time_us: int, reference: str = MAIN) -> Commit | None:
         """The commit in force at that time, or where that one is not kept, the newest kept one before it."""
         moment = _EPOCH + timedelta(microseconds=time_us)
         # Nessie's own way to say it; a filter in CEL costs its first asker seconds. Nessie counts nanoseconds.
-        then = f"{MAIN}*{moment:%Y-%m-%dT%H:%M:%S.%f}999Z"
+        then = f"{reference}*{moment:%Y-%m-%dT%H:%M:%S.%f}999Z"
         with _answering():
             try:
                 in_force = next(self._nessie.history(then, limit=1), None)
@@ -118,8 +118,14 @@ class NessieCommits:
                 return None
             found = self.by_id(in_force.hash)
             if found is None:
-                found = self._kept_before(_Past(self._nessie.history(commit=in_force.hash)))
+                found = self._kept_before(_Past(self._nessie.history("", commit=in_force.hash)))
         return found if found and found.tables else None
+
+    def changes(self, commit_id: str) -> Iterator[Change]:
+        with _answering(), suppress(NessieGone):
+            for logged in self._nessie.history("", commit=commit_id):
+                us = None if logged.authored_at is None else round(logged.authored_at.timestamp() * 1e6)
+                yield Change(logged.hash, logged.author, us, logged.message)
 
     def metadata_locations(self, table: str) -> Iterable[str]:
         """Those in the log of the head's metadata, in that of the oldest of them, and so on; then what tags hold."""

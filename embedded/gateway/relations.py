@@ -21,12 +21,16 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table that the statement reads; `at` is an index into the AT clauses, `start` its place in the text."""
+    """A table that the statement reads; `at` is an index into the AT clauses, `start` its place in the text.
+
+    `function`: what is asked about the table, in place of its rows.
+    """
 
     path: tuple[str, ...]
     at: int | None
     bounds: tuple[Bound, ...]
     start: int
+    function: str | None = None
 
 
 _OPS: dict[type[exp.Expr], str] = {exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=", exp.EQ: "="}

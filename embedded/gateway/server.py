@@ -1,7 +1,6 @@
 """The Arrow Flight port: Dremio's handshake, headers, calls and statuses.
 
-Legacy Flight only: the command is the statement's text. Flight SQL's commands come wrapped in an Any; they would part
-from it in `_sql_of`.
+A command of legacy Flight is the statement's text, one of Flight SQL a message inside an Any: `flight_sql` has those.
 """
 
 from __future__ import annotations
@@ -18,6 +17,10 @@ from pyarrow import flight
 
 from embedded.gateway import wire
 from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.flight_sql import messages
+from embedded.gateway.flight_sql.running import Run, Running
+from embedded.gateway.flight_sql.schemas import described
+from embedded.gateway.flight_sql.service import ACTIONS, FlightSql
 from embedded.gateway.sessions import COOKIE, Caller, FlightSession, Sessions
 from embedded.gateway.statements import Statements, Streamed
 from lakehouse.dremio.nearby import GATEWAY_HEADER, NEXT_HEAD, AskedHead
@@ -35,64 +38,113 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
     ) -> None:
         """`tls` is certificate and key, PEM; the location then begins with grpc+tls."""
         self._statements = statements
+        self._running = Running()
+        self._flight_sql = FlightSql(statements, sessions, self._running)
         door = {"caller": _Door(sessions)}
         super().__init__(location, auth_handler=_NoPayload(), middleware=door, tls_certificates=list(tls) or None)
 
     def get_flight_info(
         self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
     ) -> flight.FlightInfo:
-        sql, session = self._asked(context, descriptor)
-        planned = _told(lambda: self._statements.plan(sql, session.schema), sql)
-        endpoint = flight.FlightEndpoint(flight.Ticket(planned.ticket), [])
-        return flight.FlightInfo(planned.schema, descriptor, [endpoint], -1, -1)
+        schema, tickets = self._planned(context, descriptor)
+        endpoints = [flight.FlightEndpoint(flight.Ticket(ticket), []) for ticket in tickets]
+        return flight.FlightInfo(schema, descriptor, endpoints, -1, -1)
 
     def get_schema(self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor) -> flight.SchemaResult:
-        sql, session = self._asked(context, descriptor)
-        return flight.SchemaResult(_told(lambda: self._statements.plan(sql, session.schema), sql).schema)
+        return flight.SchemaResult(self._planned(context, descriptor)[0])
 
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         started = time.monotonic()
         session = _session(context)
         sql = ""
+        running = self._running.begin(ticket.ticket, context.is_cancelled)
 
         def run() -> tuple[Streamed, list[pa.RecordBatch]]:
             nonlocal sql
-            answer = self._statements.run(ticket.ticket, context.is_cancelled)
+            command = messages.unpacked(ticket.ticket)
+            if command is None:
+                answer = self._statements.run(ticket.ticket, running.gone)
+            else:
+                answer = self._flight_sql.stream(command, session, running.gone)
             sql = answer.sql
             # The first two here: what fails, fails as a call and not in mid-stream; most answers end with the first.
             return answer, list(itertools.islice(answer.batches, 2))
 
-        answer, first = _told(run, lambda: sql)
+        try:
+            answer, first = _told(run, lambda: sql, running)
+        except Exception:
+            self._running.end(running)
+            raise
         if answer.uses is not None:
-            session.schema = answer.uses
+            session.context = answer.uses
         seconds = time.monotonic() - started
         if seconds > _SLOW_S:
             logger.info("ran in %.1f s: %s", seconds, " ".join(answer.sql.split())[:300])
         if len(first) < 2:
             batches = first or [wire.empty(answer.schema)]
+            self._running.end(running)
             return flight.RecordBatchStream(pa.RecordBatchReader.from_batches(answer.schema, batches))
-        return flight.GeneratorStream(answer.schema, _stream(answer, first))
+        return flight.GeneratorStream(answer.schema, self._stream(answer, first, running))
+
+    def _stream(self, answer: Streamed, first: list[pa.RecordBatch], running: Run) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in itertools.chain(first, answer.batches):
+                running.check()
+                yield batch
+        except Exception as error:
+            told = _outgoing(error, answer.sql, running)
+        else:
+            return
+        finally:
+            self._running.end(running)
+        raise told from None
 
     def list_flights(self, context: flight.ServerCallContext, criteria: bytes) -> Iterator[flight.FlightInfo]:
         raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "listFlights is not implemented."), "") from None
 
-    def do_put(self, context: flight.ServerCallContext, *_: object) -> None:
-        raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "acceptPut is not implemented."), "") from None
+    def do_put(
+        self,
+        context: flight.ServerCallContext,
+        descriptor: flight.FlightDescriptor,
+        reader: flight.MetadataRecordBatchReader,
+        writer: flight.FlightMetadataWriter,
+    ) -> None:
+        """Binds the values of a prepared statement; there is nothing else to put."""
+
+        def put() -> None:
+            command = messages.unpacked(descriptor.command or b"")
+            if command is None:
+                raise Refusal(Kind.UNIMPLEMENTED, "acceptPut is not implemented.")
+            self._flight_sql.put(command, reader.read_all)
+
+        _told(put, "")
+
+    def list_actions(self, context: flight.ServerCallContext) -> list[tuple[str, str]]:
+        return list(ACTIONS.items())
 
     def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> Iterator[flight.Result]:
-        """One action, which Dremio has not: the head of main once it is another than the one that the caller knows."""
+        """Flight SQL's, and one that Dremio has not: the head of main once it is not the one that the caller knows."""
         if action.type == NEXT_HEAD:
             head = _told(lambda: self._statements.next_head(*_known(action)), "")
             return iter([flight.Result(pa.py_buffer(head.encode()))])
-        raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "doAction is not implemented."), "") from None
+        session, body = _session(context), action.body.to_pybytes()
+        results = _told(lambda: self._flight_sql.act(action.type, body, session), "")
+        return iter([flight.Result(pa.py_buffer(result)) for result in results])
 
     def do_exchange(self, context: flight.ServerCallContext, *_: object) -> None:
         raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "doExchange is not implemented."), "") from None
 
-    def _asked(
+    def _planned(
         self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
-    ) -> tuple[str, FlightSession]:
-        return _told(lambda: _sql_of(descriptor), ""), _session(context)
+    ) -> tuple[pa.Schema, list[bytes]]:
+        """The schema of what a command asks for, and the tickets for it."""
+        session = _session(context)
+        command = _told(lambda: messages.unpacked(descriptor.command or b""), "")
+        if command is not None:
+            return _told(lambda: self._flight_sql.plan(command, session), "")
+        sql = _told(lambda: _sql_of(descriptor), "")
+        planned = _told(lambda: self._statements.plan(sql, session.context), sql)
+        return described(planned.schema), [planned.ticket]
 
 
 def _sql_of(descriptor: flight.FlightDescriptor) -> str:
@@ -100,8 +152,6 @@ def _sql_of(descriptor: flight.FlightDescriptor) -> str:
     command = descriptor.command
     if command is None:
         raise Refusal(Kind.INTERNAL, "There was an error servicing your request.")
-    if b"type.googleapis.com/arrow.flight.protocol.sql." in command[:80]:
-        raise Refusal(Kind.UNIMPLEMENTED, "Flight SQL is not implemented: send the statement's text as the command.")
     try:
         text: str = command.decode()
     except UnicodeDecodeError:
@@ -116,17 +166,6 @@ def _known(action: flight.Action) -> tuple[str, float]:
     except msgspec.MsgspecError as error:
         raise Refusal(Kind.PARSE, f"The action {NEXT_HEAD} takes {{known, wait_s}}: {error}.") from None
     return asked.known, asked.wait_s
-
-
-def _stream(answer: Streamed, first: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from first
-        yield from answer.batches
-    except Exception as error:
-        told = _outgoing(error, answer.sql)
-    else:
-        return
-    raise told from None
 
 
 def _session(context: flight.ServerCallContext) -> FlightSession:
@@ -180,16 +219,18 @@ def hide_tracebacks() -> None:
     sys.tracebacklimit = 0
 
 
-def _told[T](work: Callable[[], T], sql: str | Callable[[], str]) -> T:
+def _told[T](work: Callable[[], T], sql: str | Callable[[], str], running: Run | None = None) -> T:
     """The work's result; what goes wrong leaves as pyarrow's exception with Dremio's status and text."""
     try:
         return work()
     except Exception as error:
-        told = _outgoing(error, sql if isinstance(sql, str) else sql())
+        told = _outgoing(error, sql if isinstance(sql, str) else sql(), running)
     raise told from None
 
 
-def _outgoing(error: Exception, sql: str) -> Exception:
+def _outgoing(error: Exception, sql: str, running: Run | None) -> Exception:
+    if running is not None and running.cancelled:
+        error = Refusal(Kind.CANCELLED, "Query cancelled by user")
     if isinstance(error, Refusal):
         return _flight_error(error, sql)
     logger.error("failed: %s: %s", type(error).__name__, error)
@@ -200,7 +241,7 @@ def _outgoing(error: Exception, sql: str) -> Exception:
 def _flight_error(refusal: Refusal, sql: str) -> Exception:
     text = refusal.text(sql)
     match refusal.kind:
-        case Kind.PARSE | Kind.VALIDATION:
+        case Kind.PARSE | Kind.VALIDATION | Kind.ARGUMENT:
             return pa.ArrowInvalid(text)  # type: ignore[no-any-return]  # pyarrow has no types
         case Kind.PERMISSION:
             return flight.FlightUnauthorizedError(text)  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from cachetools import TTLCache
 
 from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.paths import Context, parsed
 
 TOKEN_LIFE_S = 30 * 3600
 COOKIE = "SESSION_ID"
@@ -23,10 +24,10 @@ _MOST_SESSIONS = 10_000
 
 @dataclass
 class FlightSession:
-    """What a client set with USE or the header `schema`. `new` until its cookie is sent."""
+    """What a client set with USE or the header `schema`."""
 
     id: str
-    schema: tuple[str, ...] = ()
+    context: Context
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Sessions:
     """
 
     def __init__(self, user: str, password: str, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.ttl_s = ttl_s
         self._user = user
         self._password = password
         self._clock = clock
@@ -64,6 +66,11 @@ class Sessions:
             return Caller(token, self._known(cookie))
         schema = (lower.get("schema") or [""])[0]
         return Caller(token, self._open(schema), fresh=True)
+
+    def close(self, session: FlightSession) -> None:
+        """Forget a session; its cookie is not known from then on."""
+        with self._lock:
+            self._sessions.pop(session.id, None)
 
     def _token(self, values: list[str]) -> str:
         """A bearer token from an authorization header; clients repeat the header, and write the scheme as they like."""
@@ -102,8 +109,7 @@ class Sessions:
         return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
 
     def _open(self, schema: str) -> FlightSession:
-        parts = tuple(part.strip('"') for part in schema.split(".") if part)
-        session = FlightSession(secrets.token_hex(16), parts)
+        session = FlightSession(secrets.token_hex(16), Context(parsed(schema)))
         with self._lock:
             self._sessions[session.id] = session
         return session

@@ -6,16 +6,12 @@ schema and the rows agree, and the ticket may be run again.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -26,22 +22,26 @@ from embedded.gateway.ahead import Ahead
 from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
-from embedded.gateway.errors import Kind, Refusal, data_read, needs_iceberg_scan, object_not_found, validation
+from embedded.gateway.errors import Kind as Error
+from embedded.gateway.errors import Refusal, data_read, needs_iceberg_scan, validation
 from embedded.gateway.files import Files, LocalFiles
-from embedded.gateway.relations import Bound, Relation
+from embedded.gateway.heads import Head, commit_of, refuse_requested
+from embedded.gateway.nested import given_sql
+from embedded.gateway.paths import Context
+from embedded.gateway.relations import Bound
+from embedded.gateway.seal import Seal
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots, StoredColumn
-from embedded.gateway.sql.kinds import stored
-from embedded.gateway.sql.queries import Column
-from embedded.gateway.translation import Written, write
-from embedded.gateway.values import At, time_us
+from embedded.gateway.sources import Source, Sources, duckdb_type, quoted
+from embedded.gateway.sql.kinds import Kind
+from embedded.gateway.tokens import encountered
+from embedded.gateway.translation import Written, parameter_kinds, write
+from embedded.gateway.values import time_us
+from embedded.gateway.versions import At
 from embedded.gateway.waiting import Waiting
-from lakehouse.dremio.client import NOTHING_PUBLISHED
-from lakehouse.tables import CATALOG, SCHEMA
 
-_EMPTY = Commit(NOTHING_PUBLISHED, {})
+_NO_CONTEXT = Context()
 _PLANS_KEPT = 512
-_PROOF_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -52,41 +52,15 @@ class Planned:
 
 @dataclass(frozen=True)
 class Streamed:
-    """Rows, with the schema of the wire. `batches` yields nothing for an empty answer; `uses` is what USE asked for."""
+    """Rows, with the schema of the wire. `batches` yields nothing for an empty answer.
+
+    `uses` is what the session has from now on, where the statement said so.
+    """
 
     sql: str
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
-    uses: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A relation, resolved: `schema_key` stands for its columns, `empty` is a table expression with them, without rows.
-
-    `names` are its columns in small letters. Without a snapshot it is a table of INFORMATION_SCHEMA, and `empty` is
-    that table itself.
-    """
-
-    snapshot: Snapshot | None
-    schema_key: str
-    empty: str
-    names: frozenset[str]
-
-
-class _Head:
-    """The head of main, asked for once, and only by a statement that needs it."""
-
-    def __init__(self, commits: Commits, ahead: Ahead | None) -> None:
-        self._commits = commits
-        self._ahead = ahead
-
-    @cached_property
-    def commit(self) -> Commit:
-        commit = self._commits.head() or _EMPTY
-        if self._ahead is not None:
-            self._ahead.head(commit)
-        return commit
+    uses: Context | None = None
 
 
 class Statements:
@@ -103,13 +77,14 @@ class Statements:
         files: Files | None = None,
         ticket_key: bytes | None = None,
     ) -> None:
-        self._ticket_key = ticket_key or secrets.token_bytes(32)
+        self._tickets = Seal(ticket_key or secrets.token_bytes(32))
         self._commits = commits
         self._engine = engine
         self._files = files or LocalFiles()
         self._snapshots = Snapshots(self._files)
         # Files of this machine are read as fast as they are named.
         self._ahead = None if files is None or isinstance(files, LocalFiles) else Ahead(self._snapshots, files)
+        self._sources = Sources(commits, self._snapshots, self._files, self._ahead)
         self._waiting = Waiting(self._head_id, commits.look_every_s)
         self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
@@ -121,18 +96,26 @@ class Statements:
         return self._waiting.head(known, wait_s)
 
     def _head_id(self) -> str:
-        return _Head(self._commits, self._ahead).commit.id
+        return self._head(Context()).main.id
 
-    def plan(self, sql: str, context: tuple[str, ...]) -> Planned:
-        """Schema and ticket of a statement; `context` is the session's schema. Raises Refusal."""
+    def _head(self, context: Context) -> Head:
+        return Head(self._commits, self._ahead, context.version, self._moment)
+
+    def plan(self, sql: str, context: Context = _NO_CONTEXT) -> Planned:
+        """Schema and ticket of a statement; `context` is the session's. Raises Refusal."""
         statement = self._dialect.read(sql)
-        head = _Head(self._commits, self._ahead)
-        ticket: dict[str, object] = {"sql": sql, "context": context}
+        head = self._head(context)
+        ticket: dict[str, object] = {"sql": sql, "context": context.told()}
         if not isinstance(statement, Statement):
-            ticket["head"] = head.commit.id
-            table = commands.answer(statement, context, self._commits, head.commit, self.columns)
-            return Planned(table.schema, self._signed(ticket))
-        found = [self._resolve(relation, statement.ats, context, head) for relation in statement.shape.relations]
+            command = commands.read(sql, statement, context)
+            if command.explains is not None:
+                self._explain(sql, command.explains, context)
+            commit = self._commanded(command.at, head)
+            ticket["head"] = commit.id
+            if not command.long:
+                command.table(commit, self._looking(context))
+            return Planned(command.schema, self._signed(ticket))
+        found = [self._sources.find(relation, statement.ats, context, head) for relation in statement.shape.relations]
         ticket["commits"] = [commit.id for commit, _ in found]
         schema, _ = self._write(statement, [source for _, source in found], sql)
         return Planned(schema, self._signed(ticket))
@@ -140,60 +123,131 @@ class Statements:
     def run(self, ticket: bytes, gone: Callable[[], bool]) -> Streamed:
         """The rows of a planned statement, at the commits it was planned for. Raises Refusal."""
         content = self._opened(ticket)
-        sql, context = str(content["sql"]), tuple(content["context"])
+        sql, context = str(content["sql"]), Context.of(content["context"])
         head_id, commit_ids = str(content.get("head")), content.get("commits", ())
         statement = self._dialect.read(sql)
         if not isinstance(statement, Statement):
-            table = commands.answer(statement, context, self._commits, self._by_id(head_id, 0), self.columns)
-            schema = commands.use(statement, context)
-            return Streamed(sql, table.schema, iter(table.to_batches(MAX_BATCH_ROWS)), schema)
+            command = commands.read(sql, statement, context)
+            table = command.table(commit_of(self._commits, head_id), self._looking(context))
+            return Streamed(sql, table.schema, iter(table.to_batches(MAX_BATCH_ROWS)), command.uses)
         pairs = zip(statement.shape.relations, commit_ids, strict=True)
         sources = [
-            self._source(relation, statement.ats, context, self._by_id(commit_id, 0)) for relation, commit_id in pairs
+            self._sources.at(relation, statement.ats, context, commit_of(self._commits, commit_id))
+            for relation, commit_id in pairs
         ]
         schema, written = self._write(statement, sources, sql)
         return Streamed(sql, schema, self._rows(statement, written, sources, schema, gone))
 
+    def _looking(self, context: Context) -> commands.Looking:
+        return commands.Looking(
+            self._commits, lambda path, commit, at: self._sources.columns(path, commit, at, context)
+        )
+
+    def _commanded(self, at: At | None, head: Head) -> Commit:
+        """The commit that a command is about."""
+        if at is None:
+            return head.commit
+        if at.kind in ("SNAPSHOT", "TIMESTAMP", "EXPRESSION"):
+            return head.at(at)
+        found = head.find(at)
+        if found is None:
+            raise refuse_requested(head, self._commits, at)
+        return found
+
+    def _explain(self, sql: str, start: int, context: Context) -> None:
+        """Plan the query that begins at `start`. Raises Refusal for what is wrong with it, at its place."""
+        try:
+            self.plan(sql[start:], context)
+        except Refusal as refusal:
+            refusal.start = (refusal.start or 0) + start
+            raise
+
+    def _moment(self, at: At) -> int:
+        """The time that an expression says, us since the epoch. Raises Refusal for one that says none."""
+        before = "SELECT "
+        try:
+            statement = self._dialect.read(f"{before}{at.value}")
+            if not isinstance(statement, Statement) or statement.shape.relations:
+                raise validation("Expected timestamp literal or constant timestamp expression", len(before))
+            schema, written = self._write(statement, [], f"{before}{at.value}")
+            if schema.types != [pa.timestamp("ms")]:
+                raise validation("Expected timestamp literal or constant timestamp expression", len(before))
+            batches = list(self._rows(statement, written, [], schema, lambda: False))
+        except Refusal as refusal:
+            refusal.start = max(0, (refusal.start or 0) - len(before)) + at.start
+            raise
+        [value] = batches[0].column(0).cast(pa.int64()).to_pylist()
+        if value is None:
+            raise validation("Expected timestamp literal or constant timestamp expression", at.start)
+        return int(value) * 1000
+
+    def seal(self, kind: str) -> Seal:
+        """For other bytes that go out and come back; they outlive a restart as tickets do."""
+        return self._tickets.of(kind)
+
+    def parameter_kinds(self, sql: str, context: Context, mark: str) -> dict[int, Kind]:
+        """The types of a query's parameters, which stand in it as texts of `mark`, p and a number; by number.
+
+        Raises Refusal for what `plan` refuses before the engine is asked.
+        """
+        statement = self._dialect.read(sql)
+        if not isinstance(statement, Statement):
+            raise encountered("?", 0)
+        head = self._head(context)
+        sources = [
+            self._sources.find(relation, statement.ats, context, head)[1] for relation in statement.shape.relations
+        ]
+        _check_needs(statement, sources)
+        return parameter_kinds(statement.shape, sql, [source.columns for source in sources], mark)
+
     def _signed(self, content: dict[str, object]) -> bytes:
-        body = json.dumps(content).encode()
-        return self._proof(body) + body
+        return self._tickets.sealed(json.dumps(content).encode())
 
     def _opened(self, ticket: bytes) -> dict[str, Any]:
         """What a ticket of this server says. Raises Refusal for any other."""
-        proof, body = ticket[:_PROOF_BYTES], ticket[_PROOF_BYTES:]
-        if not hmac.compare_digest(proof, self._proof(body)):
-            raise Refusal(Kind.INTERNAL, "The ticket is not one of this server: plan the statement again.")
+        body = self._tickets.opened(ticket)
+        if body is None:
+            raise Refusal(Error.INTERNAL, "The ticket is not one of this server: plan the statement again.")
         content: dict[str, Any] = json.loads(body)
         return content
-
-    def _proof(self, body: bytes) -> bytes:
-        return hmac.new(self._ticket_key, body, hashlib.sha256).digest()
 
     def _rows(
         self,
         statement: Statement,
         written: Written,
-        sources: list[_Source],
+        sources: list[Source],
         schema: pa.Schema,
         gone: Callable[[], bool],
     ) -> Iterator[pa.RecordBatch]:
         with ExitStack() as held:
+            given: dict[str, pa.Table] = {}
             relations = [
-                self._relation(source, relation.bounds, statement.times, held)
+                self._relation(source, relation.bounds, statement.times, held, given)
                 for source, relation in zip(sources, statement.shape.relations, strict=True)
             ]
-            for batch in self._engine.run(written.filled(relations, statement.times), gone):
+            for batch in self._engine.run(written.filled(relations, statement.times), gone, given):
                 yield wire.cast(batch, schema)
 
-    def _relation(self, source: _Source, bounds: tuple[Bound, ...], times: tuple[str, ...], held: ExitStack) -> str:
+    def _relation(
+        self,
+        source: Source,
+        bounds: tuple[Bound, ...],
+        times: tuple[str, ...],
+        held: ExitStack,
+        given: dict[str, pa.Table],
+    ) -> str:
         """A table expression: only the files that may hold a row inside the bounds, and of them only the rows inside.
 
         Dremio cuts times to milliseconds when it reads; so does this, without a time zone calendar, which costs DuckDB
         more than reading does.
         """
+        if source.rows is not None:
+            table = source.rows()
+            name = f"given_{len(given)}"
+            given[name] = table
+            return given_sql(table.schema, name)
         snapshot = source.snapshot
-        if snapshot is None:
-            return source.empty
+        assert snapshot is not None
         ranges = _ranges(snapshot, bounds, times)
         items = ", ".join(_read(column) for column in snapshot.columns)
         where = _where(ranges, snapshot)
@@ -207,7 +261,7 @@ class Statements:
         shelved = held.enter_context(self._shelf.holding(snapshot.schema_key, items, source.empty, files, reading))
         parts: list[str] = []
         if shelved.numbers:
-            names = ", ".join(_name(column.name) for column in snapshot.columns)
+            names = ", ".join(quoted(column.name) for column in snapshot.columns)
             numbers = ", ".join(map(str, shelved.numbers))
             parts.append(f"SELECT {names} FROM {shelved.table} WHERE __file IN ({numbers})")
         if shelved.rest:
@@ -226,98 +280,17 @@ class Statements:
 
         return reading
 
-    def columns(self, table: str, commit: Commit) -> tuple[StoredColumn, ...] | None:
-        """The columns of a table at a commit; None when it is not there."""
-        location = commit.tables.get(table)
-        return None if location is None else self._snapshots.at(location).columns
-
-    # ---- which table, at which commit -------------------------------------------------------------------------------
-
-    def _resolve(
-        self, relation: Relation, ats: tuple[At, ...], context: tuple[str, ...], head: _Head
-    ) -> tuple[Commit, _Source]:
-        at = None if relation.at is None else ats[relation.at]
-        commit = head.commit if at is None else self._commit_at(at, head)
-        return commit, self._source(relation, ats, context, commit)
-
-    def _commit_at(self, at: At, head: _Head) -> Commit:
-        found: Commit | None
-        match at.kind:
-            case "BRANCH":
-                found = head.commit if at.value == "main" else self._commits.by_branch(at.value)
-            case "TAG":
-                found = self._commits.by_tag(at.value)
-            case "COMMIT":
-                found = self._by_id(at.value, at.start)
-            case "REF":
-                found = (
-                    head.commit
-                    if at.value == "main"
-                    else self._commits.by_branch(at.value)
-                    or self._commits.by_tag(at.value)
-                    or self._commits.by_id(at.value)
-                )
-            case "TIMESTAMP":
-                found = self._commits.at(time_us(at.value))
-                if found is None:
-                    raise validation(f"No commit of branch main was in force at '{at.value}'", at.start)
-            case _:  # SNAPSHOT, looked up from the head
-                found = head.commit
-        if found is None:
-            name = {"REF": "Reference"}.get(at.kind, at.kind.capitalize())
-            raise validation(f"{name} '{at.value}' not found in source {CATALOG}", at.start)
-        return found
-
-    def _by_id(self, commit_id: str, start: int) -> Commit:
-        if commit_id == NOTHING_PUBLISHED:
-            return _EMPTY
-        found = self._commits.by_id(commit_id)
-        if found is None:
-            raise validation(
-                f"Commit '{commit_id}' not found in source {CATALOG}: it never was, or is kept no longer", start
-            )
-        return found
-
-    def _source(self, relation: Relation, ats: tuple[At, ...], context: tuple[str, ...], commit: Commit) -> _Source:
-        path = commands.full_path(relation.path, context)
-        if len(path) == 2 and path[0].upper() == "INFORMATION_SCHEMA":
-            names, rows = commands.information(path[1].upper(), commit, self.columns)
-            return _Source(None, path[1].upper(), rows, frozenset(name.lower() for name in names))
-        name = commands.table_name(path)
-        location = commit.tables.get(name) if name else None
-        if location is None:
-            raise object_not_found(list(path), relation.start, len(path[-1]))
-        if self._ahead is not None:
-            self._ahead.asked(str(name))
-        at = None if relation.at is None else ats[relation.at]
-        if at is None or at.kind != "SNAPSHOT":
-            return _of(self._snapshots.at(location))
-        return _of(self._past(str(name), location, at))
-
-    def _past(self, table: str, location: str, at: At) -> Snapshot:
-        """A table's snapshot by its id: the live metadata lists the last few, past ones stand in their own metadata."""
-        try:
-            wanted = int(at.value)
-        except ValueError:
-            raise validation(f"'{at.value}' is no snapshot id", at.start) from None
-        for candidate in chain([location], self._commits.metadata_locations(table)):
-            if self._snapshots.holds(candidate, wanted):
-                return self._snapshots.at(candidate, wanted)
-        raise validation(f"Snapshot '{at.value}' not found for table {CATALOG}.{SCHEMA}.{table}", at.start)
-
     # ---- schema -----------------------------------------------------------------------------------------------------
 
-    def _write(self, statement: Statement, sources: list[_Source], sql: str) -> tuple[pa.Schema, Written]:
+    def _write(self, statement: Statement, sources: list[Source], sql: str) -> tuple[pa.Schema, Written]:
         """The answer's schema and DuckDB's SQL, remembered by shape and by the schemas of its tables."""
         key = (statement.shape.sql, *(source.schema_key for source in sources))
         with self._lock:
             known = self._written.get(key)
             if known is not None:
                 return known
-        for need in statement.shape.needs:
-            if not any(need.column.lower() in sources[number].names for number in need.relations):
-                raise need.refusal()
-        written = write(statement.shape, sql, [self._columns_of(source) for source in sources])
+        _check_needs(statement, sources)
+        written = write(statement.shape, sql, [source.columns for source in sources])
         query = written.filled([source.empty for source in sources], statement.times)
         # DuckDB plans it too, and refuses what is wrong beyond names and types.
         self._engine.describe(query, sql)
@@ -326,48 +299,21 @@ class Statements:
             self._written[key] = schema, written
         return schema, written
 
-    def _columns_of(self, source: _Source) -> list[Column]:
-        """Names and types of a relation's columns."""
-        if source.snapshot is not None:
-            return [(column.name, stored(column.type)) for column in source.snapshot.columns]
-        return wire.columns_of(self._engine.describe(f"SELECT * FROM {source.empty}", ""))
+
+def _check_needs(statement: Statement, sources: Sequence[Source]) -> None:
+    """Raises Refusal for a column that none of the tables has which it could be of."""
+    for need in statement.shape.needs:
+        if not any(need.column.lower() in sources[number].names for number in need.relations):
+            raise need.refusal()
 
 
 # ---- a relation as DuckDB reads it ----------------------------------------------------------------------------------
 
-_DUCKDB = {
-    "string": "VARCHAR",
-    "int": "INTEGER",
-    "long": "BIGINT",
-    "float": "FLOAT",
-    "double": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "binary": "BLOB",
-    "date": "DATE",
-    "time": "TIME",
-    "timestamp": "TIMESTAMP",
-    "timestamptz": "TIMESTAMP",
-    "uuid": "UUID",
-}
 _TIMES = ("timestamptz", "timestamp")
 
 
-def _of(snapshot: Snapshot) -> _Source:
-    names = frozenset(column.name.lower() for column in snapshot.columns)
-    return _Source(snapshot, snapshot.schema_key, _empty_sql(snapshot.columns), names)
-
-
-def _duckdb_type(column: StoredColumn) -> str:
-    return _DUCKDB.get(column.type) or column.type.upper()
-
-
-def _empty_sql(columns: tuple[StoredColumn, ...]) -> str:
-    items = ", ".join(f"CAST(NULL AS {_duckdb_type(column)}) AS {_name(column.name)}" for column in columns)
-    return f"(SELECT {items} WHERE false)"
-
-
 def _read(column: StoredColumn) -> str:
-    name = _name(column.name)
+    name = quoted(column.name)
     if column.type in _TIMES:
         return f"make_timestamp_ms(epoch_ms({name})) AS {name}"
     return name
@@ -387,7 +333,7 @@ def _parquet(paths: Sequence[str], snapshot: Snapshot) -> str:
 
 def _stored_type(column: StoredColumn) -> str:
     """DuckDB's type of a column as it stands in a file; `_read` makes of it what Dremio has."""
-    return "TIMESTAMP WITH TIME ZONE" if column.type == "timestamptz" else _duckdb_type(column)
+    return "TIMESTAMP WITH TIME ZONE" if column.type == "timestamptz" else duckdb_type(column)
 
 
 def _ranges(
@@ -421,12 +367,8 @@ def _where(ranges: dict[str, tuple[int | None, int | None]], snapshot: Snapshot)
                 time = f"make_timestamp({moment}::BIGINT)"
                 # A constant of the column's own type, so that it is compared with the statistics in the files.
                 constant = f"CAST({time} AS TIMESTAMPTZ)" if name in zoned else time
-                conditions.append(f"{_name(name)} {op} {constant}")
+                conditions.append(f"{quoted(name)} {op} {constant}")
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-
-def _name(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
 
 
 def _text(text: str) -> str:

@@ -40,8 +40,11 @@ class Word(NamedTuple):
         return self.text
 
 
-def words_of(sql: str) -> list[Word]:
-    """The tokens of a statement, without comments and one closing semicolon. Raises Refusal for what is not SQL."""
+def words_of(sql: str, parameters: bool = False) -> list[Word]:
+    """The tokens of a statement, without comments and one closing semicolon. Raises Refusal for what is not SQL.
+
+    A `?` is a token only of a statement that is prepared, with `parameters`.
+    """
     if len(sql) > _LONGEST:
         raise Refusal(Kind.PARSE, f"The statement has {len(sql):,} characters; {_LONGEST:,} are the limit.")
     if "\0" in sql:
@@ -53,6 +56,9 @@ def words_of(sql: str) -> list[Word]:
             continue
         word = Word(kind, match[0], match.start())
         if word.text == "?":
+            if parameters:
+                found.append(word)
+                continue
             raise Refusal(Kind.INTERNAL, "Cannot convert RexNode to equivalent Dremio expression. RexNode: ?0")
         if kind == "other" or word.text in ("::", "==", "->", "->>"):
             raise encountered(word.text, word.start)

@@ -13,9 +13,12 @@ from sqlglot.dialects.dremio import Dremio
 from sqlglot.errors import ParseError, TokenError, UnsupportedError
 
 from embedded.gateway import tree as trees
-from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.errors import Kind as Error
+from embedded.gateway.errors import Refusal, validation
 from embedded.gateway.names import Need, resolve
 from embedded.gateway.relations import Relation
+from embedded.gateway.sql.kinds import Kind
+from embedded.gateway.sql.parameters import Parameters
 from embedded.gateway.sql.queries import Column, typed
 from embedded.gateway.sql.raw import WRITTEN
 from embedded.gateway.sql.table import DONE, refusal
@@ -119,6 +122,16 @@ def write(shape: Shape, sql: str, relations: Sequence[Sequence[Column]]) -> Writ
     raise AssertionError("unreachable")
 
 
+def parameter_kinds(shape: Shape, sql: str, relations: Sequence[Sequence[Column]], mark: str) -> dict[int, Kind]:
+    """The types of parameters by number; they stand in the statement as texts of `mark`, p and that. Raises Refusal."""
+    parameters = Parameters(mark)
+    with _refusing(sql, shape.mark):
+        tree = translate(sql, shape.sql, shape.mark).tree
+        assert tree is not None
+        typed(tree, relations, shape.mark, sql, parameters)
+    return parameters.types()
+
+
 @contextmanager
 def _refusing(sql: str, mark: str) -> Iterator[None]:
     """What sqlglot says of a statement, as a refusal."""
@@ -129,7 +142,7 @@ def _refusing(sql: str, mark: str) -> Iterator[None]:
     except UnsupportedError as error:
         raise validation(f"Not supported by the gateway: {str(error).partition(chr(10))[0]}") from None
     except RecursionError:
-        raise Refusal(Kind.PARSE, "Failure parsing the query: it is nested too deeply.", 0) from None
+        raise Refusal(Error.PARSE, "Failure parsing the query: it is nested too deeply.", 0) from None
 
 
 def _of_values(tree: exp.Expr) -> exp.Expr:
@@ -155,9 +168,15 @@ def _call_without_brackets(tree: exp.Expr) -> None:
         column.replace(call)
 
 
+# What the client wrote where a name of ours stands.
+_STANDS_FOR = {"f": "TABLE", "a": "AT"}
+
+
 def _parse_refusal(error: ParseError | TokenError, sql: str, mark: str) -> Refusal:
     details = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
-    near = str(details.get("highlight") or "").replace(mark, "")
+    near = str(details.get("highlight") or "")
+    if mark in near:
+        near = _STANDS_FOR.get(near.partition(mark)[2][:1], near.replace(mark, ""))
     line, column = details.get("line"), details.get("col")
     start = None
     if isinstance(line, int) and isinstance(column, int):
@@ -165,7 +184,7 @@ def _parse_refusal(error: ParseError | TokenError, sql: str, mark: str) -> Refus
         lines = sql.split("\n")
         start = sum(len(item) + 1 for item in lines[: line - 1]) + max(0, column - max(1, len(near)))
     what = f'encountered "{near}"' if near else "the statement breaks off"
-    return Refusal(Kind.PARSE, f"Failure parsing the query: {what}.", start, max(1, len(near)))
+    return Refusal(Error.PARSE, f"Failure parsing the query: {what}.", start, max(1, len(near)))
 
 
 def _name_columns(select: exp.Select) -> None:

@@ -1,29 +1,20 @@
-"""What differs each time a statement is asked: its timestamps and its AT clauses."""
+"""What differs each time a statement is asked: its timestamps and its AT clauses. Table functions become tables."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from embedded.gateway.errors import validation
-from embedded.gateway.tokens import Word, encountered
+from embedded.gateway.table_functions import table_function
+from embedded.gateway.tokens import Word
+from embedded.gateway.versions import At, at_clause
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # What AT TIMESTAMP takes, CAST(… AS TIMESTAMP), and TIMESTAMP '…', each less than the one before.
 _TIME = re.compile(r"\d{4}-\d\d?-\d\d?([ T]\d\d?:\d\d?(:\d\d?(\.\d{1,9})?)?)?")
 _CAST = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d{1,9})?)?")
 _LITERAL = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,9})?")
-_REFS = ("BRANCH", "TAG", "COMMIT", "REF", "REFERENCE")
-
-
-@dataclass(frozen=True, slots=True)
-class At:
-    """An AT clause: kind is BRANCH, TAG, COMMIT, REF, SNAPSHOT or TIMESTAMP."""
-
-    kind: str
-    value: str
-    start: int
 
 
 def time_us(literal: str) -> int:
@@ -41,6 +32,7 @@ def cut(sql: str, words: list[Word], mark: str) -> tuple[str, tuple[str, ...], t
     pieces: list[str] = []
     done = 0
     index = 0
+    named = False  # whether a table function stands before
 
     def put(start: int, end: int, name: str) -> None:
         nonlocal done
@@ -51,15 +43,25 @@ def cut(sql: str, words: list[Word], mark: str) -> tuple[str, tuple[str, ...], t
 
     while index < len(words):
         word = words[index]
-        if word.upper == "AT" and word.kind == "word" and index and words[index - 1].kind in ("word", "name"):
-            found = _at_clause(words, index)
-            if found is not None:
-                at, after, end = found
-                put(word.start, end, f'."{mark}a{len(ats)}"')
+        kind, upper = word.kind, word.upper
+        if upper == "AT" and kind == "word" and index and (named or words[index - 1].kind in ("word", "name")):
+            clause = at_clause(sql, words, index, time_literal)
+            if clause is not None:
+                at, index = clause
+                last = words[index - 1]
+                put(word.start, last.start + len(last.text), f'."{mark}a{len(ats)}"')
                 ats.append(at)
-                index = after
+                named = False
                 continue
-        if word.kind == "text" and (casted := _is_time(words, index)) is not None:
+        named = False
+        if upper == "TABLE" and (call := table_function(words, index)) is not None:
+            function, index = call
+            last = words[index - 1]
+            escaped = function.table.replace('"', '""')
+            put(word.start, last.start + len(last.text), f'"{mark}f{function.name} {escaped}"')
+            named = True
+            continue
+        if kind == "text" and (casted := _is_time(words, index)) is not None:
             literal = _time(word, _CAST if casted else _LITERAL)
             if literal is not None:
                 put(word.start, word.start + len(word.text), f"'{mark}t{len(times)}'")
@@ -99,36 +101,6 @@ def _time(word: Word, form: re.Pattern[str]) -> str | None:
     return f"'{value.isoformat(' ', 'milliseconds')}'"
 
 
-def _at_clause(words: list[Word], index: int) -> tuple[At, int, int] | None:
-    """The clause that begins with the AT at `index`, the index of the word after it, and where its text ends."""
-    rest = words[index + 1 : index + 8]
-    if not rest or rest[0].upper not in (*_REFS, "SNAPSHOT", "TIMESTAMP"):
-        return None
-    start = words[index].start
-    kind = "REF" if rest[0].upper == "REFERENCE" else rest[0].upper
-    used = 1
-    if kind in ("SNAPSHOT", "TIMESTAMP"):
-        upper = [word.upper for word in rest]
-        if upper[1:3] == ["CAST", "("] and upper[4:7] == ["AS", "TIMESTAMP", ")"]:
-            value, used = rest[3], 7
-        else:
-            used += kind == "TIMESTAMP" and upper[1:2] == ["TIMESTAMP"]
-            if len(rest) <= used:
-                raise encountered("<EOF>", rest[-1].start)
-            value, used = rest[used], used + 1
-        if value.kind != "text":
-            raise validation(f"AT {kind} takes a text in single quotes here", value.start, len(value.text))
-    else:
-        if len(rest) < 2 or rest[1].kind not in ("word", "name"):
-            raise validation(
-                f'AT {kind} takes a name, in double quotes if need be: AT COMMIT "ab12…"', rest[-1].start, 1
-            )
-        value, used = rest[1], 2
-    last = rest[used - 1]
-    plain = value.plain
-    if kind == "TIMESTAMP":
-        plain = (_time(value, _TIME) or "").strip("'")
-    after = index + 1 + used
-    if kind in _REFS and [word.upper for word in words[after : after + 2]] == ["AS", "OF"]:
-        raise validation("AS OF after a branch or tag is not supported; use AT TIMESTAMP", words[after].start, 5)
-    return At(kind, plain, start), after, last.start + len(last.text)
+def time_literal(word: Word) -> str:
+    """The time of TIMESTAMP '…', cut to milliseconds, in quotes. Raises Refusal for what is none."""
+    return _time(word, _TIME) or ""

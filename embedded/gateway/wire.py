@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -10,32 +9,7 @@ import pyarrow.compute as pc
 
 from embedded.gateway.errors import Kind as Error
 from embedded.gateway.errors import Refusal
-from embedded.gateway.sql import kinds
-from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.queries import Column
-
-_KINDS = {
-    "INTEGER": kinds.INT,
-    "BIGINT": kinds.BIGINT,
-    "FLOAT": kinds.FLOAT,
-    "DOUBLE": kinds.DOUBLE,
-    "BLOB": kinds.BINARY,
-    "BOOLEAN": kinds.BOOL,
-    "DATE": kinds.DATE,
-    "TIME": kinds.TIME,
-    "TIMESTAMP": kinds.TIMESTAMP,
-}
-_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
-
-
-def columns_of(described: list[tuple[str, str]]) -> list[Column]:
-    """The columns of a table of the gateway's own, by DuckDB's types."""
-    return [(name, _kind(duckdb_type)) for name, duckdb_type in described]
-
-
-def _kind(duckdb_type: str) -> Kind:
-    decimal = _DECIMAL.fullmatch(duckdb_type)
-    return kinds.decimal(int(decimal[1]), int(decimal[2])) if decimal else _KINDS.get(duckdb_type, kinds.TEXT)
 
 
 def schema_of(columns: Sequence[Column]) -> pa.Schema:

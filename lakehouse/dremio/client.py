@@ -9,31 +9,24 @@ It logs in at the first call, keeps token and session cookie, and may be used fr
 
 from __future__ import annotations
 
-import threading
+import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
 from pyarrow import flight
 
-from lakehouse.dremio.cookies import Cookies
-from lakehouse.dremio.errors import (
-    AuthError,
-    Cancelled,
-    DremioError,
-    ProtocolError,
-    Timeout,
-    TooLarge,
-    Unavailable,
-    query_error,
-    sentence,
-)
-from lakehouse.dremio.nearby import NEXT_HEAD, AskedHead, Nearby
+from lakehouse.dremio.budget import Budget
+from lakehouse.dremio.columns import Columns, declared
+from lakehouse.dremio.connection import Connection, Header
+from lakehouse.dremio.errors import AuthError, DremioError, ProtocolError, TooLarge, Unavailable
+from lakehouse.dremio.failures import broken_off, failure, is_lost, late, refused, unavailable
+from lakehouse.dremio.flight_sql import statement_query
+from lakehouse.dremio.nearby import NEXT_HEAD, AskedHead
+from lakehouse.dremio.state import ConnectionState, Status
 from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.dremio.times import in_utc
 from lakehouse.settings.dremio import DremioSettings
@@ -41,34 +34,19 @@ from lakehouse.tables import CATALOG
 
 NOTHING_PUBLISHED = "2e1cfa82b035c26cbbbdae632cea070514eb8b773f616aaeaf668e2f0be8f10d"
 """What `head()` answers before the first publish: the hash Nessie gives a branch without commits."""
-TOKEN_LIFE_S = 30 * 3600
-"""Dremio's token.expiration.min is 1800 min; a token is renewed at 80 % of it."""
 MAX_ROWS = 1_000_000
 MAX_BYTES = 256 * 2**20
-# Pages and daemons poll; grpc's own backoff grows to two minutes, which a screen should not wait after a restart.
-# No keepalive: Dremio punishes pings under 120 s, and closes idle connections itself.
-_CHANNEL = [
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 1000),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-]
-
-
-@dataclass(frozen=True)
-class ConnectionState:
-    """How the connection is: `degraded` answers, but its last statement failed; `down` does not answer or let us in."""
-
-    status: Literal["up", "degraded", "down"]
-    last_ok: datetime | None = None
-    latency_s: float | None = None
-    last_error: str | None = None
+_UNHEARD_S = 0.05
 
 
 class Dremio:
     """A client of one Flight port. Every method raises DremioError, and nothing else, when there is no answer.
 
-    `plan_timeout` and `fetch_timeout` of the settings bound the two calls that a question makes; with the one retry
-    after a lost connection or session, a question ends within twice their sum.
+    A question is two calls. `plan_timeout` of the settings bounds all planning of a question, with the login where it
+    needs one, and `fetch_timeout` all reading, other tries included: it ends within their sum. It is tried again once,
+    and at once, where nobody could answer (a connection that is lost there and then: once more, a moment later), and
+    once with a new login and session where we were not known; but not after the first rows have come, nor after
+    anything else. Who asks again and again waits longer each time: the pollers do, and grpc before it connects again.
     """
 
     def __init__(
@@ -85,14 +63,9 @@ class Dremio:
         self._max_bytes = max_bytes
         self._plan_s = settings.plan_timeout.total_seconds()
         self._fetch_s = settings.fetch_timeout.total_seconds()
-        self._cookies = Cookies()
-        self._nearby = Nearby(settings.uri)
-        self._login = threading.Lock()
-        self._token: tuple[bytes, bytes] | None = None
-        self._token_at = 0.0
+        self._command: Callable[[str], bytes] = statement_query if settings.protocol == "flight-sql" else str.encode
+        self._connection = Connection(settings, clock)
         self._state = ConnectionState("down")
-        self._client: flight.FlightClient | None = None
-        self._closed = False
 
     @property
     def state(self) -> ConnectionState:
@@ -105,7 +78,7 @@ class Dremio:
 
         Known from the first answer on; no until then.
         """
-        return self._nearby.near
+        return self._connection.near
 
     def head(self) -> str:
         """Commit id of the branch main: it moves with every publish. NOTHING_PUBLISHED before the first."""
@@ -123,41 +96,34 @@ class Dremio:
         if not self.near:
             return self.head()
         action = flight.Action(NEXT_HEAD, msgspec.json.encode(AskedHead(known, wait_s)))
+        waiting = Budget(self._plan_s + wait_s, self._clock)
 
-        def wait(token: tuple[bytes, bytes]) -> str:
-            options = flight.FlightCallOptions(timeout=self._plan_s + wait_s, headers=[token])
-            [found] = self._connection().do_action(action, options)
+        def wait(token: Header) -> str:
+            try:
+                with waiting:
+                    options = self._connection.options(token, waiting.left_s)
+                    [found] = self._connection.client().do_action(action, options)
+            except flight.FlightTimedOutError as error:
+                raise late(error, self._settings, "told of no commit", "plan_timeout") from None
             return found.body.to_pybytes().decode()  # type: ignore[no-any-return]  # pyarrow has no types
 
-        return self._timed(wait, NEXT_HEAD)
+        return self._noting(lambda: self._answer(wait, waiting, NEXT_HEAD), waited=True)
 
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table:
         """The answer to lakehouse/questions/<question>.sql, at one commit (None: at the head of main).
 
-        Timestamps are timestamp[ms, UTC]. At most MAX_ROWS rows.
+        Its columns are those that the file declares. Timestamps are timestamp[ms, UTC]. At most MAX_ROWS rows.
         """
-        return self.sql(fill(question_sql(question), commit, binds, name=f"{question}.sql"))
+        name = f"{question}.sql"
+        template = question_sql(question)
+        return self._asked(fill(template, commit, binds, name=name), declared(template, name))
 
     def sql(self, text: str) -> pa.Table:
         """The answer to one statement in Dremio's SQL."""
-        return self._timed(lambda token: self._run(text, token), text)
-
-    def _timed[T](self, call: Callable[[tuple[bytes, bytes]], T], text: str) -> T:
-        """An answer, and what it says of the connection."""
-        started = self._clock()
-        try:
-            answer = self._answer(call, text)
-        except DremioError as error:
-            raise self._noted(error) from None
-        self._state = ConnectionState("up", datetime.now(UTC), self._clock() - started)
-        return answer
+        return self._asked(text, None)
 
     def close(self) -> None:
-        self._closed = True
-        with self._login:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -165,141 +131,108 @@ class Dremio:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _asked(self, text: str, columns: Columns | None) -> pa.Table:
+        planning, reading = Budget(self._plan_s, self._clock), Budget(self._fetch_s, self._clock)
+
+        def run(token: Header) -> pa.Table:
+            with planning:
+                info = self._plan(text, token, planning, columns)
+            with reading:
+                return self._read(info, token, reading)
+
+        return self._noting(lambda: self._answer(run, planning, text))
+
+    def _noting[T](self, call: Callable[[], T], *, waited: bool = False) -> T:
+        """An answer, and what it says of the connection. `waited`: how long it took says nothing."""
+        started = self._clock()
+        try:
+            answer = call()
+        except DremioError as error:
+            raise self._noted(error) from None
+        latency_s = self._state.latency_s if waited else self._clock() - started
+        self._state = ConnectionState("up", datetime.now(UTC), latency_s)
+        return answer
+
     def _noted(self, error: DremioError) -> DremioError:
-        down = isinstance(error, Unavailable | AuthError)
-        self._state = ConnectionState("down" if down else "degraded", self._state.last_ok, None, str(error))
+        before = self._state
+        status: Status = "down" if isinstance(error, Unavailable | AuthError) else "degraded"
+        self._state = ConnectionState(status, before.last_ok, before.latency_s, str(error))
         return error
 
-    def _answer[T](self, call: Callable[[tuple[bytes, bytes]], T], text: str) -> T:
-        for last in (False, True):
-            token: tuple[bytes, bytes] | None = None
-            try:
-                token = self._bearer()
-                return call(token)
-            except flight.FlightUnauthenticatedError as error:
-                # An expired token and a session that a restarted Dremio forgot look alike: begin anew, once.
-                self._forget(token)
-                if last or token is None:
-                    raise self._refused(error) from None
-            except flight.FlightUnavailableError as error:
-                # Dremio closes connections that were idle for 30 s: the first call after a pause may find it closed.
-                if last:
-                    # Only a server that answers adds a detail: it is there, and something behind it is not.
-                    said = (
-                        "Dremio at {} cannot answer now: {}"
-                        if "Detail:" in str(error)
-                        else "Neither Dremio nor a gateway answers at {}: {}"
-                    )
-                    raise Unavailable(said.format(self._settings.uri, sentence(error))) from None
-            except flight.FlightTimedOutError:
-                raise Timeout(
-                    f"Dremio at {self._settings.uri} gave no answer within "
-                    f"{self._plan_s:g} s for planning and {self._fetch_s:g} s for reading."
-                ) from None
-            except flight.FlightCancelledError as error:
-                raise Cancelled(f"Dremio gave up the statement: {sentence(error)}") from None
-            except KeyboardInterrupt:
-                # pyarrow turns a stream that the server cancelled into this; Ctrl-C reaches the main thread only.
-                if threading.current_thread() is threading.main_thread():
-                    raise
-                raise Cancelled("Dremio gave up the statement while it was read.") from None
-            except pa.ArrowNotImplementedError as error:
-                raise ProtocolError(f"{self._settings.uri} cannot do this: {sentence(error)}") from None
-            except (pa.ArrowInvalid, flight.FlightUnauthorizedError, flight.FlightInternalError) as error:
-                raise query_error(error, text) from None
-            except (pa.ArrowException, OSError) as error:
-                raise ProtocolError(f"{self._settings.uri} does not speak as Dremio does: {sentence(error)}") from None
-        raise AssertionError("unreachable")
-
-    def _run(self, text: str, token: tuple[bytes, bytes]) -> pa.Table:
-        client = self._connection()
-        planning = flight.FlightCallOptions(timeout=self._plan_s, headers=[token])
-        info = client.get_flight_info(flight.FlightDescriptor.for_command(text.encode()), planning)
-        if not info.endpoints:
-            raise ProtocolError("Dremio planned the statement, but named no place to read its answer.")
-        fetching = flight.FlightCallOptions(timeout=self._fetch_s, headers=[token])
-        reader = client.do_get(info.endpoints[0].ticket, fetching)
-        schema = reader.schema.remove_metadata()
-        planned = [(field.name, field.type) for field in info.schema]
-        if planned != [(field.name, field.type) for field in schema]:
-            reader.cancel()
-            raise ProtocolError("The answer's columns are not the ones that Dremio planned.")
-        batches: list[pa.RecordBatch] = []
-        rows = size = 0
+    def _answer[T](self, call: Callable[[Header], T], planning: Budget, text: str) -> T:
+        """That of the first try, or of another. Raises DremioError."""
+        losses = refusals = 0
         while True:
             try:
-                chunk = reader.read_chunk()
-            except StopIteration:
-                break
-            if chunk.data is None:
-                continue
-            rows += chunk.data.num_rows
-            size += chunk.data.nbytes
-            if rows > self._max_rows or size > self._max_bytes:
-                reader.cancel()
-                raise TooLarge(
-                    f"The answer is larger than {self._max_rows:,} rows or {self._max_bytes >> 20} MB: ask for less."
-                )
-            batches.append(chunk.data)
-        return _in_utc(pa.Table.from_batches(batches, schema=reader.schema))
-
-    def _connection(self) -> flight.FlightClient:
-        client = self._client
-        if client is None:
-            with self._login:
-                if self._closed:
-                    raise Unavailable("The connection to Dremio was closed here.")
-                if self._client is None:
-                    self._client = flight.FlightClient(
-                        self._settings.uri,
-                        middleware=[self._cookies, self._nearby],
-                        generic_options=_CHANNEL,
-                        tls_root_certs=_roots(self._settings.tls_roots),
-                    )
-                client = self._client
-        return client
-
-    def _bearer(self) -> tuple[bytes, bytes]:
-        client = self._connection()
-        with self._login:
-            if self._token is None or self._clock() - self._token_at > 0.8 * TOKEN_LIFE_S:
-                self._cookies.clear()
+                token = self._connection.token(planning)
                 try:
-                    header, value = client.authenticate_basic_token(
-                        self._settings.user,
-                        self._settings.password.get_secret_value(),
-                        flight.FlightCallOptions(timeout=self._plan_s),
+                    return call(token)
+                except flight.FlightUnauthenticatedError as error:
+                    self._connection.forget(token)
+                    refusals += 1
+                    if refusals > 1:
+                        raise refused(error, self._settings) from None
+            except flight.FlightUnavailableError as error:
+                # Dremio closes connections that were idle for 30 s: the first call after a pause may find it closed.
+                losses += 1
+                if losses > 2 or (losses == 2 and not is_lost(error)):
+                    raise unavailable(error, self._settings) from None
+                if losses == 2:
+                    # On the same dead connection, of which grpc has not heard yet.
+                    with planning:
+                        time.sleep(random.uniform(0.5, 1.0) * _UNHEARD_S)
+            except (pa.ArrowException, OSError) as error:
+                raise failure(error, text, self._settings) from None
+
+    def _plan(self, text: str, token: Header, planning: Budget, columns: Columns | None) -> flight.FlightInfo:
+        descriptor = flight.FlightDescriptor.for_command(self._command(text))
+        try:
+            options = self._connection.options(token, planning.left_s)
+            info = self._connection.client().get_flight_info(descriptor, options)
+        except flight.FlightTimedOutError as error:
+            raise late(error, self._settings, "did not plan the statement", "plan_timeout") from None
+        if not info.endpoints:
+            raise ProtocolError("Dremio planned the statement, but named no place to read its answer.")
+        if columns is not None:
+            columns.check(info.schema)
+        return info
+
+    def _read(self, info: flight.FlightInfo, token: Header, reading: Budget) -> pa.Table:
+        batches: list[pa.RecordBatch] = []
+        rows = size = 0
+        try:
+            options = self._connection.options(token, reading.left_s)
+            reader = self._connection.client().do_get(info.endpoints[0].ticket, options)
+            schema = reader.schema.remove_metadata()
+            planned = [(field.name, field.type) for field in info.schema]
+            if planned != [(field.name, field.type) for field in schema]:
+                reader.cancel()
+                raise ProtocolError("The answer's columns are not the ones that Dremio planned.")
+            while True:
+                # Not read_all: it takes a stream that the server cancelled for Ctrl-C, and interrupts the main thread
+                # whichever thread was reading.
+                try:
+                    chunk = reader.read_chunk()
+                except StopIteration:
+                    break
+                if chunk.data is None:
+                    continue
+                rows += chunk.data.num_rows
+                size += chunk.data.nbytes
+                if rows > self._max_rows or size > self._max_bytes:
+                    reader.cancel()
+                    raise TooLarge(
+                        f"The answer is larger than {self._max_rows:,} rows or {self._max_bytes >> 20} MB: "
+                        "ask for less."
                     )
-                except flight.FlightInternalError as error:
-                    # What the handshake says where nobody listens: "Could not finish writing before closing".
-                    raise flight.FlightUnavailableError(str(error)) from None
-                if not value:
-                    raise ProtocolError(f"{self._settings.uri} took the password, but gave no token.")
-                self._token = (header, value)
-                self._token_at = self._clock()
-            return self._token
-
-    def _forget(self, token: tuple[bytes, bytes] | None) -> None:
-        with self._login:
-            # Another thread may have logged in meanwhile; its token is good.
-            if self._token == token:
-                self._token = None
-                self._cookies.clear()
-
-    def _refused(self, error: Exception) -> AuthError:
-        reason = sentence(error)
-        told = f" ({reason.rstrip('.')})" if reason else ""
-        return AuthError(
-            f"Dremio at {self._settings.uri} does not let user '{self._settings.user}' in{told}: "
-            "check dremio.user and dremio.password."
-        )
-
-
-def _roots(path: Path | None) -> bytes | None:
-    try:
-        return None if path is None else path.read_bytes()
-    except OSError as error:
-        raise ProtocolError(f"dremio.tls_roots names {path}, which cannot be read: {error.strerror}.") from None
+                batches.append(chunk.data)
+        except flight.FlightTimedOutError as error:
+            raise late(error, self._settings, "did not finish its answer", "fetch_timeout") from None
+        except (flight.FlightUnavailableError, flight.FlightUnauthenticatedError) as error:
+            if rows:
+                raise broken_off(error, self._settings, rows) from None
+            raise
+        return _in_utc(pa.Table.from_batches(batches, schema=reader.schema))
 
 
 def _in_utc(table: pa.Table) -> pa.Table:

@@ -1,8 +1,6 @@
-"""What a question that gets no answer raises, and what Dremio says of it."""
+"""What a question that gets no answer raises."""
 
 from __future__ import annotations
-
-import re
 
 
 class DremioError(Exception):
@@ -10,7 +8,7 @@ class DremioError(Exception):
 
 
 class AuthError(DremioError):
-    """User or password were refused."""
+    """User and password, or the token, were refused."""
 
 
 class QueryError(DremioError):
@@ -45,26 +43,3 @@ class ProtocolError(DremioError):
 
 class TooLarge(ProtocolError):
     """The answer has more rows or bytes than a client takes: ask for less."""
-
-
-def sentence(error: BaseException) -> str:
-    """The first line of an error's text, without what pyarrow and grpc add to it."""
-    text = str(error)
-    for tail in (". Detail:", "gRPC client debug context:"):
-        text = text.partition(tail)[0]
-    text = re.sub(r"^Flight returned \w+ error, with message: ", "", text)
-    first = text.strip().partition("\n")[0].strip()
-    return first if not first or first.endswith((".", "!", "?")) else f"{first}."
-
-
-def query_error(error: Exception, sql: str) -> QueryError:
-    text = str(error)
-
-    def number(name: str) -> int | None:
-        match = re.search(rf"^{name} (\d+)$", text, re.MULTILINE)
-        return int(match[1]) if match else None
-
-    message = sentence(error) or "Dremio refused the statement without a reason."
-    missing = re.match(r"Object '.*' not found|.*(commit|branch|tag|snapshot)\b.*\bnot found", message, re.IGNORECASE)
-    kind = NotFound if missing else QueryError
-    return kind(message, sql, number("startLine"), number("startColumn"))

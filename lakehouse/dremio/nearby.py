@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import msgspec
-from pyarrow import flight
 
 from lakehouse.proxies import own_names
 
@@ -30,7 +29,7 @@ class AskedHead(msgspec.Struct, frozen=True):
     wait_s: float
 
 
-class Nearby(flight.ClientMiddlewareFactory):  # type: ignore[misc]  # pyarrow.flight has no types
+class Nearby:
     """Hears from each answer who gave it."""
 
     def __init__(self, uri: str) -> None:
@@ -43,17 +42,6 @@ class Nearby(flight.ClientMiddlewareFactory):  # type: ignore[misc]  # pyarrow.f
         """Whether it is the gateway, and on this machine."""
         return self._here and self._gateway
 
-    def start_call(self, _info: flight.CallInfo) -> _Heard:
-        return _Heard(self)
-
     def hear(self, headers: Mapping[str, list[str]]) -> None:
         if headers:  # an answer's end comes without
             self._gateway = any(name.lower() == GATEWAY_HEADER for name in headers)
-
-
-class _Heard(flight.ClientMiddleware):  # type: ignore[misc]  # pyarrow.flight has no types
-    def __init__(self, nearby: Nearby) -> None:
-        self._nearby = nearby
-
-    def received_headers(self, headers: Mapping[str, list[str]]) -> None:
-        self._nearby.hear(headers)

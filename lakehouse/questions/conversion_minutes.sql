@@ -1,4 +1,5 @@
 -- For each minute of [:since, :until) with a click: users who clicked, and how many of them ordered in it (counts).
+-- Columns: moment timestamp, users int, buyers int.
 SELECT moment, COUNT(*) AS users, SUM(CASE WHEN ordered > 0 THEN 1 ELSE 0 END) AS buyers
 FROM (
   SELECT moment, user_id, SUM(ordered) AS ordered, SUM(clicked) AS clicked

@@ -1,5 +1,7 @@
 -- What these :users did in [:since, :until), newest first, at most :most: clicks (what is the address, device) and orders
 -- (what is the product, with order_id, status and order_total in the shop's currency).
+-- Columns: event_key string, moment timestamp, user_id string, done string, what string, detail string,
+--   amount decimal, produced_at timestamp.
 SELECT event_key, moment, user_id, done, what, detail, amount, produced_at
 FROM (
   SELECT

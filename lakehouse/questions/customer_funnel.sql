@@ -1,6 +1,7 @@
 -- How far customers came in [:since, :until), of those with a click on one of :devices: one row a step reached (step 1:
 -- any page, 2: a product's page too, 3: the cart too, 4: and an order), with how many of them came no further (count),
 -- and how many of those had no click in [:before, :since). :page is lakehouse.kinds.CLICK_PAGE.
+-- Columns: step int, users int, new_users int.
 SELECT step, COUNT(*) AS users, SUM(CASE WHEN clicks_before = 0 THEN 1 ELSE 0 END) AS new_users
 FROM (
   SELECT

@@ -1,6 +1,8 @@
 -- Customers with a click on one of :devices in [:since, :until) and the step they came to (as for customer_funnel), the
 -- last seen first, at most :most: their clicks and orders (counts), what they ordered for (the shop's currency), when
 -- they were first and last seen. :page is lakehouse.kinds.CLICK_PAGE, :matches a condition on an event's row.
+-- Columns: user_id string, step int, clicks int, orders int, amount decimal, first_at timestamp,
+--   newest_at timestamp, newest timestamp.
 SELECT user_id, step, clicks, orders, amount, first_at, newest_at, newest
 FROM (
   SELECT

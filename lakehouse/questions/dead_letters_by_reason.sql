@@ -1,4 +1,5 @@
 -- How many dead letters came in [:since, :until), by topic and reason, and when the newest of them did.
+-- Columns: topic string, reason string, letters int, newest_at timestamp.
 SELECT topic, reason, COUNT(*) AS letters, MAX(received_at) AS newest_at
 FROM {dead_letters}
 WHERE received_at >= :since AND received_at < :until

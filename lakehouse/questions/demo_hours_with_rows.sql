@@ -1,4 +1,5 @@
 -- Which clock hours (UTC, their start) of [:start, :end) have an order, a click or an error: one row an hour and table.
+-- Columns: hour_start timestamp.
 SELECT DATE_TRUNC('HOUR', order_ts) AS hour_start
 FROM {orders_processed}
 WHERE order_ts >= :start AND order_ts < :end

@@ -1,5 +1,7 @@
 -- Messages of [:since, :until) that are alike, by :kind (lakehouse.kinds.ERROR_KIND) and severity, most first, at most
 -- :most: how many (count), of how many services and the first of them by name, an example, the first and the newest.
+-- Columns: kind string, severity string, n int, services int, service_name string, example string,
+--   first_at timestamp, newest_at timestamp, newest timestamp.
 SELECT
   kind,
   severity,

@@ -1,5 +1,6 @@
 -- Messages (count) of [:since, :until) of these :kinds, by :kind (lakehouse.kinds.ERROR_KIND) and severity, in steps of
 -- one :step.
+-- Columns: kind string, severity string, moment timestamp, n int.
 SELECT kind, severity, DATE_TRUNC(:step, error_ts) AS moment, COUNT(*) AS n
 FROM (
   SELECT :kind AS kind, severity, error_ts

@@ -1,4 +1,5 @@
 -- Errors (count) of [:since, :until) of these :services, by service in steps of one :step.
+-- Columns: moment timestamp, service_name string, n int.
 SELECT DATE_TRUNC(:step, error_ts) AS moment, service_name, COUNT(*) AS n
 FROM {errors_processed}
 WHERE error_ts >= :since AND error_ts < :until

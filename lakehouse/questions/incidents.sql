@@ -1,5 +1,8 @@
 -- Incidents with an alert row in [:since, :until), the last touched first, at most :most: one row an incident.
 -- firings is a count; resolved_at is null while nothing resolved it; words and severity are of its newest FIRING row.
+-- Columns: incident_id string, rule string, service_name string, starts_at timestamp, firings int,
+--   newest_at timestamp, newest_received_at timestamp, resolved_at timestamp, severity string, description string,
+--   metric_value double, threshold double, runbook_url string, touched_at timestamp.
 SELECT
   incident_id,
   MAX(rule) AS rule,

@@ -1,5 +1,6 @@
 -- KPI tables that are not what their queries give: how many hours were left out (count) and the newest of them with why,
 -- and up to where a new or changed one is still to be filled in. One row a table.
+-- Columns: kpi string, hours int, newest_hour timestamp, reason string, filled_to timestamp.
 SELECT
   kpi,
   COUNT(hour_start) AS hours,

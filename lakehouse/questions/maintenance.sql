@@ -1,4 +1,6 @@
 -- Runs of maintenance begun in [:since, :until), newest first, at most :most.
+-- Columns: started_at timestamp, seconds double, files_merged int, files_written int, rows_expired int,
+--   commits_expired int, files_deleted int, bytes_deleted int, log_rows_deleted int.
 SELECT
   started_at,
   "seconds",

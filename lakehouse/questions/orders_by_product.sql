@@ -1,5 +1,6 @@
 -- The :most products with the highest revenue (the shop's currency) in [:since, :until), with their orders (count);
 -- :matches as for order_rows.
+-- Columns: product_id string, n int, amount decimal.
 SELECT product_id, COUNT(*) AS n, SUM(order_total) AS amount
 FROM {orders_processed}
 WHERE order_ts >= :since AND order_ts < :until AND status IN (:statuses)

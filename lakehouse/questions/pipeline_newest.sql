@@ -1,4 +1,5 @@
 -- The newest figures of ingest since :since, by these :metrics: one row a topic and metric, with when it was measured.
+-- Columns: topic string, metric string, value double, measured_at timestamp.
 SELECT topic, metric, "value", measured_at
 FROM (
   SELECT

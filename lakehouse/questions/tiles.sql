@@ -1,6 +1,9 @@
 -- The figures of the six KPI tiles over [:since, :as_of), and over [:before, :since) to compare with. One row.
 -- Money in the shop's currency, all else counts; newest_ is the newest produced_at among the rows since :since.
 -- Each raw table is read once; grouped by user first, to see who clicked, and who of them ordered.
+-- Columns: orders int, orders_before int, revenue decimal, revenue_before decimal, users int, users_before int,
+--   buyers int, buyers_before int, clicks int, clicks_before int, errors int, errors_before int,
+--   newest_order timestamp, newest_click timestamp, newest_error timestamp.
 SELECT
   SUM(orders) AS orders,
   SUM(orders_before) AS orders_before,

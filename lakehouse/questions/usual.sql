@@ -5,6 +5,8 @@
 -- of the hour before, or of the same minutes of the past 7 days with 10 min on either side (by UTC), whichever leaves
 -- less to tell of; 30 min in a row without any row are a pause and say nothing, and so do fewer than 10 min in all
 -- (lakehouse.figures.usual).
+-- Columns: moment timestamp, total double, highest double, lowest double, hidden int, read_to timestamp,
+--   first_event_at timestamp.
 SELECT
   DATE_TRUNC('MINUTE', happened_at) AS moment,
   CAST(SUM(n) AS DOUBLE) AS total,

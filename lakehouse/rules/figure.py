@@ -34,8 +34,9 @@ class AlertFigure:
 
     aggregate: how a minute's rows become one number. by: the columns whose values tell incidents apart. unit: what it
     counts, in the plural, or MONEY. fewer: too little of it alerts, not too much. limited: an alert's threshold is a
-    limit of it. lead: how long before an incident's starts_at its first minute began; lag: how long after the end of
-    its last minute it is resolved. Raises ValueError for a table or a column that the contract does not have.
+    limit of it; limit: what that is at any time, None where it moves. lead: how long before an incident's starts_at its
+    first minute began; lag: how long after the end of its last minute it is resolved. Raises ValueError for a table or
+    a column that the contract does not have.
     """
 
     table: str
@@ -46,6 +47,7 @@ class AlertFigure:
     unit: str
     fewer: bool
     limited: bool = False
+    limit: float | None = None
     lead: timedelta = timedelta(0)
     lag: timedelta = timedelta(0)
 

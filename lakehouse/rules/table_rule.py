@@ -71,7 +71,12 @@ class TableRule(MinuteRule):
         return self.by
 
     def _figure(
-        self, *, fewer: bool, aggregate: Literal["sum", "max", "min"] = "sum", limited: bool = False
+        self,
+        *,
+        fewer: bool,
+        aggregate: Literal["sum", "max", "min"] = "sum",
+        limited: bool = False,
+        limit: float | None = None,
     ) -> AlertFigure:
         """What `about` says of a rule that judges its column a minute."""
         return AlertFigure(
@@ -83,6 +88,7 @@ class TableRule(MinuteRule):
             unit=self.unit or unit_of_column(self.table, self.column),
             fewer=fewer,
             limited=limited,
+            limit=limit,
             lead=self.lead,
             lag=self.keep_firing_for,
         )

@@ -51,7 +51,7 @@ class TableAt:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A commit in a branch's history; committed_at is Nessie's clock, UTC.
+    """A commit in a branch's history; committed_at is Nessie's clock, UTC, as authored_at is where it is known.
 
     `tables`, where asked for: metadata locations of the tables of our schema that it changed, by name.
     """
@@ -60,6 +60,8 @@ class Logged:
     committed_at: datetime
     message: str
     tables: Mapping[str, str] = field(default_factory=dict)
+    author: str | None = None
+    authored_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,15 @@ class Nessie:
             for entry in answer["logEntries"]:
                 meta = entry["commitMeta"]
                 moment = datetime.fromisoformat(meta["commitTime"]).astimezone(UTC)
-                yield Logged(meta["hash"], moment, meta["message"], _changed(entry.get("operations") or ()))
+                authors, authored_at = meta.get("authors") or (None,), meta.get("authorTime")
+                yield Logged(
+                    meta["hash"],
+                    moment,
+                    meta["message"],
+                    _changed(entry.get("operations") or ()),
+                    authors[0],
+                    authored_at and datetime.fromisoformat(authored_at).astimezone(UTC),
+                )
                 if left is not None:
                     left -= 1
                     if left <= 0:

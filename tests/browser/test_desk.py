@@ -256,3 +256,31 @@ def test_a_row_that_is_clicked_tells_all_of_itself(page: Page, served: Served) -
     dialog.get_by_role("link", name="all that this customer did").click()
     expect(dialog).to_be_hidden()
     expect(page).to_have_url(re.compile(f"tab=customers.*user={user}"))
+
+
+def test_what_the_colours_of_a_chart_are_stands_beside_its_title(page: Page, served: Served) -> None:
+    opened(page, served, "tab=customers")
+    legend = page.locator('[data-legend="visits_time"] .badge')
+    expect(legend.first).to_be_visible()
+    colour = legend.first.evaluate("(entry) => getComputedStyle(entry, '::before').backgroundColor")
+    assert colour == "rgb(0, 114, 178)"
+    names = legend.all_inner_texts()
+    page.locator('[data-twin="visits_time"]').click()
+    twin = page.locator("dialog table").first
+    expect(twin).to_contain_text(names[0])
+
+
+def test_another_theme_redraws_charts_in_place(page: Page, served: Served) -> None:
+    models = "Bokeh.documents[0].roots().flatMap((root) => [...root.references()])"
+    figures = f"() => {models}.filter(({{type}}) => type === 'Figure').map(({{id}}) => id)"
+    labels = f"{models}.filter(({{type}}) => type.endsWith('Axis')).map((axis) => axis.major_label_text_color)"
+    opened(page, served, "tab=errors")
+    # Four live charts stand in the page too, those of the tab come once it is asked for.
+    page.wait_for_function(f"() => {labels}.filter((colour) => colour === '#9fabb8').length >= 2 * 7")
+    before = page.evaluate(figures)
+    page.locator("#theme").click()
+    page.wait_for_function(f"() => {labels}.every((colour) => colour === '#55616d')")
+    served.post("/fake/fatal?service=mill&message=It%20stands%20still")
+    expect(page.locator('[data-list="error_rows"] tr').first).to_contain_text("It stands still")
+    assert set(page.evaluate(f"() => {labels}")) == {"#55616d"}
+    assert page.evaluate(figures) == before

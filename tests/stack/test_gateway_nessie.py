@@ -62,7 +62,7 @@ class Doubled:
             self.publish()
 
     def answer(self, sql: str) -> pa.Table:
-        answer = self._statements.run(self._statements.plan(sql, ()).ticket, lambda: False)
+        answer = self._statements.run(self._statements.plan(sql).ticket, lambda: False)
         return pa.Table.from_batches(list(answer.batches), schema=answer.schema)
 
     def close(self) -> None:
@@ -122,6 +122,9 @@ def test_every_table_and_commit_reads_alike_from_both_catalogs(stack: Stack, dou
             f"SELECT r.window_start, SUM(o.order_total) AS total, MAX(r.total_revenue) AS same FROM {ORDERS} o "
             f"JOIN {REVENUE} r ON o.order_ts >= r.window_start AND o.order_ts < r.window_end "
             "GROUP BY r.window_start ORDER BY 1",
+            f"SELECT \"partition\", record_count, file_size_in_bytes FROM TABLE(table_files('{ORDERS}')) ORDER BY 1, 2",
+            f"SELECT content, added_data_files_count AS n FROM TABLE(table_manifests('{ORDERS}')) ORDER BY 1, 2",
+            f"SELECT * FROM TABLE(table_partitions('{ORDERS}')) ORDER BY 1",
         ):
             assert rows(dremio.sql(sql)) == rows(doubled.answer(sql)), sql
         # Often enough for rows to come into memory.
@@ -159,6 +162,11 @@ def test_the_past_is_found_by_time_tag_branch_and_snapshot_and_what_is_thinned_i
         assert count(dremio) == 4
         assert count(dremio, 'AT BRANCH "ingest-1"') == 5
         assert count(dremio, "AT TAG audit") == 2
+        logged = dremio.sql(f"SHOW LOGS AT TAG audit IN {CATALOG}").column("commitHash").to_pylist()
+        assert logged[:2] == [second, first]
+        assert (
+            count(dremio, f"AT BRANCH \"ingest-1\" AS OF '{times[second] + timedelta(milliseconds=1):%F %T.%f}'") == 2
+        )
         # SQL's times are cut to milliseconds.
         millisecond = timedelta(milliseconds=1)
         assert count(dremio, at(times[third] + millisecond)) == 3

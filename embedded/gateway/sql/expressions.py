@@ -12,6 +12,7 @@ from sqlglot import exp
 from embedded.gateway.errors import validation
 from embedded.gateway.sql import calls, casts, kinds, operators, regexes, times
 from embedded.gateway.sql.kinds import Kind
+from embedded.gateway.sql.parameters import Parameters
 from embedded.gateway.sql.raw import Raw, quoted, raw
 from embedded.gateway.sql.walk import Scope
 
@@ -19,8 +20,9 @@ from embedded.gateway.sql.walk import Scope
 class Expressions:
     """Rewrites the expressions of one query in their places, and tells their types."""
 
-    def __init__(self, mark: str, scopes: Scope) -> None:
+    def __init__(self, mark: str, scopes: Scope, parameters: Parameters | None = None) -> None:
         self._mark = mark
+        self._parameters = parameters
         self.scopes = scopes
         # By id: a node that was replaced (kept, or its id might be another's), and what stands there now.
         self._replaced: dict[int, tuple[exp.Expr, exp.Expr]] = {}
@@ -30,7 +32,12 @@ class Expressions:
         rule = _RULES.get(type(node))
         if rule is None:
             raise validation(f"The gateway does not answer {type(node).__name__.upper()} yet")
-        return rule(self, node)
+        if self._parameters is None:
+            return rule(self, node)
+        place = self._parameters.place(node)
+        kind = rule(self, node)
+        self._parameters.note(place, node, kind)
+        return kind
 
     def put(self, node: exp.Expr, new: exp.Expr, kind: Kind) -> Kind:
         node.replace(new)
@@ -61,7 +68,7 @@ class Expressions:
 
     def _literal(self, node: exp.Expr) -> Kind:
         if node.is_string:
-            return kinds.TEXT
+            return kinds.TEXT if self._parameters is None or self._parameters.number(node) is None else kinds.NULL
         return kinds.of_literal(node.name)
 
     def _column(self, node: exp.Expr) -> Kind:

@@ -17,12 +17,13 @@ MOST_DIGITS = 38
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A type: its name, digits of a decimal, or what a list or map (of texts) holds."""
+    """A type: its name, digits of a decimal, what a list or map (of texts) holds, or the fields of a struct."""
 
     name: str
     precision: int = 0
     scale: int = 0
     of: Kind | None = None
+    fields: tuple[tuple[str, Kind], ...] = ()
 
     def __str__(self) -> str:
         if self.name == "decimal":
@@ -35,6 +36,9 @@ class Kind:
             return f"DECIMAL({self.precision},{self.scale})"
         if self.of is not None:
             return f"{self.of.duckdb}[]" if self.name == "list" else f"MAP(VARCHAR, {self.of.duckdb})"
+        if self.fields:
+            inside = (f'"{name.replace('"', '""')}" {kind.duckdb}' for name, kind in self.fields)
+            return f"STRUCT({', '.join(inside)})"
         return _DUCKDB[self.name]
 
     @property
@@ -45,6 +49,8 @@ class Kind:
         if self.of is not None:
             inner = pa.field("$data$" if self.name == "list" else "value", self.of.arrow)
             return pa.list_(inner) if self.name == "list" else pa.map_(pa.string(), inner)
+        if self.fields:
+            return pa.struct([(name, kind.arrow) for name, kind in self.fields])
         return _ARROW[self.name]
 
     @property
@@ -212,6 +218,16 @@ def stored(name: str) -> Kind:
     return _STORED[name]
 
 
+def of_arrow(kind: pa.DataType) -> Kind:
+    """The type of a column of the gateway's own tables."""
+    if pa.types.is_list(kind):
+        return list_of(of_arrow(kind.value_type))
+    if pa.types.is_struct(kind):
+        return Kind("struct", fields=tuple((field.name, of_arrow(field.type)) for field in kind))
+    return _OWN[kind]
+
+
+_OWN = {arrow: Kind(name) for name, arrow in _ARROW.items() if name != NULL.name}
 _STORED = {
     "string": TEXT,
     "uuid": TEXT,

@@ -12,6 +12,7 @@ from embedded.gateway.places import place
 from embedded.gateway.sql import calls, casts, kinds
 from embedded.gateway.sql.expressions import Expressions
 from embedded.gateway.sql.kinds import Kind
+from embedded.gateway.sql.parameters import Parameters
 from embedded.gateway.sql.raw import raw
 from embedded.gateway.sql.table import TABLE
 
@@ -26,12 +27,18 @@ class _Source:
     columns: list[Column]
 
 
-def typed(tree: exp.Expr, relations: Sequence[Sequence[Column]], mark: str, sql: str) -> list[Column]:
+def typed(
+    tree: exp.Expr,
+    relations: Sequence[Sequence[Column]],
+    mark: str,
+    sql: str,
+    parameters: Parameters | None = None,
+) -> list[Column]:
     """Rewrite a statement for DuckDB; its columns. `relations` are those of its tables. Raises Refusal.
 
     The tree must have passed tree.check and names.resolve.
     """
-    return Scopes(relations, mark, sql, {}, ()).query(tree)
+    return Scopes(relations, mark, sql, {}, (), parameters).query(tree)
 
 
 class Scopes:
@@ -44,6 +51,7 @@ class Scopes:
         sql: str,
         queries: dict[str, list[Column]],
         outer: tuple[list[_Source], ...],
+        parameters: Parameters | None,
     ) -> None:
         self._relations = relations
         self._mark = mark
@@ -51,10 +59,13 @@ class Scopes:
         self._queries = queries
         self._outer = outer
         self._here: list[_Source] = []
-        self._expressions = Expressions(mark, self)
+        self._parameters = parameters
+        self._expressions = Expressions(mark, self, parameters)
 
     def _inside(self) -> Scopes:
-        return Scopes(self._relations, self._mark, self._sql, self._queries, (self._here, *self._outer))
+        return Scopes(
+            self._relations, self._mark, self._sql, self._queries, (self._here, *self._outer), self._parameters
+        )
 
     # ---- names ------------------------------------------------------------------------------------------------------
 
@@ -281,7 +292,7 @@ class Scopes:
 
     def _beside(self) -> Scopes:
         """For a source: it sees what is outside of the query, not the sources beside it."""
-        return Scopes(self._relations, self._mark, self._sql, self._queries, self._outer)
+        return Scopes(self._relations, self._mark, self._sql, self._queries, self._outer, self._parameters)
 
     def _joined(self, node: exp.Expr) -> None:
         for join in node.args.get("joins") or ():

@@ -157,6 +157,15 @@ class Row:
             return exp.Cast(this=node, to=exp.DataType.build("TIMESTAMP", dialect="duckdb"))
         return node
 
+    def expects(self, index: int, beside: Kind | None) -> Kind | None:
+        """The type of an argument that has none of its own, `beside` another; None where any would do."""
+        parameter = self._parameter(index)
+        if beside is not None and beside.name in parameter.accepted and len(parameter.accepted) > 1:
+            return beside
+        if parameter.accepted == kinds.WHOLE:
+            return kinds.BIGINT
+        return None if parameter.name.rstrip("!") == "any" else parameter.default()
+
     def result(self, call: Call) -> Kind:
         if not isinstance(self.gives, str):
             return self.gives(call)

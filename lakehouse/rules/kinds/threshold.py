@@ -44,7 +44,8 @@ class ThresholdRule(TableRule):
 
     @property
     def about(self) -> AlertFigure:
-        return self._figure(fewer=self.below is not None, aggregate=self.aggregate, limited=True)
+        limit = self.above if self.above is not None else self.below
+        return self._figure(fewer=self.below is not None, aggregate=self.aggregate, limited=True, limit=limit)
 
     def judge(self, ends: Sequence[datetime], inputs: Inputs) -> Judge:
         first = inputs.first_event_at.get(self.topics[0])

@@ -1,0 +1,54 @@
+"""Statements that run now, by their tickets, so that an action can end them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from weakref import WeakSet
+
+from embedded.gateway.errors import Kind, Refusal
+
+
+class Run:
+    """One DoGet, by its ticket; who streams its rows holds it."""
+
+    def __init__(self, ticket: bytes, gone: Callable[[], bool]) -> None:
+        self.ticket = ticket
+        self._client_is_gone = gone
+        self.cancelled = False
+
+    def gone(self) -> bool:
+        """Whether nobody wants its rows any more."""
+        return self.cancelled or bool(self._client_is_gone())
+
+    def check(self) -> None:
+        """Raises Refusal once it was cancelled."""
+        if self.cancelled:
+            raise Refusal(Kind.CANCELLED, "Query cancelled by user")
+
+
+class Running:
+    """May be used from many threads. A run whose stream nobody began to read is forgotten by itself."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: WeakSet[Run] = WeakSet()
+
+    def begin(self, ticket: bytes, gone: Callable[[], bool]) -> Run:
+        run = Run(ticket, gone)
+        with self._lock:
+            self._runs.add(run)
+        return run
+
+    def end(self, run: Run) -> None:
+        with self._lock:
+            self._runs.discard(run)
+
+    def cancel(self, tickets: Iterable[bytes]) -> bool:
+        """Cancel what runs by these tickets; whether anything did."""
+        ended = frozenset(tickets)
+        with self._lock:
+            found = [run for run in self._runs if run.ticket in ended]
+            for run in found:
+                run.cancelled = True
+        return bool(found)

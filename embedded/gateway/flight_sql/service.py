@@ -1,0 +1,219 @@
+"""Which Flight SQL command, ticket or action is answered by whom; what Dremio refuses, in its words."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+from google.protobuf.message import Message
+
+from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.flight_sql import metadata, options, schemas, sql_info
+from embedded.gateway.flight_sql.messages import expected, make, name_of, packed, read, unpacked
+from embedded.gateway.flight_sql.prepared import PreparedStatements
+from embedded.gateway.flight_sql.running import Running
+from embedded.gateway.paths import Context
+from embedded.gateway.sessions import FlightSession, Sessions
+from embedded.gateway.statements import Statements, Streamed
+
+ACTIONS = {
+    "CreatePreparedStatement": "Plans a statement for later; its parameters are bound with DoPut.",
+    "ClosePreparedStatement": "Forgets what was bound.",
+    "CancelFlightInfo": "Cancels what runs by the tickets of a FlightInfo.",
+    "CancelQuery": "The older CancelFlightInfo.",
+    "SetSessionOptions": "Sets the session's schema.",
+    "GetSessionOptions": "The session's schema.",
+    "CloseSession": "Ends the session.",
+}
+# Actions of Flight SQL that Dremio knows and does not have.
+_NOT_THERE = frozenset(
+    ["BeginTransaction", "EndTransaction", "BeginSavepoint", "EndSavepoint", "CreatePreparedSubstraitPlan"]
+)
+_KEYS = {
+    "CommandGetPrimaryKeys": schemas.PRIMARY_KEYS,
+    "CommandGetExportedKeys": schemas.FOREIGN_KEYS,
+    "CommandGetImportedKeys": schemas.FOREIGN_KEYS,
+    "CommandGetCrossReference": schemas.FOREIGN_KEYS,
+}
+_METADATA = {
+    "CommandGetCatalogs": schemas.CATALOGS,
+    "CommandGetDbSchemas": schemas.DB_SCHEMAS,
+    "CommandGetTables": schemas.TABLES,
+    "CommandGetTableTypes": schemas.TABLE_TYPES,
+    "CommandGetSqlInfo": schemas.SQL_INFO,
+    "CommandGetXdbcTypeInfo": schemas.TYPE_INFO,
+}
+_CANCELLED, _NOT_CANCELLABLE = 1, 3
+_CLOSED = 1
+_NONCE_BYTES = 16
+
+type Gone = Callable[[], bool]
+
+
+class FlightSql:
+    """Answers Flight SQL. May be used from many threads."""
+
+    def __init__(self, statements: Statements, sessions: Sessions, running: Running) -> None:
+        self._statements = statements
+        self._sessions = sessions
+        self._running = running
+        self._tickets = statements.seal("statement")
+        self._prepared = PreparedStatements(statements, sessions.ttl_s)
+
+    # ---- what will come ---------------------------------------------------------------------------------------------
+
+    def plan(self, command: Any, session: FlightSession) -> tuple[pa.Schema, list[bytes]]:
+        """The schema of a command's rows, and the tickets for them: one, or none for keys. Raises Refusal."""
+        name = name_of(command)
+        match name:
+            case "CommandStatementQuery":
+                with _about(command.query):
+                    planned = self._statements.plan(command.query, session.context)
+                return schemas.described(planned.schema), [self._ticket(planned.ticket)]
+            case "CommandPreparedStatementQuery":
+                prepared = self._prepared.opened(command.prepared_statement_handle, "getFlightInfo")
+                with _about(prepared.sql):
+                    if not self._prepared.is_bound(prepared):
+                        return schemas.described(self._prepared.schema(prepared)), [packed(command)]
+                    planned = self._prepared.plan(prepared)
+                return schemas.described(planned.schema), [self._ticket(planned.ticket)]
+            case _ if name in _KEYS:
+                return _KEYS[name], []
+            case _ if name in _METADATA:
+                wide = name == "CommandGetTables" and command.include_schema
+                return schemas.TABLES_WITH_SCHEMA if wide else _METADATA[name], [packed(command)]
+        raise _unrecognized(name)
+
+    def _ticket(self, planned: bytes) -> bytes:
+        # Each its own, so that who cancels by it does not cancel somebody else's run of the same statement.
+        handle = self._tickets.sealed(secrets.token_bytes(_NONCE_BYTES) + planned)
+        return packed(make("TicketStatementQuery", statement_handle=handle))
+
+    # ---- rows -------------------------------------------------------------------------------------------------------
+
+    def stream(self, ticket: Any, session: FlightSession, gone: Gone) -> Streamed:
+        """The rows behind a ticket. Raises Refusal."""
+        name = name_of(ticket)
+        match name:
+            case "TicketStatementQuery":
+                planned = self._tickets.opened(ticket.statement_handle)
+                if planned is None:
+                    raise Refusal(Kind.INTERNAL, "Invalid StatementHandle used in getStream.")
+                return self._statements.run(planned[_NONCE_BYTES:], gone)
+            case "CommandPreparedStatementQuery":
+                prepared = self._prepared.opened(ticket.prepared_statement_handle, "getStream")
+                with _about(prepared.sql):
+                    return self._statements.run(self._prepared.plan(prepared).ticket, gone)
+            case _ if name in _KEYS:
+                raise Refusal(Kind.UNIMPLEMENTED, f"{name} not supported.")
+            case _ if name in _METADATA:
+                batch = self._metadata(name, ticket, gone)
+                return Streamed(name, batch.schema, iter([batch]))
+        raise Refusal(Kind.ARGUMENT, "The defined request is invalid.")
+
+    def _metadata(self, name: str, command: Any, gone: Gone) -> pa.RecordBatch:
+        def ask(sql: str) -> pa.Table:
+            answer = self._statements.run(self._statements.plan(sql).ticket, gone)
+            return pa.Table.from_batches(answer.batches, answer.schema)
+
+        match name:
+            case "CommandGetDbSchemas":
+                return metadata.db_schemas(command, ask)
+            case "CommandGetTables":
+                return metadata.tables(command, ask)
+            case "CommandGetTableTypes":
+                return metadata.table_types()
+            case "CommandGetSqlInfo":
+                return sql_info.sql_info(command.info)
+            case "CommandGetXdbcTypeInfo":
+                return sql_info.type_info()
+        return metadata.catalogs()
+
+    # ---- values -----------------------------------------------------------------------------------------------------
+
+    def put(self, command: Any, read_rows: Callable[[], pa.Table]) -> None:
+        """Bind a prepared statement's values. Raises Refusal, for every other put too."""
+        if name_of(command) != "CommandPreparedStatementQuery":
+            raise Refusal(Kind.UNIMPLEMENTED, "acceptPut is not implemented.")
+        self._prepared.bind(self._prepared.opened(command.prepared_statement_handle, "acceptPut"), read_rows())
+
+    # ---- actions ----------------------------------------------------------------------------------------------------
+
+    def act(self, kind: str, body: bytes, session: FlightSession) -> list[bytes]:
+        """The results of an action. Raises Refusal."""
+        match kind:
+            case "CreatePreparedStatement":
+                return [self._create(expected("ActionCreatePreparedStatementRequest", body), session)]
+            case "ClosePreparedStatement":
+                request = expected("ActionClosePreparedStatementRequest", body)
+                self._prepared.close(self._prepared.opened(request.prepared_statement_handle, "closePreparedStatement"))
+                return []
+            case "CancelFlightInfo":
+                status = self._cancel(read("CancelFlightInfoRequest", body).info)
+                return [make("CancelFlightInfoResult", status=status).SerializeToString()]
+            case "CancelQuery":
+                status = self._cancel(read("FlightInfo", expected("ActionCancelQueryRequest", body).info))
+                return [packed(make("ActionCancelQueryResult", result=status))]
+            case "SetSessionOptions":
+                return _one(options.set_options(read("SetSessionOptionsRequest", body), session, self._use))
+            case "GetSessionOptions":
+                read("GetSessionOptionsRequest", body)
+                return _one(options.get_options(session))
+            case "CloseSession":
+                read("CloseSessionRequest", body)
+                self._sessions.close(session)
+                return _one(make("CloseSessionResult", status=_CLOSED))
+        what = kind if kind in _NOT_THERE else "doAction"
+        raise Refusal(Kind.UNIMPLEMENTED, f"{what} is not implemented.")
+
+    def _create(self, request: Any, session: FlightSession) -> bytes:
+        with _about(request.query):
+            handle, schema, takes = self._prepared.prepare(request.query, session.context)
+        result = make(
+            "ActionCreatePreparedStatementResult",
+            prepared_statement_handle=handle,
+            dataset_schema=_ipc(schemas.described(schema)),
+            parameter_schema=b"" if takes is None else _ipc(schemas.described(takes)),
+        )
+        return packed(result)
+
+    def _cancel(self, info: Any) -> int:
+        tickets = [endpoint.ticket.ticket for endpoint in info.endpoint]
+        # Any other ticket may be that of many.
+        own = [ticket for ticket in tickets if _is_a_statements(ticket)]
+        found = self._running.cancel(own)
+        return _CANCELLED if found else _NOT_CANCELLABLE
+
+    def _use(self, sql: str, context: Context) -> Context | None:
+        return self._statements.run(self._statements.plan(sql, context).ticket, lambda: False).uses
+
+
+def _is_a_statements(ticket: bytes) -> bool:
+    message = unpacked(ticket)
+    return message is not None and name_of(message) in ("TicketStatementQuery", "CommandPreparedStatementQuery")
+
+
+@contextmanager
+def _about(sql: str) -> Iterator[None]:
+    """What is refused inside is refused with this statement."""
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.sql = sql
+        raise
+
+
+def _unrecognized(name: str) -> Refusal:
+    return Refusal(Kind.ARGUMENT, f"Unrecognized request: {name}")
+
+
+def _one(message: Message) -> list[bytes]:
+    return [message.SerializeToString()]
+
+
+def _ipc(schema: pa.Schema) -> bytes:
+    content: bytes = schema.serialize().to_pybytes()
+    return content

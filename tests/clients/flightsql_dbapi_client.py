@@ -1,0 +1,65 @@
+"""What flightsql-dbapi finds at the gateway on port argv[1]: JSON on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+from flightsql import FlightSQLClient
+
+SCHEMA = "nessie_minio_catalog.ecommerce_db"
+ORDERS = f"{SCHEMA}.orders_processed"
+
+
+def connect(password: str = "dremio123") -> Any:
+    return FlightSQLClient(host="localhost", port=int(sys.argv[1]), user="dremio", password=password, insecure=True)
+
+
+client = connect()
+
+
+def rows(info: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.do_get(info.endpoints[0].ticket).read_all().to_pylist()
+    return found
+
+
+def parameters() -> list[dict[str, Any]]:
+    with client.prepare(f"SELECT order_id FROM {ORDERS} WHERE user_id = ?") as prepared:
+        return rows(prepared.execute(pa.record_batch({"0": ["grace's"]})))
+
+
+def tables() -> list[str]:
+    listed = rows(client.get_tables(table_types=["TABLE"]))
+    return [f"{row['db_schema_name']}.{row['table_name']}" for row in listed]
+
+
+def columns() -> list[str]:
+    [row] = rows(client.get_tables(table_name_filter_pattern="orders\\_processed", include_schema=True))
+    names: list[str] = pa.ipc.read_schema(pa.py_buffer(row["table_schema"])).names
+    return names
+
+
+ASKS: dict[str, Callable[[], object]] = {
+    "select": lambda: rows(client.execute(f"SELECT order_id FROM {ORDERS} ORDER BY order_id")),
+    "every table": lambda: {path: len(rows(client.execute(f"SELECT * FROM {path}"))) for path in tables()},
+    "schemas": lambda: [row["db_schema_name"] for row in rows(client.get_db_schemas())],
+    "catalogs": lambda: rows(client.get_catalogs()),
+    "table types": lambda: [row["table_type"] for row in rows(client.get_table_types())],
+    "columns": columns,
+    "vendor": lambda: rows(client.get_sql_info([0]))[0]["value"],
+    "parameters": parameters,
+    "bad SQL": lambda: client.execute("SELEC 1"),
+    "bad password": lambda: connect("guess"),
+    "update": lambda: client.execute_update(f"DELETE FROM {ORDERS}"),
+    "after all": lambda: rows(client.execute("SELECT 1 AS n")),
+}
+found = {}
+for name, ask in ASKS.items():
+    try:
+        found[name] = ask()
+    except Exception as error:
+        found[name] = {"error": f"{type(error).__name__}: {error}"}
+print(json.dumps(found, default=str))
