@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -73,9 +74,9 @@ class _Recorded(Engine):
 
     planned: list[str]
 
-    def describe(self, sql: str, original: str) -> list[tuple[str, str]]:
+    def describe(self, sql: str, original: str, *rest: Any) -> list[tuple[str, str]]:
         self.planned = [*getattr(self, "planned", []), sql]
-        return super().describe(sql, original)
+        return super().describe(sql, original, *rest)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from embedded.gateway.engine import Engine, Remote
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.server import Gateway, hide_tracebacks
 from embedded.gateway.sessions import Sessions
-from embedded.gateway.settings import GatewaySettings, check_door, tls_pair
+from embedded.gateway.settings import GatewaySettings, check_door, tls_pair, users_of
 from embedded.gateway.statements import Statements
 from lakehouse.memory import few_arenas
 from lakehouse.settings.base import Shared
@@ -50,7 +50,7 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
     Raises UserError for an open door (settings.check_door), a busy port and a data directory that cannot be used.
     """
     check_door(settings, dremio)
-    tls = tls_pair(settings)
+    tls, users = tls_pair(settings), users_of(settings, dremio)
     port = shared.port("gateway")
     claim_port(port, host=settings.host)
     nessie = settings.catalog == "nessie"
@@ -71,10 +71,14 @@ def serve(shared: Shared, settings: GatewaySettings, dremio: DremioSettings) -> 
         memory_limit_mb=settings.memory_limit,
         timeout_s=settings.statement_timeout.total_seconds(),
         remote=remote,
+        spill_limit_mb=settings.spill_limit,
+        heavy_at_once=settings.heavy_at_once,
     )
-    sessions = Sessions(dremio.user, dremio.password.get_secret_value(), settings.session_ttl.total_seconds())
+    sessions = Sessions(users, settings.session_ttl.total_seconds())
     key = ticket_key(data_dir / "run" / "gateway.key")
-    statements = Statements(commits, engine, settings.rows_in_memory, files, key)
+    statements = Statements(
+        commits, engine, settings.rows_in_memory, files, key, settings.most_rows, settings.statements_a_user
+    )
     server = Gateway(f"grpc{'+tls' if tls else ''}://{settings.host}:{port}", sessions, statements, tls)
     stop = Stop.on_signals()
     logger.info("ready on %s:%d, data in %s", settings.host, port, NessieSettings.load().uri if nessie else data_dir)

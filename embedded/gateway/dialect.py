@@ -8,14 +8,16 @@ What Dremio does not have is refused here, although DuckDB may know it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import Kind, Refusal, TooDeep
 from embedded.gateway.tokens import Word, words_of
 from embedded.gateway.translation import Shape, check_functions, translate
 from embedded.gateway.values import At, cut
+from embedded.gateway.weight import LONG, is_long
 
 # One of these stands before the names that the gateway puts into a text: the first that the statement itself lacks.
 _MARKS = "\x01\x02\x03\x04\x05\x06"
@@ -32,6 +34,10 @@ class Statement:
     ats: tuple[At, ...]
 
 
+type Elsewhere = Callable[[str], Statement | list[Word]]
+"""Reads a statement that is too long or too deep to be read here, where it would hold others up."""
+
+
 class Dialect:
     """Prepares statements; keeps the shapes it met last. May be used from many threads."""
 
@@ -40,7 +46,7 @@ class Dialect:
         self._shapes: LRUCache[str, Shape] = LRUCache(_SHAPES_KEPT)
         self._planned: LRUCache[str, Statement] = LRUCache(_TEXTS_KEPT)
 
-    def read(self, sql: str) -> Statement | list[Word]:
+    def read(self, sql: str, elsewhere: Elsewhere | None = None) -> Statement | list[Word]:
         """A query as shape and values; the words of any other statement. Raises Refusal for what Dremio would not take.
 
         Each text comes twice, to be planned and to be run: the newest ones are remembered.
@@ -49,13 +55,24 @@ class Dialect:
             known = self._planned.get(sql)
         if known is not None:
             return known
+        statement = elsewhere(sql) if elsewhere and len(sql) > LONG else self._read(sql, elsewhere)
+        if isinstance(statement, Statement):
+            with self._lock:
+                self._planned[sql] = statement
+        return statement
+
+    def _read(self, sql: str, elsewhere: Elsewhere | None) -> Statement | list[Word]:
         words = words_of(sql)
+        if elsewhere and is_long(words):
+            return elsewhere(sql)
         if words[0].upper not in ("SELECT", "WITH", "VALUES", "("):
             return words
-        statement = self._prepare(sql, words)
-        with self._lock:
-            self._planned[sql] = statement
-        return statement
+        try:
+            return self._prepare(sql, words)
+        except TooDeep:
+            if elsewhere is None:
+                raise
+        return elsewhere(sql)
 
     def _prepare(self, sql: str, words: list[Word]) -> Statement:
         mark = _mark(sql)

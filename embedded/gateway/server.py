@@ -42,13 +42,15 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
     ) -> flight.FlightInfo:
         sql, session = self._asked(context, descriptor)
-        planned = _told(lambda: self._statements.plan(sql, session.schema), sql)
+        planned = _told(lambda: self._statements.plan(sql, session.schema, context.is_cancelled, session.user), sql)
         endpoint = flight.FlightEndpoint(flight.Ticket(planned.ticket), [])
         return flight.FlightInfo(planned.schema, descriptor, [endpoint], -1, -1)
 
     def get_schema(self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor) -> flight.SchemaResult:
         sql, session = self._asked(context, descriptor)
-        return flight.SchemaResult(_told(lambda: self._statements.plan(sql, session.schema), sql).schema)
+        return flight.SchemaResult(
+            _told(lambda: self._statements.plan(sql, session.schema, context.is_cancelled, session.user), sql).schema
+        )
 
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         started = time.monotonic()
@@ -57,7 +59,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
 
         def run() -> tuple[Streamed, list[pa.RecordBatch]]:
             nonlocal sql
-            answer = self._statements.run(ticket.ticket, context.is_cancelled)
+            answer = self._statements.run(ticket.ticket, context.is_cancelled, session.user)
             sql = answer.sql
             # The first two here: what fails, fails as a call and not in mid-stream; most answers end with the first.
             return answer, list(itertools.islice(answer.batches, 2))

@@ -25,12 +25,21 @@ from embedded.gateway import commands, wire
 from embedded.gateway.ahead import Ahead
 from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.dialect import Dialect, Statement
-from embedded.gateway.engine import MAX_BATCH_ROWS, Engine
-from embedded.gateway.errors import Kind, Refusal, data_read, needs_iceberg_scan, object_not_found, validation
+from embedded.gateway.engine import MAX_BATCH_ROWS, Engine, nobody_left
+from embedded.gateway.errors import (
+    Kind,
+    Refusal,
+    data_read,
+    needs_iceberg_scan,
+    object_not_found,
+    too_many_rows,
+    validation,
+)
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.relations import Bound, Relation
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots, StoredColumn
+from embedded.gateway.turns import Turns
 from embedded.gateway.values import At, time_us
 from embedded.gateway.waiting import Waiting
 from lakehouse.dremio.client import NOTHING_PUBLISHED
@@ -99,7 +108,11 @@ class Statements:
         rows_in_memory: int = 0,
         files: Files | None = None,
         ticket_key: bytes | None = None,
+        most_rows: int = 10_000_000,
+        statements_a_user: int = 100,
     ) -> None:
+        self._turns = Turns(statements_a_user)
+        self._most_rows = most_rows
         self._ticket_key = ticket_key or secrets.token_bytes(32)
         self._commits = commits
         self._engine = engine
@@ -120,9 +133,18 @@ class Statements:
     def _head_id(self) -> str:
         return _Head(self._commits, self._ahead).commit.id
 
-    def plan(self, sql: str, context: tuple[str, ...]) -> Planned:
-        """Schema and ticket of a statement; `context` is the session's schema. Raises Refusal."""
-        statement = self._dialect.read(sql)
+    def plan(
+        self, sql: str, context: tuple[str, ...], gone: Callable[[], bool] = nobody_left, user: str = ""
+    ) -> Planned:
+        """Schema and ticket of a statement; `context` is the session's schema. Raises Refusal.
+
+        `gone` says that nobody waits any more; `user` is who asks.
+        """
+        with self._turns.one(user):
+            return self._plan(sql, context, gone)
+
+    def _plan(self, sql: str, context: tuple[str, ...], gone: Callable[[], bool]) -> Planned:
+        statement = self._dialect.read(sql, lambda text: self._engine.read_apart(text, gone))
         head = _Head(self._commits, self._ahead)
         ticket: dict[str, object] = {"sql": sql, "context": context}
         if not isinstance(statement, Statement):
@@ -131,15 +153,15 @@ class Statements:
             return Planned(table.schema, self._signed(ticket))
         found = [self._resolve(relation, statement.ats, context, head) for relation in statement.shape.relations]
         ticket["commits"] = [commit.id for commit, _ in found]
-        schema = self._schema(statement, [source for _, source in found], sql)
+        schema = self._schema(statement, [source for _, source in found], sql, gone)
         return Planned(schema, self._signed(ticket))
 
-    def run(self, ticket: bytes, gone: Callable[[], bool]) -> Streamed:
+    def run(self, ticket: bytes, gone: Callable[[], bool], user: str = "") -> Streamed:
         """The rows of a planned statement, at the commits it was planned for. Raises Refusal."""
         content = self._opened(ticket)
         sql, context = str(content["sql"]), tuple(content["context"])
         head_id, commit_ids = str(content.get("head")), content.get("commits", ())
-        statement = self._dialect.read(sql)
+        statement = self._dialect.read(sql, lambda text: self._engine.read_apart(text, gone))
         if not isinstance(statement, Statement):
             table = commands.answer(statement, context, self._commits, self._by_id(head_id, 0), self.columns)
             schema = commands.use(statement, context)
@@ -148,8 +170,8 @@ class Statements:
         sources = [
             self._source(relation, statement.ats, context, self._by_id(commit_id, 0)) for relation, commit_id in pairs
         ]
-        schema = self._schema(statement, sources, sql)
-        return Streamed(sql, schema, self._rows(statement, sources, schema, gone))
+        schema = self._schema(statement, sources, sql, gone)
+        return Streamed(sql, schema, self._rows(statement, sources, sql, schema, gone, user))
 
     def _signed(self, content: dict[str, object]) -> bytes:
         body = json.dumps(content).encode()
@@ -167,17 +189,37 @@ class Statements:
         return hmac.new(self._ticket_key, body, hashlib.sha256).digest()
 
     def _rows(
-        self, statement: Statement, sources: list[_Source], schema: pa.Schema, gone: Callable[[], bool]
+        self,
+        statement: Statement,
+        sources: list[_Source],
+        sql: str,
+        schema: pa.Schema,
+        gone: Callable[[], bool],
+        user: str,
     ) -> Iterator[pa.RecordBatch]:
-        with ExitStack() as held:
+        heavy, rows = statement.shape.heavy, 0
+        with self._turns.one(user), ExitStack() as held:
             relations = [
-                self._relation(source, relation.bounds, statement.times, held)
+                self._relation(source, relation.bounds, statement.times, held, in_memory=not heavy)
                 for source, relation in zip(sources, statement.shape.relations, strict=True)
             ]
-            for batch in self._engine.run(statement.shape.filled(relations, statement.times), gone):
+            query = statement.shape.filled(relations, statement.times)
+            batches = self._engine.run_apart(query, sql, gone) if heavy else self._engine.run(query, gone)
+            for batch in batches:
+                rows += batch.num_rows
+                if rows > self._most_rows:
+                    raise too_many_rows(self._most_rows)
                 yield wire.cast(batch, schema)
 
-    def _relation(self, source: _Source, bounds: tuple[Bound, ...], times: tuple[str, ...], held: ExitStack) -> str:
+    def _relation(
+        self,
+        source: _Source,
+        bounds: tuple[Bound, ...],
+        times: tuple[str, ...],
+        held: ExitStack,
+        *,
+        in_memory: bool,
+    ) -> str:
         """A table expression: only the files that may hold a row inside the bounds, and of them only the rows inside.
 
         Dremio cuts times to milliseconds when it reads; so does this, without a time zone calendar, which costs DuckDB
@@ -196,6 +238,8 @@ class Statements:
             past = f", snapshot_from_id = {snapshot.past_id}" if snapshot.past_id is not None else ""
             return f"(SELECT {items} FROM iceberg_scan({_text(snapshot.metadata_location)}{past}){where})"
         reading = self._reading(snapshot)
+        if not in_memory:
+            return f"(SELECT {items} FROM {held.enter_context(reading(files))}{where})" if files else source.empty
         shelved = held.enter_context(self._shelf.holding(snapshot.schema_key, items, source.empty, files, reading))
         parts: list[str] = []
         if shelved.numbers:
@@ -299,7 +343,7 @@ class Statements:
 
     # ---- schema -----------------------------------------------------------------------------------------------------
 
-    def _schema(self, statement: Statement, sources: list[_Source], sql: str) -> pa.Schema:
+    def _schema(self, statement: Statement, sources: list[_Source], sql: str, gone: Callable[[], bool]) -> pa.Schema:
         """The answer's schema, remembered by shape and by the schemas of its tables."""
         key = (statement.shape.sql, *(source.schema_key for source in sources))
         with self._lock:
@@ -310,7 +354,7 @@ class Statements:
             if not any(need.column.lower() in sources[number].names for number in need.relations):
                 raise need.refusal()
         query = statement.shape.filled([source.empty for source in sources], statement.times)
-        schema = wire.schema_of(self._engine.describe(query, sql))
+        schema = wire.schema_of(self._engine.describe(query, sql, statement.shape.heavy, gone))
         with self._lock:
             self._schemas[key] = schema
         return schema

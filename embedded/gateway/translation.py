@@ -11,11 +11,12 @@ from sqlglot.dialects.dremio import Dremio
 from sqlglot.errors import ParseError, TokenError, UnsupportedError
 
 from embedded.gateway import tree as trees
-from embedded.gateway.errors import Kind, Refusal, no_function, validation
+from embedded.gateway.errors import Kind, Refusal, TooDeep, no_function, validation
 from embedded.gateway.names import Need, resolve
 from embedded.gateway.relations import Relation
 from embedded.gateway.rewrites import rewrite
 from embedded.gateway.tokens import Word, encountered
+from embedded.gateway.weight import is_heavy
 from embedded.gateway.words import FUNCTIONS, SYNTAX
 
 
@@ -23,13 +24,15 @@ from embedded.gateway.words import FUNCTIONS, SYNTAX
 class Shape:
     """A statement in DuckDB's SQL, with marks for what differs each time.
 
-    `needs` are the columns that its relations must have, `mark` is the character that marks begin with.
+    `needs` are the columns that its relations must have, `mark` is the character that marks begin with. What is
+    `heavy` is planned and run apart.
     """
 
     sql: str
     relations: tuple[Relation, ...]
     needs: tuple[Need, ...]
     mark: str = field(repr=False)
+    heavy: bool = False
 
     def filled(self, sources: list[str], times: tuple[str, ...]) -> str:
         """The statement with a source (a table expression in brackets) for each relation, and its times."""
@@ -89,6 +92,7 @@ def translate(sql: str, text: str, mark: str) -> Shape:
         for select in tree.find_all(exp.Select):
             select.set("hint", None)
         trees.check(tree, sql)
+        heavy = is_heavy(tree)
         for select in tree.find_all(exp.Select):
             _name_columns(select)
         names = resolve(tree, sql, mark)
@@ -98,8 +102,8 @@ def translate(sql: str, text: str, mark: str) -> Shape:
     except UnsupportedError as error:
         raise validation(f"Not supported by the gateway: {str(error).partition(chr(10))[0]}") from None
     except RecursionError:
-        raise Refusal(Kind.PARSE, "Failure parsing the query: it is nested too deeply.", 0) from None
-    return Shape(result, names.relations, names.needs, mark)
+        raise TooDeep from None
+    return Shape(result, names.relations, names.needs, mark, heavy)
 
 
 def _parse_refusal(error: ParseError | TokenError, sql: str, mark: str) -> Refusal:

@@ -1,0 +1,298 @@
+"""Statements made to take the gateway down: each ends within its limits, the others go on, and the memory comes back.
+
+    python -m bench gateway_bombs [--rows 20000] [--timeout 5] [--only REPEAT]
+
+A gateway of its own with a statement timeout of a few seconds gets one bomb after the other, while another client asks
+SELECT 1 on and on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+from pyarrow import flight
+
+from bench.processes import environment, free_offset, memory_mb
+from bench.report import Report
+from lakehouse.settings.ports import PORTS
+from lakehouse.tables import CATALOG, SCHEMA
+from tests.conftest import Shop
+
+MEMORY_LIMIT_MB = 128
+"""The gateway's own default."""
+BACK_WITHIN_S = 60
+IDLE_S = 5.0
+T = f"{CATALOG}.{SCHEMA}.orders_processed"
+DREMIOS = (
+    pa.ArrowInvalid,  # PARSE, VALIDATION
+    flight.FlightUnavailableError,  # RESOURCE
+    flight.FlightCancelledError,  # its time is over
+    flight.FlightInternalError,  # PLAN, FUNCTION, UNSUPPORTED
+)
+
+
+@dataclass(frozen=True)
+class Bomb:
+    """A statement, and whether it may be answered too: some are only large."""
+
+    name: str
+    sql: str
+    may_answer: bool = False
+
+
+def bombs() -> list[Bomb]:
+    """All kinds, each with its worst member."""
+    cross = f"{T} a, {T} b"
+    doubled = ", ".join(
+        [
+            f"c0 AS (SELECT event_key AS s FROM {T})",
+            *(f"c{n} AS (SELECT s || s AS s FROM c{n - 1})" for n in range(1, 30)),
+        ]
+    )
+    chain = ", ".join(
+        ["c0 AS (SELECT 1 AS n)", *(f"c{n} AS (SELECT a.n FROM c{n - 1} a, c{n - 1} b)" for n in range(1, 25))]
+    )
+    nested = "SELECT 1 AS n"
+    for level in range(150):
+        nested = f"SELECT n FROM ({nested}) t{level}"
+    return [
+        # texts
+        Bomb("REPEAT of every row", f"SELECT SUM(LENGTH(REPEAT(event_key, 100000))) AS n FROM {T}"),
+        Bomb("REPEAT of 4 GB", "SELECT LENGTH(REPEAT('x', 2000000000)) + LENGTH(REPEAT('y', 2000000000)) AS n"),
+        Bomb("REPEAT in REPEAT", f"SELECT MAX(REPEAT(REPEAT(event_key, 1000), 1000)) AS n FROM {T}"),
+        Bomb("LPAD and RPAD", f"SELECT SUM(LENGTH(LPAD(RPAD(event_key, 100000, 'x'), 200000, 'y'))) AS n FROM {T}"),
+        Bomb("REPLACE", f"SELECT SUM(LENGTH(REPLACE(REPEAT('a', 5000), 'a', REPEAT(event_key, 30)))) AS n FROM {T}"),
+        Bomb(
+            "REGEXP_REPLACE", f"SELECT MAX(REGEXP_REPLACE(REPEAT(event_key, 99), '.', REPEAT('ab', 999))) AS n FROM {T}"
+        ),
+        Bomb("texts doubled thirty times", f"WITH {doubled} SELECT MAX(LENGTH(s)) AS n FROM c29"),
+        Bomb("LISTAGG of a cross join", f"SELECT LENGTH(LISTAGG(a.event_key, ',')) AS n FROM {cross}"),
+        Bomb("one huge row", f"SELECT LISTAGG(REPEAT(event_key, 2000), ',') AS n FROM {T}"),
+        # rows
+        Bomb(
+            "cross join of four",
+            f"SELECT COUNT(*) AS n FROM {cross}, {T} c, {T} d WHERE a.order_total < b.quantity + d.quantity",
+        ),
+        Bomb(
+            "sort of a cross join",
+            f"SELECT a.event_key FROM {cross} ORDER BY b.event_key, a.event_key LIMIT 1 OFFSET 300000000",
+        ),
+        Bomb(
+            "groups of a cross join",
+            f"SELECT COUNT(*) AS n FROM (SELECT DISTINCT a.event_key, b.event_key AS k FROM {cross}) x",
+        ),
+        Bomb(
+            "window over a cross join",
+            f"SELECT MAX(r) AS r FROM (SELECT ROW_NUMBER() OVER (ORDER BY a.event_key, b.event_key) AS r FROM {cross}) x",
+        ),
+        Bomb("median of a cross join", f"SELECT MEDIAN(a.order_total + b.quantity) AS n FROM {cross}"),
+        Bomb("rows of a cross join", f"SELECT a.*, b.event_key AS k FROM {cross}"),
+        Bomb("doubled CTEs", f"WITH {chain} SELECT COUNT(*) AS n FROM c24"),
+        # texts of statements
+        Bomb("49 brackets", "SELECT " + "(" * 49 + "1" + ")" * 49 + " AS n", may_answer=True),
+        Bomb("43 COALESCEs", "SELECT " + "COALESCE(" * 43 + "1" + ", 2)" * 43 + " AS n", may_answer=True),
+        Bomb("2,000 brackets", "SELECT " + "(" * 2000 + "1" + ")" * 2000 + " AS n"),
+        Bomb("400,000 brackets", "SELECT " + "(" * 400_000 + "1" + ")" * 400_000 + " AS n"),
+        Bomb("900 terms", "SELECT " + "+".join(["1"] * 900) + " AS n", may_answer=True),
+        Bomb("20,000 terms", "SELECT " + "+".join(["1"] * 20_000) + " AS n", may_answer=True),
+        Bomb(
+            "20,000 conditions",
+            f"SELECT 1 AS n FROM {T} WHERE " + " OR ".join(["quantity = 1"] * 20_000),
+            may_answer=True,
+        ),
+        Bomb(
+            "a list of 100,000",
+            f"SELECT COUNT(*) AS n FROM {T} WHERE quantity IN ({','.join(map(str, range(100_000)))})",
+            may_answer=True,
+        ),
+        Bomb("5,000 columns", "SELECT " + ", ".join(f"{n} AS c{n}" for n in range(5_000)), may_answer=True),
+        Bomb(
+            "a row for each of 50,000",
+            f"SELECT * FROM (VALUES {','.join(f'({n})' for n in range(50_000))}) AS t (a)",
+            may_answer=True,
+        ),
+        Bomb("2,000 in UNION", " UNION ALL ".join(["SELECT 1 AS n"] * 2_000), may_answer=True),
+        Bomb("nested 150 times", nested, may_answer=True),
+        Bomb("CASE in CASE", "SELECT " + "CASE WHEN TRUE THEN " * 300 + "1" + " END" * 300 + " AS n", may_answer=True),
+        Bomb("a text of 900,000", f"SELECT MAX(event_key || '{'x' * 900_000}') AS n FROM {T}"),
+        Bomb("NOT a hundred times", "SELECT " + "NOT " * 100 + "TRUE AS n", may_answer=True),
+        Bomb(
+            "joins of fifty",
+            "SELECT COUNT(*) AS n FROM "
+            + ", ".join(f"{T} t{n}" for n in range(50))
+            + " WHERE "
+            + " AND ".join(f"t{n}.quantity = t{n + 1}.quantity" for n in range(49)),
+            may_answer=True,
+        ),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.gateway_bombs", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--rows", type=int, default=20_000, help="rows of the table that bombs multiply")
+    parser.add_argument("--timeout", type=float, default=5, help="the gateway's statement timeout, in seconds")
+    parser.add_argument("--only", default="", help="part of the names of the bombs to run")
+    arguments = parser.parse_args()
+    with gateway(arguments.rows, arguments.timeout) as (process, port):
+        run(process, port, arguments.timeout, [bomb for bomb in bombs() if any(part in bomb.name for part in arguments.only.split("|"))], arguments.rows)
+
+
+def run(process: psutil.Process, port: int, timeout_s: float, chosen: list[Bomb], rows: int) -> None:
+    """Measure and report."""
+    report = Report(
+        "gateway_bombs", f"{len(chosen)} bombs one after the other, {rows:,} rows, statement timeout {timeout_s:g} s"
+    )
+    ask(port, f"SELECT COUNT(*) AS n FROM {T}")
+    with Watched(process, port) as idle:
+        time.sleep(IDLE_S)
+    base = memory_of(process)
+    report.row("SELECT 1 meanwhile: idle, p95", idle.p95_ms, "ms")
+    outcomes: list[str] = []
+    for bomb in chosen:
+        with Watched(process, port) as watched:
+            started = time.monotonic()
+            said = blast(port, bomb.sql)
+            seconds = time.monotonic() - started
+        back = back_within(process, base)
+        outcomes.append(said)
+        ended = said == "answered" if bomb.may_answer else False
+        fine = ended or said in [kind.__name__ for kind in DREMIOS]
+        print(
+            f"{bomb.name:<28}{seconds:7.2f} s {watched.most_mb - base:8.0f} MB back {back:5.1f} s  SELECT 1 p95 {watched.p95_ms:6.1f} ms max {watched.max_ms:6.0f} n {len(watched.took)} {said} {'' if fine else 'WRONG'}",
+            flush=True,
+        )
+
+
+@contextlib.contextmanager
+def gateway(rows: int, timeout_s: float) -> Iterator[tuple[psutil.Process, int]]:
+    with tempfile.TemporaryDirectory(prefix="tillwatch-bench-") as folder:
+        shop = Shop(Path(folder) / "data")
+        for _ in range(rows):
+            shop.order()
+        shop.publish()
+        shop.close()
+        offset = free_offset()
+        variables = environment(Path(folder) / "data", offset) | {
+            "TILLWATCH_GATEWAY_STATEMENT_TIMEOUT": f"{timeout_s:g} s"
+        }
+        with (Path(folder) / "gateway.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "embedded.gateway"], env=variables, stdout=log, stderr=log
+            )
+        try:
+            port = PORTS["gateway"] + offset
+            until = time.monotonic() + 30
+            while time.monotonic() < until:
+                with contextlib.suppress(pa.ArrowException, OSError):
+                    ask(port, "SELECT 1 AS n")
+                    break
+                time.sleep(0.1)
+            yield psutil.Process(process.pid), port
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+class Watched:
+    """SELECT 1 of another client, and the gateway's memory, while it lasts."""
+
+    def __init__(self, process: psutil.Process, port: int) -> None:
+        self._process, self._port = process, port
+        self._over = threading.Event()
+        self.took: list[float] = []
+        self.most_mb = 0.0
+
+    def __enter__(self) -> Watched:
+        self._threads = [threading.Thread(target=work) for work in (self._ask, self._look)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(0.3)
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def p95_ms(self) -> float:
+        ordered = sorted(self.took)
+        return 1000 * ordered[int(len(ordered) * 0.95)]
+
+    @property
+    def max_ms(self) -> float:
+        return 1000 * max(self.took)
+
+    def _ask(self) -> None:
+        with client(self._port) as asking:
+            while not self._over.is_set():
+                started = time.monotonic()
+                asking("SELECT 1 AS n")
+                self.took.append(time.monotonic() - started)
+                time.sleep(0.02)
+
+    def _look(self) -> None:
+        while not self._over.is_set():
+            self.most_mb = max(self.most_mb, memory_of(self._process))
+            time.sleep(0.05)
+
+
+def memory_of(process: psutil.Process) -> float:
+    return sum(memory_mb(one) or 0.0 for one in [process, *process.children(recursive=True)])
+
+
+def back_within(process: psutil.Process, base: float) -> float:
+    started = time.monotonic()
+    while memory_of(process) > base * 1.1 + 10 and time.monotonic() - started < BACK_WITHIN_S:
+        time.sleep(0.2)
+    return time.monotonic() - started
+
+
+@contextlib.contextmanager
+def client(port: int):
+    with flight.FlightClient(f"grpc://localhost:{port}") as one:
+        token = one.authenticate_basic_token("dremio", "dremio123")
+        options = flight.FlightCallOptions(headers=[token], timeout=300)
+
+        def asking(sql: str) -> int:
+            info = one.get_flight_info(flight.FlightDescriptor.for_command(sql), options)
+            rows = 0
+            for chunk in one.do_get(info.endpoints[0].ticket, options):
+                rows += chunk.data.num_rows
+            return rows
+
+        yield asking
+
+
+def ask(port: int, sql: str) -> None:
+    with client(port) as asking:
+        asking(sql)
+
+
+def blast(port: int, sql: str) -> str:
+    try:
+        ask(port, sql)
+    except KeyboardInterrupt:
+        return "FlightCancelledError"
+    except Exception as error:
+        print("   ", str(error)[:150].replace("\n", " | "))
+        return type(error).__name__
+    return "answered"
+
+
+if __name__ == "__main__":
+    main()

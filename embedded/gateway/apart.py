@@ -1,0 +1,180 @@
+"""Statements that DuckDB or the planner cannot be stopped at run in processes of their own, which can.
+
+Texts that grow (REPEAT), aggregates that keep all values (MEDIAN), deep and long statements: DuckDB's memory limit does
+not count the first two, and none of them listens to an interrupt at every moment. Each runs in a child of one process
+that is started when the first such statement comes, ends when none came for a while, and has DuckDB and the dialect
+loaded: a child costs a fork. The kernel bounds a child's memory; when its time is over, or its client gone, it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from embedded.gateway import frames
+from embedded.gateway.apart_process import Task
+from embedded.gateway.duck import Room
+from embedded.gateway.errors import Kind, Refusal, cancelled, out_of_memory, out_of_time
+from lakehouse import ROOT
+
+_LOOK_S = 0.1
+_START_S = 30.0
+_TRIES = 2
+
+
+class Apart:
+    """Runs tasks, `at_once` of them; the others wait for their turn. May be used from many threads."""
+
+    def __init__(self, room: Room, at_once: int, timeout_s: float) -> None:
+        self._room = replace(room, spill=room.spill.with_name(f"{room.spill.name}-apart-{os.getpid()}"))
+        self._timeout_s = timeout_s
+        self._turns = threading.Semaphore(at_once)
+        self._lock = threading.Lock()
+        self._control: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+        _sweep(room)
+
+    def value(self, what: str, sql: str, original: str, gone: Callable[[], bool]) -> Any:
+        """What the task `read` or `describe` gives. Raises Refusal: its time is that of planning."""
+        with self._child(Task(what, sql, original, self._cpu_s), gone, planning=True) as next_frame:
+            _, content = next_frame()
+        return frames.unpacked(content)
+
+    def rows(self, sql: str, original: str, gone: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
+        """The answer in batches. Raises Refusal."""
+        with self._child(Task("run", sql, original, self._cpu_s), gone, planning=False) as next_frame:
+            schema = pa.ipc.read_schema(pa.py_buffer(next_frame()[1]))
+            while (frame := next_frame())[0] == frames.BATCH:
+                yield pa.ipc.read_record_batch(pa.py_buffer(frame[1]), schema)
+
+    def close(self) -> None:
+        """End the process, and with it all of its children."""
+        with self._lock:
+            self._closed = True
+            self._hang_up()
+
+    @property
+    def _cpu_s(self) -> float:
+        return self._timeout_s * (self._room.threads + 1) + 2
+
+    @contextlib.contextmanager
+    def _child(
+        self, task: Task, gone: Callable[[], bool], *, planning: bool
+    ) -> Iterator[Callable[[], tuple[bytes, bytearray]]]:
+        deadline = time.monotonic() + self._timeout_s
+        reason: list[Refusal] = []
+
+        def over() -> bool:
+            """Whether it has to end now; the reason is noted."""
+            if gone():
+                reason.append(cancelled("the client is gone"))
+            elif self._closed:
+                reason.append(Refusal(Kind.UNAVAILABLE, "The server is shutting down."))
+            elif time.monotonic() > deadline:
+                reason.append(out_of_time(self._timeout_s, planning))
+            return bool(reason)
+
+        while not self._turns.acquire(timeout=_LOOK_S):
+            if over():
+                raise reason[0]
+        try:
+            with self._called() as wire:
+                frames.send(wire, frames.TASK, frames.packed(task))
+
+                def next_frame() -> tuple[bytes, bytearray]:
+                    try:
+                        kind, content = _received(wire, over)
+                    except (OSError, EOFError):
+                        # It ended by itself: killed by the kernel, for memory or for CPU time.
+                        raise reason[0] if reason or over() else out_of_memory() from None
+                    if kind == frames.REFUSAL:
+                        raise Refusal(*frames.unpacked(content))
+                    return kind, content
+
+                yield next_frame
+        finally:
+            self._turns.release()
+
+    @contextlib.contextmanager
+    def _called(self) -> Iterator[socket.socket]:
+        """A line to a new child, which ends when it is closed."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs, self._lock:
+                for _ in range(_TRIES):
+                    control = self._started()
+                    # It may have ended just now, for it was idle.
+                    with contextlib.suppress(OSError):
+                        socket.send_fds(control, [b"+"], [theirs.fileno()])
+                        if self._process is not None and self._process.poll() is None:
+                            break
+                    self._hang_up()
+            yield ours
+
+    def _started(self) -> socket.socket:
+        if self._closed:
+            raise Refusal(Kind.UNAVAILABLE, "The server is shutting down.")
+        if self._control is not None and self._process is not None and self._process.poll() is None:
+            return self._control
+        self._hang_up()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "embedded.gateway.apart_process", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                cwd=ROOT,
+                # Threads of numpy's would not survive a fork.
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            )
+        self._control = ours
+        try:
+            ours.settimeout(_START_S)
+            frames.send(ours, frames.TASK, frames.packed(self._room))
+            frames.receive(ours)
+        except (OSError, EOFError):
+            self._hang_up()
+            raise Refusal(Kind.UNAVAILABLE, "RESOURCE ERROR: there is no process for the statement now") from None
+        return ours
+
+    def _hang_up(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._control = self._process = None
+
+
+def _received(wire: socket.socket, over: Callable[[], bool]) -> tuple[bytes, bytearray]:
+    """The next frame, once it begins to come. Raises EOFError when nobody will send one, or the time is over."""
+    while not select.select([wire], [], [], _LOOK_S)[0]:
+        if over():
+            raise EOFError
+    if over():
+        raise EOFError
+    return frames.receive(wire)
+
+
+def _sweep(room: Room) -> None:
+    """Remove what children of gateways that are no more left on disk."""
+    for left in room.spill.parent.glob(f"{room.spill.name}-apart-*"):
+        with contextlib.suppress(ValueError, PermissionError):
+            try:
+                os.kill(int(left.name.rpartition("-")[2]), 0)
+            except ProcessLookupError:
+                shutil.rmtree(left, ignore_errors=True)
