@@ -28,6 +28,7 @@ from embedded.gateway.apart_process import Task
 from embedded.gateway.duck import Room
 from embedded.gateway.errors import Kind, Refusal, cancelled, out_of_memory, out_of_time
 from lakehouse import ROOT
+from lakehouse.memory import give_back
 
 _LOOK_S = 0.1
 _START_S = 30.0
@@ -45,6 +46,8 @@ class Apart:
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
+        self._started_s = 0.0
+        """Seconds spent on starting the process, ever: no statement pays for it with its own time."""
         _sweep(room)
 
     def value(self, what: str, sql: str, original: str, gone: Callable[[], bool]) -> Any:
@@ -76,6 +79,7 @@ class Apart:
     ) -> Iterator[Callable[[], tuple[bytes, bytearray]]]:
         deadline = time.monotonic() + self._timeout_s
         reason: list[Refusal] = []
+        started_s = self._started_s
 
         def over() -> bool:
             """Whether it has to end now; the reason is noted."""
@@ -83,7 +87,7 @@ class Apart:
                 reason.append(cancelled("the client is gone"))
             elif self._closed:
                 reason.append(Refusal(Kind.UNAVAILABLE, "The server is shutting down."))
-            elif time.monotonic() > deadline:
+            elif time.monotonic() - (self._started_s - started_s) > deadline:
                 reason.append(out_of_time(self._timeout_s, planning))
             return bool(reason)
 
@@ -107,6 +111,7 @@ class Apart:
                 yield next_frame
         finally:
             self._turns.release()
+            give_back()
 
     @contextlib.contextmanager
     def _called(self) -> Iterator[socket.socket]:
@@ -130,6 +135,7 @@ class Apart:
         if self._control is not None and self._process is not None and self._process.poll() is None:
             return self._control
         self._hang_up()
+        begun = time.monotonic()
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -138,8 +144,8 @@ class Apart:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 cwd=ROOT,
-                # Threads of numpy's would not survive a fork.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                # Threads of numpy's would not survive a fork, and another allocator takes a GB of addresses at once.
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"},
             )
         self._control = ours
         try:
@@ -149,6 +155,8 @@ class Apart:
         except (OSError, EOFError):
             self._hang_up()
             raise Refusal(Kind.UNAVAILABLE, "RESOURCE ERROR: there is no process for the statement now") from None
+        finally:
+            self._started_s += time.monotonic() - begun
         return ours
 
     def _hang_up(self) -> None:

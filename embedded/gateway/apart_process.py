@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def main() -> None:
     _, content = frames.receive(control)
     room: duck.Room = frames.unpacked(content)
     os.nice(_NICE)
+    # The other threads are the allocators' own, which know of forks.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gateway, which then hangs up
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that ended are forgotten by the system itself
     # With one thread, so that a fork takes all of it along.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -23,6 +24,7 @@ from embedded.gateway.weight import LONG, is_long
 _MARKS = "\x01\x02\x03\x04\x05\x06"
 _SHAPES_KEPT = 512
 _TEXTS_KEPT = 64
+_LETTERS_KEPT = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,10 @@ class Dialect:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._shapes: LRUCache[str, Shape] = LRUCache(_SHAPES_KEPT)
-        self._planned: LRUCache[str, Statement] = LRUCache(_TEXTS_KEPT)
+        # Long ones count for more, so that a few dozen of them do not fill the memory.
+        self._planned: LRUCache[str, Statement] = LRUCache(
+            _LETTERS_KEPT, lambda statement: max(len(statement.shape.sql), _LETTERS_KEPT // _TEXTS_KEPT)
+        )
 
     def read(self, sql: str, elsewhere: Elsewhere | None = None) -> Statement | list[Word]:
         """A query as shape and values; the words of any other statement. Raises Refusal for what Dremio would not take.
@@ -57,7 +62,7 @@ class Dialect:
             return known
         statement = elsewhere(sql) if elsewhere and len(sql) > LONG else self._read(sql, elsewhere)
         if isinstance(statement, Statement):
-            with self._lock:
+            with self._lock, suppress(ValueError):  # larger than all that is kept
                 self._planned[sql] = statement
         return statement
 
@@ -82,8 +87,9 @@ class Dialect:
         if shape is None:
             check_functions(words)
             shape = translate(sql, text, mark)
-            with self._lock:
-                self._shapes[text] = shape
+            if len(text) <= LONG:
+                with self._lock:
+                    self._shapes[text] = shape
         return Statement(shape, times, ats)
 
 

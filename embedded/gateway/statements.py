@@ -12,7 +12,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -47,6 +47,8 @@ from lakehouse.tables import CATALOG, SCHEMA
 
 _EMPTY = Commit(NOTHING_PUBLISHED, {})
 _PLANS_KEPT = 512
+_COLUMNS_KEPT = 40
+"""Of each plan; one with more of them counts for several."""
 _PROOF_BYTES = hashlib.sha256().digest_size
 
 
@@ -124,7 +126,9 @@ class Statements:
         self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
         self._lock = threading.Lock()
-        self._schemas: LRUCache[tuple[str, ...], pa.Schema] = LRUCache(_PLANS_KEPT)
+        self._schemas: LRUCache[tuple[str, ...], pa.Schema] = LRUCache(
+            _PLANS_KEPT * _COLUMNS_KEPT, lambda schema: max(len(schema), _COLUMNS_KEPT)
+        )
 
     def next_head(self, known: str, wait_s: float) -> str:
         """The head of main once it is another commit than `known`, or when the wait is over. Raises Refusal."""
@@ -345,7 +349,10 @@ class Statements:
 
     def _schema(self, statement: Statement, sources: list[_Source], sql: str, gone: Callable[[], bool]) -> pa.Schema:
         """The answer's schema, remembered by shape and by the schemas of its tables."""
-        key = (statement.shape.sql, *(source.schema_key for source in sources))
+        key = (
+            hashlib.sha256(statement.shape.sql.encode(errors="surrogatepass")).hexdigest(),
+            *(source.schema_key for source in sources),
+        )
         with self._lock:
             known = self._schemas.get(key)
             if known is not None:
@@ -355,7 +362,7 @@ class Statements:
                 raise need.refusal()
         query = statement.shape.filled([source.empty for source in sources], statement.times)
         schema = wire.schema_of(self._engine.describe(query, sql, statement.shape.heavy, gone))
-        with self._lock:
+        with self._lock, suppress(ValueError):  # wider than all that is kept
             self._schemas[key] = schema
         return schema
 

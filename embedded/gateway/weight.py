@@ -6,6 +6,9 @@ run apart (apart.py); that costs them some 20 ms and the rows in memory, and cha
 
 from __future__ import annotations
 
+import re
+from re import _parser  # type: ignore[attr-defined]  # what else knows how little a pattern takes
+
 from sqlglot import exp
 
 from embedded.gateway.tokens import Word
@@ -17,7 +20,7 @@ _MOST_WORDS = 2_000
 _MOST_NODES = 2_500
 _MOST_DEPTH = 60
 _MOST_SOURCES = 8
-_MOST_QUERIES = 10
+_MOST_QUERIES = 16
 _MOST_NESTED = 4
 _MOST_WINDOWS = 10
 _MOST_TEXT = 1_000
@@ -65,19 +68,21 @@ def is_heavy(tree: exp.Expr) -> bool:
         depth, nested = depths[id(node)]
         sources += isinstance(node, exp.Table | exp.Values)
         windows += isinstance(node, exp.Window)
-        if isinstance(node, exp.Select | exp.SetOperation):
-            queries, nested = queries + 1, nested + 1
+        queries += isinstance(node, exp.Select | exp.SetOperation)
+        nested += isinstance(node, exp.Select)
         if isinstance(node, exp.DPipe | exp.Concat):
             joined += max(1, len(node.expressions) - 1)
         if _grows(node) or number > _MOST_NODES or depth > _MOST_DEPTH or nested > _MOST_NESTED:
             return True
         for child in node.iter_expressions():
             depths[id(child)] = (depth + 1, nested)
-    most_joined = _MOST_JOINED_TEXTS if queries == 1 else _MOST_JOINED_TEXTS_NESTED
+    most_joined = _MOST_JOINED_TEXTS if queries <= 1 else _MOST_JOINED_TEXTS_NESTED
     return sources > _MOST_SOURCES or queries > _MOST_QUERIES or windows > _MOST_WINDOWS or joined > most_joined
 
 
 def _grows(node: exp.Expr) -> bool:
+    if isinstance(node, exp.Replace | exp.RegexpReplace):
+        return not _keeps_its_size(node)
     if isinstance(node, exp.Literal):
         return len(node.name) > _MOST_TEXT
     if isinstance(node, exp.Anonymous):
@@ -85,3 +90,20 @@ def _grows(node: exp.Expr) -> bool:
     if isinstance(node, exp.Func):
         return type(node) not in _LIGHT
     return isinstance(node, _GROUPINGS)
+
+
+def _keeps_its_size(node: exp.Expr) -> bool:
+    """Whether no letter is replaced by more than one."""
+    by, pattern = node.args.get("replacement"), node.args.get("expression")
+    if not isinstance(by, exp.Literal) or len(by.name) > 1:
+        return False
+    if not by.name or isinstance(node, exp.Replace):
+        return True
+    # A pattern that takes nothing is replaced between all letters. What Python reads otherwise than RE2 is not known.
+    if not isinstance(pattern, exp.Literal) or any(text in pattern.name for text in ("[:", "(?", "\\Q", "\\E")):
+        return False
+    try:
+        least, _ = _parser.parse(pattern.name).getwidth()
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return bool(least >= 1)
