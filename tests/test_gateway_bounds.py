@@ -164,6 +164,15 @@ def test_nothing_is_left_of_what_ran_apart(data_dir: Path) -> None:
     assert not list(data_dir.glob(f"spill-apart-{os.getpid()}/*"))
 
 
+def test_the_process_for_heavy_statements_is_started_anew_when_it_is_gone(counter: Counter) -> None:
+    for _ in range(2):
+        assert counter.ask("SELECT REPEAT('ab', 2) AS t") == [{"t": "abab"}]
+        process = counter.engine._apart._process
+        assert process is not None
+        process.kill()
+    assert counter.ask("SELECT REPEAT('ab', 3) AS t") == [{"t": "ababab"}]
+
+
 # ---- time -----------------------------------------------------------------------------------------------------------
 
 

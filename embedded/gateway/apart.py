@@ -96,7 +96,6 @@ class Apart:
                 raise reason[0]
         try:
             with self._called() as wire:
-                frames.send(wire, frames.TASK, frames.packed(task))
 
                 def next_frame() -> tuple[bytes, bytearray]:
                     try:
@@ -108,6 +107,8 @@ class Apart:
                         raise Refusal(*frames.unpacked(content))
                     return kind, content
 
+                with contextlib.suppress(OSError):  # the first frame that is not there tells
+                    frames.send(wire, frames.TASK, frames.packed(task))
                 yield next_frame
         finally:
             self._turns.release()
@@ -116,18 +117,26 @@ class Apart:
     @contextlib.contextmanager
     def _called(self) -> Iterator[socket.socket]:
         """A line to a new child, which ends when it is closed."""
-        ours, theirs = socket.socketpair()
-        with ours:
+        for _ in range(_TRIES):
+            ours, theirs = socket.socketpair()
             with theirs, self._lock:
-                for _ in range(_TRIES):
-                    control = self._started()
-                    # It may have ended just now, for it was idle.
-                    with contextlib.suppress(OSError):
-                        socket.send_fds(control, [b"+"], [theirs.fileno()])
-                        if self._process is not None and self._process.poll() is None:
-                            break
-                    self._hang_up()
-            yield ours
+                control = self._started()
+                with contextlib.suppress(OSError):
+                    socket.send_fds(control, [b"+"], [theirs.fileno()])
+            with ours:
+                ours.settimeout(_START_S)
+                try:
+                    frames.receive(ours)
+                except (OSError, EOFError):
+                    # The process ended just now, for it was idle.
+                    with self._lock:
+                        if control is self._control:
+                            self._hang_up()
+                    continue
+                ours.settimeout(None)
+                yield ours
+            return
+        raise _no_process()
 
     def _started(self) -> socket.socket:
         if self._closed:
@@ -154,7 +163,7 @@ class Apart:
             frames.receive(ours)
         except (OSError, EOFError):
             self._hang_up()
-            raise Refusal(Kind.UNAVAILABLE, "RESOURCE ERROR: there is no process for the statement now") from None
+            raise _no_process() from None
         finally:
             self._started_s += time.monotonic() - begun
         return ours
@@ -176,6 +185,10 @@ def _received(wire: socket.socket, over: Callable[[], bool]) -> tuple[bytes, byt
     if over():
         raise EOFError
     return frames.receive(wire)
+
+
+def _no_process() -> Refusal:
+    return Refusal(Kind.UNAVAILABLE, "RESOURCE ERROR: there is no process for the statement now; try again.")
 
 
 def _sweep(room: Room) -> None:

@@ -91,6 +91,7 @@ def _child(
     """Does one task and ends the process: it never returns."""
     try:
         wire.settimeout(None)
+        frames.send(wire, frames.VALUE)
         task: Task = frames.unpacked(frames.receive(wire)[1])
     except (OSError, EOFError):
         os._exit(0)

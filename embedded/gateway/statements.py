@@ -36,6 +36,7 @@ from embedded.gateway.errors import (
     validation,
 )
 from embedded.gateway.files import Files, LocalFiles
+from embedded.gateway.reading import empty_sql, name_sql, parquet, ranges_of, read_item, text_sql, where_of
 from embedded.gateway.relations import Bound, Relation
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots, StoredColumn
@@ -232,22 +233,22 @@ class Statements:
         snapshot = source.snapshot
         if snapshot is None:
             return source.empty
-        ranges = _ranges(snapshot, bounds, times)
-        items = ", ".join(_read(column) for column in snapshot.columns)
-        where = _where(ranges, snapshot)
+        ranges = ranges_of(snapshot, bounds, times)
+        items = ", ".join(read_item(column) for column in snapshot.columns)
+        where = where_of(ranges, snapshot)
         files = self._snapshots.files_in(snapshot, ranges)
         if files is None:
             if why := self._engine.no_iceberg_scan:
                 raise needs_iceberg_scan(snapshot.metadata_location, why)
             past = f", snapshot_from_id = {snapshot.past_id}" if snapshot.past_id is not None else ""
-            return f"(SELECT {items} FROM iceberg_scan({_text(snapshot.metadata_location)}{past}){where})"
+            return f"(SELECT {items} FROM iceberg_scan({text_sql(snapshot.metadata_location)}{past}){where})"
         reading = self._reading(snapshot)
         if not in_memory:
             return f"(SELECT {items} FROM {held.enter_context(reading(files))}{where})" if files else source.empty
         shelved = held.enter_context(self._shelf.holding(snapshot.schema_key, items, source.empty, files, reading))
         parts: list[str] = []
         if shelved.numbers:
-            names = ", ".join(_name(column.name) for column in snapshot.columns)
+            names = ", ".join(name_sql(column.name) for column in snapshot.columns)
             numbers = ", ".join(map(str, shelved.numbers))
             parts.append(f"SELECT {names} FROM {shelved.table} WHERE __file IN ({numbers})")
         if shelved.rest:
@@ -262,7 +263,7 @@ class Statements:
                     paths = held.enter_context(self._files.holding([file.path for file in files]))
                 except OSError as error:
                     raise data_read(snapshot.metadata_location, error) from None
-                yield _parquet(paths, snapshot)
+                yield parquet(paths, snapshot)
 
         return reading
 
@@ -367,101 +368,6 @@ class Statements:
         return schema
 
 
-# ---- a relation as DuckDB reads it ----------------------------------------------------------------------------------
-
-_DUCKDB = {
-    "string": "VARCHAR",
-    "int": "INTEGER",
-    "long": "BIGINT",
-    "float": "FLOAT",
-    "double": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "binary": "BLOB",
-    "date": "DATE",
-    "time": "TIME",
-    "timestamp": "TIMESTAMP",
-    "timestamptz": "TIMESTAMP",
-    "uuid": "UUID",
-}
-_TIMES = ("timestamptz", "timestamp")
-
-
 def _of(snapshot: Snapshot) -> _Source:
     names = frozenset(column.name.lower() for column in snapshot.columns)
-    return _Source(snapshot, snapshot.schema_key, _empty_sql(snapshot.columns), names)
-
-
-def _duckdb_type(column: StoredColumn) -> str:
-    return _DUCKDB.get(column.type) or column.type.upper()
-
-
-def _empty_sql(columns: tuple[StoredColumn, ...]) -> str:
-    items = ", ".join(f"CAST(NULL AS {_duckdb_type(column)}) AS {_name(column.name)}" for column in columns)
-    return f"(SELECT {items} WHERE false)"
-
-
-def _read(column: StoredColumn) -> str:
-    name = _name(column.name)
-    if column.type in _TIMES:
-        return f"make_timestamp_ms(epoch_ms({name})) AS {name}"
-    return name
-
-
-def _parquet(paths: Sequence[str], snapshot: Snapshot) -> str:
-    """The table expression that reads Parquet files with the snapshot's columns."""
-    schema = ""
-    if snapshot.by_id:
-        columns = ", ".join(
-            f"{column.id}: {{name: {_text(column.name)}, type: {_text(_stored_type(column))}, default_value: NULL}}"
-            for column in snapshot.columns
-        )
-        schema = f", schema = MAP {{{columns}}}"
-    return f"read_parquet([{', '.join(map(_text, paths))}], hive_partitioning = false{schema})"
-
-
-def _stored_type(column: StoredColumn) -> str:
-    """DuckDB's type of a column as it stands in a file; `_read` makes of it what Dremio has."""
-    return "TIMESTAMP WITH TIME ZONE" if column.type == "timestamptz" else _duckdb_type(column)
-
-
-def _ranges(
-    snapshot: Snapshot, bounds: tuple[Bound, ...], times: tuple[str, ...]
-) -> dict[str, tuple[int | None, int | None]]:
-    """By column: from (included) and to (excluded), us since the epoch. Too wide by 1 ms at most."""
-    ranges: dict[str, tuple[int | None, int | None]] = {}
-    names = {column.name.lower(): column.name for column in snapshot.columns if column.type in _TIMES}
-    for bound in bounds:
-        name = names.get(bound.column)
-        if name is None:
-            continue
-        low, high = ranges.get(name, (None, None))
-        moment = time_us(times[bound.time])
-        if bound.op in (">", ">=", "="):
-            low = moment if low is None else max(low, moment)
-        if bound.op in ("<", "<=", "="):
-            # Cut to milliseconds, .123999 is .123 too.
-            end = moment if bound.op == "<" else moment + 1000
-            high = end if high is None else min(high, end)
-        ranges[name] = (low, high)
-    return ranges
-
-
-def _where(ranges: dict[str, tuple[int | None, int | None]], snapshot: Snapshot) -> str:
-    zoned = {column.name for column in snapshot.columns if column.type == "timestamptz"}
-    conditions: list[str] = []
-    for name, (low, high) in ranges.items():
-        for op, moment in ((">=", low), ("<", high)):
-            if moment is not None:
-                time = f"make_timestamp({moment}::BIGINT)"
-                # A constant of the column's own type, so that it is compared with the statistics in the files.
-                constant = f"CAST({time} AS TIMESTAMPTZ)" if name in zoned else time
-                conditions.append(f"{_name(name)} {op} {constant}")
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-
-def _name(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return _Source(snapshot, snapshot.schema_key, empty_sql(snapshot.columns), names)
