@@ -112,6 +112,7 @@ class Apart:
                 yield next_frame
         finally:
             self._turns.release()
+            reason.clear()  # an error knows the frame that knows it
             give_back()
 
     @contextlib.contextmanager

@@ -69,7 +69,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             session.schema = answer.uses
         seconds = time.monotonic() - started
         if seconds > _SLOW_S:
-            logger.info("ran in %.1f s: %s", seconds, " ".join(answer.sql.split())[:300])
+            logger.info("ran in %.1f s: %s", seconds, " ".join(answer.sql[:1000].split())[:300])
         if len(first) < 2:
             batches = first or [wire.empty(answer.schema)]
             return flight.RecordBatchStream(pa.RecordBatchReader.from_batches(answer.schema, batches))
@@ -128,7 +128,10 @@ def _stream(answer: Streamed, first: list[pa.RecordBatch]) -> Iterator[pa.Record
         told = _outgoing(error, answer.sql)
     else:
         return
-    raise told from None
+    try:
+        raise told from None
+    finally:
+        del told
 
 
 def _session(context: flight.ServerCallContext) -> FlightSession:
@@ -188,7 +191,11 @@ def _told[T](work: Callable[[], T], sql: str | Callable[[], str]) -> T:
         return work()
     except Exception as error:
         told = _outgoing(error, sql if isinstance(sql, str) else sql())
-    raise told from None
+    try:
+        raise told from None
+    finally:
+        # An error knows this frame: did the frame know the error, both would keep the statement's text for long.
+        del told
 
 
 def _outgoing(error: Exception, sql: str) -> Exception:

@@ -103,7 +103,11 @@ def translate(sql: str, text: str, mark: str) -> Shape:
         raise validation(f"Not supported by the gateway: {str(error).partition(chr(10))[0]}") from None
     except RecursionError:
         raise TooDeep from None
-    return Shape(result, names.relations, names.needs, mark, heavy)
+    # Each column once: long statements name the same ones again and again.
+    needs: dict[tuple[str, frozenset[int]], Need] = {}
+    for need in names.needs:
+        needs.setdefault((need.column.lower(), need.relations), need)
+    return Shape(result, names.relations, tuple(needs.values()), mark, heavy)
 
 
 def _parse_refusal(error: ParseError | TokenError, sql: str, mark: str) -> Refusal:
