@@ -24,6 +24,7 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.server import Gateway
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.statements import Statements
+from embedded.gateway.users import Users
 from lakehouse import ROOT
 from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.tables import CATALOG
@@ -153,7 +154,7 @@ def a_gateway(folder: Path, port: int = 0, password: str = SECRETS["TILLWATCH_DR
     """The gateway over a directory in which nothing was published yet; its port."""
     engine = Engine(folder, folder / "spill", threads=1, memory_limit_mb=64, timeout_s=5)
     statements = Statements(SqliteCommits(folder / "catalog.db"), engine)
-    server = Gateway(f"grpc://127.0.0.1:{port}", Sessions("dremio", password, ttl_s=60), statements)
+    server = Gateway(f"grpc://127.0.0.1:{port}", Sessions(Users({"dremio": password}), ttl_s=60), statements)
     yield server.port
     server.shutdown()
     engine.close()

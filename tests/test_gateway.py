@@ -25,12 +25,13 @@ from pyiceberg.table import StaticTable
 from pyiceberg.table.update.schema import UpdateSchema
 from pyiceberg.types import LongType, StringType
 
-from embedded.gateway import engine as engine_module
+from embedded.gateway import duck
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine, Remote
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.statements import Statements
+from embedded.gateway.users import Users
 from embedded.gateway.waiting import Waiting
 from lakehouse.dremio.client import NOTHING_PUBLISHED, Dremio
 from lakehouse.dremio.errors import AuthError, NotFound, QueryError
@@ -257,7 +258,7 @@ def test_a_session_that_is_not_known_is_told_as_dremio_tells_it(port: int) -> No
 
 def test_a_session_lives_as_long_as_it_is_used() -> None:
     now = 0.0
-    sessions = Sessions("dremio", "dremio123", ttl_s=10, clock=lambda: now)
+    sessions = Sessions(Users({"dremio": "dremio123"}), ttl_s=10, clock=lambda: now)
     basic = {"authorization": ["Basic ZHJlbWlvOmRyZW1pbzEyMw=="]}
     opened = sessions.enter(basic, handshake=False).session
     assert opened is not None
@@ -671,7 +672,7 @@ def test_without_the_stacks_packages_it_is_said_what_reads_such_a_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = Remote("s3://b/", "http://127.0.0.1:1", "k", "s", "r")
-    monkeypatch.setattr(engine_module, "_spec", lambda name: None)
+    monkeypatch.setattr(duck, "_spec", lambda name: None)
     engine = Engine(tmp_path, tmp_path / "spill", threads=1, memory_limit_mb=64, timeout_s=5, remote=remote)
     assert "sh deploy/bootstrap spark" in engine.no_iceberg_scan
     engine.close()

@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -20,6 +21,7 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Refusal
 from embedded.gateway.settings import GatewaySettings, check_door, tls_pair
 from embedded.gateway.statements import Statements
+from embedded.gateway.translation import Written
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import Unavailable
 from lakehouse.settings.dremio import DremioSettings
@@ -76,6 +78,11 @@ class _Recorded(Engine):
     def describe(self, sql: str, original: str) -> list[tuple[str, str]]:
         self.planned = [*getattr(self, "planned", []), sql]
         return super().describe(sql, original)
+
+    def write_apart(self, *rest: Any) -> Written:
+        written = super().write_apart(*rest)
+        self.planned = [*getattr(self, "planned", []), written.sql]
+        return written
 
 
 @pytest.fixture(scope="module")

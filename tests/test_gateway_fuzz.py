@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,6 +20,7 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Refusal
 from embedded.gateway.sql.table import TABLE
 from embedded.gateway.statements import Statements
+from embedded.gateway.translation import Written
 from tests.test_gateway_closed import CALLS, reached
 from tests.test_gateway_statements import FILES, cases
 
@@ -39,6 +41,11 @@ class _Recorded(Engine):
     def describe(self, sql: str, original: str) -> list[tuple[str, str]]:
         self.planned = [*getattr(self, "planned", [])[-50:], sql]
         return super().describe(sql, original)
+
+    def write_apart(self, *rest: Any) -> Written:
+        written = super().write_apart(*rest)
+        self.planned = [*getattr(self, "planned", [])[-50:], written.sql]
+        return written
 
 
 class Fuzz:

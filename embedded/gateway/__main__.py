@@ -16,7 +16,7 @@ from embedded.gateway.engine import Engine, Remote
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.server import Gateway, hide_tracebacks
 from embedded.gateway.sessions import Sessions
-from embedded.gateway.settings import check_door, tls_pair
+from embedded.gateway.settings import check_door, tls_pair, users_of
 from embedded.gateway.statements import Statements
 from lakehouse.memory import few_arenas
 from lakehouse.settings.data_dir import open_data_dir
@@ -44,7 +44,7 @@ def serve(start: Start) -> None:
     """
     settings, dremio, port = start.gateway, start.dremio, start.port
     check_door(settings, dremio)
-    tls = tls_pair(settings)
+    tls, users = tls_pair(settings), users_of(settings, dremio)
     claim_port(port, "--port or TILLWATCH_PORT_OFFSET", settings.host)
     data_dir = open_data_dir(start.data_dir, "stack" if start.nessie else "embedded").resolve()
     commits: Commits
@@ -64,10 +64,14 @@ def serve(start: Start) -> None:
         memory_limit_mb=settings.memory_limit,
         timeout_s=settings.statement_timeout.total_seconds(),
         remote=remote,
+        spill_limit_mb=settings.spill_limit,
+        heavy_at_once=settings.heavy_at_once,
     )
-    sessions = Sessions(dremio.user, dremio.password.get_secret_value(), settings.session_ttl.total_seconds())
+    sessions = Sessions(users, settings.session_ttl.total_seconds())
     key = ticket_key(data_dir / "run" / "gateway.key")
-    statements = Statements(commits, engine, settings.rows_in_memory, files, key)
+    statements = Statements(
+        commits, engine, settings.rows_in_memory, files, key, settings.most_rows, settings.statements_a_user
+    )
     server = Gateway(f"grpc{'+tls' if tls else ''}://{settings.host}:{port}", sessions, statements, tls)
     stop = Stop.on_signals()
     logger.info("ready on %s:%d, data in %s", settings.host, port, start.nessie.uri if start.nessie else data_dir)

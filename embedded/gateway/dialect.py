@@ -8,21 +8,25 @@ What Dremio does not have is refused here, although DuckDB may know it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import Kind, Refusal, TooDeep
 from embedded.gateway.table_functions import without_table_functions
 from embedded.gateway.tokens import Word, words_of
 from embedded.gateway.translation import Shape, check_functions, check_words, translate
 from embedded.gateway.values import cut
 from embedded.gateway.versions import At
+from embedded.gateway.weight import LONG, is_long
 
 # One of these stands before the names that the gateway puts into a text: the first that the statement itself lacks.
 _MARKS = "\x01\x02\x03\x04\x05\x06"
 _SHAPES_KEPT = 512
 _TEXTS_KEPT = 64
+_LETTERS_KEPT = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +38,22 @@ class Statement:
     ats: tuple[At, ...]
 
 
+type Elsewhere = Callable[[str], Statement | list[Word]]
+"""Reads a statement that is too long or too deep to be read here, where it would hold others up."""
+
+
 class Dialect:
     """Prepares statements; keeps the shapes it met last. May be used from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._shapes: LRUCache[str, Shape] = LRUCache(_SHAPES_KEPT)
-        self._planned: LRUCache[str, Statement] = LRUCache(_TEXTS_KEPT)
+        # Long ones count for more, so that a few dozen of them do not fill the memory.
+        self._planned: LRUCache[str, Statement] = LRUCache(
+            _LETTERS_KEPT, lambda statement: max(len(statement.shape.sql), _LETTERS_KEPT // _TEXTS_KEPT)
+        )
 
-    def read(self, sql: str) -> Statement | list[Word]:
+    def read(self, sql: str, elsewhere: Elsewhere | None = None) -> Statement | list[Word]:
         """A query as shape and values; the words of any other statement. Raises Refusal for what Dremio would not take.
 
         Each text comes twice, to be planned and to be run: the newest ones are remembered.
@@ -51,13 +62,24 @@ class Dialect:
             known = self._planned.get(sql)
         if known is not None:
             return known
+        statement = elsewhere(sql) if elsewhere and len(sql) > LONG else self._read(sql, elsewhere)
+        if isinstance(statement, Statement):
+            with self._lock, suppress(ValueError):  # larger than all that is kept
+                self._planned[sql] = statement
+        return statement
+
+    def _read(self, sql: str, elsewhere: Elsewhere | None) -> Statement | list[Word]:
         words = words_of(sql)
+        if elsewhere and is_long(words):
+            return elsewhere(sql)
         if words[0].upper not in ("SELECT", "WITH", "VALUES", "("):
             return words
-        statement = self._prepare(sql, words)
-        with self._lock:
-            self._planned[sql] = statement
-        return statement
+        try:
+            return self._prepare(sql, words)
+        except TooDeep:
+            if elsewhere is None:
+                raise
+        return elsewhere(sql)
 
     def _prepare(self, sql: str, words: list[Word]) -> Statement:
         mark = _mark(sql)
@@ -69,8 +91,9 @@ class Dialect:
             check_words(plain)
             check_functions(plain)
             shape = translate(sql, text, mark)
-            with self._lock:
-                self._shapes[text] = shape
+            if len(text) <= LONG:
+                with self._lock:
+                    self._shapes[text] = shape
         return Statement(shape, times, ats)
 
 

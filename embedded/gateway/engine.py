@@ -9,47 +9,40 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
+from embedded.gateway import duck, frames
+from embedded.gateway.apart import Apart
+from embedded.gateway.apart_process import Task
+from embedded.gateway.dialect import Statement
+from embedded.gateway.duck import MAX_BATCH_ROWS, Remote
 from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.sql.kinds import Kind as KindOf
+from embedded.gateway.sql.queries import Column
+from embedded.gateway.tokens import Word
+from embedded.gateway.translation import Shape, Written
 from embedded.gateway.wording import planning_refusal, running_refusal
 
-MAX_BATCH_ROWS = 4095
-"""Dremio's exec.batch.records.max."""
+__all__ = ["MAX_BATCH_ROWS", "Engine", "Remote", "nobody_left"]
 
 _WATCH_S = 0.1
-_EXTENSIONS = ("avro", "iceberg", "httpfs")
-_ONE_MACHINE = "another program has changed it, and the tables of one machine are ingest's alone to write."
-_NO_PACKAGES = "reading it takes the packages of requirements/spark.lock: run `sh deploy/bootstrap spark`."
-
-_CLOSED = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    # DuckDB takes a name that it does not know for a variable of the Python code around it.
-    "python_enable_replacements": "false",
-}
 
 
-@dataclass(frozen=True)
-class Remote:
-    """A bucket that DuckDB itself reads: only tables that need its own Iceberg reader (with delete files, say)."""
-
-    location: str
-    endpoint: str
-    access_key: str
-    secret_key: str
-    region: str
+def nobody_left() -> bool:
+    """For statements that somebody waits for to their end."""
+    return False
 
 
 class Engine:
-    """Runs DuckDB's SQL, many statements at once, each with a deadline and cancelled when its client is gone."""
+    """Runs DuckDB's SQL, many statements at once, each with a deadline and cancelled when its client is gone.
+
+    What is heavy runs apart, in a process of its own, `heavy_at_once` of them.
+    """
 
     def __init__(
         self,
@@ -59,46 +52,52 @@ class Engine:
         memory_limit_mb: int,
         timeout_s: float,
         remote: Remote | None = None,
+        spill_limit_mb: int = 1024,
+        heavy_at_once: int = 2,
     ) -> None:
         self._timeout_s = timeout_s
-        self._planner = duckdb.connect(config={"threads": 1, "memory_limit": "64MB", **_CLOSED})
-        for setting in ("TimeZone = 'UTC'", "enable_external_access = false", "lock_configuration = true"):
-            self._planner.execute(f"SET GLOBAL {setting}")
-        spill.parent.mkdir(parents=True, exist_ok=True)  # DuckDB makes the folder itself, at the first spill
-        self._database = duckdb.connect(
-            config={
-                "threads": threads,
-                "memory_limit": f"{memory_limit_mb}MB",
-                "temp_directory": str(spill),
-                **_CLOSED,
-            }
-        )
-        readables = [f"{readable}/", f"file://{readable}/"]
-        self.no_iceberg_scan = _ONE_MACHINE if remote is None else "" if all(map(_spec, _EXTENSIONS)) else _NO_PACKAGES
+        room = duck.Room(readable, spill, threads, memory_limit_mb, spill_limit_mb, remote)
+        self.no_iceberg_scan = room.no_iceberg_scan
         """Why DuckDB's own Iceberg reader is not there; nothing where it is."""
-        if remote is not None and not self.no_iceberg_scan:
-            for name in _EXTENSIONS:
-                self._database.execute(f"LOAD {_text(str(_extension(name)))}")
-            self._database.execute(_secret(remote))
-            readables.append(remote.location)
-        for setting in (
-            "TimeZone = 'UTC'",
-            # Both keep 30 KB of each file ever read, new ones come with every publish, and they save a tenth of a read.
-            "parquet_metadata_cache = false",
-            "enable_external_file_cache = false",
-            f"allowed_directories = [{', '.join(map(_text, readables))}]",
-            "enable_external_access = false",
-            "lock_configuration = true",
-        ):
-            self._database.execute(f"SET GLOBAL {setting}")
+        self._planner = duck.planner()
+        self._database = duck.reader(room)
+        duck.shut(self._database, room)
+        self._apart = Apart(room, heavy_at_once, timeout_s)
         self._idle: queue.LifoQueue[duckdb.DuckDBPyConnection] = queue.LifoQueue()
         self._watch = _Watch()
+
+    def read_apart(self, sql: str, gone: Callable[[], bool]) -> Statement | list[Word]:
+        """What Dialect.read says of a long or deep statement. Raises Refusal."""
+        statement: Statement | list[Word] = self._apart.value(Task("read", sql), gone)
+        return statement
+
+    def write_apart(
+        self,
+        statement: Statement,
+        sql: str,
+        relations: Sequence[Sequence[Column]],
+        empty: Sequence[str],
+        gone: Callable[[], bool],
+    ) -> Written:
+        """A heavy statement for DuckDB, which has planned it over the empty relations. Raises Refusal."""
+        shape = replace(statement.shape, tree=None)
+        task = Task("write", sql, shape, relations, empty, statement.times)
+        written: Written = self._apart.value(task, gone)
+        return written
+
+    def parameters_apart(
+        self, shape: Shape, sql: str, relations: Sequence[Sequence[Column]], mark: str, gone: Callable[[], bool]
+    ) -> dict[int, KindOf]:
+        """As translation.parameter_kinds, of a heavy statement. Raises Refusal."""
+        task = Task("parameters", sql, replace(shape, tree=None), relations, mark=mark)
+        found: dict[int, KindOf] = self._apart.value(task, gone)
+        return found
 
     def describe(self, sql: str, original: str) -> list[tuple[str, str]]:
         """Name and DuckDB type of each column of the answer. Raises Refusal, in Dremio's words, for what cannot be."""
         try:
             with self._planner.cursor() as cursor:
-                return [(str(row[0]), str(row[1])) for row in cursor.execute(f"DESCRIBE {sql}").fetchall()]
+                return duck.described(cursor, sql)
         except duckdb.Error as error:
             raise planning_refusal(error, original) from None
 
@@ -111,6 +110,10 @@ class Engine:
             raise running_refusal(error, None, self._timeout_s) from None
         finally:
             self._idle.put(cursor)
+
+    def run_apart(self, sql: str, given: Mapping[str, pa.Table], gone: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
+        """As `run`, for a heavy statement: it sees files and what it is given, and no table in memory."""
+        return self._apart.rows(Task("run", sql, given=frames.packed_tables(given)), gone)
 
     def run(
         self, sql: str, gone: Callable[[], bool], given: Mapping[str, pa.Table] | None = None
@@ -127,7 +130,7 @@ class Engine:
                 cursor.register(name, table)
             reader = cursor.execute(sql).to_arrow_reader(MAX_BATCH_ROWS)
             yield from reader
-        except (duckdb.Error, pa.ArrowException) as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise running_refusal(error, watched.reason, self._timeout_s) from None
         finally:
             # An interrupt meant for this statement must not reach the next one on this cursor.
@@ -141,6 +144,7 @@ class Engine:
     def close(self) -> None:
         """Interrupt what runs, and end."""
         self._watch.close()
+        self._apart.close()
 
     def _take(self) -> duckdb.DuckDBPyConnection:
         try:
@@ -205,30 +209,3 @@ class _Watch:
                         watched.cursor.interrupt()
                 if not self._running:
                     self._some.clear()
-
-
-def _spec(name: str) -> ModuleSpec | None:
-    return find_spec(f"duckdb_extension_{name}")
-
-
-def _extension(name: str) -> Path:
-    spec = _spec(name)
-    if spec is None or spec.origin is None:
-        raise RuntimeError(f"duckdb-extension-{name} is not installed")
-    path = Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-    if not path.exists():
-        raise RuntimeError(f"{path} is missing: duckdb and duckdb-extension-{name} must have the same version")
-    return path
-
-
-def _secret(remote: Remote) -> str:
-    scheme, _, host = remote.endpoint.partition("://")
-    return (
-        f"CREATE SECRET (TYPE s3, KEY_ID {_text(remote.access_key)}, SECRET {_text(remote.secret_key)}, "
-        f"REGION {_text(remote.region)}, ENDPOINT {_text(host)}, URL_STYLE 'path', "
-        f"USE_SSL {'true' if scheme == 'https' else 'false'}, SCOPE {_text(remote.location)})"
-    )
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -37,8 +37,11 @@ class Refusal(Exception):
         """The statement, where whoever tells the client does not know it."""
 
     def text(self, sql: str) -> str:
-        """The message as Dremio sends it: PARSE and VALIDATION add four lines of position and the statement."""
-        message = str(self)
+        """The message as Dremio sends it: PARSE and VALIDATION add four lines of position and the statement.
+
+        It is cut to what clients take: Java's read at most 8 KB of a call's end, where the text stands twice.
+        """
+        message = _cut(str(self), _MESSAGE_BYTES)
         if self.kind not in (Kind.PARSE, Kind.VALIDATION):
             return message
         sql = sql if self.sql is None else self.sql
@@ -46,10 +49,39 @@ class Refusal(Exception):
         before = sql[:start]
         line = before.count("\n") + 1
         column = start - (before.rfind("\n") + 1) + 1
-        return (
+        head = (
             f"{message}\nstartLine {line}\nstartColumn {column}\n"
-            f"endLine {line}\nendColumn {column + max(self.length, 1) - 1}\nSQL Query {sql}"
+            f"endLine {line}\nendColumn {column + max(self.length, 1) - 1}\nSQL Query "
         )
+        return head + _cut(sql, _TEXT_BYTES - sum(map(_sent_bytes, head)))
+
+
+_TEXT_BYTES = 6_800
+_MESSAGE_BYTES = 2_500
+_MORE = "…"
+
+
+def _sent_bytes(letter: str) -> float:
+    """What a letter takes of a call's end: once percent-encoded, once as base64."""
+    size = len(letter.encode(errors="replace"))
+    return size * 4 / 3 + (1 if " " <= letter <= "~" and letter != "%" else 3 * size)
+
+
+def _cut(text: str, most: float) -> str:
+    """The text as far as it fits into so many bytes of a call's end."""
+    taken, left = 0.0, most - _sent_bytes(_MORE)
+    for place, letter in enumerate(text[: int(most)]):
+        taken += _sent_bytes(letter)
+        if taken > left:
+            return text[:place] + _MORE
+    return text
+
+
+class TooDeep(Refusal):
+    """A statement that is nested too deeply for whoever reads it."""
+
+    def __init__(self, start: int = 0) -> None:
+        super().__init__(Kind.PARSE, "Failure parsing the query: it is nested too deeply.", start)
 
 
 def validation(message: str, start: int | None = None, length: int = 1) -> Refusal:
@@ -67,6 +99,33 @@ def object_not_found(path: list[str], start: int | None = None, length: int = 1)
 def no_function(name: str, start: int | None = None, length: int = 1) -> Refusal:
     """Dremio's sentence for a function that it does not have."""
     return validation(f"No match found for function signature {name.upper()}(<arguments>)", start, length)
+
+
+def out_of_memory() -> Refusal:
+    """Dremio's sentence for a statement that wants more memory than it may have."""
+    return Refusal(
+        Kind.UNAVAILABLE,
+        "RESOURCE ERROR: Query was cancelled because it exceeded the memory limits set by the administrator.",
+    )
+
+
+def out_of_time(limit_s: float, planning: bool) -> Refusal:
+    """What Dremio says of a statement that takes too long; planning, it is an error of the planner."""
+    if planning:
+        return Refusal(
+            Kind.INTERNAL, f"PLAN ERROR: Query was cancelled because planning time exceeded {limit_s:g} seconds"
+        )
+    return Refusal(Kind.CANCELLED, f"Query was cancelled because it exceeded the runtime limit of {limit_s:g} s")
+
+
+def too_many_rows(most: int) -> Refusal:
+    return Refusal(
+        Kind.UNAVAILABLE, f"RESOURCE ERROR: Query was cancelled because its answer has more than {most:,} rows."
+    )
+
+
+def cancelled(reason: str) -> Refusal:
+    return Refusal(Kind.CANCELLED, f"Query cancelled: {reason}")
 
 
 def needs_iceberg_scan(location: str, why_not: str) -> Refusal:

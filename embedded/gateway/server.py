@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow import flight
 
 from embedded.gateway import wire
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import Kind, Refusal, TooDeep
 from embedded.gateway.flight_sql import messages
 from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.running import Run, Running
@@ -64,7 +64,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             nonlocal sql
             command = messages.unpacked(ticket.ticket)
             if command is None:
-                answer = self._statements.run(ticket.ticket, running.gone)
+                answer = self._statements.run(ticket.ticket, running.gone, session.user)
             else:
                 answer = self._flight_sql.stream(command, Asking(self._statements, session, running.gone))
             sql = answer.sql
@@ -80,7 +80,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             session.context = answer.uses
         seconds = time.monotonic() - started
         if seconds > _SLOW_S:
-            logger.info("ran in %.1f s: %s", seconds, " ".join(answer.sql.split())[:300])
+            logger.info("ran in %.1f s: %s", seconds, " ".join(answer.sql[:1000].split())[:300])
         if len(first) < 2:
             batches = first or [wire.empty(answer.schema)]
             self._running.end(running)
@@ -98,7 +98,10 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             return
         finally:
             self._running.end(running)
-        raise told from None
+        try:
+            raise told from None
+        finally:
+            del told
 
     def list_flights(self, context: flight.ServerCallContext, criteria: bytes) -> Iterator[flight.FlightInfo]:
         raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "listFlights is not implemented."), "") from None
@@ -146,7 +149,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             asking = Asking(self._statements, session, context.is_cancelled)
             return _told(lambda: self._flight_sql.plan(command, asking), "")
         sql = _told(lambda: _sql_of(descriptor), "")
-        planned = _told(lambda: self._statements.plan(sql, session.context), sql)
+        planned = _told(lambda: self._statements.plan(sql, session.context, context.is_cancelled, session.user), sql)
         return described(planned.schema), [planned.ticket]
 
 
@@ -238,12 +241,18 @@ def _told[T](work: Callable[[], T], sql: str | Callable[[], str], running: Run |
         return work()
     except Exception as error:
         told = _outgoing(error, sql if isinstance(sql, str) else sql(), running)
-    raise told from None
+    try:
+        raise told from None
+    finally:
+        # An error knows this frame: did the frame know the error, both would keep the statement's text for long.
+        del told
 
 
 def _outgoing(error: Exception, sql: str, running: Run | None) -> Exception:
     if running is not None and running.cancelled:
         error = Refusal(Kind.CANCELLED, "Query cancelled by user")
+    if isinstance(error, RecursionError):
+        error = TooDeep()
     if isinstance(error, Refusal):
         return _flight_error(error, sql)
     logger.error("failed: %s: %s", type(error).__name__, error)

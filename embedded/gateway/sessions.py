@@ -16,6 +16,7 @@ from cachetools import TTLCache
 
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.paths import Context, parsed
+from embedded.gateway.users import Guesses, Users
 
 TOKEN_LIFE_S = 30 * 3600
 COOKIE = "SESSION_ID"
@@ -24,10 +25,11 @@ _MOST_SESSIONS = 10_000
 
 @dataclass
 class FlightSession:
-    """What a client set with USE or the header `schema`."""
+    """What a client set with USE or the header `schema`; it is its user's alone."""
 
     id: str
     context: Context
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Caller:
     token: str
     session: FlightSession | None
     fresh: bool = False
+    user: str = ""
 
 
 class Sessions:
@@ -46,10 +49,16 @@ class Sessions:
     cookie, costs no memory that stays.
     """
 
-    def __init__(self, user: str, password: str, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        users: Users,
+        ttl_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        guesses: Guesses | None = None,
+    ) -> None:
         self.ttl_s = ttl_s
-        self._user = user
-        self._password = password
+        self._users = users
+        self._guesses = guesses or Guesses()
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
@@ -58,66 +67,69 @@ class Sessions:
     def enter(self, headers: Mapping[str, list[str]], handshake: bool) -> Caller:
         """Let a call in. Raises Refusal (UNAUTHENTICATED) with Dremio's text."""
         lower = {name.lower(): values for name, values in headers.items()}
-        token = self._token(lower.get("authorization", []))
+        user, token = self._signed_in(lower.get("authorization", []))
         if handshake:
-            return Caller(token, None)
+            return Caller(token, None, user=user)
         cookie = _cookie(lower.get("cookie", []))
         if cookie is not None:
-            return Caller(token, self._known(cookie))
+            return Caller(token, self._known(cookie, user), user=user)
         schema = (lower.get("schema") or [""])[0]
-        return Caller(token, self._open(schema), fresh=True)
+        return Caller(token, self._open(schema, user), fresh=True, user=user)
 
     def close(self, session: FlightSession) -> None:
         """Forget a session; its cookie is not known from then on."""
         with self._lock:
             self._sessions.pop(session.id, None)
 
-    def _token(self, values: list[str]) -> str:
-        """A bearer token from an authorization header; clients repeat the header, and write the scheme as they like."""
+    def _signed_in(self, values: list[str]) -> tuple[str, str]:
+        """User and bearer token of an authorization header; clients repeat it, and write the scheme as they like."""
         for value in values:
             scheme, _, rest = str(value).partition(" ")
-            if scheme.lower() == "bearer" and self._is_ours(rest.strip()):
-                return rest.strip()
+            if scheme.lower() == "bearer" and (user := self._user_of(rest.strip())) is not None:
+                return user, rest.strip()
         for value in values:
             scheme, _, rest = str(value).partition(" ")
             if scheme.lower() == "basic":
                 user, password = _basic(rest)
-                if self._matches(user, password):
-                    return self._issue()
+                self._guesses.check(user)
+                if self._users.fits(user, password):
+                    return user, self._issue(user)
+                self._guesses.wrong(user)
                 raise Refusal(
                     Kind.UNAUTHENTICATED,
                     f"Unable to authenticate user {user}, exception: Login failed: Invalid username or password",
                 )
         raise Refusal(Kind.UNAUTHENTICATED, "")
 
-    def _matches(self, user: str, password: str) -> bool:
-        same_user = hmac.compare_digest(user.encode(), self._user.encode())
-        return hmac.compare_digest(password.encode(), self._password.encode()) and same_user
-
-    def _issue(self) -> str:
-        body = f"{int(self._clock())}.{secrets.token_hex(8)}"
+    def _issue(self, user: str) -> str:
+        name = base64.urlsafe_b64encode(user.encode()).decode().rstrip("=")
+        body = f"{int(self._clock())}.{secrets.token_hex(8)}.{name}"
         return f"{body}.{self._sign(body)}"
 
-    def _is_ours(self, token: str) -> bool:
+    def _user_of(self, token: str) -> str | None:
+        """Whose token it is: one that was issued here, or a user's own."""
         body, _, proof = token.rpartition(".")
-        issued = body.partition(".")[0]
+        issued, _, name = body.partition(".")
         if not hmac.compare_digest(proof.encode(), self._sign(body).encode()) or not issued.isdigit():
-            return False
-        return self._clock() - int(issued) < TOKEN_LIFE_S
+            return self._users.of_token(token)
+        if self._clock() - int(issued) >= TOKEN_LIFE_S:
+            return None
+        name = name.partition(".")[2]
+        return base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode()
 
     def _sign(self, body: str) -> str:
         return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
 
-    def _open(self, schema: str) -> FlightSession:
-        session = FlightSession(secrets.token_hex(16), Context(parsed(schema)))
+    def _open(self, schema: str, user: str) -> FlightSession:
+        session = FlightSession(secrets.token_hex(16), Context(parsed(schema)), user)
         with self._lock:
             self._sessions[session.id] = session
         return session
 
-    def _known(self, cookie: str) -> FlightSession:
+    def _known(self, cookie: str, user: str) -> FlightSession:
         with self._lock:
             session = self._sessions.get(cookie)
-            if session is None:
+            if session is None or session.user != user:
                 raise Refusal(Kind.UNAUTHENTICATED, "UserSession is not available in the cache")
             self._sessions[cookie] = session  # its time begins anew
             return session

@@ -6,12 +6,14 @@ schema and the rows agree, and the ticket may be run again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -21,27 +23,30 @@ from embedded.gateway import commands, wire
 from embedded.gateway.ahead import Ahead
 from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.dialect import Dialect, Statement
-from embedded.gateway.engine import Engine
+from embedded.gateway.engine import Engine, nobody_left
 from embedded.gateway.errors import Kind as Error
-from embedded.gateway.errors import Refusal, data_read, needs_iceberg_scan, validation
+from embedded.gateway.errors import Refusal, data_read, needs_iceberg_scan, too_many_rows, validation
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.heads import Head, commit_of, refuse_requested
 from embedded.gateway.nested import given_sql
 from embedded.gateway.paths import Context
+from embedded.gateway.reading import parquet, ranges_of, read_item, text_sql, where_of
 from embedded.gateway.relations import Bound
 from embedded.gateway.seal import Seal
 from embedded.gateway.shelf import Reading, Shelf
-from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots, StoredColumn
-from embedded.gateway.sources import Source, Sources, duckdb_type, quoted
+from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots
+from embedded.gateway.sources import Source, Sources, quoted
 from embedded.gateway.sql.kinds import Kind
-from embedded.gateway.tokens import encountered
+from embedded.gateway.tokens import Word, encountered
 from embedded.gateway.translation import Written, parameter_kinds, write
-from embedded.gateway.values import time_us
+from embedded.gateway.turns import Turns
 from embedded.gateway.versions import At
 from embedded.gateway.waiting import Waiting
 
 _NO_CONTEXT = Context()
 _PLANS_KEPT = 512
+_LETTERS_KEPT = 4_000_000
+_LETTERS_A_COLUMN = 200  # what a column takes, about
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,11 @@ class Statements:
         rows_in_memory: int = 0,
         files: Files | None = None,
         ticket_key: bytes | None = None,
+        most_rows: int = 10_000_000,
+        statements_a_user: int = 100,
     ) -> None:
+        self._turns = Turns(statements_a_user)
+        self._most_rows = most_rows
         self._tickets = Seal(ticket_key or secrets.token_bytes(32))
         self._commits = commits
         self._engine = engine
@@ -89,27 +98,40 @@ class Statements:
         self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
         self._lock = threading.Lock()
-        self._written: LRUCache[tuple[str, ...], tuple[pa.Schema, Written]] = LRUCache(_PLANS_KEPT)
+        # Long and wide ones count for more, so that a few hundred of them do not fill the memory.
+        self._written: LRUCache[tuple[str, ...], tuple[pa.Schema, Written]] = LRUCache(_LETTERS_KEPT, _letters_of)
 
     def next_head(self, known: str, wait_s: float) -> str:
         """The head of main once it is another commit than `known`, or when the wait is over. Raises Refusal."""
         return self._waiting.head(known, wait_s)
 
     def _head_id(self) -> str:
-        return self._head(Context()).main.id
+        return self._head(Context(), nobody_left).main.id
 
-    def _head(self, context: Context) -> Head:
-        return Head(self._commits, self._ahead, context.version, self._moment)
+    def _head(self, context: Context, gone: Callable[[], bool]) -> Head:
+        return Head(self._commits, self._ahead, context.version, partial(self._moment, gone=gone))
 
-    def plan(self, sql: str, context: Context = _NO_CONTEXT) -> Planned:
-        """Schema and ticket of a statement; `context` is the session's. Raises Refusal."""
-        statement = self._dialect.read(sql)
-        head = self._head(context)
+    def plan(
+        self, sql: str, context: Context = _NO_CONTEXT, gone: Callable[[], bool] = nobody_left, user: str = ""
+    ) -> Planned:
+        """Schema and ticket of a statement; `context` is the session's. Raises Refusal.
+
+        `gone` says that nobody waits any more; `user` is who asks.
+        """
+        with self._turns.one(user):
+            return self._plan(sql, context, gone)
+
+    def _read(self, sql: str, gone: Callable[[], bool]) -> Statement | list[Word]:
+        return self._dialect.read(sql, lambda text: self._engine.read_apart(text, gone))
+
+    def _plan(self, sql: str, context: Context, gone: Callable[[], bool]) -> Planned:
+        statement = self._read(sql, gone)
+        head = self._head(context, gone)
         ticket: dict[str, object] = {"sql": sql, "context": context.told()}
         if not isinstance(statement, Statement):
             command = commands.read(sql, statement, context)
             if command.explains is not None:
-                self._explain(sql, command.explains, context)
+                self._explain(sql, command.explains, context, gone)
             commit = self._commanded(command.at, head)
             ticket["head"] = commit.id
             if not command.long:
@@ -118,26 +140,36 @@ class Statements:
             return Planned(command.schema, self._signed(ticket))
         found = [self._sources.find(relation, statement.ats, context, head) for relation in statement.shape.relations]
         ticket["commits"] = [commit.id for commit, _ in found]
-        schema, _ = self._write(statement, [source for _, source in found], sql)
+        schema, _ = self._write(statement, [source for _, source in found], sql, gone)
         return Planned(schema, self._signed(ticket))
 
-    def run(self, ticket: bytes, gone: Callable[[], bool]) -> Streamed:
+    def run(self, ticket: bytes, gone: Callable[[], bool], user: str = "") -> Streamed:
         """The rows of a planned statement, at the commits it was planned for. Raises Refusal."""
         content = self._opened(ticket)
         sql, context = str(content["sql"]), Context.of(content["context"])
         head_id, commit_ids = str(content.get("head")), content.get("commits", ())
-        statement = self._dialect.read(sql)
+        statement = self._read(sql, gone)
         if not isinstance(statement, Statement):
             command = commands.read(sql, statement, context)
             rows = command.batches(commit_of(self._commits, head_id), self._looking(context), gone)
-            return Streamed(sql, command.schema, rows, command.uses)
+            return Streamed(sql, command.schema, self._counted(rows, user), command.uses)
         pairs = zip(statement.shape.relations, commit_ids, strict=True)
         sources = [
             self._sources.at(relation, statement.ats, context, commit_of(self._commits, commit_id))
             for relation, commit_id in pairs
         ]
-        schema, written = self._write(statement, sources, sql)
-        return Streamed(sql, schema, self._rows(statement, written, sources, schema, gone))
+        schema, written = self._write(statement, sources, sql, gone)
+        return Streamed(sql, schema, self._counted(self._rows(statement, written, sources, schema, gone), user))
+
+    def _counted(self, batches: Iterator[pa.RecordBatch], user: str) -> Iterator[pa.RecordBatch]:
+        """The batches, as one of the user's statements. Raises Refusal for too many rows."""
+        rows = 0
+        with self._turns.one(user):
+            for batch in batches:
+                rows += batch.num_rows
+                if rows > self._most_rows:
+                    raise too_many_rows(self._most_rows)
+                yield batch
 
     def _looking(self, context: Context) -> commands.Looking:
         return commands.Looking(
@@ -155,25 +187,25 @@ class Statements:
             raise refuse_requested(head, self._commits, at)
         return found
 
-    def _explain(self, sql: str, start: int, context: Context) -> None:
+    def _explain(self, sql: str, start: int, context: Context, gone: Callable[[], bool]) -> None:
         """Plan the query that begins at `start`. Raises Refusal for what is wrong with it, at its place."""
         try:
-            self.plan(sql[start:], context)
+            self._plan(sql[start:], context, gone)
         except Refusal as refusal:
             refusal.start = (refusal.start or 0) + start
             raise
 
-    def _moment(self, at: At) -> int:
+    def _moment(self, at: At, gone: Callable[[], bool]) -> int:
         """The time that an expression says, us since the epoch. Raises Refusal for one that says none."""
         before = "SELECT "
         try:
-            statement = self._dialect.read(f"{before}{at.value}")
+            statement = self._read(f"{before}{at.value}", gone)
             if not isinstance(statement, Statement) or statement.shape.relations:
                 raise validation("Expected timestamp literal or constant timestamp expression", len(before))
-            schema, written = self._write(statement, [], f"{before}{at.value}")
+            schema, written = self._write(statement, [], f"{before}{at.value}", gone)
             if schema.types != [pa.timestamp("ms")]:
                 raise validation("Expected timestamp literal or constant timestamp expression", len(before))
-            batches = list(self._rows(statement, written, [], schema, lambda: False))
+            batches = list(self._rows(statement, written, [], schema, gone))
         except Refusal as refusal:
             refusal.start = max(0, (refusal.start or 0) - len(before)) + at.start
             raise
@@ -186,20 +218,24 @@ class Statements:
         """For other bytes that go out and come back; they outlive a restart as tickets do."""
         return self._tickets.of(kind)
 
-    def parameter_kinds(self, sql: str, context: Context, mark: str) -> dict[int, Kind]:
+    def parameter_kinds(
+        self, sql: str, context: Context, mark: str, gone: Callable[[], bool] = nobody_left, user: str = ""
+    ) -> dict[int, Kind]:
         """The types of a query's parameters, which stand in it as texts of `mark`, p and a number; by number.
 
         Raises Refusal for what `plan` refuses before the engine is asked.
         """
-        statement = self._dialect.read(sql)
-        if not isinstance(statement, Statement):
-            raise encountered("?", 0)
-        head = self._head(context)
-        sources = [
-            self._sources.find(relation, statement.ats, context, head)[1] for relation in statement.shape.relations
-        ]
-        _check_needs(statement, sources)
-        return parameter_kinds(statement.shape, sql, [source.columns for source in sources], mark)
+        with self._turns.one(user):
+            statement = self._read(sql, gone)
+            if not isinstance(statement, Statement):
+                raise encountered("?", 0)
+            shape, head = statement.shape, self._head(context, gone)
+            sources = [self._sources.find(relation, statement.ats, context, head)[1] for relation in shape.relations]
+            _check_needs(statement, sources)
+            columns = [source.columns for source in sources]
+            if shape.heavy:
+                return self._engine.parameters_apart(shape, sql, columns, mark, gone)
+            return parameter_kinds(shape, sql, columns, mark)
 
     def _signed(self, content: dict[str, object]) -> bytes:
         return self._tickets.sealed(json.dumps(content).encode())
@@ -223,10 +259,15 @@ class Statements:
         with ExitStack() as held:
             given: dict[str, pa.Table] = {}
             relations = [
-                self._relation(source, relation.bounds, statement.times, held, given)
+                self._relation(source, relation.bounds, statement.times, held, given, in_memory=not written.heavy)
                 for source, relation in zip(sources, statement.shape.relations, strict=True)
             ]
-            for batch in self._engine.run(written.filled(relations, statement.times), gone, given):
+            query = written.filled(relations, statement.times)
+            if written.heavy:
+                batches = self._engine.run_apart(query, given, gone)
+            else:
+                batches = self._engine.run(query, gone, given)
+            for batch in batches:
                 yield wire.cast(batch, schema)
 
     def _relation(
@@ -236,6 +277,8 @@ class Statements:
         times: tuple[str, ...],
         held: ExitStack,
         given: dict[str, pa.Table],
+        *,
+        in_memory: bool,
     ) -> str:
         """A table expression: only the files that may hold a row inside the bounds, and of them only the rows inside.
 
@@ -249,16 +292,18 @@ class Statements:
             return given_sql(table.schema, name)
         snapshot = source.snapshot
         assert snapshot is not None
-        ranges = _ranges(snapshot, bounds, times)
-        items = ", ".join(_read(column) for column in snapshot.columns)
-        where = _where(ranges, snapshot)
+        ranges = ranges_of(snapshot, bounds, times)
+        items = ", ".join(read_item(column) for column in snapshot.columns)
+        where = where_of(ranges, snapshot)
         files = self._snapshots.files_in(snapshot, ranges)
         if files is None:
             if why := self._engine.no_iceberg_scan:
                 raise needs_iceberg_scan(snapshot.metadata_location, why)
             past = f", snapshot_from_id = {snapshot.past_id}" if snapshot.past_id is not None else ""
-            return f"(SELECT {items} FROM iceberg_scan({_text(snapshot.metadata_location)}{past}){where})"
+            return f"(SELECT {items} FROM iceberg_scan({text_sql(snapshot.metadata_location)}{past}){where})"
         reading = self._reading(snapshot)
+        if not in_memory:
+            return f"(SELECT {items} FROM {held.enter_context(reading(files))}{where})" if files else source.empty
         shelved = held.enter_context(self._shelf.holding(snapshot.schema_key, items, source.empty, files, reading))
         parts: list[str] = []
         if shelved.numbers:
@@ -277,28 +322,41 @@ class Statements:
                     paths = held.enter_context(self._files.holding([file.path for file in files]))
                 except OSError as error:
                     raise data_read(snapshot.metadata_location, error) from None
-                yield _parquet(paths, snapshot)
+                yield parquet(paths, snapshot)
 
         return reading
 
     # ---- schema -----------------------------------------------------------------------------------------------------
 
-    def _write(self, statement: Statement, sources: list[Source], sql: str) -> tuple[pa.Schema, Written]:
+    def _write(
+        self, statement: Statement, sources: list[Source], sql: str, gone: Callable[[], bool]
+    ) -> tuple[pa.Schema, Written]:
         """The answer's schema and DuckDB's SQL, remembered by shape and by the schemas of its tables."""
-        key = (statement.shape.sql, *(source.schema_key for source in sources))
+        key = (
+            hashlib.sha256(statement.shape.sql.encode(errors="surrogatepass")).hexdigest(),
+            *(source.schema_key for source in sources),
+        )
         with self._lock:
             known = self._written.get(key)
             if known is not None:
                 return known
         _check_needs(statement, sources)
-        written = write(statement.shape, sql, [source.columns for source in sources])
-        query = written.filled([source.empty for source in sources], statement.times)
+        columns, empty = [source.columns for source in sources], [source.empty for source in sources]
+        written = None if statement.shape.heavy else write(statement.shape, sql, columns)
         # DuckDB plans it too, and refuses what is wrong beyond names and types.
-        self._engine.describe(query, sql)
+        if written is None or written.heavy:
+            written = self._engine.write_apart(statement, sql, columns, empty, gone)
+        else:
+            self._engine.describe(written.filled(empty, statement.times), sql)
         schema = wire.schema_of(written.columns)
-        with self._lock:
+        with self._lock, suppress(ValueError):  # larger than all that is kept
             self._written[key] = schema, written
         return schema, written
+
+
+def _letters_of(plan: tuple[pa.Schema, Written]) -> int:
+    schema, written = plan
+    return max(len(written.sql) + _LETTERS_A_COLUMN * len(schema), _LETTERS_KEPT // _PLANS_KEPT)
 
 
 def _check_needs(statement: Statement, sources: Sequence[Source]) -> None:
@@ -306,71 +364,3 @@ def _check_needs(statement: Statement, sources: Sequence[Source]) -> None:
     for need in statement.shape.needs:
         if not any(need.column.lower() in sources[number].names for number in need.relations):
             raise need.refusal()
-
-
-# ---- a relation as DuckDB reads it ----------------------------------------------------------------------------------
-
-_TIMES = ("timestamptz", "timestamp")
-
-
-def _read(column: StoredColumn) -> str:
-    name = quoted(column.name)
-    if column.type in _TIMES:
-        return f"make_timestamp_ms(epoch_ms({name})) AS {name}"
-    return name
-
-
-def _parquet(paths: Sequence[str], snapshot: Snapshot) -> str:
-    """The table expression that reads Parquet files with the snapshot's columns."""
-    schema = ""
-    if snapshot.by_id:
-        columns = ", ".join(
-            f"{column.id}: {{name: {_text(column.name)}, type: {_text(_stored_type(column))}, default_value: NULL}}"
-            for column in snapshot.columns
-        )
-        schema = f", schema = MAP {{{columns}}}"
-    return f"read_parquet([{', '.join(map(_text, paths))}], hive_partitioning = false{schema})"
-
-
-def _stored_type(column: StoredColumn) -> str:
-    """DuckDB's type of a column as it stands in a file; `_read` makes of it what Dremio has."""
-    return "TIMESTAMP WITH TIME ZONE" if column.type == "timestamptz" else duckdb_type(column)
-
-
-def _ranges(
-    snapshot: Snapshot, bounds: tuple[Bound, ...], times: tuple[str, ...]
-) -> dict[str, tuple[int | None, int | None]]:
-    """By column: from (included) and to (excluded), us since the epoch. Too wide by 1 ms at most."""
-    ranges: dict[str, tuple[int | None, int | None]] = {}
-    names = {column.name.lower(): column.name for column in snapshot.columns if column.type in _TIMES}
-    for bound in bounds:
-        name = names.get(bound.column)
-        if name is None:
-            continue
-        low, high = ranges.get(name, (None, None))
-        moment = time_us(times[bound.time])
-        if bound.op in (">", ">=", "="):
-            low = moment if low is None else max(low, moment)
-        if bound.op in ("<", "<=", "="):
-            # Cut to milliseconds, .123999 is .123 too.
-            end = moment if bound.op == "<" else moment + 1000
-            high = end if high is None else min(high, end)
-        ranges[name] = (low, high)
-    return ranges
-
-
-def _where(ranges: dict[str, tuple[int | None, int | None]], snapshot: Snapshot) -> str:
-    zoned = {column.name for column in snapshot.columns if column.type == "timestamptz"}
-    conditions: list[str] = []
-    for name, (low, high) in ranges.items():
-        for op, moment in ((">=", low), ("<", high)):
-            if moment is not None:
-                time = f"make_timestamp({moment}::BIGINT)"
-                # A constant of the column's own type, so that it is compared with the statistics in the files.
-                constant = f"CAST({time} AS TIMESTAMPTZ)" if name in zoned else time
-                conditions.append(f"{quoted(name)} {op} {constant}")
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

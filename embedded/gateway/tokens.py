@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import Kind, Refusal, TooDeep
 
 _LONGEST = 1_000_000
+_DEEPEST = 900
+"""Brackets in brackets: DuckDB takes 1,000 levels."""
 _LEXER = re.compile(
     r"""(?P<blank>\s+|--[^\n]*|//[^\n]*|/\*.*?\*/)
       | (?P<text>'(?:[^']|'')*')
@@ -50,6 +52,7 @@ def words_of(sql: str, parameters: bool = False) -> list[Word]:
     if "\0" in sql:
         raise Refusal(Kind.PARSE, "Failure parsing the query: it holds a NUL character.", sql.index("\0"))
     found: list[Word] = []
+    depth = 0
     for match in _LEXER.finditer(sql):
         kind = match.lastgroup or "other"
         if kind == "blank":
@@ -62,6 +65,9 @@ def words_of(sql: str, parameters: bool = False) -> list[Word]:
             raise Refusal(Kind.INTERNAL, "Cannot convert RexNode to equivalent Dremio expression. RexNode: ?0")
         if kind == "other" or word.text in ("::", "==", "->", "->>"):
             raise encountered(word.text, word.start)
+        depth += (word.text == "(") - (word.text == ")")
+        if depth > _DEEPEST:
+            raise TooDeep(word.start)
         found.append(word)
     if found and found[-1].text == ";":
         found.pop()

@@ -14,7 +14,7 @@ from sqlglot.errors import ParseError, TokenError, UnsupportedError
 
 from embedded.gateway import tree as trees
 from embedded.gateway.errors import Kind as Error
-from embedded.gateway.errors import Refusal, validation
+from embedded.gateway.errors import Refusal, TooDeep, validation
 from embedded.gateway.names import Need, resolve
 from embedded.gateway.relations import Relation
 from embedded.gateway.sql.kinds import Kind
@@ -23,6 +23,7 @@ from embedded.gateway.sql.queries import Column, typed
 from embedded.gateway.sql.raw import WRITTEN
 from embedded.gateway.sql.table import DONE, refusal
 from embedded.gateway.tokens import Word, encountered
+from embedded.gateway.weight import LONG, is_heavy
 from embedded.gateway.words import RESERVED, SYNTAX
 
 
@@ -30,24 +31,30 @@ from embedded.gateway.words import RESERVED, SYNTAX
 class Shape:
     """What a statement asks for, without what differs each time.
 
-    `needs` are the columns that its relations must have, `mark` is the character that marks begin with. Its tree is
-    kept until it is written down for DuckDB, which uses it up.
+    `needs` are the columns that its relations must have, `mark` is the character that marks begin with. What is
+    `heavy` is written and run apart; the tree of any other is kept until it is written down for DuckDB, which uses it
+    up.
     """
 
     sql: str
     relations: tuple[Relation, ...]
     needs: tuple[Need, ...]
     mark: str = field(repr=False)
+    heavy: bool = False
     tree: exp.Expr | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A shape in DuckDB's SQL, for relations with certain columns, with marks for what differs each time."""
+    """A shape in DuckDB's SQL, for relations with certain columns, with marks for what differs each time.
+
+    Nested calls may grow when they are written, so what is `heavy` then may be more than the shape says.
+    """
 
     sql: str
     columns: tuple[Column, ...]
     mark: str = field(repr=False)
+    heavy: bool = False
 
     def filled(self, sources: list[str], times: tuple[str, ...]) -> str:
         """The statement with a source (a table expression in brackets) for each relation, and its times."""
@@ -102,10 +109,15 @@ def translate(sql: str, text: str, mark: str) -> Shape:
             select.set("hint", None)
         _call_without_brackets(tree)
         trees.check(tree, sql)
+        heavy = is_heavy(tree)
         for select in tree.find_all(exp.Select):
             _name_columns(select)
         names = resolve(tree, sql, mark)
-        return Shape(text, names.relations, names.needs, mark, tree)
+        # Each column once: long statements name the same ones again and again.
+        needs: dict[tuple[str, frozenset[int]], Need] = {}
+        for need in names.needs:
+            needs.setdefault((need.column.lower(), need.relations), need)
+        return Shape(text, names.relations, tuple(needs.values()), mark, heavy, tree)
     raise AssertionError("unreachable")
 
 
@@ -118,7 +130,7 @@ def write(shape: Shape, sql: str, relations: Sequence[Sequence[Column]]) -> Writ
         assert tree is not None
         columns = typed(tree, relations, shape.mark, sql)
         text = tree.sql(WRITTEN, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE, copy=False)
-        return Written(text, tuple(columns), shape.mark)
+        return Written(text, tuple(columns), shape.mark, shape.heavy or len(text) > LONG)
     raise AssertionError("unreachable")
 
 
@@ -142,7 +154,7 @@ def _refusing(sql: str, mark: str) -> Iterator[None]:
     except UnsupportedError as error:
         raise validation(f"Not supported by the gateway: {str(error).partition(chr(10))[0]}") from None
     except RecursionError:
-        raise Refusal(Error.PARSE, "Failure parsing the query: it is nested too deeply.", 0) from None
+        raise TooDeep from None
 
 
 def _of_values(tree: exp.Expr) -> exp.Expr:
@@ -189,13 +201,15 @@ def _parse_refusal(error: ParseError | TokenError, sql: str, mark: str) -> Refus
 
 def _name_columns(select: exp.Select) -> None:
     """Columns without a name are EXPR$0, EXPR$1 …, by their place."""
-    for index, item in enumerate(list(select.expressions)):
-        if isinstance(item, exp.Alias | exp.Column | exp.Star) or item.is_star:
-            continue
-        named = exp.alias_(item.copy(), f"EXPR${index}", quoted=True)
-        # Stars before it move its number on.
-        named.set("unnamed", True)
-        item.replace(named)
+    items: list[exp.Expr] = []
+    for index, item in enumerate(select.expressions):
+        named = item
+        if not (isinstance(item, exp.Alias | exp.Column | exp.Star) or item.is_star):
+            named = exp.alias_(item, f"EXPR${index}", quoted=True, copy=False)
+            # Stars before it move its number on.
+            named.set("unnamed", True)
+        items.append(named)
+    select.set("expressions", items)
 
 
 _TYPE = re.compile(

@@ -11,7 +11,15 @@ import re
 
 import duckdb
 
-from embedded.gateway.errors import Kind, Refusal, no_function, validation
+from embedded.gateway.errors import (
+    Kind,
+    Refusal,
+    cancelled,
+    no_function,
+    out_of_memory,
+    out_of_time,
+    validation,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -66,23 +74,42 @@ def planning_refusal(error: duckdb.Error, sql: str) -> Refusal:
 def running_refusal(error: Exception, reason: str | None, timeout_s: float) -> Refusal:
     """What a client is told of a statement that fails; `reason` is why it was interrupted, if it was."""
     if reason == "timeout":
-        return Refusal(Kind.CANCELLED, f"Query was cancelled because it exceeded the runtime limit of {timeout_s:g} s")
-    if isinstance(error, duckdb.InterruptException):
-        return Refusal(Kind.CANCELLED, f"Query cancelled: {reason or 'interrupted'}")
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return Refusal(Kind.UNAVAILABLE, "RESOURCE ERROR: Query was cancelled because it exceeded the memory limits")
+        return out_of_time(timeout_s, planning=False)
+    kind = _kind_of(error)
+    if reason or issubclass(kind, duckdb.InterruptException):
+        return cancelled(reason or "interrupted")
+    if issubclass(kind, duckdb.OutOfMemoryException):
+        return out_of_memory()
     text = str(error)
     said = _plain(text)
-    if said and isinstance(
-        error, duckdb.ConversionException | duckdb.InvalidInputException | duckdb.OutOfRangeException
+    if said and issubclass(
+        kind, duckdb.ConversionException | duckdb.InvalidInputException | duckdb.OutOfRangeException
     ):
         return Refusal(Kind.INTERNAL, f"FUNCTION ERROR: {said}")
     _log("run", error)
-    if isinstance(error, duckdb.IOException | duckdb.PermissionException):
+    if issubclass(kind, duckdb.IOException | duckdb.PermissionException):
         return Refusal(Kind.INTERNAL, "DATA_READ ERROR: a file of a table cannot be read; the gateway's log names it")
     if deep := _too_deep(text):
         return validation(deep)
     return Refusal(Kind.INTERNAL, f"SYSTEM ERROR: {said or 'the statement failed; the log of the gateway says why'}")
+
+
+# What fails in the middle of an answer comes through Arrow, with the name of DuckDB's error in its text alone.
+_NAMED: dict[str, type[Exception]] = {
+    "INTERRUPT Error": duckdb.InterruptException,
+    "Out of Memory Error": duckdb.OutOfMemoryException,
+    "Conversion Error": duckdb.ConversionException,
+    "Invalid Input Error": duckdb.InvalidInputException,
+    "Out of Range Error": duckdb.OutOfRangeException,
+    "IO Error": duckdb.IOException,
+    "Permission Error": duckdb.PermissionException,
+}
+
+
+def _kind_of(error: Exception) -> type[Exception]:
+    if isinstance(error, duckdb.Error):
+        return type(error)
+    return _NAMED.get(str(error).partition(":")[0].strip(), type(error))
 
 
 def _plain(text: str) -> str:

@@ -23,15 +23,15 @@ class Asking:
 
     def plan(self, sql: str, context: Context) -> Planned:
         """Schema and ticket of a statement. Raises Refusal."""
-        return self.statements.plan(sql, context)
+        return self.statements.plan(sql, context, self.gone, self.session.user)
 
     def run(self, ticket: bytes) -> Streamed:
         """The rows of a planned statement. Raises Refusal."""
-        return self.statements.run(ticket, self.gone)
+        return self.statements.run(ticket, self.gone, self.session.user)
 
     def parameter_kinds(self, sql: str, context: Context, mark: str) -> dict[int, Kind]:
         """The types of a query's parameters, which stand in it as texts of `mark`, p and a number. Raises Refusal."""
-        return self.statements.parameter_kinds(sql, context, mark)
+        return self.statements.parameter_kinds(sql, context, mark, self.gone, self.session.user)
 
     def rows(self, sql: str) -> pa.Table:
         """The rows of a statement of the gateway's own, whatever the session has set."""

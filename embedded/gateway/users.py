@@ -1,0 +1,146 @@
+"""Who may sign in: names with a password, a token or both, and a pause for whoever guesses."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from cachetools import TTLCache
+
+from embedded.gateway.errors import Kind, Refusal
+from lakehouse.passwords import fits, hash_of, is_hash
+from lakehouse.user_error import UserError
+
+SHORTEST_TOKEN = 16
+_LONGEST_NAME = 64
+_NAME = re.compile(rf"[^\s=,:]{{1,{_LONGEST_NAME}}}")
+
+
+def pairs_of(text: str) -> dict[str, str]:
+    """`NAME=SECRET, NAME=SECRET` by name. Raises ValueError, which names no secret."""
+    found: dict[str, str] = {}
+    for place, entry in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        name, sign, secret = (part.strip() for part in entry.partition("="))
+        if not sign or not secret or not _NAME.fullmatch(name):
+            raise ValueError(f"entry {place} is not NAME=SECRET in a list with commas")
+        if name in found:
+            raise ValueError(f"entry {place} is a second '{name}'")
+        found[name] = secret
+    return found
+
+
+class Users:
+    """Users by name; a password is given plainly or as a hash of lakehouse.passwords. May be used from many threads.
+
+    Raises UserError for a hash that cannot be looked at, and for a token that can be guessed.
+    """
+
+    def __init__(self, passwords: Mapping[str, str], tokens: Mapping[str, str] | None = None) -> None:
+        self._key = secrets.token_bytes(32)
+        self._plain: dict[str, bytes] = {}
+        self._hashed: dict[str, str] = {}
+        for name, password in passwords.items():
+            if not password.startswith("scrypt:"):
+                self._plain[name] = self._digest(password)
+            elif is_hash(password):
+                self._hashed[name] = password
+            else:
+                raise UserError(f"The password of the gateway's user '{name}' is no hash that can be looked at here.")
+        for name, token in (tokens or {}).items():
+            if len(token) < SHORTEST_TOKEN:
+                raise UserError(
+                    f"The token of the gateway's user '{name}' is shorter than {SHORTEST_TOKEN} characters."
+                )
+        self._tokens = {name: self._digest(token) for name, token in (tokens or {}).items()}
+        # Nobody's, so that a name which is not there takes as long as one that is.
+        self._nobody = hash_of(secrets.token_hex(16)) if self._hashed else ""
+        self._lock = threading.Lock()
+        self._known: dict[str, bytes] = {}
+
+    def fits(self, name: str, password: str) -> bool:
+        """Whether it is the user's password, or the user's token in its place."""
+        given = self._digest(password)
+        right = hmac.compare_digest(given, self._plain.get(name, self._digest("")))
+        right = right and name in self._plain
+        token = hmac.compare_digest(given, self._tokens.get(name, self._digest("")))
+        return right | (token and name in self._tokens) or self._fits_hash(name, password, given)
+
+    def of_token(self, token: str) -> str | None:
+        """The user whose token it is. All are looked at, so that time tells nothing."""
+        given = self._digest(token)
+        found = [name for name, known in self._tokens.items() if hmac.compare_digest(given, known)]
+        return found[0] if found else None
+
+    def _fits_hash(self, name: str, password: str, given: bytes) -> bool:
+        if not self._nobody:
+            return False
+        with self._lock:
+            known = self._known.get(name, b"")
+        # A look at a hash takes 0.1 s of a core, and many clients sign in for each statement.
+        if hmac.compare_digest(given, known):
+            return True
+        right = fits(password, self._hashed.get(name, self._nobody)) and name in self._hashed
+        if right:
+            with self._lock:
+                self._known[name] = given
+        return right
+
+    def _digest(self, text: str) -> bytes:
+        return hmac.new(self._key, text.encode(), hashlib.sha256).digest()
+
+
+class Guesses:
+    """Makes whoever guesses wait for the answer, the longer the more wrong passwords a name had; right ones never do.
+
+    The newest `most_names` names with wrong passwords are remembered, each for `memory_s` after its last one. While a
+    few wait at a name, no further password of it is looked at: more lines at a time do not guess faster.
+    """
+
+    free = 3
+    first_s = 0.25
+    longest_s = 8.0
+    at_once = 4
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        memory_s: float = 900,
+        most_names: int = 10_000,
+    ) -> None:
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._wrong: TTLCache[str, int] = TTLCache(most_names, memory_s, clock)
+        self._waiting: Counter[str] = Counter()
+
+    def check(self, name: str) -> None:
+        """Raises Refusal (UNAVAILABLE) while too many wait at this name."""
+        with self._lock:
+            if self._waiting[_short(name)] >= self.at_once:
+                raise Refusal(Kind.UNAVAILABLE, "Too many failed sign-ins at once: try again in a few seconds.")
+
+    def wrong(self, name: str) -> None:
+        """The password was wrong: waits, from the fourth on."""
+        name = _short(name)
+        with self._lock:
+            count = self._wrong[name] = self._wrong.get(name, 0) + 1
+            self._waiting[name] += 1
+        try:
+            if count > self.free:
+                self._sleep(min(self.longest_s, self.first_s * 2 ** min(count - self.free - 1, 10)))
+        finally:
+            with self._lock:
+                self._waiting[name] -= 1
+                if not self._waiting[name]:
+                    del self._waiting[name]
+
+
+def _short(name: str) -> str:
+    """A name as it is remembered: nobody fills the memory with long ones."""
+    return name[:_LONGEST_NAME]
