@@ -16,7 +16,7 @@ import duckdb
 import pytest
 from pyarrow.fs import S3FileSystem
 
-from embedded.gateway.engine import _extension
+from embedded.gateway.duck import _extension
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import DremioError
 from lakehouse.proxies import keep_own_traffic_off, own_names

@@ -42,7 +42,9 @@ _STACK_BYTES = 512 << 20
 _FRAMES = 30_000
 _NICE = 5
 # The rest of a statement's memory is that of its text and its batches in the gateway.
-_OWN = 0.9
+_OWN = 0.75
+# What does not fit goes to disk before it meets the kernel's limit.
+_SPILLS_AT = 0.8
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gateway, which then hangs up
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that ended are forgotten by the system itself
     # With one thread, so that a fork takes all of it along.
-    planner, reader = duck.planner(), duck.reader(replace(room, threads=1))
+    planner, reader = duck.planner(), duck.reader(replace(room, threads=1, memory_mb=int(room.memory_mb * _SPILLS_AT)))
     gc.freeze()
     control.settimeout(IDLE_S)
     frames.send(control, frames.VALUE)
