@@ -91,6 +91,8 @@ class Dialect:
             check_words(plain)
             check_functions(plain)
             shape = translate(sql, text, mark)
+            if shape.heavy:
+                shape.tree = None  # it is written apart, from its text
             if len(text) <= LONG:
                 with self._lock:
                     self._shapes[text] = shape

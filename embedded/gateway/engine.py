@@ -10,7 +10,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -80,8 +79,7 @@ class Engine:
         gone: Callable[[], bool],
     ) -> Written:
         """A heavy statement for DuckDB, which has planned it over the empty relations. Raises Refusal."""
-        shape = replace(statement.shape, tree=None)
-        task = Task("write", sql, shape, relations, empty, statement.times)
+        task = Task("write", sql, statement.shape, relations, empty, statement.times)
         written: Written = self._apart.value(task, gone)
         return written
 
@@ -89,7 +87,7 @@ class Engine:
         self, shape: Shape, sql: str, relations: Sequence[Sequence[Column]], mark: str, gone: Callable[[], bool]
     ) -> dict[int, KindOf]:
         """As translation.parameter_kinds, of a heavy statement. Raises Refusal."""
-        task = Task("parameters", sql, replace(shape, tree=None), relations, mark=mark)
+        task = Task("parameters", sql, shape, relations, mark=mark)
         found: dict[int, KindOf] = self._apart.value(task, gone)
         return found
 

@@ -25,7 +25,7 @@ from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import Engine, nobody_left
 from embedded.gateway.errors import Kind as Error
-from embedded.gateway.errors import Refusal, data_read, needs_iceberg_scan, too_many_rows, validation
+from embedded.gateway.errors import Refusal, TooDeep, data_read, needs_iceberg_scan, too_many_rows, validation
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.heads import Head, commit_of, refuse_requested
 from embedded.gateway.nested import given_sql
@@ -342,7 +342,10 @@ class Statements:
                 return known
         _check_needs(statement, sources)
         columns, empty = [source.columns for source in sources], [source.empty for source in sources]
-        written = None if statement.shape.heavy else write(statement.shape, sql, columns)
+        written = None
+        if not statement.shape.heavy:
+            with suppress(TooDeep):  # for this process
+                written = write(statement.shape, sql, columns)
         # DuckDB plans it too, and refuses what is wrong beyond names and types.
         if written is None or written.heavy:
             written = self._engine.write_apart(statement, sql, columns, empty, gone)
