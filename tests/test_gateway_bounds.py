@@ -266,7 +266,7 @@ def test_deep_and_long_statements_are_answered(counter: Counter, sql: str, value
     [
         ("SELECT " + "(" * 901 + "1" + ")" * 901, "nested too deeply"),
         ("SELECT " + "(" * 200_000 + "1", "nested too deeply"),
-        ("SELECT " + "+".join(["1"] * 20_000), "nested too deeply"),
+        ("SELECT " + "+".join(["1"] * 3_000), "nested too deeply"),
         ("SELECT 1 -- " + "x" * 1_000_000, "1,000,000 are the limit"),
     ],
 )
