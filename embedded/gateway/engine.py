@@ -102,12 +102,6 @@ class Engine:
         except duckdb.Error as error:
             raise planning_refusal(error, original) from None
 
-    def logical_plan(self, sql: str) -> str:
-        """How the planner understands a query whose parameters have no values: JSON, as DuckDB writes it."""
-        with self._planner.cursor() as cursor:
-            [(plan,)] = cursor.execute("SELECT json_serialize_plan(?, optimize := false)", [sql]).fetchall()
-        return str(plan)
-
     def execute(self, sql: str) -> None:
         """Run a statement of the gateway's own."""
         cursor = self._take()

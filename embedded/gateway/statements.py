@@ -32,7 +32,6 @@ from embedded.gateway.seal import Seal
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots, StoredColumn
 from embedded.gateway.sources import Source, Sources, duckdb_type, quoted
-from embedded.gateway.tokens import encountered
 from embedded.gateway.values import time_us
 from embedded.gateway.versions import At
 from embedded.gateway.waiting import Waiting
@@ -181,19 +180,6 @@ class Statements:
     def seal(self, kind: str) -> Seal:
         """For other bytes that go out and come back; they outlive a restart as tickets do."""
         return self._tickets.of(kind)
-
-    def logical_plan(self, sql: str, context: Context, change: Callable[[str], str]) -> str:
-        """The engine's plan, as JSON, of a query over tables without rows, after a change of its DuckDB SQL.
-
-        Raises Refusal for what `plan` refuses before the engine is asked.
-        """
-        statement = self._dialect.read(sql)
-        if not isinstance(statement, Statement):
-            raise encountered("?", 0)
-        head = self._head(context)
-        found = [self._sources.find(relation, statement.ats, context, head) for relation in statement.shape.relations]
-        query = statement.shape.filled([source.empty for _, source in found], statement.times)
-        return self._engine.logical_plan(change(query))
 
     def _signed(self, content: dict[str, object]) -> bytes:
         return self._tickets.sealed(json.dumps(content).encode())

@@ -28,10 +28,6 @@ class Asking:
         """The rows of a planned statement. Raises Refusal."""
         return self.statements.run(ticket, self.gone)
 
-    def logical_plan(self, sql: str, context: Context, change: Callable[[str], str]) -> str:
-        """The engine's plan of a statement after a change of its text. Raises Refusal."""
-        return self.statements.logical_plan(sql, context, change)
-
     def rows(self, sql: str) -> pa.Table:
         """The rows of a statement of the gateway's own, whatever the session has set."""
         answer = self.run(self.plan(sql, Context()).ticket)

@@ -7,21 +7,16 @@ goes the way of any other, so what is refused elsewhere is refused here.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
-import sqlglot
-from sqlglot import exp
 
 from embedded.gateway.errors import Kind, Refusal, validation
 from embedded.gateway.tokens import Word, words_of
-from embedded.gateway.wire import schema_of
 from lakehouse.dremio.statement import Value, literal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,12 +27,9 @@ _BEFORE = frozenset(
 )
 _MOST_DIGITS = 38
 _MOST_PARAMETERS = 1000
-_LOOKED_AT = 50
 _COUNTS = ("LIMIT", "OFFSET")
 # Their first argument is a word of the language.
 _NAMED_FIRST = ("DATE_TRUNC", "DATE_PART", "EXTRACT", "TIMESTAMPADD", "TIMESTAMPDIFF", "INTERVAL")
-_MARKS = "\x06\x05\x04\x03\x02\x01"
-_ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,104 +98,6 @@ def fill(sql: str, places: Sequence[Place], values: Sequence[str]) -> Filled:
     return Filled("".join([*pieces, sql[done:]]), tuple(stand))
 
 
-# ---- types -----------------------------------------------------------------------------------------------------------
-
-
-def types_of(
-    sql: str, places: Sequence[Place], logical_plan: Callable[[str, Callable[[str], str]], str]
-) -> list[str | None]:
-    """The SQL types of a statement's parameters, from what each is compared or computed with; None where nothing tells.
-
-    `logical_plan` gives the engine's plan of a statement, as JSON, after a change of its text.
-    """
-    mark = next((mark for mark in _MARKS if mark not in sql), None)
-    if mark is None:
-        raise Refusal(Kind.PARSE, "Failure parsing the query: it holds too many control characters.", 0)
-    marks = ["1" if place.counts else f"'{mark}p{number}'" for number, place in enumerate(places)]
-    filled = fill(sql, places, marks)
-    try:
-        plan = json.loads(logical_plan(filled.text, lambda query: _with_parameters(query, mark)))
-    except Refusal as refusal:
-        said = re.sub(rf"{mark}p\d+", "?", str(refusal))
-        start = None if refusal.start is None else filled.original(refusal.start)
-        raise Refusal(refusal.kind, said, start, refusal.length) from None
-    found = dict(_parameters(plan))
-    return ["BIGINT" if place.counts else found.get(str(number)) for number, place in enumerate(places, 1)]
-
-
-def _with_parameters(query: str, mark: str) -> str:
-    """The engine's query with parameters for the marks, and what says their type where the engine infers none."""
-    tree = sqlglot.parse_one(query, read="duckdb")
-    for node in list(tree.find_all(exp.Literal)):
-        if not node.is_string or not re.fullmatch(rf"{mark}p\d+", node.name):
-            continue
-        parameter: exp.Expr = exp.Parameter(this=exp.Literal.number(int(node.name[2:]) + 1))
-        parent = node.parent
-        if isinstance(parent, _ARITHMETIC):
-            other = _value_in(parent.right if node is parent.left else parent.left, mark)
-            if other is not None:
-                parameter = exp.Coalesce(this=parameter, expressions=[other.copy()])
-        elif isinstance(parent, exp.DPipe | exp.Is):
-            parameter = exp.cast(parameter, "varchar")
-        node.replace(parameter)
-    return tree.sql("duckdb", identify=True)
-
-
-def _value_in(node: exp.Expr, mark: str) -> exp.Expr | None:
-    """The first operand of an arithmetic expression that is no parameter and has none; None where it is far away."""
-    left = [node]
-    for _ in range(_LOOKED_AT):
-        if not left:
-            break
-        node = left.pop()
-        if isinstance(node, _ARITHMETIC):
-            left += [node.right, node.left]
-        elif isinstance(node, exp.Paren | exp.Neg):
-            left.append(node.this)
-        elif not any(item.is_string and item.name.startswith(mark) for item in node.find_all(exp.Literal)):
-            return node
-    return None
-
-
-def _parameters(plan: Any) -> Iterator[tuple[str, str]]:
-    """Number and type of each parameter in the engine's plan."""
-    left = [plan]
-    while left:
-        node = left.pop()
-        if isinstance(node, dict):
-            if node.get("expression_class") == "BOUND_PARAMETER":
-                kind = _sql_type(node["return_type"])
-                if kind is not None:
-                    yield str(node["identifier"]), kind
-            left.extend(node.values())
-        elif isinstance(node, list):
-            left.extend(node)
-
-
-def _sql_type(kind: dict[str, Any]) -> str | None:
-    details = kind.get("type_info") or {}
-    if kind["id"] == "DECIMAL":
-        return f"DECIMAL({details['width']}, {details['scale']})"
-    return _SQL_TYPES.get(kind["id"])
-
-
-_SQL_TYPES = {
-    "TINYINT": "INTEGER",
-    "SMALLINT": "INTEGER",
-    "INTEGER": "INTEGER",
-    "BIGINT": "BIGINT",
-    "HUGEINT": "BIGINT",
-    "FLOAT": "FLOAT",
-    "DOUBLE": "DOUBLE",
-    "VARCHAR": "VARCHAR",
-    "BOOLEAN": "BOOLEAN",
-    "DATE": "DATE",
-    "TIME": "TIME",
-    "TIMESTAMP": "TIMESTAMP",
-    "TIMESTAMP_MS": "TIMESTAMP",
-}
-
-
 def without_values(sql: str, places: Sequence[Place], types: Sequence[str | None]) -> Filled:
     """The statement with NULLs of the parameters' types, for its schema."""
     return fill(sql, places, ["1" if place.counts else _null(kind) for place, kind in zip(places, types, strict=True)])
@@ -213,14 +107,17 @@ def _null(kind: str | None) -> str:
     return "NULL" if kind is None else f"CAST(NULL AS {kind})"
 
 
-def parameter_schema(types: Sequence[str]) -> pa.Schema:
-    """A field for each parameter, named as Dremio's planner names them.
+def schema_sql(types: Sequence[str]) -> str:
+    """A statement whose columns are the parameters, named as Dremio's planner names them."""
+    return f"SELECT {', '.join(f'{_null(kind)} AS "?{number}"' for number, kind in enumerate(types))}"
+
+
+def as_parameters(schema: pa.Schema) -> pa.Schema:
+    """That statement's schema, as parameters have it.
 
     A date is one of days here: into the milliseconds that results have, Arrow's JDBC driver writes days all the same.
     """
-    plain = [kind.replace(", ", ",") for kind in types]
-    fields = schema_of([(f"?{number}", kind) for number, kind in enumerate(plain)])
-    return pa.schema([field.with_type(pa.date32()) if pa.types.is_date(field.type) else field for field in fields])
+    return pa.schema([field.with_type(pa.date32()) if pa.types.is_date(field.type) else field for field in schema])
 
 
 # ---- values ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pyarrow as pa
 from cachetools import TTLCache
 
 from embedded.gateway.errors import Kind, Refusal, validation
-from embedded.gateway.flight_sql import parameters
+from embedded.gateway.flight_sql import inference, parameters
 from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.parameters import Filled, Place
 from embedded.gateway.paths import Context
@@ -55,7 +55,8 @@ class PreparedStatements:
         content = {"id": prepared.id, "sql": sql, "context": context.told(), "types": types}
         schema = self._without_values(prepared, asking).schema
         handle = self._seal.sealed(json.dumps(content).encode())
-        return handle, schema, parameters.parameter_schema(types) if types else None
+        takes = asking.plan(parameters.schema_sql(types), Context()).schema if types else None
+        return handle, schema, takes and parameters.as_parameters(takes)
 
     def _types(self, sql: str, asking: Asking) -> tuple[str, ...]:
         """The types of the parameters. Raises Refusal, in Dremio's words, for one whose type nothing tells."""
@@ -63,7 +64,9 @@ class PreparedStatements:
         if not places:
             return ()
         context = asking.session.context
-        types = parameters.types_of(sql, places, lambda text, change: asking.logical_plan(text, context, change))
+        types = inference.types_of(
+            sql, [place.counts for place in places], lambda text: asking.plan(text, context).schema
+        )
         if None in types:
             # What else is wrong with it is said first.
             self._plan(parameters.without_values(sql, places, types), context, asking)
