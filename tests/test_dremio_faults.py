@@ -514,6 +514,15 @@ def test_a_statement_cancelled_by_the_server_is_no_ctrl_c(
     goes_on(stand, client)
 
 
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """SIGINT as in a terminal; whoever is started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint")
 @pytest.mark.parametrize("when", ["planning", "reading", "waiting"])
 def test_a_real_ctrl_c_ends_the_reader(stand: Stand, client: Dremio, when: str) -> None:
     def ctrl_c() -> None:

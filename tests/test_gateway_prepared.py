@@ -76,7 +76,10 @@ def asking(data_dir: Path) -> Iterator[Asking]:
         ("CASE WHEN quantity = 1 THEN ? ELSE user_id END = 'x'", ["string"]),
         ("CAST(? AS DATE) = DATE '2026-01-01'", ["date32[day]"]),
         ("EXISTS (SELECT 1 FROM (SELECT 1 AS n) t WHERE n = ? AND quantity = ?)", ["int32", "int32"]),
-        ("TIMESTAMPADD(HOUR, ?, order_ts) > order_ts", ["int64"]),
+        ("TIMESTAMPADD(HOUR, ?, order_ts) > order_ts", ["int32"]),
+        ("price NOT BETWEEN ? AND ? AND quantity NOT IN (?)", ["decimal128(18, 4)", "decimal128(18, 4)", "int32"]),
+        ("SUBSTRING(user_id, ?, 2) = ? || 'a'", ["int32", "string"]),
+        (f"quantity = (SELECT MAX(quantity) FROM {ORDERS} WHERE price > ?)", ["decimal128(18, 4)"]),
         ("user_id = ?-- ?\n AND status <> '?' LIMIT ? OFFSET ?", ["string", "int64", "int64"]),
     ],
 )
@@ -89,6 +92,29 @@ def test_parameters_have_the_types_of_what_they_stand_beside(
     assert prepared.dataset_schema == pa.schema([("order_id", pa.string()), ("quantity", pa.int32())])
     # Without values there is a schema, and no row.
     assert client.info(prepared.command).schema == prepared.dataset_schema
+
+
+@pytest.mark.parametrize(
+    ("sql", "types"),
+    [
+        (
+            f"WITH q AS (SELECT user_id, quantity FROM {ORDERS} WHERE quantity > ?), "
+            "r AS (SELECT user_id FROM q WHERE quantity < ?) SELECT * FROM r WHERE user_id = ?",
+            ["int32", "int32", "string"],
+        ),
+        (f"SELECT COUNT(*) AS n FROM {ORDERS} GROUP BY user_id HAVING COUNT(*) > ?", ["int64"]),
+        (f"SELECT 1 AS n FROM {ORDERS} a JOIN {ORDERS} b ON a.quantity = ? AND b.user_id = ?", ["int32", "string"]),
+        (
+            f"SELECT quantity + ? AS q FROM {ORDERS} UNION ALL SELECT 1 FROM {ORDERS} WHERE price > ?",
+            ["int32", "decimal128(18, 4)"],
+        ),
+        (f"SELECT n FROM (SELECT quantity * 2 AS n FROM {ORDERS}) t WHERE n / ? = 1", ["int32"]),
+    ],
+)
+def test_parameters_are_of_the_query_that_they_stand_in(client: SqlClient, sql: str, types: list[str]) -> None:
+    schema = client.prepare(sql).parameter_schema
+    assert schema is not None
+    assert [str(field.type) for field in schema] == types
 
 
 def test_a_statement_without_parameters_says_so_and_runs_at_the_newest_commit(client: SqlClient) -> None:

@@ -177,7 +177,7 @@ class PipelineTab(DrillTab):
             },
             f"list.{SIZES.name}": {
                 "rows": [_size(row) for row in found.tables["sizes"]],
-                "words": _megabytes(sum(row["bytes"] or 0 for row in found.tables["sizes"])) + " in all",
+                "words": _bytes(sum(row["bytes"] or 0 for row in found.tables["sizes"])) + " in all",
             },
             f"list.{MAINTENANCE.name}": {"rows": [_run(row) for row in found.tables["maintenance"]]},
         }
@@ -240,11 +240,13 @@ def _size(row: Mapping[str, Any]) -> Part:
         "table": row["name"],
         "rows": exactly(row["row_count"] or 0),
         "files": exactly(row["files"]),
-        "size": _megabytes(row["bytes"] or 0),
+        "size": _bytes(row["bytes"] or 0),
     }
 
 
-def _megabytes(count: int) -> str:
+def _bytes(count: int) -> str:
+    if count < 100_000:
+        return f"{short(count / 1000, 1 if count < 1000 else 0)}{THIN}KB"
     return f"{short(count / 1_000_000, 1)}{THIN}MB"
 
 
@@ -311,7 +313,7 @@ def _run(row: Mapping[str, Any]) -> Part:
         "merged": exactly(row["files_merged"]),
         "written": exactly(row["files_written"]),
         "deleted": exactly(row["files_deleted"]),
-        "size": _megabytes(row["bytes_deleted"]),
+        "size": _bytes(row["bytes_deleted"]),
         "commits": exactly(row["commits_expired"]),
         "rows": exactly(row["rows_expired"]),
     }

@@ -226,6 +226,8 @@ def test_nothing_on_a_tab_shuts_anybody_out(page: Page, served: Served) -> None:
     for tab, row in zip(TABS, LISTS, strict=True):
         page.click(f"nav a[data-tab={tab}]")
         expect(page.locator(f'[data-list="{row}"] tr').first).to_be_visible()
+        # What is shown while the next answer is awaited is paler.
+        expect(page.locator(f"#{tab}")).not_to_have_attribute("aria-busy", "true")
         found = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
         assert [(tab, one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in found] == []
 

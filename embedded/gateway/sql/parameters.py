@@ -24,7 +24,7 @@ _BESIDE = (
 """What has values of one type on both sides."""
 _TEXTS = (exp.Like, exp.Escape, exp.SimilarTo, exp.DPipe)
 _CONDITIONS = (exp.And, exp.Or, exp.Not, exp.Where, exp.Having, exp.Qualify, exp.Join)
-_WITH_UNIT = {"TIMESTAMPADD": (kinds.BIGINT, kinds.TIMESTAMP), "TIMESTAMPDIFF": (kinds.TIMESTAMP, kinds.TIMESTAMP)}
+_WITH_UNIT = {"TIMESTAMPADD": (kinds.INT, kinds.TIMESTAMP), "TIMESTAMPDIFF": (kinds.TIMESTAMP, kinds.TIMESTAMP)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,9 @@ class Parameters:
     def _argument(self, place: _Place) -> Kind | None:
         match place.parent:
             case exp.Substring():
-                return kinds.TEXT if place.key == "this" else kinds.BIGINT
+                return kinds.TEXT if place.key == "this" else kinds.INT
             case exp.StrPosition():
-                return kinds.BIGINT if place.key == "position" else kinds.TEXT
+                return kinds.INT if place.key == "position" else kinds.TEXT
             case exp.Trim():
                 return kinds.TEXT
             case exp.Anonymous() as call if place.index is not None:

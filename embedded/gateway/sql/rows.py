@@ -162,8 +162,6 @@ class Row:
         parameter = self._parameter(index)
         if beside is not None and beside.name in parameter.accepted and len(parameter.accepted) > 1:
             return beside
-        if parameter.accepted == kinds.WHOLE:
-            return kinds.BIGINT
         return None if parameter.name.rstrip("!") == "any" else parameter.default()
 
     def result(self, call: Call) -> Kind:
