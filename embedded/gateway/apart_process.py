@@ -75,6 +75,8 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gateway, which then hangs up
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that ended are forgotten by the system itself
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
     # With one thread, so that a fork takes all of it along.
     planner, reader = duck.planner(), duck.reader(replace(room, threads=1, memory_mb=int(room.memory_mb * _SPILLS_AT)))
     gc.freeze()
@@ -116,8 +118,9 @@ def _child(
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 
     def work() -> None:
-        _limit_memory(room.memory_mb * _OWN)
         try:
+            _give(reader, task.given)
+            _limit_memory(room.memory_mb * _OWN)
             with contextlib.suppress(OSError, MemoryError):
                 _do(task, wire, replace(room, spill=spill), planner, reader)
         finally:
@@ -129,6 +132,16 @@ def _child(
     with contextlib.suppress(OSError):
         wire.recv(1)
     _end(spill)
+
+
+def _give(reader: duckdb.DuckDBPyConnection, tables: Mapping[str, bytes]) -> None:
+    """Register the tables, and read each once: the threads that Arrow takes for it are there before memory is bounded.
+
+    One that cannot be made later is waited for in vain.
+    """
+    for name, stream in tables.items():
+        reader.register(name, frames.unpacked_table(stream))
+        reader.execute(f"SELECT COUNT(COLUMNS(*)) FROM {name}").fetchall()
 
 
 def _end(spill: Path) -> None:
@@ -157,8 +170,6 @@ def _do(
             duck.shut(reader, room)
             if room.threads > 1:
                 reader.execute(f"SET threads = {room.threads}")
-            for name, stream in task.given.items():
-                reader.register(name, frames.unpacked_table(stream))
             _rows(reader, task.sql, wire)
         else:
             frames.send(wire, frames.VALUE, frames.packed(_planned(task, planner)))
