@@ -37,7 +37,7 @@ from lakehouse import ROOT
 from lakehouse.settings.ports import PORTS
 
 FULL = {"orders": 1_000_000, "calls": 5_000, "asks": 200, "scans": 9, "seconds": 30.0, "few": 1_000, "most": 100_000}
-QUICK = {"orders": 100_000, "calls": 300, "asks": 30, "scans": 3, "seconds": 3.0, "few": 200, "most": 1_000}
+QUICK = {"orders": 100_000, "calls": 300, "asks": 30, "scans": 3, "seconds": 2.0, "few": 200, "most": 1_000}
 CLIENTS = 50
 SHARE = 0.6
 BARE = "import sys; from bench.door_flight import serve; serve(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))"
