@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import psutil
 import pyarrow as pa
 
 from embedded.gateway import frames
@@ -94,8 +95,11 @@ class Apart:
         while not self._turns.acquire(timeout=_LOOK_S):
             if over():
                 raise reason[0]
+        # Given back once: at the end, or when the time is over and whoever asked reads no more.
+        turn = contextlib.ExitStack()
+        turn.callback(self._turns.release)
         try:
-            with self._called() as wire:
+            with self._called() as wire, self._ending(wire, turn, lambda: deadline + self._started_s - started_s):
 
                 def next_frame() -> tuple[bytes, bytearray]:
                     try:
@@ -111,9 +115,30 @@ class Apart:
                     frames.send(wire, frames.TASK, frames.packed((task, self._cpu_s)))
                 yield next_frame
         finally:
-            self._turns.release()
+            turn.close()
             reason.clear()  # an error knows the frame that knows it
             give_back()
+
+    @contextlib.contextmanager
+    def _ending(self, wire: socket.socket, turn: contextlib.ExitStack, deadline: Callable[[], float]) -> Iterator[None]:
+        """Hang up on a child when its time is over, also while nobody looks at what it sends."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while (left := deadline() - time.monotonic()) > 0:
+                if done.wait(left):
+                    return
+            with contextlib.suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
+            turn.close()
+
+        watching = threading.Thread(target=watch, name="deadline", daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watching.join()
 
     @contextlib.contextmanager
     def _called(self) -> Iterator[socket.socket]:
@@ -180,7 +205,10 @@ class Apart:
 
 def _received(wire: socket.socket, over: Callable[[], bool]) -> tuple[bytes, bytearray]:
     """The next frame, once it begins to come. Raises EOFError when nobody will send one, or the time is over."""
-    while not select.select([wire], [], [], _LOOK_S)[0]:
+    # Not select(): it knows no descriptor beyond 1,023.
+    waiting = select.poll()
+    waiting.register(wire, select.POLLIN)
+    while not waiting.poll(1000 * _LOOK_S):
         if over():
             raise EOFError
     if over():
@@ -193,10 +221,9 @@ def _no_process() -> Refusal:
 
 
 def _sweep(room: Room) -> None:
-    """Remove what children of gateways that are no more left on disk."""
+    """Remove what children of gateways that are no more left on disk, of one whose number this process has too."""
     for left in room.spill.parent.glob(f"{room.spill.name}-apart-*"):
-        with contextlib.suppress(ValueError, PermissionError):
-            try:
-                os.kill(int(left.name.rpartition("-")[2]), 0)
-            except ProcessLookupError:
+        with contextlib.suppress(ValueError):
+            pid = int(left.name.rpartition("-")[2])
+            if pid == os.getpid() or not psutil.pid_exists(pid):
                 shutil.rmtree(left, ignore_errors=True)

@@ -84,8 +84,10 @@ class Dialect:
     def _prepare(self, sql: str, words: list[Word]) -> Statement:
         mark = _mark(sql)
         text, times, ats = cut(sql, words, mark)
+        # A mark means something in the text that it was put into, and nothing in another that happens to hold it.
+        key = mark + text
         with self._lock:
-            shape = self._shapes.get(text)
+            shape = self._shapes.get(key)
         if shape is None:
             plain = without_table_functions(words)
             check_words(plain)
@@ -95,7 +97,7 @@ class Dialect:
                 shape.tree = None  # it is written apart, from its text
             if len(text) <= LONG:
                 with self._lock:
-                    self._shapes[text] = shape
+                    self._shapes[key] = shape
         return Statement(shape, times, ats)
 
 

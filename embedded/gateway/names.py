@@ -217,7 +217,9 @@ class _Resolver:
         else:
             number = len(self.relations)
             ours, columns = f"{self._mark}r{number}", _Columns(relations=frozenset({number}))
-            bounds = bounds_of(table, name, path[-1], self._mark) if function is None else ()
+            # With a list of columns its names are not those of the files.
+            bounded = function is None and not alias.args.get("columns")
+            bounds = bounds_of(table, name, path[-1], self._mark) if bounded else ()
             self.relations.append(Relation(tuple(path), at, bounds, start, function))
         table.replace(exp.Table(this=exp.to_identifier(ours, quoted=True), alias=alias, **joins))
         return name, columns

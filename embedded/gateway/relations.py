@@ -62,7 +62,7 @@ def bounds_of(table: exp.Table, alias: str, name: str, mark: str) -> tuple[Bound
     found: list[Bound] = []
     for condition in _conjuncts(where.this):
         pairs: list[tuple[exp.Expr, str, exp.Expr]] = []
-        if isinstance(condition, exp.Between):
+        if isinstance(condition, exp.Between) and not condition.args.get("symmetric"):
             pairs = [(condition.this, ">=", condition.args["low"]), (condition.this, "<=", condition.args["high"])]
         elif type(condition) in _OPS:
             op = _OPS[type(condition)]

@@ -29,6 +29,8 @@ from lakehouse.dremio.nearby import GATEWAY_HEADER, NEXT_HEAD, AskedHead
 logger = logging.getLogger(__name__)
 
 _SLOW_S = 1.0
+_MOST_BATCHES = 100
+"""That are put for one row: empty ones could come without end."""
 
 
 class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight has no types
@@ -177,9 +179,11 @@ def _known(action: flight.Action) -> tuple[str, float]:
 def _one_row(reader: flight.MetadataRecordBatchReader) -> pa.Table:
     """What a client puts, no further than its second row: there is only one to be bound."""
     batches: list[pa.RecordBatch] = []
+    rows = 0
     for chunk in reader:
         batches.append(chunk.data)
-        if sum(batch.num_rows for batch in batches) > 1:
+        rows += chunk.data.num_rows
+        if rows > 1 or len(batches) >= _MOST_BATCHES:
             break
     return pa.Table.from_batches(batches, reader.schema)
 

@@ -138,9 +138,15 @@ class Statements:
                 for _ in command.rows(commit, self._looking(context)):
                     break  # what it refuses, it refuses at the first
             return Planned(command.schema, self._signed(ticket))
-        found = [self._sources.find(relation, statement.ats, context, head) for relation in statement.shape.relations]
-        ticket["commits"] = [commit.id for commit, _ in found]
-        schema, _ = self._write(statement, [source for _, source in found], sql, gone)
+        shape = statement.shape
+        try:
+            found = [self._sources.find(relation, statement.ats, context, head) for relation in shape.relations]
+            ticket["commits"] = [commit.id for commit, _ in found]
+            schema, _ = self._write(statement, [source for _, source in found], sql, gone)
+        except Refusal:
+            # It is kept for a statement that goes on; the shape may be asked for again, and is then read anew.
+            shape.tree = None
+            raise
         return Planned(schema, self._signed(ticket))
 
     def run(self, ticket: bytes, gone: Callable[[], bool], user: str = "") -> Streamed:
@@ -333,7 +339,7 @@ class Statements:
     ) -> tuple[pa.Schema, Written]:
         """The answer's schema and DuckDB's SQL, remembered by shape and by the schemas of its tables."""
         key = (
-            hashlib.sha256(statement.shape.sql.encode(errors="surrogatepass")).hexdigest(),
+            hashlib.sha256((statement.shape.mark + statement.shape.sql).encode(errors="surrogatepass")).hexdigest(),
             *(source.schema_key for source in sources),
         )
         with self._lock:

@@ -11,7 +11,7 @@ _LONGEST = 1_000_000
 _DEEPEST = 900
 """Brackets in brackets: DuckDB takes 1,000 levels."""
 _LEXER = re.compile(
-    r"""(?P<blank>\s+|--[^\n]*|//[^\n]*|/\*.*?\*/)
+    r"""(?P<blank>\s+|--[^\r\n]*|//[^\r\n]*|/\*.*?\*/)
       | (?P<text>'(?:[^']|'')*')
       | (?P<name>"(?:[^"]|"")*")
       | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)

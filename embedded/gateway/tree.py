@@ -206,6 +206,17 @@ def _args(known: frozenset[str]) -> Callable[[exp.Expr, str], None]:
     return lambda node, sql: _only(node, known, sql)
 
 
+def _count(node: exp.Expr, sql: str) -> None:
+    """LIMIT, OFFSET and FETCH take a number of rows as it is written."""
+    options = node.args.get("limit_options")
+    if options is not None and (options.args.get("percent") or options.args.get("with_ties")):
+        raise validation("FETCH with PERCENT or WITH TIES is not supported", *place(node, sql))
+    value = node.args.get("count") if isinstance(node, exp.Fetch) else node.expression
+    whole = isinstance(value, exp.Literal) and not value.is_string and value.name.isdecimal()
+    if value is not None and not whole:
+        raise validation(f"{type(node).__name__.upper()} takes a whole number", *place(node, sql))
+
+
 _RULES: Mapping[type[exp.Expr], Callable[[exp.Expr, str], None]] = {
     exp.Identifier: _identifier,
     exp.With: _with,
@@ -224,6 +235,7 @@ _RULES: Mapping[type[exp.Expr], Callable[[exp.Expr, str], None]] = {
     exp.Except: _args(_SET_ARGS),
     exp.Intersect: _args(_SET_ARGS),
     exp.Values: _args(_VALUES_ARGS),
+    **dict.fromkeys((exp.Fetch, exp.Limit, exp.Offset), _count),
 }
 
 

