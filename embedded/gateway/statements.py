@@ -215,10 +215,10 @@ class Statements:
         except Refusal as refusal:
             refusal.start = max(0, (refusal.start or 0) - len(before)) + at.start
             raise
-        [value] = batches[0].column(0).cast(pa.int64()).to_pylist()
-        if value is None:
+        values = [value for batch in batches for value in batch.column(0).cast(pa.int64()).to_pylist()]
+        if len(values) != 1 or values[0] is None:
             raise validation("Expected timestamp literal or constant timestamp expression", at.start)
-        return int(value) * 1000
+        return int(values[0]) * 1000
 
     def seal(self, kind: str) -> Seal:
         """For other bytes that go out and come back; they outlive a restart as tickets do."""

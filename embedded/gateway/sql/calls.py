@@ -14,7 +14,7 @@ from embedded.gateway.sql.rows import Call, Row
 from embedded.gateway.sql.table import row_for
 from embedded.gateway.sql.walk import Walk
 
-_DISTINCT = frozenset({"COUNT", "SUM", "AVG", "MIN", "MAX", "LISTAGG", "COVAR_POP", "COVAR_SAMP"})
+_DISTINCT = frozenset({"COUNT", "SUM", "AVG", "MIN", "MAX", "LISTAGG"})
 _NOT_OVER = frozenset({"LISTAGG", "PERCENTILE_CONT", "PERCENTILE_DISC", "BIT_AND", "BIT_OR", "BOOL_AND", "BOOL_OR"})
 _ORDERED = frozenset({"RANK", "DENSE_RANK", "NTILE", "LEAD", "LAG", "CUME_DIST", "PERCENT_RANK"})
 
