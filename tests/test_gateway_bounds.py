@@ -77,8 +77,8 @@ def counter(data_dir: Path) -> Iterator[Counter]:
 
 @pytest.fixture(scope="module")
 def hasty(data_dir: Path) -> Iterator[Counter]:
-    """Gives a statement a second."""
-    counter = Counter(data_dir, timeout_s=1)
+    """Gives a statement a second, and memory that it does not fill in one."""
+    counter = Counter(data_dir, timeout_s=1, memory_mb=1024)
     yield counter
     counter.engine.close()
 
