@@ -1,40 +1,25 @@
-"""Lists and structs of the gateway's own tables: their types as DuckDB writes them."""
+"""Table expressions of the gateway's own tables, whose columns may be lists and structs."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-_PLAIN = {
-    pa.string(): "VARCHAR",
-    pa.int32(): "INTEGER",
-    pa.int64(): "BIGINT",
-    pa.bool_(): "BOOLEAN",
-    pa.timestamp("ms"): "TIMESTAMP",
-}
-
-
-def duckdb_type(kind: pa.DataType) -> str:
-    """DuckDB's name of a type of the gateway's own tables."""
-    if pa.types.is_list(kind):
-        return f"{duckdb_type(kind.value_type)}[]"
-    if pa.types.is_struct(kind):
-        return f"STRUCT({', '.join(f'{_name(field.name)} {duckdb_type(field.type)}' for field in kind)})"
-    return _PLAIN[kind]
+from embedded.gateway.sql.kinds import of_arrow
 
 
 def empty_sql(schema: pa.Schema) -> str:
     """A table expression with these columns and no row."""
-    items = ", ".join(f"CAST(NULL AS {duckdb_type(field.type)}) AS {_name(field.name)}" for field in schema)
+    items = ", ".join(f"CAST(NULL AS {of_arrow(field.type).duckdb}) AS {quoted(field.name)}" for field in schema)
     return f"(SELECT {items} WHERE false)"
 
 
 def given_sql(schema: pa.Schema, table: str) -> str:
     """A table expression with these columns, out of a table that the engine is given."""
-    items = ", ".join(
-        f"CAST({_name(field.name)} AS {duckdb_type(field.type)}) AS {_name(field.name)}" for field in schema
-    )
+    names = [(quoted(field.name), of_arrow(field.type).duckdb) for field in schema]
+    items = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in names)
     return f"(SELECT {items} FROM {table})"
 
 
-def _name(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
+def quoted(name: str) -> str:
+    """A name as DuckDB writes it."""
+    return '"' + name.replace('"', '""') + '"'

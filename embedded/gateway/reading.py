@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from embedded.gateway.nested import quoted
 from embedded.gateway.relations import Bound
 from embedded.gateway.snapshots import Snapshot, StoredColumn
-from embedded.gateway.sources import duckdb_type, quoted
+from embedded.gateway.sources import duckdb_type
 from embedded.gateway.values import time_us
 
 _TIMES = ("timestamptz", "timestamp")

@@ -16,7 +16,7 @@ from embedded.gateway.errors import object_not_found, validation
 from embedded.gateway.files import Files
 from embedded.gateway.heads import Head
 from embedded.gateway.metadata import Pieces, TableMetadata
-from embedded.gateway.nested import empty_sql
+from embedded.gateway.nested import empty_sql, quoted
 from embedded.gateway.paths import Context, Path, information_table, lookups, table_name, written
 from embedded.gateway.relations import Relation
 from embedded.gateway.snapshots import Snapshot, Snapshots, StoredColumn
@@ -167,10 +167,6 @@ _DUCKDB = {
 
 def duckdb_type(column: StoredColumn) -> str:
     return _DUCKDB.get(column.type) or column.type.upper()
-
-
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _of(snapshot: Snapshot) -> Source:

@@ -28,14 +28,14 @@ from embedded.gateway.errors import Kind as Error
 from embedded.gateway.errors import Refusal, TooDeep, data_read, needs_iceberg_scan, too_many_rows, validation
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.heads import Head, commit_of, refuse_requested
-from embedded.gateway.nested import given_sql
+from embedded.gateway.nested import given_sql, quoted
 from embedded.gateway.paths import Context
 from embedded.gateway.reading import parquet, ranges_of, read_item, text_sql, where_of
 from embedded.gateway.relations import Bound
 from embedded.gateway.seal import Seal
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots
-from embedded.gateway.sources import Source, Sources, quoted
+from embedded.gateway.sources import Source, Sources
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.tokens import Word, encountered
 from embedded.gateway.translation import Written, parameter_kinds, write
