@@ -107,7 +107,8 @@ class Ingest:
             records = self._log.read(topic, first, self._terms.ingest.batch_rows)
             self._peeked[topic] = first + len(records)
             for record in records:
-                for event in decode(topic, Message(record.value, record.received_at), self._terms.max_event_age):
+                message = Message(record.value, record.received_at)
+                for event in decode(topic, message, self._terms.max_event_age, self._terms.customs):
                     if isinstance(event, Event) and alerts(event):
                         return True
         return False

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lakehouse.decode import EVENT_TYPES, Event, Message, Rejected, decode
+from lakehouse.decode import AS_DECLARED, EVENT_TYPES, Customs, Event, Message, Rejected, decode
 from lakehouse.tables import arrow_schema
 from lakehouse.topics import TOPICS, Topic
 
@@ -80,7 +80,10 @@ LogAppendTime it is their producer's.
 
 
 def decode_batch(
-    batch: pa.RecordBatch, max_event_age: timedelta | None, wanted: Mapping[str, Callable[[Event], bool]]
+    batch: pa.RecordBatch,
+    max_event_age: timedelta | None,
+    wanted: Mapping[str, Callable[[Event], bool]],
+    customs: Customs = AS_DECLARED,
 ) -> pa.RecordBatch:
     """Rows of DECODED from messages, in their order. `wanted`: by topic, which events alert.
 
@@ -91,7 +94,7 @@ def decode_batch(
     events: dict[str, list[Event]] = {topic: [] for topic in TOPICS}
     rows: dict[str, list[int]] = {topic: [] for topic in TOPICS}
     for place, (topic, message) in enumerate(_messages(batch)):
-        for event in decode(topic, message, max_event_age):
+        for event in decode(topic, message, max_event_age, customs):
             if isinstance(event, Rejected):
                 rejected.append((len(places), event, message.value))
             else:

@@ -92,7 +92,7 @@ class LargeWay:
     def fill(self, messages: DataFrame, draft: Draft) -> None:
         """All that the small way and the KPIs do, into the draft."""
         began = time.perf_counter()
-        decoded = transforms.decoded(messages, self._terms.max_event_age, self._terms.rules)
+        decoded = transforms.decoded(messages, self._terms.max_event_age, self._terms.rules, self._terms.customs)
         # A stream works in a copy of the session; SQL and writes of a batch belong there.
         self._session = decoded.sparkSession
         self._store.share(self._session)
@@ -279,9 +279,9 @@ class LargeWay:
         low, high = moment(span[0] * MINUTE_US), moment((span[1] + 1) * MINUTE_US)
         rows = self._table(raw).where((event_at >= transforms.instant(low)) & (event_at < transforms.instant(high)))
         rows = transforms.rows_of_minutes(rows, read, event_time_column)
-        statuses = self._terms.orders.counted_statuses
+        counting = self._terms.orders.counting
         session = touched.sparkSession
-        new = transforms.kpi_rows(session, table, {raw.name: rows, **sources}, statuses, draft.ingested_at)
+        new = transforms.kpi_rows(session, table, {raw.name: rows, **sources}, counting, draft.ingested_at)
         by = str(table.partition_by)
         from_hour = low.replace(minute=0, second=0, microsecond=0)
         to_hour = high.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)

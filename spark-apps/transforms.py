@@ -14,7 +14,8 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
 from decoding import COLUMNS, DECODED, decode_batch
-from lakehouse.kpis import KPIS
+from lakehouse.decode import AS_DECLARED, Customs
+from lakehouse.kpis import KPIS, Counting
 from lakehouse.rules import Rule, alerting_events
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
 from lakehouse.topics import TOPICS
@@ -25,7 +26,9 @@ _LAST = datetime(9999, 1, 1, tzinfo=UTC)
 LAST_US = (_LAST - _EPOCH) // timedelta(microseconds=1)
 
 
-def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequence[Rule]) -> DataFrame:
+def decoded(
+    messages: DataFrame, max_event_age: timedelta | None, rules: Sequence[Rule], customs: Customs = AS_DECLARED
+) -> DataFrame:
     """Kafka's messages as rows of DECODED.
 
     Columns topic, partition, offset, timestamp, timestampType, value; key and headers where they are there.
@@ -34,7 +37,7 @@ def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequenc
 
     def decode_batches(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in batches:
-            yield decode_batch(batch, max_event_age, wanted)
+            yield decode_batch(batch, max_event_age, wanted, customs)
 
     # A producer may have told any time: Python knows none after the year 9999.
     received = F.least("timestamp", instant(_LAST)).alias("timestamp")
@@ -92,10 +95,10 @@ def minute_of(column: str) -> Column:
 
 
 def kpi_rows(
-    spark: SparkSession, table: Table, sources: dict[str, DataFrame], statuses: Sequence[str], updated_at: datetime
+    spark: SparkSession, table: Table, sources: dict[str, DataFrame], counting: Counting, updated_at: datetime
 ) -> DataFrame:
     """Rows of a KPI table from raw rows of whole minutes (and `window_ends`), by the query that DuckDB runs too."""
-    sql = spark_sql(table.name, tuple(statuses))
+    sql = spark_sql(table.name, counting)
     for name, rows in sources.items():
         rows.createOrReplaceTempView(name)
     answer = spark.sql(sql)
@@ -122,9 +125,9 @@ def _as_spark(sql: str) -> str:
     return sqlglot.transpile(sql, read="duckdb", write="spark")[0]
 
 
-def spark_sql(table: str, statuses: tuple[str, ...]) -> str:
+def spark_sql(table: str, counting: Counting) -> str:
     """The query of a KPI table in Spark's dialect; the session's zone is UTC, so zoned times do as well."""
-    return _as_spark(KPIS[table].sql(statuses))
+    return _as_spark(KPIS[table].sql(counting))
 
 
 def replaced(old: DataFrame, new: DataFrame, touched: DataFrame, by: str) -> DataFrame:

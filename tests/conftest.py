@@ -20,6 +20,7 @@ from embedded.log import EventLog
 from lakehouse import ROOT
 from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.rules import load_rules
+from lakehouse.settings.customs import customs_of
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.sinks import EventLogSink
 from pipeline.batch import kept, keys, minutes
@@ -74,15 +75,17 @@ class Shop:
     @property
     def ingest(self) -> Ingest:
         if self._ingest is None:
+            orders = OrdersSettings.load()
             terms = Terms(
                 self.ingest_settings,
                 self.retention,
-                OrdersSettings.load(),
+                orders,
                 AlertsSettings.load(),
                 self.kpis_settings,
                 RulesSettings.load(),
                 load_rules(self.alerts),
                 self.max_event_age,
+                customs_of(orders),
             )
             self._ingest = Ingest(self.data_dir, self.log, terms, clock=lambda: self.now)
         return self._ingest
@@ -150,6 +153,21 @@ class Shop:
                 "error_message": "card service timed out",
                 "severity": "ERROR",
                 "error_time": when,
+                "produced_at": when,
+                **fields,
+            },
+        )
+
+    def refund(self, at: datetime | None = None, **fields: Any) -> None:
+        self._number += 1
+        when = (at or self.now).isoformat()
+        self.send(
+            "refunds_topic",
+            {
+                "refund_id": f"r-{self._number}",
+                "order_id": "o-1",
+                "amount": 10.5,
+                "refund_time": when,
                 "produced_at": when,
                 **fields,
             },

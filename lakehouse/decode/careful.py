@@ -7,6 +7,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
+from lakehouse.decode.customs import AS_DECLARED, Customs
 from lakehouse.decode.event import Event, builder
 from lakehouse.decode.rejected import Reason, Rejected
 from lakehouse.decode.values import (
@@ -18,6 +19,7 @@ from lakehouse.decode.values import (
     parse_time,
     rounded,
 )
+from lakehouse.rates import CODE, NoRate, Rates
 from lakehouse.topics import FieldKind, Topic, TopicField
 
 
@@ -47,7 +49,7 @@ class _Problem(Exception):
         self.detail = detail
 
 
-def read_carefully(topic: Topic, payload: bytes | None) -> Event | Rejected:
+def read_carefully(topic: Topic, payload: bytes | None, customs: Customs = AS_DECLARED) -> Event | Rejected:
     """The event in a message, whenever it happened, or why it is none; about five times slower than the fast way.
 
     Reasons are looked for over the whole message: a missing field anywhere comes before a bad type anywhere.
@@ -70,16 +72,18 @@ def read_carefully(topic: Topic, payload: bytes | None) -> Event | Rejected:
     if "\\u" in text and any(found["lone"] for found in _ESCAPE.finditer(text)):
         return Rejected(Reason.NOT_JSON, "an unpaired surrogate")
 
-    fields = topic.fields
+    fields = customs.fields(topic)
     given = {field.name: document.get(field.name) for field in fields}
     for field in fields:
         value = given[field.name]
         if type(value) is str and not value.strip() and (field.kind is FieldKind.ID or not field.required):
             given[field.name] = None
-        if given[field.name] is None and field.required:
+        if given[field.name] is None and customs.may_lack(topic, field):
+            given[field.name] = ""
+        elif given[field.name] is None and field.required:
             return Rejected(Reason.MISSING_FIELD, f"{field.name} is {_absence(document, field.name)}", field.name)
 
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict.fromkeys(field.name for field in topic.fields)
     worst: tuple[Reason, str, str] | None = None
     for field in fields:
         try:
@@ -89,7 +93,7 @@ def read_carefully(topic: Topic, payload: bytes | None) -> Event | Rejected:
                 worst = (problem.reason, f"{field.name} {problem.detail}", field.name)
     if worst is not None:
         return Rejected(*worst)
-    return _built(topic, values)
+    return _built(topic, values, customs.rates)
 
 
 _RANK = {reason: rank for rank, reason in enumerate(Reason)}
@@ -129,6 +133,11 @@ def _read(field: TopicField, value: object) -> object:
             if time is None:
                 raise _Problem(Reason.BAD_VALUE, f"is {_shown(value)!r}, no ISO 8601 time of the years 1 to 9999")
             return time
+        case FieldKind.CURRENCY:
+            code = _text(value, "text").strip().upper()
+            if not CODE.fullmatch(code):
+                raise _Problem(Reason.BAD_VALUE, f"is {_shown(value)!r}, no code of ISO 4217, like EUR")
+            return code
         case FieldKind.COUNT:
             return _count(_number(value), value)
         case FieldKind.PRICE | FieldKind.MONEY:
@@ -189,8 +198,8 @@ def _json_type(value: object) -> str:
             return _shown(value)
 
 
-def _built(topic: Topic, values: dict[str, Any]) -> Event | Rejected:
-    """The event of a topic's values, amounts rounded and products filled in."""
+def _built(topic: Topic, values: dict[str, Any], rates: Rates | None) -> Event | Rejected:
+    """The event of a topic's values, amounts rounded and products filled in; converted where a currency is given."""
     exact = dict(values)
     for field in topic.fields:
         if field.product and values[field.name] is None:
@@ -203,4 +212,26 @@ def _built(topic: Topic, values: dict[str, Any]) -> Event | Rejected:
     for field in topic.fields:
         if field.kind in SCALES and exact[field.name] is not None:
             values[field.name] = rounded(exact[field.name], SCALES[field.kind])
-    return builder(topic)(values)
+    currency = topic.currency
+    if rates is None or currency is None or values[currency.name] is None:
+        return builder(topic)(values, {})
+    try:
+        converted = _converted(topic, exact, values[currency.name], rates)
+    except NoRate as reason:
+        return Rejected(Reason.BAD_VALUE, f"{currency.name} {reason}", currency.name)
+    return converted if isinstance(converted, Rejected) else builder(topic)(values, converted)
+
+
+def _converted(topic: Topic, exact: dict[str, Any], given: str, rates: Rates) -> dict[str, Decimal] | Rejected:
+    """The amounts in the shop's currency, by the rate of the event's day (UTC), rounded once. Raises NoRate."""
+    rate = rates.of(given, exact[topic.time].date())
+    converted: dict[str, Decimal] = {}
+    for field in topic.fields:
+        if field.kind in SCALES and exact[field.name] is not None:
+            kept = rounded(EXACT.multiply(exact[field.name], rate), SCALES[field.kind])
+            if kept is None or (field.above is not None and kept <= field.above):
+                limit = f"beyond {SCALES[field.kind].type}" if kept is None else f"not above {field.above}"
+                detail = f"{field.name} of {given} x {rate} is {limit}"
+                return Rejected(Reason.BAD_VALUE, detail, field.name)
+            converted[field.name] = kept
+    return converted

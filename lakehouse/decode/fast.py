@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from lakehouse.decode.customs import AS_DECLARED, Customs
 from lakehouse.decode.event import Event, event_type, hash_of, key_fields
 from lakehouse.decode.values import EXACT, MAX_COUNT, SCALES, parse_time
 from lakehouse.topics import FieldKind, Topic, TopicField
@@ -28,6 +29,7 @@ _JSON_TYPES: dict[FieldKind, Any] = {
     FieldKind.PRICE: msgspec.Raw,
     FieldKind.MONEY: msgspec.Raw,
     FieldKind.TIME: str,
+    FieldKind.CURRENCY: str,
 }
 
 
@@ -35,14 +37,14 @@ _JSON_TYPES: dict[FieldKind, Any] = {
 _seen_before = lru_cache(maxsize=4096)(parse_time)
 
 
-def reader(topic: Topic) -> Callable[[bytes], Event | None]:
+def reader(topic: Topic, customs: Customs = AS_DECLARED) -> Callable[[bytes], Event | None]:
     """What reads the plain messages of a topic, those of nearly all producers; raises on others, or gives None."""
-    source = "\n".join(_lines(topic))
+    source = "\n".join(_lines(topic, customs))
     names: dict[str, Any] = {
         "EXACT": EXACT,
         "Decimal": Decimal,
         "Event": event_type(topic),
-        "decode": msgspec.json.Decoder(_json_struct(topic)).decode,
+        "decode": msgspec.json.Decoder(_json_struct(topic, customs)).decode,
         "hash_of": hash_of,
         "lru_cache": lru_cache,
         "parse_time": _seen_before,
@@ -55,10 +57,11 @@ def reader(topic: Topic) -> Callable[[bytes], Event | None]:
     return read
 
 
-def _json_struct(topic: Topic) -> type[msgspec.Struct]:
+def _json_struct(topic: Topic, customs: Customs) -> type[msgspec.Struct]:
     """What msgspec reads a message into; an event_id that is no text is left to the careful way."""
-    needed = [(field.name, _JSON_TYPES[field.kind]) for field in topic.fields if field.required]
-    optional = [_optional(field) for field in topic.fields if not field.required]
+    fields = {field: field.required and not customs.may_lack(topic, field) for field in customs.fields(topic)}
+    needed = [(field.name, _JSON_TYPES[field.kind]) for field, required in fields.items() if required]
+    optional = [_optional(field) for field, required in fields.items() if not required]
     return msgspec.defstruct("Json", [*needed, *optional], gc=False)
 
 
@@ -68,7 +71,7 @@ def _optional(field: TopicField) -> tuple[str, Any, Any]:
     return (field.name, (str if field is EVENT_ID else _JSON_TYPES[field.kind]) | None, None)
 
 
-def _lines(topic: Topic) -> Iterator[str]:
+def _lines(topic: Topic, customs: Customs) -> Iterator[str]:
     amounts = [field for field in topic.fields if field.kind in SCALES]
     if amounts:
         yield from _amount_lines(topic, amounts)
@@ -76,7 +79,15 @@ def _lines(topic: Topic) -> Iterator[str]:
     yield "    given = decode(payload)"
     refused: list[str] = []
     for field in topic.stored:
-        if field not in amounts:
+        if field.kind is FieldKind.CURRENCY:
+            # What is to be converted is looked at carefully.
+            yield f"    {_local(field)} = None"
+            refused += [f"given.{field.name} is not None"] * (customs.rates is not None)
+        elif customs.may_lack(topic, field):
+            yield f"    {_local(field)} = '' if given.{field.name} is None else str(given.{field.name})"
+            yield f"    if not {_local(field)}.strip():"
+            yield f"        {_local(field)} = ''"
+        elif field not in amounts:
             yield from (f"    {line}" for line in _value_lines(field))
             refused += _refused(field)
     if amounts:
@@ -99,7 +110,8 @@ def _lines(topic: Topic) -> Iterator[str]:
         yield "        key = hash_of(tuple(said))"
     else:
         yield f"        key = hash_of(({topic.name!r}{said}))"
-    yield f"    return Event(key, {', '.join(map(_local, topic.stored))})"
+    kept = ["None"] * len(topic.originals)
+    yield f"    return Event({', '.join(['key', *map(_local, topic.stored), *kept])})"
 
 
 def _local(field: TopicField) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import Field, field_validator
 
+from lakehouse.kpis import Counting
 from lakehouse.settings.base import Section
 from lakehouse.settings.durations import Duration
-from lakehouse.topics import choices_of
+from lakehouse.topics import TOPICS, choices_of
 
 _STATUSES = choices_of("orders_topic", "status")
+_WITH_USERS = tuple(name for name, topic in TOPICS.items() if any(field.guest for field in topic.fields))
 
 
 class OrdersSettings(Section, section="orders"):
@@ -20,6 +23,23 @@ class OrdersSettings(Section, section="orders"):
         _STATUSES,
         description="orders with these statuses count in KPIs, tiles and conversion",
     )
+    grain: Literal["order", "line"] = Field(
+        "order", description="what a message on orders_topic is: an order, or a line of one (order_id says of which)"
+    )
+    guests: tuple[str, ...] = Field(
+        (), description="topics whose events may lack user_id: a guest's, who is no user, buyer or customer"
+    )
+    currency: str = Field(
+        "",
+        pattern=r"^([A-Z]{3})?$",
+        description="the shop's currency (ISO 4217), to which rates.csv leads; empty: no event names another",
+    )
+    rates_within: Duration = Field(
+        timedelta(days=7),
+        ge=timedelta(0),
+        le=timedelta(days=366),
+        description="a day without a rate takes the newest one before it, so old at most (whole days)",
+    )
 
     @field_validator("counted_statuses")
     @classmethod
@@ -28,6 +48,17 @@ class OrdersSettings(Section, section="orders"):
         if unknown or not value:
             raise ValueError(f"expected one or more of {', '.join(_STATUSES)}")
         return value
+
+    @field_validator("guests")
+    @classmethod
+    def _with_users(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(topic not in _WITH_USERS for topic in value):
+            raise ValueError(f"expected topics with a user: {', '.join(_WITH_USERS)}")
+        return value
+
+    @property
+    def counting(self) -> Counting:
+        return Counting(self.counted_statuses, self.grain == "line")
 
 
 class AlertsSettings(Section, section="alerts"):

@@ -96,6 +96,7 @@ class Core:
             store,
             self.memory,
             terms.max_event_age,
+            terms.customs,
             self.alerting,
             self.judging.tally,
             self.clock_ahead,

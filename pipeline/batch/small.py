@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lakehouse.clock import CLOCK_SLACK, ClockAhead
-from lakehouse.decode import EVENT_TYPES, Event, Rejected, decoder, time_getter
+from lakehouse.decode import EVENT_TYPES, Customs, Event, Rejected, decoder, time_getter
 from lakehouse.rules import Received
 from lakehouse.rules.closing import CLOSING_DELAY
 from lakehouse.tables import RAW_OF_TOPIC
@@ -55,6 +55,7 @@ class SmallWay:
         store: Store,
         memory: Memory,
         max_event_age: timedelta | None,
+        customs: Customs,
         alerting: Mapping[str, Callable[[Any], bool]],
         tally: Tally,
         clock_ahead: ClockAhead,
@@ -62,6 +63,7 @@ class SmallWay:
         self._store = store
         self._memory = memory
         self._max_event_age = max_event_age
+        self._customs = customs
         self._alerting = alerting
         self._tally = tally
         self._clock_ahead = clock_ahead
@@ -102,7 +104,7 @@ class SmallWay:
 
     def _decode(self, name: str, records: Sequence[Record], draft: Draft) -> _Topic:
         self._note_received(name, records, draft)
-        topic, decode_one = _Topic(name), decoder(name, self._max_event_age)
+        topic, decode_one = _Topic(name), decoder(name, self._max_event_age, self._customs)
         events, of_events = topic.events, topic.records
         for record in records:
             for event in decode_one(record):

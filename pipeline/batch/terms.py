@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
+from lakehouse.decode import AS_DECLARED, Customs
 from lakehouse.kpis import KPIS
 from lakehouse.kpis.check import check_queries
 from lakehouse.rules import Rule, load_rules
 from lakehouse.settings.base import Shared
+from lakehouse.settings.customs import customs_of
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.settings.sources import config_path
 from pipeline.settings import IngestSettings, KpisSettings, RetentionSettings, RulesSettings, check_spans
@@ -27,13 +29,14 @@ class Terms:
     rules_settings: RulesSettings
     rules: tuple[Rule, ...]
     max_event_age: timedelta | None
+    customs: Customs = AS_DECLARED
 
     @classmethod
     def load(cls, shared: Shared, log: tuple[str, timedelta] | None = None) -> Self:
         """As configured; `log` names the setting of how long the log keeps messages. Raises UserError, also for a KPI
         table whose query gives something else than is declared."""
         orders = OrdersSettings.load()
-        check_queries(KPIS.values(), orders.counted_statuses)
+        check_queries(KPIS.values(), orders.counting)
         return cls(
             IngestSettings.load(),
             check_spans(RetentionSettings.load(), shared, log),
@@ -43,4 +46,5 @@ class Terms:
             RulesSettings.load(),
             load_rules(config_path().parent / "alerts.yaml"),
             shared.max_event_age,
+            customs_of(orders),
         )
