@@ -95,7 +95,9 @@ def test_an_order_is_read_with_exact_money_and_utc_times() -> None:
         order_total=Decimal("39.98"),
         status="CREATED",
         order_ts=datetime(2026, 11, 23, 11, 59, 58, 500_000, UTC),
+        original_currency=None,
         produced_at=datetime(2026, 11, 23, 11, 59, 58, 600_000, UTC),
+        original_total=None,
     )
 
 
