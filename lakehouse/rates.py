@@ -30,18 +30,20 @@ class NoRate(Exception):
 class Rates:
     """What one unit of a currency was worth in the shop's `own` one, from a day on until the next rate, for `within`.
 
-    `days` and `rates` by currency, the days in order. Two with the same digest are the same.
+    `days` and `rates` by currency, the days in order. Two with the same digest are the same. `as_given`: any currency
+    will do, and nothing is converted.
     """
 
     own: str
     within: timedelta
     digest: str
+    as_given: bool = False
     days: Mapping[str, Sequence[date]] = field(default_factory=dict, compare=False, repr=False)
     rates: Mapping[str, Sequence[Decimal]] = field(default_factory=dict, compare=False, repr=False)
 
     def of(self, currency: str, day: date) -> Decimal:
         """The rate of a day. Raises NoRate for a currency without rates, and for a day that none is near enough to."""
-        if currency == self.own:
+        if currency == self.own or self.as_given:
             return Decimal(1)
         days = self.days.get(currency)
         if days is None:
@@ -55,6 +57,9 @@ class Rates:
                 f"{days[place - 1]}"
             )
         return self.rates[currency][place - 1]
+
+
+AS_GIVEN = Rates("", timedelta(0), "", as_given=True)
 
 
 def read_rates(path: Path, own: str, within: timedelta) -> Rates:
@@ -83,6 +88,7 @@ def read_rates(path: Path, own: str, within: timedelta) -> Rates:
         own,
         within,
         sha256(repr(ordered).encode()).hexdigest(),
+        False,
         {currency: [day for day, _ in pairs] for currency, pairs in ordered.items()},
         {currency: [rate for _, rate in pairs] for currency, pairs in ordered.items()},
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lakehouse.decode import Customs, Event, Message, Reason, Rejected, decode
 from lakehouse.rates import Rates, read_rates
-from lakehouse.settings.customs import customs_of
+from lakehouse.settings.rates import load_rates
 from lakehouse.settings.shop import OrdersSettings
+from lakehouse.sources import document_of, load_sources, sources_of
 from lakehouse.user_error import UserError
 from producers.shop import CLICKS_TOPIC, ORDERS_TOPIC, REFUNDS_TOPIC
 from tests.test_events import CLICK, ORDER, REFUND, payload
@@ -133,20 +136,70 @@ def test_a_wrong_file_of_rates_is_one_sentence(tmp_path: Path, text: str, says: 
 def test_rates_lie_beside_the_settings_and_need_the_shops_currency(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine.yaml").write_text("orders: {guests: [clicks_topic]}\n")
+    (tmp_path / "mine.yaml").write_text("")
     monkeypatch.setenv("TILLWATCH_CONFIG", str(tmp_path / "mine.yaml"))
-    assert customs_of(OrdersSettings.load()) == Customs(None, frozenset((CLICKS_TOPIC,)))
+    assert load_rates() is None
     (tmp_path / "rates.csv").write_text(RATES)
     with pytest.raises(UserError, match=r"rates\.csv, but the setting 'orders\.currency' does not say which currency"):
-        customs_of(OrdersSettings.load())
+        load_rates()
     monkeypatch.setenv("TILLWATCH_ORDERS_CURRENCY", "EUR")
-    customs = customs_of(OrdersSettings.load())
-    assert customs == Customs(rates(tmp_path), frozenset((CLICKS_TOPIC,)))
-    # As executors get it: the same customs have one decoder.
-    assert pickle.loads(pickle.dumps(customs)) == customs
+    assert load_rates() == rates(tmp_path)
+    # As executors get them: the same rates have one decoder.
+    assert pickle.loads(pickle.dumps(load_rates())) == rates(tmp_path)
+    assert pickle.loads(pickle.dumps(load_sources())) is load_sources()
     monkeypatch.setenv("TILLWATCH_ORDERS_CURRENCY", "euro")
     with pytest.raises(UserError, match=r"'orders\.currency' has the value 'euro'"):
         OrdersSettings.load()
+
+
+MAPPED = """
+web_shop:
+  topic: orders_topic
+  guests: true
+  map:
+    order_id: id
+    user_id: customer.id
+    product_id: sku
+    quantity: n
+    price: {path: cents, minor: 2}
+    currency: money
+    status: {value: CREATED}
+    order_time: at
+"""
+ELSEWHERE = {"id": "7", "sku": "cup", "n": 2, "cents": 999, "money": "USD", "at": "2026-11-23T10:00:00Z"}
+
+
+def test_a_source_names_currencies_and_has_guests(tmp_path: Path) -> None:
+    read = sources_of(MAPPED, "sources.yaml", rates(tmp_path)).named("web_shop").read
+    for more in (
+        {},
+        {"x": "\ud83d\ude00"},
+        {"customer": None},
+        {"customer": {"id": " "}},
+    ):  # the fast way, and the other
+        (event,) = read(json.dumps({**ELSEWHERE, **more}).encode(), ())
+        assert isinstance(event, Event), event
+        assert (event.user_id, event.order_total, event.original_total) == ("", Decimal("17.98"), Decimal("19.98"))
+    (ours,) = read(json.dumps({**ELSEWHERE, "money": None, "customer": {"id": 5}}).encode(), ())
+    assert isinstance(ours, Event)
+    assert (ours.user_id, ours.order_total, ours.original_currency) == ("5", Decimal("19.98"), None)
+    (bad,) = read(json.dumps({**ELSEWHERE, "money": "CHF"}).encode(), ())
+    assert bad == Rejected(Reason.BAD_VALUE, "currency (money) is CHF, of which rates.csv has no rate", "currency")
+    with pytest.raises(UserError, match=r"line 3, 'errors_topic': 'guests' goes with topics that have a user"):
+        sources_of("\nerrors_topic:\n  guests: true\n", "sources.yaml")
+
+
+def test_who_sends_events_on_as_messages_converts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sources.yaml"
+    path.write_text(MAPPED)
+    (event,) = load_sources(path, as_given=True).named("web_shop").read(json.dumps(ELSEWHERE).encode())
+    assert isinstance(event, Event)
+    document = document_of(event)
+    assert document["currency"] == "USD"
+    again = stored(ORDERS_TOPIC, msgspec.json.encode(document | {"user_id": "ada"}), Customs(rates(tmp_path)))
+    (direct,) = sources_of(MAPPED, "x", rates(tmp_path)).named("web_shop").read(json.dumps(ELSEWHERE).encode())
+    assert isinstance(direct, Event)
+    assert (again.order_total, again.event_key) == (direct.order_total, direct.event_key)
 
 
 @pytest.mark.parametrize("user", [None, "null", '""', '"  "'])

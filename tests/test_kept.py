@@ -15,6 +15,7 @@ import pytest
 
 from lakehouse.kpis import KPIS, OTHER, Counting, Kpi, load_kpis
 from lakehouse.kpis.check import asked
+from lakehouse.sources import sources_of
 from lakehouse.tables import RAW_OF_TOPIC
 from lakehouse.topics import TOPICS
 from pipeline.batch import kpi_files
@@ -69,10 +70,10 @@ def test_at_every_publish_of_any_history_a_kpi_is_what_its_query_gives(
 ) -> None:
     """With as much memory, and hours that count as large from so many rows on; with guests, and orders of lines."""
     monkeypatch.setenv("TILLWATCH_ORDERS_GRAIN", grain)
-    monkeypatch.setenv("TILLWATCH_ORDERS_GUESTS", '["orders_topic", "clicks_topic"]')
     counting = Counting(STATUSES, grain == "line")
     monkeypatch.setattr(kpi_files, "LARGE", large)
     shop = Shop(tmp_path, kpis={"memory": memory})
+    shop.sources = sources_of("{orders_topic: {guests: true}, clicks_topic: {guests: true}}", "sources.yaml")
     draw = random.Random(seed)
     sent: list[tuple[str, dict[str, Any]]] = []
     send = shop.send

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -20,9 +19,11 @@ from embedded.gateway.statements import Statements
 from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.kinds import CLICK_PAGE, distinct_orders
 from lakehouse.settings.shop import OrdersSettings
+from lakehouse.sources import load_sources, sources_of
 from tests.conftest import NOON, Shop
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+GUESTS = "{orders_topic: {guests: true}, clicks_topic: {guests: true}}"
 type Rows = list[dict[str, Any]]
 
 
@@ -135,10 +136,8 @@ def test_two_lines_alike_are_one_but_for_their_event_ids(shop: Shop, monkeypatch
     assert len(shop.rows("orders_processed")) == 3
 
 
-def test_guests_buy_but_are_no_users_no_buyers_and_no_customers(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, asking: Callable[..., Rows]
-) -> None:
-    monkeypatch.setenv("TILLWATCH_ORDERS_GUESTS", json.dumps(["orders_topic", "clicks_topic"]))
+def test_guests_buy_but_are_no_users_no_buyers_and_no_customers(shop: Shop, asking: Callable[..., Rows]) -> None:
+    shop.sources = sources_of(GUESTS, "sources.yaml")
     for user in ("ada", "", None, "  "):
         shop.click(user_id=user, url="/product/1")
         shop.click(user_id=user, url="/cart")
@@ -166,6 +165,7 @@ def test_a_shop_of_several_currencies_sums_in_its_own(
     (tmp_path / "mine.yaml").write_text("orders: {currency: EUR}\n")
     (tmp_path / "rates.csv").write_text("date,currency,rate\n2026-03-01,USD,0.9\n2026-03-02,GBP,1.2\n")
     monkeypatch.setenv("TILLWATCH_CONFIG", str(tmp_path / "mine.yaml"))
+    shop.sources = load_sources()
     shop.order(price=10, quantity=1)
     shop.order(price=10, quantity=1, currency="USD")
     shop.order(price=10, quantity=1, currency="GBP")
@@ -187,6 +187,7 @@ def test_a_shop_of_several_currencies_sums_in_its_own(
     # Other rates later: what is stored stays, and what is sent again is known.
     (tmp_path / "rates.csv").write_text("date,currency,rate\n2026-03-01,USD,0.5\n2026-03-02,GBP,1.2\n")
     shop.restart()
+    shop.sources = load_sources()
     again = [(record.value, record.received_at) for record in shop.log.read("orders_topic", 0, 10)]
     for value, _ in again:
         shop.message("orders_topic", value)

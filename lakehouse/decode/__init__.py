@@ -28,6 +28,7 @@ __all__ = [
     "Customs",
     "Event",
     "Headers",
+    "Logged",
     "Message",
     "Reason",
     "Rejected",
@@ -35,6 +36,7 @@ __all__ = [
     "decode_carefully",
     "decoder",
     "event_time",
+    "in_time",
     "time_getter",
 ]
 
@@ -102,7 +104,7 @@ def decoder(
             if event is not None:
                 if youngest <= message.received_at - time_of(event) <= oldest:
                     return (event,)
-                return (_in_time(event, message.received_at, max_event_age),)
+                return (in_time(event, message.received_at, max_event_age),)
         return decode_carefully(topic, message, max_event_age, customs)
 
     return decode_one
@@ -113,10 +115,11 @@ def decode_carefully(
 ) -> tuple[Event | Rejected, ...]:
     """What `decode` says, for any message, about five times slower."""
     found = read_carefully(TOPICS[topic], message.value, customs)
-    return (found if isinstance(found, Rejected) else _in_time(found, message.received_at, max_event_age),)
+    return (found if isinstance(found, Rejected) else in_time(found, message.received_at, max_event_age),)
 
 
-def _in_time(event: Event, received_at: datetime, max_event_age: timedelta | None) -> Event | Rejected:
+def in_time(event: Event, received_at: datetime, max_event_age: timedelta | None) -> Event | Rejected:
+    """The event, or why the log cannot have received it then."""
     happened_at = event_time(event)
     age = received_at - happened_at
     if age < -MAX_LEAD:

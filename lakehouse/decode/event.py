@@ -81,21 +81,27 @@ def hash_of(said: tuple[object, ...]) -> str:
     return blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
 
 
-@cache
-def builder(topic: Topic) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Event]:
-    """What makes an event from the values of a topic's fields, by field.
+def placed(key: str, place: str) -> str:
+    """The key of an element: its message's, and its place there."""
+    return f"{key}:{place}" if place else key
 
-    They are as given; `converted` are those that are stored in place of some, where a currency was given.
+
+@cache
+def builder(topic: Topic) -> Callable[[Mapping[str, Any], str, Mapping[str, Any]], Event]:
+    """What makes an event from the values of a topic's fields, by field, and its place where a message holds several.
+
+    The place tells two elements apart that say the same. The values are as given; `converted` are those that are stored
+    in place of some, where a currency was given.
     """
     kind, stored = event_type(topic), [field.name for field in topic.stored]
     originals = [field.name for field in topic.originals]
     first, later = key_fields(topic)
 
-    def build(values: Mapping[str, Any], converted: Mapping[str, Any]) -> Event:
+    def build(values: Mapping[str, Any], place: str, converted: Mapping[str, Any]) -> Event:
         said = [topic.name, *(values[field.name] for field in first)]
         said += [(field.name, values[field.name]) for field in later if values[field.name] is not None]
         # The key is that of what was given: a later rate makes no other event of it.
-        key = values["event_id"] or hash_of(tuple(said))
+        key = values["event_id"] or placed(hash_of(tuple(said)), place)
         kept = (values[name] if converted else None for name in originals)
         return kind(key, *(converted.get(name, values[name]) for name in stored), *kept)
 

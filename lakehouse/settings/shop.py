@@ -10,10 +10,9 @@ from pydantic import Field, field_validator
 from lakehouse.kpis import Counting
 from lakehouse.settings.base import Section
 from lakehouse.settings.durations import Duration
-from lakehouse.topics import TOPICS, choices_of
+from lakehouse.topics import choices_of
 
 _STATUSES = choices_of("orders_topic", "status")
-_WITH_USERS = tuple(name for name, topic in TOPICS.items() if any(field.guest for field in topic.fields))
 
 
 class OrdersSettings(Section, section="orders"):
@@ -25,9 +24,6 @@ class OrdersSettings(Section, section="orders"):
     )
     grain: Literal["order", "line"] = Field(
         "order", description="what a message on orders_topic is: an order, or a line of one (order_id says of which)"
-    )
-    guests: tuple[str, ...] = Field(
-        (), description="topics whose events may lack user_id: a guest's, who is no user, buyer or customer"
     )
     currency: str = Field(
         "",
@@ -47,13 +43,6 @@ class OrdersSettings(Section, section="orders"):
         unknown = [status for status in value if status not in _STATUSES]
         if unknown or not value:
             raise ValueError(f"expected one or more of {', '.join(_STATUSES)}")
-        return value
-
-    @field_validator("guests")
-    @classmethod
-    def _with_users(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if any(topic not in _WITH_USERS for topic in value):
-            raise ValueError(f"expected topics with a user: {', '.join(_WITH_USERS)}")
         return value
 
     @property

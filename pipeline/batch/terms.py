@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
-from lakehouse.decode import AS_DECLARED, Customs
 from lakehouse.kpis import KPIS
 from lakehouse.kpis.check import check_queries
 from lakehouse.rules import Rule, load_rules
 from lakehouse.settings.base import Shared
-from lakehouse.settings.customs import customs_of
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.settings.sources import config_path
+from lakehouse.sources import Sources, load_sources
 from pipeline.settings import IngestSettings, KpisSettings, RetentionSettings, RulesSettings, check_spans
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Settings and rules, the same for every batch. `max_event_age` None: events of any age are good."""
+    """Settings, rules and sources, the same for every batch. `max_event_age` None: events of any age are good."""
 
     ingest: IngestSettings
     retention: RetentionSettings
@@ -29,7 +28,7 @@ class Terms:
     rules_settings: RulesSettings
     rules: tuple[Rule, ...]
     max_event_age: timedelta | None
-    customs: Customs = AS_DECLARED
+    sources: Sources = field(default_factory=load_sources)
 
     @classmethod
     def load(cls, shared: Shared, log: tuple[str, timedelta] | None = None) -> Self:
@@ -46,5 +45,4 @@ class Terms:
             RulesSettings.load(),
             load_rules(config_path().parent / "alerts.yaml"),
             shared.max_event_age,
-            customs_of(orders),
         )
