@@ -131,7 +131,8 @@ def test_lines_are_counted_as_the_orders_they_are_of(
 def test_two_lines_alike_are_one_but_for_their_event_ids(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TILLWATCH_ORDERS_GRAIN", "line")
     for event_id in (None, None, "o-1/1", "o-1/2", "o-1/2"):
-        shop.order(order_id="o-1", **({"event_id": event_id} if event_id else {}))
+        told: dict[str, Any] = {"event_id": event_id} if event_id else {}
+        shop.order(order_id="o-1", **told)
     shop.publish()
     assert len(shop.rows("orders_processed")) == 3
 
