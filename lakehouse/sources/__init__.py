@@ -152,7 +152,15 @@ def _decoder(readers: list[Callable[[bytes | None, Headers], Found]], max_event_
 
 
 def _all_of(readers: list[Callable[[bytes | None, Headers], Found]]) -> Callable[[bytes | None, Headers], Found]:
-    return lambda value, headers: tuple(event for read in readers for event in read(value, headers))
+    """What several sources say of a message; what is wrong with it as a whole is said once."""
+
+    def read_all(value: bytes | None, headers: Headers) -> Found:
+        found: list[Event | Rejected] = []
+        for read in readers:
+            found += [each for each in read(value, headers) if isinstance(each, Event) or each not in found]
+        return tuple(found)
+
+    return read_all
 
 
 def topic_of(event: Event) -> str:

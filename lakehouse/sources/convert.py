@@ -100,10 +100,10 @@ def amount(read: Callable[[object], Decimal | Wrong], minor: int) -> Convert:
         number = bounded(number)
         return number if isinstance(number, Wrong) else as_json(number.scaleb(-minor, EXACT))
 
-    remembered = lru_cache(maxsize=_REMEMBERED)(convert)
+    # By type too: the number 1.234 and the text '1.234' are equal, and may be different amounts.
+    remembered = lru_cache(maxsize=_REMEMBERED, typed=True)(convert)
 
     def convert_once(value: object) -> object:
-        # 1, 1.0 and True are one key of a cache.
         return remembered(value) if isinstance(value, str) or type(value) is int else convert(value)
 
     return convert_once
