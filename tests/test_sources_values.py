@@ -134,6 +134,7 @@ SELECTED: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     ({"a": {"below": 0}}, {"a": -0.5}, True),
     ({"a": {"starts": "C"}}, {"a": "C5364"}, True),
     ({"a": {"starts": ["C", "D"]}}, {"a": 5364}, False),
+    ({"a": {"starts": "53"}}, {"a": 5364}, True),
     ({"a": {"given": True}}, {"a": None}, False),
     ({"a": {"given": False}}, {"a": ""}, True),
     ({"a": {"differs": "b"}}, {"a": 1, "b": 1.0}, False),

@@ -27,7 +27,7 @@ from lakehouse import ROOT
 from lakehouse.decode import EVENT_TYPES, MAX_LEAD, Event, Headers, Logged, Rejected, decoder, event_time, in_time
 from lakehouse.settings.sources import config_path
 from lakehouse.sources.load import read_sources
-from lakehouse.sources.reading import Found, Reader, few
+from lakehouse.sources.reading import Found, Reader, finished
 from lakehouse.texts import near
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
@@ -53,8 +53,7 @@ class Source:
 
     def read(self, value: bytes | None, headers: Headers = ()) -> Found:
         """The events in a message, whenever they happened, and why it, or an element of it, is none."""
-        found = self.reader.read(value, headers)
-        return few(found, len(value or b""))
+        return finished(self.reader.read(value, headers), [self.reader], value, headers)
 
 
 class Sources:
@@ -109,7 +108,7 @@ class Sources:
 
         Raises KeyError for one that is not read.
         """
-        readers = [source.reader.read for source in self.of(log_topic)]
+        readers = [source.reader for source in self.of(log_topic)]
         if not readers:
             return decoder(self.feeds[log_topic][0], max_event_age)
         return _decoder(readers, max_event_age)
@@ -133,8 +132,8 @@ def load_sources(path: Path | None = None) -> Sources:
         raise UserError(f"{where} cannot be read: {error}; mend or restore the file.") from None
 
 
-def _decoder(readers: list[Callable[[bytes | None, Headers], Found]], max_event_age: timedelta | None) -> Decode:
-    read = readers[0] if len(readers) == 1 else _all_of(readers)
+def _decoder(readers: list[Reader], max_event_age: timedelta | None) -> Decode:
+    read = readers[0].read if len(readers) == 1 else _all_of(readers)
     youngest, oldest = -MAX_LEAD, timedelta.max if max_event_age is None else max_event_age
 
     def decode_one(message: Logged) -> Found:
@@ -146,18 +145,18 @@ def _decoder(readers: list[Callable[[bytes | None, Headers], Found]], max_event_
         judged = tuple(
             event if isinstance(event, Rejected) else in_time(event, received_at, max_event_age) for event in found
         )
-        return few(judged, len(message.value or b""))
+        return finished(judged, readers, message.value, message.headers)
 
     return decode_one
 
 
-def _all_of(readers: list[Callable[[bytes | None, Headers], Found]]) -> Callable[[bytes | None, Headers], Found]:
+def _all_of(readers: list[Reader]) -> Callable[[bytes | None, Headers], Found]:
     """What several sources say of a message; what is wrong with it as a whole is said once."""
 
     def read_all(value: bytes | None, headers: Headers) -> Found:
         found: list[Event | Rejected] = []
-        for read in readers:
-            found += [each for each in read(value, headers) if isinstance(each, Event) or each not in found]
+        for reader in readers:
+            found += [each for each in reader.read(value, headers) if isinstance(each, Event) or each not in found]
         return tuple(found)
 
     return read_all
