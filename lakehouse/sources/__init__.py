@@ -25,7 +25,6 @@ import msgspec
 
 from lakehouse import ROOT
 from lakehouse.decode import EVENT_TYPES, MAX_LEAD, Event, Headers, Logged, Rejected, decoder, event_time, in_time
-from lakehouse.settings.sources import config_path
 from lakehouse.sources.load import read_sources
 from lakehouse.sources.reading import Found, Reader, finished
 from lakehouse.texts import near
@@ -122,6 +121,8 @@ def sources_of(text: str, where: str) -> Sources:
 
 def load_sources(path: Path | None = None) -> Sources:
     """Those of a file; of sources.yaml beside the settings file, where there may be none. Raises UserError."""
+    from lakehouse.settings.sources import config_path  # here: workers of Spark's executors have no use for settings
+
     held = path or config_path().parent / FILE
     where = str(held.relative_to(ROOT)) if held.is_relative_to(ROOT) else str(held)
     if path is None and not held.exists():
