@@ -51,7 +51,7 @@ def column_metadata(
     return {f"ARROW:FLIGHT:SQL:{name}": value for name, value in values.items() if value is not None}
 
 
-@lru_cache(256)
+@lru_cache(32)
 def described(schema: pa.Schema) -> pa.Schema:
     """The schema of a result as FlightInfo tells it; the stream itself has no metadata, as in Dremio."""
     return pa.schema([field.with_metadata(column_metadata(*sql_type(field.type))) for field in schema])

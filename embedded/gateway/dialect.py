@@ -24,7 +24,8 @@ from embedded.gateway.weight import LONG, is_long
 
 # One of these stands before the names that the gateway puts into a text: the first that the statement itself lacks.
 _MARKS = "\x01\x02\x03\x04\x05\x06"
-_SHAPES_KEPT = 512
+_SHAPES_LETTERS = 1_000_000
+_LETTERS_A_SHAPE = 4_000  # what it takes besides its text, about
 _TEXTS_KEPT = 64
 _LETTERS_KEPT = 2_000_000
 
@@ -47,7 +48,9 @@ class Dialect:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._shapes: LRUCache[bytes, Shape] = LRUCache(_SHAPES_KEPT)
+        self._shapes: LRUCache[bytes, Shape] = LRUCache(
+            _SHAPES_LETTERS, lambda shape: len(shape.sql) + _LETTERS_A_SHAPE
+        )
         # Long ones count for more, so that a few dozen of them do not fill the memory.
         self._planned: LRUCache[str, Statement] = LRUCache(
             _LETTERS_KEPT, lambda statement: max(len(statement.shape.sql), _LETTERS_KEPT // _TEXTS_KEPT)

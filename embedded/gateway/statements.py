@@ -45,9 +45,10 @@ from embedded.gateway.versions import At
 from embedded.gateway.waiting import Waiting
 
 _NO_CONTEXT = Context()
-_PLANS_KEPT = 512
-_LETTERS_KEPT = 4_000_000
-_LETTERS_A_COLUMN = 200  # what a column takes, about
+_LETTERS_KEPT = 2_000_000
+# What a plan takes besides its SQL, about, and a column of it: its metadata above all.
+_LETTERS_A_PLAN = 2_000
+_LETTERS_A_COLUMN = 1_200
 
 
 @dataclass(frozen=True)
@@ -356,6 +357,7 @@ class Statements:
         with self._lock:
             known = self._written.get(key)
             if known is not None:
+                statement.shape.tree = None  # nobody writes it down any more
                 return known
         _check_needs(statement, sources)
         columns, empty = [source.columns for source in sources], [source.empty for source in sources]
@@ -381,7 +383,7 @@ type _Plan = tuple[pa.Schema, pa.Schema, Written]
 
 def _letters_of(plan: _Plan) -> int:
     schema, _, written = plan
-    return max(len(written.sql) + _LETTERS_A_COLUMN * len(schema), _LETTERS_KEPT // _PLANS_KEPT)
+    return len(written.sql) + _LETTERS_A_COLUMN * len(schema) + _LETTERS_A_PLAN
 
 
 def _check_needs(statement: Statement, sources: Sequence[Source]) -> None:
