@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +11,15 @@ import typer
 
 from lakehouse.settings.base import Shared
 from lakehouse.sinks import EventLogSink
+from lakehouse.sources import load_sources
 from lakehouse.stop import Stop
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
 from producers.bad_lines import BadLines
+from producers.joined import Partners
 from producers.layout import Layout
 from producers.lines import Lines
+from producers.mapped import read_mapped
 from producers.options import BrokersOption, SinkOption, duration_of, opened, time_of, where_to
 from producers.pace import SystemClock, iso
 from producers.reading import read
@@ -38,7 +42,22 @@ def replay_file(
             help="csv, whitespace, jsonl, json (an array, or lines), parquet or cdnow; else by the file's ending.",
         ),
     ] = None,
-    topic: Annotated[str, typer.Option(help=f"one of {', '.join(TOPICS)}.")] = ORDERS_TOPIC,
+    topic: Annotated[str | None, typer.Option(help=f"one of {', '.join(TOPICS)}; {ORDERS_TOPIC} without it.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="NAME of config/sources.yaml: each line goes through its map, as a live message would. Columns are "
+            "called as the header does, without one 1, 2, ...; `_line` is the line's number, `_file` the file's mark."
+        ),
+    ] = None,
+    join: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --source: another file, whose columns each line gets from its line with the same value in --on, "
+            "like the orders of a file of order items."
+        ),
+    ] = None,
+    on: Annotated[str | None, typer.Option(help="The column that both files have.")] = None,
     header: Annotated[
         bool | None, typer.Option(help="Whether the first line names the columns; csv has one, whitespace has not.")
     ] = None,
@@ -106,25 +125,32 @@ def replay_file(
     clock = SystemClock()
     where = where_to(sink, brokers)
     _check_times(original_times, rebase_to_now, anchor, where, clock)
-    layout = Layout.of(
+    if (join is None) != (on is None) or (join is not None and source is None):
+        raise UserError("--join FILE, --on COLUMN and --source NAME go together; give all three.")
+    through = None
+    if source is not None:
+        _refuse_own_map(topic, columns, constants, price_from_total, decimal_comma, date_format)
+        through = load_sources().named(source)
+    layout_of = partial(Layout.of, header=header, delimiter=delimiter, encoding=encoding, unpack_at_most=unpack_at_most)
+    layout = layout_of(
         file,
         form=form,
-        topic=topic,
-        header=header,
-        delimiter=delimiter,
+        topic=topic or ORDERS_TOPIC,
         columns=_pairs("--map", columns),
         constants=_pairs("--const", constants),
         price_from_total=price_from_total,
         date_format=date_format,
         decimal_comma=decimal_comma,
-        encoding=encoding,
-        unpack_at_most=unpack_at_most,
     )
     span = duration_of("--rebase-to-now", rebase_to_now) if rebase_to_now is not None else None
     now = datetime.fromtimestamp(clock.now(), UTC)
     end = time_of("--anchor", anchor) if anchor else now.replace(microsecond=0)
     with _left_out(skip_bad, file) as bad_lines:
-        lines = read(file, layout, bad_lines, clock)
+        if through is None:
+            lines = read(file, layout, bad_lines, clock)
+        else:
+            partners = Partners.read(join, on, layout_of(join)) if join and on else None
+            lines = read_mapped(file, layout, through, bad_lines, partners, clock)
         for sentence in lines.told:
             typer.echo(sentence)
         lines = _kept(lines, bad_lines, span, now, where)
@@ -138,9 +164,18 @@ def replay_file(
                 timed = _timed(lines, span, end, now, where)
         sent = replay(timed, target, clock, Stop.on_signals(), rate)
     onto = f", times ending at {iso(end.timestamp())} (--anchor)" if span is not None else ""
-    typer.echo(f"{sent:,} of {len(timed.times):,} {lines.noun}s of {file}{onto}")
+    of = f"events of the {lines.noun}s" if through is not None else f"{lines.noun}s"
+    typer.echo(f"{sent:,} of {len(timed.times):,} {of} of {file}{onto}")
     if bad_lines is not None and bad_lines.counts:
-        typer.echo(f"{bad_lines.counts.total():,} {lines.noun}s left out: {bad_lines.words}; {skip_bad} lists them")
+        what = "" if through is not None else f" {lines.noun}s"  # of a line with several elements one may be bad
+        typer.echo(f"{bad_lines.counts.total():,}{what} left out: {bad_lines.words}; {skip_bad} lists them")
+
+
+def _refuse_own_map(*given: object) -> None:
+    options = ("--topic", "--map", "--const", "--price-from-total", "--decimal-comma", "--date-format")
+    for option, value in zip(options, given, strict=True):
+        if value:
+            raise UserError(f"{option} does not go with --source, whose map says it; leave one out.")
 
 
 def _check_times(original: bool, rebase: str | None, anchor: str | None, where: str, clock: SystemClock) -> None:
