@@ -164,7 +164,8 @@ def of_form(forms: tuple[str, ...], zone: tzinfo, doubtful: Doubtful) -> Convert
     def of_text(text: str) -> object:
         for form in forms:
             try:
-                return _placed(datetime.strptime(text.strip(), form), zone, doubtful)
+                local = datetime.strptime(text.strip(), form)  # noqa: DTZ007  # its zone follows
+                return _placed(local, zone, doubtful)
             except (ValueError, OverflowError):
                 continue
         return Wrong(Reason.BAD_VALUE, f"is {shown(text)!r}, not of the form {' or '.join(map(repr, forms))}")
