@@ -58,6 +58,20 @@ numbered:
     price: '3'
     status: {value: CREATED}
     order_time: '4'
+
+sheet:
+  topic: orders_topic
+  zone: Europe/London
+  decimal: ","
+  event_id: {text: "{_file}-{_line}"}
+  map:
+    order_id: {text: "{_line}"}
+    user_id: who
+    product_id: {value: tea}
+    quantity: {value: 1}
+    price: price
+    status: {value: CREATED}
+    order_time: {path: day, epoch: excel}
 """
 
 
@@ -168,6 +182,22 @@ def test_equal_lines_are_one_event_unless_the_map_tells_them_apart(shop: Path) -
     found = stored(shop)[3:]
     assert [event.order_id for event in found] == ["1", "2"]
     assert len({event.event_key for event in found}) == 2
+
+
+def test_excel_dates_and_commas_go_through_a_source(shop: Path) -> None:
+    sheet = "who;price;day\nann;2,55;40513,3507\nbob;3;40391,5\n"
+    done = replay(put(shop, "sheet.csv", sheet), "sheet", "--delimiter", ";")
+    assert done.exit_code == 0, done.output
+    assert [(event.user_id, str(event.price), event.order_ts.isoformat()) for event in stored(shop)] == [
+        ("bob", "3.0000", "2010-08-01T11:00:00+00:00"),
+        ("ann", "2.5500", "2010-12-01T08:25:00.480000+00:00"),
+    ]
+    objects = put(shop, "sheet.jsonl", '{"who":"ann","price":2.55,"day":40513.5}\n' * 2)
+    assert "2 of 2 events" in replay(objects, "sheet").output
+    for day, says in (("60", "is 29 February 1900 to Excel"), ("1.12.2010", "expected a number with ','")):
+        words = refused(put(shop, "sheet.csv", sheet.replace("40391,5", day)), "sheet", "--delimiter", ";")
+        assert "sheet.csv, line 3: order_time (day) " in words
+        assert says in words
 
 
 def test_times_through_a_source_are_rebased_like_others(shop: Path) -> None:
