@@ -158,14 +158,10 @@ class _Seen:
 
     def _refuse_encoding(self, byte: bytes) -> None:
         shown = f"byte 0x{byte.hex().upper()} is" if byte else "it is"
-        utf8 = self._encoding == "utf-8-sig"
-        raise UserError(
-            f"{self._file}, line {self.lines + 1}: {shown} not {'UTF-8' if utf8 else self._encoding}; "
-            "say the file's encoding by --encoding, like cp1252 or latin-1. Nothing was sent."
-            if utf8
-            else f"{self._file}, line {self.lines + 1}: {shown} not {self._encoding}; correct --encoding. "
-            "Nothing was sent."
-        )
+        name, would_do = self._encoding, "correct --encoding"
+        if self._encoding == "utf-8-sig":
+            name, would_do = "UTF-8", "say the file's encoding by --encoding, like cp1252 or latin-1"
+        raise UserError(f"{self._file}, line {self.lines + 1}: {shown} not {name}; {would_do}. Nothing was sent.")
 
 
 class _Bytes(io.RawIOBase):
