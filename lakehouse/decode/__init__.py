@@ -25,6 +25,7 @@ __all__ = [
     "REASONS",
     "Event",
     "Headers",
+    "Logged",
     "Message",
     "Reason",
     "Rejected",
@@ -32,6 +33,7 @@ __all__ = [
     "decode_carefully",
     "decoder",
     "event_time",
+    "in_time",
     "time_getter",
 ]
 
@@ -93,7 +95,7 @@ def decoder(topic: str, max_event_age: timedelta | None) -> Callable[[Logged], t
             if event is not None:
                 if youngest <= message.received_at - time_of(event) <= oldest:
                     return (event,)
-                return (_in_time(event, message.received_at, max_event_age),)
+                return (in_time(event, message.received_at, max_event_age),)
         return decode_carefully(topic, message, max_event_age)
 
     return decode_one
@@ -102,10 +104,11 @@ def decoder(topic: str, max_event_age: timedelta | None) -> Callable[[Logged], t
 def decode_carefully(topic: str, message: Logged, max_event_age: timedelta | None) -> tuple[Event | Rejected, ...]:
     """What `decode` says, for any message, about five times slower."""
     found = read_carefully(TOPICS[topic], message.value)
-    return (found if isinstance(found, Rejected) else _in_time(found, message.received_at, max_event_age),)
+    return (found if isinstance(found, Rejected) else in_time(found, message.received_at, max_event_age),)
 
 
-def _in_time(event: Event, received_at: datetime, max_event_age: timedelta | None) -> Event | Rejected:
+def in_time(event: Event, received_at: datetime, max_event_age: timedelta | None) -> Event | Rejected:
+    """The event, or why the log cannot have received it then."""
     happened_at = event_time(event)
     age = received_at - happened_at
     if age < -MAX_LEAD:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
+from lakehouse.decode.document import JsonInteger, JsonNotFinite, json_type, parse_document, shown
 from lakehouse.decode.event import Event, builder
 from lakehouse.decode.rejected import Reason, Rejected
 from lakehouse.decode.values import (
@@ -21,55 +22,37 @@ from lakehouse.decode.values import (
 from lakehouse.topics import FieldKind, Topic, TopicField
 
 
-class _Number(str):
-    """A JSON number as it was written: reading it as int or float would lose digits, or fail on a long one."""
-
-
-class _Integer(_Number): ...
-
-
-class _NotFinite(str):
-    """A bare NaN, Infinity or -Infinity."""
-
-
-_any_json = json.JSONDecoder(parse_int=_Integer, parse_float=_Number, parse_constant=_NotFinite).decode
-
-# In valid JSON each backslash begins one escape, so reading escape by escape tells a pair from a lone half.
-_ESCAPE = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
-)
-
-
-class _Problem(Exception):
+class Problem(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
 
 
+class Wrong(NamedTuple):
+    """What stands in place of a value that no map could make: why not."""
+
+    reason: Reason
+    detail: str
+
+
 def read_carefully(topic: Topic, payload: bytes | None) -> Event | Rejected:
-    """The event in a message, whenever it happened, or why it is none; about five times slower than the fast way.
+    """The event in a message, whenever it happened, or why it is none; about five times slower than the fast way."""
+    document = parse_document(payload)
+    if isinstance(document, Rejected):
+        return document
+    assert isinstance(document, dict)
+    return read_values(topic, document)
 
-    Reasons are looked for over the whole message: a missing field anywhere comes before a bad type anywhere.
+
+def read_values(
+    topic: Topic, document: Mapping[str, Any], called: Callable[[str], str] = str, place: str = ""
+) -> Event | Rejected:
+    """The event of a topic's fields, as JSON or `Wrong` has them, or why there is none.
+
+    Reasons are looked for over the whole of it: a missing field anywhere comes before a bad type anywhere. `called`:
+    how a reason names a field. `place`: of an element in its message, for the key of an event without event_id.
     """
-    if payload is None or not payload.strip():
-        return Rejected(Reason.EMPTY, "tombstone" if payload is None else f"{len(payload)} bytes, none but blanks")
-    try:
-        text = payload.decode()
-        document = _any_json(text)
-    except UnicodeDecodeError as error:
-        return Rejected(Reason.NOT_JSON, f"byte {error.start} is not UTF-8")
-    except RecursionError:
-        return Rejected(Reason.NOT_JSON, "nested too deeply")
-    except ValueError as error:
-        return Rejected(Reason.NOT_JSON, _shown(str(error)))
-    if document is None:
-        return Rejected(Reason.EMPTY, "null")
-    if type(document) is not dict:
-        return Rejected(Reason.NOT_JSON, "not an object")
-    if "\\u" in text and any(found["lone"] for found in _ESCAPE.finditer(text)):
-        return Rejected(Reason.NOT_JSON, "an unpaired surrogate")
-
     fields = topic.fields
     given = {field.name: document.get(field.name) for field in fields}
     for field in fields:
@@ -77,44 +60,38 @@ def read_carefully(topic: Topic, payload: bytes | None) -> Event | Rejected:
         if type(value) is str and not value.strip() and (field.kind is FieldKind.ID or not field.required):
             given[field.name] = None
         if given[field.name] is None and field.required:
-            return Rejected(Reason.MISSING_FIELD, f"{field.name} is {_absence(document, field.name)}", field.name)
+            absence = f"{called(field.name)} is {_absence(document, field.name)}"
+            return Rejected(Reason.MISSING_FIELD, absence, field.name)
 
     values: dict[str, Any] = {}
     worst: tuple[Reason, str, str] | None = None
     for field in fields:
         try:
-            values[field.name] = None if given[field.name] is None else _read(field, given[field.name])
-        except _Problem as problem:
+            values[field.name] = None if given[field.name] is None else read_value(field, given[field.name])
+        except Problem as problem:
             if worst is None or _RANK[problem.reason] < _RANK[worst[0]]:
-                worst = (problem.reason, f"{field.name} {problem.detail}", field.name)
+                worst = (problem.reason, f"{called(field.name)} {problem.detail}", field.name)
     if worst is not None:
         return Rejected(*worst)
-    return _built(topic, values)
+    return _built(topic, values, place)
 
 
 _RANK = {reason: rank for rank, reason in enumerate(Reason)}
 
 
-def _shown(value: object) -> str:
-    """A value as text for a reason: short, whatever it is."""
-    try:
-        text = value if isinstance(value, str) else repr(value)
-    except RecursionError:
-        text = "a deeply nested value"
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _absence(document: dict[str, Any], name: str) -> str:
+def _absence(document: Mapping[str, Any], name: str) -> str:
     if name not in document:
         return "missing"
     return "null" if document[name] is None else "empty"
 
 
-def _read(field: TopicField, value: object) -> object:
-    """A field's value in our type; raises _Problem."""
+def read_value(field: TopicField, value: object) -> object:
+    """A field's value in our type, amounts exact; raises Problem."""
+    if type(value) is Wrong:
+        raise Problem(*value)
     match field.kind:
         case FieldKind.ID:
-            if type(value) is _Integer:
+            if type(value) is JsonInteger:
                 return "0" if value == "-0" else str(value)
             return _text(value, "text or an integer")
         case FieldKind.TEXT:
@@ -122,12 +99,14 @@ def _read(field: TopicField, value: object) -> object:
         case FieldKind.CHOICE:
             choice = _text(value, "text")
             if choice not in field.choices:
-                raise _Problem(Reason.BAD_VALUE, f"is {_shown(choice)!r}, not one of {' '.join(field.choices)}")
+                raise Problem(Reason.BAD_VALUE, f"is {shown(choice)!r}, not one of {' '.join(field.choices)}")
             return choice
+        case FieldKind.TIME if type(value) is datetime:
+            return value
         case FieldKind.TIME:
             time = parse_time(_text(value, "a time as text"))
             if time is None:
-                raise _Problem(Reason.BAD_VALUE, f"is {_shown(value)!r}, no ISO 8601 time of the years 1 to 9999")
+                raise Problem(Reason.BAD_VALUE, f"is {shown(value)!r}, no ISO 8601 time of the years 1 to 9999")
             return time
         case FieldKind.COUNT:
             return _count(_number(value), value)
@@ -139,29 +118,29 @@ def _amount(field: TopicField, value: object) -> Decimal:
     """The number, exact still: a product of it is rounded once."""
     number, scale = _number(value), SCALES[field.kind]
     if field.kind is FieldKind.PRICE and number < 0:
-        raise _Problem(Reason.BAD_VALUE, f"is {_shown(value)}, below 0")
+        raise Problem(Reason.BAD_VALUE, f"is {shown(value)}, below 0")
     kept = rounded(number, scale)
     if kept is None:
-        raise _Problem(Reason.BAD_VALUE, f"is {_shown(value)}, beyond {scale.type}")
+        raise Problem(Reason.BAD_VALUE, f"is {shown(value)}, beyond {scale.type}")
     if field.above is not None and kept <= field.above:
-        raise _Problem(Reason.BAD_VALUE, f"is {_shown(value)}, not above {field.above}")
+        raise Problem(Reason.BAD_VALUE, f"is {shown(value)}, not above {field.above}")
     return number
 
 
 def _text(value: object, wanted: str) -> str:
     if type(value) is str:
         return value
-    raise _Problem(Reason.BAD_TYPE, f"is {_json_type(value)}, expected {wanted}")
+    raise Problem(Reason.BAD_TYPE, f"is {json_type(value)}, expected {wanted}")
 
 
 def _number(value: object) -> Decimal:
-    if isinstance(value, _NotFinite) or (type(value) is str and NOT_FINITE_TEXT.fullmatch(value)):
-        raise _Problem(Reason.NOT_FINITE, f"is {_shown(str(value).strip())}")
+    if isinstance(value, JsonNotFinite) or (type(value) is str and NOT_FINITE_TEXT.fullmatch(value)):
+        raise Problem(Reason.NOT_FINITE, f"is {shown(str(value).strip())}")
     if not isinstance(value, str):
-        raise _Problem(Reason.BAD_TYPE, f"is {_json_type(value)}, expected a number")
+        raise Problem(Reason.BAD_TYPE, f"is {json_type(value)}, expected a number")
     number = parse_number(value)
     if number is None:
-        raise _Problem(Reason.BAD_TYPE, f"is {_shown(value)!r}, expected a number")
+        raise Problem(Reason.BAD_TYPE, f"is {shown(value)!r}, expected a number")
     return number
 
 
@@ -169,27 +148,13 @@ def _count(number: Decimal, value: object) -> int:
     whole = number.normalize(EXACT)
     exponent = whole.as_tuple().exponent
     if isinstance(exponent, int) and exponent < 0:
-        raise _Problem(Reason.BAD_TYPE, f"is {_shown(value)}, expected a whole number")
+        raise Problem(Reason.BAD_TYPE, f"is {shown(value)}, expected a whole number")
     if whole <= 0 or whole.adjusted() > 9 or whole > MAX_COUNT:
-        raise _Problem(Reason.BAD_VALUE, f"is {_shown(value)}, not within 1 to {MAX_COUNT}")
+        raise Problem(Reason.BAD_VALUE, f"is {shown(value)}, not within 1 to {MAX_COUNT}")
     return int(whole)
 
 
-def _json_type(value: object) -> str:
-    match value:
-        case _NotFinite() | _Number():
-            return f"the number {_shown(str(value))}"
-        case bool():
-            return "true" if value else "false"
-        case list():
-            return "a list"
-        case dict():
-            return "an object"
-        case _:
-            return _shown(value)
-
-
-def _built(topic: Topic, values: dict[str, Any]) -> Event | Rejected:
+def _built(topic: Topic, values: dict[str, Any], place: str) -> Event | Rejected:
     """The event of a topic's values, amounts rounded and products filled in."""
     exact = dict(values)
     for field in topic.fields:
@@ -203,4 +168,4 @@ def _built(topic: Topic, values: dict[str, Any]) -> Event | Rejected:
     for field in topic.fields:
         if field.kind in SCALES and exact[field.name] is not None:
             values[field.name] = rounded(exact[field.name], SCALES[field.kind])
-    return builder(topic)(values)
+    return builder(topic)(values, place)

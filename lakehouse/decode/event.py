@@ -79,15 +79,24 @@ def hash_of(said: tuple[object, ...]) -> str:
     return blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
 
 
+def placed(key: str, place: str) -> str:
+    """The key of an element: its message's, and its place there."""
+    return f"{key}:{place}" if place else key
+
+
 @cache
-def builder(topic: Topic) -> Callable[[Mapping[str, Any]], Event]:
-    """What makes an event from the values of a topic's fields, by field."""
+def builder(topic: Topic) -> Callable[[Mapping[str, Any], str], Event]:
+    """What makes an event from the values of a topic's fields, by field, and its place where a message holds several.
+
+    The place tells two elements apart that say the same.
+    """
     kind, stored = event_type(topic), [field.name for field in topic.stored]
     first, later = key_fields(topic)
 
-    def build(values: Mapping[str, Any]) -> Event:
+    def build(values: Mapping[str, Any], place: str) -> Event:
         said = [topic.name, *(values[field.name] for field in first)]
         said += [(field.name, values[field.name]) for field in later if values[field.name] is not None]
-        return kind(values["event_id"] or hash_of(tuple(said)), *(values[name] for name in stored))
+        key = values["event_id"] or placed(hash_of(tuple(said)), place)
+        return kind(key, *(values[name] for name in stored))
 
     return build

@@ -6,14 +6,14 @@ Where it gives None or raises, the message is looked at carefully; that alone sa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from lakehouse.decode.event import Event, event_type, hash_of, key_fields
+from lakehouse.decode.event import Event, event_type, hash_of, key_fields, placed
 from lakehouse.decode.values import EXACT, MAX_COUNT, SCALES, parse_time
 from lakehouse.topics import FieldKind, Topic, TopicField
 from lakehouse.topics.topic import EVENT_ID
@@ -32,27 +32,48 @@ _JSON_TYPES: dict[FieldKind, Any] = {
 
 
 # Events of one moment come together, and are sent when they happen: most times were read just now.
-_seen_before = lru_cache(maxsize=4096)(parse_time)
+seen_before = lru_cache(maxsize=4096)(parse_time)
 
 
 def reader(topic: Topic) -> Callable[[bytes], Event | None]:
     """What reads the plain messages of a topic, those of nearly all producers; raises on others, or gives None."""
-    source = "\n".join(_lines(topic))
+    source = [*amount_lines(topic), "def read(payload):", "    given = decode(payload)"]
+    source += [f"    {line}" for line in event_lines(topic, _given, _as_bytes)]
+    source.append("    return event")
+    names = {**event_names(topic), "decode": msgspec.json.Decoder(_json_struct(topic)).decode}
+    read: Callable[[bytes], Event | None] = compiled("read", source, names, topic.name)
+    return read
+
+
+def compiled(name: str, source: Sequence[str], names: dict[str, Any], of: str) -> Any:
+    """The function `name` of a source, which may use `names`."""
+    exec(compile("\n".join(source), f"<reader of {of}>", "exec"), names)
+    return names[name]
+
+
+def event_names(topic: Topic) -> dict[str, Any]:
+    """What the lines below use."""
     names: dict[str, Any] = {
         "EXACT": EXACT,
         "Decimal": Decimal,
         "Event": event_type(topic),
-        "decode": msgspec.json.Decoder(_json_struct(topic)).decode,
         "hash_of": hash_of,
         "lru_cache": lru_cache,
-        "parse_time": _seen_before,
+        "parse_time": seen_before,
+        "placed": placed,
         "plain": _PLAIN_NUMBER.fullmatch,
     }
     names |= {f"choices_{field.name}": frozenset(field.choices) for field in topic.fields if field.choices}
     names |= {f"unit_{field.name}": SCALES[field.kind].unit for field in topic.fields if field.kind in SCALES}
-    exec(compile(source, f"<reader of {topic.name}>", "exec"), names)
-    read: Callable[[bytes], Event | None] = names["read"]
-    return read
+    return names
+
+
+def _given(field: TopicField) -> str:
+    return f"given.{field.name}"
+
+
+def _as_bytes(field: TopicField) -> str:
+    return f"bytes({_given(field)})" if field.required else f"{_given(field)} and bytes({_given(field)})"
 
 
 def _json_struct(topic: Topic) -> type[msgspec.Struct]:
@@ -68,38 +89,45 @@ def _optional(field: TopicField) -> tuple[str, Any, Any]:
     return (field.name, (str if field is EVENT_ID else _JSON_TYPES[field.kind]) | None, None)
 
 
-def _lines(topic: Topic) -> Iterator[str]:
+def event_lines(
+    topic: Topic,
+    given: Callable[[TopicField], str],
+    amount: Callable[[TopicField], str],
+    *,
+    place: str = "",
+    ready: Collection[str] = (),
+) -> Iterator[str]:
+    """Lines that make `event` of a message, or return None.
+
+    `given` and `amount`: where a field's value stands, and the bytes of an amount's, None where it is optional and not
+    there. `ready`: fields whose value is of our type already. `place`: where an element's place stands.
+    """
     amounts = [field for field in topic.fields if field.kind in SCALES]
-    if amounts:
-        yield from _amount_lines(topic, amounts)
-    yield "def read(payload):"
-    yield "    given = decode(payload)"
     refused: list[str] = []
     for field in topic.stored:
         if field not in amounts:
-            yield from (f"    {line}" for line in _value_lines(field))
-            refused += _refused(field)
+            yield from [f"{_local(field)} = {given(field)}"] if field.name in ready else _value_lines(field, given)
+            refused += _refused(field, given)
     if amounts:
-        arguments = [_argument(field) for field in _amount_arguments(topic, amounts)]
-        yield f"    amounts = amounts_of({', '.join(arguments)})"
+        factors = _amount_arguments(topic, amounts)
+        yield f"amounts = amounts_of({', '.join(amount(f) if f in amounts else _local(f) for f in factors)})"
         refused.append("amounts is None")
-    yield f"    if {' or '.join(refused)}:"
-    yield "        return None"
+    yield f"if {' or '.join(refused)}:"
+    yield "    return None"
     if amounts:
-        yield f"    {', '.join(map(_local, amounts))}, = amounts"
-    yield "    key = given.event_id"
-    yield "    if not (key and key.strip()):"
+        yield f"{', '.join(map(_local, amounts))}, = amounts"
+    yield f"key = {given(EVENT_ID)}"
+    yield "if not (key and key.strip()):"
     first, later = key_fields(topic)
     said = "".join(f", {_local(field)}" for field in first)
+    made = "hash_of(tuple(said))" if later else f"hash_of(({topic.name!r}{said}))"
     if later:
-        yield f"        said = [{topic.name!r}{said}]"
+        yield f"    said = [{topic.name!r}{said}]"
         for field in later:
-            yield f"        if {_local(field)} is not None:"
-            yield f"            said.append(({field.name!r}, {_local(field)}))"
-        yield "        key = hash_of(tuple(said))"
-    else:
-        yield f"        key = hash_of(({topic.name!r}{said}))"
-    yield f"    return Event(key, {', '.join(map(_local, topic.stored))})"
+            yield f"    if {_local(field)} is not None:"
+            yield f"        said.append(({field.name!r}, {_local(field)}))"
+    yield f"    key = placed({made}, {place})" if place else f"    key = {made}"
+    yield f"event = Event(key, {', '.join(map(_local, topic.stored))})"
 
 
 def _local(field: TopicField) -> str:
@@ -107,8 +135,8 @@ def _local(field: TopicField) -> str:
     return f"v_{field.name}"
 
 
-def _value_lines(field: TopicField) -> Iterator[str]:
-    name, given = _local(field), f"given.{field.name}"
+def _value_lines(field: TopicField, at: Callable[[TopicField], str]) -> Iterator[str]:
+    name, given = _local(field), at(field)
     if field.kind is FieldKind.TIME:
         yield f"{name} = parse_time({given})" + ("" if field.required else f" if {given} else None")
     elif field.kind is FieldKind.ID:
@@ -120,7 +148,7 @@ def _value_lines(field: TopicField) -> Iterator[str]:
         yield f"    {name} = None"
 
 
-def _refused(field: TopicField) -> Iterator[str]:
+def _refused(field: TopicField, at: Callable[[TopicField], str]) -> Iterator[str]:
     """When a value must be looked at carefully."""
     name = _local(field)
     given = "" if field.required else f"{name} is not None and "
@@ -132,7 +160,7 @@ def _refused(field: TopicField) -> Iterator[str]:
         case FieldKind.COUNT:
             yield f"{given}not 0 < {name} <= {MAX_COUNT}"
         case FieldKind.TIME:
-            yield f"{name} is None" + ("" if field.required else f" and given.{field.name}")
+            yield f"{name} is None" + ("" if field.required else f" and {at(field)}")
 
 
 def _amount_arguments(topic: Topic, amounts: list[TopicField]) -> list[TopicField]:
@@ -141,15 +169,11 @@ def _amount_arguments(topic: Topic, amounts: list[TopicField]) -> list[TopicFiel
     return [*(field for field in topic.fields if field.name in factors and field not in amounts), *amounts]
 
 
-def _argument(field: TopicField) -> str:
-    if field.kind not in SCALES:
-        return _local(field)
-    given = f"given.{field.name}"
-    return f"bytes({given})" if field.required else f"{given} and bytes({given})"
-
-
-def _amount_lines(topic: Topic, amounts: list[TopicField]) -> Iterator[str]:
+def amount_lines(topic: Topic) -> Iterator[str]:
     """All amounts of the plainest kind of numbers, remembered: the same products are sold over and over."""
+    amounts = [field for field in topic.fields if field.kind in SCALES]
+    if not amounts:
+        return
     yield "@lru_cache(maxsize=8192)"
     yield f"def amounts_of({', '.join(map(_local, _amount_arguments(topic, amounts)))}):"
     for field in amounts:

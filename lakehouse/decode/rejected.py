@@ -37,8 +37,12 @@ REASONS = {
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
-    """A message that is no event. `field` is empty where the message as a whole is at fault."""
+    """A message, or an element of one, that is no event. `field` is empty where it is at fault as a whole.
+
+    `kept`: what dead_letters keep in place of the message's bytes, where these alone would not say all.
+    """
 
     reason: Reason
     detail: str
     field: str = ""
+    kept: bytes | None = None

@@ -1,0 +1,215 @@
+"""Values of other shops as ours: numbers written otherwise, times of other kinds. A value that is none is `Wrong`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import ROUND_FLOOR, Decimal
+from enum import StrEnum
+from functools import lru_cache
+
+from lakehouse.decode.careful import Wrong
+from lakehouse.decode.document import JsonNotFinite, JsonNumber, json_type, shown
+from lakehouse.decode.rejected import Reason
+from lakehouse.decode.values import EXACT, NOT_FINITE_TEXT, parse_number, parse_time
+
+type Convert = Callable[[object], object]
+"""From a value as JSON has it, not null, to one of ours, or Wrong."""
+
+MOST_DIGITS, MOST_DECIMALS = 40, 100
+"""Of a number that is calculated with: no type of ours holds more."""
+
+
+class Doubtful(StrEnum):
+    """Which moment a local time is that a zone's clock shows twice. One that it skips is moved on by what it skips."""
+
+    FIRST = "first"
+    SECOND = "second"
+    REJECT = "reject"
+
+
+EPOCH_UNITS: dict[str, int] = {"s": 10**6, "ms": 1000, "us": 1, "days": 86_400 * 10**6}
+"""Microseconds of each unit of `epoch`; `ns` are a thousandth of one, `excel` are days of its own calendar."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EXCEL = datetime(1899, 12, 30)
+_REMEMBERED = 4096
+
+
+# Numbers -------------------------------------------------------------------------------------------------------------
+
+
+def number_reader(decimal: str, thousands: str) -> Callable[[object], Decimal | Wrong]:
+    """What reads a number, or the text of one with these signs; the result is exact."""
+    if (decimal, thousands) == (".", ""):
+        return _plain_number
+    group = re.escape(thousands)
+    whole = rf"\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d+" if thousands else r"\d+"
+    form = re.compile(rf"\s*([+-]?)({whole})(?:{re.escape(decimal)}(\d+))?\s*", re.ASCII)
+
+    @lru_cache(maxsize=_REMEMBERED)
+    def of_text(text: str) -> Decimal | Wrong:
+        found = form.fullmatch(text)
+        if found is None:
+            if NOT_FINITE_TEXT.fullmatch(text):
+                return Wrong(Reason.NOT_FINITE, f"is {shown(text.strip())}")
+            signs = f"'{decimal}' before decimals" + (f" and '{thousands}' between thousands" if thousands else "")
+            return Wrong(Reason.BAD_TYPE, f"is {shown(text)!r}, expected a number with {signs}")
+        sign, digits, decimals = found.groups()
+        return Decimal(f"{sign}{digits.replace(thousands, '') if thousands else digits}.{decimals or '0'}")
+
+    # What JSON says is a number is written as JSON writes it.
+    return lambda value: of_text(value) if type(value) is str else _plain_number(value)
+
+
+def _plain_number(value: object) -> Decimal | Wrong:
+    if type(value) is int:
+        return Decimal(value)
+    if isinstance(value, JsonNotFinite) or (isinstance(value, str) and NOT_FINITE_TEXT.fullmatch(value)):
+        return Wrong(Reason.NOT_FINITE, f"is {shown(str(value).strip())}")
+    if not isinstance(value, str):
+        return Wrong(Reason.BAD_TYPE, f"is {json_type(value)}, expected a number")
+    number = parse_number(value)
+    if number is None:
+        return Wrong(Reason.BAD_TYPE, f"is {shown(value)!r}, expected a number")
+    return number
+
+
+def bounded(number: Decimal) -> Decimal | Wrong:
+    """The number, where it is one to calculate with: 1e999999999 + 1 has more digits than a machine holds."""
+    exponent = number.as_tuple().exponent
+    if number.adjusted() >= MOST_DIGITS or not isinstance(exponent, int) or exponent < -MOST_DECIMALS:
+        return Wrong(Reason.BAD_VALUE, f"is {shown(str(number))}, beyond {MOST_DIGITS} digits")
+    return number
+
+
+def as_json(number: Decimal) -> JsonNumber:
+    return JsonNumber(format(number, "f"))
+
+
+def amount(read: Callable[[object], Decimal | Wrong], minor: int) -> Convert:
+    """A number, in units of which 10^minor are one of the currency's."""
+
+    def convert(value: object) -> object:
+        number = read(value)
+        if isinstance(number, Wrong):
+            return number
+        number = bounded(number)
+        return number if isinstance(number, Wrong) else as_json(number.scaleb(-minor, EXACT))
+
+    remembered = lru_cache(maxsize=_REMEMBERED)(convert)
+
+    def convert_once(value: object) -> object:
+        # 1, 1.0 and True are one key of a cache.
+        return remembered(value) if isinstance(value, str) or type(value) is int else convert(value)
+
+    return convert_once
+
+
+def unscaled(decimals: int) -> Convert:
+    """Kafka Connect's Decimal in JSON: base64 of a whole number in two's complement, with so many decimals."""
+
+    def convert(value: object) -> object:
+        if type(value) is not str:
+            return Wrong(Reason.BAD_TYPE, f"is {json_type(value)}, expected a decimal of Kafka Connect, in base64")
+        try:
+            held = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            return Wrong(Reason.BAD_TYPE, f"is {shown(value)!r}, expected a decimal of Kafka Connect, in base64")
+        if not 0 < len(held) <= 16:
+            return Wrong(Reason.BAD_VALUE, f"is {shown(value)!r}, which holds {len(held)} bytes, not 1 to 16")
+        return as_json(Decimal(int.from_bytes(held, "big", signed=True)).scaleb(-decimals, EXACT))
+
+    return convert
+
+
+# Times ---------------------------------------------------------------------------------------------------------------
+
+
+def epoch(unit: str, zone: tzinfo, doubtful: Doubtful) -> Convert:
+    """Units since 1970, as number or text; `excel`: days since 1899-12-30 as a spreadsheet counts them, in a zone."""
+
+    @lru_cache(maxsize=_REMEMBERED)
+    def of_number(number: Decimal) -> object:
+        known = bounded(number)
+        if isinstance(known, Wrong):
+            return known
+        try:
+            if unit == "excel":
+                # To the second: a spreadsheet's number has no more.
+                seconds = EXACT.multiply(known, Decimal(86_400)).to_integral_value(context=EXACT)
+                return _placed(_EXCEL + timedelta(seconds=int(seconds)), zone, doubtful)
+            micros = known.scaleb(-3, EXACT) if unit == "ns" else EXACT.multiply(known, Decimal(EPOCH_UNITS[unit]))
+            return _EPOCH + timedelta(microseconds=int(micros.to_integral_value(ROUND_FLOOR)))
+        except OverflowError:
+            return Wrong(Reason.BAD_VALUE, f"is {shown(str(number))}, no time of the years 1 to 9999 in {unit}")
+
+    def convert(value: object) -> object:
+        number = _plain_number(value)
+        return number if isinstance(number, Wrong) else of_number(number)
+
+    return convert
+
+
+def of_form(forms: tuple[str, ...], zone: tzinfo, doubtful: Doubtful) -> Convert:
+    """A time as text in one of the forms of strptime; without a zone of its own it is one of `zone`."""
+
+    @lru_cache(maxsize=_REMEMBERED)
+    def of_text(text: str) -> object:
+        for form in forms:
+            try:
+                return _placed(datetime.strptime(text.strip(), form), zone, doubtful)
+            except (ValueError, OverflowError):
+                continue
+        return Wrong(Reason.BAD_VALUE, f"is {shown(text)!r}, not of the form {' or '.join(map(repr, forms))}")
+
+    def convert(value: object) -> object:
+        if not isinstance(value, str):
+            if type(value) is not int:
+                return Wrong(Reason.BAD_TYPE, f"is {json_type(value)}, expected a time as text")
+            value = str(value)  # 20261129 is a date to many
+        return of_text(str(value))
+
+    return convert
+
+
+def of_zone(zone: tzinfo, doubtful: Doubtful) -> Convert:
+    """A time in ISO 8601; without an offset it is one of `zone`."""
+
+    @lru_cache(maxsize=_REMEMBERED)
+    def of_text(text: str) -> object:
+        found = parse_time(text)
+        if found is None:
+            return Wrong(Reason.BAD_VALUE, f"is {shown(text)!r}, no ISO 8601 time of the years 1 to 9999")
+        try:
+            local = datetime.fromisoformat(text.upper()).tzinfo is None
+            return _placed(found.replace(tzinfo=None), zone, doubtful) if local else found
+        except OverflowError:
+            return Wrong(Reason.BAD_VALUE, f"is {shown(text)!r}, no ISO 8601 time of the years 1 to 9999")
+
+    def convert(value: object) -> object:
+        if type(value) is not str:
+            return Wrong(Reason.BAD_TYPE, f"is {json_type(value)}, expected a time as text")
+        return of_text(value)
+
+    return convert
+
+
+def _placed(local: datetime, zone: tzinfo, doubtful: Doubtful) -> datetime | Wrong:
+    """A local time as UTC. Raises OverflowError.
+
+    Where the zone's clock is put back, it shows an hour twice: `doubtful` says which is meant. Where it is put on, it
+    skips one: a time in it is taken as if the clock had not been put on yet, so 02:30 is what the clock calls 03:30.
+    """
+    if local.tzinfo is not None:
+        return local.astimezone(UTC)
+    first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first == second:
+        return first
+    if doubtful is Doubtful.REJECT:
+        happens = "happens twice" if first < second else "does not happen"
+        return Wrong(Reason.BAD_VALUE, f"is {local}, which {happens} in {zone}: its clock is changed then")
+    return second if doubtful is Doubtful.SECOND and first < second else first

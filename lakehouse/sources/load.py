@@ -1,0 +1,182 @@
+"""config/sources.yaml read into sources, or one sentence that says what is wrong in which line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from lakehouse.sources.conditions import Condition, condition
+from lakehouse.sources.entry import Entry
+from lakehouse.sources.envelope import Compression, Envelope
+from lakehouse.sources.fields import OF_NUMBERS, Habits, Mapped, PathReader, habits, mapped
+from lakehouse.sources.path import Getter, Path, getter, parse_path
+from lakehouse.sources.reading import Plan
+from lakehouse.topics import TOPICS, Topic
+from lakehouse.topics.topic import EVENT_ID
+from lakehouse.user_error import UserError
+from lakehouse.yaml_file import NotYaml, parse_yaml
+
+HABITS = ("zone", "doubtful", *OF_NUMBERS)
+KEYS = ("reads", "topic", "envelope", "registry", "compression", "select", "each", "event_id", "map", *HABITS)
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
+_LOG_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A source as its file declares it: the log's topics that it reads, and how."""
+
+    reads: tuple[str, ...]
+    plan: Plan
+
+
+def read_sources(text: str, where: str) -> Iterator[Declared]:
+    """The sources of a file's text; `where` is the file, as people name it. Raises UserError."""
+    try:
+        content = parse_yaml(text)
+    except NotYaml as error:
+        raise UserError(f"{where} cannot be read: {error}; mend it.") from None
+    if content is None:
+        return
+    whole = Entry(where, text, (), content)
+    if not isinstance(content, dict):
+        raise UserError(f"{where}, line 1: it holds no `name:` lines with sources under them; add them.")
+    for name, entry in whole.mapping().items():
+        if not _NAME.fullmatch(name):
+            raise entry.wrong(f"'{name}' is no name of a source; use letters, digits, _ . and -")
+        yield _source(name, entry)
+
+
+def _source(name: str, entry: Entry) -> Declared:
+    keys = entry.keys(KEYS)
+    topic = _topic(name, entry, keys)
+    reads = _reads(name, entry, keys)
+    every = _every(keys)
+
+    def path_of(at: Entry) -> Path:
+        return _path(at, every)
+
+    held = habits({key: found for key, found in keys.items() if key in HABITS}, Habits())
+    fields = _fields(topic, entry, keys, path_of, held)
+    lists = _heads(every)
+    selected, read = _selected(keys, path_of, len(lists))
+    plan = Plan(
+        name=name,
+        topic=topic,
+        envelope=keys["envelope"].choice(Envelope) if "envelope" in keys else Envelope.PLAIN,
+        registry=keys["registry"].flag() if "registry" in keys else False,
+        compression=keys["compression"].choice(Compression) if "compression" in keys else Compression.AUTO,
+        selected=selected,
+        path=every,
+        every=tuple(getter(path) for path in lists),
+        lists=tuple(path.text for path in lists),
+        fields=fields,
+        paths=(*read, *(path for field in fields.values() for path in field.paths)),
+    )
+    return Declared(reads, plan)
+
+
+def _topic(name: str, entry: Entry, keys: Mapping[str, Entry]) -> Topic:
+    if "topic" in keys:
+        return TOPICS[keys["topic"].one_of(TOPICS)]
+    if name not in TOPICS:
+        raise entry.wrong(f"the key 'topic' is missing; add it with one of {', '.join(TOPICS)}")
+    return TOPICS[name]
+
+
+def _reads(name: str, entry: Entry, keys: Mapping[str, Entry]) -> tuple[str, ...]:
+    entries = keys["reads"].each() if "reads" in keys else [entry]
+    found = [each.text() for each in entries] if "reads" in keys else [name]
+    for each, read in zip(entries, found, strict=True):
+        if not _LOG_TOPIC.fullmatch(read):
+            raise each.wrong(f"'reads' is '{read}', no name of a topic; use letters, digits, . _ and -")
+        if found.count(read) > 1:
+            raise each.wrong(f"'reads' names '{read}' twice; leave one out")
+    return tuple(found)
+
+
+# Paths ---------------------------------------------------------------------------------------------------------------
+
+
+def _every(keys: Mapping[str, Entry]) -> Path | None:
+    """The path of the elements that become events."""
+    if "each" not in keys:
+        return None
+    entry = keys["each"]
+    text = entry.text().removesuffix("[]")
+    found = parse_path(f"{text}[]")
+    if found is None:
+        raise entry.wrong(f"'each' is '{text}', no path; write one like items, or data.orders[].items")
+    return found
+
+
+def _heads(every: Path | None) -> tuple[Path, ...]:
+    """The path of the list of each `[]`."""
+    if every is None:
+        return ()
+    found = []
+    for level in range(1, every.lists + 1):
+        text = "[]".join(every.text.split("[]")[:level])
+        found.append(Path(text, every.head(level)[:-1]))
+    return tuple(found)
+
+
+def _path(entry: Entry, every: Path | None) -> Path:
+    text = entry.text()
+    found = parse_path(text)
+    if found is None:
+        raise entry.wrong(
+            f"'{text}' is no path; write one like customer.id, items[].sku or lines[0].price, and names with . [ ] or "
+            "blanks around them in quotes of their own: \"'a.b'.c\""
+        )
+    if found.lists and (every is None or found.head(found.lists) != every.head(found.lists)):
+        of = text[: text.rindex("[]")]
+        told = f"'each' names {every.text}" if every is not None else f"write `each: {of}` for an event of each element"
+        raise entry.wrong(f"'{text}' goes through every element of {of}; {told}, or {of}[0] for the first")
+    return found
+
+
+# Select, map ---------------------------------------------------------------------------------------------------------
+
+
+def _selected(
+    keys: Mapping[str, Entry], path_of: PathReader, lists: int
+) -> tuple[tuple[tuple[Condition, ...], ...], list[Path]]:
+    """Conditions on the message, then on the element of each list; and the paths they read."""
+    found: list[list[Condition]] = [[] for _ in range(lists + 1)]
+    read: list[Path] = []
+    if "select" in keys:
+        for text, wanted in keys["select"].mapping().items():
+            own: list[Path] = []
+
+            def get(entry: Entry, own: list[Path] = own) -> Getter:
+                own.append(path_of(entry))
+                return getter(own[-1])
+
+            test = condition(get(Entry(wanted.where, wanted.yaml, wanted.place, text)), wanted, get)
+            found[max(path.lists for path in own)].append(test)
+            read += own
+    return tuple(map(tuple, found)), read
+
+
+def _fields(
+    topic: Topic, entry: Entry, keys: Mapping[str, Entry], path_of: PathReader, held: Habits
+) -> Mapping[str, Mapped]:
+    """What fills each of the topic's fields."""
+    known = {field.name: field for field in topic.fields if field is not EVENT_ID}
+    if "map" in keys:
+        entries = keys["map"].keys(known, f"field of {topic.name}")
+    else:
+        # As ours are called: then a source says only how they are wrapped and written.
+        entries = {name: entry.under(name, name) for name in known}
+    found = {name: mapped(known[name], each, path_of, held) for name, each in entries.items()}
+    missing = next((field.name for field in known.values() if field.required and field.name not in found), None)
+    if missing is not None:
+        raise keys["map"].wrong(f"the field '{missing}' is missing, which {topic.name} needs; add it")
+    if "event_id" in keys:
+        found[EVENT_ID.name] = mapped(EVENT_ID, keys["event_id"], path_of, held)
+    elif "map" not in keys:
+        found[EVENT_ID.name] = mapped(EVENT_ID, entry.under(EVENT_ID.name, EVENT_ID.name), path_of, held)
+    return found

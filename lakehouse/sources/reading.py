@@ -1,0 +1,295 @@
+"""A source, compiled once: from a message's bytes to its events.
+
+As with plain messages there are two ways that agree: a fast one, whose source is written from the map, and a careful
+one, which looks at what the fast one does not take, and alone says that something is rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from lakehouse.decode import Event, Headers, Reason, Rejected
+from lakehouse.decode.careful import read_values
+from lakehouse.decode.document import JsonInteger, json_type, parse_document
+from lakehouse.sources.conditions import Condition
+from lakehouse.sources.envelope import (
+    NOTHING,
+    Compression,
+    Envelope,
+    attributes,
+    body,
+    structured,
+    unwrapped,
+)
+from lakehouse.sources.fast import fast_parse, fast_reader
+from lakehouse.sources.fields import Mapped
+from lakehouse.sources.path import ABSENT, EVERY, Getter, Path, Scope, numbered
+from lakehouse.topics import Topic
+
+MOST_ELEMENTS = 10_000
+"""Of the lists in one message."""
+MOST_LETTERS = 100
+LETTER_BYTES = 16 << 20
+"""Of one message, at most so many dead letters, and so many bytes in all: each keeps the message's bytes."""
+
+UNUSUAL = (
+    msgspec.MsgspecError,
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What the fast way raises where it does not take a message."""
+
+BRACE = ord("{")
+
+type Found = tuple[Event | Rejected, ...]
+
+
+class _Refused(Exception):
+    def __init__(self, rejected: Rejected) -> None:
+        super().__init__(rejected.detail)
+        self.rejected = rejected
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one source says.
+
+    `path`: that of the elements which become events; `every` reads the list of each `[]` of it, `lists` is what it is
+    called. `selected`: conditions on the message, then on the element of each list.
+    """
+
+    name: str
+    topic: Topic
+    envelope: Envelope
+    registry: bool
+    compression: Compression
+    selected: tuple[tuple[Condition, ...], ...]
+    path: Path | None
+    every: tuple[Getter, ...]
+    lists: tuple[str, ...]
+    fields: Mapping[str, Mapped]
+    paths: tuple[Path, ...]
+
+    @cached_property
+    def placed(self) -> bool:
+        """Whether a message holds several events whose event_id says nothing of the element."""
+        named = self.fields.get("event_id")
+        return bool(self.every) and (named is None or named.lists < len(self.every))
+
+    def select(self, level: int) -> Callable[[Scope], bool] | None:
+        """Whether a message, or an element, becomes events; None where all do."""
+        tests = self.selected[level]
+        if len(tests) < 2:
+            return tests[0] if tests else None
+
+        def all_hold(scope: Scope) -> bool:
+            for test in tests:
+                if not test(scope):
+                    return False
+            return True
+
+        return all_hold
+
+
+class Reader:
+    """Reads the messages of a source, by `read`: events and dead letters in the order of their places.
+
+    Nothing where a message is left out.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._parse = fast_parse(plan)
+        self._parse_data = fast_parse(plan, of_data=True)
+        self._fast = fast_reader(plan, MOST_ELEMENTS)
+        self.read: Callable[[bytes | None, Headers], Found] = self._quickly()
+
+    def _quickly(self) -> Callable[[bytes | None, Headers], Found]:
+        plan, parse, fast = self._plan, self._parse, self._fast
+        unpacked, other = self._unwrapped, self._otherwise
+        plain, bare = plan.envelope is Envelope.PLAIN, not plan.registry
+        told_by_headers = plan.envelope is Envelope.CLOUDEVENTS
+
+        def read(value: bytes | None, headers: Headers = ()) -> Found:
+            # As with plain messages: what is skipped over is not looked at for its UTF-8 and surrogates.
+            if value and bare and value[0] == BRACE and b"\\u" not in value and (value.isascii() or is_utf8(value)):
+                if told_by_headers and headers and attributes(headers) is not None:
+                    return other(value, headers)
+                try:
+                    found = fast(parse(value)) if plain else unpacked(parse(value))
+                except UNUSUAL:
+                    found = None
+                if found is not None:
+                    return found
+            return other(value, headers)
+
+        return read
+
+    def _otherwise(self, value: bytes | None, headers: Headers) -> Found:
+        """What is to be unpacked first, or is not to be read the fast way."""
+        plan = self._plan
+        if plan.envelope is Envelope.CLOUDEVENTS:
+            told = attributes(headers)
+            if told is not None:
+                return self._cloud_event(told, value)
+        elif plan.envelope is not Envelope.PLAIN and value is None:
+            return ()
+        held = body(value, plan.registry, plan.compression) if value else value
+        if isinstance(held, Rejected):
+            return (held,)
+        if held and held is not value:
+            found = self._from_fast(held, lambda: self._parse(held))
+            if found is not None:
+                return found
+        return self.carefully(parse_document(held, self._of_lists))
+
+    def carefully(self, document: object) -> Found:
+        """The same of a document as `parse_document` gives it."""
+        if isinstance(document, Rejected):
+            return (document,)
+        plan = self._plan
+        root = unwrapped(document, plan.envelope)
+        if isinstance(root, Rejected):
+            return (root,)
+        if root is NOTHING or not _passes(plan, 0, (root,)):
+            return ()
+        found: list[Event | Rejected] = []
+        try:
+            for scope, place in self._scopes((root,), "", [0]):
+                found.append(scope if isinstance(scope, Rejected) else read_values(*self._values(scope, place)))
+        except _Refused as error:
+            return (error.rejected,)
+        return tuple(found)
+
+    @property
+    def _of_lists(self) -> bool:
+        return self._plan.path is not None and self._plan.path.head(1) == (EVERY,)
+
+    def _from_fast(self, payload: bytes, parsed: Callable[[], Any]) -> Found | None:
+        if b"\\u" in payload or not is_utf8(payload):
+            return None
+        try:
+            return self._unwrapped(parsed())
+        except UNUSUAL:
+            return None
+
+    def _unwrapped(self, document: object) -> Found | None:
+        root = unwrapped(document, self._plan.envelope)
+        if isinstance(root, Rejected):
+            return None
+        return () if root is NOTHING else self._fast(root)
+
+    def _cloud_event(self, told: dict[str, str], value: bytes | None) -> Found:
+        """A CloudEvent whose attributes are headers. What is rejected of it is kept with them."""
+        plan = self._plan
+        data = body(value, plan.registry, plan.compression) if value else b""
+        if isinstance(data, Rejected):
+            found: Found | None = (data,)
+        else:
+            whole: dict[str, Any] = dict(told)
+            found = self._from_fast(data, lambda: whole | {"data": self._parse_data(data)}) if data else None
+            if found is None:
+                found = self.carefully(_with_data(told, data))
+        if not any(isinstance(each, Rejected) for each in found):
+            return found
+        kept = structured(told, value)
+        return tuple(msgspec.structs.replace(each, kept=kept) if isinstance(each, Rejected) else each for each in found)
+
+    # Elements ------------------------------------------------------------------------------------------------------
+
+    def _scopes(self, scope: Scope, place: str, seen: list[int]) -> Iterator[tuple[Scope | Rejected, str]]:
+        """What paths begin at for each event, and its place. Raises _Refused for more than MOST_ELEMENTS."""
+        plan = self._plan
+        level = len(scope) - 1
+        if level == len(plan.every):
+            yield scope, place
+            return
+        assert plan.path is not None
+        held = plan.every[level](scope)
+        name = numbered(plan.lists[level], place) or "the message"
+        if held is None or held is ABSENT:
+            absence = "null" if held is None else "missing"
+            yield Rejected(Reason.MISSING_FIELD, f"{name} is {absence}"), place
+            return
+        if type(held) is not list:
+            yield Rejected(Reason.BAD_TYPE, f"{name} is {json_type(held)}, expected a list"), place
+            return
+        seen[0] += len(held)
+        if seen[0] > MOST_ELEMENTS:
+            raise _Refused(
+                Rejected(Reason.BAD_VALUE, f"{name} has {len(held):,} elements; a message may have {MOST_ELEMENTS:,}")
+            )
+        for number, element in enumerate(held):
+            inner = (*scope, element)
+            if _passes(plan, level + 1, inner):
+                yield from self._scopes(inner, f"{place}.{number}" if place else str(number), seen)
+
+    def _values(self, scope: Scope, place: str) -> tuple[Topic, Mapping[str, Any], Callable[[str], str], str]:
+        """What `read_values` takes."""
+        plan = self._plan
+        values: dict[str, Any] = {}
+        for name, field in plan.fields.items():
+            value = field.get(scope)
+            if value is not ABSENT:
+                values[name] = value
+        given = values.get("event_id")
+        if plan.placed and type(given) in (str, JsonInteger) and given.strip():
+            values["event_id"] = f"{'0' if given == '-0' else given}:{place}"
+
+        def called(name: str) -> str:
+            field = plan.fields.get(name)
+            if field is None or (field.words == name and not place):
+                return name
+            words = field.words
+            for path in field.paths:
+                words = words.replace(path.text, path.at(place))
+            return f"{name} ({words})"
+
+        return plan.topic, values, called, place if plan.placed else ""
+
+
+def _passes(plan: Plan, level: int, scope: Scope) -> bool:
+    return all(test(scope) for test in plan.selected[level])
+
+
+def _with_data(told: Mapping[str, str], data: bytes) -> dict[str, Any] | Rejected:
+    """A CloudEvent as one document."""
+    if not data:
+        return dict(told)
+    held = parse_document(data, of_lists=True)
+    return held if isinstance(held, Rejected) else {**told, "data": held}
+
+
+def is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def few(found: Found, size: int) -> Found:
+    """As many dead letters of one message as MOST_LETTERS and LETTER_BYTES allow; the last says how many it stands for.
+
+    `size`: bytes of the message.
+    """
+    if len(found) < 2:
+        return found
+    most = max(1, min(MOST_LETTERS, LETTER_BYTES // max(1, size)))
+    letters = [place for place, each in enumerate(found) if isinstance(each, Rejected)]
+    if len(letters) <= most:
+        return found
+    last, left = found[letters[most - 1]], set(letters[most:])
+    assert isinstance(last, Rejected)
+    more = msgspec.structs.replace(last, detail=f"{last.detail}; so are {len(left):,} more elements of the message")
+    kept = [each for place, each in enumerate(found) if place not in left]
+    kept[kept.index(last)] = more
+    return tuple(kept)
