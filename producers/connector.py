@@ -131,5 +131,7 @@ def _message(body: bytes) -> str:
 
 def _last_cause(trace: str) -> str:
     """The innermost reason of a Java trace, one line."""
-    lines = [line.strip() for line in trace.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "..."))]
+    lines = [
+        line.strip() for line in trace.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "..."))
+    ]
     return (lines[-1] if lines else "no reason given").removeprefix("Caused by: ")[:300]

@@ -24,8 +24,8 @@ EXAMPLE = ROOT / "examples" / "cdc"
 READER = "tillwatch"
 """The role that the connector signs in as."""
 _DEBIAN = Path("/usr/lib/postgresql")
-# initdb and postgres refuse root. A user namespace in which root is called nobody needs no account, and leaves the files
-# root's own: a data directory below a folder that only root may enter works too.
+# initdb and postgres refuse root. A user namespace in which root is called nobody needs no account, and leaves the
+# files root's own: a data directory below a folder that only root may enter works too.
 _AS_NOBODY = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
 
 

@@ -40,9 +40,7 @@ def load_shared() -> Shared:
     return shared if "data_dir" in shared.model_fields_set else shared.model_copy(update={"data_dir": DATA_DIR})
 
 
-def run(
-    settings: DemoSettings, shared: Shared, stack: StackSettings, say: Callable[[str], None] = terminal.say
-) -> int:
+def run(settings: DemoSettings, shared: Shared, stack: StackSettings, say: Callable[[str], None] = terminal.say) -> int:
     """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code.
 
     Raises UserError where Java, PostgreSQL or a package is missing, a jar cannot be had, or a port is taken.
@@ -126,9 +124,7 @@ def environment(
     )
 
 
-def _cast(
-    settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Path, spark_jars: Path, cdc: bool
-) -> Cast:
+def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Path, spark_jars: Path, cdc: bool) -> Cast:
     parts = programs(settings, shared, cdc)
     running = [*SERVERS, *(CDC_SERVERS if cdc else ())]
     listening = [name for server in running for name in servers.PORTS_OF[server.name]]
@@ -147,7 +143,7 @@ def _cast(
         more=(
             f"Kafka 127.0.0.1:{port('kafka')} · Nessie http://localhost:{port('nessie')} · "
             f"S3 http://localhost:{port('s3')} ({s3_server.s3_kind(shared)})",
-            *((f"PostgreSQL 127.0.0.1:{port('postgres')} · Connect http://localhost:{port('connect')}",) if cdc else ()),
+            *([f"PostgreSQL 127.0.0.1:{port('postgres')} · Connect http://localhost:{port('connect')}"] * cdc),
         ),
         ready_within_s=120,
         later_at_s=90,
