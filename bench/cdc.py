@@ -122,9 +122,10 @@ class Captured:
         return Totals(*found.get("made", (0, Decimal(0))), *found.get("cancelled", (0, Decimal(0))))
 
     @contextlib.contextmanager
-    def shop(self, rate: float, orders: int, seed: int) -> Iterator[subprocess.Popen[bytes]]:
-        """A shop that writes into the database until so many orders were made."""
-        words = ["database", "--rate", f"{rate:g}", "--orders", str(orders), "--seed", str(seed)]
+    def shop(self, rate: float, seed: int, orders: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """A shop that writes into the database, until so many orders were made or the block ends."""
+        words = ["database", "--rate", f"{rate:g}", "--seed", str(seed)]
+        words += [] if orders is None else ["--orders", str(orders)]
         with self.pipeline.log_of("shop").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "producers", *words],
@@ -139,6 +140,10 @@ class Captured:
         finally:
             child.terminate()
             child.wait(30)
+        if child.returncode:
+            raise RuntimeError(
+                f"the shop ended with {child.returncode}: {self.pipeline.log_of('shop').read_text()[-500:]}"
+            )
 
     def keep_connector(self) -> None:
         file = capture.EXAMPLE / "connector.json"
@@ -172,7 +177,7 @@ class Captured:
     def counted(self) -> Totals:
         """What the KPI table says."""
         [row] = self.pipeline.dremio.sql(fill(_COUNTED, self.pipeline.dremio.head(), {})).to_pylist()
-        return Totals(**row)
+        return Totals(int(row["made"]), row["made_total"], int(row["cancelled"]), row["cancelled_total"])
 
     def kill(self, name: str) -> None:
         """kill -9, and what a supervisor does then."""
@@ -225,11 +230,11 @@ def settings(folder: Path) -> dict[str, str]:
 
 
 def run(captured: Captured, orders: int, rate: float, quiet: int = 0) -> CaptureSeen:
-    """So many orders, `rate` changes a second, a tenth of them before the connector; then `quiet` without kills."""
+    """So many orders at least, `rate` changes a second, a tenth before the connector; then `quiet` without kills."""
     found, pipeline = CaptureSeen(), captured.pipeline
     for statement in _HISTORY:
         captured.ask(statement)
-    with captured.shop(500, max(1, orders // 10), seed=1) as shop:
+    with captured.shop(500, seed=1, orders=max(1, orders // 10)) as shop:
         shop.wait(_WITHIN_S)
     # Those that were removed before no snapshot ever sees.
     captured.ask("DELETE FROM history")
@@ -239,13 +244,11 @@ def run(captured: Captured, orders: int, rate: float, quiet: int = 0) -> Capture
     with pipeline.kept_running():
         pipeline.wait_reading()
         _until(lambda: captured.stored() == captured.expected(before), "the snapshot is in")
-        with captured.shop(rate, orders - orders // 10, seed=2) as shop:
+        with captured.shop(rate, seed=2):
             for number, name in enumerate(NAMES, 1):
-                _until(lambda n=number: _made(captured) >= orders * n // 4 or shop.poll() is not None, "the shop works")
+                _until_made(captured, orders * number // 4, orders / rate)
                 found.recovered_s[name] = _killed(captured, name)
-            _until(lambda: shop.poll() is not None, "the shop ends", orders / rate * 4 + _WITHIN_S)
-            if shop.returncode:
-                found.problems.append(f"the shop ended with {shop.returncode}")
+            _until_made(captured, orders, orders / rate)
         found.totals = captured.expected(before)
         found.problems += _compare(captured, found.totals)
         if quiet:
@@ -263,8 +266,9 @@ def run(captured: Captured, orders: int, rate: float, quiet: int = 0) -> Capture
     return found
 
 
-def _made(captured: Captured) -> int:
-    return int(captured.ask("SELECT COUNT(*) FROM history WHERE what = 'made'")[0][0])
+def _until_made(captured: Captured, orders: int, seconds: float) -> None:
+    made = "SELECT COUNT(*) FROM history WHERE what = 'made'"
+    _until(lambda: captured.ask(made)[0][0] >= orders, f"{orders} orders are made", 4 * seconds + _WITHIN_S)
 
 
 def _killed(captured: Captured, name: str) -> float:
@@ -290,7 +294,7 @@ def _delays(captured: Captured, rate: float, orders: int) -> list[float]:
     [[last]] = captured.ask("SELECT MAX(order_id) FROM orders")
     watch.start()
     try:
-        with captured.shop(rate, orders, seed=3) as shop:
+        with captured.shop(rate, seed=3, orders=orders) as shop:
             _until(lambda: shop.poll() is not None, "the shop ends", orders / rate * 4 + _WITHIN_S)
         time.sleep(_SETTLES_S)
     finally:

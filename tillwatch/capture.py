@@ -23,6 +23,8 @@ EXAMPLE = ROOT / "examples" / "cdc"
 """The tables, the connector and the source of a shop's database."""
 READER = "tillwatch"
 """The role that the connector signs in as."""
+OF_SHOPPERS = ("--topics", "clicks_topic,errors_topic")
+"""What simulated shoppers are told: orders are left to the database."""
 _DEBIAN = Path("/usr/lib/postgresql")
 # initdb and postgres refuse root. A user namespace in which root is called nobody needs no account, and leaves the
 # files root's own: a data directory below a folder that only root may enter works too.
@@ -101,10 +103,10 @@ def connect(shared: Shared) -> Server:
 
 
 def words(part: Part, settings: DemoSettings) -> list[str]:
-    """What a part is told beside what it is told without --cdc: orders are left to the database."""
+    """What a part is told beside what it is told without --cdc."""
     match part.name:
         case "producers":
-            return ["--topics", "clicks_topic,errors_topic"]
+            return list(OF_SHOPPERS)
         case "database":
             return ["--rate", f"{max(1.0, settings.rate / 20):g}"]
         case "connector":

@@ -148,6 +148,7 @@ def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Pat
         ready_within_s=120,
         later_at_s=90,
         end_within_s=END_WITHIN_S,
+        fill_words=capture.OF_SHOPPERS if cdc else (),
         fill_at_most=3_000,
     )
 
