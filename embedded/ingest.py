@@ -19,10 +19,11 @@ from prometheus_client import start_http_server
 from embedded.catalog import Catalog, only_writer
 from embedded.log import EventLog
 from embedded.ports import ONE, LocalLog, LocalStore
-from lakehouse.decode import Event, Message, decode
+from lakehouse.decode import Event
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.ports import claim_port
+from lakehouse.sources import topic_of
 from lakehouse.stop import Stop
 from lakehouse.user_error import UserError, exit_on_user_error
 from pipeline import metrics
@@ -50,7 +51,7 @@ class Ingest:
         self._log = log
         self.catalog = Catalog(data_dir)
         self.catalog.sweep_orphans(terms.retention.sweep_age)
-        self.log = LocalLog(log, clock)
+        self.log = LocalLog(log, clock, terms.sources.log_topics)
         self.core = Core(self.log, LocalStore(self.catalog), terms, clock)
         self._begun_at = float("-inf")
         self._ticked_at = time.monotonic()
@@ -100,16 +101,19 @@ class Ingest:
 
     def _alert_waits(self) -> bool:
         """Whether an unread message is an event that a rule alerts on; each is looked at once."""
-        for topic, alerts in self.core.alerting.items():
+        sources, alerting = self._terms.sources, self.core.alerting
+        for topic, fed in sources.feeds.items():
+            if alerting.keys().isdisjoint(fed):
+                continue
             first = max(self.core.positions[topic, ONE].next_offset, self._peeked.get(topic, 0))
             if self.log.seen().ends[topic, ONE].end <= first:
                 continue
             records = self._log.read(topic, first, self._terms.ingest.batch_rows)
             self._peeked[topic] = first + len(records)
-            for record in records:
-                for event in decode(topic, Message(record.value, record.received_at), self._terms.max_event_age):
-                    if isinstance(event, Event) and alerts(event):
-                        return True
+            decode_one = sources.decoder(topic, self._terms.max_event_age)
+            for event in (event for record in records for event in decode_one(record)):
+                if isinstance(event, Event) and (alerts := alerting.get(topic_of(event))) and alerts(event):
+                    return True
         return False
 
 

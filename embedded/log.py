@@ -62,7 +62,7 @@ class EventLog:
             if micros != last:  # a batch has one time: most rows repeat the one before
                 last, received_at = micros, _EPOCH + timedelta(microseconds=micros)
             told = unpacked(headers) if headers else ()
-            records.append(new(Record, (0, number, received_at, key, value, told, True)))
+            records.append(new(Record, (0, number, received_at, key, value, told, True, topic)))
         return records
 
     def sync(self) -> None:

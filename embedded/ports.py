@@ -12,7 +12,6 @@ from embedded.catalog import Catalog, Staged
 from embedded.log import EventLog
 from lakehouse.kafka import Ends
 from lakehouse.rules.minute import Span
-from lakehouse.topics import TOPICS
 from pipeline.batch.log import Partition, Record, Seen, Slice
 from pipeline.batch.points import reach
 from pipeline.batch.times import micros
@@ -25,17 +24,21 @@ ONE = 0
 
 
 class LocalLog:
-    """The event log as the core asks it. `look` asks how far it reaches; the answer stands until the next look."""
+    """The topics of the event log as the core asks them.
 
-    def __init__(self, log: EventLog, clock: Callable[[], datetime]) -> None:
+    `look` asks how far they reach; the answer stands until the next look.
+    """
+
+    def __init__(self, log: EventLog, clock: Callable[[], datetime], topics: Sequence[str]) -> None:
         self._log = log
         self._clock = clock
+        self._topics = topics
         self._seen = self.look()
 
     def look(self) -> Seen:
         # The time before the question: whatever is appended later has a later log time.
         asked_at = self._clock()
-        self._seen = Seen(asked_at, {(topic, ONE): Ends(*self._log.bounds(topic)) for topic in TOPICS})
+        self._seen = Seen(asked_at, {(topic, ONE): Ends(*self._log.bounds(topic)) for topic in self._topics})
         return self._seen
 
     def identity(self, topic: str) -> str:

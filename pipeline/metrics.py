@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from statistics import fmean
 
@@ -10,10 +10,11 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from lakehouse.topics import TOPICS
 
-OUTCOMES = ("good", "bad", "duplicate", "key_conflict", "late", "lost", "clock_ahead")
+OUTCOMES = ("good", "bad", "duplicate", "key_conflict", "late", "lost", "clock_ahead", "left_out")
 
 # Events read, by topic and what became of them (count). late: also good; its minute had been judged already.
-# clock_ahead: also one of the others; its log time lay over 60 s ahead of this machine's clock.
+# clock_ahead: also one of the others; its log time lay over 60 s ahead of this machine's clock. left_out: messages of
+# which a source (config/sources.yaml) makes no event.
 EVENTS = Counter("tillwatch_ingest_events", "Events by topic and outcome", ["topic", "outcome"])
 # Seconds of each phase of a batch: read, decode, dedupe, raw, kpis, alerts, stage, publish.
 PHASE = Histogram(
@@ -35,7 +36,7 @@ PUBLISHES = Counter("tillwatch_ingest_publishes", "Publishes made")
 PUBLISHED_AT = Gauge("tillwatch_ingest_published_at_seconds", "When the last publish was made")
 # Log time up to which all topics are in (seconds since the epoch).
 AS_OF = Gauge("tillwatch_ingest_as_of_seconds", "Log time up to which all topics are in")
-# Messages in the log that are not published (count).
+# Messages in the log that are not published (count): by topic of ours, and by topic of the log and partition.
 LAG = Gauge("tillwatch_ingest_lag", "Messages not yet published", ["topic"])
 PARTITION_LAG = Gauge("tillwatch_ingest_partition_lag", "Messages not yet published", ["topic", "partition"])
 # Whether Kafka's log ends could be asked just now (0 or 1).
@@ -83,11 +84,12 @@ def published(as_of: datetime | None) -> None:
         AS_OF.set(as_of.timestamp())
 
 
-def show_lag(partitions: Mapping[tuple[str, int], int]) -> None:
-    """Note how much of each partition waits."""
+def show_lag(partitions: Mapping[tuple[str, int], int], fed: Callable[[str], Sequence[str]]) -> None:
+    """Note how much of each partition waits; `fed`: the topics that a topic of the log feeds."""
     sums = dict.fromkeys(TOPICS, 0)
-    for (topic, partition), rows in partitions.items():
-        PARTITION_LAG.labels(topic, str(partition)).set(rows)
-        sums[topic] += rows
+    for (log_topic, partition), rows in partitions.items():
+        PARTITION_LAG.labels(log_topic, str(partition)).set(rows)
+        for topic in fed(log_topic):
+            sums[topic] += rows
     for topic, rows in sums.items():
         LAG.labels(topic).set(rows)

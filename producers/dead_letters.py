@@ -1,7 +1,9 @@
 """Rejected messages, from the table dead_letters: shown for people to correct, and sent again.
 
 What is sent again keeps its identity: an event without an event_id gets one made from the bytes that were rejected.
-So a letter that is sent twice, corrected or not, or that came twice, is stored once.
+So a letter that is sent twice, corrected or not, or that came twice, is stored once. Of a message that a source reads
+(config/sources.yaml) the source says what its events are called, and it goes back as it came, whole: those of its
+elements that are stored already are duplicates.
 """
 
 import base64
@@ -9,7 +11,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -17,10 +19,10 @@ from typing import Any, Protocol
 import msgspec
 import pyarrow as pa
 
-from lakehouse.decode import Event, Message, Reason, Rejected, decode, event_time
+from lakehouse.decode import Event, Message, Reason, Rejected, event_time
 from lakehouse.sinks import Sink
+from lakehouse.sources import load_sources, topic_of
 from lakehouse.stop import Stop
-from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
 from producers.pace import Clock, deliver
 from producers.replay import END_OF_TIME, key_of
@@ -28,7 +30,7 @@ from producers.replay import END_OF_TIME, key_of
 MOST = 10_000
 """Letters that one command reads: they are held in memory."""
 
-_ID = re.compile(r"(?P<topic>\w+):(?P<partition>\d+):(?P<offset>\d+)")
+_ID = re.compile(r"(?P<topic>[\w.-]+):(?P<partition>\d+):(?P<offset>\d+)")
 _BATCH = 1_000
 _json = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -65,11 +67,11 @@ class Letter:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which letters: by what they say, received in [since, until)."""
+    """Which letters: by what they say, received in [since, until). `topics`: of the log."""
 
     since: datetime
     until: datetime
-    topics: tuple[str, ...] = tuple(TOPICS)
+    topics: tuple[str, ...] = field(default_factory=lambda: load_sources().log_topics)
     reasons: tuple[str, ...] = tuple(Reason)
 
     def binds(self) -> dict[str, Any]:
@@ -117,10 +119,9 @@ def by_id(dremio: AsksForLetters, ids: Sequence[str]) -> list[Letter]:
 
 def _place(text: str) -> tuple[str, int, int]:
     found = _ID.fullmatch(text)
-    if found is None or found["topic"] not in TOPICS:
-        raise UserError(
-            f"'{text}' names no dead letter; expected TOPIC:PARTITION:OFFSET like {next(iter(TOPICS))}:0:17."
-        )
+    topics = load_sources().log_topics
+    if found is None or found["topic"] not in topics:
+        raise UserError(f"'{text}' names no dead letter; expected TOPIC:PARTITION:OFFSET like {topics[0]}:0:17.")
     return found["topic"], int(found["partition"]), int(found["offset"])
 
 
@@ -187,8 +188,8 @@ class Again:
 
 
 def as_it_was(letter: Letter) -> Again:
-    """The message of a letter, with an event_id."""
-    return Again(letter.id, letter.topic, _identified(letter.payload, letter.event_id))
+    """The message of a letter, with an event_id where it is a plain one."""
+    return Again(letter.id, letter.topic, _identified(letter.topic, letter.payload, letter.event_id))
 
 
 def corrected(text: str, name: str) -> Iterator[Again]:
@@ -216,7 +217,7 @@ def corrected(text: str, name: str) -> Iterator[Again]:
             payload = found.payload_base64
         else:
             payload = None if found.payload is None else found.payload.encode()
-        yield Again(found.dead_letter, topic, _identified(payload, found.event_id))
+        yield Again(found.dead_letter, topic, _identified(topic, payload, found.event_id))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -235,16 +236,20 @@ def refuse_two(messages: Iterable[Again]) -> None:
     """Raises UserError where two corrected letters say two things of one event: only one of them would be stored."""
     seen: dict[tuple[str, str, datetime], tuple[str, Event]] = {}
     for message in messages:
-        (event,) = decode(message.topic, Message(message.payload, END_OF_TIME), None)
-        if isinstance(event, Rejected):
-            continue
-        event = msgspec.structs.replace(event, produced_at=None)
-        first, known = seen.setdefault((message.topic, event.event_key, event_time(event)), (message.id, event))
-        if event != known:
-            raise UserError(
-                f"{first} and {message.id} have the event_id '{event.event_key}', one time and other values: only one "
-                "of them would be stored. Nothing was sent; correct one, or its event_id."
-            )
+        for event in _read(message, END_OF_TIME, None):
+            if isinstance(event, Rejected):
+                continue
+            event = msgspec.structs.replace(event, produced_at=None)
+            first, known = seen.setdefault((topic_of(event), event.event_key, event_time(event)), (message.id, event))
+            if event != known:
+                raise UserError(
+                    f"{first} and {message.id} have the event_id '{event.event_key}', one time and other values: only "
+                    "one of them would be stored. Nothing was sent; correct one, or its event_id."
+                )
+
+
+def _read(message: Again, now: datetime, max_event_age: timedelta | None) -> tuple[Event | Rejected, ...]:
+    return load_sources().decoder(message.topic, max_event_age)(Message(message.payload, now))
 
 
 def _skip_blanks(text: str, place: int) -> int:
@@ -253,8 +258,10 @@ def _skip_blanks(text: str, place: int) -> int:
     return place
 
 
-def _identified(payload: bytes | None, event_id: str) -> bytes | None:
-    """The payload, with an event_id where it is an object that has none."""
+def _identified(topic: str, payload: bytes | None, event_id: str) -> bytes | None:
+    """The payload, with an event_id where it is a plain message that has none."""
+    if load_sources().of(topic):
+        return payload
     try:
         fields = _json(payload or b"")
         given = msgspec.json.decode(fields.get("event_id", b"null"))
@@ -271,15 +278,23 @@ def _identified(payload: bytes | None, event_id: str) -> bytes | None:
 def judged(
     messages: Iterable[Again], now: datetime, max_event_age: timedelta | None
 ) -> tuple[list[tuple[Again, bytes]], list[tuple[Again, Rejected]]]:
-    """Those that are events now, each with its key on Kafka, and those that would only be rejected once more."""
-    good, bad = [], []
+    """Those that are events now, each once and with its key on Kafka, and those that would only be rejected once more.
+
+    Also where that is but one element of them.
+    """
+    good, bad = {}, {}
     for message in messages:
-        (event,) = decode(message.topic, Message(message.payload, now), max_event_age)
-        if isinstance(event, Rejected):
-            bad.append((message, event))
+        found = _read(message, now, max_event_age)
+        rejected = next((each for each in found if isinstance(each, Rejected)), None)
+        if rejected is not None:
+            bad[message] = rejected
+        elif found:
+            (event, *_) = found
+            assert isinstance(event, Event)
+            good[message] = key_of(topic_of(event), event)
         else:
-            good.append((message, key_of(message.topic, event)))
-    return good, bad
+            bad[message] = Rejected(Reason.BAD_VALUE, "a source leaves it out")
+    return list(good.items()), list(bad.items())
 
 
 def send(messages: Sequence[tuple[Again, bytes]], sink: Sink, clock: Clock, stop: Stop) -> int:

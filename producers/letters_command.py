@@ -14,8 +14,8 @@ from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import DremioError
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
+from lakehouse.sources import load_sources
 from lakehouse.stop import Stop
-from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
 from producers import dead_letters
 from producers.options import BrokersOption, SinkOption, duration_of, opened, topics_named, where_to
@@ -23,7 +23,7 @@ from producers.pace import SystemClock
 
 letters = typer.Typer(help="Rejected messages: see them, correct them, send them again.", no_args_is_help=True)
 SinceOption = Annotated[str, typer.Option(help="Received at most this long ago, like 2h or 15d.")]
-TopicOption = Annotated[list[str] | None, typer.Option("--topic", help="Of this topic only. Repeatable.")]
+TopicOption = Annotated[list[str] | None, typer.Option("--topic", help="Of this topic of the log only. Repeatable.")]
 ReasonOption = Annotated[
     list[str] | None, typer.Option("--reason", help="Rejected for this reason only, like BAD_VALUE. Repeatable.")
 ]
@@ -126,7 +126,8 @@ def _chosen(since: str, topic: list[str] | None, reason: list[str] | None) -> de
         if text not in reasons:
             raise UserError(f"--reason is '{text}'; expected one of {', '.join(reasons)}.")
     begin = datetime.now(UTC) - duration_of("--since", since)
-    return dead_letters.Chosen(begin, until, topics_named("--topic", topic) or tuple(TOPICS), tuple(reason or reasons))
+    topics = load_sources().log_topics
+    return dead_letters.Chosen(begin, until, topics_named("--topic", topic, topics) or topics, tuple(reason or reasons))
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What several commands are told, and how it is read: every mistake is one sentence."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -45,12 +45,12 @@ def opened(where: str) -> Iterator[EventLogSink | KafkaSink]:
             typer.echo(f"Delivered to {where}: {counts or 'nothing'}")
 
 
-def topics_named(option: str, texts: list[str] | None) -> tuple[str, ...]:
-    """The topics named, in any number; none for all."""
+def topics_named(option: str, texts: list[str] | None, known: Collection[str] = TOPICS) -> tuple[str, ...]:
+    """The topics named, in any number, of the known ones; none for all."""
     names = [name.strip() for text in texts or () for name in text.split(",")]
     for name in names:
-        if name not in TOPICS:
-            raise UserError(f"{option} is '{name}'; expected one of {', '.join(TOPICS)}.")
+        if name not in known:
+            raise UserError(f"{option} is '{name}'; expected one of {', '.join(known)}.")
     return tuple(names)
 
 

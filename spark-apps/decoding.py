@@ -9,17 +9,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lakehouse.decode import EVENT_TYPES, Event, Message, Rejected, decode
+from lakehouse.decode import EVENT_TYPES, Event, Message, Rejected
+from lakehouse.sources import Sources, topic_of
 from lakehouse.tables import arrow_schema
 from lakehouse.topics import TOPICS, Topic
 
 _COORDINATES = pa.schema(
     [
         pa.field("topic", pa.string()),
+        pa.field("log_topic", pa.string()),
         pa.field("source_partition", pa.int32()),
         pa.field("source_offset", pa.int64()),
         pa.field("received_at", pa.timestamp("us", "UTC")),
         pa.field("log_time", pa.bool_()),
+        pa.field("place", pa.int32()),
+        pa.field("left_out", pa.bool_()),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
         pa.field("payload", pa.binary()),
@@ -74,31 +78,50 @@ _EVENT_FIELDS = _event_fields()
 DECODED = pa.schema([*_COORDINATES, *_EVENT_FIELDS])
 """One row an event, or a reason why a message, or a part of it, is none; columns of other topics are null.
 
+A message has at least one row, of place 0; one that is `left_out` is all of a message of which a source makes no event.
+`topic` is that of the event, or the first that the log's topic feeds.
 `log_time` tells whether received_at is the log's own time; of messages from before a topic was switched to
 LogAppendTime it is their producer's.
 """
 
 
 def decode_batch(
-    batch: pa.RecordBatch, max_event_age: timedelta | None, wanted: Mapping[str, Callable[[Event], bool]]
+    batch: pa.RecordBatch,
+    sources: Sources,
+    max_event_age: timedelta | None,
+    wanted: Mapping[str, Callable[[Event], bool]],
 ) -> pa.RecordBatch:
     """Rows of DECODED from messages, in their order. `wanted`: by topic, which events alert.
 
     Columns topic, partition, offset, timestamp, log_time, value; key and headers where they are there.
     """
+    decoders = {log_topic: sources.decoder(log_topic, max_event_age) for log_topic in set(_topics(batch))}
+    messages: list[int] = []  # of each row, the number of its message
     places: list[int] = []
+    topics: list[str] = []
+    left_out: list[bool] = []
     rejected: list[tuple[int, Rejected, bytes | None]] = []
     events: dict[str, list[Event]] = {topic: [] for topic in TOPICS}
     rows: dict[str, list[int]] = {topic: [] for topic in TOPICS}
-    for place, (topic, message) in enumerate(_messages(batch)):
-        for event in decode(topic, message, max_event_age):
+    for number, (log_topic, message) in enumerate(_messages(batch)):
+        first = sources.feeds[log_topic][0]
+        found = decoders[log_topic](message)
+        for event in found:
             if isinstance(event, Rejected):
-                rejected.append((len(places), event, message.value))
+                kept = message.value if event.kept is None else event.kept
+                rejected.append((len(topics), event, kept))
+                topics.append(first)
             else:
+                topic = topic_of(event)
                 events[topic].append(event)
-                rows[topic].append(len(places))
-            places.append(place)
-    size = len(places)
+                rows[topic].append(len(topics))
+                topics.append(topic)
+        if not found:
+            topics.append(first)
+        messages += [number] * (len(found) or 1)
+        places += range(len(found) or 1)
+        left_out += [not found] * (len(found) or 1)
+    size = len(topics)
     at = {topic: np.array(held, np.int64) for topic, held in rows.items() if held}
     alerting = np.zeros(size, np.bool_)
     for topic, matches in wanted.items():
@@ -114,12 +137,15 @@ def decode_batch(
     values["reason"] = [(bad, pa.array([str(found.reason) for _, found, _ in rejected], pa.string()))]
     values["detail"] = [(bad, pa.array([found.detail for _, found, _ in rejected], pa.string()))]
     values["payload"] = [(bad, pa.array([value for _, _, value in rejected], pa.binary()))]
-    read = batch if places == list(range(batch.num_rows)) else batch.take(pa.array(places, pa.int64()))
+    own = {"topic": topics, "place": places, "left_out": left_out}
+    read = batch if messages == list(range(batch.num_rows)) else batch.take(pa.array(messages, pa.int64()))
     read = read.rename_columns([_COORDINATE_NAMES.get(name, name) for name in read.schema.names])
     columns = []
     for field in DECODED:
         if field.name == "alerting":
             columns.append(pa.array(alerting))
+        elif field.name in own:
+            columns.append(pa.array(own[field.name], field.type))
         elif field.name in values:
             columns.append(_scattered(values[field.name], size, field.type))
         else:
@@ -127,7 +153,12 @@ def decode_batch(
     return pa.RecordBatch.from_arrays(columns, schema=DECODED)
 
 
-_COORDINATE_NAMES = {"partition": "source_partition", "offset": "source_offset", "timestamp": "received_at"}
+_COORDINATE_NAMES = {
+    "topic": "log_topic",
+    "partition": "source_partition",
+    "offset": "source_offset",
+    "timestamp": "received_at",
+}
 
 
 def _scattered(parts: Sequence[tuple[NDArray[np.int64], pa.Array]], size: int, kind: pa.DataType) -> pa.Array:
@@ -141,10 +172,16 @@ def _scattered(parts: Sequence[tuple[NDArray[np.int64], pa.Array]], size: int, k
     return whole.take(pa.array(place, mask=place < 0))
 
 
+def _topics(batch: pa.RecordBatch) -> list[str]:
+    """The log's topic of each row."""
+    found: list[str] = batch.column("topic").to_pylist()
+    return found
+
+
 def _messages(batch: pa.RecordBatch) -> Iterator[tuple[str, Message]]:
     """Topic and message of each row."""
     none = [None] * batch.num_rows
-    topics, payloads = (batch.column(name).to_pylist() for name in ("topic", "value"))
+    topics, payloads = _topics(batch), batch.column("value").to_pylist()
     times = batch.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
     keys = batch.column("key").to_pylist() if "key" in batch.schema.names else none
     headers = batch.column("headers").to_pylist() if "headers" in batch.schema.names else none

@@ -121,7 +121,7 @@ def records(rows: pa.Table) -> dict[str, list[Record]]:
         if us != last:  # a producer's batch has one time
             last, received_at = us, moment(min(us, transforms.LAST_US))
         told = tuple((header["key"], header["value"]) for header in headers or ())
-        found.setdefault(topic, []).append(Record(partition, offset, received_at, key, value, told, log_time))
+        found.setdefault(topic, []).append(Record(partition, offset, received_at, key, value, told, log_time, topic))
     return found
 
 

@@ -92,7 +92,7 @@ class LargeWay:
     def fill(self, messages: DataFrame, draft: Draft) -> None:
         """All that the small way and the KPIs do, into the draft."""
         began = time.perf_counter()
-        decoded = transforms.decoded(messages, self._terms.max_event_age, self._terms.rules)
+        decoded = transforms.decoded(messages, self._terms.sources, self._terms.max_event_age, self._terms.rules)
         # A stream works in a copy of the session; SQL and writes of a batch belong there.
         self._session = decoded.sparkSession
         self._store.share(self._session)
@@ -123,17 +123,20 @@ class LargeWay:
     def _figures(self, decoded: DataFrame, draft: Draft) -> dict[str, EventSpan]:
         """Counts, newest log times and each topic's span of event times; a row a partition and minute is collected."""
         read_at = transforms.instant(draft.read_at)
+        is_message = F.col("place") == 0
         far = F.col("stored_at") > transforms.instant(draft.read_at + CLOCK_SLACK)
         figures = (
             decoded.withColumn("stored_at", F.col("received_at"))
             .withColumn("received_at", F.when(F.col("log_time"), F.least("received_at", read_at)))
-            .groupBy("topic", "source_partition", transforms.minute_of("received_at").alias("minute"))
+            .groupBy("log_topic", "topic", "source_partition", transforms.minute_of("received_at").alias("minute"))
             .agg(
                 F.max("received_at").alias("received_at"),
-                F.sum(far.cast("long")).alias("ahead"),
+                F.sum((far & is_message).cast("long")).alias("ahead"),
                 F.max("stored_at").alias("stored_at"),
-                F.count("*").alias("messages"),
+                F.sum(is_message.cast("long")).alias("messages"),
+                F.count("event_at").alias("good"),
                 F.sum(F.col("reason").isNotNull().cast("long")).alias("bad"),
+                F.sum(F.col("left_out").cast("long")).alias("left_out"),
                 F.min("event_at").alias("low"),
                 F.max("event_at").alias("high"),
             )
@@ -141,24 +144,27 @@ class LargeWay:
         )
         spans: dict[str, EventSpan] = {}
         for row in figures.sort_by("minute").to_pylist():
-            topic = row["topic"]
+            topic, fed = row["topic"], self._terms.sources.feeds[row["log_topic"]]
             if row["minute"] is not None:
-                self._core.judging.tally.count(topic, row["minute"], row["messages"], row["bad"])
-                draft.came((topic, row["source_partition"]), row["received_at"])
+                for name in fed:
+                    rejected = row["bad"] if name == fed[0] else 0
+                    self._core.judging.tally.count(name, row["minute"], row["messages"], rejected)
+                draft.came((row["log_topic"], row["source_partition"]), row["received_at"], fed)
             if row["ahead"]:
-                draft.counts[topic, "clock_ahead"] += row["ahead"]
-                self._core.clock_ahead.note(topic, row["ahead"], row["stored_at"] - draft.read_at)
-            draft.counts[topic, "bad"] += row["bad"]
+                draft.counts[fed[0], "clock_ahead"] += row["ahead"]
+                self._core.clock_ahead.note(fed[0], row["ahead"], row["stored_at"] - draft.read_at)
+            draft.counts[fed[0], "bad"] += row["bad"]
+            draft.counts[fed[0], "left_out"] += row["left_out"]
             if row["low"] is not None:
                 held = spans.get(topic, EventSpan(row["low"], row["high"], 0))
-                good = row["messages"] - row["bad"]
-                spans[topic] = EventSpan(min(held.low, row["low"]), max(held.high, row["high"]), held.rows + good)
+                low, high = min(held.low, row["low"]), max(held.high, row["high"])
+                spans[topic] = EventSpan(low, high, held.rows + row["good"])
         return spans
 
     def _new_rows(self, topic: str, decoded: DataFrame, span: EventSpan, draft: Draft) -> Fresh | None:
         """The rows that are not stored yet, held by Spark; None where there are none."""
         table = RAW_OF_TOPIC[topic]
-        good = decoded.where((F.col("topic") == topic) & F.col("reason").isNull())
+        good = decoded.where((F.col("topic") == topic) & F.col("event_at").isNotNull())
         event_at = F.col(str(table.event_time))
         stored = self._table(table).where(event_at.between(transforms.instant(span.low), transforms.instant(span.high)))
         # Not persist(): Spark computes what it holds of a table anew after each write to that table, and after the
@@ -166,7 +172,7 @@ class LargeWay:
         fresh = transforms.fresh(good, stored.select("event_key", event_at.alias("event_at"))).localCheckpoint()
         closed = transforms.instant(moment(self._core.closed_to(topic)))
         late = (transforms.minute_of("event_at") + F.expr("INTERVAL 1 MINUTE") <= closed).cast("long")
-        figures = fresh.groupBy("source_partition").agg(
+        figures = fresh.groupBy("log_topic", "source_partition").agg(
             F.min("event_at").alias("low"),
             F.max("event_at").alias("high"),
             F.count("*").alias("rows"),
@@ -180,7 +186,7 @@ class LargeWay:
         for row in found:
             draft.counts[topic, "late"] += row["late"]
             draft.counts[topic, "key_conflict"] += row["key_conflict"]
-            draft.began_at((topic, row["source_partition"]), row["low"])
+            draft.began_at((row["log_topic"], row["source_partition"]), row["low"])
         if not new:
             return None
         low, high = min(row["low"] for row in found), max(row["high"] for row in found)
@@ -298,6 +304,6 @@ class LargeWay:
 
 def alerting(rows: pa.Table, topic: str, read_at: datetime) -> list[Received]:
     """The events of rows of DECODED that alert, in log order, with their received_at: when they were read at last."""
-    ordered = rows.sort_by([("source_partition", "ascending"), ("source_offset", "ascending")])
+    ordered = rows.sort_by([(name, "ascending") for name in transforms.LOG_ORDER])
     told = zip(events_of(topic, ordered), ordered["received_at"].to_pylist(), strict=True)
     return [Received(topic, event, min(received_at, read_at)) for event, received_at in told]

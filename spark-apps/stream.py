@@ -1,7 +1,7 @@
 """The streaming pipeline on Kafka, Spark and Iceberg: `python spark-apps/stream.py`.
 
-One query over the three topics. Every start reads where the last publish stands in main and begins a new query there,
-with a fresh checkpoint: whatever ended the driver before, nothing is lost and nothing comes twice.
+One query over all topics that feed ours. Every start reads where the last publish stands in main and begins a new query
+there, with a fresh checkpoint: whatever ended the driver before, nothing is lost and nothing comes twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from lakehouse.settings.durations import write_duration
 from lakehouse.settings.kafka import KafkaSettings
 from lakehouse.settings.ports import claim_port
 from lakehouse.stop import Stop
-from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError, exit_on_user_error
 from pipeline import metrics
 from pipeline.batch.log import Seen
@@ -195,11 +194,12 @@ def _run_once(
     """One query, from main's positions to its end or failure; with smaller batches for NARROWED_FOR publishes."""
     try:
         with KafkaLog(settings.kafka.brokers) as log:
-            log.ensure(settings.kafka)
+            topics = settings.terms.sources.log_topics
+            log.ensure(settings.kafka, topics)
             cluster = log.cluster_id()
-            ids = log.ids()
+            ids = log.ids(topics)
             asked_at = datetime.now(UTC)
-            first = Seen(asked_at, log.ends())
+            first = Seen(asked_at, log.ends(topics))
     except KafkaDown:
         attempts.outages.begins()
         raise
@@ -262,7 +262,7 @@ def _start(spark: SparkSession, settings: Settings, engine: Driver, checkpoint: 
     messages = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.kafka.brokers)
-        .option("subscribe", ",".join(TOPICS))
+        .option("subscribe", ",".join(settings.terms.sources.log_topics))
         .option("startingOffsets", engine.starting_offsets())
         # Spark rounds up to one message a partition, and a batch must not be larger than it may.
         .option("maxOffsetsPerTrigger", max(1, batch_rows - len(engine.core.positions)))

@@ -16,16 +16,18 @@ from pyspark.sql.pandas.types import from_arrow_type
 from decoding import COLUMNS, DECODED, decode_batch
 from lakehouse.kpis import KPIS
 from lakehouse.rules import Rule, alerting_events
+from lakehouse.sources import Sources
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
 from lakehouse.topics import TOPICS
 
 LOG_APPEND_TIME = 1  # Kafka's timestampType
+LOG_ORDER = ("log_topic", "source_partition", "source_offset", "place")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)
 LAST_US = (_LAST - _EPOCH) // timedelta(microseconds=1)
 
 
-def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequence[Rule]) -> DataFrame:
+def decoded(messages: DataFrame, sources: Sources, max_event_age: timedelta | None, rules: Sequence[Rule]) -> DataFrame:
     """Kafka's messages as rows of DECODED.
 
     Columns topic, partition, offset, timestamp, timestampType, value; key and headers where they are there.
@@ -34,7 +36,7 @@ def decoded(messages: DataFrame, max_event_age: timedelta | None, rules: Sequenc
 
     def decode_batches(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in batches:
-            yield decode_batch(batch, max_event_age, wanted)
+            yield decode_batch(batch, sources, max_event_age, wanted)
 
     # A producer may have told any time: Python knows none after the year 9999.
     received = F.least("timestamp", instant(_LAST)).alias("timestamp")
@@ -51,9 +53,9 @@ def fresh(events: DataFrame, stored: DataFrame) -> DataFrame:
     """
     # All that follows groups by the key, so rows move once; both windows and the join find them together.
     by_key = events.repartition("event_key")
-    same = Window.partitionBy("event_key", "event_at").orderBy("source_partition", "source_offset")
+    same = Window.partitionBy("event_key", "event_at").orderBy(*LOG_ORDER)
     first = by_key.withColumn("_place", F.row_number().over(same)).where("_place = 1").drop("_place")
-    of_key = Window.partitionBy("event_key").orderBy("source_partition", "source_offset")
+    of_key = Window.partitionBy("event_key").orderBy(*LOG_ORDER)
     first = first.withColumn("_again", F.row_number().over(of_key) > 1)
     times = stored.groupBy("event_key").agg(F.collect_set("event_at").alias("_times"))
     known = first.join(times, "event_key", "left").where(
@@ -77,8 +79,8 @@ def raw_rows(events: DataFrame, table: Table, ingested_at: datetime) -> DataFram
 
 def dead_letters(rejected: DataFrame, ingested_at: datetime) -> DataFrame:
     """Rows of dead_letters."""
-    names = [column.name for column in TABLES["dead_letters"].columns if column.name != "ingested_at"]
-    return rejected.select(*names, instant(ingested_at).alias("ingested_at"))
+    names = [column.name for column in TABLES["dead_letters"].columns if column.name not in ("topic", "ingested_at")]
+    return rejected.select(F.col("log_topic").alias("topic"), *names, instant(ingested_at).alias("ingested_at"))
 
 
 def instant(when: datetime) -> Column:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from lakehouse.kafka import KafkaLog
-from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
 from pipeline import metrics
 from pipeline.batch.log import Partition, Seen
@@ -106,7 +105,7 @@ class LogWatch:
     def unreadable(self, now: datetime) -> dict[str, list[tuple[datetime, datetime]]]:
         """Spans of the last minutes in which the topics could not be read, the one that lasts included."""
         spans = self._outages.spans(now)
-        return dict.fromkeys(TOPICS, spans) if spans else {}
+        return dict.fromkeys(self._ids, spans) if spans else {}
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):
@@ -116,10 +115,10 @@ class LogWatch:
         asked_at = datetime.now(UTC)
         try:
             began = time.monotonic()
-            ends = self._log.ends()
+            ends = self._log.ends(self._ids)
             if not ends:
                 raise UserError("the topics are gone")
-            ids = self._log.ids()
+            ids = self._log.ids(self._ids)
             if time.monotonic() - began > EVERY_S:
                 logger.debug("Kafka took %.1f s to tell how far it reaches", time.monotonic() - began)
         except Exception as error:

@@ -22,6 +22,7 @@ from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.rules import load_rules
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.sinks import EventLogSink
+from lakehouse.sources import sources_of
 from pipeline.batch import kept, keys, minutes
 from pipeline.batch.pace import Pace
 from pipeline.batch.terms import Terms
@@ -64,6 +65,7 @@ class Shop:
         self._number = 0
         self.max_event_age: timedelta | None = timedelta(days=15)
         self.alerts = ROOT / "config" / "alerts.yaml"
+        self.sources = sources_of("", "config/sources.yaml")
         self.retention = RetentionSettings.load(**settings.pop("retention", {}))
         self.kpis_settings = KpisSettings.load(**settings.pop("kpis", {}))
         self.ingest_settings = IngestSettings.load(**settings)
@@ -83,6 +85,7 @@ class Shop:
                 RulesSettings.load(),
                 load_rules(self.alerts),
                 self.max_event_age,
+                self.sources,
             )
             self._ingest = Ingest(self.data_dir, self.log, terms, clock=lambda: self.now)
         return self._ingest

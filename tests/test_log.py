@@ -65,7 +65,7 @@ def test_what_is_appended_comes_back_in_order(sink: EventLogSink, log: EventLog)
     assert log.bounds(TOPIC) == (0, 6)
     assert [record.value for record in log.read(TOPIC, 3, 10)] == [b"3", b"4", None]
     assert [record.offset for record in log.read(TOPIC, 1, 2)] == [1, 2]
-    assert log.read("clicks_topic", 0, 10) == [Record(0, 0, NOON, b"ann", b"\xff\x00")]
+    assert log.read("clicks_topic", 0, 10) == [Record(0, 0, NOON, b"ann", b"\xff\x00", topic="clicks_topic")]
     assert log.read(TOPIC, 6, 10) == []
 
 

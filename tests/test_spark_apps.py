@@ -17,6 +17,7 @@ from decoding import DECODED, decode_batch
 from engine import batch_end, records
 from lakehouse import ROOT
 from lakehouse.decode import Event
+from lakehouse.sources import sources_of
 from lakehouse.tables import KPI_TABLES
 from large import alerting
 from pipeline.batch.log import Record
@@ -26,6 +27,7 @@ from stream import Attempts
 from transforms import offsets_json, spark_sql
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+NO_SOURCES = sources_of("", "config/sources.yaml")
 APPS = sorted((ROOT / "spark-apps").glob("*.py"))
 SHIPPED = ("transforms", "decoding")
 
@@ -74,7 +76,7 @@ def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
         (ERRORS_TOPIC, json.dumps(fatal).encode()),
         (ERRORS_TOPIC, json.dumps(fatal | {"error_time": "2099-01-01T00:00:00Z"}).encode()),
     )
-    rows = decode_batch(batch, timedelta(days=15), {ERRORS_TOPIC: is_fatal})
+    rows = decode_batch(batch, NO_SOURCES, timedelta(days=15), {ERRORS_TOPIC: is_fatal})
     assert rows.schema == DECODED
     good, empty, broken, alert, future = rows.to_pylist()
     assert (good["reason"], good["event_key"], good["order_total"]) == (None, "e1", Decimal("2.51"))
@@ -89,7 +91,7 @@ def test_what_alerts_in_a_large_batch_was_received_when_it_was_read_at_last() ->
     fatal = {"error_id": "x1", "service_name": "payments", "error_message": "no", "severity": "FATAL"}
     payload = json.dumps(fatal | {"error_time": NOW.isoformat()}).encode()
     batch = messages((ERRORS_TOPIC, payload), (CLICKS_TOPIC, b"{"))
-    rows = pa.Table.from_batches([decode_batch(batch, timedelta(days=15), {ERRORS_TOPIC: is_fatal})])
+    rows = pa.Table.from_batches([decode_batch(batch, NO_SOURCES, timedelta(days=15), {ERRORS_TOPIC: is_fatal})])
     read_at = NOW - timedelta(hours=26)
     (told,) = alerting(rows.filter(rows["alerting"]), ERRORS_TOPIC, read_at)
     assert (told.topic, told.event.error_id, told.received_at) == (ERRORS_TOPIC, "x1", read_at)
@@ -112,7 +114,7 @@ def test_a_small_batch_keeps_key_headers_and_order_of_what_kafka_gave() -> None:
     )
     found = records(rows)
     assert [(r.partition, r.offset, r.value) for r in found["a"]] == [(0, 1, b"y"), (0, 2, b""), (1, 0, None)]
-    assert found["a"][2] == Record(1, 0, moment(0), b"k", None, (("h", b"v"),), True)
+    assert found["a"][2] == Record(1, 0, moment(0), b"k", None, (("h", b"v"),), True, "a")
     (far,) = found["b"]
     assert (far.log_time, far.received_at.year) == (False, 9999)
 

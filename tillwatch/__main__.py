@@ -117,6 +117,14 @@ def mark(context: typer.Context) -> None:
     os.execv(line[0], line)
 
 
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def sources(context: typer.Context) -> None:
+    """Messages of other shapes: `sources check` of config/sources.yaml, `sources try FILE` shows what they become."""
+    from tillwatch.sources_command import sources as command
+
+    command(args=context.args, prog_name="tillwatch sources")
+
+
 @app.command()
 def password() -> None:
     """Ask for a password twice, and print its hash for `password:` of somebody in config/people.yaml."""

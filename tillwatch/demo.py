@@ -9,7 +9,6 @@ from pathlib import Path
 from lakehouse import ROOT
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
-from lakehouse.topics import TOPICS
 from tillwatch import supervisor
 from tillwatch.cast import Cast
 from tillwatch.leftovers import MARK
@@ -108,6 +107,7 @@ def demo_environment(
 
 def _event_log_ends(data_dir: Path) -> dict[str, int]:
     from embedded.log import EventLog
+    from lakehouse.sources import load_sources
 
     with EventLog(data_dir / "events.db") as log:
-        return {topic: log.bounds(topic)[1] for topic in TOPICS}
+        return {topic: log.bounds(topic)[1] for topic in load_sources().log_topics}

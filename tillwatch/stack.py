@@ -154,11 +154,16 @@ def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Pat
 
 
 def log_ends(shared: Shared) -> dict[str, int]:
-    """How many messages each topic has had, over its partitions. Raises UserError where Kafka cannot be asked."""
+    """How many messages each topic of the log has had, over its partitions.
+
+    Raises UserError where Kafka cannot be asked.
+    """
     from lakehouse import kafka
+    from lakehouse.sources import load_sources
 
     ends = Counter[str]()
-    for (topic, _), end in kafka.log_ends(f"127.0.0.1:{shared.port('kafka')}").items():
+    asked = kafka.log_ends(f"127.0.0.1:{shared.port('kafka')}", load_sources().log_topics)
+    for (topic, _), end in asked.items():
         ends[topic] += end.end
     return dict(ends)
 

@@ -219,7 +219,7 @@ def _data(found: Callable[[Data], None]) -> None:
 
 
 def _log_ends(shared: Shared, profile: str) -> dict[str, int]:
-    """How many messages each topic has had; nothing where there is no log."""
+    """How many messages each topic of the log has had; nothing where there is no log."""
     if profile == "stack":
         from tillwatch.stack import log_ends
 
@@ -228,10 +228,10 @@ def _log_ends(shared: Shared, profile: str) -> dict[str, int]:
     if not path.exists():
         return {}
     from embedded.log import EventLog
-    from lakehouse.topics import TOPICS
+    from lakehouse.sources import load_sources
 
     with EventLog(path) as log:
-        return {topic: log.bounds(topic)[1] for topic in TOPICS}
+        return {topic: log.bounds(topic)[1] for topic in load_sources().log_topics}
 
 
 def _supervised(shared: Shared) -> dict[str, str]:

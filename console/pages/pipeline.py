@@ -22,9 +22,9 @@ from console.view import Span, View
 from console.words import STALE_S
 from lakehouse.decode import REASONS, Reason
 from lakehouse.dremio.statement import Fragment
+from lakehouse.sources import load_sources
 from lakehouse.tables import TABLES, full_name
 from lakehouse.texts import visible
-from lakehouse.topics import TOPICS
 
 VERDICTS = {"good": "green", "duplicate": "sky", "key_conflict": "purple", "bad": "state-bad"}
 """What became of a message, to its colour. Late ones are good too, and would be counted twice."""
@@ -151,7 +151,7 @@ class PipelineTab(DrillTab):
         step = step_of(span)[0]
         ranges = {"since": inner[0], "until": inner[1]}
         charts = {"step": step, "since": span[0], "until": span[1]}
-        letters: dict[str, Any] = {"topics": tuple(TOPICS), "reasons": tuple(Reason)}
+        letters: dict[str, Any] = {"topics": load_sources().log_topics, "reasons": tuple(Reason)}
         return {
             "counts": want("pipeline_counts", pin.commit, metrics=tuple(VERDICTS), **charts),
             "means": want("pipeline_means", pin.commit, metrics=tuple(f"{one}_seconds" for one in PHASES), **charts),

@@ -96,6 +96,10 @@ class Sources:
         """All that is to be read."""
         return tuple(self.feeds)
 
+    def of(self, log_topic: str) -> tuple[Source, ...]:
+        """Those that read a topic of the log; none where its messages are plain ones."""
+        return tuple(source for source in self.sources.values() if log_topic in source.reads)
+
     def fed_by(self, topic: str) -> tuple[str, ...]:
         """The log's topics whose messages become events of one of ours."""
         return tuple(read for read, fed in self.feeds.items() if topic in fed)
@@ -105,7 +109,7 @@ class Sources:
 
         Raises KeyError for one that is not read.
         """
-        readers = [source.reader.read for source in self.sources.values() if log_topic in source.reads]
+        readers = [source.reader.read for source in self.of(log_topic)]
         if not readers:
             return decoder(self.feeds[log_topic][0], max_event_age)
         return _decoder(readers, max_event_age)

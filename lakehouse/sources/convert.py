@@ -35,7 +35,7 @@ EPOCH_UNITS: dict[str, int] = {"s": 10**6, "ms": 1000, "us": 1, "days": 86_400 *
 """Microseconds of each unit of `epoch`; `ns` are a thousandth of one, `excel` are days of its own calendar."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EXCEL = datetime(1899, 12, 30)
+_EXCEL = datetime(1899, 12, 30)  # noqa: DTZ001  # a day of whatever zone the spreadsheet is of
 _REMEMBERED = 4096
 
 
@@ -161,7 +161,8 @@ def of_form(forms: tuple[str, ...], zone: tzinfo, doubtful: Doubtful) -> Convert
     def of_text(text: str) -> object:
         for form in forms:
             try:
-                return _placed(datetime.strptime(text.strip(), form), zone, doubtful)
+                local = datetime.strptime(text.strip(), form)  # noqa: DTZ007  # its zone follows
+                return _placed(local, zone, doubtful)
             except (ValueError, OverflowError):
                 continue
         return Wrong(Reason.BAD_VALUE, f"is {shown(text)!r}, not of the form {' or '.join(map(repr, forms))}")

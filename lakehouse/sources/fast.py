@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -16,11 +16,9 @@ from lakehouse.decode.values import SCALES
 from lakehouse.sources.envelope import Envelope
 from lakehouse.sources.fields import Mapped
 from lakehouse.sources.path import ABSENT, EVERY, Path, Step
+from lakehouse.sources.plan import Plan
 from lakehouse.topics import FieldKind, TopicField
 from lakehouse.topics.topic import EVENT_ID
-
-if TYPE_CHECKING:
-    from lakehouse.sources.reading import Plan
 
 _WHOLE = re.compile(r"(\d{1,10})(?:\.0{1,20})?", re.ASCII)
 
@@ -147,7 +145,7 @@ def _given_lines(field: TopicField, found: Mapped, levels: int) -> Iterator[str]
 
 
 def _origin(field: TopicField, found: Mapped, levels: int) -> str:
-    """Where nothing but the way is to be gone, it is gone here: a call for each value would take as long as all else."""
+    """Where only the way is to be gone, it is gone here: a call for each value would take as long as all else."""
     path = found.path
     if field.required and path is not None and _names_only(path):
         begin = "root" if path.lists == 0 else f"e_{path.lists}"

@@ -47,8 +47,8 @@ class Habits:
 class Mapped:
     """Where a field's value comes from.
 
-    `get` gives it as JSON has it, or in our type; None or ABSENT where there is none, Wrong where it cannot be. `words`:
-    what reasons call its origin. `paths`: all that it reads; `path`: the only one, where it is taken as it is.
+    `get` gives it as JSON has it, or in our type; None or ABSENT where there is none, Wrong where it cannot be.
+    `words`: what reasons call its origin. `paths`: all that it reads; `path`: the only one, where it is taken as it is.
     `is_time`: it is a datetime.
     """
 
@@ -146,7 +146,8 @@ def _constant(field: TopicField, entry: Entry) -> Mapped:
     try:
         read_value(field, value)
     except Problem as problem:
-        raise entry.wrong(f"'{field.name}' {problem.detail}{near(str(entry.value), field.choices)}") from None
+        name = field.name if entry.name == "value" else entry.name
+        raise entry.wrong(f"'{name}' {problem.detail}{near(str(entry.value), field.choices)}") from None
     return Mapped(lambda _: value, shown(str(value)), ())
 
 
@@ -318,7 +319,7 @@ def _form(entry: Entry) -> str:
     form = entry.text()
     sample = datetime(2024, 12, 31, 23, 59, 58, tzinfo=UTC)
     try:
-        read = datetime.strptime(sample.strftime(form), form)
+        read = datetime.strptime(sample.strftime(form), form)  # noqa: DTZ007  # only its day is looked at
         if read.date() != sample.date():
             raise ValueError
     except ValueError:

@@ -11,7 +11,7 @@ from lakehouse.sources.entry import Entry
 from lakehouse.sources.envelope import Compression, Envelope
 from lakehouse.sources.fields import OF_NUMBERS, Habits, Mapped, PathReader, habits, mapped
 from lakehouse.sources.path import Getter, Path, getter, parse_path
-from lakehouse.sources.reading import Plan
+from lakehouse.sources.plan import Plan
 from lakehouse.topics import TOPICS, Topic
 from lakehouse.topics.topic import EVENT_ID
 from lakehouse.user_error import UserError
@@ -167,6 +167,8 @@ def _fields(
     """What fills each of the topic's fields."""
     known = {field.name: field for field in topic.fields if field is not EVENT_ID}
     if "map" in keys:
+        if EVENT_ID.name in (inner := keys["map"].mapping()):
+            raise inner[EVENT_ID.name].wrong("'event_id' stands beside `map:`, not in it; move it")
         entries = keys["map"].keys(known, f"field of {topic.name}")
     else:
         # As ours are called: then a source says only how they are wrapped and written.

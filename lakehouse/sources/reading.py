@@ -7,8 +7,6 @@ one, which looks at what the fast one does not take, and alone says that somethi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -16,10 +14,8 @@ import msgspec
 from lakehouse.decode import Event, Headers, Reason, Rejected
 from lakehouse.decode.careful import read_values
 from lakehouse.decode.document import JsonInteger, json_type, parse_document
-from lakehouse.sources.conditions import Condition
 from lakehouse.sources.envelope import (
     NOTHING,
-    Compression,
     Envelope,
     attributes,
     body,
@@ -27,8 +23,8 @@ from lakehouse.sources.envelope import (
     unwrapped,
 )
 from lakehouse.sources.fast import fast_parse, fast_reader
-from lakehouse.sources.fields import Mapped
-from lakehouse.sources.path import ABSENT, EVERY, Getter, Path, Scope, numbered
+from lakehouse.sources.path import ABSENT, EVERY, Scope, numbered
+from lakehouse.sources.plan import Plan
 from lakehouse.topics import Topic
 
 MOST_ELEMENTS = 10_000
@@ -56,47 +52,6 @@ class _Refused(Exception):
     def __init__(self, rejected: Rejected) -> None:
         super().__init__(rejected.detail)
         self.rejected = rejected
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one source says.
-
-    `path`: that of the elements which become events; `every` reads the list of each `[]` of it, `lists` is what it is
-    called. `selected`: conditions on the message, then on the element of each list.
-    """
-
-    name: str
-    topic: Topic
-    envelope: Envelope
-    registry: bool
-    compression: Compression
-    selected: tuple[tuple[Condition, ...], ...]
-    path: Path | None
-    every: tuple[Getter, ...]
-    lists: tuple[str, ...]
-    fields: Mapping[str, Mapped]
-    paths: tuple[Path, ...]
-
-    @cached_property
-    def placed(self) -> bool:
-        """Whether a message holds several events whose event_id says nothing of the element."""
-        named = self.fields.get("event_id")
-        return bool(self.every) and (named is None or named.lists < len(self.every))
-
-    def select(self, level: int) -> Callable[[Scope], bool] | None:
-        """Whether a message, or an element, becomes events; None where all do."""
-        tests = self.selected[level]
-        if len(tests) < 2:
-            return tests[0] if tests else None
-
-        def all_hold(scope: Scope) -> bool:
-            for test in tests:
-                if not test(scope):
-                    return False
-            return True
-
-        return all_hold
 
 
 class Reader:
@@ -291,5 +246,5 @@ def few(found: Found, size: int) -> Found:
     assert isinstance(last, Rejected)
     more = msgspec.structs.replace(last, detail=f"{last.detail}; so are {len(left):,} more elements of the message")
     kept = [each for place, each in enumerate(found) if place not in left]
-    kept[kept.index(last)] = more
+    kept[letters[most - 1]] = more  # what is left out stands after it
     return tuple(kept)

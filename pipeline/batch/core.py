@@ -88,13 +88,14 @@ class Core:
             self.memory.hours,
         )
         self.clock_ahead = ClockAhead()
-        self.figures = Figures(self.clock_ahead)
+        self.figures = Figures(self.clock_ahead, terms.sources.feeds)
         self.kpis = KpiTables(store, self.memory, terms)
         self._kpi_state = kpi_state_from_rows(store.rows("kpi_state").to_pylist())
         self.alerting = alerting_events(terms.rules)
         self._small = SmallWay(
             store,
             self.memory,
+            terms.sources,
             terms.max_event_age,
             self.alerting,
             self.judging.tally,
@@ -236,7 +237,7 @@ class Core:
 
     def closed_to(self, topic: str) -> int:
         """Minutes of the topic that ended by then (us) were judged: what comes for them is late."""
-        return closed_to(topic, self.positions)
+        return closed_to(self._terms.sources.fed_by(topic), self.positions)
 
     def show_lag(self) -> None:
         """Put on the page of metrics how far behind the log this is."""
@@ -279,7 +280,9 @@ class Core:
             self._replace("rule_state", state_rows(state, draft.ingested_at), draft)
         if kpi_state != self._kpi_state:
             self._replace("kpi_state", kpi_state_rows(kpi_state, draft.ingested_at), draft)
-        self._replace("ingest_positions", position_rows(draft.positions, self._log, draft.ingested_at), draft)
+        self._replace(
+            "ingest_positions", position_rows(draft.positions, self._terms.sources, self._log, draft.ingested_at), draft
+        )
         # The positions that leave something lost behind and the row that says so go together.
         draft.counts.update(self._lost_counts)
         tells = heartbeat or bool(self._lost_counts) or self.figures.due

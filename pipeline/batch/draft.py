@@ -72,7 +72,7 @@ class Draft:
     @property
     def events(self) -> int:
         """Messages that it holds."""
-        return sum(n for (_, outcome), n in self.counts.items() if outcome in ("good", "bad", "duplicate"))
+        return sum(n for (_, outcome), n in self.counts.items() if outcome in ("good", "bad", "duplicate", "left_out"))
 
     def add(self, name: str, files: Sequence[LiveFile]) -> None:
         if files:
@@ -93,10 +93,10 @@ class Draft:
         names = {**self.added, **self.removed}
         return {name: Change(self.added.get(name, []), self.removed.get(name, [])) for name in names}
 
-    def came(self, partition: Partition, received_at: datetime) -> None:
-        """Messages of the partition came until `received_at`, which is no later than read_at."""
-        topic = partition[0]
-        self.received[topic] = max(received_at, self.received.get(topic, EPOCH))
+    def came(self, partition: Partition, received_at: datetime, fed: Sequence[str]) -> None:
+        """Messages of the partition, for the topics `fed`, came until `received_at`, which is no later than read_at."""
+        for topic in fed:
+            self.received[topic] = max(received_at, self.received.get(topic, EPOCH))
         position = self.positions[partition]
         position.read_to = max(received_at, position.read_to or EPOCH)
 

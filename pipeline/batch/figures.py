@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,13 +18,17 @@ EVERY_S = 60.0
 
 
 class Figures:
-    """Counts and seconds since they were last told."""
+    """Counts and seconds since they were last told.
 
-    def __init__(self, clock_ahead: ClockAhead) -> None:
+    `feeds`: by topic of the log, the topics of ours that it feeds; what is counted of it counts for each of these.
+    """
+
+    def __init__(self, clock_ahead: ClockAhead, feeds: Mapping[str, Sequence[str]]) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
         self._since = time.monotonic()
         self._spans = metrics.Spans()
         self._clock_ahead = clock_ahead
+        self._feeds = feeds
 
     @property
     def due(self) -> bool:
@@ -36,10 +40,12 @@ class Figures:
         counts.update(draft.counts)
         figures: list[tuple[str, str, float]] = [(topic, name, float(n)) for (topic, name), n in counts.items()]
         sums: Counter[tuple[str, str]] = Counter()
-        for (topic, _), waiting in lag(draft.positions, seen).items():
-            sums[topic, "lag"] += waiting
-        for (topic, _), ends in seen.ends.items():
-            sums[topic, "log_end"] += ends.end
+        for (log_topic, _), waiting in lag(draft.positions, seen).items():
+            for topic in self._fed(log_topic):
+                sums[topic, "lag"] += waiting
+        for (log_topic, _), ends in seen.ends.items():
+            for topic in self._fed(log_topic):
+                sums[topic, "log_end"] += ends.end
         figures += [(topic, name, float(n)) for (topic, name), n in sums.items()]
         if heartbeat:
             figures.append(("", "heartbeat", 1.0))
@@ -72,6 +78,8 @@ class Figures:
         metrics.published(as_of)
         return seconds
 
-    @staticmethod
-    def show_lag(positions: Mapping[tuple[str, int], Position], seen: Seen) -> None:
-        metrics.show_lag(lag(positions, seen))
+    def show_lag(self, positions: Mapping[tuple[str, int], Position], seen: Seen) -> None:
+        metrics.show_lag(lag(positions, seen), self._fed)
+
+    def _fed(self, log_topic: str) -> Sequence[str]:
+        return self._feeds.get(log_topic, (log_topic,))

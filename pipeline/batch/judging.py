@@ -23,7 +23,7 @@ type Unreadable = Callable[[datetime], Mapping[str, Sequence[Span]]]
 class Judging:
     """Where every rule stands since the last publish. `state` moves on when the caller says that it is published.
 
-    `lost`: spans of log time, a topic, whose messages the log dropped unread.
+    `lost`: spans of log time, a topic of the log, whose messages the log dropped unread.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Judging:
         """
         terms, now = self._terms, draft.read_at
         lookback = terms.rules_settings.max_lookback
-        topics = of_topic(draft.positions)
+        topics = of_topic(draft.positions, terms.sources)
         read_to = {topic: as_of(held) for topic, held in topics.items()}
         firsts = {
             topic: [p.first_event_at for p in held.values() if p.first_event_at] for topic, held in topics.items()
         }
-        unreadable = self._unreadable(now)
-        gaps = (self._lost, unreadable, left_out)
+        unreadable, lost = (self._of_ours(spans) for spans in (self._unreadable(now), self._lost))
+        gaps = (lost, unreadable, left_out)
         moment = Moment(
             now=now,
             read_to={topic: read for topic, read in read_to.items() if read is not None},
@@ -69,7 +69,7 @@ class Judging:
             first_event_at={topic: min(first) for topic, first in firsts.items() if first},
             unreadable={
                 topic: [span for spans in gaps for span in spans.get(topic, ())]
-                for topic in {*self._lost, *unreadable, *left_out}
+                for topic in {*lost, *unreadable, *left_out}
             },
             unwatched=self._watch.look(now),
             read=self.tally.counts,
@@ -89,3 +89,11 @@ class Judging:
             max_age=terms.alerts.max_age,
             max_lookback=lookback,
         )
+
+    def _of_ours(self, spans: Mapping[str, Sequence[Span]]) -> Mapping[str, Sequence[Span]]:
+        """Spans of topics of the log as those of the topics that they feed."""
+        found: dict[str, list[Span]] = {}
+        for log_topic, held in spans.items():
+            for topic in self._terms.sources.feeds.get(log_topic, ()):
+                found.setdefault(topic, []).extend(held)
+        return found

@@ -12,12 +12,12 @@ from lakehouse.kafka import Ends
 from lakehouse.rules.minute import Span
 
 type Partition = tuple[str, int]
-"""Topic and number."""
+"""Topic of the log, and number."""
 
 
 class Record(NamedTuple):
-    """One message of a log: where it stood, when the log (or, not `log_time`, its producer) says it came (UTC), and
-    what it holds."""
+    """One message of a log: where it stood, when the log (or, not `log_time`, its producer) says it came (UTC), what it
+    holds, and the log's topic."""
 
     partition: int
     offset: int
@@ -26,6 +26,7 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers = ()
     log_time: bool = True
+    topic: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Log(Protocol):
 class Slice:
     """What one batch takes from a log.
 
-    `ends`: the offset after its last message, a partition. `messages`: by topic, in the order of (partition, offset);
-    called once, for a log may give them late.
+    `ends`: the offset after its last message, a partition. `messages`: by topic of the log, in the order of (partition,
+    offset); called once, for a log may give them late.
     """
 
     ends: Mapping[Partition, int]

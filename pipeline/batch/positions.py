@@ -12,6 +12,7 @@ from typing import Any
 from lakehouse.clock import CLOCK_SLACK
 from lakehouse.kafka import Ends
 from lakehouse.rules.minute import Span
+from lakehouse.sources import Sources
 from lakehouse.user_error import UserError
 from pipeline.batch.log import Log, Partition, Seen
 from pipeline.batch.times import EPOCH
@@ -107,11 +108,12 @@ def as_of(positions: Mapping[Partition, Position]) -> datetime | None:
     return min(known) if known and len(known) == len(reads) else None
 
 
-def of_topic(positions: Mapping[Partition, Position]) -> dict[str, Positions]:
-    """The same, a topic."""
+def of_topic(positions: Mapping[Partition, Position], sources: Sources) -> dict[str, Positions]:
+    """Those of all that feeds a topic of ours, a topic."""
     found: dict[str, Positions] = {}
     for partition, position in positions.items():
-        found.setdefault(partition[0], {})[partition] = position
+        for topic in sources.feeds.get(partition[0], ()):
+            found.setdefault(topic, {})[partition] = position
     return found
 
 
@@ -124,8 +126,20 @@ def lag(positions: Mapping[Partition, Position], seen: Seen) -> dict[Partition, 
     }
 
 
-def position_rows(positions: Mapping[Partition, Position], log: Log, updated_at: datetime) -> list[dict[str, Any]]:
-    """Rows of ingest_positions."""
+def position_rows(
+    positions: Mapping[Partition, Position], sources: Sources, log: Log, updated_at: datetime
+) -> list[dict[str, Any]]:
+    """Rows of ingest_positions.
+
+    Those of a topic of ours say how far all that feeds it is read, and when its first event was: readers know no other.
+    """
+    positions = copied(positions)
+    for topic, feeding in of_topic(positions, sources).items():
+        read_to, firsts = as_of(feeding), [each.first_event_at for each in feeding.values() if each.first_event_at]
+        for partition, position in positions.items():
+            if partition[0] == topic and len({place[0] for place in feeding}) > 1:
+                position.read_to = read_to
+                position.first_event_at = min(firsts, default=None)
     return [
         {
             "cluster_id": log.identity(topic),

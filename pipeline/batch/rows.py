@@ -65,16 +65,16 @@ def _times(values: Sequence[datetime | None], kind: pa.DataType) -> pa.Array:
     return pa.array([known[value] for value in values], pa.int64()).cast(kind)
 
 
-def dead_letter(topic: str, record: Record, rejected: Rejected, ingested_at: datetime) -> dict[str, Any]:
+def dead_letter(record: Record, rejected: Rejected, ingested_at: datetime) -> dict[str, Any]:
     """A row of dead_letters."""
     return {
-        "topic": topic,
+        "topic": record.topic,
         "source_partition": record.partition,
         "source_offset": record.offset,
         "received_at": record.received_at,
         "reason": str(rejected.reason),
         "detail": rejected.detail,
-        "payload": record.value,
+        "payload": record.value if rejected.kept is None else rejected.kept,
         "ingested_at": ingested_at,
     }
 

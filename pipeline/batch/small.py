@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,9 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lakehouse.clock import CLOCK_SLACK, ClockAhead
-from lakehouse.decode import EVENT_TYPES, Event, Rejected, decoder, time_getter
+from lakehouse.decode import EVENT_TYPES, Event, Rejected, time_getter
 from lakehouse.rules import Received
 from lakehouse.rules.closing import CLOSING_DELAY
+from lakehouse.sources import Sources, topic_of
 from lakehouse.tables import RAW_OF_TOPIC
 from pipeline.batch.draft import Draft
 from pipeline.batch.keys import hash_keys
@@ -36,9 +37,13 @@ type Times = NDArray[np.int64]
 
 @dataclass
 class _Topic:
-    """What a batch holds of one topic; once duplicates are out, `events` and `records` are those of `rows`."""
+    """What a batch holds of one topic; once duplicates are out, `events` and `records` are those of `rows`.
+
+    `logs`: the topics of the log that feed it in this batch.
+    """
 
     name: str
+    logs: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     rejected: list[tuple[Record, Rejected]] = field(default_factory=list)
@@ -54,6 +59,7 @@ class SmallWay:
         self,
         store: Store,
         memory: Memory,
+        sources: Sources,
         max_event_age: timedelta | None,
         alerting: Mapping[str, Callable[[Any], bool]],
         tally: Tally,
@@ -61,6 +67,7 @@ class SmallWay:
     ) -> None:
         self._store = store
         self._memory = memory
+        self._sources = sources
         self._max_event_age = max_event_age
         self._alerting = alerting
         self._tally = tally
@@ -79,7 +86,12 @@ class SmallWay:
         began = time.perf_counter()
         messages = slice_.messages()
         began = draft.phase("read", began)
-        topics = [self._decode(topic, records, draft) for topic, records in messages.items() if records]
+        found: dict[str, _Topic] = {}
+        # In the order of the log: partition and offset are in that of `records` already.
+        for log_topic in sorted(messages):
+            if messages[log_topic]:
+                self._decode(log_topic, messages[log_topic], draft, found)
+        topics = list(found.values())
         began = draft.phase("decode", began)
         reach("decoded")
         for topic in topics:
@@ -90,9 +102,7 @@ class SmallWay:
             if topic.rows is not None and topic.rows.num_rows:
                 self._raw(topic, topic.rows, draft)
         letters = [
-            dead_letter(topic.name, record, rejected, draft.ingested_at)
-            for topic in topics
-            for record, rejected in topic.rejected
+            dead_letter(record, rejected, draft.ingested_at) for topic in topics for record, rejected in topic.rejected
         ]
         if letters:
             name = DEAD_LETTERS.name
@@ -100,40 +110,62 @@ class SmallWay:
         reach("dead-letters-written")
         draft.phase("raw", began)
 
-    def _decode(self, name: str, records: Sequence[Record], draft: Draft) -> _Topic:
-        self._note_received(name, records, draft)
-        topic, decode_one = _Topic(name), decoder(name, self._max_event_age)
-        events, of_events = topic.events, topic.records
+    def _decode(self, log_topic: str, records: Sequence[Record], draft: Draft, found: dict[str, _Topic]) -> None:
+        """Add to each topic what a topic of the log holds for it; what is rejected counts for the first it feeds."""
+        fed = self._sources.feeds[log_topic]
+        self._note_received(log_topic, fed, records, draft)
+        decode_one = self._sources.decoder(log_topic, self._max_event_age)
+        events: list[Event] = []
+        of_events: list[Record] = []
+        rejected: list[tuple[Record, Rejected]] = []
+        left_out = 0
         for record in records:
-            for event in decode_one(record):
+            told = decode_one(record)
+            if not told:
+                left_out += 1
+            for event in told:
                 if isinstance(event, Rejected):
-                    topic.rejected.append((record, event))
+                    rejected.append((record, event))
                 else:
                     events.append(event)
                     of_events.append(record)
-        draft.counts[name, "bad"] += len(topic.rejected)
+        first, *others = (found.setdefault(name, _Topic(name)) for name in fed)
+        first.rejected += rejected
+        for topic in (first, *others):
+            topic.logs.append(log_topic)
+        if not others:
+            first.events += events
+            first.records += of_events
+        else:
+            for event, record in zip(events, of_events, strict=True):
+                topic = found[topic_of(event)]
+                topic.events.append(event)
+                topic.records.append(record)
+        draft.counts[first.name, "bad"] += len(rejected)
+        draft.counts[first.name, "left_out"] += left_out
         log_times = [record.received_at for record in records if record.log_time]
         if log_times:
-            bad_times = [record.received_at for record, _ in topic.rejected if record.log_time]
+            bad_times = [record.received_at for record, _ in rejected if record.log_time]
             if max(log_times) > draft.read_at:
                 log_times = [min(at, draft.read_at) for at in log_times]
                 bad_times = [min(at, draft.read_at) for at in bad_times]
-            self._tally.add(name, log_times, bad_times)
-        return topic
+            self._tally.add(first.name, log_times, bad_times)
+            for topic in others:
+                self._tally.add(topic.name, log_times, [])
 
-    def _note_received(self, name: str, records: Sequence[Record], draft: Draft) -> None:
+    def _note_received(self, name: str, fed: Sequence[str], records: Sequence[Record], draft: Draft) -> None:
         """The newest log time of each partition, no later than it was read; what came from a clock ahead is counted."""
         newest: dict[int, Any] = {}
         for record in records:
             if record.log_time and (record.partition not in newest or record.received_at > newest[record.partition]):
                 newest[record.partition] = record.received_at
         for partition, received_at in newest.items():
-            draft.came((name, partition), min(received_at, draft.read_at))
+            draft.came((name, partition), min(received_at, draft.read_at), fed)
         latest = max(record.received_at for record in records)
         if latest - draft.read_at > CLOCK_SLACK:
             ahead = sum(record.received_at - draft.read_at > CLOCK_SLACK for record in records)
-            draft.counts[name, "clock_ahead"] += ahead
-            self._clock_ahead.note(name, ahead, latest - draft.read_at)
+            draft.counts[fed[0], "clock_ahead"] += ahead
+            self._clock_ahead.note(fed[0], ahead, latest - draft.read_at)
 
     def _new_rows(self, topic: _Topic, draft: Draft, before: Mapping[Partition, Position]) -> None:
         """Leave the rows that are not stored yet, each (key, event time) once, first in log order."""
@@ -158,7 +190,8 @@ class SmallWay:
             rows, hashes, times = rows.filter(pa.array(keep)), hashes[keep], times[keep]
         counts[topic.name, "duplicate"] += read - len(topic.events)
         counts[topic.name, "good"] += len(topic.events)
-        counts[topic.name, "late"] += int(((times // MINUTE_US + 1) * MINUTE_US <= closed_to(topic.name, before)).sum())
+        closed = closed_to(self._sources.fed_by(topic.name), before)
+        counts[topic.name, "late"] += int(((times // MINUTE_US + 1) * MINUTE_US <= closed).sum())
         topic.rows, topic.hashes, topic.times = rows, hashes, times
 
     def _raw(self, topic: _Topic, rows: pa.Table, draft: Draft) -> None:
@@ -168,8 +201,11 @@ class SmallWay:
         files = self._writers.submit(self._store.tables[table.name].write, rows)
         draft.under_way.append((table.name, files))
         partitions = rows["source_partition"].to_numpy()
-        for partition in np.unique(partitions).tolist():
-            draft.began_at((name, partition), moment(int(times[partitions == partition].min())))
+        for log_topic in topic.logs:
+            of_log = np.True_ if len(topic.logs) == 1 else np.array([each.topic == log_topic for each in topic.records])
+            for partition in np.unique(partitions[of_log & (partitions >= 0)]).tolist():
+                earliest = times[of_log & (partitions == partition)].min()
+                draft.began_at((log_topic, partition), moment(int(earliest)))
         minutes = self._memory.minutes.get(name)
         if minutes is not None:
             draft.new_rows[name] = minutes.begin(rows)
@@ -191,9 +227,9 @@ class SmallWay:
             ]
 
 
-def closed_to(topic: str, positions: Mapping[Partition, Position]) -> int:
-    """Minutes of the topic that ended by then (us) were judged: what comes for them is late."""
-    read_to = as_of({place: position for place, position in positions.items() if place[0] == topic})
+def closed_to(log_topics: Collection[str], positions: Mapping[Partition, Position]) -> int:
+    """Minutes of what these topics of the log feed that ended by then (us) were judged: what comes for them is late."""
+    read_to = as_of({place: position for place, position in positions.items() if place[0] in log_topics})
     return micros(read_to - CLOSING_DELAY) if read_to is not None else 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
@@ -12,12 +12,13 @@ from lakehouse.rules import Rule, load_rules
 from lakehouse.settings.base import Shared
 from lakehouse.settings.shop import AlertsSettings, OrdersSettings
 from lakehouse.settings.sources import config_path
+from lakehouse.sources import Sources, load_sources
 from pipeline.settings import IngestSettings, KpisSettings, RetentionSettings, RulesSettings, check_spans
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Settings and rules, the same for every batch. `max_event_age` None: events of any age are good."""
+    """Settings, rules and sources, the same for every batch. `max_event_age` None: events of any age are good."""
 
     ingest: IngestSettings
     retention: RetentionSettings
@@ -27,6 +28,7 @@ class Terms:
     rules_settings: RulesSettings
     rules: tuple[Rule, ...]
     max_event_age: timedelta | None
+    sources: Sources = field(default_factory=load_sources)
 
     @classmethod
     def load(cls, shared: Shared, log: tuple[str, timedelta] | None = None) -> Self:
