@@ -1,4 +1,4 @@
-"""The command: `python -m producers shoppers|load|replay|dead-letters`."""
+"""The command: `python -m producers shoppers|load|replay|dead-letters|database|connector`."""
 
 import logging
 import re
@@ -13,6 +13,7 @@ from lakehouse.stop import Stop
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError, exit_on_user_error
 from producers import shop
+from producers.capture_commands import connector, database
 from producers.letters_command import letters
 from producers.load import made_before, send_load
 from producers.messages import Message
@@ -25,6 +26,8 @@ from producers.shoppers import Shop
 app = typer.Typer(help="Send a shop's events to the event log or to Kafka.", no_args_is_help=True, add_completion=False)
 app.add_typer(letters, name="dead-letters")
 app.command("replay")(replay_file)
+app.command()(database)
+app.command()(connector)
 _INCIDENT = re.compile(r"(?P<service>[^@]+)@(?P<start>[^+]+)(?:\+(?P<length>.+))?")
 _INCIDENT_LENGTH = timedelta(seconds=90)
 

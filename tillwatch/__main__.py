@@ -13,7 +13,7 @@ import typer
 
 from lakehouse.settings.base import Shared
 from lakehouse.user_error import exit_on_user_error
-from tillwatch.parts import BY_NAME, DRIVER, PARTS, SERVERS, Part
+from tillwatch.parts import BY_NAME, CDC_SERVERS, DRIVER, PARTS, SERVERS, Part
 
 app = typer.Typer(
     name="tillwatch",
@@ -65,13 +65,17 @@ def stack(
     fill: Fill = None,
     incident: Incident = None,
     run_for: RunFor = None,
+    cdc: Annotated[
+        bool | None,
+        typer.Option("--cdc/--no-cdc", help="Orders come from a PostgreSQL database, by change data capture."),
+    ] = None,
 ) -> None:
     """The same on Kafka, Spark, Nessie and S3, as plain processes of this machine. Ctrl-C ends it; the data stays."""
-    from tillwatch.settings import DemoSettings
+    from tillwatch.settings import DemoSettings, StackSettings
     from tillwatch.stack import load_shared, run
 
     settings = DemoSettings.load(**_given(rate, fill_rate, flat, lite, fill, incident, run_for))
-    raise typer.Exit(run(settings, load_shared()))
+    raise typer.Exit(run(settings, load_shared(), StackSettings.load(**({} if cdc is None else {"cdc": cdc}))))
 
 
 @app.command("stack-down")
@@ -168,7 +172,7 @@ def _starter(part: Part) -> Callable[[typer.Context], None]:
     return start
 
 
-for _part in (*PARTS, DRIVER, *SERVERS):
+for _part in (*PARTS, DRIVER, *SERVERS, *CDC_SERVERS):
     app.command(
         _part.name,
         rich_help_panel="Parts" if _part in PARTS else "Parts of the stack",

@@ -34,6 +34,7 @@ class StackSettings(Section, section="stack"):
     s3: Literal["auto", "s3proxy", "minio"] = Field(
         "auto", description="which S3 server; auto: MinIO where one is on the PATH, else S3Proxy"
     )
+    cdc: bool = Field(False, description="orders come from a PostgreSQL database, by change data capture")
     jars: str = Field("", description="directory that keeps the jars; empty: tillwatch/jars in the user's cache")
     maven: str = Field("", description="Maven repository to fetch jars from, http(s)://…; empty: Maven Central")
 

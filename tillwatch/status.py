@@ -67,7 +67,7 @@ def show(shared: Shared, console: Console | None = None, within_s: float = ALL_W
     """Print the screen; True when every part that the figures need is up."""
     found: list[Data] = []
     profile = profile_of(shared.data_dir) or "embedded"
-    parts = parts_of(profile)
+    parts = parts_of(profile, cdc=_reads_a_database(shared))
     asked = _together(
         {
             **{part.name: lambda part=part: part_state(part, shared) for part in parts if part.port},  # type: ignore[misc]
@@ -243,6 +243,14 @@ def _supervised(shared: Shared) -> dict[str, str]:
             return {process.name: process.state for process in control.processes()}
     except (OSError, xmlrpc.client.Error):
         return {}
+
+
+def _reads_a_database(shared: Shared) -> bool:
+    """Whether the stack's last start was with --cdc."""
+    try:
+        return "[program:connect]" in (shared.data_dir / "run" / "supervisord.conf").read_text(encoding="utf-8")
+    except OSError:
+        return False
 
 
 def _merged(part: Part, seen: object, supervised: Mapping[str, str]) -> PartState:

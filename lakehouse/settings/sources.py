@@ -34,6 +34,7 @@ SECTIONS = (
     "s3",
     "spark",
     "stack",
+    "database",
 )
 
 
