@@ -73,6 +73,10 @@ class Declaration:
         named = f", '{place[1]}'" if len(place) > 1 and place[0] in ("fields", "columns") else ""
         return UserError(f"{self.where}, line {self.line(*place)}{named}: {what}.")
 
+    def wrong_at(self, line: int, what: str) -> UserError:
+        """The same in a line of what stands after the YAML."""
+        return UserError(f"{self.where}, line {line}: {what}.")
+
     def line(self, *place: str) -> int:
         return line_of(self.yaml, *place)
 
@@ -98,4 +102,6 @@ def _text(path: Path) -> str:
 
 
 def _shown(path: Path) -> str:
+    # `tillwatch demo --with` links the files of an example: the one to mend is that.
+    path = path.resolve() if path.is_symlink() else path
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

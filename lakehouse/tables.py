@@ -172,10 +172,10 @@ def by_name(tables: Iterable[Table]) -> dict[str, Table]:
     """Tables by their names. Raises UserError where two have the same one."""
     found: dict[str, Table] = {}
     for table in tables:
-        if table.name in found:
+        if other := found.get(table.name):
             raise UserError(
-                f"Two tables are called '{table.name}': {found[table.name].declared_in} and {table.declared_in}; "
-                "give one another name."
+                f"Two tables are called '{table.name}': {other.place()} and {table.place()}; give "
+                f"{'your own' if table.own or other.own else 'one'} another name."
             )
         found[table.name] = table
     return found
