@@ -73,9 +73,14 @@ class Declaration:
         named = f", '{place[1]}'" if len(place) > 1 and place[0] in ("fields", "columns") else ""
         return UserError(f"{self.where}, line {self.line(*place)}{named}: {what}.")
 
-    def wrong_at(self, line: int, what: str) -> UserError:
-        """The same in a line of what stands after the YAML."""
-        return UserError(f"{self.where}, line {line}: {what}.")
+    @property
+    def rest_line(self) -> int:
+        """The line in which what stands after the YAML begins."""
+        return 1 + len(self.rest) - len(self.rest.lstrip("\n"))
+
+    def wrong_rest(self, what: str) -> UserError:
+        """What is wrong in it, and what would do."""
+        return UserError(f"{self.where}, line {self.rest_line}: {what}.")
 
     def line(self, *place: str) -> int:
         return line_of(self.yaml, *place)

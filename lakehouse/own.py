@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from lakehouse import ROOT
+from lakehouse.mistakes import noted
 from lakehouse.user_error import UserError
 
 
@@ -20,14 +21,21 @@ def own_files(folder: str, ending: str) -> list[Path]:
     Raises UserError where it cannot be listed, and for a file whose ending is another spelling of `ending`.
     """
     place = config_path().parent / folder
+    names: list[str] = []
+    with noted(place):
+        names = _names(place)
+    for name in names:
+        with noted(place / name):
+            if not name.startswith(".") and name.endswith((".yml", ".YAML", ".YML", ".SQL")):
+                raise UserError(f"{place / name}, line 1: files here end with {ending}; rename it.")
+    # An editor's hidden files are nobody's declarations.
+    return [place / name for name in names if name.endswith(ending) and not name.startswith(".")]
+
+
+def _names(place: Path) -> list[str]:
     try:
-        names = sorted(os.listdir(place))
+        return sorted(os.listdir(place))
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UserError(f"The folder {place} cannot be read: {error.strerror}; mend it or move it away.") from None
-    for name in names:
-        if not name.startswith(".") and name.endswith((".yml", ".YAML", ".YML", ".SQL")):
-            raise UserError(f"{place / name}, line 1: files here end with {ending}; rename it.")
-    # An editor's hidden files are nobody's declarations.
-    return [place / name for name in names if name.endswith(ending) and not name.startswith(".")]

@@ -20,8 +20,8 @@ from producers.letters_command import letters
 from producers.load import made_before, send_load
 from producers.messages import Message
 from producers.options import BrokersOption, SinkOption, duration_of, opened, time_of, topics_named, where_to
-from producers.own_events import with_own
 from producers.outages import Outage
+from producers.own_events import with_own
 from producers.pace import SystemClock, iso, send_filled, send_live
 from producers.replay import Lines, read, replay
 from producers.shop import ORDERS_TOPIC

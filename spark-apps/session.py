@@ -88,7 +88,11 @@ def open_session(settings: SparkSettings, nessie: NessieSettings, s3: S3Settings
         # One a partition, or a topic of 300 makes them anew for each batch.
         "spark.kafka.consumer.cache.capacity": "512",
         # They read a shop's own topics too, where that file lies.
-        **({"spark.executorEnv.TILLWATCH_CONFIG": str(config_path().absolute())} if "TILLWATCH_CONFIG" in os.environ else {}),
+        **(
+            {"spark.executorEnv.TILLWATCH_CONFIG": str(config_path().absolute())}
+            if "TILLWATCH_CONFIG" in os.environ
+            else {}
+        ),
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         **settings.conf,
     }

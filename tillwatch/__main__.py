@@ -122,6 +122,16 @@ def clean_data(stack: OfStack = False) -> None:
 
 
 @app.command()
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON: file, line and sentence of each.")] = False,
+) -> None:
+    """Read all of config/ as the parts would, and say everything that is wrong. Exits 1 where there is something."""
+    from tillwatch.check import examine
+
+    raise typer.Exit(0 if examine(as_json) else 1)
+
+
+@app.command()
 def contract() -> None:
     """Print all topics, tables and questions as Markdown: docs/contract.md, and your own of config/."""
     from lakehouse.contract import main

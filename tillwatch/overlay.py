@@ -50,7 +50,9 @@ def lay_over(folders: Sequence[Path], data_dir: Path) -> Path:
     for folder in folders:
         if not folder.is_dir():
             found = [str(each) for each in folder.parent.glob("*/")] if folder.parent.is_dir() else []
-            raise UserError(f"--with is '{folder}', which is no folder{near(str(folder), found)}; name one like config/.")
+            raise UserError(
+                f"--with is '{folder}', which is no folder{near(str(folder), found)}; name one like config/."
+            )
     mine, target = config_path(), data_dir / FOLDER
     if mine.parent.resolve() == target.resolve():
         raise UserError(f"TILLWATCH_CONFIG names {mine}, which --with makes anew; name the file that you edit.")

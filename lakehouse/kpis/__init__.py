@@ -21,9 +21,7 @@ from lakehouse.user_error import exit_on_user_error
 __all__ = ["KPIS", "OTHER", "Kpi", "kpis_of", "load_kpis"]
 
 with exit_on_user_error():
-    KPIS: Mapping[str, Kpi] = load_kpis(
-        Path(__file__).parent.glob("*.sql"), TOPICS, own_files("kpis", ".sql")
-    )
+    KPIS: Mapping[str, Kpi] = load_kpis(Path(__file__).parent.glob("*.sql"), TOPICS, own_files("kpis", ".sql"))
 
 
 def kpis_of(topic: str) -> tuple[Kpi, ...]:

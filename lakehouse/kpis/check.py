@@ -41,9 +41,8 @@ def check_queries(kpis: Iterable[Kpi], counted_statuses: Sequence[str]) -> None:
             try:
                 answer = _asked_soon(db, query, {name: rows.slice(0, 0) for name, rows in sources.items()})
             except duckdb.InterruptException:
-                line = 1 + len(kpi.query) - len(kpi.query.lstrip("\n"))
                 raise UserError(
-                    f"{where}, line {line}: the query takes over {_SOON_S:g} s over no rows at all; make it cheaper."
+                    f"{where}, line {kpi.line}: the query takes over {_SOON_S:g} s over no rows; make it cheaper."
                 ) from None
             except duckdb.Error as error:
                 raise UserError(_refused(kpi, str(error), sources)) from None
@@ -79,7 +78,7 @@ def _check_select(kpi: Kpi, query: str) -> None:
         raise UserError(_refused(kpi, str(error), _samples(kpi))) from None
     if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
         raise UserError(
-            f"{kpi.table.declared_in}: below the comment stands no single SELECT; write the one query there."
+            f"{kpi.table.declared_in}, line {kpi.line}: here must stand one SELECT and nothing else; write it."
         )
 
 
@@ -106,7 +105,7 @@ def asked(db: DuckDBPyConnection, query: str, sources: Mapping[str, pa.Table]) -
 
 
 def _compare(kpi: Kpi, answer: pa.Schema, where: str) -> None:
-    line = 1 + len(kpi.query) - len(kpi.query.lstrip("\n"))
+    line = kpi.line
     wanted = {column.name: column.type for column in kpi.table.columns if column not in UPDATED}
     for name, kind in wanted.items():
         if answer.names.count(name) != 1:
@@ -127,7 +126,7 @@ def _compare(kpi: Kpi, answer: pa.Schema, where: str) -> None:
 
 def _compare_rows(kpi: Kpi, answer: pa.Table, sources: Mapping[str, pa.Table], where: str) -> None:
     """Whether a required column is empty, or a row of a minute that was not asked for, where all events are good."""
-    line = 1 + len(kpi.query) - len(kpi.query.lstrip("\n"))
+    line = kpi.line
     for column in kpi.table.columns:
         if column not in UPDATED and column.required and answer[column.name].null_count:
             raise UserError(
@@ -170,7 +169,7 @@ def _fits(given: pa.DataType, declared: pa.DataType) -> bool:
 
 def _refused(kpi: Kpi, error: str, sources: Iterable[str]) -> str:
     found = _LINE.search(error)
-    line = int(found[1]) if found else 1 + len(kpi.query) - len(kpi.query.lstrip("\n"))
+    line = int(found[1]) if found else kpi.line
     reason = " ".join(error.partition("LINE ")[0].split()).rstrip(".") + "."
     return (
         f"{kpi.table.declared_in}, line {line}: DuckDB refuses the query: {reason} It may read {' and '.join(sources)} "

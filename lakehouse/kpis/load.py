@@ -12,6 +12,7 @@ import msgspec
 from lakehouse.declared import Declaration
 from lakehouse.kpis.kpi import Kpi
 from lakehouse.kpis.short import completed
+from lakehouse.mistakes import Told, is_wrong, noted
 from lakehouse.schema import UPDATED, WINDOW_COLUMNS, Column, Table, arrow_type
 from lakehouse.texts import near
 from lakehouse.topics import Topic
@@ -44,17 +45,19 @@ def load_kpis(files: Iterable[Path], topics: Mapping[str, Topic], own: Iterable[
 
     Raises UserError in one sentence that names file, line, name and what would do. Queries are not run: see check.py.
     """
-    declarations = [(False, Declaration.of_sql(path)) for path in files]
-    declarations += [(True, completed(Declaration.of_sql(path), topics)) for path in own]
     found: list[tuple[bool, int, Kpi, Declaration]] = []
-    for is_own, declaration in declarations:
-        keys = declaration.read(_KpiKeys)
-        found.append((is_own, keys.order, _kpi(declaration, keys, topics, is_own), declaration))
+    for is_own, path in [*((False, path) for path in files), *((True, path) for path in own)]:
+        with noted(path):
+            declaration = Declaration.of_sql(path)
+            declaration = completed(declaration, topics) if is_own else declaration
+            keys = declaration.read(_KpiKeys)
+            found.append((is_own, keys.order, _kpi(declaration, keys, topics, is_own), declaration))
     kpis: dict[str, Kpi] = {}
     for _, _, kpi, declaration in sorted(found, key=lambda each: (each[0], each[1], each[2].name)):
-        if kpi.name in kpis:
-            raise declaration.wrong(f"there is another KPI table '{kpi.name}'; give its file another name")
-        kpis[kpi.name] = kpi
+        with noted(declaration.path):
+            if kpi.name in kpis:
+                raise declaration.wrong(f"there is another KPI table '{kpi.name}'; give its file another name")
+            kpis[kpi.name] = kpi
     return kpis
 
 
@@ -63,6 +66,8 @@ def _kpi(declaration: Declaration, keys: _KpiKeys, topics: Mapping[str, Topic], 
     if not _NAME.fullmatch(name):
         raise declaration.wrong(f"'{name}' is no name of a table; use small letters, digits and _")
     if keys.topic not in topics:
+        if is_wrong(keys.topic):
+            raise Told(f"{keys.topic} is left out")
         raise declaration.wrong(
             f"'topic' is '{keys.topic}', which is no topic{near(keys.topic, topics)}; expected one of "
             f"{', '.join(topics)}",
@@ -102,9 +107,8 @@ def _kpi(declaration: Declaration, keys: _KpiKeys, topics: Mapping[str, Topic], 
 
 def _lines(declaration: Declaration, columns: Iterable[str]) -> dict[str, int]:
     """Where the file says what of the table: of a column that its header does not name, where the query begins."""
-    query = 1 + len(declaration.rest) - len(declaration.rest.lstrip("\n"))
     named = re.search(r"(?m)^\s*columns:", declaration.yaml) is not None
-    return {"": 1} | {name: declaration.line("columns", name) if named else query for name in columns}
+    return {"": 1} | {name: declaration.line("columns", name) if named else declaration.rest_line for name in columns}
 
 
 def _column(declaration: Declaration, name: str, raw: Table) -> Column:

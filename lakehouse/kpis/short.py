@@ -74,7 +74,6 @@ def _columns(declaration: Declaration, keys: _ShortKeys, topic: Topic) -> dict[s
     """The query's columns as a header would declare them."""
     nothing = Table(declaration.name, "", "", "", WINDOW_COLUMNS, declared_in=declaration.where)
     types = types_given(Kpi(topic, nothing, declaration.rest, keys.window))
-    line = 1 + len(declaration.rest) - len(declaration.rest.lstrip("\n"))
     for name in keys.units:
         if name not in types:
             raise declaration.wrong(
@@ -87,8 +86,8 @@ def _columns(declaration: Declaration, keys: _ShortKeys, topic: Topic) -> dict[s
             continue
         kind = _type(given)
         if kind is None:
-            raise declaration.wrong_at(
-                line, f"the query gives '{name}' as {given}, which no table holds; use CAST, as to VARCHAR"
+            raise declaration.wrong_rest(
+                f"the query gives '{name}' as {given}, which no table holds; use CAST, as to VARCHAR"
             )
         words = {"type": kind, "doc": name.replace("_", " "), "unit": keys.units.get(name, ""), "required": False}
         columns[name] = None if _is_raw(declaration.rest, name, kind, topic.table) and name not in keys.units else words

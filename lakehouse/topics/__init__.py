@@ -18,9 +18,7 @@ from lakehouse.user_error import exit_on_user_error
 __all__ = ["TOPICS", "FieldKind", "Topic", "TopicField", "choices_of", "load_topics"]
 
 with exit_on_user_error():
-    TOPICS: Mapping[str, Topic] = load_topics(
-        Path(__file__).parent.glob("*.yaml"), own_files("topics", ".yaml")
-    )
+    TOPICS: Mapping[str, Topic] = load_topics(Path(__file__).parent.glob("*.yaml"), own_files("topics", ".yaml"))
 
 
 def choices_of(topic: str, field: str) -> tuple[str, ...]:

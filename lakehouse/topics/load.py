@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from lakehouse.declared import Declaration
+from lakehouse.mistakes import noted
 from lakehouse.schema import LINEAGE, Column, Table
 from lakehouse.texts import near
 from lakehouse.topics.short import completed
@@ -63,23 +64,29 @@ def load_topics(files: Iterable[Path], own: Iterable[Path] = ()) -> dict[str, To
 
     Raises UserError in one sentence that names file, line, name and what would do.
     """
-    declarations = [(False, Declaration.of_yaml(path)) for path in files]
-    declarations += [(True, completed(Declaration.of_yaml(path))) for path in own]
     found: list[tuple[bool, int, Topic, Declaration]] = []
-    for is_own, declaration in declarations:
-        keys = declaration.read(_TopicKeys)
-        found.append((is_own, keys.order, _topic(declaration, keys, is_own), declaration))
+    for is_own, path in [*((False, path) for path in files), *((True, path) for path in own)]:
+        with noted(path):
+            declaration = Declaration.of_yaml(path)
+            declaration = completed(declaration) if is_own else declaration
+            keys = declaration.read(_TopicKeys)
+            found.append((is_own, keys.order, _topic(declaration, keys, is_own), declaration))
     topics: dict[str, Topic] = {}
     for _, _, topic, declaration in sorted(found, key=lambda each: (each[0], each[1], each[2].name)):
-        for other in topics.values():
-            if other.table.name == topic.table.name:
-                raise declaration.wrong(
-                    f"the table '{topic.table.name}' is that of {other.name}; give it another name", "table", "name"
-                )
-        if topic.name in topics:
-            raise declaration.wrong(f"there is another topic '{topic.name}'; give its file another name")
-        topics[topic.name] = topic
+        with noted(declaration.path):
+            _refuse_taken(topic, topics, declaration)
+            topics[topic.name] = topic
     return topics
+
+
+def _refuse_taken(topic: Topic, topics: Mapping[str, Topic], declaration: Declaration) -> None:
+    for other in topics.values():
+        if other.table.name == topic.table.name:
+            raise declaration.wrong(
+                f"the table '{topic.table.name}' is that of {other.name}; give it another name", "table", "name"
+            )
+    if topic.name in topics:
+        raise declaration.wrong(f"there is another topic '{topic.name}'; give its file another name")
 
 
 def _topic(declaration: Declaration, keys: _TopicKeys, own: bool) -> Topic:
@@ -93,7 +100,7 @@ def _topic(declaration: Declaration, keys: _TopicKeys, own: bool) -> Topic:
     if first is None or first.kind is not FieldKind.ID or not first.required:
         raise declaration.wrong("the first field must be the required ID of what the event is about", "fields")
     if not keys.time:
-        raise declaration.wrong("say which field is the event's `time`: not one is a required TIME, but none or several")
+        raise declaration.wrong("say which field is the event's `time`: none or several are a required TIME")
     if keys.time not in fields or fields[keys.time].kind is not FieldKind.TIME or not fields[keys.time].required:
         raise declaration.wrong(f"'time' is '{keys.time}'; expected a required field of the kind TIME", "time")
     message_key = keys.message_key or first.name
@@ -135,7 +142,9 @@ def _field(declaration: Declaration, name: str, given: object) -> TopicField:
     keys = declaration.read(_FieldKeys, *place)
     if keys.kind not in _KINDS:
         raise declaration.wrong(
-            f"'kind' is '{keys.kind}'{near(keys.kind.upper(), _KINDS)}; expected one of {', '.join(_KINDS)}", *place, "kind"
+            f"'kind' is '{keys.kind}'{near(keys.kind.upper(), _KINDS)}; expected one of {', '.join(_KINDS)}",
+            *place,
+            "kind",
         )
     kind = FieldKind[keys.kind]
     if (kind is FieldKind.CHOICE) != bool(keys.choices):

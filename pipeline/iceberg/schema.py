@@ -134,8 +134,8 @@ def _refuse_changed(table: Table, metadata: TableMetadataV2) -> None:
             )
         if field.field_type != _iceberg_type(column.type):
             raise OwnChanged(
-                f"{table.place(field.name)}: the table {SCHEMA}.{table.name} has the column '{field.name}' as {stored}, "
-                f"and here it is {column.type}; make it {stored} again, or give it another name."
+                f"{table.place(field.name)}: the table {SCHEMA}.{table.name} has the column '{field.name}' as "
+                f"{stored}, and here it is {column.type}; make it {stored} again, or give it another name."
             )
     parts = [metadata.schema().find_column_name(part.source_id) for part in metadata.spec().fields]
     if parts != [table.partition_by]:
