@@ -217,7 +217,8 @@ def test_shoppers_pay_what_they_ordered_and_not_what_was_cancelled(tmp_path: Pat
 def test_an_example_lies_over_config_for_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = tmp_path / "mine"
     (mine / "topics").mkdir(parents=True)
-    written(mine, "tillwatch.yaml", "demo: {rate: 5}\n")
+    written(mine, "tillwatch.yaml", "demo: {rate: 5}\norders: {counted_statuses: [CREATED, SHIPPED]}\n")
+    written(mine, "notes.txt", "nothing of ours")
     rule = {"kind": "no_data", "name": "quiet", "topic": "orders_topic", "severity": "WARN", "for": "2 min"}
     rule |= {"keep_firing_for": "2 min", "description": "quiet", "owner": "me", "summary": "quiet"}
     written(mine, "alerts.yaml", yaml.safe_dump({"rules": [rule]}))
@@ -226,17 +227,26 @@ def test_an_example_lies_over_config_for_one_run(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("TILLWATCH_CONFIG", str(mine / "tillwatch.yaml"))
     before = {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()}
 
-    settings = lay_over([EXAMPLE], tmp_path / "data")
+    more = tmp_path / "more"
+    more.mkdir()
+    written(more, "tillwatch.yaml", "orders: {counted_statuses: [CREATED]}\ndemo: {lite: false}\n")
+
+    settings = lay_over([EXAMPLE, more], tmp_path / "data")
 
     assert settings == tmp_path / "data" / "config" / "tillwatch.yaml"
     laid = settings.parent
-    assert settings.read_text() == "demo: {rate: 5}\n"
+    assert yaml.safe_load(settings.read_text()) == {
+        "demo": {"rate": 5, "lite": False},
+        "orders": {"counted_statuses": ["CREATED"]},
+    }
     routes = yaml.safe_load((laid / "routes.yaml").read_text())["routes"]
     assert [route["name"] for route in routes] == ["payments", "mine"]
     rules = yaml.safe_load((laid / "alerts.yaml").read_text())["rules"]
     assert [each["name"] for each in rules] == ["quiet", "payments_failing", "payment_failed"]
     assert sorted(path.name for path in (laid / "topics").iterdir()) == ["payments_topic.yaml", "stock_topic.yaml"]
-    assert not (laid / "README.md").exists()
+    assert sorted(path.name for path in laid.iterdir() if path.is_file()) == [
+        *("alerts.yaml", "routes.yaml", "tillwatch.yaml")
+    ]
     assert {path: path.read_bytes() for path in before} == before
     # What is wrong is wrong in the file that somebody wrote.
     written(mine / "topics", "stock_topic.yaml", TOPIC.replace("MONEY", "GOLD"))

@@ -54,12 +54,12 @@ def line(mistake: Mistake) -> int | None:
 
 def _told_once(found: Sequence[Mistake]) -> Iterator[Mistake]:
     """The same without what was said of the same line before: a value may be wrong in each of several ways."""
-    places = set()
+    told: set[object] = set()
     for mistake in found:
-        place = (mistake.path, line(mistake) or mistake.sentence)
-        if place not in places:
-            places.add(place)
+        places = {mistake.sentence, (mistake.path, line(mistake) or mistake.sentence)}
+        if not places & told:
             yield mistake
+        told |= places
 
 
 def _settings() -> None:

@@ -1,7 +1,8 @@
 """`--with examples/NAME`: the files of a folder laid over config/ for one run, in a folder of the data directory.
 
-Nothing in config/ changes. What both have is one: of YAML files mappings are merged and lists joined, any other file is
-the example's. Files that only one has are linked, so that an edit of them is seen as ever.
+Nothing in config/ changes. What both have is one: of YAML files beside the settings file mappings are merged and lists
+joined (a setting is the example's), any other file is the example's. Files that only one has are linked: an edit is seen
+as ever.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from tillwatch.leftovers import only_demo
 
 FOLDER = "config"
 """In the data directory."""
-_FIRST = ("routes.yaml",)
-"""Lists that are asked from the top, to the first that fits: what is laid over them stands before yours."""
+_FOLDERS = ("topics", "kpis", "questions", "boards")
+_BEFORE = "routes.yaml"
+"""Its list is asked from the top, to the first that fits: what is laid over it stands before yours."""
 
 
 def use(folders: Sequence[Path], data_dir: Path, *profiles: str) -> str | None:
@@ -61,9 +63,14 @@ def lay_over(folders: Sequence[Path], data_dir: Path) -> Path:
         data_dir.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
-        for name in sorted({path.relative_to(layer) for layer in layers for path in _files(layer)}):
+        names = {path.relative_to(layer) for layer in layers for path in _files(layer)}
+        for name in sorted(names | ({Path(mine.name)} if mine.is_file() else set())):
             (target / name).parent.mkdir(exist_ok=True, parents=True)
-            _write(target / name, [layer / name for layer in layers if (layer / name).is_file()])
+            given = [layer / name for layer in layers if (layer / name).is_file()]
+            if len(given) == 1 or name.parent != Path() or name.suffix != ".yaml":
+                (target / name).symlink_to(given[-1].resolve())
+            else:
+                _merge(target / name, given, is_settings=name.name == mine.name)
         settings = target / mine.name
         if not settings.exists():
             settings.touch()
@@ -76,19 +83,20 @@ def lay_over(folders: Sequence[Path], data_dir: Path) -> Path:
 
 
 def _files(layer: Path) -> list[Path]:
-    """What a folder like config/ holds: files, and those of its folders; words for people are none of it."""
-    found = [*layer.glob("*"), *layer.glob("*/*")]
-    return [path for path in found if path.is_file() and path.suffix != ".md" and not path.name.startswith(".")]
+    """What a folder like config/ holds. It may be a home directory: nothing else in it is looked at."""
+    found = [
+        *layer.glob("*.yaml"),
+        *layer.glob("*.csv"),
+        *(path for name in _FOLDERS for path in layer.glob(f"{name}/*")),
+    ]
+    return [path for path in found if path.is_file() and not path.name.startswith(".")]
 
 
-def _write(target: Path, given: Sequence[Path]) -> None:
-    if len(given) == 1 or target.suffix != ".yaml" or target.parent.name in ("topics", "boards"):
-        target.symlink_to(given[-1].resolve())
-        return
+def _merge(target: Path, given: Sequence[Path], is_settings: bool) -> None:
     whole: Any = None
     for path in given:
         try:
-            whole = _joined(whole, read_yaml(path), first=target.name in _FIRST)
+            whole = _joined(whole, read_yaml(path), None if is_settings else target.name == _BEFORE)
         except NotYaml as error:
             raise UserError(f"{path} cannot be read: {error}; mend it.") from None
     head = "".join(f"# {path.resolve()}\n" for path in given)
@@ -97,9 +105,10 @@ def _write(target: Path, given: Sequence[Path]) -> None:
     target.write_text(head + text, encoding="utf-8")
 
 
-def _joined(mine: Any, more: Any, first: bool) -> Any:
+def _joined(mine: Any, more: Any, before: bool | None) -> Any:
+    """before: whether more of a list stands before mine, or after; None: a list is taken whole."""
     if isinstance(mine, dict) and isinstance(more, dict):
-        return mine | {key: _joined(mine.get(key), given, first) for key, given in more.items()}
-    if isinstance(mine, list) and isinstance(more, list):
-        return [*more, *mine] if first else [*mine, *more]
+        return mine | {key: _joined(mine.get(key), given, before) for key, given in more.items()}
+    if isinstance(mine, list) and isinstance(more, list) and before is not None:
+        return [*more, *mine] if before else [*mine, *more]
     return mine if more is None else more
