@@ -1,8 +1,8 @@
 """`--with examples/NAME`: the files of a folder laid over config/ for one run, in a folder of the data directory.
 
 Nothing in config/ changes. What both have is one: of YAML files beside the settings file mappings are merged and lists
-joined (a setting is the example's), any other file is the example's. Files that only one has are linked: an edit is seen
-as ever.
+joined (a setting is the example's), any other file is the example's. Files that one alone has are linked: an edit is
+seen as ever.
 """
 
 from __future__ import annotations
