@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -321,7 +321,9 @@ class PageSession:
         board = self.drills.get(self.view.tab)
         if isinstance(board, BoardTab) and not self._is_out:
             with patch.seldom(self.doc):
-                self._draw_board(board, patch)
+                if board.as_of is not None:
+                    self._show_events(starts_of(board.as_of))
+                board.draw_live(patch)
         TICK_SECONDS.observe(time.perf_counter() - started)
         session = getattr(self.doc.session_context, "session", None)
         if session is not None:
@@ -346,8 +348,7 @@ class PageSession:
             return
         starts = max(hour.starts for hour in hours.values())
         move(self.hour, starts)
-        since, until = starts[0], starts[-1] + timedelta(minutes=1)
-        self._show_events(since, until)
+        self._show_events(starts)
         for chart in self.charts:
             try:
                 if hour := hours.get(chart.name):
@@ -356,13 +357,8 @@ class PageSession:
                 # One broken chart must not keep the others from their news.
                 logger.exception("%s could not be drawn", chart.name)
 
-    def _draw_board(self, board: BoardTab, patch: Patch) -> None:
-        if board.as_of is not None:
-            starts = starts_of(board.as_of)
-            self._show_events(starts[0], starts[-1] + timedelta(minutes=1))
-        board.draw_live(patch)
-
-    def _show_events(self, since: datetime, until: datetime) -> None:
+    def _show_events(self, starts: Sequence[datetime]) -> None:
+        since, until = starts[0], starts[-1] + timedelta(minutes=1)
         incidents = overview.incidents(self._shown, self.max_age)
         self.events.show(incident_rows(incidents, since, until), mark_rows(self._watch.duty, since, until))
 

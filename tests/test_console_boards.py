@@ -77,7 +77,7 @@ def drawn(page: Opened) -> dict[str, Any]:
     """Build the live charts, and give what each of them holds."""
     board: Any = page.session.drills["trade"]
     board.draw()
-    return {live.kind.name: live.chart.source.data for live in board._live if live.chart is not None}
+    return {live.kind.name: live.chart.source.data for live in board.live_panels if live.chart is not None}
 
 
 ALL = ("tile.trade.tile0", "spark.trade.tile0", "legend.trade.live0", "legend.trade.charts0", "list.trade.tables0")

@@ -175,8 +175,8 @@ class CellSpec(Spec):
 
 
 class TableSpec(Spec):
-    """Rows over the chosen range; without `columns` all that the question declares, but event_key. `key` is a column, or
-    some, that tell one row from all others."""
+    """Rows over the chosen range; without `columns` all that the question declares, but event_key. `key` is a column,
+    or some, that tell one row from all others."""
 
     title: _Words
     question: str
