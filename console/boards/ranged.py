@@ -198,7 +198,7 @@ def drawn(spec: RangeSpec, table: pa.Table, view: View, span: Span, currency: st
     if spec.kind == "heatmap":
         names = [visible(name) for name in spec.parts or sorted(largest[:HEAT_LINES])]
         named = {(start, visible(part)): value for (start, part), value in counts.items()}
-        color = colours[spec.colours.get("", "sky")]
+        color = colours[next(iter(spec.colours.values()), "sky")]
         return Drawn(HeatChart, HeatCells(named, names, width, span, unit, color), {}, bool(spec.filter))
     parts = list(spec.parts or largest[:MOST_PARTS])
     if set(sums) - set(parts):
@@ -228,8 +228,11 @@ def _ranking(spec: RangeSpec, rows: list[dict[str, Any]], view: View, colours: M
 
 
 def _floored(moment: datetime, width: timedelta) -> datetime:
-    """The start of the bar that holds a time; weeks and months begin where SQL has them begin."""
-    return EPOCH + (moment - EPOCH) // width * width if width <= timedelta(days=1) else moment
+    """The start of the bar that holds a time, as SQL has it: a week begins on Monday, a month on its first day."""
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if width <= timedelta(days=1):
+        return EPOCH + (moment - EPOCH) // width * width
+    return day - timedelta(days=day.weekday()) if width <= timedelta(days=7) else day.replace(day=1)
 
 
 def listed(panel: Panel, table: pa.Table, view: View, shown: int, currency: str) -> Part:

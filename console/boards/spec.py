@@ -147,7 +147,7 @@ class RangeSpec(_Chart):
     kind: Annotated[str, one_of("kind of chart", CHART_KINDS)]
     value: _Column
     by: _Column | None = None
-    parts: tuple[_Words, ...] = ()
+    parts: Annotated[tuple[_Words, ...], Field(max_length=40)] = ()
     filter: str = ""
     top: Annotated[int, Field(ge=1, le=40)] = 12
 
