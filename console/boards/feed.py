@@ -109,12 +109,14 @@ class BoardFeed:
             if entry is None:
                 entry = self._entries[key] = _Entry()
             news = entry.asked != wanted or outside is not None or entry.told.error is not None
-            if news and not entry.busy and self._clock() >= entry.due:
+            asks = news and not entry.busy and self._clock() >= entry.due
+            if asks:
                 entry.busy, entry.asked = True, wanted
-                self._threads.submit(self._ask, entry, ask, None if outside else wanted, as_of)
             if entry.busy:
                 entry.waiting.add(viewer)
-            return entry.told
+        if asks:
+            self._threads.submit(self._ask, entry, ask, None if outside else wanted, as_of)
+        return entry.told
 
     def _ask(self, entry: _Entry, ask: LiveAsk, commit: str | None, as_of: datetime) -> None:
         started = self._clock()
