@@ -80,8 +80,12 @@ def test_an_answer_that_cannot_be_drawn_is_said(answer: Told, sentence: str) -> 
     assert hour_of(chart(kind="bars", values=["n"]), answer, None) == (None, sentence)
 
 
-TILE = BoardTile(title="Failed", question="q", column="failed", unit="%", digits=1, good="down",
-                 limits=[{"above": 5, "word": "high"}, {"above": 2, "word": "raised", "state": "watch"}])  # fmt: skip
+TILE = BoardTile.model_validate(
+    {
+        "title": "Failed", "question": "q", "column": "failed", "unit": "%", "digits": 1, "good": "down",
+        "limits": [{"above": 5, "word": "high"}, {"above": 2, "word": "raised", "state": "watch"}],
+    }
+)  # fmt: skip
 
 
 def tile(value: float | None, before: float | None) -> dict[str, Any]:
