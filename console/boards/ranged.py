@@ -108,7 +108,7 @@ def _list_of(name: str, table: TableSpec, question: Question) -> RowList:
             cell.head,
             cell.column,
             cell.kind or "text",  # type: ignore[arg-type]  # one of CELL_KINDS
-            of="status" if cell.kind == "badge" else "",
+            of=_badge_of(cell),
             hover=f"{{{cell.column}}}" if cell.kind == "text" else "",
             css=cell.css,
             sort=f'"{cell.column}"' if sortable else "",
@@ -117,6 +117,11 @@ def _list_of(name: str, table: TableSpec, question: Question) -> RowList:
     )
     whole = table.key == ("event_key",)
     return RowList(name, table.title, columns, table.empty, note=table.note, long=True, exports=name, whole=whole)
+
+
+def _badge_of(cell: CellSpec) -> str:
+    """Among which words a badge has its colour."""
+    return ("severity" if "severity" in cell.column else "status") if cell.kind == "badge" else ""
 
 
 def wanted(panel: Panel, spec: BoardSpec, view: View, pin: Pin, spans: tuple[Span, Span], shown: int) -> Want:
@@ -174,7 +179,6 @@ class Drawn:
     kind: Any
     data: Any
     legend: Mapping[str, str]
-    toggles: bool
 
 
 def drawn(spec: RangeSpec, table: pa.Table, view: View, span: Span, currency: str) -> Drawn:
@@ -199,7 +203,7 @@ def drawn(spec: RangeSpec, table: pa.Table, view: View, span: Span, currency: st
         names = [visible(name) for name in spec.parts or sorted(largest[:HEAT_LINES])]
         named = {(start, visible(part)): value for (start, part), value in counts.items()}
         color = colours[next(iter(spec.colours.values()), "sky")]
-        return Drawn(HeatChart, HeatCells(named, names, width, span, unit, color), {}, bool(spec.filter))
+        return Drawn(HeatChart, HeatCells(named, names, width, span, unit, color), {})
     parts = list(spec.parts or largest[:MOST_PARTS])
     if set(sums) - set(parts):
         parts.append(OTHERS)
@@ -211,7 +215,7 @@ def drawn(spec: RangeSpec, table: pa.Table, view: View, span: Span, currency: st
     bars = TimeBars(
         merged, {part: colours[name] for part, name in legend.items()}, width, span, view.brush, unit, "0,0.[00]"
     )
-    return Drawn(TimeChart, bars, legend if spec.by else {}, False)
+    return Drawn(TimeChart, bars, legend if spec.by else {})
 
 
 def _ranking(spec: RangeSpec, rows: list[dict[str, Any]], view: View, colours: Mapping[str, str], unit: str) -> Drawn:
@@ -224,7 +228,7 @@ def _ranking(spec: RangeSpec, rows: list[dict[str, Any]], view: View, colours: M
     chosen = view.chosen(spec.filter)
     named = colour_names(names, spec.colours) if spec.colours else ["blue"] * len(names)
     ranked = [(name, sums[name], colours[color], name in chosen) for name, color in zip(names, named, strict=True)]
-    return Drawn(RankingChart, Ranking(ranked, unit), {}, bool(spec.filter))
+    return Drawn(RankingChart, Ranking(ranked, unit), {})
 
 
 def _floored(moment: datetime, width: timedelta) -> datetime:
