@@ -403,8 +403,8 @@ class PageSession:
         drill = self.drills.get(self.view.tab)
         if drill is not None:
             parts.update(drill.parts(self.view, snapshot))
-            if why := drill.failed:
-                failed[drill.name] = why
+            if drill.failed:
+                failed[drill.name] = drill.failed
         if self._tab.live:
             parts.update(
                 overview.overview_parts(

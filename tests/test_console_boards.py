@@ -99,10 +99,8 @@ def test_a_board_shows_what_its_questions_answer(opened: Callable[..., Opened], 
     ).fetchall()
     assert sum(source["CREATED"]) == created
     rows = parts["list.trade.tables0"]
-    assert [column.head for column in current().tabs["trade"].cards[-1].blocks[0].columns][:2] == [
-        "Order ts",
-        "Order id",
-    ]  # type: ignore[union-attr]
+    [listed] = current().tabs["trade"].lists()
+    assert [column.head for column in listed.columns][:2] == ["Order ts", "Order id"]
     assert rows["rows"][0]["order_ts"] > rows["rows"][1]["order_ts"]
     assert rows["words"] == f"{len(rows['rows'])} rows"
     assert {panel for panel, part in parts.items() if panel.startswith("panel.") and part["words"]} == set()

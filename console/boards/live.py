@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from threading import Lock
 from typing import Any, ClassVar
 
 from bokeh.models import FixedTicker, Range1d
+from cachetools import LRUCache, cached
 
 from console.boards.answers import Unfit, moment_in, number_in, require, word_in
 from console.boards.feed import Told
@@ -55,9 +56,8 @@ class BoardLine(BoardChart):
         self.source = empty_source(*self.values)
         self.root = axes(self.name, hour)
         for name, drawn in zip(self.values, self.colours(look), strict=True):
-            shared = {"x": "middle", "y": name, "source": self.source}
-            self.root.line(**shared, line_color=drawn, line_width=2)
-            self.root.scatter(**shared, size=4, fill_color=drawn, line_color=None)
+            self.root.line(x="middle", y=name, source=self.source, line_color=drawn, line_width=2)
+            self.root.scatter(x="middle", y=name, source=self.source, size=4, fill_color=drawn, line_color=None)
 
     def update(self, starts: Sequence[datetime], series: Mapping[str, Series], patch: Patch | None = None) -> None:
         reach_down(self.root, [value for name in self.values for value in series[name]])
@@ -89,7 +89,7 @@ class BoardHeat(BoardChart):
                 x="middle", width=BAR_MS, bottom=places[name] + 0.06, top=places[name] + 0.94, source=self.source,
                 fill_color=drawn, fill_alpha=f"{name}_alpha", line_color=None,
             )  # fmt: skip
-        self.root.y_range = Range1d(0, len(self.values))
+        self.root.y_range = Range1d(start=0, end=len(self.values))
         self.root.yaxis.ticker = FixedTicker(ticks=[place + 0.5 for place in places.values()])
         self.root.yaxis.major_label_overrides = {
             place + 0.5: label(name, NAME_LETTERS) for name, place in places.items()
@@ -135,7 +135,7 @@ def chart_class(name: str, spec: LiveSpec, currency: str) -> type[BoardChart]:
         "spec": spec,
         "__doc__": spec.title,
     }
-    made = type(f"{kind.__name__}_{name}", (kind,), fields)
+    made: type[BoardChart] = type(f"{kind.__name__}_{name}", (kind,), fields)
     made.name = name
     return made
 
@@ -161,7 +161,7 @@ def _source_name(name: str) -> str:
 
 
 # Pages look at the same answer: the first one pays.
-@lru_cache(maxsize=64)
+@cached(LRUCache(64), lock=Lock())
 def _series(chart: type[BoardChart], told: Told) -> Mapping[str, Series]:
     spec = chart.spec
     assert told.table is not None
@@ -195,6 +195,6 @@ def hour_of(chart: type[BoardChart], told: Told, then: Told | None) -> tuple[Map
         return None, str(error)
 
 
-@lru_cache(maxsize=64)
+@cached(LRUCache(64), lock=Lock())
 def _read_once(chart: type[BoardChart], told: Told, then: Told | None) -> Mapping[str, Series]:
     return chart.read(told, then)

@@ -70,7 +70,8 @@ class BoardTab(DrillTab):
 
     @property
     def failed(self) -> str | None:
-        return next((one.error for one in (self.tiles, *self.live_panels, *self.range_panels) if one.error), None)
+        errors = [self.tiles.error, *(one.error for one in self.live_panels), *(one.error for one in self.range_panels)]
+        return next(filter(None, errors), None)
 
     @property
     def as_of(self) -> datetime | None:
@@ -186,7 +187,7 @@ def tab_of(board: Board, currency: str) -> type[BoardTab]:
             "paced": spec.ranged,
             "compares": bool(spec.tiles or spec.live),
         }
-    made = type(f"BoardTab_{name}", (BoardTab,), fields)
+    made: type[BoardTab] = type(f"BoardTab_{name}", (BoardTab,), fields)
     made.name = name
     return made
 
