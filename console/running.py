@@ -6,7 +6,10 @@ import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
+from console.boards.feed import AsksSql
+from console.boards.running import Boards
 from console.feed.asker import Asker
 from console.feed.hub import Hub
 from console.feed.past import Past
@@ -53,12 +56,17 @@ class Running:
     statements: Rate
     """Statements to Dremio."""
     past: Past
+    boards: Boards
+
+
+class AsksBoth(AsksDremio, AsksSql, Protocol):
+    """The client: the console's own questions, and those of boards."""
 
 
 _running: Running | None = None
 
 
-def start(dremio: AsksDremio) -> Running:
+def start(dremio: AsksBoth) -> Running:
     """Build the shared parts on a client, and start the poller."""
     global _running
     settings = ConsoleSettings.load()
@@ -89,7 +97,9 @@ def start(dremio: AsksDremio) -> Running:
         dremio,
         Rate(statements),
         Past(dremio, tabs=questions(), counting=counting),
+        Boards(config_path().parent, dremio, settings.currency),
     )
+    _running.boards.start(hub.wake)
     # What was imported is never garbage: collections pass it over from now on, and take no longer than what came since.
     gc.enable()
     gc.freeze()

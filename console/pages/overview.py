@@ -83,6 +83,7 @@ class Overview(Tab):
     title = "Overview"
     order = 10
     live = True
+    compares = True
     heeds_range = False
     heeds_brush = False
     cards = (
