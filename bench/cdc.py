@@ -40,7 +40,7 @@ from tillwatch import capture
 
 NAMES = ("postgres", "connect", "driver")
 TOPIC = "shop.public.orders"
-_WITHIN_S = 120
+_WITHIN_S = 180
 _SETTLES_S = 3
 _HISTORY = (
     "CREATE TABLE history (id bigint GENERATED ALWAYS AS IDENTITY, what text, total numeric)",
@@ -179,6 +179,12 @@ class Captured:
         [row] = self.pipeline.dremio.sql(fill(_COUNTED, self.pipeline.dremio.head(), {})).to_pylist()
         return Totals(int(row["made"]), row["made_total"], int(row["cancelled"]), row["cancelled_total"])
 
+    def last_words(self) -> str:
+        """The end of what each process said."""
+        logs = [self.pipeline.log_of(name) for name in ("connector", "shop")]
+        logs += [self.database.log(name) for name in self.database.names]
+        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in logs if log.exists())
+
     def kill(self, name: str) -> None:
         """kill -9, and what a supervisor does then."""
         if name == "driver":
@@ -230,7 +236,18 @@ def settings(folder: Path) -> dict[str, str]:
 
 
 def run(captured: Captured, orders: int, rate: float, quiet: int = 0) -> CaptureSeen:
-    """So many orders at least, `rate` changes a second, a tenth before the connector; then `quiet` without kills."""
+    """So many orders at least, `rate` changes a second, a tenth before the connector; then `quiet` without kills.
+
+    Raises TimeoutError, with what the processes said, where something does not come.
+    """
+    try:
+        return _run(captured, orders, rate, quiet)
+    except TimeoutError as error:
+        error.add_note(captured.last_words())
+        raise
+
+
+def _run(captured: Captured, orders: int, rate: float, quiet: int) -> CaptureSeen:
     found, pipeline = CaptureSeen(), captured.pipeline
     for statement in _HISTORY:
         captured.ask(statement)

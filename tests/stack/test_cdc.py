@@ -25,7 +25,7 @@ def postgres_is_there() -> None:
 
 
 @pytest.mark.usefixtures("postgres_is_there")
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_what_the_database_remembers_is_in_the_tables_over_kills_of_all(stack: Stack) -> None:
     with (
         cdc.database(stack.servers, stack.tmp / "database") as of_shop,
