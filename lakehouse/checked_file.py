@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from lakehouse.mistakes import Told, noted
 from lakehouse.texts import near
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, line_of, parse_yaml, read_text
@@ -46,7 +47,10 @@ class CheckedFile:
         try:
             return model.model_validate(self.content)
         except ValidationError as error:
-            self._invalid(error.errors()[0], model, key)
+            for each in error.errors():
+                with noted(self.path):
+                    self._invalid(each, model, key)
+            raise Told(f"{self.path} is wrong") from None
 
     def once(self, key: str, names: Sequence[str], field: str = "name") -> None:
         """Refuse a list in which a name stands twice."""

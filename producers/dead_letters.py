@@ -24,8 +24,8 @@ from lakehouse.sinks import Sink
 from lakehouse.sources import load_sources, topic_of
 from lakehouse.stop import Stop
 from lakehouse.user_error import UserError
+from producers.lines import END_OF_TIME, key_of
 from producers.pace import Clock, deliver
-from producers.replay import END_OF_TIME, key_of
 
 MOST = 10_000
 """Letters that one command reads: they are held in memory."""

@@ -30,11 +30,12 @@ from console.live_hour import live_hours
 from console.message import head_part
 from console.tabs import questions
 from console.view import View
+from lakehouse.kpis import Counting
 from tests.fake_dremio import FakeDremio
 
 EVERY = matching(View("orders"), ())
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
-ALL = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
+ALL = Counting(("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED"))
 
 
 class Somebody:
@@ -62,7 +63,7 @@ def dremio() -> Iterator[FakeDremio]:
 
 
 def a_poller(
-    dremio: FakeDremio, hub: Hub, counted: tuple[str, ...] = ALL, clock: Callable[[], float] = time.monotonic
+    dremio: FakeDremio, hub: Hub, counting: Counting = ALL, clock: Callable[[], float] = time.monotonic
 ) -> Poller:
     return Poller(
         dremio,
@@ -70,17 +71,17 @@ def a_poller(
         tabs=questions(),
         refresh_s=1,
         idle_refresh_s=15,
-        counted_statuses=counted,
+        counting=counting,
         clock=clock,
         now=lambda: NOON,
     )
 
 
-def snapshot_of(dremio: FakeDremio, counted: tuple[str, ...] = ALL, watches: str = "overview") -> FeedSnapshot:
+def snapshot_of(dremio: FakeDremio, counting: Counting = ALL, watches: str = "overview") -> FeedSnapshot:
     """What one look gives to a viewer of the Overview."""
     hub, viewer = Hub(), Somebody(watches)
     hub.join(viewer)
-    a_poller(dremio, hub, counted).poll()
+    a_poller(dremio, hub, counting).poll()
     assert hub.snapshot.error is None
     assert not hub.snapshot.failed
     return hub.snapshot
@@ -123,7 +124,7 @@ def test_only_counted_statuses_are_orders_but_a_cancelled_one_still_converts(dre
     for user in ("ada", "bob", "cy", "di"):
         dremio.click(at, user)
     dremio.publish(NOON)
-    found = tiles(snapshot_of(dremio, ("CREATED",)))
+    found = tiles(snapshot_of(dremio, Counting(("CREATED",))))
     assert found["revenue"].text == "$10.00"
     assert found["conversion"].value == 0.5
     assert found["users"].text == "4"
@@ -420,7 +421,7 @@ def test_looks_do_not_drift(dremio: FakeDremio) -> None:
     hub, viewer = Hub(), Somebody()
     hub.join(viewer)
     dremio.publish(NOON)
-    poller = Poller(dremio, hub, tabs=questions(), refresh_s=0.02, idle_refresh_s=0.02, counted_statuses=ALL)
+    poller = Poller(dremio, hub, tabs=questions(), refresh_s=0.02, idle_refresh_s=0.02, counting=ALL)
     poller.start()
     time.sleep(1.0)
     poller.stop()
@@ -430,7 +431,7 @@ def test_looks_do_not_drift(dremio: FakeDremio) -> None:
 
 def test_who_answers_says_how_often_it_is_asked_where_no_setting_does(dremio: FakeDremio) -> None:
     hub, viewer = Hub(), Somebody()
-    poller = Poller(dremio, hub, tabs=questions(), refresh_s=0, idle_refresh_s=15, counted_statuses=ALL)
+    poller = Poller(dremio, hub, tabs=questions(), refresh_s=0, idle_refresh_s=15, counting=ALL)
     assert poller.period_s == 15
     hub.join(viewer)
     assert poller.period_s == 1.0

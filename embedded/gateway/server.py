@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
+from google.protobuf.message import Message
 from pyarrow import flight
 
 from embedded.gateway import wire
@@ -20,7 +21,6 @@ from embedded.gateway.errors import Kind, Refusal, TooDeep
 from embedded.gateway.flight_sql import messages
 from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.running import Run, Running
-from embedded.gateway.flight_sql.schemas import described
 from embedded.gateway.flight_sql.service import ACTIONS, FlightSql
 from embedded.gateway.sessions import COOKIE, Caller, FlightSession, Sessions
 from embedded.gateway.statements import Statements, Streamed
@@ -59,14 +59,16 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         started = time.monotonic()
         session = _session(context)
-        sql = ""
-        running = self._running.begin(ticket.ticket, context.is_cancelled)
+        sql, body = "", ticket.ticket
+        command, planned = _told(lambda: self._opened(body), "")
+        if planned is not None and (rows := self._statements.known(planned)) is not None:
+            return flight.RecordBatchStream(rows)
+        running = self._running.begin(body, context.is_cancelled)
 
         def run() -> tuple[Streamed, list[pa.RecordBatch]]:
             nonlocal sql
-            command = messages.unpacked(ticket.ticket)
-            if command is None:
-                answer = self._statements.run(ticket.ticket, running.gone, session.user)
+            if planned is not None:
+                answer = self._statements.run(planned, running.gone, session.user)
             else:
                 answer = self._flight_sql.stream(command, Asking(self._statements, session, running.gone))
             sql = answer.sql
@@ -88,6 +90,11 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             self._running.end(running)
             return flight.RecordBatchStream(pa.RecordBatchReader.from_batches(answer.schema, batches))
         return flight.GeneratorStream(answer.schema, self._stream(answer, first, running))
+
+    def _opened(self, ticket: bytes) -> tuple[Message | None, bytes | None]:
+        """The command of Flight SQL that a ticket is, None in legacy Flight; and the planned statement's own ticket."""
+        command = messages.unpacked(ticket)
+        return command, ticket if command is None else self._flight_sql.planned(command)
 
     def _stream(self, answer: Streamed, first: list[pa.RecordBatch], running: Run) -> Iterator[pa.RecordBatch]:
         try:
@@ -152,7 +159,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             return _told(lambda: self._flight_sql.plan(command, asking), "")
         sql = _told(lambda: _sql_of(descriptor), "")
         planned = _told(lambda: self._statements.plan(sql, session.context, context.is_cancelled, session.user), sql)
-        return described(planned.schema), [planned.ticket]
+        return planned.told, [planned.ticket]
 
 
 def _sql_of(descriptor: flight.FlightDescriptor) -> str:

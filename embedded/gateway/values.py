@@ -43,7 +43,12 @@ def cut(sql: str, words: list[Word], mark: str) -> tuple[str, tuple[str, ...], t
 
     while index < len(words):
         word = words[index]
-        kind, upper = word.kind, word.upper
+        kind = word.kind
+        if kind not in ("word", "text"):
+            named = False
+            index += 1
+            continue
+        upper = word.upper
         if upper == "AT" and kind == "word" and index and (named or words[index - 1].kind in ("word", "name")):
             clause = at_clause(sql, words, index, time_literal)
             if clause is not None:
@@ -54,7 +59,7 @@ def cut(sql: str, words: list[Word], mark: str) -> tuple[str, tuple[str, ...], t
                 named = False
                 continue
         named = False
-        if upper == "TABLE" and (call := table_function(words, index)) is not None:
+        if upper == "TABLE" and kind == "word" and (call := table_function(words, index)) is not None:
             function, index = call
             last = words[index - 1]
             escaped = function.table.replace('"', '""')

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from lakehouse.mistakes import Told, is_wrong, noted
 from lakehouse.rules.kinds import kinds
 from lakehouse.rules.rule import Rule, Wrong
 from lakehouse.user_error import UserError
@@ -25,11 +26,12 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
         raise UserError(f"The alert rules {path} must hold one list under `rules:`; compare with config/alerts.yaml.")
     rules: list[Rule] = []
     for place, raw in enumerate(content["rules"]):
-        rule = _rule(path, place, raw)
-        if any(rule.name == other.name for other in rules):
-            where = f"{path}, line {line_of(read_text(path), 'rules', place, 'name')}"
-            raise UserError(f"{where}: key 'name' has the value '{rule.name}' in two rules; give one another name.")
-        rules.append(rule)
+        with noted(path):
+            rule = _rule(path, place, raw)
+            if any(rule.name == other.name for other in rules):
+                where = f"{path}, line {line_of(read_text(path), 'rules', place, 'name')}"
+                raise UserError(f"{where}: key 'name' has the value '{rule.name}' in two rules; give one another name.")
+            rules.append(rule)
     return tuple(rules)
 
 
@@ -49,10 +51,12 @@ def _rule(path: Path, place: int, raw: object) -> Rule:
     try:
         return kind.model_validate(raw)
     except Wrong as wrong:
+        _pass_over(wrong.value)
         where = f"{who(*wrong.key.split('.'))}, key '{wrong.key}'"
         raise UserError(f"{where} has the value '{wrong.value}'; expected {wrong.expected}.") from None
     except ValidationError as error:
         first = error.errors()[0]
+    _pass_over(first["input"])
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         raise UserError(f"{who()} lacks the key '{key}'; add it.")
@@ -63,3 +67,9 @@ def _rule(path: Path, place: int, raw: object) -> Rule:
     reason = first["msg"].removeprefix("Value error, ")
     where = f"{who(*first['loc'])}, key '{key}'"
     raise UserError(f"{where} has the value '{first['input']}'; {reason[:1].lower()}{reason[1:]}.")
+
+
+def _pass_over(value: object) -> None:
+    """Raise Told where a rule names a topic or table whose own file is wrong: that was said there."""
+    if isinstance(value, str) and is_wrong(value):
+        raise Told(f"{value} is left out") from None

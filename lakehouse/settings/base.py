@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lakehouse.mistakes import Told, noted
 from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.settings.durations import OptionalDuration, write_duration
 from lakehouse.settings.ports import PORTS
@@ -85,7 +87,10 @@ class Section(BaseSettings):
         try:
             return cls(**overrides)
         except ValidationError as error:
-            raise UserError(_sentence(cls, error)) from None
+            for each in error.errors():
+                with noted(config_path()):
+                    raise UserError(_sentence(cls, each)) from None
+            raise Told(f"{config_path()} is wrong") from None
         except Exception as error:
             # pydantic-settings wraps what a source raises.
             cause = error.__cause__ or error
@@ -118,8 +123,7 @@ def _refuse_unknown_environment(cls: type[Section]) -> None:
             )
 
 
-def _sentence(cls: type[Section], error: ValidationError) -> str:
-    first = error.errors()[0]
+def _sentence(cls: type[Section], first: ErrorDetails) -> str:
     name = ".".join(str(part) for part in first["loc"][:1])
     key = f"{cls.section}.{name}" if cls.section else name
     variable = f"{cls.model_config.get('env_prefix')}{name}".upper()

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from lakehouse import ROOT
+from lakehouse.own import config_path as config_path
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, read_yaml
 
@@ -34,12 +34,8 @@ SECTIONS = (
     "s3",
     "spark",
     "stack",
+    "database",
 )
-
-
-def config_path() -> Path:
-    """The settings file: TILLWATCH_CONFIG, else config/tillwatch.yaml of the project."""
-    return Path(os.environ.get("TILLWATCH_CONFIG") or ROOT / "config" / "tillwatch.yaml")
 
 
 @cache

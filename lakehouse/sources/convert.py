@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from lakehouse.decode.careful import Wrong
 from lakehouse.decode.document import JsonNotFinite, JsonNumber, json_type, shown
+from lakehouse.decode.excel import excel_time
 from lakehouse.decode.rejected import Reason
 from lakehouse.decode.values import EXACT, NOT_FINITE_TEXT, parse_number, parse_time
 
@@ -35,7 +36,6 @@ EPOCH_UNITS: dict[str, int] = {"s": 10**6, "ms": 1000, "us": 1, "days": 86_400 *
 """Microseconds of each unit of `epoch`; `ns` are a thousandth of one, `excel` are days of its own calendar."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EXCEL = datetime(1899, 12, 30)  # noqa: DTZ001  # a day of whatever zone the spreadsheet is of
 _REMEMBERED = 4096
 _LONG = 64
 """Characters: of longer values a few thousand could fill the memory."""
@@ -136,19 +136,22 @@ def unscaled(decimals: int) -> Convert:
 # Times ---------------------------------------------------------------------------------------------------------------
 
 
-def epoch(unit: str, zone: tzinfo, doubtful: Doubtful) -> Convert:
-    """Units since 1970, as number or text; `excel`: days since 1899-12-30 as a spreadsheet counts them, in a zone."""
+def epoch(
+    unit: str, zone: tzinfo, doubtful: Doubtful, read: Callable[[object], Decimal | Wrong] = _plain_number
+) -> Convert:
+    """Units since 1970, as number or text; `excel`: days since 1900 as a spreadsheet counts them, in a zone."""
 
     def convert(value: object) -> object:
-        number = _plain_number(value)
+        number = read(value)
         known = bounded(number) if isinstance(number, Decimal) else number
         if isinstance(known, Wrong):
             return known
         try:
             if unit == "excel":
-                # To the second: a spreadsheet's number has no more.
-                seconds = EXACT.multiply(known, Decimal(86_400)).to_integral_value(context=EXACT)
-                return _placed(_EXCEL + timedelta(seconds=int(seconds)), zone, doubtful)
+                try:
+                    return _placed(excel_time(format(known, "f")).replace(tzinfo=None), zone, doubtful)
+                except ValueError as error:
+                    return Wrong(Reason.BAD_VALUE, f"{shown(str(number))} {error}")
             micros = known.scaleb(-3, EXACT) if unit == "ns" else EXACT.multiply(known, Decimal(EPOCH_UNITS[unit]))
             return _EPOCH + timedelta(microseconds=int(micros.to_integral_value(ROUND_FLOOR)))
         except OverflowError:

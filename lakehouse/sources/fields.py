@@ -292,7 +292,8 @@ def _converted(field: TopicField, keys: Mapping[str, Entry], found: Mapped, own:
 def _time(keys: Mapping[str, Entry], own: Habits) -> Convert | None:
     zone = own.zone or UTC
     if "epoch" in keys:
-        return convert.epoch(keys["epoch"].one_of(EPOCHS), zone, own.doubtful)
+        read = convert.number_reader(own.decimal, own.thousands)
+        return convert.epoch(keys["epoch"].one_of(EPOCHS), zone, own.doubtful, read)
     if "time" in keys:
         return convert.of_form(tuple(_form(entry) for entry in keys["time"].each()), zone, own.doubtful)
     return None if own.zone is None else convert.of_zone(zone, own.doubtful)

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from google.protobuf.message import Message
 
+from embedded.gateway.columns import described
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.flight_sql import metadata, options, schemas, sql_info
 from embedded.gateway.flight_sql.asking import Asking
@@ -69,14 +70,14 @@ class FlightSql:
             case "CommandStatementQuery":
                 with _about(command.query):
                     planned = asking.plan(command.query, asking.session.context)
-                return schemas.described(planned.schema), [self._ticket(planned.ticket)]
+                return planned.told, [self._ticket(planned.ticket)]
             case "CommandPreparedStatementQuery":
                 prepared = self._prepared.opened(command.prepared_statement_handle, "getFlightInfo")
                 with _about(prepared.sql):
                     if not self._prepared.is_bound(prepared):
-                        return schemas.described(self._prepared.schema(prepared, asking)), [packed(command)]
+                        return described(self._prepared.schema(prepared, asking)), [packed(command)]
                     planned = self._prepared.plan(prepared, asking)
-                return schemas.described(planned.schema), [self._ticket(planned.ticket)]
+                return planned.told, [self._ticket(planned.ticket)]
             case _ if name in _KEYS:
                 return _KEYS[name], []
             case _ if name in _METADATA:
@@ -91,15 +92,19 @@ class FlightSql:
 
     # ---- rows -------------------------------------------------------------------------------------------------------
 
+    def planned(self, ticket: Any) -> bytes | None:
+        """The ticket of a planned statement inside this one; None for any other. Raises Refusal."""
+        if name_of(ticket) != "TicketStatementQuery":
+            return None
+        planned = self._tickets.opened(ticket.statement_handle)
+        if planned is None:
+            raise Refusal(Kind.INTERNAL, "Invalid StatementHandle used in getStream.")
+        return planned[_NONCE_BYTES:]
+
     def stream(self, ticket: Any, asking: Asking) -> Streamed:
-        """The rows behind a ticket. Raises Refusal."""
+        """The rows behind a ticket that is no planned statement's. Raises Refusal."""
         name = name_of(ticket)
         match name:
-            case "TicketStatementQuery":
-                planned = self._tickets.opened(ticket.statement_handle)
-                if planned is None:
-                    raise Refusal(Kind.INTERNAL, "Invalid StatementHandle used in getStream.")
-                return asking.run(planned[_NONCE_BYTES:])
             case "CommandPreparedStatementQuery":
                 prepared = self._prepared.opened(ticket.prepared_statement_handle, "getStream")
                 with _about(prepared.sql):
@@ -154,8 +159,8 @@ class FlightSql:
         result = make(
             "ActionCreatePreparedStatementResult",
             prepared_statement_handle=handle,
-            dataset_schema=_ipc(schemas.described(schema)),
-            parameter_schema=b"" if takes is None else _ipc(schemas.described(takes)),
+            dataset_schema=_ipc(described(schema)),
+            parameter_schema=b"" if takes is None else _ipc(described(takes)),
         )
         return packed(result)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlglot import exp
 
@@ -25,6 +25,11 @@ class _Source:
 
     alias: str
     columns: list[Column]
+    kinds: dict[str, Kind] = field(init=False)
+    """By name in small letters; of two columns with the same name, the first."""
+
+    def __post_init__(self) -> None:
+        self.kinds = {name.lower(): kind for name, kind in reversed(self.columns)}
 
 
 def typed(
@@ -74,11 +79,8 @@ class Scopes:
         name, table = node.name.lower(), str(node.args["table"].name).lower() if node.args.get("table") else ""
         for scope in (self._here, *self._outer):
             for source in scope:
-                if table and source.alias != table:
-                    continue
-                for own, kind in source.columns:
-                    if own.lower() == name:
-                        return kind
+                if (not table or source.alias == table) and name in source.kinds:
+                    return source.kinds[name]
         return None
 
     def no_column(self, node: exp.Expr) -> Refusal:
