@@ -15,7 +15,7 @@ def load_rates() -> Rates | None:
         return read_rates(path, orders.currency, orders.rates_within)
     if path.exists():
         raise UserError(
-            f"There is {path}, but the setting 'orders.currency' does not say which currency its rates lead to; set it, or "
-            "take the file away."
+            f"There is {path}, but the setting 'orders.currency' does not say which currency its rates lead to; set "
+            "it, or take the file away."
         )
     return None
