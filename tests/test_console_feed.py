@@ -176,6 +176,41 @@ def test_a_zero_below_the_line_is_not_a_number_and_says_why(dremio: FakeDremio) 
     assert found["orders"].change == "n/a"
 
 
+def test_net_revenue_is_what_is_left_after_refunds_and_revenue_knows_nothing_of_them(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1), "90.00")
+    dremio.refund(NOON - timedelta(minutes=1), "30.50")
+    dremio.refund(NOON - timedelta(milliseconds=1), "0.50")
+    dremio.refund(NOON - timedelta(minutes=6), "20.00")
+    dremio.order(NOON - timedelta(minutes=6), "90.00")
+    dremio.publish(NOON)
+    snapshot = snapshot_of(dremio)
+    found = tiles(snapshot)
+    assert list(found)[:2] == ["revenue", "net"]
+    assert (found["revenue"].text, found["revenue"].change) == ("$90.00", f"0{THIN}%")
+    assert (found["net"].text, found["net"].exact) == ("$59.00", "$90.00 less $31.00 refunded")
+    assert (found["net"].change, found["net"].newest) == (f"−16{THIN}%", NOON - timedelta(milliseconds=1))
+    minutes = minutes_of(snapshot)
+    assert minutes is not None
+    assert minutes.net_revenue[-2:] == (59.5, -0.5)
+    assert minutes.net_revenue[-7] == 70.0
+
+
+def test_a_shop_without_refunds_keeps_all_that_it_takes(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1), "90.00")
+    dremio.publish(NOON)
+    found = tiles(snapshot_of(dremio))
+    assert (found["net"].text, found["net"].spark[-2]) == ("$90.00", 90.0)
+
+
+def test_lines_of_one_order_are_one_order_in_its_tile(dremio: FakeDremio) -> None:
+    for total in ("10.00", "5.00"):
+        dremio.order(NOON - timedelta(minutes=1), total, order_id="o-1")
+    dremio.publish(NOON)
+    assert tiles(snapshot_of(dremio))["orders"].text == "2"
+    by_line = tiles(snapshot_of(dremio, Counting(ALL.statuses, by_line=True)))
+    assert (by_line["orders"].text, by_line["average"].text) == ("1", "$15.00")
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [
