@@ -73,10 +73,10 @@ def orders(totals: Iterable[Decimal], cancelled: Iterable[Decimal] = ()) -> Coun
 TRANSACTIONS = PACKAGES / "example_transactions.csv.gz"
 BIKES = PACKAGES / "bike_sales_sample.csv.gz"
 WHOLESALE = PACKAGES / "tpch_orders.csv.gz"
-RETAIL = EXAMPLES / "online-retail" / "online_retail.csv"
-SHOPIFY = EXAMPLES / "shopify" / "orders_export.csv"
-OLIST = EXAMPLES / "olist"
-ROCKET = EXAMPLES / "retailrocket" / "events.csv"
+RETAIL = EXAMPLES / "online-retail" / "data" / "online_retail.csv"
+SHOPIFY = EXAMPLES / "shopify" / "data" / "orders_export.csv"
+OLIST = EXAMPLES / "olist" / "data"
+ROCKET = EXAMPLES / "retailrocket" / "data" / "events.csv"
 OLIST_CANCELLED = ("canceled", "unavailable")
 SHOPIFY_CANCELLED = ("voided", "refunded")
 
