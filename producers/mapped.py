@@ -35,7 +35,8 @@ def read_mapped(
     Without bad_lines raises UserError naming file, line, path and value. Keys are those of live messages. `partners`:
     the lines of another file, whose columns they get.
     """
-    with opened(file, layout) as found, progress(f"{file.name} read", found.lines, clock or SystemClock()) as advance:
+    clock = clock or SystemClock()
+    with opened(file, layout, clock) as found, progress(f"{file.name} read", found.lines, clock) as advance:
         content = (
             found.content if partners is None else blake2b(found.content + partners.content, digest_size=32).digest()
         )

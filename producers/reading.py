@@ -38,7 +38,8 @@ def read(file: Path, layout: Layout, bad_lines: BadLines | None = None, clock: C
 
     Without bad_lines raises UserError naming file, line, column and value.
     """
-    with opened(file, layout) as found, progress(f"{file.name} read", found.lines, clock or SystemClock()) as advance:
+    clock = clock or SystemClock()
+    with opened(file, layout, clock) as found, progress(f"{file.name} read", found.lines, clock) as advance:
         lines = Lines(file, layout.topic, content=found.content, noun=found.noun)
         given = _Given()
         records, reader = _records(found, layout)
