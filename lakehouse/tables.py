@@ -132,8 +132,8 @@ PIPELINE_METRICS = Table(
         Column(
             "metric",
             "string",
-            "good bad duplicate key_conflict late lag log_end lost heartbeat; clock_ahead: log times over 60 s ahead "
-            "of the time they were read at, clock_ahead_seconds: the most of that; "
+            "good bad duplicate key_conflict late left_out lag log_end lost heartbeat; clock_ahead: log times over 60 "
+            "s ahead of the time they were read at, clock_ahead_seconds: the most of that; "
             "batch_seconds, PHASE_seconds: mean of the batches since the row before",
         ),
         Column("value", "double", "the figure", "count or seconds"),

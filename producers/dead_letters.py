@@ -282,7 +282,8 @@ def judged(
 
     Also where that is but one element of them.
     """
-    good, bad = {}, {}
+    good: dict[Again, bytes] = {}
+    bad: dict[Again, Rejected] = {}
     for message in messages:
         found = _read(message, now, max_event_age)
         rejected = next((each for each in found if isinstance(each, Rejected)), None)

@@ -37,6 +37,20 @@ EPOCH_UNITS: dict[str, int] = {"s": 10**6, "ms": 1000, "us": 1, "days": 86_400 *
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REMEMBERED = 4096
+_LONG = 64
+"""Characters: of longer values a few thousand could fill the memory."""
+
+
+def _remembered(convert: Convert) -> Convert:
+    """Values that come again are converted once: those of one moment, and of the same products."""
+    # By type too: the number 1.234 and the text '1.234' are equal, and may be different amounts.
+    held = lru_cache(maxsize=_REMEMBERED, typed=True)(convert)
+
+    def convert_once(value: object) -> object:
+        short = type(value) is int or (isinstance(value, str) and len(value) <= _LONG)
+        return held(value) if short else convert(value)
+
+    return convert_once
 
 
 # Numbers -------------------------------------------------------------------------------------------------------------
@@ -50,7 +64,6 @@ def number_reader(decimal: str, thousands: str) -> Callable[[object], Decimal | 
     whole = rf"\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d+" if thousands else r"\d+"
     form = re.compile(rf"\s*([+-]?)({whole})(?:{re.escape(decimal)}(\d+))?\s*", re.ASCII)
 
-    @lru_cache(maxsize=_REMEMBERED)
     def of_text(text: str) -> Decimal | Wrong:
         found = form.fullmatch(text)
         if found is None:
@@ -100,13 +113,7 @@ def amount(read: Callable[[object], Decimal | Wrong], minor: int) -> Convert:
         number = bounded(number)
         return number if isinstance(number, Wrong) else as_json(number.scaleb(-minor, EXACT))
 
-    remembered = lru_cache(maxsize=_REMEMBERED)(convert)
-
-    def convert_once(value: object) -> object:
-        # 1, 1.0 and True are one key of a cache.
-        return remembered(value) if isinstance(value, str) or type(value) is int else convert(value)
-
-    return convert_once
+    return _remembered(convert)
 
 
 def unscaled(decimals: int) -> Convert:
@@ -134,9 +141,9 @@ def epoch(
 ) -> Convert:
     """Units since 1970, as number or text; `excel`: days since 1900 as a spreadsheet counts them, in a zone."""
 
-    @lru_cache(maxsize=_REMEMBERED)
-    def of_number(number: Decimal) -> object:
-        known = bounded(number)
+    def convert(value: object) -> object:
+        number = read(value)
+        known = bounded(number) if isinstance(number, Decimal) else number
         if isinstance(known, Wrong):
             return known
         try:
@@ -150,17 +157,12 @@ def epoch(
         except OverflowError:
             return Wrong(Reason.BAD_VALUE, f"is {shown(str(number))}, no time of the years 1 to 9999 in {unit}")
 
-    def convert(value: object) -> object:
-        number = read(value)
-        return number if isinstance(number, Wrong) else of_number(number)
-
-    return convert
+    return _remembered(convert)
 
 
 def of_form(forms: tuple[str, ...], zone: tzinfo, doubtful: Doubtful) -> Convert:
     """A time as text in one of the forms of strptime; without a zone of its own it is one of `zone`."""
 
-    @lru_cache(maxsize=_REMEMBERED)
     def of_text(text: str) -> object:
         for form in forms:
             try:
@@ -177,13 +179,12 @@ def of_form(forms: tuple[str, ...], zone: tzinfo, doubtful: Doubtful) -> Convert
             value = str(value)  # 20261129 is a date to many
         return of_text(str(value))
 
-    return convert
+    return _remembered(convert)
 
 
 def of_zone(zone: tzinfo, doubtful: Doubtful) -> Convert:
     """A time in ISO 8601; without an offset it is one of `zone`."""
 
-    @lru_cache(maxsize=_REMEMBERED)
     def of_text(text: str) -> object:
         found = parse_time(text)
         if found is None:
@@ -199,7 +200,7 @@ def of_zone(zone: tzinfo, doubtful: Doubtful) -> Convert:
             return Wrong(Reason.BAD_TYPE, f"is {json_type(value)}, expected a time as text")
         return of_text(value)
 
-    return convert
+    return _remembered(convert)
 
 
 def _placed(local: datetime, zone: tzinfo, doubtful: Doubtful) -> datetime | Wrong:

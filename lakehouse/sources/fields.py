@@ -223,7 +223,9 @@ def _text(entry: Entry, path_of: PathReader) -> Mapped:
 
 
 def _said(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "0" if type(value) is JsonInteger and value == "-0" else str(value)
 
 
 def _number(entry: Entry, path_of: PathReader, own: Habits) -> Mapped:
