@@ -70,13 +70,13 @@ def serve() -> None:
 @st.cache_resource(show_spinner=False)
 def feed() -> Visited:
     """The one feed of this process. Raises UserError for a wrong setting."""
-    refresh_s, counted = LiteSettings.load().refresh_s, OrdersSettings.load().counted_statuses
+    refresh_s, counting = LiteSettings.load().refresh_s, OrdersSettings.load().counting
     return Visited(
         Dremio(DremioSettings.load()),
         tab=Overview.name,
         questions=Overview.ask,
         refresh_s=refresh_s,
-        counted_statuses=counted,
+        counting=counting,
     )
 
 

@@ -22,6 +22,7 @@ from console.on_call.histories import Histories
 from console.on_call.watch import Watch
 from console.settings import ConsoleSettings
 from console.tabs import questions
+from lakehouse.kpis import Counting
 from lakehouse.oncall import OnCall
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.settings.base import Shared
@@ -36,7 +37,7 @@ class Running:
     """The shared parts that sessions and endpoints use."""
 
     settings: ConsoleSettings
-    counted_statuses: tuple[str, ...]
+    counting: Counting
     alerts_max_age: timedelta
     hub: Hub
     poller: Poller
@@ -61,7 +62,7 @@ def start(dremio: AsksDremio) -> Running:
     """Build the shared parts on a client, and start the poller."""
     global _running
     settings = ConsoleSettings.load()
-    counted = OrdersSettings.load().counted_statuses
+    counting = OrdersSettings.load().counting
     hub = Hub()
     poller = Poller(
         dremio,
@@ -69,12 +70,12 @@ def start(dremio: AsksDremio) -> Running:
         tabs=questions(),
         refresh_s=settings.refresh_s,
         idle_refresh_s=settings.idle_refresh_s,
-        counted_statuses=counted,
+        counting=counting,
     )
     acts = Acts(on_call)
     _running = Running(
         settings,
-        counted,
+        counting,
         AlertsSettings.load().max_age,
         hub,
         poller,
@@ -87,7 +88,7 @@ def start(dremio: AsksDremio) -> Running:
         figures_of(config_path().parent / "alerts.yaml"),
         dremio,
         Rate(statements),
-        Past(dremio, tabs=questions(), counted_statuses=counted),
+        Past(dremio, tabs=questions(), counting=counting),
     )
     # What was imported is never garbage: collections pass it over from now on, and take no longer than what came since.
     gc.enable()

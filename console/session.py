@@ -67,6 +67,7 @@ class PageSession:
         self.hub = parts.hub
         self.settings = parts.settings
         self.max_age = parts.alerts_max_age
+        self.counting = parts.counting
         self.limits = ErrorRateLimits(self.settings.error_rate_watch, self.settings.error_rate_bad)
         self.view, self.notices = parse(asked)
         # A page with a longer address never gets its websocket: the browser is sent to one that has room.

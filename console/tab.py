@@ -4,13 +4,14 @@ static/*.js from this alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
 from console.feed.questions import Ask
 from console.feed.snapshot import FeedAnswer
+from lakehouse.kpis import Counting
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,11 @@ class Tab:
         cls.name = cls.__module__.rpartition(".")[2]
 
     @staticmethod
-    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str]) -> None:
+    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting) -> None:
         """What the poller asks at each commit while somebody looks at the tab, once for all who do."""
 
     @staticmethod
-    def ask_then(ask: Ask, as_of: datetime, counted: Sequence[str]) -> None:
+    def ask_then(ask: Ask, as_of: datetime, counting: Counting) -> None:
         """Of that, what is asked a second time with an `as_of` of yesterday or last week, while somebody compares."""
 
     @classmethod

@@ -138,6 +138,11 @@ class FakeDremio:
         defaults |= {"produced_at": at, "ingested_at": at}
         self.insert("errors_processed", **(defaults | values))
 
+    def refund(self, at: datetime, amount: str = "5.00", **values: Any) -> None:
+        defaults: dict[str, Any] = {"event_key": uuid.uuid4().hex, "refund_id": uuid.uuid4().hex[:8], "order_id": "o"}
+        defaults |= {"amount": Decimal(amount), "refund_ts": at, "produced_at": at, "ingested_at": at}
+        self.insert("refunds_processed", **(defaults | values))
+
     def left_out(self, kpi: str, hour: datetime | None, filled_to: datetime | None, reason: str) -> None:
         """A KPI table lacks the rows of an hour, or is being filled in."""
         with self._lock:
@@ -205,6 +210,11 @@ _DERIVED: dict[str | None, tuple[str, ...]] = {
     + INTERVAL 1 MINUTE, count(*), sum(order_total), 0, 0, count(DISTINCT user_id), now()::TIMESTAMP
     FROM orders_processed GROUP BY ALL""",
     ),
+    "refunds_processed": (
+        "DELETE FROM refunds_per_minute",
+        """INSERT INTO refunds_per_minute SELECT date_trunc('minute', refund_ts), date_trunc('minute', refund_ts)
+    + INTERVAL 1 MINUTE, count(*), sum(amount), now()::TIMESTAMP FROM refunds_processed GROUP BY ALL""",
+    ),
     "errors_processed": (
         "DELETE FROM errors_per_minute",
         """INSERT INTO errors_per_minute SELECT date_trunc('minute', error_ts), date_trunc('minute', error_ts)
@@ -252,6 +262,8 @@ def a_shop(dremio: FakeDremio, as_of: datetime, *, minutes: int = 65, seed: int 
                 "quantity": 1, "price": total, "order_total": total, "order_ts": at,
                 "status": random_.choice(["CREATED"] * 5 + ["PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED"]),
             })  # fmt: skip
+            if number % 40 == 0:
+                dremio.refund(at, f"{total}", order_id=f"{10_000 + number}", event_key=f"r{number}")
         if number % 15 == 0:
             severity = random_.choice(["DEBUG", "INFO", "WARN", "WARN", "ERROR", "ERROR"])
             rows["errors_processed"].append(_fact(at, number, "e") | {

@@ -31,11 +31,12 @@ from console.session import IN_THE_PAST, PageSession
 from console.settings import ConsoleSettings
 from console.tabs import questions
 from lakehouse import ROOT
+from lakehouse.kpis import Counting
 from lakehouse.oncall import OnCall, OnCallDown
 from tests.fake_dremio import FakeDremio, a_shop
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
-ALL = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
+ALL = Counting(("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED"))
 
 
 def nobody(_person: str | None = None) -> OnCall:
@@ -54,9 +55,7 @@ def a_console(
         dremio = FakeDremio()
         dremio.clock_ahead(NOON, "errors_topic", 12, 93_600.0)
         a_shop(dremio, NOON)
-    poller = Poller(
-        dremio, hub, tabs=questions(), refresh_s=1, idle_refresh_s=15, counted_statuses=ALL, now=lambda: now
-    )
+    poller = Poller(dremio, hub, tabs=questions(), refresh_s=1, idle_refresh_s=15, counting=ALL, now=lambda: now)
     asker = Asker(dremio)
     acts = Acts(on_call)
     parts = Running(
@@ -74,7 +73,7 @@ def a_console(
         figures_of(ROOT / "config" / "alerts.yaml"),
         dremio,
         Rate(statements),
-        Past(dremio, tabs=questions(), counted_statuses=ALL),
+        Past(dremio, tabs=questions(), counting=ALL),
     )
 
     class Somebody:

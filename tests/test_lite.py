@@ -25,6 +25,7 @@ from console.pages.overview import Overview
 from console.small.server import serve_arguments
 from console.small.status import freshness
 from lakehouse import ROOT
+from lakehouse.kpis import Counting
 from lakehouse.settings.ports import PORTS
 from lakehouse.settings.shop import OrdersSettings
 from lakehouse.user_error import UserError
@@ -88,7 +89,7 @@ def test_every_figure_equals_what_the_tables_say(dremio: Watched) -> None:
         before=as_of - 2 * SPAN,
         since=as_of - SPAN,
         as_of=as_of,
-        counted_statuses=OrdersSettings.load().counted_statuses,
+        counting=OrdersSettings.load().counting,
     ).to_pylist()[0]
     shown = {metric.label: metric.value for metric in page.metric}
     assert shown["Revenue 5 min"] == f"${short(figures['revenue'], 2)}"
@@ -251,7 +252,7 @@ def test_a_hanging_dremio_does_not_hold_up_the_page(monkeypatch: pytest.MonkeyPa
             return super().head()
 
     fake = Hanging()
-    feed = Visited(fake, tab="overview", questions=Overview.ask, refresh_s=15, counted_statuses=["CREATED"])
+    feed = Visited(fake, tab="overview", questions=Overview.ask, refresh_s=15, counting=Counting(("CREATED",)))
     assert feed.snapshot().commit is None
     hangs.set()
     feed._answered.wait(10)

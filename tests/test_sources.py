@@ -13,6 +13,7 @@ import pytest
 from lakehouse.decode import Event, Message, Reason, Rejected, decode
 from lakehouse.sources import document_of, topic_of
 from lakehouse.sources import sources_of as made
+from lakehouse.topics import TOPICS
 from tests.source_cast import AT, RECEIVED, YAML, Kind, debezium, event, kinds, order, packed
 
 SOURCES = made(YAML, "config/sources.yaml")
@@ -163,7 +164,7 @@ def test_sources_go_to_other_processes_as_they_are() -> None:
 def test_without_the_file_all_is_as_it_was() -> None:
     none = made("", "config/sources.yaml")
     plain = Message(packed(order("e", "1")), RECEIVED)
-    assert none.log_topics == ("orders_topic", "clicks_topic", "errors_topic")
+    assert none.log_topics == tuple(TOPICS)
     assert none.decoder("orders_topic", None)(plain) == decode("orders_topic", plain, None)
 
 

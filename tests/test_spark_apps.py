@@ -18,6 +18,7 @@ from decoding import DECODED, decode_batch
 from engine import batch_end, records
 from lakehouse import ROOT
 from lakehouse.decode import Event
+from lakehouse.kpis import Counting
 from lakehouse.sources import sources_of
 from lakehouse.tables import KPI_TABLES
 from large import alerting
@@ -179,7 +180,7 @@ def test_offsets_are_written_as_spark_reads_them() -> None:
 
 @pytest.mark.parametrize("table", [table.name for table in KPI_TABLES])
 def test_each_kpi_query_is_one_statement_of_spark(table: str) -> None:
-    assert len(sqlglot.parse(spark_sql(table, ("CREATED",)), read="spark")) == 1
+    assert len(sqlglot.parse(spark_sql(table, Counting(("CREATED",))), read="spark")) == 1
 
 
 @pytest.mark.parametrize("path", APPS, ids=[path.name for path in APPS])

@@ -24,6 +24,7 @@ from console.parts import Part, iso_ms
 from console.settings import ConsoleSettings
 from console.tab import ChartPlace, Tab, TabFilter
 from console.view import Span, View
+from lakehouse.kpis import Counting
 from lakehouse.oncall import OnCallDetail
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.texts import REASON_LETTERS, label, visible
@@ -56,6 +57,10 @@ class TabPage(Protocol):
 
     @property
     def settings(self) -> ConsoleSettings: ...
+
+    @property
+    def counting(self) -> Counting:
+        """What counts as an order."""
 
     @property
     def max_age(self) -> timedelta:

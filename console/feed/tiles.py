@@ -1,4 +1,4 @@
-"""The six KPI tiles: what they say, and whether it is good."""
+"""The KPI tiles: what they say, and whether it is good."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from console.feed.numbers import THIN, exactly, short, with_currency
 
 TILES = {
     "revenue": "Revenue 5 min",
+    "net": "Net revenue 5 min",
     "orders": "Orders 5 min",
     "average": "Average order",
     "users": "Active users",
@@ -64,10 +65,14 @@ def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str,
     clicks, clicks_before = int(at["clicks"]), int(at["clicks_before"])
     newest_order, newest_click = figures.get("newest_order"), figures.get("newest_click")
     newest_error = figures.get("newest_error")
+    net, net_before = revenue - Decimal(at["refunded"]), revenue_before - Decimal(at["refunded_before"])
     none: Series = ()
 
     def money(value: float | Decimal) -> str:
         return with_currency(currency, short(value, 2))
+
+    def exact_money(value: Decimal) -> str:
+        return with_currency(currency, exactly(value))
 
     def percent(value: float | Decimal) -> str:
         return f"{short(float(value) * 100, 2)}{THIN}%"
@@ -75,8 +80,14 @@ def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str,
     return [
         _volume(
             "revenue", revenue, revenue_before, money(revenue),
-            with_currency(currency, exactly(revenue)),
+            exact_money(revenue),
             (orders, orders_before), newest_order, minutes.revenue if minutes else none,
+        ),
+        _volume(
+            "net", net, net_before, money(net),
+            f"{exact_money(revenue)} less {exact_money(revenue - net)} refunded",
+            (orders, orders_before), _newest(newest_order, figures.get("newest_refund")),
+            minutes.net_revenue if minutes else none,
         ),
         _volume(
             "orders", orders, orders_before, short(orders, 0), exactly(orders),

@@ -33,6 +33,8 @@ from console.parts import (
     order_row,
 )
 from console.tab import Card, RowList, Tab
+from lakehouse.kinds import distinct_orders
+from lakehouse.kpis import Counting
 
 INCIDENTS_LISTED = 8
 
@@ -65,6 +67,7 @@ INCIDENTS = RowList(
 
 BEHIND = {
     "revenue": "orders",
+    "net": "orders",
     "orders": "orders",
     "average": "orders",
     "users": "customers",
@@ -89,11 +92,11 @@ class Overview(Tab):
     )
 
     @staticmethod
-    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str]) -> None:
+    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting) -> None:
         """Four questions a tick, and a fifth when a minute closes or a closed one changes."""
         first = first_minute(as_of)
         minutes = ask("minutes", since=first, as_of=as_of)
-        Overview.ask_then(ask, as_of, counted)
+        Overview.ask_then(ask, as_of, counting)
         ask("latest_orders", since=_far_enough(minutes, "orders", ("",), as_of), as_of=as_of, most=LIST_ROWS)
         since = _far_enough(minutes, "errors", FAILURES, as_of)
         ask("latest_errors", since=since, as_of=as_of, severities=FAILURES, most=LIST_ROWS)
@@ -101,9 +104,12 @@ class Overview(Tab):
             ask("conversion_minutes", since=first, until=whole_minute(as_of))
 
     @staticmethod
-    def ask_then(ask: Ask, as_of: datetime, counted: Sequence[str]) -> None:
+    def ask_then(ask: Ask, as_of: datetime, counting: Counting) -> None:
         since = as_of - TILE_SPAN
-        ask("tiles", before=since - TILE_SPAN, since=since, as_of=as_of, counted_statuses=tuple(counted))
+        ask(
+            "tiles", before=since - TILE_SPAN, since=since, as_of=as_of,
+            counted_statuses=counting.statuses, distinct=distinct_orders(counting),
+        )  # fmt: skip
 
 
 # Sessions look at the same snapshot: the first one pays.

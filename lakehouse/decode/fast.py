@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from lakehouse.decode.customs import AS_DECLARED, Customs
 from lakehouse.decode.event import Event, event_type, hash_of, key_fields, placed
 from lakehouse.decode.values import EXACT, MAX_COUNT, SCALES, parse_time
 from lakehouse.topics import FieldKind, Topic, TopicField
@@ -28,6 +29,7 @@ _JSON_TYPES: dict[FieldKind, Any] = {
     FieldKind.PRICE: msgspec.Raw,
     FieldKind.MONEY: msgspec.Raw,
     FieldKind.TIME: str,
+    FieldKind.CURRENCY: str,
 }
 
 
@@ -35,12 +37,12 @@ _JSON_TYPES: dict[FieldKind, Any] = {
 seen_before = lru_cache(maxsize=4096)(parse_time)
 
 
-def reader(topic: Topic) -> Callable[[bytes], Event | None]:
+def reader(topic: Topic, customs: Customs = AS_DECLARED) -> Callable[[bytes], Event | None]:
     """What reads the plain messages of a topic, those of nearly all producers; raises on others, or gives None."""
     source = [*amount_lines(topic), "def read(payload):", "    given = decode(payload)"]
-    source += [f"    {line}" for line in event_lines(topic, _given, _as_bytes)]
+    source += [f"    {line}" for line in event_lines(topic, _given, _as_bytes, customs=customs)]
     source.append("    return event")
-    names = {**event_names(topic), "decode": msgspec.json.Decoder(_json_struct(topic)).decode}
+    names = {**event_names(topic), "decode": msgspec.json.Decoder(_json_struct(topic, customs)).decode}
     read: Callable[[bytes], Event | None] = compiled("read", source, names, topic.name)
     return read
 
@@ -76,10 +78,11 @@ def _as_bytes(field: TopicField) -> str:
     return f"bytes({_given(field)})" if field.required else f"{_given(field)} and bytes({_given(field)})"
 
 
-def _json_struct(topic: Topic) -> type[msgspec.Struct]:
+def _json_struct(topic: Topic, customs: Customs) -> type[msgspec.Struct]:
     """What msgspec reads a message into; an event_id that is no text is left to the careful way."""
-    needed = [(field.name, _JSON_TYPES[field.kind]) for field in topic.fields if field.required]
-    optional = [_optional(field) for field in topic.fields if not field.required]
+    fields = {field: field.required and not customs.may_lack(topic, field) for field in customs.fields(topic)}
+    needed = [(field.name, _JSON_TYPES[field.kind]) for field, required in fields.items() if required]
+    optional = [_optional(field) for field, required in fields.items() if not required]
     return msgspec.defstruct("Json", [*needed, *optional], gc=False)
 
 
@@ -96,6 +99,7 @@ def event_lines(
     *,
     place: str = "",
     ready: Collection[str] = (),
+    customs: Customs = AS_DECLARED,
 ) -> Iterator[str]:
     """Lines that make `event` of a message, or return None.
 
@@ -105,7 +109,15 @@ def event_lines(
     amounts = [field for field in topic.fields if field.kind in SCALES]
     refused: list[str] = []
     for field in topic.stored:
-        if field not in amounts:
+        if field.kind is FieldKind.CURRENCY:
+            # What is to be converted is looked at carefully.
+            yield f"{_local(field)} = None"
+            refused += [f"{given(field)} is not None"] * (customs.rates is not None)
+        elif customs.may_lack(topic, field):
+            yield f"{_local(field)} = '' if {given(field)} is None else str({given(field)})"
+            yield f"if not {_local(field)}.strip():"
+            yield f"    {_local(field)} = ''"
+        elif field not in amounts:
             yield from [f"{_local(field)} = {given(field)}"] if field.name in ready else _value_lines(field, given)
             refused += _refused(field, given)
     if amounts:
@@ -127,7 +139,8 @@ def event_lines(
             yield f"    if {_local(field)} is not None:"
             yield f"        said.append(({field.name!r}, {_local(field)}))"
     yield f"    key = placed({made}, {place})" if place else f"    key = {made}"
-    yield f"event = Event(key, {', '.join(map(_local, topic.stored))})"
+    kept = ["None"] * len(topic.originals)
+    yield f"event = Event({', '.join(['key', *map(_local, topic.stored), *kept])})"
 
 
 def _local(field: TopicField) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lakehouse.kpis.kpi import OTHER, Kpi
+from lakehouse.kpis.kpi import OTHER, Counting, Kpi
 from lakehouse.kpis.load import load_kpis
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import exit_on_user_error
 
-__all__ = ["KPIS", "OTHER", "Kpi", "kpis_of", "load_kpis"]
+__all__ = ["KPIS", "OTHER", "Counting", "Kpi", "kpis_of", "load_kpis"]
 
 with exit_on_user_error():
     KPIS: Mapping[str, Kpi] = load_kpis(Path(__file__).parent.glob("*.sql"), TOPICS)

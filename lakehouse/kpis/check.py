@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from lakehouse.kpis.kpi import Kpi
+from lakehouse.kpis.kpi import Counting, Kpi
 from lakehouse.schema import UPDATED, arrow_schema, arrow_type
 from lakehouse.user_error import UserError
 
@@ -26,14 +26,14 @@ _A_MINUTE = timedelta(minutes=1)
 _FIRST = datetime(2026, 1, 1, 10, 7, tzinfo=UTC)  # of the rows that are made up; not the start of an hour
 
 
-def check_queries(kpis: Iterable[Kpi], counted_statuses: Sequence[str]) -> None:
+def check_queries(kpis: Iterable[Kpi], counting: Counting) -> None:
     """Raises UserError, naming file, line, column and what would do, for the first that is wrong. Some ms each."""
     import duckdb  # readers of declarations do without it
 
     with duckdb.connect(config=dict(NO_FILES)) as db:
         for kpi in kpis:
             where = kpi.table.declared_in
-            query = kpi.sql(counted_statuses)
+            query = kpi.sql(counting)
             sources = _samples(kpi)
             try:
                 statements = duckdb.extract_statements(query)

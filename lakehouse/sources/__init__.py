@@ -25,6 +25,8 @@ import msgspec
 
 from lakehouse import ROOT
 from lakehouse.decode import EVENT_TYPES, MAX_LEAD, Event, Headers, Logged, Rejected, decoder, event_time, in_time
+from lakehouse.decode.customs import Customs
+from lakehouse.rates import AS_GIVEN, Rates
 from lakehouse.sources.load import read_sources
 from lakehouse.sources.reading import Found, Reader, finished
 from lakehouse.texts import near
@@ -58,18 +60,19 @@ class Source:
 class Sources:
     """All sources, and the topics of the log that they and we read. Made by `sources_of`; goes through pickle as text.
 
-    A topic of ours that no source reads is read as it always was, also where sources feed it from elsewhere.
+    A topic of ours that no source reads is read as it always was, also where sources feed it from elsewhere. `rates`:
+    with them events may name their currency, also those of plain messages.
     """
 
-    def __init__(self, text: str, where: str) -> None:
-        self._text, self._where = text, where
+    def __init__(self, text: str, where: str, rates: Rates | None) -> None:
+        self._text, self._where, self._rates = text, where, rates
         self.sources: dict[str, Source] = {}
-        for declared in read_sources(text, where):
+        for declared in read_sources(text, where, rates):
             plan = declared.plan
             self.sources[plan.name] = Source(plan.name, declared.reads, plan.topic.name, Reader(plan))
 
-    def __reduce__(self) -> tuple[Callable[[str, str], Sources], tuple[str, str]]:
-        return sources_of, (self._text, self._where)
+    def __reduce__(self) -> tuple[Callable[[str, str, Rates | None], Sources], tuple[str, str, Rates | None]]:
+        return sources_of, (self._text, self._where, self._rates)
 
     def named(self, name: str) -> Source:
         """Raises UserError where there is no such source."""
@@ -109,26 +112,37 @@ class Sources:
         """
         readers = [source.reader for source in self.of(log_topic)]
         if not readers:
-            return decoder(self.feeds[log_topic][0], max_event_age)
+            return decoder(self.feeds[log_topic][0], max_event_age, Customs(self._rates))
         return _decoder(readers, max_event_age)
 
 
+def sources_of(text: str, where: str, rates: Rates | None = None) -> Sources:
+    """The sources of a file's text; the same object for the same text and rates. Raises UserError."""
+    return _sources_of(text, where, rates)
+
+
 @lru_cache(maxsize=8)
-def sources_of(text: str, where: str) -> Sources:
-    """The sources of a file's text; the same object for the same text. Raises UserError."""
-    return Sources(text, where)
+def _sources_of(text: str, where: str, rates: Rates | None) -> Sources:
+    return Sources(text, where, rates)
 
 
-def load_sources(path: Path | None = None) -> Sources:
-    """Those of a file; of sources.yaml beside the settings file, where there may be none. Raises UserError."""
-    from lakehouse.settings.sources import config_path  # here: workers of Spark's executors have no use for settings
+def load_sources(path: Path | None = None, *, as_given: bool = False) -> Sources:
+    """Those of a file; of sources.yaml beside the settings file, where there may be none. Raises UserError.
 
+    They convert by the shop's rates; `as_given`: amounts stay in the currency that their event names, for whoever sends
+    them on as messages.
+    """
+    # Here: workers of Spark's executors have no use for settings.
+    from lakehouse.settings.rates import load_rates
+    from lakehouse.settings.sources import config_path
+
+    rates = AS_GIVEN if as_given else load_rates()
     held = path or config_path().parent / FILE
     where = str(held.relative_to(ROOT)) if held.is_relative_to(ROOT) else str(held)
     if path is None and not held.exists():
-        return sources_of("", where)
+        return sources_of("", where, rates)
     try:
-        return sources_of(read_text(held), where)
+        return sources_of(read_text(held), where, rates)
     except NotYaml as error:
         raise UserError(f"{where} cannot be read: {error}; mend or restore the file.") from None
 

@@ -119,7 +119,10 @@ class Reader:
         found: list[Event | Rejected] = []
         try:
             for scope, place in self._scopes((root,), "", [0]):
-                found.append(scope if isinstance(scope, Rejected) else read_values(*self._values(scope, place)))
+                if not isinstance(scope, Rejected):
+                    found.append(read_values(*self._values(scope, place), plan.customs))
+                else:
+                    found.append(scope)
         except _Refused as error:
             return (error.rejected,)
         return tuple(found)

@@ -53,6 +53,8 @@ class _FieldKeys(msgspec.Struct, forbid_unknown_fields=True):
     default: str | None = None
     unit: str = ""
     column: str | None = None
+    original: str | None = None
+    guest: bool = False
 
 
 def load_topics(files: Iterable[Path]) -> dict[str, Topic]:
@@ -95,6 +97,7 @@ def _topic(declaration: Declaration, keys: _TopicKeys) -> Topic:
         raise declaration.wrong(f"'message_key' is '{message_key}'; expected one of {', '.join(fields)}", "message_key")
     everything = fields | {EVENT_ID.name: EVENT_ID, PRODUCED_AT.name: PRODUCED_AT}
     _check_key(declaration, keys.key, everything)
+    _check_currency(declaration, fields)
     table = Table(
         keys.table.name,
         keys.table.doc,
@@ -132,6 +135,12 @@ def _field(declaration: Declaration, name: str, given: object) -> TopicField:
         raise declaration.wrong("'choices' names one twice; leave it out", *place, "choices")
     if kind not in AMOUNTS and (keys.above is not None or keys.default is not None):
         raise declaration.wrong("'above' and 'default' go with the kinds PRICE and MONEY; leave them out", *place)
+    if kind not in AMOUNTS and keys.original is not None:
+        raise declaration.wrong("'original' goes with the kinds PRICE and MONEY; leave it out", *place, "original")
+    if keys.guest and not (kind is FieldKind.ID and keys.required):
+        raise declaration.wrong("'guest' goes with a required field of the kind ID; leave it out", *place, "guest")
+    if kind is FieldKind.CURRENCY and keys.required:
+        raise declaration.wrong("an event without a currency is in the shop's; say `required: false`", *place)
     product = None
     if keys.default is not None:
         found = _PRODUCT.fullmatch(keys.default)
@@ -140,7 +149,10 @@ def _field(declaration: Declaration, name: str, given: object) -> TopicField:
         product = (found[1], found[2])
     required = keys.required and product is None
     column = keys.column or name
-    return TopicField(name, kind, keys.doc, column, required, tuple(keys.choices), keys.above, product, keys.unit)
+    choices = tuple(keys.choices)
+    return TopicField(
+        name, kind, keys.doc, column, required, choices, keys.above, product, keys.unit, keys.original, keys.guest
+    )
 
 
 def _check_product(declaration: Declaration, field: TopicField, fields: Mapping[str, TopicField]) -> None:
@@ -165,6 +177,17 @@ def _check_key(declaration: Declaration, key: list[str], fields: Mapping[str, To
             raise declaration.wrong(f"'key' lacks '{field.name}', which every event has; add it", "key")
 
 
+def _check_currency(declaration: Declaration, fields: Mapping[str, TopicField]) -> None:
+    currencies = [field.name for field in fields.values() if field.kind is FieldKind.CURRENCY]
+    if len(currencies) > 1:
+        raise declaration.wrong("amounts are in one currency; leave this one out", "fields", currencies[1])
+    for field in fields.values():
+        if field.original and not currencies:
+            raise declaration.wrong(
+                "'original' goes with a field of the kind CURRENCY; add one", "fields", field.name, "original"
+            )
+
+
 def _columns(declaration: Declaration, fields: Mapping[str, TopicField]) -> tuple[Column, ...]:
     names = [column.name for column in LINEAGE]
     columns = []
@@ -181,4 +204,16 @@ def _columns(declaration: Declaration, fields: Mapping[str, TopicField]) -> tupl
         names.append(field.column)
         doc = " ".join(field.choices) or field.doc
         columns.append(Column(field.column, COLUMN_TYPES[field.kind], doc, field.unit, required=field.always))
+    for field in fields.values():
+        if field.original is None:
+            continue
+        if field.original in names or not _NAME.fullmatch(field.original) or iskeyword(field.original):
+            raise declaration.wrong(
+                f"'original' is '{field.original}', which is a column already or no name of one; use small letters, "
+                "digits and _",
+                *("fields", field.name, "original"),
+            )
+        names.append(field.original)
+        doc = f"{field.column} as it was given, in its own currency; empty where the event names none"
+        columns.append(Column(field.original, COLUMN_TYPES[field.kind], doc, required=False))
     return (*columns, *LINEAGE)

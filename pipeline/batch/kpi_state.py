@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,7 +12,7 @@ from typing import Any
 import sqlglot
 from sqlglot.errors import SqlglotError
 
-from lakehouse.kpis import KPIS, Kpi
+from lakehouse.kpis import KPIS, Counting, Kpi
 from lakehouse.rules.minute import Span
 from pipeline.batch.times import MINUTE_US, micros, moment
 from pipeline.storage.files import HOUR_US
@@ -38,9 +38,9 @@ type KpiState = Mapping[str, KpiStanding]
 """By KPI table."""
 
 
-def definition(kpi: Kpi, counted_statuses: Sequence[str]) -> str:
+def definition(kpi: Kpi, counting: Counting) -> str:
     """A name of what the query gives: the same whatever its comments and blanks."""
-    query = kpi.sql(counted_statuses)
+    query = kpi.sql(counting)
     with suppress(SqlglotError):  # then comments and blanks count too
         query = sqlglot.transpile(query, read="duckdb", write="duckdb", comments=False)[0]
     columns = [f"{column.name} {column.type}" for column in kpi.table.columns]
@@ -48,7 +48,7 @@ def definition(kpi: Kpi, counted_statuses: Sequence[str]) -> str:
 
 
 def stand(
-    rows: Iterable[Mapping[str, Any]], counted_statuses: Sequence[str], newest: Mapping[str, int | None], has: set[str]
+    rows: Iterable[Mapping[str, Any]], counting: Counting, newest: Mapping[str, int | None], has: set[str]
 ) -> KpiState:
     """Where each KPI stands at a start, after `rows` of kpi_state.
 
@@ -58,7 +58,7 @@ def stand(
     held = kpi_state_from_rows(rows)
     found: dict[str, KpiStanding] = {}
     for name, kpi in KPIS.items():
-        now, before = definition(kpi, counted_statuses), held.get(name)
+        now, before = definition(kpi, counting), held.get(name)
         if before is not None and before.definition == now:
             found[name] = before
         elif newest[name] is None or (before is None and name in has):

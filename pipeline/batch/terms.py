@@ -35,7 +35,7 @@ class Terms:
         """As configured; `log` names the setting of how long the log keeps messages. Raises UserError, also for a KPI
         table whose query gives something else than is declared."""
         orders = OrdersSettings.load()
-        check_queries(KPIS.values(), orders.counted_statuses)
+        check_queries(KPIS.values(), orders.counting)
         return cls(
             IngestSettings.load(),
             check_spans(RetentionSettings.load(), shared, log),
