@@ -1,8 +1,8 @@
 """Files of other shops through the whole embedded pipeline, with ingest killed again and again.
 
 Promise: three order histories from Python packages and four shapes of exports, each through the sources.yaml of its
-example: orders, revenue, clicks and refunds asked through the Flight port are those that the csv module and Decimal count
-in the files, to the cent, after 10 x kill -9 of ingest during the replays, and after a second replay of all of them.
+example: orders, revenue, clicks and refunds asked through the Flight port are what the csv module and Decimal count in
+the files, to the cent, after 10 x kill -9 of ingest during the replays, and after a second replay of all of them.
 """
 
 from __future__ import annotations
