@@ -48,7 +48,7 @@ ALERTS = Table(
 DEAD_LETTERS = Table(
     "dead_letters",
     "Messages that could not be read, with their bytes.",
-    "one rejected message",
+    "one rejected message, or element of one (docs/your-shop.md)",
     "the next publish",
     (
         Column("topic", "string", "where it was"),

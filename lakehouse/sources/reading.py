@@ -198,7 +198,7 @@ class Reader:
             if value is not ABSENT:
                 values[name] = value
         given = values.get("event_id")
-        if plan.placed and type(given) in (str, JsonInteger) and given.strip():
+        if plan.placed and isinstance(given, str) and type(given) in (str, JsonInteger) and given.strip():
             values["event_id"] = f"{'0' if given == '-0' else given}:{place}"
 
         def called(name: str) -> str:
