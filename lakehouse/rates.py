@@ -37,9 +37,9 @@ class Rates:
     own: str
     within: timedelta
     digest: str
-    as_given: bool = False
     days: Mapping[str, Sequence[date]] = field(default_factory=dict, compare=False, repr=False)
     rates: Mapping[str, Sequence[Decimal]] = field(default_factory=dict, compare=False, repr=False)
+    as_given: bool = False
 
     def of(self, currency: str, day: date) -> Decimal:
         """The rate of a day. Raises NoRate for a currency without rates, and for a day that none is near enough to."""
@@ -88,7 +88,6 @@ def read_rates(path: Path, own: str, within: timedelta) -> Rates:
         own,
         within,
         sha256(repr(ordered).encode()).hexdigest(),
-        False,
         {currency: [day for day, _ in pairs] for currency, pairs in ordered.items()},
         {currency: [rate for _, rate in pairs] for currency, pairs in ordered.items()},
     )

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import pickle
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lakehouse.decode import Customs, Event, Message, Reason, Rejected, decode
+from lakehouse.decode import Customs, Event, Message, Reason, Rejected, decode, decode_carefully
+from lakehouse.decode.fast import reader
+from lakehouse.decode.values import EXACT, SCALES, rounded
 from lakehouse.rates import Rates, read_rates
 from lakehouse.settings.rates import load_rates
 from lakehouse.settings.shop import OrdersSettings
 from lakehouse.sources import document_of, load_sources, sources_of
+from lakehouse.topics import TOPICS, FieldKind
 from lakehouse.user_error import UserError
 from producers.shop import CLICKS_TOPIC, ORDERS_TOPIC, REFUNDS_TOPIC
 from tests.test_events import CLICK, ORDER, REFUND, payload
@@ -51,9 +56,9 @@ def test_an_order_is_converted_by_the_rate_of_its_day_exactly_and_rounded_once(t
     assert order.price == Decimal("3.0000")  # 3.33335 x 0.90001 = 3.0000483…
     assert order.order_total == Decimal("6.00")  # 2 x 3.33335 x 0.90001 = 6.00009…; of rounded prices 6.00 too
     assert (order.original_total, order.original_currency) == (Decimal("6.67"), "USD")
-    given = stored(ORDERS_TOPIC, payload(ORDER, order_total="0.005", currency='"usd"'), Customs(rates(tmp_path)))
+    tiny = stored(ORDERS_TOPIC, payload(ORDER, order_total="0.005", currency='"usd"'), Customs(rates(tmp_path)))
     # 0.005 x 0.90001 is 0.0045…; rounded before, it would be 0.01 x 0.90001 = 0.01.
-    assert (given.order_total, given.original_total) == (Decimal("0.00"), Decimal("0.01"))
+    assert (tiny.order_total, tiny.original_total) == (Decimal("0.00"), Decimal("0.01"))
     old = stored(ORDERS_TOPIC, payload(ORDER, currency='"USD"', order_time='"2026-11-22T23:59:59Z"'),
                  Customs(rates(tmp_path)))  # fmt: skip
     assert old.order_total == Decimal("36.51")  # 39.98 x 0.9132
@@ -72,6 +77,34 @@ def test_the_key_is_that_of_what_was_given_whatever_the_rate(tmp_path: Path) -> 
     assert (plain.original_total, plain.original_currency) == (None, None)
     own = stored(ORDERS_TOPIC, payload(ORDER, currency='"EUR"'), dear)
     assert (own.order_total, own.original_total, own.original_currency) == (Decimal("39.98"), Decimal("39.98"), "EUR")
+
+
+_AMOUNTS = st.from_regex(r"(0|[1-9][0-9]{0,13})(\.[0-9]{1,8})?", fullmatch=True)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.decimals("0.0000001", "1000000", allow_nan=False), _AMOUNTS, st.none() | _AMOUNTS,
+    st.sampled_from(['"USD"', '"usd"', '"EUR"', '"CHF"', '" "', "null", "7"]), st.sampled_from(["11-23", "11-02"]),
+)  # fmt: skip
+def test_both_ways_of_reading_convert_alike(
+    rate: Decimal, price: str, total: str | None, currency: str, day: str
+) -> None:
+    customs = Customs(Rates("EUR", WEEK, str(rate), {"USD": [date(2026, 11, 20)]}, {"USD": [rate]}))
+    value = payload(
+        ORDER, price=price, order_total=total, currency=currency, order_time=f'"2026-{day}T09:14:05Z"', quantity="3"
+    )
+    found = judged(ORDERS_TOPIC, value, customs)
+    assert (found,) == decode_carefully(ORDERS_TOPIC, Message(value, NOW), None, customs)
+    if isinstance(found, Event) and currency == '"USD"':
+        exact = Decimal(total) if total else 3 * Decimal(price)
+        assert found.order_total == rounded(EXACT.multiply(exact, rate), SCALES[FieldKind.MONEY])
+
+
+def test_a_currency_that_is_named_is_read_the_fast_way(tmp_path: Path) -> None:
+    read = reader(TOPICS[ORDERS_TOPIC], Customs(rates(tmp_path)))
+    for currency in ('"USD"', '"EUR"', "null", None):
+        assert read(payload(ORDER, currency=currency)) is not None
 
 
 def test_without_a_currency_of_the_shop_the_field_is_no_field() -> None:

@@ -14,7 +14,7 @@ from console.feed.numbers import THIN, exactly, short, with_currency
 
 TILES = {
     "revenue": "Revenue 5 min",
-    "net": "Net revenue 5 min",
+    "net": "Net revenue",
     "orders": "Orders 5 min",
     "average": "Average order",
     "users": "Active users",

@@ -69,7 +69,7 @@ def fast_reader(plan: Plan, most: int) -> Callable[[Any], tuple[Event, ...] | No
     """What makes events of a decoded message; raises, or gives None, where it must be looked at carefully."""
     topic, levels = plan.topic, len(plan.every)
     names: dict[str, Any] = {
-        **event_names(topic),
+        **event_names(topic, plan.customs),
         "ABSENT": ABSENT,
         "datetime": datetime,
         "whole": _whole,
@@ -77,7 +77,7 @@ def fast_reader(plan: Plan, most: int) -> Callable[[Any], tuple[Event, ...] | No
         **{f"select_{level}": plan.select(level) for level in range(levels + 1)},
         **{f"list_{level}": get for level, get in enumerate(plan.every, start=1)},
     }
-    source = [*amount_lines(topic), "def read(root):", "    at_0 = (root,)"]
+    source = [*amount_lines(topic, plan.customs), "def read(root):", "    at_0 = (root,)"]
     if plan.select(0):
         source += ["    if not select_0(at_0):", "        return ()"]
     if levels:
