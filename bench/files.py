@@ -1,8 +1,8 @@
 """Files of other shops through the whole embedded pipeline, with ingest killed again and again.
 
 Promise: three order histories from Python packages and four shapes of exports, each through the sources.yaml of its
-example: orders, revenue and clicks asked through the Flight port are those that the csv module and Decimal count in the
-files, to the cent, after 10 x kill -9 of ingest during the replays, and after a second replay of all of them.
+example: orders, revenue, clicks and refunds asked through the Flight port are what the csv module and Decimal count in
+the files, to the cent, after 10 x kill -9 of ingest during the replays, and after a second replay of all of them.
 """
 
 from __future__ import annotations
@@ -57,9 +57,11 @@ def asked(dremio: Dremio) -> Asked:
     )
     clicks = one("COUNT(*) AS n", "clicks_processed")["n"]
     by_minute = one("SUM(clicks) AS n", "clicks_per_minute")["n"]
+    refunds = one("COUNT(*) AS n, SUM(amount) AS total", "refunds_processed")
+    refunded = one("SUM(refunds_count) AS n, SUM(refunded_amount) AS total", "refunds_per_minute")
     return Asked(
-        Counted(int(raw["n"]), raw["total"], raw["cancelled"], int(clicks)),
-        Counted(int(kpi["n"]), kpi["total"], kpi["cancelled"], int(by_minute)),
+        Counted(int(raw["n"]), raw["total"], raw["cancelled"], int(clicks), int(refunds["n"]), refunds["total"]),
+        Counted(int(kpi["n"]), kpi["total"], kpi["cancelled"], int(by_minute), int(refunded["n"]), refunded["total"]),
     )
 
 
@@ -129,6 +131,8 @@ def main() -> None:
             report.row(f"{name}: total{where}", float(sums.total), "", exactly=float(counted.total))
             report.row(f"{name}: cancelled{where}", float(sums.cancelled), "", exactly=float(counted.cancelled))
             report.row(f"{name}: clicks{where}", sums.clicks, "", exactly=counted.clicks)
+            report.row(f"{name}: refunds{where}", sums.refunds, "", exactly=counted.refunds)
+            report.row(f"{name}: refunded{where}", float(sums.refunded), "", exactly=float(counted.refunded))
     report.row("time with kills and second replay", found["seconds"], "s")
     report.finish()
 

@@ -22,12 +22,14 @@ type Row = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Counted:
-    """Orders, their sum and the part of it that is cancelled; clicks."""
+    """Orders, their sum and the part of it that is cancelled; clicks; refunds and their sum."""
 
     orders: int = 0
     total: Decimal = Decimal(0)
     cancelled: Decimal = Decimal(0)
     clicks: int = 0
+    refunds: int = 0
+    refunded: Decimal = Decimal(0)
 
     def __add__(self, other: Counted) -> Counted:
         return Counted(
@@ -35,6 +37,8 @@ class Counted:
             self.total + other.total,
             self.cancelled + other.cancelled,
             self.clicks + other.clicks,
+            self.refunds + other.refunds,
+            self.refunded + other.refunded,
         )
 
 
@@ -73,19 +77,27 @@ def orders(totals: Iterable[Decimal], cancelled: Iterable[Decimal] = ()) -> Coun
 TRANSACTIONS = PACKAGES / "example_transactions.csv.gz"
 BIKES = PACKAGES / "bike_sales_sample.csv.gz"
 WHOLESALE = PACKAGES / "tpch_orders.csv.gz"
-RETAIL = EXAMPLES / "online-retail" / "online_retail.csv"
-SHOPIFY = EXAMPLES / "shopify" / "orders_export.csv"
-OLIST = EXAMPLES / "olist"
-ROCKET = EXAMPLES / "retailrocket" / "events.csv"
+RETAIL = EXAMPLES / "online-retail" / "data" / "online_retail.csv"
+SHOPIFY = EXAMPLES / "shopify" / "data" / "orders_export.csv"
+OLIST = EXAMPLES / "olist" / "data"
+ROCKET = EXAMPLES / "retailrocket" / "data" / "events.csv"
 OLIST_CANCELLED = ("canceled", "unavailable")
 SHOPIFY_CANCELLED = ("voided", "refunded")
 
 
+def _sold() -> list[tuple[Row, Decimal]]:
+    """Rows of the Online Retail file, and what each comes to."""
+    return [(row, int(row["Quantity"]) * amount(row["UnitPrice"])) for row in rows(RETAIL, "cp1252", ";")]
+
+
 def _retail() -> Counted:
-    """Without cancellations and corrections of the stock, and without guests."""
-    found = rows(RETAIL, "cp1252", ";")
-    sold = (row for row in found if int(row["Quantity"]) > 0 and row["CustomerID"])
-    return orders(int(row["Quantity"]) * amount(row["UnitPrice"]) for row in sold)
+    """Guests' too, without cancellations, corrections of the stock and of debts."""
+    return orders(sold for row, sold in _sold() if int(row["Quantity"]) > 0 and sold >= 0)
+
+
+def _retail_refunds() -> Counted:
+    given_back = [-sold for row, sold in _sold() if row["InvoiceNo"].startswith("C")]
+    return Counted(refunds=len(given_back), refunded=sum(given_back, Decimal(0)))
 
 
 def _shopify() -> Counted:
@@ -120,6 +132,13 @@ HISTORIES = (
         lambda: orders(Decimal(row["o_totalprice"]) for row in rows(WHOLESALE, delimiter="|")),
     ),
     History("online-retail", "online_retail", RETAIL, ("--delimiter", ";", "--encoding", "cp1252"), _retail),
+    History(
+        "online-retail",
+        "online_retail_refunds",
+        RETAIL,
+        ("--delimiter", ";", "--encoding", "cp1252"),
+        _retail_refunds,
+    ),
     History("shopify", "shopify", SHOPIFY, (), _shopify),
     History(
         "olist",

@@ -9,8 +9,9 @@ from typing import Self
 
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
+from producers.packed import GIB
 from producers.shop import ORDERS_TOPIC
-from producers.text_file import GIB, encoding_of
+from producers.text_file import encoding_of
 
 FORMATS = ("csv", "whitespace", "jsonl", "json", "parquet", "cdnow")
 _BY_ENDING = {

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from lakehouse.decode import MAX_LEAD, Event, Reason
+from lakehouse.decode import MAX_LEAD, Event, Logged, Message, Reason, Rejected
 from lakehouse.settings.base import Shared
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
@@ -91,6 +91,17 @@ class Lines:
             keys=[self.keys[index] for index in kept],
             bodies=[self.bodies[index] for index in kept],
         )
+
+
+type Judge = Callable[[Logged], tuple[Event | Rejected, ...]]
+
+
+def judged(topic: str, message: bytes, judge: Judge) -> Event | Rejected:
+    """The event that ingest will make of a message, whenever it happened; `judge` reads messages of the topic."""
+    found = judge(Message(message, END_OF_TIME))
+    if len(found) == 1:
+        return found[0]
+    return Rejected(Reason.BAD_VALUE, f"the source that reads {topic} makes {len(found):,} events of it")
 
 
 def text_of(time: datetime) -> str:

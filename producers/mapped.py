@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 
 from lakehouse.decode import Event, Rejected, event_time
-from lakehouse.sources import Source, document_of
+from lakehouse.sources import Source, document_of, load_sources, topic_of
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
 from producers.bad_lines import Bad, BadLines
 from producers.joined import Partners
 from producers.layout import Layout
-from producers.lines import Lines, key_of
+from producers.lines import Judge, Lines, judged, key_of
 from producers.opening import opened
 from producers.pace import Clock, SystemClock
 from producers.progress import progress
@@ -30,12 +30,13 @@ def read_mapped(
     partners: Partners | None = None,
     clock: Clock | None = None,
 ) -> Lines:
-    """The events of a file's lines, as `source` makes them; bad lines, and bad elements of lines, go to `bad_lines`.
+    """The events of a file's lines, as `source` makes them, with the keys of live messages and amounts as given.
 
-    Without bad_lines raises UserError naming file, line, path and value. Keys are those of live messages. `partners`:
-    the lines of another file, whose columns they get.
+    Bad lines, and bad elements of lines, go to `bad_lines`; without it raises UserError naming file, line, path and
+    value. `partners`: the lines of another file, whose columns they get.
     """
-    with opened(file, layout) as found, progress(f"{file.name} read", found.lines, clock or SystemClock()) as advance:
+    clock = clock or SystemClock()
+    with opened(file, layout, clock) as found, progress(f"{file.name} read", found.lines, clock) as advance:
         content = (
             found.content if partners is None else blake2b(found.content + partners.content, digest_size=32).digest()
         )
@@ -44,8 +45,9 @@ def read_mapped(
         if partners is not None:
             messages = partners.joined(messages)
         left_out, same, seen = 0, 0, set[int]()
+        judge = load_sources().decoder(source.topic, None)
         for count, raw in enumerate(messages, start=1):
-            events = (raw,) if isinstance(raw, Bad) else _events(raw, source)
+            events = (raw,) if isinstance(raw, Bad) else _events(raw, source, judge)
             left_out += not events
             for event in events:
                 if isinstance(event, Bad):
@@ -73,13 +75,22 @@ def read_mapped(
     return lines
 
 
-def _events(raw: Raw, source: Source) -> tuple[Event | Bad, ...]:
-    return tuple(
-        Bad(raw.number, each.reason, f"{raw.place}: {each.detail}", each.field, raw.as_written())
-        if isinstance(each, Rejected)
-        else each
-        for each in source.read(raw.message)
-    )
+def _events(raw: Raw, source: Source, judge: Judge) -> tuple[Event | Bad, ...]:
+    """What a line becomes."""
+    return tuple(_event(raw, each, judge) for each in source.read(raw.message))
+
+
+def _event(raw: Raw, found: Event | Rejected, judge: Judge) -> Event | Bad:
+    """Bad is also what ingest would not take as a plain message: the order of a guest, where none are let in."""
+    refused, beside = found, ""
+    if isinstance(found, Event):
+        topic = topic_of(found)
+        refused, beside = judged(topic, msgspec.json.encode(document_of(found)), judge), f", as {topic} is read"
+        if isinstance(refused, Event):
+            return found
+    assert isinstance(refused, Rejected)
+    says = f"{raw.place}: {refused.detail}{beside}"
+    return Bad(raw.number, refused.reason, says, refused.field, raw.as_written())
 
 
 def _add(lines: Lines, event: Event, number: int) -> None:

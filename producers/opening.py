@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from producers.layout import Layout
+from producers.pace import Clock
 from producers.parquet_rows import ParquetFile
 from producers.text_file import TextFile
 
@@ -21,13 +22,13 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def opened(file: Path, layout: Layout) -> Iterator[Opened]:
-    """Raises UserError where it cannot be read, now or while it is."""
+def opened(file: Path, layout: Layout, clock: Clock | None = None) -> Iterator[Opened]:
+    """Raises UserError where it cannot be read, now or while it is. clock: to tell how far a large file is."""
     if layout.form == "parquet":
         with ParquetFile.opened(file) as parquet:
             yield Opened(file, parquet.content, parquet.rows, "row", parquet)
         return
-    with TextFile.checked(file, layout.encoding, layout.most_bytes, layout.form != "json") as text:
+    with TextFile.checked(file, layout.encoding, layout.most_bytes, layout.form != "json", clock) as text:
         noun = "element" if layout.form == "json" and text.first != "{" else "line"
         with text.opened("" if layout.form == "csv" else None) as stream:
             yield Opened(file, text.content, text.lines, noun, (stream, text))

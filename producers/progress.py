@@ -17,10 +17,10 @@ EVERY_S = 10.0
 
 
 @contextmanager
-def progress(work: str, total: int, clock: Clock) -> Iterator[Callable[[int], None]]:
-    """What takes how many more lines of `total` are done. `work` says which and what, like "orders.csv read"."""
+def progress(work: str, total: int, clock: Clock, unit: str = "lines") -> Iterator[Callable[[int], None]]:
+    """What takes how many more of `total` are done. `work` says of which file and what, like "orders.csv read"."""
     if not sys.stderr.isatty():
-        yield _Told(work, total, clock).advance
+        yield _Told(work, total, clock, unit).advance
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -34,8 +34,9 @@ class _Rate(ProgressColumn):
 
 
 class _Told:
-    def __init__(self, work: str, total: int, clock: Clock) -> None:
+    def __init__(self, work: str, total: int, clock: Clock, unit: str) -> None:
         self._work = work
+        self._unit = unit
         self._total = total
         self._clock = clock
         self._done = 0
@@ -50,7 +51,7 @@ class _Told:
         rate = self._done / (now - self._begun)
         left = max(0, self._total - self._done) / rate if rate else 0.0
         print(
-            f"{self._work}: {self._done:,} of {self._total:,} lines, {rate:,.0f} a second, {_span(left)} left",
+            f"{self._work}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.0f} a second, {_span(left)} left",
             file=sys.stderr,
             flush=True,
         )

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import msgspec
 
-from lakehouse.decode import Event, Message, Rejected, decode, event_time
+from lakehouse.decode import Event, Rejected, event_time
 from lakehouse.decode.excel import excel_time
 from lakehouse.decode.values import parse_number
+from lakehouse.sources import load_sources
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
 from producers.bad_lines import Bad, BadLines
 from producers.columns import Columns
 from producers.layout import EXCEL, Layout
-from producers.lines import END_OF_TIME, Lines, key_of, text_of
+from producers.lines import Judge, Lines, judged, key_of, text_of
 from producers.objects import Objects
 from producers.opening import Opened, opened
 from producers.pace import Clock, SystemClock
@@ -38,12 +39,13 @@ def read(file: Path, layout: Layout, bad_lines: BadLines | None = None, clock: C
 
     Without bad_lines raises UserError naming file, line, column and value.
     """
-    with opened(file, layout) as found, progress(f"{file.name} read", found.lines, clock or SystemClock()) as advance:
+    clock = clock or SystemClock()
+    with opened(file, layout, clock) as found, progress(f"{file.name} read", found.lines, clock) as advance:
         lines = Lines(file, layout.topic, content=found.content, noun=found.noun)
-        given = _Given()
+        given, judge = _Given(), load_sources().decoder(layout.topic, None)
         records, reader = _records(found, layout)
         for count, record in enumerate(records, start=1):
-            bad = record if isinstance(record, Bad) else _add(lines, layout, record, given)
+            bad = record if isinstance(record, Bad) else _add(lines, layout, record, given, judge)
             if bad is not None:
                 if bad_lines is None:
                     raise bad.error(file)
@@ -100,10 +102,10 @@ class _Wrong(Exception):
         self.reason = reason
 
 
-def _add(lines: Lines, layout: Layout, record: Record, given: _Given) -> Bad | None:
+def _add(lines: Lines, layout: Layout, record: Record, given: _Given, judge: Judge) -> Bad | None:
     """Add the event of a record, or say why it is none."""
     try:
-        _added(lines, layout, record, given)
+        _added(lines, layout, record, given, judge)
     except _Wrong as wrong:
         where = record.where(wrong.name) if wrong.name else ""
         raw = record.values.get(wrong.name)
@@ -118,7 +120,7 @@ def _add(lines: Lines, layout: Layout, record: Record, given: _Given) -> Bad | N
     return None
 
 
-def _added(lines: Lines, layout: Layout, record: Record, given: _Given) -> None:
+def _added(lines: Lines, layout: Layout, record: Record, given: _Given, judge: Judge) -> None:
     topic, values = TOPICS[layout.topic], record.values
     if layout.price_from_total:
         values["price"] = _price(values)
@@ -131,7 +133,7 @@ def _added(lines: Lines, layout: Layout, record: Record, given: _Given) -> None:
     values.setdefault(topic.id_field, values["event_id"])
     if layout.date_format and topic.time in values:
         values[topic.time] = json_text(text_of(_time(values[topic.time], layout)))
-    (event,) = decode(topic.name, Message(msgspec.json.encode(values), END_OF_TIME), None)
+    event = judged(topic.name, msgspec.json.encode(values), judge)
     if isinstance(event, Rejected):
         value = values.get(event.field)
         raise _Wrong(

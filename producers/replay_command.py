@@ -130,7 +130,7 @@ def replay_file(
     through = None
     if source is not None:
         _refuse_own_map(topic, columns, constants, price_from_total, decimal_comma, date_format)
-        through = load_sources().named(source)
+        through = load_sources(as_given=True).named(source)
     layout_of = partial(Layout.of, header=header, delimiter=delimiter, encoding=encoding, unpack_at_most=unpack_at_most)
     layout = layout_of(
         file,

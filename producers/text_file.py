@@ -7,28 +7,22 @@ and takes the hash of its content; the second one gives its lines. So nothing is
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
-import shutil
-import tempfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Self, cast
-
-import pyarrow as pa
+from typing import Self
 
 from lakehouse.user_error import UserError
+from producers.pace import Clock
+from producers.packed import read_again, unpacked
+from producers.progress import progress
 
 LONGEST = 16 << 20
 """Characters of one line, or of one element of a JSON array, at most."""
-GIB = 1 << 30
 _CHUNK = 1 << 20
-_GZIP, _ZSTD = "gzip", "zstd"
-_PACKED = {b"\x1f\x8b": _GZIP, b"\x28\xb5\x2f\xfd": _ZSTD}
+_LARGE = 64 << 20
 _OTHERS = {
     b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an Excel workbook of the old kind; save the sheet as CSV",
@@ -54,28 +48,46 @@ class TextFile:
 
     @classmethod
     @contextmanager
-    def checked(cls, file: Path, encoding: str, most_bytes: int, bounded_lines: bool = True) -> Iterator[Self]:
+    def checked(
+        cls, file: Path, encoding: str, most_bytes: int, bounded_lines: bool = True, clock: Clock | None = None
+    ) -> Iterator[Self]:
         """The first reading. Raises UserError, with the line where it has one.
 
         most_bytes: of what a packed file holds, at most. bounded_lines: refuse a line of more than LONGEST; else only
         where the file begins with an object of JSON.
         """
-        with _read_again(file) as path:
-            with _bytes_of(file, path, most_bytes) as stream:
-                seen = _Seen(file, encoding, bounded_lines)
+        with read_again(file) as path:
+            with unpacked(file, path, most_bytes) as stream, _told(file, path, clock) as told:
+                seen, looked_at = _Seen(file, encoding, bounded_lines), 0
                 while chunk := stream.read(_CHUNK):
                     seen.add(chunk)
+                    told((stream.place >> 20) - looked_at)
+                    looked_at = stream.place >> 20
                 seen.end()
             yield cls(file, encoding, stream.digest, seen.lines, seen.first, most_bytes, path)
 
     @contextmanager
     def opened(self, newline: str | None) -> Iterator[io.TextIOWrapper]:
         """The second reading: its text, with line ends as open() would give them. Raises UserError."""
-        with _bytes_of(self.file, self._path, self.most_bytes) as stream:
+        with unpacked(self.file, self._path, self.most_bytes) as stream:
             text = io.TextIOWrapper(io.BufferedReader(stream, _CHUNK), self.encoding, newline=newline)
             yield text
             if stream.read(1) or stream.digest != self.content:
                 raise UserError(f"{self.file} changed while it was read; nothing was sent. Replay it once it is whole.")
+
+
+@contextmanager
+def _told(file: Path, path: Path, clock: Clock | None) -> Iterator[Callable[[int], None]]:
+    """Of a large file, what takes how many more MiB of it, as it lies there, were looked at."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        size = 0
+    if clock is None or size < _LARGE:
+        yield lambda _count: None
+        return
+    with progress(f"{file.name} looked at", size >> 20, clock, "MiB") as advance:
+        yield advance
 
 
 def encoding_of(name: str) -> str:
@@ -162,84 +174,3 @@ class _Seen:
         if self._encoding == "utf-8-sig":
             name, would_do = "UTF-8", "say the file's encoding by --encoding, like cp1252 or latin-1"
         raise UserError(f"{self._file}, line {self.lines + 1}: {shown} not {name}; {would_do}. Nothing was sent.")
-
-
-class _Bytes(io.RawIOBase):
-    """The bytes of a file, unpacked, at most so many of them; `digest` is the hash of what was read."""
-
-    def __init__(self, file: Path, stream: IO[bytes], packing: str, most_bytes: int) -> None:
-        self._file = file
-        self._stream = stream
-        self._packing = packing
-        self._most = most_bytes
-        self._read = 0
-        self._hash = blake2b(digest_size=32)
-
-    @property
-    def digest(self) -> bytes:
-        return self._hash.digest()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(cast(bytearray, buffer))
-        try:
-            data = self._stream.read(len(view))
-        except (EOFError, OSError, zlib.error, pa.ArrowException) as error:
-            if not self._packing:
-                raise _unreadable(self._file, error) from None
-            raise UserError(
-                f"{self._file}: what {self._packing} packed is cut or damaged. Nothing was sent; fetch the file again."
-            ) from None
-        self._read += len(data)
-        if self._packing and self._read > self._most:
-            raise UserError(
-                f"{self._file} holds more than {self._most / GIB:.3g} GiB once it is unpacked; if that is right, give "
-                "--unpack-at-most GIB. Nothing was sent."
-            )
-        self._hash.update(data)
-        view[: len(data)] = data
-        return len(data)
-
-
-@contextmanager
-def _bytes_of(file: Path, path: Path, most_bytes: int) -> Iterator[_Bytes]:
-    try:
-        plain = path.open("rb")
-    except OSError as error:
-        raise _unreadable(file, error) from None
-    with plain:
-        try:
-            head = plain.read(4)
-            plain.seek(0)
-        except OSError as error:
-            raise _unreadable(file, error) from None
-        packing = next((name for magic, name in _PACKED.items() if head.startswith(magic)), "")
-        stream: IO[bytes] = plain
-        if packing == _GZIP:
-            stream = cast(IO[bytes], gzip.GzipFile(fileobj=plain))
-        elif packing == _ZSTD:
-            stream = cast(IO[bytes], pa.CompressedInputStream(pa.PythonFile(plain, mode="r"), "zstd"))
-        yield _Bytes(file, stream, packing, most_bytes)
-
-
-@contextmanager
-def _read_again(file: Path) -> Iterator[Path]:
-    """A path that can be read twice: the file's own, or for a pipe that of a copy, which is gone afterwards."""
-    if not file.exists() or file.is_file() or file.is_dir():
-        yield file
-        return
-    with tempfile.NamedTemporaryFile(prefix="tillwatch-replay-") as copy:
-        try:
-            with file.open("rb") as pipe:
-                shutil.copyfileobj(pipe, copy, _CHUNK)
-            copy.flush()
-        except OSError as error:
-            raise _unreadable(file, error) from None
-        yield Path(copy.name)
-
-
-def _unreadable(file: Path, error: Exception) -> UserError:
-    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return UserError(f"{file} cannot be read: {words}; correct the path.")

@@ -320,6 +320,20 @@ def test_without_a_terminal_a_line_now_and_then_tells_rate_and_time_left(capsys:
     ]
 
 
+def test_how_far_a_large_file_is_looked_at_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Slow(FakeClock):
+        def passed(self) -> float:
+            self.sleep(6)
+            return super().passed()
+
+    monkeypatch.setattr(text_file, "_LARGE", 1 << 20)
+    path = put(tmp_path, "orders.csv", CSV.encode() + b"\n" * (3 << 20))
+    read(path, Layout.of(path), clock=Slow())
+    assert "orders.csv looked at: 2 of 3 MiB, " in capsys.readouterr().err
+
+
 def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
