@@ -208,7 +208,7 @@ def test_a_table_of_others_says_when_it_was_read_and_is_left_out_of_a_moment(
 def test_a_change_of_a_file_is_put_in_place(opened: Callable[..., Opened], tmp_path: Path) -> None:
     page = opened()
     before = current().editions["trade"]
-    boards = page.session._boards
+    boards = page.console.boards
     assert not boards.look()
     a_shop_of_ones_own(tmp_path, BOARD.replace("title: Trade", "title: Business"))
     assert boards.look()
