@@ -20,7 +20,6 @@ from bokeh.models import CustomJS
 from console import look
 from console.assets import lean, look_address
 from console.bell import BELL
-from console.boards.feed import LiveAsk, Told
 from console.boards.tab import BoardTab
 from console.catalogue import current
 from console.drill.tab import Pulse
@@ -88,7 +87,7 @@ class PageSession:
         self.figures = parts.figures
         self._statements = parts.statements
         self._past = parts.past
-        self._boards = parts.boards
+        self.boards = parts.boards.desk(self)
         self._tabs = current()
         self._cookie = pn.state.user
         self._done: dict[str, str | None] = {}
@@ -198,23 +197,9 @@ class PageSession:
     def _cadence_s(self) -> float:
         return cadence_s(self.view, self.settings.drill_refresh_s)
 
-    # ---- what a board asks of it, beside
-
     @property
     def frozen(self) -> bool:
         return self._at is not None
-
-    def told(self, ask: LiveAsk, snapshot: FeedSnapshot) -> Told:
-        return self._boards.feed.get(ask, snapshot, self, frozen=self.frozen)
-
-    def board_answer(self, wanted: Want) -> Got | None:
-        return self._boards.asker.get(wanted, self)
-
-    def board_forget(self, wants: Iterable[Want]) -> None:
-        self._boards.asker.forget(wants, self)
-
-    def trouble(self, board: str) -> str:
-        return self._boards.trouble(board)
 
     # ---- from the first to the last moment of a page
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.test_console_tabs import Opened
 
 QUESTIONS = {
     "trade_now": """-- Orders (count) and revenue of [:since, :until).
@@ -96,3 +102,14 @@ def a_shop_of_ones_own(folder: Path, board: str = BOARD, name: str = "trade.yaml
     path = folder / "boards" / name
     path.write_text(board, encoding="utf-8")
     return path
+
+
+def eventually(page: Opened, there: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    """The parts of the page once they are as wanted."""
+    deadline = time.monotonic() + 20
+    while True:
+        parts: dict[str, Any] = page.session._message(full=True)["parts"]
+        if there(parts):
+            return parts
+        assert time.monotonic() < deadline, parts
+        time.sleep(0.02)

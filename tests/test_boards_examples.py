@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,20 @@ import pytest
 
 from console.boards import question as questions
 from console.boards.load import Board, load_board
+from console.catalogue import put
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
 from lakehouse import ROOT
+from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.statement import Fragment
+from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import TABLES
+from tests.board_cast import eventually
 from tests.conftest import Shop
+from tests.test_console_session import a_console
+from tests.test_console_tabs import Opened
+from tests.test_gateway import start_gateway, stop
 
 SINCE, UNTIL = datetime(2026, 3, 2, 11, tzinfo=UTC), datetime(2026, 3, 2, 12, tzinfo=UTC)
 ANY = Fragment("(1 = 1)", {})
@@ -79,6 +86,34 @@ def test_the_board_of_the_docs_is_right_and_answered(statements: Statements, tmp
         "trade_by_status.sql", "trade_minutes.sql", "trade_now.sql", "trade_rows.sql",
     ]  # fmt: skip
     answered(statements, board)
+
+
+def test_the_board_of_the_docs_shows_what_the_gateway_answers(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "data")
+    for _ in range(3):
+        shop.order()
+    shop.now += timedelta(seconds=30)
+    shop.publish()
+    shop.close()
+    written_in_the_docs(tmp_path)
+    process, port = start_gateway(tmp_path / "data")
+    with Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{port}")) as dremio:
+        console = a_console(dremio, now=shop.now, config=tmp_path)  # type: ignore[arg-type]  # asks as the fake one does
+        page = Opened(console, "tab=trade&range=1h")
+        parts = eventually(page, lambda parts: {"tile.trade.tile0", "list.trade.tables0"} <= set(parts))
+        rows = parts["list.trade.tables0"]["rows"]
+        assert len(rows) == 3
+        assert parts["head"]["commit"] == console.hub.snapshot.commit
+        page.session.view = page.session.view.filtered("find", (rows[0]["order_id"],))
+        parts = eventually(page, lambda parts: len(parts["list.trade.tables0"]["rows"]) < 3)
+        assert parts["list.trade.tables0"]["rows"] == [rows[0]]
+        assert {
+            name: part["words"] for name, part in parts.items() if name.startswith("panel.") and part["words"]
+        } == {}
+        console.boards.close()
+        console.asker.close()
+    put(())
+    stop(process)
 
 
 def test_a_bound_stands_around_one_that_the_question_has(statements: Statements, tmp_path: Path) -> None:

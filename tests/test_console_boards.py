@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -14,7 +13,7 @@ import pytest
 from console.catalogue import SHIPPED, current, put
 from console.running import Running
 from console.url import parse
-from tests.board_cast import BOARD, a_shop_of_ones_own
+from tests.board_cast import BOARD, a_shop_of_ones_own, eventually
 from tests.fake_dremio import FakeDremio, a_shop
 from tests.test_console_session import NOON, a_console
 from tests.test_console_tabs import Opened
@@ -60,17 +59,6 @@ def opened(dremio: FakeDremio, tmp_path: Path) -> Iterator[Callable[..., Opened]
         console.boards.close()
         console.asker.close()
     put(())
-
-
-def eventually(page: Opened, there: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    """The parts of the page once they are as wanted."""
-    deadline = time.monotonic() + 20
-    while True:
-        parts: dict[str, Any] = page.session._message(full=True)["parts"]
-        if there(parts):
-            return parts
-        assert time.monotonic() < deadline, parts
-        time.sleep(0.02)
 
 
 def drawn(page: Opened) -> dict[str, Any]:
@@ -208,7 +196,7 @@ def test_a_table_of_others_says_when_it_was_read_and_is_left_out_of_a_moment(
 def test_a_change_of_a_file_is_put_in_place(opened: Callable[..., Opened], tmp_path: Path) -> None:
     page = opened()
     before = current().editions["trade"]
-    boards = page.session._boards
+    boards = page.console.boards
     assert not boards.look()
     a_shop_of_ones_own(tmp_path, BOARD.replace("title: Trade", "title: Business"))
     assert boards.look()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Protocol
 
-from console.boards.feed import LIVE_ROWS, LiveAsk, Told
+from console.boards.feed import LIVE_ROWS, BoardFeed, LiveAsk, Told
 from console.drill.tab import TabPage
-from console.feed.asker import Got, Want
+from console.feed.asker import Asker, Got, Want
+from console.feed.hub import Viewer
 from console.feed.numbers import exactly
 from console.feed.snapshot import FeedSnapshot
 from console.live_chart import Events
@@ -30,22 +31,39 @@ class BoardPage(TabPage, Protocol):
     def events(self) -> Events:
         """What happened in the hour of the live charts."""
 
-    def told(self, ask: LiveAsk, snapshot: FeedSnapshot) -> Told:
+    @property
+    def boards(self) -> BoardDesk:
+        """Who asks for boards, on behalf of the page."""
+
+
+class BoardDesk:
+    """One page before what all pages ask for boards. `trouble` says why the file of a board is not what is shown, and
+    nothing where it is."""
+
+    def __init__(self, feed: BoardFeed, asker: Asker, trouble: Callable[[str], str], viewer: Viewer) -> None:
+        self._feed = feed
+        self._asker = asker
+        self._viewer = viewer
+        self.trouble = trouble
+
+    def told(self, ask: LiveAsk, snapshot: FeedSnapshot, *, frozen: bool) -> Told:
         """What is known of a tile's or a live chart's question."""
+        return self._feed.get(ask, snapshot, self._viewer, frozen=frozen)
 
-    def board_answer(self, wanted: Want) -> Got | None:
+    def answer(self, wanted: Want) -> Got | None:
         """The answer to a question over the range, or None while it is being asked."""
+        return self._asker.get(wanted, self._viewer)
 
-    def board_forget(self, wants: Iterable[Want]) -> None:
-        """These are no longer waited for."""
-
-    def trouble(self, board: str) -> str:
-        """Why the file of a board is not what is shown; empty: it is."""
+    def forget(self, wanted: Want) -> None:
+        """This is no longer waited for."""
+        self._asker.forget((wanted,), self._viewer)
 
 
 def known(page: BoardPage, ask: LiveAsk, snapshot: FeedSnapshot) -> Told | None:
     """What is known of a question; None where a moment is held of which there is no past."""
-    return None if ask.question.outside and page.frozen else page.told(ask, snapshot)
+    if ask.question.outside and page.frozen:
+        return None
+    return page.boards.told(ask, snapshot, frozen=page.frozen)
 
 
 def panel_part(error: str, *, left_out: bool = False, read_at: str | None = None, full: bool = False) -> Part:

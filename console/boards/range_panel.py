@@ -54,10 +54,10 @@ class RangePanel:
         spans = spans_of(view, pin)
         wanted = ranged.wanted(self.of, spec, view, pin, spans, page.settings.rows_shown)
         if self._wanted is not None and self._wanted != wanted:
-            page.board_forget({self._wanted})
+            page.boards.forget(self._wanted)
         self._wanted = wanted
         if self._answers != wanted or self.error:
-            got = page.board_answer(wanted)
+            got = page.boards.answer(wanted)
             if got is None:
                 return self._view is not None and self._view != view
             if got.error or got.table is None:

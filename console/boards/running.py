@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from console.boards.board_page import BoardDesk
 from console.boards.feed import AsksSql, BoardFeed
 from console.boards.ranged import AsksQuestions
 from console.boards.shelf import Shelf
 from console.boards.tab import tab_of
 from console.catalogue import put
 from console.feed.asker import Asker
+from console.feed.hub import Viewer
 
 THREADS = 6
 """Of questions over a range: a slow one keeps one of them."""
@@ -39,6 +41,10 @@ class Boards:
     def trouble(self, board: str) -> str:
         """Why the file of a board is not what is shown; empty: it is."""
         return self._troubles.get(board, "")
+
+    def desk(self, viewer: Viewer) -> BoardDesk:
+        """Who asks on behalf of a page."""
+        return BoardDesk(self.feed, self.asker, self.trouble, viewer)
 
     def start(self, wake: Callable[[], None]) -> None:
         """Look every second; `wake` tells all pages of a change."""

@@ -83,7 +83,7 @@ class BoardTab(DrillTab):
 
     def parts(self, view: View, snapshot: FeedSnapshot) -> Mapping[str, Part]:
         """The board's parts: of each panel the newest answer that there is."""
-        trouble, spec = self.page.trouble(self.name), self.board.spec
+        trouble, spec = self.page.boards.trouble(self.name), self.board.spec
         parts: dict[str, Part] = {f"said.{self.name}": {"words": visible(trouble, REASON_LETTERS), "range": None}}
         if spec is None:
             return parts
