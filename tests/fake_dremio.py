@@ -22,6 +22,7 @@ _TYPES = {"string": "VARCHAR", "int": "INTEGER", "long": "BIGINT", "double": "DO
 _TYPES |= {"boolean": "BOOLEAN", "binary": "BLOB"}
 MINUTE = timedelta(minutes=1)
 
+_AT = re.compile(r' AT COMMIT "\w+"')
 _FILES = re.compile(r"TABLE\(TABLE_FILES\('(\w+)'\)\)")
 LONG = "x" * 6000
 TURNED = "invoice\u202efdp.exe"
@@ -67,7 +68,18 @@ class FakeDremio:
 
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table:
         self._answers(question)
-        sql = fill(question_sql(question), None, binds, name=question).replace(f"{CATALOG}.{SCHEMA}.", "")
+        return self._answer(fill(question_sql(question), None, binds, name=question))
+
+    def sql(self, text: str, *, within_s: float | None = None) -> pa.Table:
+        """A statement that somebody wrote."""
+        self._answers("sql")
+        try:
+            return self._answer(_AT.sub("", text))
+        except duckdb.Error as error:
+            raise QueryError(str(error).partition("\n")[0]) from None
+
+    def _answer(self, sql: str) -> pa.Table:
+        sql = sql.replace(f"{CATALOG}.{SCHEMA}.", "")
         # Dremio's replaces all that it finds, DuckDB's only the first.
         sql = sql.replace("REGEXP_REPLACE(", "replace_all(")
         sql = _FILES.sub(r"(SELECT COUNT(*) AS record_count, 1024 AS file_size_in_bytes FROM \1)", sql)

@@ -47,7 +47,7 @@ def _rule(path: Path, place: int, raw: object) -> Rule:
     if kind is None:
         raise UserError(f"{who('kind')}, key 'kind' has the value '{raw['kind']}'; expected one of {known_kinds}.")
     try:
-        return kind.model_validate(raw)
+        return kind.model_validate(raw, context={"folder": path.parent})
     except Wrong as wrong:
         where = f"{who(*wrong.key.split('.'))}, key '{wrong.key}'"
         raise UserError(f"{where} has the value '{wrong.value}'; expected {wrong.expected}.") from None
