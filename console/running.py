@@ -17,6 +17,7 @@ from console.feed.snapshot import AsksDremio
 from console.gate import Gate, gate_of
 from console.metrics import statements
 from console.on_call.acts import Acts
+from console.on_call.asked import any_asks
 from console.on_call.figure import figures_of
 from console.on_call.histories import Histories
 from console.on_call.watch import Watch
@@ -52,6 +53,8 @@ class Running:
     statements: Rate
     """Statements to Dremio."""
     past: Past
+    asks: bool = False
+    """Whether a rule asks, so that the notifier may know of incidents that have no row in the table."""
 
 
 _running: Running | None = None
@@ -88,6 +91,7 @@ def start(dremio: AsksDremio) -> Running:
         dremio,
         Rate(statements),
         Past(dremio, tabs=questions(), counted_statuses=counted),
+        any_asks(config_path().parent / "alerts.yaml"),
     )
     # What was imported is never garbage: collections pass it over from now on, and take no longer than what came since.
     gc.enable()
