@@ -149,7 +149,7 @@ def test_a_question_of_the_shops_own_is_a_file(tmp_path: Path) -> None:
             "key 'kind' has the value 'magic'; expected one of anomaly, dead_letters, event",
         ),
         (EVENT, "kind", "[event]", "key 'kind' has the value '['event']'"),
-        (EVENT, "sevrity", "FATAL", "unknown key 'sevrity' with the value 'FATAL'; known are name, severity"),
+        (EVENT, "sevrity", "FATAL", "unknown key 'sevrity' with the value 'FATAL' (did you mean 'severity'?); known"),
         (EVENT, "severity", "DEADLY", "key 'severity' has the value 'DEADLY'"),
         (EVENT, "resolve_after", "soon", "key 'resolve_after' has the value 'soon'; expected a number with a unit"),
         (EVENT, "resolve_after", "0 s", "key 'resolve_after' has the value '0 s'; expected more than '0 s'"),

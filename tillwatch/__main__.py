@@ -98,6 +98,14 @@ def doctor(stack: OfStack = False) -> None:
     raise typer.Exit(0 if examine(_shared(stack), stack) else 1)
 
 
+@app.command()
+def check(as_json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False) -> None:
+    """Everything in config/ at once: a sentence for each mistake. Starts nothing. Exits 1 where something is wrong."""
+    from tillwatch.checks.run import run
+
+    raise typer.Exit(0 if run(as_json) else 1)
+
+
 @app.command("clean-data")
 def clean_data(stack: OfStack = False) -> None:
     """Remove the data directory (not while the demo runs)."""

@@ -123,6 +123,16 @@ class Dremio:
         """The answer to one statement in Dremio's SQL. within_s: in place of both limits of the settings."""
         return self._asked(text, None, within_s)
 
+    def columns(self, text: str) -> pa.Schema:
+        """The columns of a statement's answer, as it is planned: nothing runs."""
+        planning = Budget(self._plan_s, self._clock)
+
+        def plan(token: Header) -> pa.Schema:
+            with planning:
+                return self._plan(text, token, planning, None).schema
+
+        return self._noting(lambda: self._answer(plan, planning, text))
+
     def close(self) -> None:
         self._connection.close()
 

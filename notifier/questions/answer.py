@@ -20,7 +20,12 @@ TEXT_LETTERS = 500
 
 
 class CannotJudge(Exception):
-    """An answer is none that the rule can judge; the message is one sentence."""
+    """An answer is none that the rule can judge; the message is one sentence. key: of the rule, that names what is
+    wrong."""
+
+    def __init__(self, sentence: str, key: str = "sql") -> None:
+        super().__init__(sentence)
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,13 @@ def _has(schema: pa.Schema, key: str, names: Iterable[str], fits: Callable[[pa.D
             there = ", ".join(schema.names)[:300]
             raise CannotJudge(
                 f"Its key '{key}' names the column '{name}', which its answer does not have{near(name, schema.names)}; "
-                f"there are {there}."
+                f"there are {there}.",
+                key,
             )
         if not fits(schema.field(name).type):
+            kind = schema.field(name).type
             raise CannotJudge(
-                f"Its key '{key}' names the column '{name}' of the type {schema.field(name).type}; expected {expected}."
+                f"Its key '{key}' names the column '{name}' of the type {kind}; expected {expected}.", key
             )
 
 

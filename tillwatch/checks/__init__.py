@@ -1,0 +1,1 @@
+"""`tillwatch check`: all of config/ at once, each mistake in one sentence."""
