@@ -43,12 +43,10 @@ MAX_ROWS, MAX_BYTES = 10_000, 16 * 2**20
 _NO_COMMIT = "none"
 
 
-class QuestionReader(Protocol):
+class QuestionReader(cursor.Asks, Protocol):
     """The part of lakehouse.dremio.client.Dremio that is used here."""
 
     def head(self) -> str: ...
-
-    def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table: ...
 
     def sql(self, text: str, *, within_s: float | None = None) -> pa.Table: ...
 
@@ -137,14 +135,16 @@ class QuestionDesk:
 
     def turn(self) -> None:
         """Begin to ask what is due. Raises nothing but LedgerError."""
-        if not self._cleared:
-            self._clear()
-        now = self._monotonic()
-        for name, turn in self._turns.items():
-            asking = turn.asking is not None and not turn.asking.done()
-            if asking or now < turn.due or self._stopped:
-                continue
-            turn.asking = self._pool.submit(self.ask, self._rules[name])
+        with self._judging:
+            if self._stopped:
+                return
+            if not self._cleared:
+                self._clear()
+            now = self._monotonic()
+            for name, turn in self._turns.items():
+                asking = turn.asking is not None and not turn.asking.done()
+                if not asking and now >= turn.due:
+                    turn.asking = self._pool.submit(self.ask, self._rules[name])
 
     def stop(self) -> None:
         """Ask and judge nothing more; what is being asked is left alone."""
