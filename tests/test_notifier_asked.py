@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from lakehouse.settings.base import Shared
 from notifier.model import DeliveryState
 from notifier.reconcile import reconcile
-from tests.asking_cast import LIMIT, Asking, rule_text
+from pipeline.batch.terms import Terms
+from tests.asking_cast import LIMIT, Asking, rule_text, rules_of
+from tests.conftest import Shop
 from tests.notifier_cast import Cast, cast_of, wait_for
 
 TEA = "Much of tea: 3, over 2 for 20 s"
@@ -112,7 +115,7 @@ def shop(cast: Cast, folder: Path, text: str) -> None:
 
 def a_rule(**keys: str) -> str:
     usual = dict(LIMIT) | {"every": "5 s", "for": "1 s", "keep_firing_for": "0 s"}
-    return "\n" + rule_text(**(usual | keys))
+    return "\n" + rule_text(**(usual | {name.rstrip("_"): value for name, value in keys.items()}))
 
 
 def sell(cast: Cast, *products: str) -> None:
@@ -168,3 +171,45 @@ def test_a_wrong_rule_keeps_the_ones_before(tmp_path: Path) -> None:
         )
         sell(cast, "tea", "tea", "tea")
         wait_for(lambda: len(cast.slack()) == 1)
+
+
+def test_a_real_gateway_is_asked_at_the_newest_commit_and_for_what_has_none(tmp_path: Path) -> None:
+    """Real ingest and gateway: a table of ours in braces, and rows that are nobody's."""
+    with cast_of(tmp_path / "data") as cast:
+        assert cast.door is not None
+        cast.door.shutdown()
+        cast.door = None
+        others = rule_text(
+            "others",
+            sql="SELECT p, n FROM (VALUES ('mug', 7)) AS t(p, n)",
+            value="n",
+            above="5",
+            by="[p]",
+            every="5 s",
+            description='"{p} {n}"',
+        )
+        shop(cast, tmp_path / "config", a_rule(for_="0 s", time_limit="1 min") + others)
+        # A slow machine starts three processes in a minute.
+        cast.settings |= {"NOTIFIER_JUDGE_WITHIN": "1 h"}
+        ours = Shop(cast.data_dir)
+        ours.now = datetime.now(UTC)
+        for _ in range(3):
+            ours.order(ours.now - timedelta(minutes=1), product_id="tea")
+        ours.publish()
+        for part in ("embedded.gateway", "embedded.sandbox", "notifier"):
+            cast.start(part)
+        wait_for(lambda: len(cast.slack()) == 2, 90)
+        incidents = cast.get("notifier", "/api/incidents?status=open")[1]["incidents"]
+        said = {each["rule"]: (each["source"], each["description"]) for each in incidents}
+        assert said == {
+            "others": ("question", "mug 7"),
+            "much_sold": ("question", "Much of tea: 3, over 2 for 0 min"),
+        }
+        ours.close()
+
+
+def test_ingest_knows_nothing_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules_of(tmp_path, rule_text(**LIMIT))
+    (tmp_path / "tillwatch.yaml").write_text("", encoding="utf-8")
+    monkeypatch.setenv("TILLWATCH_CONFIG", str(tmp_path / "tillwatch.yaml"))
+    assert Terms.load(Shared.load()).rules == ()
