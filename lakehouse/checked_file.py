@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from lakehouse.mistakes import Told, noted
 from lakehouse.texts import near
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, line_of, parse_yaml, read_text
@@ -17,8 +18,7 @@ type Place = tuple[str | int, ...]
 
 
 class CheckedFile:
-    """The file `path`, set by `setting`. Raises UserError where it cannot be read as YAML, and by
-    `read`, `refuse` and `done` for all that is wrong in it.
+    """The file `path`, set by `setting`. Raises UserError where it cannot be read as YAML.
 
     of_list: the models of entries, by the key of their list. was: what stands in place of a key that others know, by
     the key of the list it stands in.
@@ -34,7 +34,6 @@ class CheckedFile:
         self.path = path
         self._of_list = of_list
         self._was = was or {}
-        self._wrong: dict[Place, str] = {}
         try:
             self._text = read_text(path)
             self.content: Any = parse_yaml(self._text)
@@ -49,54 +48,38 @@ class CheckedFile:
             return model.model_validate(self.content)
         except ValidationError as error:
             for each in told_once(error.errors()):
-                self._invalid(each, model, key)
-        raise self._error()
+                with noted(self.path):
+                    self._invalid(each, model, key)
+            raise Told(f"{self.path} is wrong") from None
 
     def once(self, key: str, names: Sequence[str], field: str = "name") -> None:
-        """Note a name that stands twice in a list."""
+        """Refuse a list in which a name stands twice."""
         for number, name in enumerate(names):
             if name in names[:number]:
-                self.note((key, number, field), f"'{name}' stands twice under `{key}:`; give one another name")
-
-    def note(self, place: Place, what: str, of: Place | None = None) -> None:
-        """What is wrong at a place: keys, and numbers of entries of lists. Of one thing the first that is said counts.
-
-        of: the thing, where that is not there.
-        """
-        line = line_of(self._text, *place)
-        self._wrong.setdefault(of or place, f"{self.path}, line {line}{self._named(place)}: {what}.")
-
-    def done(self) -> None:
-        """Raise UserError where something was noted."""
-        if self._wrong:
-            raise self._error()
-
-    def _error(self) -> UserError:
-        return UserError.of(self._wrong.values())
+                self.refuse((key, number, field), f"'{name}' stands twice under `{key}:`; give one another name")
 
     def refuse(self, place: Place, what: str) -> NoReturn:
-        """Note it, and raise all that was."""
-        self.note(place, what)
-        raise self._error() from None
+        """Raise the sentence of a place: keys, and numbers of entries of lists."""
+        line = line_of(self._text, *place)
+        raise UserError(f"{self.path}, line {line}{self._named(place)}: {what}.") from None
 
-    def _invalid(self, error: ErrorDetails, model: type[BaseModel], whole: str) -> None:
+    def _invalid(self, error: ErrorDetails, model: type[BaseModel], whole: str) -> NoReturn:
         # What pydantic adds to tell how it came there is no part of the file.
         place: Place = tuple(part for part in error["loc"] if isinstance(part, int) or _is_key(part))
         key = next((str(part) for part in reversed(place) if isinstance(part, str)), whole)
-        what = error["msg"].removeprefix("Value error, ").rstrip(".")
         match error["type"]:
             case "missing":
-                self.note(place[:-1], f"the key '{place[-1]}' is missing; add it", of=place)
+                self.refuse(place[:-1], f"the key '{place[-1]}' is missing; add it")
             case "extra_forbidden":
-                self.note(place, self._unknown(place, model))
+                self.refuse(place, self._unknown(place, model))
             case "too_short" | "string_too_short":
-                self.note(place, f"'{key}' is empty; fill it or leave it out")
+                self.refuse(place, f"'{key}' is empty; fill it or leave it out")
             case "tuple_type" | "list_type":
-                self.note(place, f"'{key}' is no list; write it as [one, two]")
+                self.refuse(place, f"'{key}' is no list; write it as [one, two]")
             case "model_type" | "model_attributes_type":
-                self.note(place, f"an entry of '{key}' is no mapping; write `name: …` and its other keys")
-            case _:
-                self.note(place, f"'{key}': {what[:1].lower()}{what[1:]}")
+                self.refuse(place, f"an entry of '{key}' is no mapping; write `name: …` and its other keys")
+        what = error["msg"].removeprefix("Value error, ").rstrip(".")
+        self.refuse(place, f"'{key}': {what[:1].lower()}{what[1:]}")
 
     def _unknown(self, place: Place, whole: type[BaseModel]) -> str:
         key = str(place[-1])
@@ -121,13 +104,17 @@ class CheckedFile:
 
 
 def told_once(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """These but for keys that are missing because they are misspelt, which the unknown key beside them tells."""
-    unknown = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
+    """The first of each place (a value may be wrong in each of several ways), and no key that is missing because it is
+    misspelt: the unknown key beside it tells that."""
+    first: dict[Place, ErrorDetails] = {}
+    for error in errors:
+        first.setdefault(tuple(part for part in error["loc"] if isinstance(part, int) or _is_key(part)), error)
+    unknown = [place for place, error in first.items() if error["type"] == "extra_forbidden"]
 
     def misspelt(place: Place) -> bool:
         return any(other[:-1] == place[:-1] and near(str(other[-1]), [str(place[-1])]) for other in unknown)
 
-    return [error for error in errors if error["type"] != "missing" or not misspelt(error["loc"])]
+    return [error for place, error in first.items() if error["type"] != "missing" or not misspelt(place)]
 
 
 def _is_key(part: str) -> bool:

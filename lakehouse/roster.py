@@ -87,5 +87,4 @@ def load_roster(path: Path) -> Roster:
     for field in ("person", "slack"):
         # Who has none is told apart by the place.
         file.once("people", [getattr(each, field) or f" {place}" for place, each in enumerate(people)], field)
-    file.done()
     return Roster(people)

@@ -21,6 +21,7 @@ from producers.load import made_before, send_load
 from producers.messages import Message
 from producers.options import BrokersOption, SinkOption, duration_of, opened, time_of, topics_named, where_to
 from producers.outages import Outage
+from producers.own_events import with_own
 from producers.pace import SystemClock, iso, send_filled, send_live
 from producers.replay import Lines, read, replay
 from producers.shop import ORDERS_TOPIC
@@ -83,14 +84,14 @@ def shoppers(
     with opened(where) as target:
         stop, begun = Stop.on_signals(), clock.passed()
         if span:
-            messages = _only(simulated.messages(since_ms, int(span[1].timestamp() * 1000)), wanted)
+            messages = _only(with_own(simulated.messages(since_ms, int(span[1].timestamp() * 1000))), wanted)
             sent = send_filled(messages, target, stop, clock, at_most)
             typer.echo(
                 f"{sent:,} events from {iso(since)} to {iso(span[1].timestamp())} in {clock.passed() - begun:.1f} s"
             )
         else:
             typer.echo(f"About {rate:g} events/s to {where}; Ctrl-C ends it.")
-            sent = send_live(_only(simulated.messages(since_ms), wanted), target, clock, stop, until)
+            sent = send_live(_only(with_own(simulated.messages(since_ms)), wanted), target, clock, stop, until)
             typer.echo(f"{sent:,} events in {clock.now() - since:.1f} s")
 
 

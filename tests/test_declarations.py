@@ -387,7 +387,7 @@ def test_a_kpi_table_that_is_wrong_is_refused_by_file_line_and_name(
     path.write_text(ERRORS.replace(old, new, 1))
     with pytest.raises(UserError) as refused:
         check_queries(load_kpis([path], TOPICS).values(), ("CREATED",))
-    wanted = f"{path}, {says}" if says else f"{path}: below the comment stands no single SELECT; write the one query"
+    wanted = f"{path}, {says or 'line 10: here must stand one SELECT and nothing else; write it.'}"
     assert str(refused.value).startswith(wanted)
 
 

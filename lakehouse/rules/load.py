@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lakehouse.checked_file import told_once
+from lakehouse.mistakes import Told, is_wrong, noted
 from lakehouse.rules.kinds import kinds
 from lakehouse.rules.rule import Rule, Wrong
 from lakehouse.texts import near
@@ -19,7 +20,7 @@ from lakehouse.yaml_file import NotYaml, line_of, read_text, read_yaml
 def load_rules(path: Path) -> tuple[Rule, ...]:
     """The rules of a YAML file, in its order.
 
-    Raises UserError in a sentence for each mistake, that names file, line, rule, key and value.
+    Raises UserError in one sentence that names file, line, rule, key and value.
     """
     try:
         content = read_yaml(path)
@@ -28,19 +29,13 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
     if not isinstance(content, dict) or list(content) != ["rules"] or not isinstance(content["rules"], list):
         raise UserError(f"The alert rules {path} must hold one list under `rules:`; compare with config/alerts.yaml.")
     rules: list[Rule] = []
-    wrong: list[str] = []
     for place, raw in enumerate(content["rules"]):
-        try:
+        with noted(path):
             rule = _rule(path, place, raw)
-        except UserError as error:
-            wrong += error.sentences
-            continue
-        if any(rule.name == other.name for other in rules):
-            where = f"{path}, line {line_of(read_text(path), 'rules', place, 'name')}"
-            wrong.append(f"{where}: key 'name' has the value '{rule.name}' in two rules; give one another name.")
-        rules.append(rule)
-    if wrong:
-        raise UserError.of(wrong)
+            if any(rule.name == other.name for other in rules):
+                where = f"{path}, line {line_of(read_text(path), 'rules', place, 'name')}"
+                raise UserError(f"{where}: key 'name' has the value '{rule.name}' in two rules; give one another name.")
+            rules.append(rule)
     return tuple(rules)
 
 
@@ -60,22 +55,32 @@ def _rule(path: Path, place: int, raw: object) -> Rule:
     try:
         return kind.model_validate(raw, context={"folder": path.parent})
     except Wrong as wrong:
+        _pass_over(wrong.value)
         where = f"{who(*wrong.key.split('.'))}, key '{wrong.key}'"
         raise UserError(f"{where} has the value '{wrong.value}'; expected {wrong.expected}.") from None
     except ValidationError as error:
-        found = {each["loc"]: _sentence(who, kind, each) for each in reversed(told_once(error.errors()))}
-        raise UserError.of(reversed(found.values())) from None
+        for each in told_once(error.errors()):
+            with noted(path):
+                _pass_over(each["input"])
+                raise UserError(_sentence(who, kind, each)) from None
+        raise Told(f"{path} is wrong") from None
 
 
-def _sentence(who: Callable[..., str], kind: type[Rule], first: ErrorDetails) -> str:
+def _sentence(who: Callable[..., str], kind: type[Rule], error: ErrorDetails) -> str:
     """who: names a place of the rule."""
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
         return f"{who()} lacks the key '{key}'; add it."
-    if first["type"] == "extra_forbidden":
+    if error["type"] == "extra_forbidden":
         known = [field.alias or name for name, field in kind.model_fields.items()]
-        given = f"the unknown key '{key}' with the value '{first['input']}'{near(key, known)}"
-        return f"{who(*first['loc'])} has {given}; known are {', '.join(known)}."
-    reason = first["msg"].removeprefix("Value error, ")
-    where = f"{who(*first['loc'])}, key '{key}'"
-    return f"{where} has the value '{first['input']}'; {reason[:1].lower()}{reason[1:]}."
+        given = f"the unknown key '{key}' with the value '{error['input']}'{near(key, known)}"
+        return f"{who(*error['loc'])} has {given}; known are {', '.join(known)}."
+    reason = error["msg"].removeprefix("Value error, ")
+    where = f"{who(*error['loc'])}, key '{key}'"
+    return f"{where} has the value '{error['input']}'; {reason[:1].lower()}{reason[1:]}."
+
+
+def _pass_over(value: object) -> None:
+    """Raise Told where a rule names a topic or table whose own file is wrong: that was said there."""
+    if isinstance(value, str) and is_wrong(value.strip("{}")):
+        raise Told(f"{value} is left out") from None

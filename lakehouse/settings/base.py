@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lakehouse.mistakes import Told, noted
 from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.settings.durations import OptionalDuration, write_duration
 from lakehouse.settings.ports import PORTS
@@ -87,7 +88,10 @@ class Section(BaseSettings):
         try:
             return cls(**overrides)
         except ValidationError as error:
-            raise UserError.of(_sentence(cls, each) for each in error.errors()) from None
+            for each in error.errors():
+                with noted(config_path()):
+                    raise UserError(_sentence(cls, each)) from None
+            raise Told(f"{config_path()} is wrong") from None
         except Exception as error:
             # pydantic-settings wraps what a source raises.
             cause = error.__cause__ or error

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from lakehouse import ROOT
+from lakehouse.mistakes import noted
+from lakehouse.own import config_path as config_path
 from lakehouse.texts import near
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, line_of, parse_yaml, read_text, read_yaml
@@ -38,11 +39,6 @@ SECTIONS = (
 )
 
 
-def config_path() -> Path:
-    """The settings file: TILLWATCH_CONFIG, else config/tillwatch.yaml of the project."""
-    return Path(os.environ.get("TILLWATCH_CONFIG") or ROOT / "config" / "tillwatch.yaml")
-
-
 @cache
 def _read_yaml(path: Path, _changed: int, shared: tuple[str, ...]) -> Mapping[str, Any]:
     try:
@@ -54,17 +50,19 @@ def _read_yaml(path: Path, _changed: int, shared: tuple[str, ...]) -> Mapping[st
     if not isinstance(content, dict):
         raise UserError(f"The settings file {path} holds no `section:` lines. Compare it with config/tillwatch.yaml.")
     top = {*SECTIONS, *shared}
-    wrong = []
+    found = {}
     for key, value in content.items():
-        if key not in top:
-            known = f"{near(str(key), top)}; known are {', '.join(sorted(top))}"
-            wrong.append(f"Unknown setting '{key}' in {where_in_file(None, str(key))}{known}.")
-        elif key in SECTIONS and value is not None and not isinstance(value, dict):
-            place = where_in_file(None, key)
-            wrong.append(f"Section '{key}' in {place} has the value '{value}'; expected `name: value` lines below it.")
-    if wrong:
-        raise UserError.of(wrong)
-    return content
+        with noted(path):
+            if key not in top:
+                known = f"{near(str(key), top)}; known are {', '.join(sorted(top))}"
+                raise UserError(f"Unknown setting '{key}' in {where_in_file(None, str(key))}{known}.")
+            if key in SECTIONS and value is not None and not isinstance(value, dict):
+                raise UserError(
+                    f"Section '{key}' in {where_in_file(None, key)} has the value '{value}'; expected `name: value` "
+                    "lines below it."
+                )
+            found[key] = value
+    return found
 
 
 def where_in_file(section: str | None, name: str) -> str:

@@ -1,1 +1,1 @@
-"""`tillwatch check`: all of config/ at once, each mistake in one sentence."""
+"""What `tillwatch check` looks at beside the loaders of the files: what only several of them together tell."""

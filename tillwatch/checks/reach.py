@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from lakehouse.rules import Rule
 from lakehouse.rules.kinds.question import QuestionRule
@@ -11,8 +12,7 @@ from lakehouse.texts import near
 from lakehouse.yaml_file import line_of, read_text
 from notifier.model import SEVERITIES
 from notifier.routing.matchers import Matcher
-from notifier.routing.tree import Route
-from tillwatch.checks.shop import Shop
+from notifier.routing.tree import Route, Routing
 
 NAMED = ("rule", "alert_type", "owner")
 """Columns whose values stand in the rules and nowhere else."""
@@ -55,10 +55,12 @@ class _One:
         setattr(self, column, value)
 
 
-def unreached(shop: Shop) -> Iterator[str]:
-    """Conditions of routes, inhibitions and planned work that no rule meets, and routes that no alert comes to."""
-    rules, routing, path = shop.rules.value, shop.routing.value, shop.routes_file
-    if not rules or routing is None or path is None:
+def unreached(path: Path, routing: Routing, rules: Sequence[Rule]) -> Iterator[str]:
+    """Conditions of routes, inhibitions and planned work that no rule meets, and routes that no alert comes to.
+
+    path: the file of the routes.
+    """
+    if not rules:
         return
     text = read_text(path)
     values = [_Values(rule) for rule in rules]
@@ -83,13 +85,18 @@ def _routes(
     routes: Sequence[Route], at: Place, coming: Sequence[_Values], all_rules: Sequence[_Values]
 ) -> Iterator[tuple[Place, str, str]]:
     """Place, name and reason of each route that nothing reaches. coming: rules whose alerts may come to the first."""
+    entering = coming
     for number, route in enumerate(routes):
         place = (*at, number)
         taken = [rule for rule in coming if all(map(rule.may_meet, route.when))]
         if not taken:
             there, what = _why_none((*place, "when"), route.when, all_rules)
-            before = "no alert reaches it: the routes around it and before it take all that it would"
-            yield there if what else place, route.name, what or before
+            if not what:
+                there = place
+                what = "routes before it take all that it asks for; mend its `when`, or let it stand before them"
+                if not any(all(map(rule.may_meet, route.when)) for rule in entering):
+                    what = "no alert that comes to the route around it meets its conditions; mend its `when`"
+            yield there, route.name, what
         else:
             yield from _routes(route.routes, (*place, "routes"), taken, all_rules)
         if not route.continue_:
