@@ -17,10 +17,7 @@ from pipeline.settings import IngestSettings, KpisSettings, RetentionSettings, R
 
 @dataclass(frozen=True)
 class Terms:
-    """Settings and rules, the same for every batch. Rules that ask are the notifier's, and none of these.
-
-    max_event_age: None where events of any age are good.
-    """
+    """Settings and rules, the same for every batch. `max_event_age` None: events of any age are good."""
 
     ingest: IngestSettings
     retention: RetentionSettings
@@ -44,6 +41,7 @@ class Terms:
             AlertsSettings.load(),
             KpisSettings.load(),
             RulesSettings.load(),
+            # Rules that ask are the notifier's.
             tuple(rule for rule in load_rules(config_path().parent / "alerts.yaml") if not rule.asks),
             shared.max_event_age,
         )
