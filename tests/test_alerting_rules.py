@@ -123,6 +123,7 @@ def test_a_question_of_the_shops_own_is_a_file(tmp_path: Path) -> None:
     [
         (QUESTION, "sql", None, "key 'sql' has the value 'nothing'; expected one of the keys sql and question"),
         (QUESTION, "sql", "-- later", "key 'sql' has the value '-- later'; expected a statement"),
+        (QUESTION, "sql", "DELETE FROM x.parcels", "expected a statement that begins with SELECT, WITH or VALUES"),
         (QUESTION, "sql", "SELECT 1 FROM {order}", "has the value '{order}'; expected a table of the contract"),
         (QUESTION, "sql", "SELECT 1 WHERE x = :now", "has the value ':now'; expected no other binds than :as_of"),
         (QUESTION, "sql", "SELECT 1 WHERE x > :since", "key 'over' has the value 'nothing'; expected a span"),

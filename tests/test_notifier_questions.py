@@ -173,6 +173,20 @@ def test_of_too_many_entities_the_first_are_judged_and_the_rest_is_said(
     asking.close()
 
 
+def test_a_storm_of_entities_is_told_as_a_storm(tmp_path: Path) -> None:
+    sql = "SELECT product_id AS p, COUNT(*) AS n FROM {orders_processed} GROUP BY 1"
+    asking = Asking(tmp_path, rule_text(sql=sql, value="n", above="0", by="[p]", description='"{p} is gone"'))
+    for number in range(60):
+        asking.sold(f"p{number}")
+    asking.turn()
+    assert len(asking.incidents()) == 60
+    posts = asking.desk.channel.posts
+    # Ten of them by themselves, and one digest of all others.
+    assert len(posts) == 11
+    assert posts[-1].title == "Storm: 50 incidents open, FATAL in 1 service"
+    asking.close()
+
+
 # ---- what cannot be judged
 
 

@@ -89,8 +89,10 @@ class QuestionRule(Rule):
             raise Wrong(key, f":{name}", f"no other binds than {', '.join(f':{bind}' for bind in _BINDS)}")
         if "since" in binds and self.over is None:
             raise Wrong("over", "nothing", "a span like '10 min', for the statement asks for :since")
-        if not without_comments(self._template).strip(" \n;"):
-            raise Wrong(key, self._template.strip()[:40], "a statement")
+        # A rule asks: with Dremio's user nothing else keeps it from writing.
+        first = re.match(r"[\s(]*(\w*)", without_comments(self._template))
+        if first is None or first[1].upper() not in ("SELECT", "WITH", "VALUES"):
+            raise Wrong(key, self._template.strip()[:40], "a statement that begins with SELECT, WITH or VALUES")
 
     def _check_columns(self, key: str) -> None:
         """Refuse a text that cannot be filled in, and columns that the file itself says are not there."""
