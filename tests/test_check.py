@@ -95,7 +95,7 @@ def test_a_route_to_which_no_alert_comes_is_told(own: Own) -> None:
     assert done.stdout.splitlines() == [
         f"{path}, line 2, 'nobodys': no rule of alerts.yaml has what it asks for; mend its `when`.",
         f"{path}, line 11, 'inner': no rule of alerts.yaml has what it asks for; mend its `when`.",
-        f"{path}, line 17, 'late': routes before it take all it asks for; mend its `when`, or let it stand before "
-        "them.",
+        f"{path}, line 17, 'late': routes before it take all that it asks for; mend its `when`, or let it stand "
+        "before them.",
         f"3 to mend in {own.config}",
     ]

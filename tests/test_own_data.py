@@ -89,7 +89,7 @@ def test_the_example_stores_counts_alerts_and_routes_without_a_line_of_code(own:
     slack = {
         "TILLWATCH_NOTIFIER_SLACK_TOKEN": "xoxb-1",
         "TILLWATCH_NOTIFIER_SLACK_CHANNEL": "C0123456789",
-        "TILLWATCH_NOTIFIER_CONSOLE_URL": "https://shop.example.org/app",
+        "TILLWATCH_NOTIFIER_SLACK_BASE_URL": "http://127.0.0.1:5008/api/",
     }
     words = ("routes", "test", "rule=payments_failing", "owner=payments", "severity=WARN", "--json")
     (routed,) = json.loads(own.run("-m", "notifier", *words, **slack).stdout)

@@ -107,6 +107,13 @@ def _people_routes_and_rules() -> None:
                 _refuse_unreached(place, routing, rules)
 
 
+def _notifier() -> None:
+    """What a start of it looks at beside the files: channels, and links that open for those who are told."""
+    from notifier.config import load_config
+
+    load_config()
+
+
 def _refuse_unreached(path: Path, routing: Routing, rules: Sequence[Rule]) -> None:
     """Note every route to which no rule's alert can come."""
     from notifier.routing.load import placed
@@ -151,5 +158,5 @@ def _may_meet(route: Route, alert: SimpleNamespace) -> bool | None:
     return True if len(known) == len(route.when) else None
 
 
-CHECKS: tuple[Callable[[], None], ...] = (_settings, _spans, _data, _people_routes_and_rules)
+CHECKS: tuple[Callable[[], None], ...] = (_settings, _spans, _data, _people_routes_and_rules, _notifier)
 """What there is to read, in an order in which each builds on those before."""
