@@ -25,7 +25,13 @@ def test_nothing_is_wrong_in_what_is_shipped_nor_in_the_example(own: Own) -> Non
 
 
 def rule(name: str, **keys: object) -> dict[str, object]:
-    given = {"name": name, "kind": "threshold", "severity": "WARN", "table": "payments_per_minute", "owner": "me"}
+    given: dict[str, object] = {
+        "name": name,
+        "kind": "threshold",
+        "severity": "WARN",
+        "table": "payments_per_minute",
+        "owner": "me",
+    }
     given |= {"column": "payments", "aggregate": "sum", "by": [], "above": 3, "for": "1 min", "summary": "x"}
     return given | {"keep_firing_for": "1 min", "description": "x"} | keys
 
