@@ -20,6 +20,7 @@ from console.feed.snapshot import AsksDremio
 from console.gate import Gate, gate_of
 from console.metrics import statements
 from console.on_call.acts import Acts
+from console.on_call.asked import any_asks
 from console.on_call.figure import figures_of
 from console.on_call.histories import Histories
 from console.on_call.watch import Watch
@@ -57,6 +58,8 @@ class Running:
     """Statements to Dremio."""
     past: Past
     boards: Boards
+    asks: bool = False
+    """Whether a rule asks, so that the notifier may know of incidents that have no row in the table."""
 
 
 class AsksBoth(AsksDremio, AsksSql, Protocol):
@@ -98,6 +101,7 @@ def start(dremio: AsksBoth) -> Running:
         Rate(statements),
         Past(dremio, tabs=questions(), counting=counting),
         Boards(config_path().parent, dremio, settings.currency),
+        any_asks(config_path().parent / "alerts.yaml"),
     )
     _running.boards.start(hub.wake)
     # What was imported is never garbage: collections pass it over from now on, and take no longer than what came since.

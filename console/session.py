@@ -38,6 +38,7 @@ from console.live_hour import empty_part, live_hours
 from console.message import Messages, boards_part, head_part, text_of, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS, tick_mean_s
 from console.on_call.acts import Actor, Done
+from console.on_call.asked import Asked, asked_of
 from console.on_call.parts import banner_part
 from console.on_call.watch import Duty
 from console.page import PAGE, declared, in_script
@@ -84,6 +85,7 @@ class PageSession:
         self._acts = parts.acts
         self._histories = parts.histories
         self._gate = parts.gate
+        self._asks = parts.asks
         self.figures = parts.figures
         self._statements = parts.statements
         self._past = parts.past
@@ -157,6 +159,10 @@ class PageSession:
     def duty(self) -> Duty:
         # What people do is of now; the past is looked at, and nobody acts in it.
         return self._watch.duty if self._at is None else IN_THE_PAST
+
+    @property
+    def asked(self) -> Asked:
+        return asked_of(self._watch.duty, None if self._at is None else self._shown.as_of, self._asks)
 
     @property
     def actor(self) -> Actor:
@@ -323,7 +329,7 @@ class PageSession:
     @property
     def _drawable(self) -> tuple[object, ...]:
         """What the live charts are drawn from."""
-        return self._shown, self.view.compare, self._watch.duty.marks
+        return self._shown, self.view.compare, self._watch.duty.marks, self.asked
 
     def _draw_charts(self, patch: Patch | None = None) -> None:
         if self._is_out:
@@ -345,7 +351,7 @@ class PageSession:
 
     def _show_events(self, starts: Sequence[datetime]) -> None:
         since, until = starts[0], starts[-1] + timedelta(minutes=1)
-        incidents = overview.incidents(self._shown, self.max_age)
+        incidents = overview.all_incidents(self._shown, self.max_age, self.asked)
         self.events.show(incident_rows(incidents, since, until), mark_rows(self._watch.duty, since, until))
 
     def _redraw(self) -> None:
@@ -361,7 +367,9 @@ class PageSession:
             return False
 
         def known(snapshot: FeedSnapshot) -> bool:
-            return any(one.incident_id == self.view.incident for one in overview.incidents(snapshot, self.max_age))
+            asked = asked_of(self._watch.duty, snapshot.as_of, self._asks)
+            found = overview.all_incidents(snapshot, self.max_age, asked)
+            return any(one.incident_id == self.view.incident for one in found)
 
         return known(newest) and not known(then)
 
@@ -394,12 +402,19 @@ class PageSession:
         if self._tab.live:
             parts.update(
                 overview.overview_parts(
-                    snapshot, self.settings.currency, self.limits, self.max_age, self.duty, self.view.compare
+                    snapshot,
+                    self.settings.currency,
+                    self.limits,
+                    self.max_age,
+                    self.duty,
+                    self.asked,
+                    self.view.compare,
                 )
             )
             parts["empty"] = empty_part(snapshot)
         # What wakes people is of now, whatever moment is looked at.
-        incidents = overview.incidents(newest, self.max_age)
+        asked = asked_of(self._watch.duty, None, self._asks)
+        incidents = overview.all_incidents(newest, self.max_age, asked)
         parts["head"] = head_part(
             newest,
             viewers=self.hub.viewers,

@@ -67,7 +67,7 @@ class FakeDremio:
     def next_head(self, known: str, wait_s: float) -> str:
         return self.head()
 
-    def sql(self, text: str) -> pa.Table:
+    def sql(self, text: str, *, within_s: float | None = None) -> pa.Table:
         """A statement, at whatever commit; `broken` may name a word of it."""
         self._answers(text)
         return self._answer(_AT.sub("", text))

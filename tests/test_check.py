@@ -25,7 +25,13 @@ def test_nothing_is_wrong_in_what_is_shipped_nor_in_the_example(own: Own) -> Non
 
 
 def rule(name: str, **keys: object) -> dict[str, object]:
-    given = {"name": name, "kind": "threshold", "severity": "WARN", "table": "payments_per_minute", "owner": "me"}
+    given: dict[str, object] = {
+        "name": name,
+        "kind": "threshold",
+        "severity": "WARN",
+        "table": "payments_per_minute",
+        "owner": "me",
+    }
     given |= {"column": "payments", "aggregate": "sum", "by": [], "above": 3, "for": "1 min", "summary": "x"}
     return given | {"keep_firing_for": "1 min", "description": "x"} | keys
 
@@ -65,16 +71,17 @@ def test_all_that_is_wrong_is_told_once_and_what_follows_from_it_is_not(own: Own
     expected += [
         f"{routes}, line 2, 'a': 'slak' is no channel (did you mean 'slack'?); channels are ",
         f"{routes}, line 3, 'a': 'a' is the name of two routes; give one another name.",
+        f"{routes}, line 3, 'a': 'night' is no name under `times:`; there are no times.",
     ]
     own.settings.write_text("ingest: {publish_every: fast, batch_rows: -1}\nkpis: {time_limits: 3 s}\n")
     expected += [
         "Setting 'ingest.publish_every' has the value 'fast': ",
         "Setting 'ingest.batch_rows' has the value '-1': ",
-        f"Unknown setting 'kpis.time_limits' in {own.settings}; known are ",
+        f"Unknown setting 'kpis.time_limits' in {own.settings}, line 2 (did you mean 'time_limit'?); known are ",
     ]
     done = own.run("-m", "tillwatch", "check", "--json")
     assert done.returncode == 1, done.stderr
-    told = [each["says"] for each in json.loads(done.stdout)]
+    told = [each["says"] for each in json.loads(done.stdout)["mistakes"]]
     assert [sentence for sentence in expected if not any(one.startswith(sentence) for one in told)] == []
     assert [one for one in told if not any(one.startswith(sentence) for sentence in expected)] == []
     assert len(told) == len(expected) > 25
@@ -93,9 +100,10 @@ def test_a_route_to_which_no_alert_comes_is_told(own: Own) -> None:
     done = own.run("-m", "tillwatch", "check")
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        f"{path}, line 2, 'nobodys': no rule of alerts.yaml has what it asks for; mend its `when`.",
-        f"{path}, line 11, 'inner': no rule of alerts.yaml has what it asks for; mend its `when`.",
-        f"{path}, line 17, 'late': routes before it take all it asks for; mend its `when`, or let it stand before "
+        f"{path}, line 4, 'nobodys': no rule of alerts.yaml meets the condition 'owner = platforms' (did you mean "
+        "'platform'?); there are platform, shop.",
+        f"{path}, line 11, 'inner': no alert that comes to the route around it meets its conditions; mend its `when`.",
+        f"{path}, line 17, 'late': routes before it take all that it asks for; mend its `when`, or let it stand before "
         "them.",
         f"3 to mend in {own.config}",
     ]

@@ -293,8 +293,8 @@ WRONG_KPIS = [
         "no such topic",
         "topic: errors_topic",
         "topic: errors",
-        "line 3: 'topic' is 'errors', which is no topic; expected one of orders_topic, clicks_topic, errors_topic, "
-        "refunds_topic.",
+        "line 3: 'topic' is 'errors', which is no topic (did you mean 'errors_topic'?); expected one of orders_topic, "
+        "clicks_topic, errors_topic, refunds_topic.",
     ),
     (
         "a column like none",

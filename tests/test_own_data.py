@@ -89,7 +89,7 @@ def test_the_example_stores_counts_alerts_and_routes_without_a_line_of_code(own:
     slack = {
         "TILLWATCH_NOTIFIER_SLACK_TOKEN": "xoxb-1",
         "TILLWATCH_NOTIFIER_SLACK_CHANNEL": "C0123456789",
-        "TILLWATCH_NOTIFIER_CONSOLE_URL": "https://shop.example.org/app",
+        "TILLWATCH_NOTIFIER_SLACK_BASE_URL": "http://127.0.0.1:5008/api/",
     }
     words = ("routes", "test", "rule=payments_failing", "owner=payments", "severity=WARN", "--json")
     (routed,) = json.loads(own.run("-m", "notifier", *words, **slack).stdout)
@@ -212,6 +212,40 @@ def test_a_query_that_fails_or_is_slow_is_left_out_said_and_mended(payments: Own
     rows = payments.shop([["at", 3660], *[["tick"]] * 8, ["publish"]], "fails", "slow", "kpi_state")
     assert [[row["payments"] for row in rows[name]] for name in ("fails", "slow")] == [[1, 1], [1, 1]]
     assert not [row for row in rows["kpi_state"] if row["hour_start"]]
+
+
+RULES: list[dict[str, Any]] = [
+    {"name": "fell_to_zero", "kind": "zero", "table": "payments_per_minute", "column": "payments", "by": ["state"]}
+    | {"window": "10 min", "at_least": 3, "for": "2 min", "description": "{state}: {usual}"},
+    {"name": "few", "kind": "anomaly", "table": "payments_per_minute", "column": "amount", "by": [], "over": "2 min"}
+    | {"below": 3, "change": 0.5, "window": "10 min", "days": 0, "at_least": 3, "for": "1 min"}
+    | {"description": "{value} of {usual}"},
+    {"name": "silent", "kind": "no_data", "topic": "payments_topic", "for": "3 min", "description": "{topic} {value}"},
+    {"name": "unread", "kind": "dead_letters", "topics": ["payments_topic"], "above": 5, "at_least": 2, "for": "1 min"}
+    | {"description": "{value} % of {topic}"},
+]
+
+
+def test_every_kind_of_rule_judges_own_topics_and_kpis(payments: Own) -> None:
+    common = {"severity": "WARN", "keep_firing_for": "5 min", "owner": "me", "summary": "x"}
+    payments.add("alerts.yaml", json.dumps({"rules": [rule | common for rule in RULES]}))
+    steps: list[Any] = [["at", 0]]
+    minutes = [*range(-20, 3)]
+    steps += [payment(10 * m + n, NOON + (60 * m + n) * SECOND) for m in minutes[:20] for n in range(6)]
+    for minute in range(7):
+        for part in range(3):  # as it happens: what is not read for half a minute is not watched
+            steps += [["at", 60 * minute + 12 + 20 * part], order(1 + minute)]
+            if part == 2 and minute in minutes:
+                steps += [payment(10 * minute + n, NOON + (60 * minute + n) * SECOND) for n in range(6)]
+                steps += [payment(900, amount="x"), payment(901, amount="x")] if minute == 1 else []
+            steps += [["publish"]]
+    told = {row["rule"]: row["description"] for row in payments.shop(steps, "alerts")["alerts"]}
+    assert told == {
+        "fell_to_zero": "CAPTURED: 6",
+        "few": "0 of 15",
+        "silent": "payments_topic 3",
+        "unread": "25 % of payments_topic",
+    }
 
 
 def test_the_contract_is_printed_with_what_is_own_and_written_without(payments: Own) -> None:

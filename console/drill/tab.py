@@ -20,6 +20,7 @@ from console.feed.asker import Got, Want
 from console.feed.pins import Pin
 from console.feed.snapshot import FeedSnapshot
 from console.on_call.acts import Actor
+from console.on_call.asked import Asked
 from console.on_call.watch import Duty
 from console.parts import Part, iso_ms
 from console.settings import ConsoleSettings
@@ -70,6 +71,10 @@ class TabPage(Protocol):
     @property
     def duty(self) -> Duty:
         """What the notifier knows of incidents."""
+
+    @property
+    def asked(self) -> Asked:
+        """The incidents of rules that ask, as they stood at the moment shown."""
 
     @property
     def figures(self) -> Mapping[str, AlertFigure]:

@@ -20,7 +20,8 @@ from lakehouse.mistakes import Told, noted
 from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.settings.durations import OptionalDuration, write_duration
 from lakehouse.settings.ports import PORTS
-from lakehouse.settings.sources import SECTIONS, FileSource, YamlSource, config_path
+from lakehouse.settings.sources import SECTIONS, FileSource, YamlSource, config_path, where_in_file
+from lakehouse.texts import near
 from lakehouse.user_error import UserError
 
 PREFIX = "TILLWATCH_"
@@ -129,8 +130,10 @@ def _sentence(cls: type[Section], first: ErrorDetails) -> str:
     variable = f"{cls.model_config.get('env_prefix')}{name}".upper()
     if first["type"] == "missing":
         return f"Setting '{key}' is missing; set it in {config_path()} or as {variable}."
+    place = where_in_file(cls.section, name)
     if first["type"] == "extra_forbidden":
-        return f"Unknown setting '{key}' in {config_path()}; known are {', '.join(sorted(cls.model_fields))}."
+        known = ", ".join(sorted(cls.model_fields))
+        return f"Unknown setting '{key}' in {place}{near(name, cls.model_fields)}; known are {known}."
     field = cls.model_fields.get(name)
     secret = field is not None and "SecretStr" in str(field.annotation)
     given = first["input"]
@@ -138,7 +141,7 @@ def _sentence(cls: type[Section], first: ErrorDetails) -> str:
     value = "(secret)" if secret else "".join(c if c.isprintable() else "?" for c in shown)
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
-    return f"Setting '{key}' has the value '{value}': {reason}; set it in {config_path()} or as {variable}."
+    return f"Setting '{key}' has the value '{value}': {reason}; set it in {place} or as {variable}."
 
 
 class Shared(Section):

@@ -44,7 +44,7 @@ def load_routing(path: Path, destinations: Mapping[str, Sequence[str]], roster: 
     file.once("maintenance", [each.name for each in routing.maintenance])
     names = _Names(file, destinations, roster)
     seen: set[str] = set()
-    for place, route in placed(routing.routes, ("routes",)):
+    for place, route in _placed(routing.routes, ("routes",)):
         with noted(path):
             if route.name in seen:
                 file.refuse((*place, "name"), f"'{route.name}' is the name of two routes; give one another name")
@@ -77,10 +77,11 @@ class _Names:
     def check(self, place: Place, names: Sequence[str]) -> None:
         for number, name in enumerate(names):
             there = (*place, "to", number)
-            if name.startswith("@"):
-                self._person(there, name[1:])
-            elif name != ALL:
-                self._channel(there, name)
+            with noted(self._file.path):
+                if name.startswith("@"):
+                    self._person(there, name[1:])
+                elif name != ALL:
+                    self._channel(there, name)
 
     def _person(self, place: Place, name: str) -> None:
         found = self._roster.named(name)
@@ -107,8 +108,8 @@ class _Names:
             )
 
 
-def placed(routes: Sequence[Route], place: Place) -> Iterator[tuple[Place, Route]]:
+def _placed(routes: Sequence[Route], place: Place) -> Iterator[tuple[Place, Route]]:
     """Every route with its place in the file."""
     for number, route in enumerate(routes):
         yield (*place, number), route
-        yield from placed(route.routes, (*place, number, "routes"))
+        yield from _placed(route.routes, (*place, number, "routes"))
