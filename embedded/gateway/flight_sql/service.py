@@ -62,26 +62,29 @@ class FlightSql:
 
     # ---- what will come ---------------------------------------------------------------------------------------------
 
-    def plan(self, command: Any, asking: Asking) -> tuple[pa.Schema, list[bytes]]:
-        """The schema of a command's rows, and the tickets for them: one, or none for keys. Raises Refusal."""
+    def plan(self, command: Any, asking: Asking) -> tuple[pa.Schema, list[bytes], bool]:
+        """The schema of a command's rows, the tickets for them (one, or none for keys), and whether they are constant.
+
+        Raises Refusal.
+        """
         name = name_of(command)
         match name:
             case "CommandStatementQuery":
                 with _About(command.query):
                     planned = asking.plan(command.query, asking.session.context)
-                return planned.told, [self._ticket(planned.ticket)]
+                return planned.told, [self._ticket(planned.ticket)], planned.constant
             case "CommandPreparedStatementQuery":
                 prepared = self._prepared.opened(command.prepared_statement_handle, "getFlightInfo")
                 with _About(prepared.sql):
                     if not self._prepared.is_bound(prepared):
-                        return described(self._prepared.schema(prepared, asking)), [packed(command)]
+                        return described(self._prepared.schema(prepared, asking)), [packed(command)], False
                     planned = self._prepared.plan(prepared, asking)
-                return planned.told, [self._ticket(planned.ticket)]
+                return planned.told, [self._ticket(planned.ticket)], False
             case _ if name in _KEYS:
-                return _KEYS[name], []
+                return _KEYS[name], [], False
             case _ if name in _METADATA:
                 wide = name == "CommandGetTables" and command.include_schema
-                return schemas.TABLES_WITH_SCHEMA if wide else _METADATA[name], [packed(command)]
+                return schemas.TABLES_WITH_SCHEMA if wide else _METADATA[name], [packed(command)], False
         raise _unrecognized(name)
 
     def _ticket(self, planned: bytes) -> bytes:
