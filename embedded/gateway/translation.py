@@ -163,6 +163,8 @@ def write(shape: Shape, sql: str, relations: Sequence[Sequence[Column]]) -> Writ
         assert tree is not None
         columns = typed(tree, relations, shape.mark, sql)
         text = tree.sql(WRITTEN, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE, copy=False)
+        for node in trees.nodes_of(tree):
+            node.parent = None  # so that it is gone at once: the collector would let some MB of trees come together
         return Written(text, tuple(columns), shape.mark, shape.heavy or len(text) > LONG)
     raise AssertionError("unreachable")
 
