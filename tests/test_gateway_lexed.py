@@ -6,7 +6,7 @@ import random
 import re
 
 import pytest
-from sqlglot.tokens import Token
+from sqlglot import Token
 
 from embedded.gateway import translation
 from embedded.gateway.errors import Refusal

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from sqlglot.tokens import Token, Tokenizer, TokenType
+from sqlglot import Token, Tokenizer, TokenType
 
 from embedded.gateway.tokens import Word
 
