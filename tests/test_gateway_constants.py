@@ -6,12 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import flight
 
 from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Refusal
 from embedded.gateway.paths import Context
+from embedded.gateway.server import Gateway
+from embedded.gateway.sessions import Sessions
+from embedded.gateway.statements import Statements
+from embedded.gateway.users import Users
+from lakehouse.dremio.flight_sql import statement_query
 from lakehouse.tables import CATALOG, SCHEMA
 from tests.gateway_cast import Desk
 
@@ -89,3 +96,33 @@ def test_constants_without_end_take_no_memory_that_grows(desk: Desk) -> None:
     assert 0 < constants._plans.currsize <= 1_000_000
     assert 0 < constants._answers.currsize <= 1_000_000
     assert len(constants._answers) < 600
+
+
+@pytest.mark.parametrize("flight_sql", [False, True])
+def test_over_the_wire_the_second_asks_neither_the_planner_nor_duckdb(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, flight_sql: bool
+) -> None:
+    sessions = Sessions(Users({"dremio": "dremio123", "ada": "lovelace"}), ttl_s=60)
+    server = Gateway("grpc://127.0.0.1:0", sessions, desk.statements)
+    try:
+        command = statement_query("SELECT 23 AS n") if flight_sql else b"SELECT 23 AS n"
+        with flight.FlightClient(f"grpc://127.0.0.1:{server.port}") as client:
+
+            def ask(user: str, password: str) -> pa.Table:
+                options = flight.FlightCallOptions(headers=[client.authenticate_basic_token(user, password)])
+                info = client.get_flight_info(flight.FlightDescriptor.for_command(command), options)
+                assert info.schema.field("n").metadata[b"ARROW:FLIGHT:SQL:TYPE_NAME"] == b"INTEGER"
+                return client.do_get(info.endpoints[0].ticket, options).read_all()
+
+            first = ask("dremio", "dremio123")
+
+            def never(*_: object) -> None:
+                raise AssertionError("it was planned or run again")
+
+            monkeypatch.setattr(Statements, "plan", never)
+            monkeypatch.setattr(Statements, "run", never)
+            assert ask("ada", "lovelace") == first == pa.table({"n": pa.array([23], pa.int32())})
+            with pytest.raises(flight.FlightUnauthenticatedError):
+                client.get_flight_info(flight.FlightDescriptor.for_command(command))
+    finally:
+        server.shutdown()

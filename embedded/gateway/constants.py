@@ -1,6 +1,6 @@
 """Statements whose answer is always the same: a connection that asks SELECT 1 whether anybody is there, say.
 
-Each is planned and run once, and then remembered: its ticket by its text, its rows by the ticket.
+Each is planned and run once, and then remembered: its ticket by what was asked, its rows by the ticket.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ _EACH = 1_000  # what Python keeps for an entry, about
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """`told` is the schema as clients are told of it, before the rows come."""
+    """`told` is the schema as clients are told of it before the rows; what is `constant` has always the same rows."""
 
     schema: pa.Schema
     told: pa.Schema
     ticket: bytes
+    constant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +35,24 @@ class Answer:
 
 
 class Constants:
-    """Plans by statement and answers by ticket, the newest used of each. May be used from many threads."""
+    """Plans by statement or command, and answers by ticket: the newest used of each. May be used from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._plans: LRUCache[str, Planned] = LRUCache(_MOST_BYTES, lambda plan: len(plan.ticket) * 2 + _EACH)
+        self._plans: LRUCache[str | bytes, Planned] = LRUCache(_MOST_BYTES, lambda plan: len(plan.ticket) * 3 + _EACH)
         self._answers: LRUCache[bytes, Answer] = LRUCache(_MOST_BYTES, _bytes_of)
 
-    def plan(self, sql: str) -> Planned | None:
+    def plan(self, asked: str | bytes) -> Planned | None:
         with self._lock:
-            return self._plans.get(sql)
+            return self._plans.get(asked)
 
     def answer(self, ticket: bytes) -> Answer | None:
         with self._lock:
             return self._answers.get(ticket)
 
-    def planned(self, sql: str, plan: Planned) -> None:
+    def planned(self, asked: str | bytes, plan: Planned) -> None:
         with self._lock:
-            self._plans[sql] = plan
+            self._plans[asked] = plan
 
     def answered(self, ticket: bytes, answer: Answer) -> None:
         """Remember the rows, unless they are many."""

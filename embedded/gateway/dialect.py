@@ -86,7 +86,7 @@ class Dialect:
 
     def _prepare(self, sql: str, words: list[Word]) -> Statement:
         mark = _mark(sql)
-        text, times, ats = cut(sql, words, mark)
+        text, times, ats, left = cut(sql, words, mark)
         key = digest_of(text, mark)
         with self._lock:
             shape = self._shapes.get(key)
@@ -94,7 +94,7 @@ class Dialect:
             plain = without_table_functions(words)
             check_words(plain)
             check_functions(plain)
-            shape = translate(sql, text, mark)
+            shape = translate(sql, text, mark, key, left)
             if shape.heavy:
                 shape.tree = None  # it is written apart, from its text
             if len(text) <= LONG:

@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.paths import Context, parsed
@@ -35,8 +36,7 @@ class FlightSession:
     used_at: float = 0.0
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """One call: who, with which token to echo, in which session; `fresh` if the cookie is to be set."""
 
     token: str

@@ -128,35 +128,36 @@ class Statements:
         statement = self._read(sql, gone)
         if isinstance(statement, Statement) and statement.shape.constant and not statement.shape.heavy:
             schema, told, _ = self._write(statement, [], sql, gone)
-            planned = Planned(schema, told, self._signed({"sql": sql, "context": _NO_CONTEXT.told(), "commits": []}))
+            ticket = self._signed({"sql": sql, "context": _NO_CONTEXT.told(), "commits": []})
+            planned = Planned(schema, told, ticket, constant=True)
             self._constants.planned(sql, planned)
             return planned
         head = self._head(context, gone)
-        ticket: dict[str, object] = {"sql": sql, "context": context.told()}
+        content: dict[str, object] = {"sql": sql, "context": context.told()}
         if not isinstance(statement, Statement):
             command = commands.read(sql, statement, context)
             if command.explains is not None:
                 self._explain(sql, command.explains, context, gone)
             commit = self._commanded(command.at, head)
-            ticket["head"] = commit.id
+            content["head"] = commit.id
             if not command.long:
                 for _ in command.rows(commit, self._looking(context)):
                     break  # what it refuses, it refuses at the first
-            return Planned(command.schema, described(command.schema), self._signed(ticket))
+            return Planned(command.schema, described(command.schema), self._signed(content))
         shape = statement.shape
         try:
             found = [self._sources.find(relation, statement.ats, context, head) for relation in shape.relations]
-            ticket["commits"] = [commit.id for commit, _ in found]
+            content["commits"] = [commit.id for commit, _ in found]
             schema, told, _ = self._write(statement, [source for _, source in found], sql, gone)
         except Refusal:
             # It is kept for a statement that goes on; the shape may be asked for again, and is then read anew.
             shape.tree = None
             raise
-        return Planned(schema, told, self._signed(ticket))
+        return Planned(schema, told, self._signed(content))
 
     def run(self, ticket: bytes, gone: Callable[[], bool], user: str = "") -> Streamed:
         """The rows of a planned statement, at the commits it was planned for. Raises Refusal."""
-        if (known := self._constants.answer(ticket)) is not None:
+        if (known := self.known(ticket)) is not None:
             return Streamed(known.sql, known.rows.schema, iter(known.rows.to_batches()))
         content = self._opened(ticket)
         sql, context = str(content["sql"]), Context.of(content["context"])
@@ -179,10 +180,9 @@ class Statements:
             batches = iter(rows.to_batches())
         return Streamed(sql, schema, batches)
 
-    def known(self, ticket: bytes) -> pa.Table | None:
-        """The rows of a planned statement whose answer is always the same, once it has run."""
-        answer = self._constants.answer(ticket)
-        return None if answer is None else answer.rows
+    def known(self, ticket: bytes) -> Answer | None:
+        """The answer to a planned statement that is always the same, once it has run."""
+        return self._constants.answer(ticket)
 
     def _counted(self, batches: Iterator[pa.RecordBatch], user: str) -> Iterator[pa.RecordBatch]:
         """The batches, as one of the user's statements. Raises Refusal for too many rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlglot.errors import ParseError, TokenError, UnsupportedError
 from embedded.gateway import tree as trees
 from embedded.gateway.errors import Kind as Error
 from embedded.gateway.errors import Refusal, TooDeep, validation
+from embedded.gateway.lexed import Lexed
 from embedded.gateway.names import Need, resolve
 from embedded.gateway.relations import Relation
 from embedded.gateway.sql.kinds import Kind
@@ -108,12 +109,13 @@ class _Dialect(Dremio):
 
 
 _DREMIO = _Dialect()
+_LEXED = Lexed(_Dialect.Tokenizer)
 
 
-def translate(sql: str, text: str, mark: str) -> Shape:
-    """Read a statement, and resolve its names. Raises Refusal."""
+def translate(sql: str, text: str, mark: str, digest: bytes = b"", words: Sequence[Word] = ()) -> Shape:
+    """Read a statement, and resolve its names; `words` are those of the text, where they are known. Raises Refusal."""
     with _refusing(sql, mark):
-        found = [tree for tree in _DREMIO.parse(text, error_level=ErrorLevel.IMMEDIATE) if tree is not None]
+        found = [tree for tree in _parsed(text, words) if tree is not None]
         tree = _of_values(found[0]) if len(found) == 1 else None
         if not isinstance(tree, exp.Query):
             raise encountered(sql.split(maxsplit=1)[0], 0)
@@ -125,8 +127,17 @@ def translate(sql: str, text: str, mark: str) -> Shape:
                 _name_columns(node)
         names = resolve(tree, nodes, sql, mark)
         constant = not names.relations and all(type(node) in _CONSTANT for node in nodes)
-        return Shape(text, digest_of(text, mark), names.relations, names.needs, mark, heavy, constant, tree)
+        return Shape(text, digest, names.relations, names.needs, mark, heavy, constant, tree)
     raise AssertionError("unreachable")
+
+
+def _parsed(text: str, words: Sequence[Word]) -> list[exp.Expr | None]:
+    tokens = _LEXED.tokens(text, words) if words else None
+    if tokens is not None:
+        # What is no SQL is read once more, for the place that sqlglot's own tokens tell.
+        with suppress(ParseError):
+            return _DREMIO.parser(error_level=ErrorLevel.IMMEDIATE).parse(tokens, text)
+    return _DREMIO.parse(text, error_level=ErrorLevel.IMMEDIATE)
 
 
 def digest_of(text: str, mark: str) -> bytes:
@@ -152,6 +163,8 @@ def write(shape: Shape, sql: str, relations: Sequence[Sequence[Column]]) -> Writ
         assert tree is not None
         columns = typed(tree, relations, shape.mark, sql)
         text = tree.sql(WRITTEN, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE, copy=False)
+        for node in trees.nodes_of(tree):
+            node.parent = None  # so that it is gone at once: the collector would let some MB of trees come together
         return Written(text, tuple(columns), shape.mark, shape.heavy or len(text) > LONG)
     raise AssertionError("unreachable")
 

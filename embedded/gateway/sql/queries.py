@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -65,7 +66,8 @@ class Scopes:
         self._outer = outer
         self._here: list[_Source] = []
         self._parameters = parameters
-        self._expressions = Expressions(mark, self, parameters)
+        # Weakly: two that hold each other, and all that they rewrote, would wait for the collector.
+        self._expressions = Expressions(mark, weakref.proxy(self), parameters)
 
     def _inside(self) -> Scopes:
         return Scopes(
