@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lakehouse import ROOT
 from lakehouse.decode.fast import reader
 from lakehouse.kpis import KPIS, load_kpis
 from lakehouse.kpis.check import check_queries
@@ -22,7 +24,7 @@ from producers.shoppers import Shop
 from tests.own_cast import EXAMPLE
 from tests.test_declarations import MANY
 from tests.test_recipes_data import PAYMENTS
-from tillwatch.overlay import lay_over
+from tillwatch.overlay import lay_over, use
 
 TOPIC = (EXAMPLE / "topics" / "payments_topic.yaml").read_text()
 KPI = (EXAMPLE / "kpis" / "payments_per_minute.sql").read_text()
@@ -271,6 +273,21 @@ def test_what_is_laid_over_is_not_laid_over_itself(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("TILLWATCH_CONFIG", str(tmp_path / "config" / "tillwatch.yaml"))
     with pytest.raises(UserError, match="which --with makes anew; name the file that you edit"):
         lay_over([EXAMPLE], tmp_path)
+
+
+def test_a_start_without_it_says_once_what_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data_dir, mine = tmp_path / "data", str(ROOT / "config" / "tillwatch.yaml")
+    monkeypatch.setenv("TILLWATCH_CONFIG", mine)
+    assert use((), data_dir, "embedded") is None
+    assert not data_dir.exists()
+    said = use([EXAMPLE], data_dir, "embedded")
+    assert said == f"config/ with {EXAMPLE} over it, in {data_dir / 'config'}"
+    assert os.environ["TILLWATCH_CONFIG"] == str(data_dir / "config" / "tillwatch.yaml")
+    monkeypatch.setenv("TILLWATCH_CONFIG", mine)
+    assert (use((), data_dir, "embedded") or "").startswith(
+        "the last start had --with, this one has not: its own topics"
+    )
+    assert use((), data_dir, "embedded") is None
 
 
 def test_the_shipped_product_has_nothing_of_its_own() -> None:

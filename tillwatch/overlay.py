@@ -36,6 +36,7 @@ def use(folders: Sequence[Path], data_dir: Path, *profiles: str) -> str | None:
     """
     if not folders and not (data_dir / FOLDER).exists():
         return None
+    _refuse_missing(folders)
     with only_demo(open_data_dir(data_dir, *profiles).resolve()):
         if folders:
             os.environ["TILLWATCH_CONFIG"] = str(lay_over(folders, data_dir.resolve()))
@@ -49,12 +50,7 @@ def use(folders: Sequence[Path], data_dir: Path, *profiles: str) -> str | None:
 
 def lay_over(folders: Sequence[Path], data_dir: Path) -> Path:
     """Make the folder, anew; the settings file in it. Raises UserError for a folder that is none, or cannot be read."""
-    for folder in folders:
-        if not folder.is_dir():
-            found = [str(each) for each in folder.parent.glob("*/")] if folder.parent.is_dir() else []
-            raise UserError(
-                f"--with is '{folder}', which is no folder{near(str(folder), found)}; name one like config/."
-            )
+    _refuse_missing(folders)
     mine, target = config_path(), data_dir / FOLDER
     if mine.parent.resolve() == target.resolve():
         raise UserError(f"TILLWATCH_CONFIG names {mine}, which --with makes anew; name the file that you edit.")
@@ -80,6 +76,15 @@ def lay_over(folders: Sequence[Path], data_dir: Path) -> Path:
             "TILLWATCH_DATA_DIR."
         ) from None
     return settings
+
+
+def _refuse_missing(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        if not folder.is_dir():
+            found = [str(each) for each in folder.parent.glob("*/")] if folder.parent.is_dir() else []
+            raise UserError(
+                f"--with is '{folder}', which is no folder{near(str(folder), found)}; name one like config/."
+            )
 
 
 def _files(layer: Path) -> list[Path]:
