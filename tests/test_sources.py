@@ -107,6 +107,10 @@ def test_the_letter_of_a_binary_cloud_event_can_be_sent_again_without_headers() 
     assert isinstance(broken, Rejected)
     assert broken.reason is Reason.NOT_JSON
     assert broken.kept is not None
+    (late,) = SOURCES.decoder("shop_cloud", timedelta(0))(Message(kind.value, RECEIVED, None, kind.headers))
+    assert isinstance(late, Rejected)
+    assert late.kept is not None
+    assert SOURCES.named("shop_cloud").read(late.kept) == kind.orders
     (again,) = SOURCES.named("shop_cloud").read(broken.kept)
     assert isinstance(again, Rejected)
     assert again.reason is Reason.NOT_JSON
