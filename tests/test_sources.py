@@ -158,7 +158,9 @@ def test_times_are_judged_against_the_log_as_of_plain_messages() -> None:
 
 
 def test_sources_go_to_other_processes_as_they_are() -> None:
-    assert pickle.loads(pickle.dumps(SOURCES)) is SOURCES
+    first, again = (pickle.loads(pickle.dumps(SOURCES)) for _ in range(2))
+    assert first is again
+    assert list(first.sources) == list(SOURCES.sources)
 
 
 def test_without_the_file_all_is_as_it_was() -> None:
