@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from decoding import DECLARED, refuse_others
 from lakehouse import ROOT
 from lakehouse.decode.fast import reader
 from lakehouse.kpis import KPIS, load_kpis
@@ -178,6 +179,12 @@ def test_a_folder_that_cannot_be_read_and_an_ending_that_is_nearly_right(
     (tmp_path / "topics" / "a.yaml").write_bytes(b"\xff")
     with pytest.raises(UserError, match=r"a.yaml cannot be read: it is not UTF-8 text; save it as UTF-8; mend"):
         load_topics([], [tmp_path / "topics" / "a.yaml"])
+
+
+def test_executors_that_have_read_other_topics_say_what_they_lack() -> None:
+    refuse_others(DECLARED)
+    with pytest.raises(ValueError, match=r"other topics than the driver: .* spark.executorEnv.TILLWATCH_CONFIG"):
+        refuse_others(f"{DECLARED} and one more")
 
 
 # ---- shoppers
