@@ -40,7 +40,7 @@ def load_shared() -> Shared:
     return shared if "data_dir" in shared.model_fields_set else shared.model_copy(update={"data_dir": DATA_DIR})
 
 
-def run(settings: DemoSettings, shared: Shared, stack: StackSettings, say: Callable[[str], None] = terminal.say) -> int:
+def run(settings: DemoSettings, shared: Shared, say: Callable[[str], None] = terminal.say, *, cdc: bool = False) -> int:
     """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code.
 
     Raises UserError where Java, PostgreSQL or a package is missing, a jar cannot be had, or a port is taken.
