@@ -28,7 +28,7 @@ OF_SHOPPERS = ("--topics", "clicks_topic,errors_topic")
 _DEBIAN = Path("/usr/lib/postgresql")
 # initdb and postgres refuse root. A user namespace in which root is called nobody needs no account, and leaves the
 # files root's own: a data directory below a folder that only root may enter works too.
-_AS_NOBODY = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
+_AS_NOBODY = ("--user", "--map-user=65534", "--map-group=65534")
 
 
 def postgres(shared: Shared) -> Server:
@@ -153,9 +153,10 @@ def _run(argv: Sequence[str], given: str = "") -> None:
 def _unprivileged() -> tuple[str, ...]:
     if os.geteuid() != 0:
         return ()
-    if shutil.which("unshare") is None or subprocess.run([*_AS_NOBODY, "true"], capture_output=True).returncode != 0:
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, *_AS_NOBODY, "true"], capture_output=True).returncode != 0:
         raise UserError(
             "PostgreSQL does not run as root, and this machine lets root be nobody else in a user namespace "
             "(unshare --user): start the stack as another user."
         )
-    return _AS_NOBODY
+    return (unshare, *_AS_NOBODY)
