@@ -34,7 +34,7 @@ def plainly(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sorted(str({name: row[name] for name in sorted(row) if name != "updated_at"}) for row in rows)
 
 
-def over_raw(shop: Shop, kpi: Kpi, counting: Counting) -> list[dict[str, Any]]:
+def over_raw(shop: Shop, kpi: Kpi, counting: Counting = COUNTING) -> list[dict[str, Any]]:
     """What the query gives over all raw rows that are published."""
     core = shop.ingest.core
     raw = shop.ingest.catalog.rows(RAW_OF_TOPIC[kpi.topic].name)
