@@ -30,10 +30,12 @@ from console.live_hour import live_hours
 from console.message import head_part
 from console.tabs import questions
 from console.view import View
+from lakehouse.kinds import distinct_orders
 from lakehouse.kpis import Counting
 from tests.fake_dremio import FakeDremio
 
 EVERY = matching(View("orders"), ())
+ROWS = distinct_orders(Counting(()))
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 ALL = Counting(("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED"))
 
@@ -52,7 +54,9 @@ class Somebody:
 
 def by_status(commit: str, hours: int) -> Want:
     since = NOON - timedelta(hours=hours)
-    return want("orders_by_status", commit, since=since, until=NOON, all_products=1, products=(), matches=EVERY)
+    return want(
+        "orders_by_status", commit, since=since, until=NOON, all_products=1, products=(), matches=EVERY, distinct=ROWS
+    )
 
 
 @pytest.fixture
@@ -545,6 +549,7 @@ def test_sessions_that_choose_alike_share_one_answer(dremio: FakeDremio) -> None
         all_products=1,
         products=(),
         matches=EVERY,
+        distinct=ROWS,
     )
     deadline = time.monotonic() + 5
     while any(asker.get(wanted, viewer) is None for viewer in viewers) and time.monotonic() < deadline:
@@ -569,6 +574,7 @@ def test_a_drill_down_that_was_refused_is_asked_again_after_a_while_that_doubles
         all_products=1,
         products=(),
         matches=EVERY,
+        distinct=ROWS,
     )
 
     def looked(seconds: int) -> None:
@@ -603,6 +609,7 @@ def test_a_drill_down_that_was_refused_is_asked_again_after_a_while_that_doubles
         all_products=1,
         products=(),
         matches=EVERY,
+        distinct=ROWS,
     )
     dremio.down, wanted = True, other
     looked(60)
