@@ -88,7 +88,7 @@ class Servers:
 
     def __enter__(self) -> Self:
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        jars.fetch(needed_jars(self.shared), say=lambda text: print(text, file=sys.stderr))
+        jars.fetch(needed_jars(self.shared, "connect" in self.names), say=lambda text: print(text, file=sys.stderr))
         self.start()
         return self
 

@@ -108,7 +108,7 @@ def incident_row(incident: ListedIncident, known: tuple[str, str] | None = None)
         "state": known[0] if known else incident.state,
         "state_words": known[1] if known else STATES[incident.state],
         "severity": visible(incident.severity) or UNSAID,
-        "entity": visible(incident.service_name or incident.rule),
+        "entity": visible(incident.service_name or incident.rule) + (" (question)" if incident.asked else ""),
         "service": visible(incident.service_name),
         "rule": visible(incident.rule),
         "description": visible(incident.description),

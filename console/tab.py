@@ -99,6 +99,21 @@ class LivePlace:
 
 
 @dataclass(frozen=True)
+class OpenedPlace:
+    """Where a live chart of a board stands: built when its tab is opened. What its colours are comes with its parts."""
+
+    name: str
+    title: str
+    note: str = ""
+    kind: ClassVar[str] = "live"
+
+    @property
+    def root(self) -> str:
+        """The name of what holds the chart."""
+        return f"place:{self.name}"
+
+
+@dataclass(frozen=True)
 class Card:
     """What stands together, `columns` of twelve wide. Between cards of live charts, `order` says where.
 
@@ -106,7 +121,7 @@ class Card:
     static/drill.js paints it. With `acts`, what people may do about an incident stands in it: static/duty.js.
     """
 
-    blocks: tuple[RowList | ChartPlace | LivePlace, ...]
+    blocks: tuple[RowList | ChartPlace | LivePlace | OpenedPlace, ...]
     columns: int = 12
     order: int = 0
     css: str = ""
@@ -124,6 +139,8 @@ class Tab:
     filters: ClassVar[tuple[TabFilter, ...]] = ()
     live: ClassVar[bool] = False
     """Whether tiles and live charts stand on it."""
+    compares: ClassVar[bool] = False
+    """Whether what it shows can be compared with yesterday or last week."""
     heeds_range: ClassVar[bool] = True
     heeds_brush: ClassVar[bool] = True
     counts_open: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""The command: `python -m producers shoppers|load|replay|dead-letters`."""
+"""The command: `python -m producers shoppers|load|replay|dead-letters|database|connector`."""
 
 import logging
 import re
@@ -13,11 +13,13 @@ from lakehouse.stop import Stop
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError, exit_on_user_error
 from producers import shop
+from producers.capture_commands import connector, database
 from producers.letters_command import letters
 from producers.load import made_before, send_load
 from producers.messages import Message
 from producers.options import BrokersOption, SinkOption, duration_of, opened, time_of, topics_named, where_to
 from producers.outages import Outage
+from producers.own_events import with_own
 from producers.pace import SystemClock, iso, send_filled, send_live
 from producers.replay_command import replay_file
 from producers.shoppers import Shop
@@ -25,6 +27,8 @@ from producers.shoppers import Shop
 app = typer.Typer(help="Send a shop's events to the event log or to Kafka.", no_args_is_help=True, add_completion=False)
 app.add_typer(letters, name="dead-letters")
 app.command("replay")(replay_file)
+app.command()(database)
+app.command()(connector)
 _INCIDENT = re.compile(r"(?P<service>[^@]+)@(?P<start>[^+]+)(?:\+(?P<length>.+))?")
 _INCIDENT_LENGTH = timedelta(seconds=90)
 
@@ -80,14 +84,14 @@ def shoppers(
     with opened(where) as target:
         stop, begun = Stop.on_signals(), clock.passed()
         if span:
-            messages = _only(simulated.messages(since_ms, int(span[1].timestamp() * 1000)), wanted)
+            messages = _only(with_own(simulated.messages(since_ms, int(span[1].timestamp() * 1000))), wanted)
             sent = send_filled(messages, target, stop, clock, at_most)
             typer.echo(
                 f"{sent:,} events from {iso(since)} to {iso(span[1].timestamp())} in {clock.passed() - begun:.1f} s"
             )
         else:
             typer.echo(f"About {rate:g} events/s to {where}; Ctrl-C ends it.")
-            sent = send_live(_only(simulated.messages(since_ms), wanted), target, clock, stop, until)
+            sent = send_live(_only(with_own(simulated.messages(since_ms)), wanted), target, clock, stop, until)
             typer.echo(f"{sent:,} events in {clock.now() - since:.1f} s")
 
 

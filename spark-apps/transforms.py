@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
-from decoding import COLUMNS, DECODED, decode_batch
+from decoding import COLUMNS, DECLARED, DECODED, decode_batch, refuse_others
 from lakehouse.kpis import KPIS, Counting
 from lakehouse.rules import Rule, alerting_events
 from lakehouse.sources import Sources
@@ -32,9 +32,10 @@ def decoded(messages: DataFrame, sources: Sources, max_event_age: timedelta | No
 
     Columns topic, partition, offset, timestamp, timestampType, value; key and headers where they are there.
     """
-    wanted = alerting_events(rules)
+    wanted, declared = alerting_events(rules), DECLARED
 
     def decode_batches(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        refuse_others(declared)
         for batch in batches:
             yield decode_batch(batch, sources, max_event_age, wanted)
 

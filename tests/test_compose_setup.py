@@ -22,6 +22,7 @@ HEALTHY = ROOT / "deploy" / "compose" / "healthy.py"
 MADE = {
     "console_cookie_secret",
     "console_password",
+    "database_password",
     "dremio_password",
     "format",
     "nessie.properties",

@@ -8,12 +8,14 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from bokeh.document import Document
 from bokeh.server.contexts import BokehSessionContext
 
+from console.boards.running import Boards
 from console.feed.asker import Asker
 from console.feed.hub import Hub
 from console.feed.past import Past, Then
@@ -48,8 +50,10 @@ def a_console(
     on_call: Callable[[str | None], OnCall] = nobody,
     now: datetime = NOON,
     gate: Gate | None = None,
+    config: Path | None = None,
 ) -> Running:
-    """The shared parts on a seeded shop, or on `dremio`, polled once for the Overview; with a notifier, or none."""
+    """The shared parts on a seeded shop, or on `dremio`, polled once for the Overview; with a notifier, or none, and
+    the boards of a folder `config`, or none."""
     hub = Hub()
     if dremio is None:
         dremio = FakeDremio()
@@ -74,6 +78,7 @@ def a_console(
         dremio,
         Rate(statements),
         Past(dremio, tabs=questions(), counting=ALL),
+        Boards(config or ROOT / "config", dremio, "$"),
     )
 
     class Somebody:

@@ -293,8 +293,8 @@ WRONG_KPIS = [
         "no such topic",
         "topic: errors_topic",
         "topic: errors",
-        "line 3: 'topic' is 'errors', which is no topic; expected one of orders_topic, clicks_topic, errors_topic, "
-        "refunds_topic.",
+        "line 3: 'topic' is 'errors', which is no topic (did you mean 'errors_topic'?); expected one of orders_topic, "
+        "clicks_topic, errors_topic, refunds_topic.",
     ),
     (
         "a column like none",
@@ -412,7 +412,7 @@ def test_a_kpi_table_that_is_wrong_is_refused_by_file_line_and_name(
     path.write_text(ERRORS.replace(old, new, 1))
     with pytest.raises(UserError) as refused:
         check_queries(load_kpis([path], TOPICS).values(), Counting(("CREATED",)))
-    wanted = f"{path}, {says}" if says else f"{path}: below the comment stands no single SELECT; write the one query"
+    wanted = f"{path}, {says or 'line 10: here must stand one SELECT and nothing else; write it.'}"
     assert str(refused.value).startswith(wanted)
 
 

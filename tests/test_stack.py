@@ -16,7 +16,7 @@ import pytest
 from lakehouse.settings.base import Shared
 from lakehouse.user_error import UserError
 from tillwatch import caretaker, doctor, jars, java, leftovers, s3_server, servers, stack, status, supervisor
-from tillwatch.settings import DemoSettings
+from tillwatch.settings import DemoSettings, stack_shared
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_repository_that_cannot_be_reached_is_one_sentence(one_jar: Path, monk
 
 
 def test_every_lock_has_a_checksum_a_size_and_an_exact_version_for_each_jar() -> None:
-    for name in (*jars.SETS, *jars.OF_TESTS):
+    for name in (*jars.SETS, *jars.OF_CDC, *jars.OF_TESTS):
         locked = jars.locked(name)
         assert locked
         for jar in locked:
@@ -176,9 +176,9 @@ def test_a_shell_set_up_for_production_stays_out_of_the_stack(
 
 
 def test_the_stack_has_a_data_directory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert stack.load_shared().data_dir == Path(os.environ["TILLWATCH_DATA_DIR"])
+    assert stack_shared().data_dir == Path(os.environ["TILLWATCH_DATA_DIR"])
     monkeypatch.delenv("TILLWATCH_DATA_DIR")
-    assert stack.load_shared().data_dir == Path(".tillwatch-stack")
+    assert stack_shared().data_dir == Path(".tillwatch-stack")
     assert Shared.load().data_dir == Path(".tillwatch")
 
 

@@ -24,8 +24,11 @@ class Cast:
     status: str
     sink: str = "log"
     more: Sequence[str] = ()
+    laid_over: str | None = None
     ready_within_s: float = READY_WITHIN_S
     later_at_s: float = 20
     end_within_s: float = 8
+    fill_words: Sequence[str] = ()
+    """What the shoppers of the past are told beside their span."""
     fill_at_most: float = 8_000
     """Events of the past that are written a second: what is read of them leaves time for what happens now."""

@@ -13,7 +13,8 @@ from lakehouse.settings.data_dir import profile_of
 from lakehouse.settings.ports import PORTS, claim_port
 from lakehouse.settings.sources import config_path
 from lakehouse.user_error import UserError
-from tillwatch import jars, java, s3_server, servers
+from tillwatch import capture, jars, java, s3_server, servers
+from tillwatch.settings import StackSettings
 
 NEEDED = ("panel", "duckdb", "pyiceberg", "pyarrow", "streamlit", "supervisor")
 DISK_MB = 1000
@@ -22,14 +23,17 @@ DISK_MB = 1000
 def examine(shared: Shared, stack: bool = False) -> bool:
     """Print each finding; True when all is well. A data directory of the stack is looked at as such."""
     stack = stack or profile_of(shared.data_dir) == servers.PROFILE
-    of_servers = {name for names in servers.PORTS_OF.values() for name in names}
+    cdc = stack and StackSettings.load().cdc
+    not_running = [*(servers.SERVERS if not stack else ()), *(servers.OF_CDC if not cdc else ())]
+    unused = {name for server in not_running for name in servers.PORTS_OF[server]}
     checks: list[Callable[[], str]] = [
         _python,
         _packages,
-        *((_stack_packages, _java, lambda: _jars(shared), lambda: _s3(shared)) if stack else ()),
+        *((_stack_packages, _java, lambda: _jars(shared, cdc), lambda: _s3(shared)) if stack else ()),
+        *((_postgres,) if cdc else ()),
         _settings_file,
         lambda: _data_dir(shared),
-        *(lambda name=name: _port(shared, name) for name in PORTS if stack or name not in of_servers),
+        *(lambda name=name: _port(shared, name) for name in PORTS if name not in unused),
     ]
     well = True
     for check in checks:
@@ -69,8 +73,8 @@ def _java() -> str:
     return f"Java {java.java()}, for Nessie {java.java(java.NESSIE_JAVA)}"
 
 
-def _jars(shared: Shared) -> str:
-    names = servers.needed_jars(shared)
+def _jars(shared: Shared, cdc: bool) -> str:
+    names = servers.needed_jars(shared, cdc)
     if missing := jars.missing_mb(names):
         return f"jars: {missing} MB to download at the first start, into {jars.cache_dir()}"
     jars.verify(names)
@@ -79,6 +83,10 @@ def _jars(shared: Shared) -> str:
 
 def _s3(shared: Shared) -> str:
     return f"S3 server: {s3_server.s3_kind(shared)}"
+
+
+def _postgres() -> str:
+    return f"PostgreSQL in {capture.find_postgres()}"
 
 
 def _settings_file() -> str:

@@ -61,6 +61,7 @@ class Filler:
             *("--to", span[1].isoformat()),
             *("--at-most", f"{self.cast.fill_at_most:g}"),
             *("--sink", self.cast.sink),
+            *self.cast.fill_words,
             *(("--flat",) if self.settings.flat else ()),
             # So that the first incident on the screen is the announced one. Seed and rate as in the live shop: the
             # same people walk on, and events that are there already are known again by their ids.

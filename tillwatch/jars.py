@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LOCKS = ROOT / "deploy" / "jars"
 SETS = ("kafka", "nessie", "s3proxy", "spark")
+OF_CDC = ("connect", "debezium")
+"""Sets of `stack --cdc` alone."""
 OF_TESTS = ("jdbc",)
 """Sets that no part of the stack takes: fetched by the tests that run them."""
 _SIDE_BY_SIDE = 8
@@ -200,7 +202,7 @@ def _checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def lock(names: Sequence[str] = (*SETS, *OF_TESTS)) -> None:
+def lock(names: Sequence[str] = (*SETS, *OF_CDC, *OF_TESTS)) -> None:
     """Resolve deploy/jars/jars.toml into locks; every jar is downloaded to take its checksum."""
     wanted = tomllib.loads((LOCKS / "jars.toml").read_text(encoding="utf-8"))
     with _staging() as staging:
@@ -239,7 +241,7 @@ def main() -> None:
     with exit_on_user_error():
         if words == ["lock"]:
             lock()
-        elif set(words) <= set(SETS):
+        elif set(words) <= {*SETS, *OF_CDC}:
             names = words or SETS
             for name, where in fetch(names).items():
                 # A set alone is asked for by $(…).
@@ -248,7 +250,7 @@ def main() -> None:
         else:
             raise UserError(
                 f"'{' '.join(words)}' is not understood; `python -m tillwatch.jars` takes `lock`, nothing, or some of "
-                f"{', '.join(SETS)}."
+                f"{', '.join((*SETS, *OF_CDC))}."
             )
 
 

@@ -61,10 +61,25 @@ DRIVER = Part(
     "/metrics",
 )
 
+CDC_SERVERS: tuple[Part, ...] = (
+    Part("postgres", "the shop's database", ("-m", "tillwatch.servers", "postgres"), "postgres"),
+    Part("connect", "reads the database's changes", ("-m", "tillwatch.servers", "connect"), "connect", "/"),
+)
+CDC_PARTS: tuple[Part, ...] = (
+    Part("connector", "has the database's changes sent to Kafka", ("-m", "producers", "connector")),
+    Part("database", "a simulated shop that writes into its database", ("-m", "producers", "database")),
+)
+"""What `stack --cdc` has beside the stack's parts."""
+
 STACK_PARTS: tuple[Part, ...] = (*SERVERS, *(DRIVER if part.name == "ingest" else part for part in PARTS))
 """What runs on the local stack: the servers, and the driver in place of ingest."""
 
 
-def parts_of(profile: str) -> tuple[Part, ...]:
+def stack_parts(cdc: bool) -> tuple[Part, ...]:
+    """What runs on the local stack; with `cdc` the shop's database and what reads it too."""
+    return (*CDC_SERVERS, *STACK_PARTS, *CDC_PARTS) if cdc else STACK_PARTS
+
+
+def parts_of(profile: str, cdc: bool = False) -> tuple[Part, ...]:
     """The parts of a data directory's profile."""
-    return STACK_PARTS if profile == "stack" else PARTS
+    return stack_parts(cdc) if profile == "stack" else PARTS

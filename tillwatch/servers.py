@@ -1,4 +1,6 @@
-"""The stack's servers on this machine: Kafka, Nessie and S3. `python -m tillwatch.servers kafka|nessie|s3` runs one.
+"""The stack's servers on this machine: Kafka, Nessie and S3, and for --cdc PostgreSQL and Kafka Connect.
+
+`python -m tillwatch.servers kafka|nessie|s3|postgres|connect` runs one.
 
 It writes the server's configuration into the data directory and becomes the server's own process, so that a signal
 reaches the server, and a restart prepares all anew.
@@ -21,7 +23,7 @@ from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.ports import claim_port
 from lakehouse.user_error import UserError, exit_on_user_error
 from pipeline.settings import NessieSettings, S3Settings
-from tillwatch import jars
+from tillwatch import capture, jars
 from tillwatch.java import NESSIE_JAVA, java
 from tillwatch.s3_server import s3, s3_kind
 from tillwatch.server import Server, home_of, write_properties
@@ -124,10 +126,14 @@ def nessie(shared: Shared) -> Server:
 
 
 SERVERS: dict[str, Callable[[Shared], Server]] = {"kafka": kafka, "nessie": nessie, "s3": s3}
+OF_CDC: dict[str, Callable[[Shared], Server]] = {"postgres": capture.postgres, "connect": capture.connect}
+"""Those of `stack --cdc` alone."""
 PORTS_OF: dict[str, tuple[str, ...]] = {
     "kafka": ("kafka", "kafka_controller"),
     "nessie": ("nessie", "nessie_management"),
     "s3": ("s3",),
+    "postgres": ("postgres",),
+    "connect": ("connect",),
 }
 
 
@@ -137,14 +143,15 @@ def become(name: str, shared: Shared) -> None:
     for port in PORTS_OF[name]:
         claim_port(shared.port(port))
     jars.fetch(jars_of(name, shared))
-    server = SERVERS[name](shared)
+    server = (SERVERS | OF_CDC)[name](shared)
     os.execve(server.argv[0], list(server.argv), {**os.environ, **server.environment})
 
 
 def main() -> None:
     with exit_on_user_error():
-        if len(sys.argv) != 2 or sys.argv[1] not in SERVERS:
-            raise UserError(f"Name one server: `python -m tillwatch.servers {'|'.join(SERVERS)}`.")
+        known = SERVERS | OF_CDC
+        if len(sys.argv) != 2 or sys.argv[1] not in known:
+            raise UserError(f"Name one server: `python -m tillwatch.servers {'|'.join(known)}`.")
         become(sys.argv[1], Shared.load())
 
 
@@ -152,25 +159,28 @@ def jars_of(name: str, shared: Shared) -> list[str]:
     """The sets of jars that a server needs."""
     if name == "s3":
         return ["s3proxy"] if s3_kind(shared) == "s3proxy" else []
+    if name in OF_CDC:
+        return list(jars.OF_CDC) if name == "connect" else []
     return [name]
 
 
-def needed_jars(shared: Shared) -> list[str]:
-    """All sets that the servers and the driver need."""
-    return [*(name for server in SERVERS for name in jars_of(server, shared)), "spark"]
+def needed_jars(shared: Shared, cdc: bool = False) -> list[str]:
+    """All sets that the servers and the driver need; with `cdc` those of Kafka Connect too."""
+    running = [*SERVERS, *(OF_CDC if cdc else ())]
+    return [*(name for server in running for name in jars_of(server, shared)), "spark"]
 
 
 def answers(name: str, shared: Shared, within_s: float = 1) -> bool:
     """Whether one of the servers on this machine is ready."""
     port = shared.port(name)
     match name:
-        case "kafka":
-            # It opens its port when it is ready.
+        case "kafka" | "postgres":
+            # Kafka opens its port when it is ready; PostgreSQL a moment before, and refuses until then.
             return _listens(port, within_s)
         case "nessie":
             return _http(port, "/api/v2/config", within_s) == 200
         case _:
-            # Without a signature a good server refuses.
+            # S3: without a signature a good server refuses.
             return _http(port, "/", within_s) in (200, 400, 403)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from lakehouse.settings.base import Section
+from lakehouse.settings.base import Section, Shared
 from lakehouse.settings.durations import Duration, OptionalDuration
 
 
@@ -34,6 +35,7 @@ class StackSettings(Section, section="stack"):
     s3: Literal["auto", "s3proxy", "minio"] = Field(
         "auto", description="which S3 server; auto: MinIO where one is on the PATH, else S3Proxy"
     )
+    cdc: bool = Field(False, description="orders come from a PostgreSQL database, by change data capture")
     jars: str = Field("", description="directory that keeps the jars; empty: tillwatch/jars in the user's cache")
     maven: str = Field("", description="Maven repository to fetch jars from, http(s)://…; empty: Maven Central")
 
@@ -43,3 +45,11 @@ class StackSettings(Section, section="stack"):
         if value and not re.fullmatch(r"https?://\S+", value):
             raise ValueError("expected http://… or https://…")
         return value.rstrip("/")
+
+
+def stack_shared() -> Shared:
+    """The shared settings, with the stack's own data directory unless they name one."""
+    shared = Shared.load()
+    if "data_dir" in shared.model_fields_set:
+        return shared
+    return shared.model_copy(update={"data_dir": Path(".tillwatch-stack")})

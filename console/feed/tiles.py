@@ -121,7 +121,7 @@ def _volume(
     spark: Series,
 ) -> Tile:
     """More is better. `events` are those behind the value and behind the one before."""
-    change, good, ratio = _change(float(value), float(before))
+    change, good, ratio = change_of(float(value), float(before))
     # What is ordered for varies about as much as it is large, and so adds as much chance as how many order.
     state, word = _fall(ratio, _surprise(*events) / (1.4 if isinstance(value, Decimal) else 1.0))
     return Tile(key, value, text, exact, change, good, state, word, "", newest, spark)
@@ -143,7 +143,7 @@ def _average(
     if not orders_before:
         change, good, ratio = "n/a", None, None
     else:
-        change, good, ratio = _change(float(value), float(revenue_before / orders_before))
+        change, good, ratio = change_of(float(value), float(revenue_before / orders_before))
     chance = math.sqrt(1 / orders + 1 / orders_before) if orders_before else math.inf
     state, word = _fall(ratio, abs(math.log(ratio)) / chance if ratio and ratio > 0 else math.inf)
     exact = with_currency(currency, exactly(value.quantize(Decimal("0.0001"))))
@@ -162,7 +162,7 @@ def _conversion(
     if not users:
         return _none("conversion", "nobody clicked in 5 min", newest, spark)
     value = buyers / users
-    change, good = _points(value, buyers_before / users_before if users_before else None, more_is_better=True)
+    change, good = points_of(value, buyers_before / users_before if users_before else None, more_is_better=True)
     before = buyers_before / users_before if users_before else 0.0
     ratio = value / before if before else None
     of_both = (buyers + buyers_before) / (users + users_before)
@@ -186,7 +186,7 @@ def _error_rate(
         return _none("error_rate", "no click in 5 min", newest, spark)
     value = errors / clicks
     before = errors_before / clicks_before if clicks_before else None
-    change, good = _points(value, before, more_is_better=False)
+    change, good = points_of(value, before, more_is_better=False)
     if before and value / before >= 3:
         change = f"×{short(value / before, 1)}"
     state: TileState = "bad" if value >= limits.bad else "watch" if value >= limits.watch else "ok"
@@ -199,7 +199,7 @@ def _none(key: str, why: str, newest: datetime | None, spark: Series) -> Tile:
     return Tile(key, None, "n/a", why, "", None, "none", "", why, newest, spark)
 
 
-def _change(value: float, before: float) -> tuple[str, bool | None, float | None]:
+def change_of(value: float, before: float) -> tuple[str, bool | None, float | None]:
     """The change in per cent, whether more is what it is, and the ratio; `n/a` without a base.
 
     Below zero there is no base either: twice a loss is no growth.
@@ -214,7 +214,7 @@ def _change(value: float, before: float) -> tuple[str, bool | None, float | None
     return f"{sign}{abs(percent)}{THIN}%", None if percent == 0 else percent > 0, ratio
 
 
-def _points(value: float, before: float | None, *, more_is_better: bool) -> tuple[str, bool | None]:
+def points_of(value: float, before: float | None, *, more_is_better: bool) -> tuple[str, bool | None]:
     """The change of a share in points."""
     if before is None:
         return "n/a", None

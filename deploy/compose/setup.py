@@ -58,6 +58,7 @@ SECRETS = (
     Secret("console_cookie_secret", "TILLWATCH_CONSOLE_COOKIE_SECRET", _sent),
     Secret("notifier_api_token", "TILLWATCH_NOTIFIER_API_TOKEN", _sent),
     Secret("notifier_token", "TILLWATCH_NOTIFIER_TOKEN", _sent),
+    Secret("database_password", "TILLWATCH_DATABASE_PASSWORD", _sent),
 )
 SHORTEST = 8
 

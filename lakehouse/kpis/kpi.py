@@ -53,6 +53,11 @@ class Kpi:
     def topic(self) -> str:
         return self.declared.name
 
+    @property
+    def line(self) -> int:
+        """The line of its file in which the query begins."""
+        return 1 + len(self.query) - len(self.query.lstrip("\n"))
+
     @cached_property
     def reads(self) -> tuple[str, ...]:
         """Columns of the raw table that the query may read: those whose names are words of it, and the time."""

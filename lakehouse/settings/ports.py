@@ -21,6 +21,8 @@ PORTS = {
     "nessie": 19120,
     "nessie_management": 19121,
     "s3": 9000,
+    "connect": 8083,
+    "postgres": 15432,  # not 5432: a database of the machine's own may be there
 }
 
 

@@ -132,7 +132,7 @@ def load_sources(path: Path | None = None, *, as_given: bool = False) -> Sources
     They convert by the shop's rates; `as_given`: amounts stay in the currency that their event names, for whoever sends
     them on as messages.
     """
-    # Here: workers of Spark's executors have no use for settings.
+    # Here, not above: workers of Spark's executors have no use for settings.
     from lakehouse.settings.rates import load_rates
     from lakehouse.settings.sources import config_path
 

@@ -18,6 +18,8 @@ from pipeline.batch.times import MINUTE_US, micros, moment
 from pipeline.storage.files import HOUR_US
 
 NOT_FILLED = "not filled in yet"
+UNDECLARED = ""
+"""The definition of a KPI table that no file declares: what it misses meanwhile is filled in once one does again."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def stand(
     KPI tables with rows: without a word of them, they are from before there was the table kpi_state.
     """
     held = kpi_state_from_rows(rows)
-    found: dict[str, KpiStanding] = {}
+    found = {name: KpiStanding(UNDECLARED) for name in held if name not in KPIS}
     for name, kpi in KPIS.items():
         now, before = definition(kpi, counting), held.get(name)
         if before is not None and before.definition == now:
@@ -77,7 +79,7 @@ def unknown(state: KpiState) -> dict[str, list[Span]]:
     """Spans of time, a topic, in which a KPI lacks rows: what a rule would take for zero."""
     spans: dict[str, list[Span]] = {}
     for name, standing in state.items():
-        for hour in standing.left_out:
+        for hour in standing.left_out:  # none of a table that no file declares
             span = moment(hour * HOUR_US), moment((hour + 1) * HOUR_US)
             spans.setdefault(KPIS[name].topic, []).append(span)
     return spans

@@ -251,8 +251,8 @@ class KpiTables:
 
         Hours that were left out, the newest first; then what is to be filled in; then hours that failed before.
         """
-        for name, standing in self.state.items():
-            kpi = KPIS[name]
+        for name, kpi in KPIS.items():
+            standing = self.state[name]
             rest = self._piece_rests.get(name)
             if self.rests(kpi) or (rest is not None and rest.lasts):
                 continue

@@ -43,6 +43,7 @@ class Terms:
             AlertsSettings.load(),
             KpisSettings.load(),
             RulesSettings.load(),
-            load_rules(config_path().parent / "alerts.yaml"),
+            # Rules that ask are the notifier's.
+            tuple(rule for rule in load_rules(config_path().parent / "alerts.yaml") if not rule.asks),
             shared.max_event_age,
         )

@@ -1,0 +1,39 @@
+"""A shop's database, captured: its orders and cancellations are in the tables, each once, whatever is killed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from bench import cdc
+from bench.pipelines import Stack as Pipeline
+from lakehouse.user_error import UserError
+from tests.stack.conftest import Stack
+from tillwatch.capture import find_postgres
+
+
+@pytest.fixture
+def postgres_is_there() -> None:
+    """Without PostgreSQL a test is skipped; with CI=true it fails."""
+    try:
+        find_postgres()
+    except UserError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{error} deploy/ci-setup installs it.")
+        pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("postgres_is_there")
+@pytest.mark.timeout(900)
+def test_what_the_database_remembers_is_in_the_tables_over_kills_of_all(stack: Stack) -> None:
+    with (
+        cdc.database(stack.servers, stack.tmp / "database") as of_shop,
+        Pipeline(stack.servers, stack.tmp / "pipeline", cdc.settings(stack.tmp)) as pipeline,
+    ):
+        found = cdc.run(cdc.Captured(pipeline, of_shop), orders=300, rate=20)
+    assert found.problems == []
+    assert found.totals is not None
+    assert found.totals.made >= 300
+    assert found.totals.cancelled > 20
+    assert found.sent_again > 100, "the second snapshot sent nothing"
