@@ -31,6 +31,10 @@ _DEBIAN = Path("/usr/lib/postgresql")
 _AS_NOBODY = ("--user", "--map-user=65534", "--map-group=65534")
 
 
+_FIRST_OID = 16384
+"""Of what is not PostgreSQL's own (FirstNormalObjectId)."""
+
+
 def postgres(shared: Shared) -> Server:
     """PostgreSQL with the tables of examples/cdc/schema.sql; makes its directory at the first start."""
     data = home_of(shared, "postgres") / "data"
@@ -134,6 +138,8 @@ def _make(data: Path, programs: Path, settings: DatabaseSettings) -> None:
         _run([str(programs / "initdb"), "-D", str(new), "-U", settings.user, f"--pwfile={file}", *words])
     finally:
         file.unlink()
+    # Without a server it goes on with the numbers of its own catalog, and publishes no table with such a number.
+    _run([str(programs / "pg_resetwal"), f"--next-oid={_FIRST_OID}", "-D", str(new)])
     schema = (EXAMPLE / "schema.sql").read_text(encoding="utf-8")
     role = f"ALTER ROLE {READER} PASSWORD '{secret.replace("'", "''")}';\n\n"
     # Without a server: each statement ends by a semicolon and an empty line.
