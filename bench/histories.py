@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -153,11 +154,9 @@ HISTORIES = (
 
 
 def configured(folder: Path) -> Path:
-    """A settings file with the sources of all examples beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = folder / "tillwatch.yaml"
-    settings.write_bytes((ROOT / "config" / "tillwatch.yaml").read_bytes())
+    """The settings file of a copy of config/, which is made, with the sources of all examples in it."""
+    shutil.copytree(ROOT / "config", folder)
     names = sorted({history.example for history in HISTORIES})
     texts = ((EXAMPLES / name / "sources.yaml").read_text(encoding="utf-8") for name in names)
     (folder / "sources.yaml").write_text("\n".join(texts), encoding="utf-8")
-    return settings
+    return folder / "tillwatch.yaml"

@@ -14,6 +14,7 @@ import pytest
 from console.boards import question as questions
 from console.boards.load import Board, load_board
 from console.catalogue import put
+from console.running import Running
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
@@ -97,23 +98,26 @@ def test_the_board_of_the_docs_shows_what_the_gateway_answers(tmp_path: Path) ->
     shop.close()
     written_in_the_docs(tmp_path)
     process, port = start_gateway(tmp_path / "data")
-    with Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{port}")) as dremio:
-        console = a_console(dremio, now=shop.now, config=tmp_path)  # type: ignore[arg-type]  # asks as the fake one does
-        page = Opened(console, "tab=trade&range=1h")
-        parts = eventually(page, lambda parts: {"tile.trade.tile0", "list.trade.tables0"} <= set(parts))
-        rows = parts["list.trade.tables0"]["rows"]
-        assert len(rows) == 3
-        assert parts["head"]["commit"] == console.hub.snapshot.commit
-        page.session.view = page.session.view.filtered("find", (rows[0]["order_id"],))
-        parts = eventually(page, lambda parts: len(parts["list.trade.tables0"]["rows"]) < 3)
-        assert parts["list.trade.tables0"]["rows"] == [rows[0]]
-        assert {
-            name: part["words"] for name, part in parts.items() if name.startswith("panel.") and part["words"]
-        } == {}
-        console.boards.close()
-        console.asker.close()
-    put(())
-    stop(process)
+    try:
+        with Dremio(DremioSettings.load(uri=f"grpc://127.0.0.1:{port}")) as dremio:
+            shows_the_orders(a_console(dremio, now=shop.now, config=tmp_path))  # type: ignore[arg-type]  # asks alike
+    finally:
+        put(())
+        stop(process)
+
+
+def shows_the_orders(console: Running) -> None:
+    page = Opened(console, "tab=trade&range=1h")
+    parts = eventually(page, lambda parts: {"tile.trade.tile0", "list.trade.tables0"} <= set(parts))
+    rows = parts["list.trade.tables0"]["rows"]
+    assert len(rows) == 3
+    assert parts["head"]["commit"] == console.hub.snapshot.commit
+    page.session.view = page.session.view.filtered("find", (rows[0]["order_id"],))
+    parts = eventually(page, lambda parts: len(parts["list.trade.tables0"]["rows"]) < 3)
+    assert parts["list.trade.tables0"]["rows"] == [rows[0]]
+    assert [part["words"] for name, part in parts.items() if name.startswith("panel.") and part["words"]] == []
+    console.boards.close()
+    console.asker.close()
 
 
 def test_a_bound_stands_around_one_that_the_question_has(statements: Statements, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from decoding import DECLARED, refuse_others
 from lakehouse import ROOT
 from lakehouse.decode.fast import reader
-from lakehouse.kpis import KPIS, load_kpis
+from lakehouse.kpis import KPIS, Counting, load_kpis
 from lakehouse.kpis.check import check_queries
 from lakehouse.own import own_files
 from lakehouse.rules import load_rules
@@ -47,7 +48,7 @@ def test_the_short_form_stands_for_the_whole_one(tmp_path: Path) -> None:
     assert set(short.key) == set(whole.key)
     topics = {"payments_topic": short}
     by_query = load_kpis([], topics, [written(tmp_path, "payments_per_minute.sql", KPI)])["payments_per_minute"]
-    check_queries([by_query], ["CREATED"])
+    check_queries([by_query], Counting(("CREATED",)))
     assert [(c.name, c.type, c.unit) for c in by_query.table.columns] == [
         ("window_start", "timestamptz", ""),
         ("window_end", "timestamptz", ""),
@@ -142,7 +143,7 @@ def test_a_kpi_that_is_wrong_is_told_in_one_sentence(
     assert old in KPI
     path = written(tmp_path, "payments_per_minute.sql", KPI.replace(old, new))
     with pytest.raises(UserError) as refused:
-        check_queries(load_kpis([], topics, [path]).values(), ["CREATED"])
+        check_queries(load_kpis([], topics, [path]).values(), Counting(("CREATED",)))
     assert str(refused.value).startswith(f"{path}, {sentence}")
     assert "\n" not in str(refused.value)
 
@@ -178,6 +179,12 @@ def test_a_folder_that_cannot_be_read_and_an_ending_that_is_nearly_right(
     (tmp_path / "topics" / "a.yaml").write_bytes(b"\xff")
     with pytest.raises(UserError, match=r"a.yaml cannot be read: it is not UTF-8 text; save it as UTF-8; mend"):
         load_topics([], [tmp_path / "topics" / "a.yaml"])
+
+
+def test_executors_that_have_read_other_topics_say_what_they_lack() -> None:
+    refuse_others(DECLARED)
+    with pytest.raises(ValueError, match=r"other topics than the driver: .* spark.executorEnv.TILLWATCH_CONFIG"):
+        refuse_others(f"{DECLARED} and one more")
 
 
 # ---- shoppers

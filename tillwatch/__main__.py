@@ -90,8 +90,8 @@ def stack(
     from tillwatch.stack import run
 
     settings = DemoSettings.load(**_given(rate, fill_rate, flat, lite, fill, incident, run_for))
-    stack_settings = StackSettings.load(**({} if cdc is None else {"cdc": cdc}))
-    raise typer.Exit(run(settings, stack_shared(), stack_settings, said))
+    with_cdc = StackSettings.load(**({} if cdc is None else {"cdc": cdc})).cdc
+    raise typer.Exit(run(settings, stack_shared(), said, cdc=with_cdc))
 
 
 @app.command("stack-down")

@@ -28,7 +28,11 @@ OF_SHOPPERS = ("--topics", "clicks_topic,errors_topic")
 _DEBIAN = Path("/usr/lib/postgresql")
 # initdb and postgres refuse root. A user namespace in which root is called nobody needs no account, and leaves the
 # files root's own: a data directory below a folder that only root may enter works too.
-_AS_NOBODY = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
+_AS_NOBODY = ("--user", "--map-user=65534", "--map-group=65534")
+
+
+_FIRST_OID = 16384
+"""Of what is not PostgreSQL's own (FirstNormalObjectId)."""
 
 
 def postgres(shared: Shared) -> Server:
@@ -134,6 +138,8 @@ def _make(data: Path, programs: Path, settings: DatabaseSettings) -> None:
         _run([str(programs / "initdb"), "-D", str(new), "-U", settings.user, f"--pwfile={file}", *words])
     finally:
         file.unlink()
+    # Without a server it goes on with the numbers of its own catalog, and publishes no table with such a number.
+    _run([str(programs / "pg_resetwal"), f"--next-oid={_FIRST_OID}", "-D", str(new)])
     schema = (EXAMPLE / "schema.sql").read_text(encoding="utf-8")
     role = f"ALTER ROLE {READER} PASSWORD '{secret.replace("'", "''")}';\n\n"
     # Without a server: each statement ends by a semicolon and an empty line.
@@ -153,9 +159,10 @@ def _run(argv: Sequence[str], given: str = "") -> None:
 def _unprivileged() -> tuple[str, ...]:
     if os.geteuid() != 0:
         return ()
-    if shutil.which("unshare") is None or subprocess.run([*_AS_NOBODY, "true"], capture_output=True).returncode != 0:
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, *_AS_NOBODY, "true"], capture_output=True).returncode != 0:
         raise UserError(
             "PostgreSQL does not run as root, and this machine lets root be nobody else in a user namespace "
             "(unshare --user): start the stack as another user."
         )
-    return _AS_NOBODY
+    return (unshare, *_AS_NOBODY)

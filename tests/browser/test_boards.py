@@ -16,7 +16,10 @@ from tests.browser.conftest import Served, eventually, free_port, opened
 
 pytestmark = pytest.mark.browser
 
-CREATED = "() => Bokeh.documents[0].get_model_by_name('trade.live0')?.renderers[0].data_source.data.CREATED.at(-1)"
+CREATED = """() => {
+  const chart = Bokeh.documents[0].get_model_by_name('trade.live0')
+  return chart && Array.from(chart.renderers[0].data_source.data.CREATED).slice(-2).reduce((sum, one) => sum + one)
+}"""
 SERIOUS = ("serious", "critical")
 
 

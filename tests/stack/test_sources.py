@@ -60,7 +60,7 @@ def rows(dremio: Dremio, sql: str) -> list[dict[str, Any]]:
 def test_spark_makes_of_them_what_the_embedded_engine_makes(stack: Stack, collect_rows: str) -> None:
     settings = own_config(stack.tmp / "config")
     more = {"CONFIG": str(settings), "SPARK_COLLECT_ROWS": collect_rows, "MAX_EVENT_AGE": "off", "RETENTION_RAW": "off"}
-    with stack.driver(**more, INGEST_HEARTBEAT_EVERY="2 s") as driver, stack.gateway() as dremio:
+    with stack.driver(True, **more, INGEST_HEARTBEAT_EVERY="2 s") as driver, stack.gateway() as dremio:
         with KafkaSink(KafkaSettings.load().brokers) as sink:
             sent = send(sink)
         driver.until(lambda: sum(row["n"] for row in rows(dremio, _POSITIONS)) >= sent, WITHIN_S)
