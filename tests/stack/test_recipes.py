@@ -40,7 +40,7 @@ def start(stack: Stack, tree: Path, name: str, argv: list[str], **variables: str
 
 def shipped(text: str) -> str:
     """Payments under another name, as something that is shipped."""
-    return text.replace("payment", "return")
+    return text.replace("payment", "voucher")
 
 
 def sent(what: str, number: int, at: datetime, state: str = "CAPTURED") -> bytes:
@@ -64,15 +64,15 @@ def test_a_topic_and_its_kpi_are_a_file_each_on_the_stack_too_shipped_or_own(sta
     tree = tmp_path / "tree"
     for part in ("lakehouse", "pipeline", "embedded", "spark-apps", "config"):
         shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
-    (tree / "lakehouse" / "topics" / "returns_topic.yaml").write_text(shipped(PAYMENTS))
-    (tree / "lakehouse" / "kpis" / "returns_per_minute.sql").write_text(shipped(PAYMENTS_PER_MINUTE))
+    (tree / "lakehouse" / "topics" / "vouchers_topic.yaml").write_text(shipped(PAYMENTS))
+    (tree / "lakehouse" / "kpis" / "vouchers_per_minute.sql").write_text(shipped(PAYMENTS_PER_MINUTE))
     own = {"TILLWATCH_CONFIG": str(lay_over([EXAMPLE], tmp_path / "own"))}
     script = [str(tree / "spark-apps" / "stream.py"), "--verbose"]
     driver = start(stack, tree, "driver", script, TILLWATCH_SPARK_COLLECT_ROWS=str(SMALL), **own)
     gateway = start(stack, tree, "gateway", ["-m", "embedded.gateway"], TILLWATCH_GATEWAY_CATALOG="nessie", **own)
     dremio = Dremio(DremioSettings.load(uri=f"grpc://localhost:{PORTS['gateway'] + stack.servers.offset}"))
     at = datetime.now(UTC) - timedelta(minutes=3)
-    kinds = {"payment": "amount", "return": "paid"}
+    kinds = {"payment": "amount", "voucher": "paid"}
 
     def rows(number: int) -> bool:
         return all(counted(dremio, what, amount)[0] == number for what, amount in kinds.items())
