@@ -16,7 +16,8 @@ from pyiceberg.table import StaticTable
 from console.feed.questions import LIST_ROWS, TILE_SPAN
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.settings import GatewaySettings
-from lakehouse.dremio.statement import Value, fill, question_sql
+from lakehouse.dremio.statement import Fragment, Value, fill, question_sql
+from lakehouse.kinds import distinct_orders
 from lakehouse.settings.shop import OrdersSettings
 from lakehouse.tables import CATALOG, SCHEMA
 from lakehouse.topics import TOPICS
@@ -28,9 +29,14 @@ DAY = timedelta(days=1)
 TAIL = timedelta(minutes=10)
 """Published in small pieces, as a running shop does; what is older than that, by the hour."""
 TAIL_PUBLISHES = 60
-_A_ROW_OF = {"orders_topic": 1, "clicks_topic": 5, "errors_topic": 50}
+_A_ROW_OF = {"orders_topic": 1, "clicks_topic": 5, "errors_topic": 50, "refunds_topic": 25}
 """For each event of a topic, so many orders."""
-TIMES = {"orders_processed": "order_ts", "clicks_processed": "click_ts", "errors_processed": "error_ts"}
+TIMES = {
+    "orders_processed": "order_ts",
+    "clicks_processed": "click_ts",
+    "errors_processed": "error_ts",
+    "refunds_processed": "refund_ts",
+}
 
 ONE = "SELECT 1 AS n"
 AGGREGATE = (
@@ -42,7 +48,7 @@ SCAN = (
     "FROM {orders_processed}"
 )
 QUESTIONS = {
-    "tiles": ("before", "since", "as_of", "counted_statuses"),
+    "tiles": ("before", "since", "as_of", "counted_statuses", "distinct"),
     "latest_orders": ("since", "as_of", "most"),
     "latest_errors": ("since", "as_of", "severities", "most"),
     "minutes": ("since", "as_of"),
@@ -91,13 +97,14 @@ class Made:
         return "; ".join(made)
 
 
-def _binds(name: str, as_of: datetime) -> Mapping[str, Value]:
-    since = as_of - TILE_SPAN
-    known: Mapping[str, Value] = {
+def _binds(name: str, as_of: datetime) -> Mapping[str, Value | Fragment]:
+    since, counting = as_of - TILE_SPAN, OrdersSettings.load().counting
+    known: Mapping[str, Value | Fragment] = {
         "before": since - TILE_SPAN,
         "since": since,
         "as_of": as_of,
-        "counted_statuses": tuple(OrdersSettings.load().counted_statuses),
+        "counted_statuses": counting.statuses,
+        "distinct": distinct_orders(counting),
         "severities": ("ERROR", "FATAL"),
         "most": LIST_ROWS,
     }

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from lakehouse.decode import Reason
 from lakehouse.topics import TOPICS
-from producers.shop import CLICKS_TOPIC, DEVICE_TYPES, ERRORS_TOPIC, ORDERS_TOPIC, STATUSES
+from producers.shop import CLICKS_TOPIC, DEVICE_TYPES, ERRORS_TOPIC, ORDERS_TOPIC, REFUNDS_TOPIC, STATUSES
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ type Fields = dict[str, str]
 
 _PLAIN, _LATE, _AHEAD, _DOUBLED, _CONFLICT, _BAD = "good", "late", "ahead", "doubled", "conflict", "bad"
 _SHARES = ((_PLAIN, 74), (_LATE, 10), (_AHEAD, 1), (_DOUBLED, 8), (_CONFLICT, 2), (_BAD, 5))
-_TOPIC_SHARES = ((ORDERS_TOPIC, 30), (CLICKS_TOPIC, 60), (ERRORS_TOPIC, 10))
+_TOPIC_SHARES = ((ORDERS_TOPIC, 30), (CLICKS_TOPIC, 57), (ERRORS_TOPIC, 10), (REFUNDS_TOPIC, 3))
 _LATE_HOURS = (1, 2, 5, 26, 73, 13 * 24)
 """Late events lie in few hours, for each hour is a file of its own a table and publish."""
 _CHOICE_FIELD = {ORDERS_TOPIC: "status", CLICKS_TOPIC: "device_type", ERRORS_TOPIC: "severity"}
@@ -50,7 +50,7 @@ _SEVERITIES = (("DEBUG", 20), ("INFO", 20), ("WARN", 25), ("ERROR", 30), ("FATAL
 
 
 def mixture(count: int, seed: int, now: datetime) -> list[MixedMessage]:
-    """`count` messages of the three topics, in the order they are sent.
+    """`count` messages of the shipped topics, in the order they are sent.
 
     All but a few orders and errors, which come from a clock that is ahead, lie before `now`'s minute, and none lies
     near a limit of age: whoever reads them within minutes of `now` must come to the same verdicts.
@@ -116,6 +116,14 @@ class _Mixer:
                 "url": _text(draw.choice(_URLS)),
                 "device_type": _text(draw.choice(DEVICE_TYPES)),
             }
+        elif topic == REFUNDS_TOPIC:
+            order = f"o-{draw.randrange(max(1, number))}"
+            fields = {
+                "refund_id": _text(f"r-{number}"),
+                "order_id": _text(order),
+                "amount": draw.choice(("19.99", "0.005", '"7.5"', "1e2", "99999999.9999")),
+            }
+            user = order
         else:
             fields = {
                 "error_id": _text(f"e-{number}"),
@@ -163,14 +171,14 @@ class _Mixer:
         if way == 2 and "event_id" in fields:
             changed = dict(fields)
             changed[TOPICS[topic].id_field] = _text("changed")
-            changed[_CHOICE_FIELD[topic]] = fields[_CHOICE_FIELD[topic]]
             return MixedMessage(topic, key, _json(changed), _DOUBLED)
         spaced = ",\n ".join(f'"{name}" : {value}' for name, value in reversed(fields.items()))
         return MixedMessage(topic, key, f" {{{spaced}}}\r\n".encode(), _DOUBLED)
 
     def _bad(self, topic: str) -> MixedMessage:
         fields, key = self._event(topic, _PLAIN)
-        reason, spoil = self._draw.choice(_SPOILT + _SPOILT_ORDERS * (topic == ORDERS_TOPIC))
+        spoilt = _SPOILT + _SPOILT_CHOICES * (topic in _CHOICE_FIELD) + _SPOILT_ORDERS * (topic == ORDERS_TOPIC)
+        reason, spoil = self._draw.choice(spoilt)
         return MixedMessage(
             topic, key if self._draw.random() < 0.5 else None, spoil(topic, fields, self._now), str(reason)
         )
@@ -214,12 +222,9 @@ _SPOILT: tuple[tuple[Reason, _Spoil], ...] = (
     (Reason.NOT_JSON, lambda topic, fields, now: b"[" + _json(fields) + b"]"),
     (Reason.MISSING_FIELD, lambda *_: b"{}"),
     (Reason.MISSING_FIELD, _without(lambda topic: TOPICS[topic].id_field)),
-    (Reason.MISSING_FIELD, _with(lambda topic: _CHOICE_FIELD[topic], "null")),
     (Reason.MISSING_FIELD, _with(lambda topic: TOPICS[topic].id_field, '"  "')),
     (Reason.BAD_TYPE, _with(lambda topic: TOPICS[topic].id_field, "1.5")),
-    (Reason.BAD_TYPE, _with(lambda topic: _CHOICE_FIELD[topic], "true")),
     (Reason.BAD_TYPE, _with(lambda topic: TOPICS[topic].time, "1795402800")),
-    (Reason.BAD_VALUE, _with(lambda topic: _CHOICE_FIELD[topic], '"LOST"')),
     (Reason.BAD_VALUE, _with(lambda topic: TOPICS[topic].time, '"2026-02-30T00:00:00Z"')),
     (Reason.BAD_VALUE, _with(lambda topic: "produced_at", '"soon"')),
     (Reason.FUTURE_TIME, _at(timedelta(hours=1))),
@@ -227,7 +232,12 @@ _SPOILT: tuple[tuple[Reason, _Spoil], ...] = (
     (Reason.STALE_TIME, _at(-timedelta(days=20))),
     (Reason.STALE_TIME, _at(-timedelta(days=29 * 365))),
 )
-# Only orders have numbers.
+_SPOILT_CHOICES: tuple[tuple[Reason, _Spoil], ...] = (
+    (Reason.MISSING_FIELD, _with(lambda topic: _CHOICE_FIELD[topic], "null")),
+    (Reason.BAD_TYPE, _with(lambda topic: _CHOICE_FIELD[topic], "true")),
+    (Reason.BAD_VALUE, _with(lambda topic: _CHOICE_FIELD[topic], '"LOST"')),
+)
+# Only orders have counts and prices.
 _SPOILT_ORDERS: tuple[tuple[Reason, _Spoil], ...] = (
     (Reason.BAD_TYPE, _with(lambda _: "quantity", "2.5")),
     (Reason.BAD_TYPE, _with(lambda _: "price", '"abc"')),

@@ -24,7 +24,7 @@ from lakehouse.dremio.errors import DremioError, NotFound
 from lakehouse.rules import Moment, Received, evaluate, load_rules
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES, full_name
 from lakehouse.topics import TOPICS
-from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
+from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, REFUNDS_TOPIC
 
 COMPARED = (*(table.name for table in (*RAW_OF_TOPIC.values(), *KPI_TABLES)), "alerts", "dead_letters")
 _BY_NATURE = {"ingested_at", "updated_at", "received_at", "source_partition", "source_offset"}
@@ -137,6 +137,7 @@ def expected(
         for topic, table in RAW_OF_TOPIC.items()
     }
     found["orders_revenue_per_minute"] = _revenue(orders)
+    found["refunds_per_minute"] = _refunds(events[REFUNDS_TOPIC])
     found["errors_per_minute"] = _per_minute(
         (_minute(error.error_ts), error.service_name, error.severity) for error in errors
     )
@@ -163,6 +164,14 @@ def _revenue(orders: Collection[Event]) -> Counter[Row]:
         buyers = len({order.user_id for order in found})
         rows[minute, minute + _MINUTE, len(found), total, len(cancelled), lost, buyers] += 1
     return rows
+
+
+def _refunds(refunds: Collection[Event]) -> Counter[Row]:
+    """window_start, window_end, refunds_count, refunded_amount."""
+    amounts: dict[datetime, list[Decimal]] = defaultdict(list)
+    for refund in refunds:
+        amounts[_minute(refund.refund_ts)].append(refund.amount)
+    return Counter((minute, minute + _MINUTE, len(found), sum(found)) for minute, found in amounts.items())
 
 
 def _per_minute(keys: Iterable[tuple[datetime, str, str]]) -> Counter[Row]:

@@ -29,7 +29,6 @@ from lakehouse import ROOT
 from lakehouse.rules import Moment, Rule, State, due, evaluate, load_rules
 from lakehouse.rules.minute_rule import MinuteRule
 from lakehouse.tables import TABLES, arrow_schema
-from lakehouse.topics import TOPICS
 from producers import shop
 from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, SEVERITIES
 from producers.shoppers import Shop, busyness
@@ -48,6 +47,8 @@ MAX_AGE, LOOKBACK = timedelta(hours=1), timedelta(minutes=15)  # as in config/ti
 
 type Kind = Literal["fewer orders", "no orders", "errors", "silence"]
 type Counts = NDArray[np.int64]
+TOPICS = (ORDERS_TOPIC, CLICKS_TOPIC, ERRORS_TOPIC)
+"""Those that rules are about."""
 KINDS: tuple[Kind, ...] = ("fewer orders", "no orders", "errors", "silence")
 
 
@@ -128,7 +129,7 @@ def plan(seed: int) -> list[Incident]:
         if kind == "errors":
             topic, service = ERRORS_TOPIC, str(draw.choice(shop.SERVICES))
         elif kind == "silence":
-            topic = str(draw.choice(tuple(TOPICS)))
+            topic = str(draw.choice(TOPICS))
         found.append(Incident(kind, topic, service, start, end))
     return sorted(found, key=lambda incident: incident.start)
 

@@ -73,9 +73,10 @@ class Questions:
             return self._ask(commit, minute, question, binds)
 
         nothing: dict[str, FeedAnswer] = {}
-        ask_frame(ask, as_of, nothing, ())
-        Overview.ask(ask, as_of, nothing, OrdersSettings.load().counted_statuses)
-        page = SimpleNamespace(page=SimpleNamespace(settings=ConsoleSettings.load()))
+        counting = OrdersSettings.load().counting
+        ask_frame(ask, as_of, nothing, counting)
+        Overview.ask(ask, as_of, nothing, counting)
+        page = SimpleNamespace(page=SimpleNamespace(settings=ConsoleSettings.load(), counting=counting))
         span = (as_of - timedelta(hours=1), as_of)
         for tab in (OrdersTab, ErrorsTab):
             for want in tab.wants(cast(Any, page), View(tab.name), Pin(commit, as_of), span, span).values():

@@ -27,6 +27,7 @@ from bench.soak import Questions
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import DremioError
 from lakehouse.dremio.statement import fill
+from lakehouse.kinds import distinct_orders
 from lakehouse.settings.ports import PORTS
 from lakehouse.settings.shop import OrdersSettings
 from lakehouse.tables import RAW_OF_TOPIC
@@ -70,7 +71,7 @@ class Probe(threading.Thread):
     def __init__(self, demo: Demo) -> None:
         super().__init__(name="probe", daemon=True)
         self._dremio = Dremio(dremio_of(demo))
-        self._counted = OrdersSettings.load().counted_statuses
+        self._counting = OrdersSettings.load().counting
         self._ended = threading.Event()
         self.answered: list[Answered] = []
         self.failed = 0
@@ -98,7 +99,8 @@ class Probe(threading.Thread):
             before=since - timedelta(minutes=5),
             since=since,
             as_of=now,
-            counted_statuses=self._counted,
+            counted_statuses=self._counting.statuses,
+            distinct=distinct_orders(self._counting),
         )
         raw_at = time.time()
         self._dremio.ask("minutes", commit=commit, since=now - timedelta(hours=1), as_of=now)

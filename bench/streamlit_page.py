@@ -13,6 +13,7 @@ import pyarrow as pa
 import streamlit as st
 
 from bench.console_shop import DREMIO
+from lakehouse.kinds import distinct_orders
 from lakehouse.settings.shop import OrdersSettings
 
 EVERY_S = 5
@@ -36,8 +37,9 @@ def figures() -> None:
     commit, as_of = newest()
     window = timedelta(minutes=5)
     ranges = {"since": as_of - window, "before": as_of - 2 * window, "as_of": as_of}
-    counted = OrdersSettings.load().counted_statuses
-    tiles = answer("tiles", **ranges, counted_statuses=counted).to_pylist()[0]
+    counting = OrdersSettings.load().counting
+    counted = {"counted_statuses": counting.statuses, "distinct": distinct_orders(counting)}
+    tiles = answer("tiles", **ranges, **counted).to_pylist()[0]
     minutes = answer("minutes", since=as_of - timedelta(hours=1), as_of=as_of).to_pandas()
     st.caption(f"commit {commit}")
     left, right = st.columns(2)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bokeh.embed.bundle import extension_dirs
 from bokeh.util.paths import bokehjs_path
+from cachetools import LRUCache
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
@@ -66,14 +67,15 @@ def version(path: Path) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-_made: dict[str, tuple[str, bytes]] = {}
+_made: LRUCache[tuple[str, str], bytes] = LRUCache(8)
+"""Scripts by version and address: a page may still ask for the one before."""
 
 
 def made_address(name: str, text: str) -> str:
     """Where a script that is made here, and not of a file, is kept."""
     content = text.encode()
     found = hashlib.sha256(content).hexdigest()[:16]
-    _made[f"made/{name}"] = (found, gzip.compress(content, 6, mtime=0))
+    _made[found, f"made/{name}"] = gzip.compress(content, 6, mtime=0)
     return f"kept/{found}/made/{name}"
 
 
@@ -85,8 +87,8 @@ def look_address() -> str:
 @ROUTER.get("/kept/{asked}/{address:path}", include_in_schema=False)
 async def kept(asked: str, address: str, request: Request) -> Response:
     """A file, open to all: the shop is not in it, and the packages that it is of are public."""
-    if address in _made:
-        found, body = _made[address]
+    if (asked, address) in _made:
+        found, body = asked, _made[asked, address]
         media_type = "text/javascript"
     else:
         path = file_of(address)

@@ -21,6 +21,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.tiles import TILES, ErrorRateLimits
 from console.feed.visited import Visited
+from console.on_call.asked import Asked
 from console.on_call.watch import NOT_ASKED
 from console.pages.overview import INCIDENTS, LATEST_ERRORS, LATEST_ORDERS, Overview, overview_parts
 from console.parts import Part
@@ -70,13 +71,13 @@ def serve() -> None:
 @st.cache_resource(show_spinner=False)
 def feed() -> Visited:
     """The one feed of this process. Raises UserError for a wrong setting."""
-    refresh_s, counted = LiteSettings.load().refresh_s, OrdersSettings.load().counted_statuses
+    refresh_s, counting = LiteSettings.load().refresh_s, OrdersSettings.load().counting
     return Visited(
         Dremio(DremioSettings.load()),
         tab=Overview.name,
         questions=Overview.ask,
         refresh_s=refresh_s,
-        counted_statuses=counted,
+        counting=counting,
     )
 
 
@@ -102,7 +103,7 @@ def page(settings: ConsoleSettings, max_age: timedelta, refresh_s: float) -> Non
     try:
         snapshot = feed().snapshot()
         limits = ErrorRateLimits(settings.error_rate_watch, settings.error_rate_bad)
-        parts = overview_parts(snapshot, settings.currency, limits, max_age, NOT_ASKED, "before")
+        parts = overview_parts(snapshot, settings.currency, limits, max_age, NOT_ASKED, Asked(), "before")
         draw(snapshot, parts, settings.currency, viewers_zone(), refresh_s)
     except Exception as error:
         logger.exception("the page could not be drawn")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from cachetools import LRUCache
 
+from console.catalogue import Catalogue, current
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.parts import Part, SharedPart, iso_ms
 from console.url import query, without_effect
@@ -96,6 +98,17 @@ def head_part(snapshot: FeedSnapshot, *, viewers: int, open_incidents: int, fail
         "open_words": f"{open_incidents} open {'incident' if open_incidents == 1 else 'incidents'}",
         "polled": snapshot.polled_at is not None,
     }
+
+
+def boards_part() -> Part:
+    """The tabs as they are now, for pages that were made before: name, title and edition each."""
+    return _boards_part(current())
+
+
+@lru_cache(maxsize=2)
+def _boards_part(catalogue: Catalogue) -> Part:
+    editions = catalogue.editions
+    return SharedPart({"tabs": [[name, tab.title, editions.get(name, "")] for name, tab in catalogue.tabs.items()]})
 
 
 def view_part(view: View, notices: list[str], at: datetime | None) -> Part:

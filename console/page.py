@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from bokeh.core.templates import get_env
 
 from console.assets import made_address
+from console.boards.live import BoardChart
+from console.boards.tab import BoardTab
+from console.catalogue import Catalogue, current
 from console.choices import WORST
 from console.drill.tab import DrillTab
 from console.feed.tiles import TILES
 from console.live_chart import LiveChart
 from console.pages.overview import BEHIND
 from console.settings import ConsoleSettings
-from console.tab import RowList
-from console.tabs import CARDS, CHARTS, FILTERS, HOME, TABS
+from console.tab import RowList, Tab
+from console.tabs import CHARTS, HOME
 from console.url import link
 from console.view import COMPARED_WORDS, RANGE_WORDS, View
 from console.words import BROWSER, KEYS, LENGTHS, STALE_S, TILE_BASES, WAITING
@@ -30,17 +34,21 @@ SOON = "a second after"
 MODULES = sorted(path.name for path in (Path(__file__).parent / "static").glob("*.js") if path.stem != "lite")
 
 
-@cache
 def declared() -> dict[str, Any]:
-    """Variables of the template that are alike for all pages."""
+    """Variables of the template that are alike for all pages that have the same tabs."""
+    return _declared(current())
+
+
+@lru_cache(maxsize=2)
+def _declared(catalogue: Catalogue) -> dict[str, Any]:
     settings = ConsoleSettings.load()
     currency = settings.currency
     told = {
         "home": HOME,
-        "tabs": {name: {"ranged": tab.heeds_range, "live": tab.live, "title": tab.title} for name, tab in TABS.items()},
-        "lists": {one.name: _list(one) for tab in TABS.values() for one in tab.lists()},
-        "filters": {name: one.default for name, one in FILTERS.items() if one.default},
-        "charts": {name: _chart(chart, currency) for name, chart in CHARTS.items()},
+        "tabs": {name: _tab(catalogue, name) for name in catalogue.tabs},
+        "lists": {one.name: _list(one) for tab in catalogue.tabs.values() for one in tab.lists()},
+        "filters": {name: one.default for name, one in catalogue.filters.items() if one.default},
+        "charts": {chart.name: told for tab in catalogue.tabs.values() for chart, told in _charts(tab, currency)},
         "worst": WORST,
         "at_provider": settings.auth == "oidc",
         "stale_s": STALE_S,
@@ -49,7 +57,7 @@ def declared() -> dict[str, Any]:
     }
     text = json.dumps(told)
     return {
-        "tabs": [(tab, CARDS[name], issubclass(tab, DrillTab)) for name, tab in TABS.items()],
+        "tabs": [(tab, catalogue.cards[name], issubclass(tab, DrillTab)) for name, tab in catalogue.tabs.items()],
         "home": HOME,
         "tiles": TILES,
         "currency": currency,
@@ -72,9 +80,22 @@ def in_script(value: object) -> str:
     return json.dumps(value).replace("<", "\\u003c")
 
 
-def _chart(chart: type[LiveChart], currency: str) -> dict[str, Any]:
-    unit = chart.unit.replace("{currency}", currency)
-    return {"title": chart.title, "values": chart.values, "unit": unit, "digits": chart.digits}
+def _tab(catalogue: Catalogue, name: str) -> dict[str, Any]:
+    tab = catalogue.tabs[name]
+    edition = catalogue.editions.get(name, "")
+    return {"ranged": tab.heeds_range, "compares": tab.compares, "title": tab.title, "edition": edition}
+
+
+def _charts(tab: type[Tab], currency: str) -> Iterator[tuple[type[LiveChart], dict[str, Any]]]:
+    """The live charts of a tab, with what is said where one is pointed at."""
+    charts: Iterable[type[LiveChart]] = CHARTS.values() if tab.live else ()
+    if issubclass(tab, BoardTab):
+        charts = tab.kinds
+    for chart in charts:
+        unit = chart.unit.replace("{currency}", currency)
+        apart = issubclass(chart, BoardChart) and chart.apart
+        told = {"title": chart.title, "values": chart.values, "unit": unit, "digits": chart.digits}
+        yield chart, told | {"tab": tab.name, "apart": apart}
 
 
 def _list(one: RowList) -> dict[str, Any]:

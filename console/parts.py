@@ -51,6 +51,9 @@ INCIDENT_COLUMNS = (
 )
 
 
+GUEST = "guest"
+
+
 def iso_ms(moment: datetime | None) -> str | None:
     """UTC with milliseconds and Z, as data-produced-at carries it."""
     return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -66,13 +69,18 @@ def money(amount: Decimal, currency: str) -> str:
     return with_currency(currency, exactly(amount.quantize(Decimal(1).scaleb(-places))))
 
 
+def customer_name(user_id: str) -> str:
+    """Who it is, for people; whoever gave no id is a guest."""
+    return visible(user_id) or GUEST
+
+
 def order_row(row: Mapping[str, Any], currency: str) -> Part:
     return {
         "key": row["event_key"],
         "at": iso_ms(row["order_ts"]),
         "produced_at": iso_ms(row["produced_at"]),
         "order": visible(row["order_id"]),
-        "user": visible(row["user_id"]),
+        "user": customer_name(row["user_id"]),
         "product": visible(row["product_id"]),
         "quantity": row["quantity"],
         "total": money(row["order_total"], currency),
@@ -100,7 +108,7 @@ def incident_row(incident: ListedIncident, known: tuple[str, str] | None = None)
         "state": known[0] if known else incident.state,
         "state_words": known[1] if known else STATES[incident.state],
         "severity": visible(incident.severity) or UNSAID,
-        "entity": visible(incident.service_name or incident.rule),
+        "entity": visible(incident.service_name or incident.rule) + (" (question)" if incident.asked else ""),
         "service": visible(incident.service_name),
         "rule": visible(incident.rule),
         "description": visible(incident.description),

@@ -6,7 +6,10 @@ import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
+from console.boards.feed import AsksSql
+from console.boards.running import Boards
 from console.feed.asker import Asker
 from console.feed.hub import Hub
 from console.feed.past import Past
@@ -17,11 +20,13 @@ from console.feed.snapshot import AsksDremio
 from console.gate import Gate, gate_of
 from console.metrics import statements
 from console.on_call.acts import Acts
+from console.on_call.asked import any_asks
 from console.on_call.figure import figures_of
 from console.on_call.histories import Histories
 from console.on_call.watch import Watch
 from console.settings import ConsoleSettings
 from console.tabs import questions
+from lakehouse.kpis import Counting
 from lakehouse.oncall import OnCall
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.settings.base import Shared
@@ -36,7 +41,7 @@ class Running:
     """The shared parts that sessions and endpoints use."""
 
     settings: ConsoleSettings
-    counted_statuses: tuple[str, ...]
+    counting: Counting
     alerts_max_age: timedelta
     hub: Hub
     poller: Poller
@@ -52,16 +57,23 @@ class Running:
     statements: Rate
     """Statements to Dremio."""
     past: Past
+    boards: Boards
+    asks: bool = False
+    """Whether a rule asks, so that the notifier may know of incidents that have no row in the table."""
+
+
+class AsksBoth(AsksDremio, AsksSql, Protocol):
+    """The client: the console's own questions, and those of boards."""
 
 
 _running: Running | None = None
 
 
-def start(dremio: AsksDremio) -> Running:
+def start(dremio: AsksBoth) -> Running:
     """Build the shared parts on a client, and start the poller."""
     global _running
     settings = ConsoleSettings.load()
-    counted = OrdersSettings.load().counted_statuses
+    counting = OrdersSettings.load().counting
     hub = Hub()
     poller = Poller(
         dremio,
@@ -69,12 +81,12 @@ def start(dremio: AsksDremio) -> Running:
         tabs=questions(),
         refresh_s=settings.refresh_s,
         idle_refresh_s=settings.idle_refresh_s,
-        counted_statuses=counted,
+        counting=counting,
     )
     acts = Acts(on_call)
     _running = Running(
         settings,
-        counted,
+        counting,
         AlertsSettings.load().max_age,
         hub,
         poller,
@@ -87,8 +99,11 @@ def start(dremio: AsksDremio) -> Running:
         figures_of(config_path().parent / "alerts.yaml"),
         dremio,
         Rate(statements),
-        Past(dremio, tabs=questions(), counted_statuses=counted),
+        Past(dremio, tabs=questions(), counting=counting),
+        Boards(config_path().parent, dremio, settings.currency),
+        any_asks(config_path().parent / "alerts.yaml"),
     )
+    _running.boards.start(hub.wake)
     # What was imported is never garbage: collections pass it over from now on, and take no longer than what came since.
     gc.enable()
     gc.freeze()

@@ -6,9 +6,9 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import panel as pn
@@ -20,10 +20,13 @@ from bokeh.models import CustomJS
 from console import look
 from console.assets import lean, look_address
 from console.bell import BELL
+from console.boards.tab import BoardTab
+from console.catalogue import current
 from console.drill.tab import Pulse
 from console.exports import offer
 from console.feed.asker import Got, Want
 from console.feed.compared import interest
+from console.feed.minutes import starts_of
 from console.feed.past import Then
 from console.feed.pins import Pin, cadence_s
 from console.feed.snapshot import FeedSnapshot
@@ -32,9 +35,10 @@ from console.gate import SignIn
 from console.live_chart import Events, last_hour, move
 from console.live_events import incident_rows, limits_of, mark_rows
 from console.live_hour import empty_part, live_hours
-from console.message import Messages, head_part, text_of, view_part
+from console.message import Messages, boards_part, head_part, text_of, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS, tick_mean_s
 from console.on_call.acts import Actor, Done
+from console.on_call.asked import Asked, asked_of
 from console.on_call.parts import banner_part
 from console.on_call.watch import Duty
 from console.page import PAGE, declared, in_script
@@ -42,7 +46,8 @@ from console.pages import overview
 from console.parts import Part, iso_ms
 from console.running import Running, running
 from console.straight import Patch
-from console.tabs import CHARTS, TABS, drill_tabs
+from console.tab import Tab
+from console.tabs import CHARTS, HOME
 from console.url import CUT, LONGEST_QUERY, fitting, link, moment_text, parse, query, query_of
 from console.view import View
 from console.wire import Wire
@@ -59,7 +64,7 @@ IN_THE_PAST = Duty(error="This is how it was then; go back to now to act on it."
 class PageSession:
     """The view of one Document. The hub knows it weakly and wakes it; each tick sends what it lacks.
 
-    To its drill-down tabs it is the TabPage.
+    To its drill-down tabs it is the TabPage, to boards their BoardPage.
     """
 
     def __init__(self, doc: Document, parts: Running, asked: str) -> None:
@@ -67,6 +72,7 @@ class PageSession:
         self.hub = parts.hub
         self.settings = parts.settings
         self.max_age = parts.alerts_max_age
+        self.counting = parts.counting
         self.limits = ErrorRateLimits(self.settings.error_rate_watch, self.settings.error_rate_bad)
         self.view, self.notices = parse(asked)
         # A page with a longer address never gets its websocket: the browser is sent to one that has room.
@@ -79,9 +85,12 @@ class PageSession:
         self._acts = parts.acts
         self._histories = parts.histories
         self._gate = parts.gate
+        self._asks = parts.asks
         self.figures = parts.figures
         self._statements = parts.statements
         self._past = parts.past
+        self.boards = parts.boards.desk(self)
+        self._tabs = current()
         self._cookie = pn.state.user
         self._done: dict[str, str | None] = {}
         self._ready = False
@@ -102,7 +111,7 @@ class PageSession:
         self.events = Events()
         for chart in self.charts:
             self.events.behind(chart, colours, limits_of(self.figures, *chart.shows))
-        self.drills = {kind.name: kind(self) for kind in drill_tabs()}
+        self.drills = {kind.name: kind(self) for kind in self._tabs.drill_tabs()}
         self.tick = doc.locked_callback(self._first, policy="latest")
         self.redraw = doc.locked_callback(self._redraw, policy="latest")
 
@@ -115,7 +124,12 @@ class PageSession:
 
     @property
     def _interest(self) -> str:
-        return interest(self.view.tab, self.view.compare if TABS[self.view.tab].live else "before")
+        return interest(self.view.tab, self.view.compare if self._tab.live else "before")
+
+    @property
+    def _tab(self) -> type[Tab]:
+        """The tab that is shown. One that is new since the page was made is loaded anew by the browser."""
+        return self._tabs.tabs.get(self.view.tab, self._tabs.tabs[HOME])
 
     @property
     def present(self) -> bool:
@@ -147,6 +161,10 @@ class PageSession:
         return self._watch.duty if self._at is None else IN_THE_PAST
 
     @property
+    def asked(self) -> Asked:
+        return asked_of(self._watch.duty, None if self._at is None else self._shown.as_of, self._asks)
+
+    @property
     def actor(self) -> Actor:
         # Looked at anew each time: whoever is removed from people.yaml is out.
         return self._gate.actor(self._cookie) or Actor(None, may_act=False)
@@ -162,13 +180,13 @@ class PageSession:
 
     def exported(self, name: str) -> pa.Table | None:
         """The answer that a list of the tab is made from."""
-        tab = TABS[self.view.tab]
+        tab = self._tab
         listed = next((one for one in tab.lists() if one.name == name and one.exports), None)
         if listed is None or self._is_out:
             return None
         drill = self.drills.get(tab.name)
         if drill is not None:
-            return drill.found.answers.get(listed.exports) if drill.found else None
+            return drill.exported(name)
         answer = self._shown.answers.get(listed.exports)
         return answer.table if answer else None
 
@@ -184,6 +202,10 @@ class PageSession:
     @property
     def _cadence_s(self) -> float:
         return cadence_s(self.view, self.settings.drill_refresh_s)
+
+    @property
+    def frozen(self) -> bool:
+        return self._at is not None
 
     # ---- from the first to the last moment of a page
 
@@ -206,6 +228,8 @@ class PageSession:
                 with pn.config.set(browser_info=False, notifications=False):
                     column.server_doc(doc, location=False)
                 doc.roots[-1].update(name=place)
+            for holder in drill.holders.values():
+                doc.add_root(holder)
         doc.title = "tillwatch"
         doc.template = PAGE
         doc.config.update(reconnect_session=True, notify_connection_status=False)
@@ -283,9 +307,15 @@ class PageSession:
         # All changes of a tick are one message; tiles first, for they are what people wait for.
         patch = Patch()
         patch.sets(self.wire, "down", json.dumps(text))
-        if TABS[self.view.tab].live and self._drawable != self._drawn:
+        if self._tab.live and self._drawable != self._drawn:
             with patch.seldom(self.doc):
                 self._draw_charts(patch)
+        board = self.drills.get(self.view.tab)
+        if isinstance(board, BoardTab) and not self._is_out:
+            with patch.seldom(self.doc):
+                if board.as_of is not None:
+                    self._show_events(starts_of(board.as_of))
+                board.draw_live(patch)
         TICK_SECONDS.observe(time.perf_counter() - started)
         session = getattr(self.doc.session_context, "session", None)
         if session is not None:
@@ -299,7 +329,7 @@ class PageSession:
     @property
     def _drawable(self) -> tuple[object, ...]:
         """What the live charts are drawn from."""
-        return self._shown, self.view.compare, self._watch.duty.marks
+        return self._shown, self.view.compare, self._watch.duty.marks, self.asked
 
     def _draw_charts(self, patch: Patch | None = None) -> None:
         if self._is_out:
@@ -310,9 +340,7 @@ class PageSession:
             return
         starts = max(hour.starts for hour in hours.values())
         move(self.hour, starts)
-        since, until = starts[0], starts[-1] + timedelta(minutes=1)
-        incidents = overview.incidents(self._shown, self.max_age)
-        self.events.show(incident_rows(incidents, since, until), mark_rows(self._watch.duty, since, until))
+        self._show_events(starts)
         for chart in self.charts:
             try:
                 if hour := hours.get(chart.name):
@@ -320,6 +348,11 @@ class PageSession:
             except Exception:
                 # One broken chart must not keep the others from their news.
                 logger.exception("%s could not be drawn", chart.name)
+
+    def _show_events(self, starts: Sequence[datetime]) -> None:
+        since, until = starts[0], starts[-1] + timedelta(minutes=1)
+        incidents = overview.all_incidents(self._shown, self.max_age, self.asked)
+        self.events.show(incident_rows(incidents, since, until), mark_rows(self._watch.duty, since, until))
 
     def _redraw(self) -> None:
         drill = self.drills.get(self.view.tab)
@@ -334,7 +367,9 @@ class PageSession:
             return False
 
         def known(snapshot: FeedSnapshot) -> bool:
-            return any(one.incident_id == self.view.incident for one in overview.incidents(snapshot, self.max_age))
+            asked = asked_of(self._watch.duty, snapshot.as_of, self._asks)
+            found = overview.all_incidents(snapshot, self.max_age, asked)
+            return any(one.incident_id == self.view.incident for one in found)
 
         return known(newest) and not known(then)
 
@@ -362,17 +397,24 @@ class PageSession:
         drill = self.drills.get(self.view.tab)
         if drill is not None:
             parts.update(drill.parts(self.view, snapshot))
-            if drill.error:
-                failed[drill.name] = drill.error
-        if TABS[self.view.tab].live:
+            if drill.failed:
+                failed[drill.name] = drill.failed
+        if self._tab.live:
             parts.update(
                 overview.overview_parts(
-                    snapshot, self.settings.currency, self.limits, self.max_age, self.duty, self.view.compare
+                    snapshot,
+                    self.settings.currency,
+                    self.limits,
+                    self.max_age,
+                    self.duty,
+                    self.asked,
+                    self.view.compare,
                 )
             )
             parts["empty"] = empty_part(snapshot)
         # What wakes people is of now, whatever moment is looked at.
-        incidents = overview.incidents(newest, self.max_age)
+        asked = asked_of(self._watch.duty, None, self._asks)
+        incidents = overview.all_incidents(newest, self.max_age, asked)
         parts["head"] = head_part(
             newest,
             viewers=self.hub.viewers,
@@ -382,7 +424,8 @@ class PageSession:
         if drill is not None:
             # A tab that has no answer yet shows no commit.
             commit, as_of = (drill.pin.commit, drill.pin.as_of) if drill.pin else (None, None)
-            parts["head"] |= {"commit": commit, "as_of": iso_ms(as_of), "every_s": self._cadence_s}
+            every_s = self._cadence_s if drill.paced else None
+            parts["head"] |= {"commit": commit, "as_of": iso_ms(as_of), "every_s": every_s}
         if frozen:
             moment = {"commit": snapshot.commit, "as_of": iso_ms(snapshot.as_of), "every_s": None}
             parts["head"] |= moment | {"frozen": True}
@@ -391,6 +434,8 @@ class PageSession:
         parts["view"] = view_part(self.view, notices, self._at)
         parts["go"] = self._went
         parts["export"] = {"key": self._key}
+        if self._tabs.editions or current().editions:
+            parts["boards"] = boards_part()
         return self._messages.next(parts, full=full)
 
 

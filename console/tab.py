@@ -4,13 +4,14 @@ static/*.js from this alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
 from console.feed.questions import Ask
 from console.feed.snapshot import FeedAnswer
+from lakehouse.kpis import Counting
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,21 @@ class LivePlace:
 
 
 @dataclass(frozen=True)
+class OpenedPlace:
+    """Where a live chart of a board stands: built when its tab is opened. What its colours are comes with its parts."""
+
+    name: str
+    title: str
+    note: str = ""
+    kind: ClassVar[str] = "live"
+
+    @property
+    def root(self) -> str:
+        """The name of what holds the chart."""
+        return f"place:{self.name}"
+
+
+@dataclass(frozen=True)
 class Card:
     """What stands together, `columns` of twelve wide. Between cards of live charts, `order` says where.
 
@@ -105,7 +121,7 @@ class Card:
     static/drill.js paints it. With `acts`, what people may do about an incident stands in it: static/duty.js.
     """
 
-    blocks: tuple[RowList | ChartPlace | LivePlace, ...]
+    blocks: tuple[RowList | ChartPlace | LivePlace | OpenedPlace, ...]
     columns: int = 12
     order: int = 0
     css: str = ""
@@ -123,6 +139,8 @@ class Tab:
     filters: ClassVar[tuple[TabFilter, ...]] = ()
     live: ClassVar[bool] = False
     """Whether tiles and live charts stand on it."""
+    compares: ClassVar[bool] = False
+    """Whether what it shows can be compared with yesterday or last week."""
     heeds_range: ClassVar[bool] = True
     heeds_brush: ClassVar[bool] = True
     counts_open: ClassVar[bool] = False
@@ -132,11 +150,11 @@ class Tab:
         cls.name = cls.__module__.rpartition(".")[2]
 
     @staticmethod
-    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str]) -> None:
+    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting) -> None:
         """What the poller asks at each commit while somebody looks at the tab, once for all who do."""
 
     @staticmethod
-    def ask_then(ask: Ask, as_of: datetime, counted: Sequence[str]) -> None:
+    def ask_then(ask: Ask, as_of: datetime, counting: Counting) -> None:
         """Of that, what is asked a second time with an `as_of` of yesterday or last week, while somebody compares."""
 
     @classmethod

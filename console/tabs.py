@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 
@@ -15,6 +15,7 @@ from console.live_chart import LiveChart
 from console.tab import Card, LivePlace, Tab, TabFilter
 from console.view import COMPARED
 from lakehouse.dremio.statement import QUESTIONS
+from lakehouse.kpis import Counting
 from lakehouse.user_error import UserError
 
 RESERVED = (
@@ -128,19 +129,19 @@ def questions() -> dict[str, TabQuestions]:
 
 
 def _with_charts(tab: type[Tab]) -> TabQuestions:
-    def ask_all(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str], /) -> None:
-        tab.ask(ask, as_of, held, counted)
+    def ask_all(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting, /) -> None:
+        tab.ask(ask, as_of, held, counting)
         _ask_charts(ask, as_of)
 
     return ask_all
 
 
 def _with_then(now: TabQuestions, tab: type[Tab], compare: str) -> TabQuestions:
-    def ask_all(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str], /) -> None:
-        now(ask, as_of, held, counted)
+    def ask_all(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting, /) -> None:
+        now(ask, as_of, held, counting)
         then = as_of - COMPARED[compare]
         ask_then = partial(ask, then=compare)
-        tab.ask_then(ask_then, then, counted)
+        tab.ask_then(ask_then, then, counting)
         _ask_charts(ask_then, then)
 
     return ask_all

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlencode
 
-from console.tabs import FILTERS, HOME, SORTS, TABS
+from console.catalogue import current
+from console.tabs import HOME
 from console.view import COMPARED, COMPARED_WORDS, RANGES, THEMES, ZONES, Span, View
 from lakehouse.texts import visible
 
@@ -45,7 +46,7 @@ def query(view: View) -> str:
         pairs.append(("theme", view.theme))
     if view.zone != _DEFAULT.zone:
         pairs.append(("zone", view.zone))
-    pairs += [(name, value) for name in FILTERS for value in view.chosen(name)]
+    pairs += [(name, value) for name in current().filters for value in view.chosen(name)]
     if view.brush:
         pairs.append(("brush", "~".join(map(moment_text, view.brush))))
     if view.incident:
@@ -68,7 +69,7 @@ def link(view: View) -> str:
 
 def fitting(view: View) -> View:
     """The same, with as many of the chosen values of any text as a URL has room for."""
-    free = [name for name, one in FILTERS.items() if not one.choices]
+    free = [name for name, one in current().filters.items() if not one.choices]
     room = LONGEST_QUERY - len(f"&{CUT}=1")
     found = view
     for name in free:
@@ -82,15 +83,18 @@ def fitting(view: View) -> View:
 
 def without_effect(view: View) -> list[str]:
     """Choices that the tab keeps for others and does not heed itself, in words."""
-    tab, kept = TABS[view.tab], list[str]()
+    catalogue, kept = current(), list[str]()
+    tab = catalogue.tabs.get(view.tab)
+    if tab is None:
+        return kept
     if not tab.heeds_range and (view.span or view.range != _DEFAULT.range):
         kept.append("the range from – to" if view.span else f"the range {view.range}")
     if not tab.heeds_brush and view.brush:
         kept.append("the brushed time")
-    if not tab.live and view.compare != _DEFAULT.compare:
+    if not tab.compares and view.compare != _DEFAULT.compare:
         kept.append(f"the comparison with {COMPARED_WORDS[view.compare]}")
     heeded = {one.name for one in tab.filters}
-    for name in FILTERS:
+    for name in catalogue.filters:
         values = view.chosen(name)
         if values and name not in heeded:
             kept.append(f"{name} {', '.join(map(_short, values[:3]))}{'…' if len(values) > 3 else ''}")
@@ -159,7 +163,7 @@ def parse(query: str) -> tuple[View, list[str]]:
         notices.append(f"'{_short(incident)}' is no incident.")
         incident = ""
     sort = given.get("sort", [""])[-1]
-    if sort.removesuffix(".asc") not in SORTS and sort:
+    if sort.removesuffix(".asc") not in current().sorts and sort:
         notices.append(f"'{_short(sort)}' is no column that rows are ordered by; shown is the usual order.")
         sort = ""
     page = given.get("page", ["1"])[-1]
@@ -173,14 +177,14 @@ def parse(query: str) -> tuple[View, list[str]]:
         except ValueError as error:
             notices.append(f"The moment cannot be shown: {error}; shown is now.")
     view = View(
-        tab=one("tab", tuple(TABS), HOME),
+        tab=one("tab", tuple(current().tabs), HOME),
         range=_DEFAULT.range if span else one("range", tuple(RANGES), _DEFAULT.range),
         span=span,
         theme=one("theme", THEMES, _DEFAULT.theme),
         zone=one("zone", ZONES, _DEFAULT.zone),
         filters={
             name: values
-            for name, known in FILTERS.items()
+            for name, known in current().filters.items()
             if (values := some(name, known.choices) if known.choices else any_of(name))
         },
         brush=brush,

@@ -84,6 +84,7 @@ BROWSER: Mapping[str, str] = {
     "then_yesterday": "the same minute yesterday",
     "then_week": "the same minute last week",
     "newest": "newest",
+    "read_at": "read at {at}",
     "kept": "Kept for the other tabs, without effect here: {kept}.",
     "fatal_open": "{worst} and nobody has it:",
     "fatal_unknown": "{worst} open; who has it is not known:",

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from lakehouse.mistakes import Told, noted
 from lakehouse.texts import near
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, line_of, parse_yaml, read_text
@@ -46,7 +47,10 @@ class CheckedFile:
         try:
             return model.model_validate(self.content)
         except ValidationError as error:
-            self._invalid(error.errors()[0], model, key)
+            for each in told_once(error.errors()):
+                with noted(self.path):
+                    self._invalid(each, model, key)
+            raise Told(f"{self.path} is wrong") from None
 
     def once(self, key: str, names: Sequence[str], field: str = "name") -> None:
         """Refuse a list in which a name stands twice."""
@@ -97,6 +101,20 @@ class CheckedFile:
             if isinstance(found, dict) and isinstance(found.get("name"), str):
                 name = found["name"]
         return f", '{name}'" if name else ""
+
+
+def told_once(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """The first of each place (a value may be wrong in each of several ways), and no key that is missing because it is
+    misspelt: the unknown key beside it tells that."""
+    first: dict[Place, ErrorDetails] = {}
+    for error in errors:
+        first.setdefault(tuple(part for part in error["loc"] if isinstance(part, int) or _is_key(part)), error)
+    unknown = [place for place, error in first.items() if error["type"] == "extra_forbidden"]
+
+    def misspelt(place: Place) -> bool:
+        return any(other[:-1] == place[:-1] and near(str(other[-1]), [str(place[-1])]) for other in unknown)
+
+    return [error for place, error in first.items() if error["type"] != "missing" or not misspelt(place)]
 
 
 def _is_key(part: str) -> bool:

@@ -1,4 +1,7 @@
-"""docs/contract.md from the code: `python -m lakehouse.contract` prints it, --write writes it, --check compares."""
+"""docs/contract.md from the code: `python -m lakehouse.contract` prints it, --write writes it, --check compares.
+
+Printed is a shop's own of config/ too; the page describes what is shipped alone.
+"""
 
 import argparse
 import sys
@@ -16,9 +19,9 @@ QUESTIONS = Path(__file__).parent / "questions"
 _COMMAND = "python -m lakehouse.contract --write"
 
 
-def render() -> str:
-    """The page, as Markdown."""
-    return "\n".join(_lines()) + "\n"
+def render(own: bool = False) -> str:
+    """The page, as Markdown; with what is a shop's own, or without."""
+    return "\n".join(_lines(own)) + "\n"
 
 
 _INTRODUCTION = f"""\
@@ -58,9 +61,9 @@ What readers ask, one file each in lakehouse/questions, in Dremio's dialect.
 """
 
 
-def _lines() -> Iterator[str]:
+def _lines(own: bool) -> Iterator[str]:
     yield _INTRODUCTION.removesuffix("\n")
-    for topic in TOPICS.values():
+    for topic in (topic for topic in TOPICS.values() if own or not topic.table.own):
         yield f"\n### {topic.name}\n"
         yield f"{topic.doc} Stored in `{topic.table.name}`; its time is `{topic.time}`.\n"
         yield from _table(
@@ -70,7 +73,7 @@ def _lines() -> Iterator[str]:
     yield _REJECTED
     yield from _table(("reason", "holds for"), ((f"`{reason}`", says) for reason, says in REASONS.items()))
     yield _TABLES.removesuffix("\n")
-    for table in TABLES.values():
+    for table in (table for table in TABLES.values() if own or not table.own):
         yield from _table_lines(table)
     yield _QUESTIONS
     questions = sorted(QUESTIONS.glob("*.sql"))
@@ -130,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
             raise UserError(f"docs/contract.md is not what the code says; run {_COMMAND}.")
     else:
-        sys.stdout.write(page)
+        sys.stdout.write(render(own=True))
 
 
 if __name__ == "__main__":

@@ -73,6 +73,15 @@ class Declaration:
         named = f", '{place[1]}'" if len(place) > 1 and place[0] in ("fields", "columns") else ""
         return UserError(f"{self.where}, line {self.line(*place)}{named}: {what}.")
 
+    @property
+    def rest_line(self) -> int:
+        """The line in which what stands after the YAML begins."""
+        return 1 + len(self.rest) - len(self.rest.lstrip("\n"))
+
+    def wrong_rest(self, what: str) -> UserError:
+        """What is wrong in it, and what would do."""
+        return UserError(f"{self.where}, line {self.rest_line}: {what}.")
+
     def line(self, *place: str) -> int:
         return line_of(self.yaml, *place)
 
@@ -98,4 +107,6 @@ def _text(path: Path) -> str:
 
 
 def _shown(path: Path) -> str:
+    # `tillwatch demo --with` links the files of an example: the one to mend is that.
+    path = path.resolve() if path.is_symlink() else path
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -1,10 +1,11 @@
-"""What rows have in common: messages with their variable parts folded, in Python and SQL, and the page of a click."""
+"""What rows have in common: messages with their variable parts folded (in Python and SQL), pages of clicks, orders."""
 
 from __future__ import annotations
 
 import re
 
 from lakehouse.dremio.statement import Fragment
+from lakehouse.kpis import Counting
 
 GAP = "…"
 LONGEST = 300
@@ -49,6 +50,12 @@ ERROR_KIND = Fragment(
     },
 )
 """The same in SQL, of a row of errors_processed."""
+
+
+def distinct_orders(counting: Counting) -> Fragment:
+    """What stands before order_id where a question counts orders."""
+    return Fragment(counting.distinct, {})
+
 
 CLICK_PAGE = Fragment(
     "COALESCE(NULLIF(REGEXP_REPLACE(REGEXP_REPLACE(REGEXP_REPLACE("

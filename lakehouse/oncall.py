@@ -63,7 +63,8 @@ class Told(_Model):
 class OnCallIncident(_Model):
     """An incident as people act on it. status comes from alerts alone, the rest from people and the notifier.
 
-    source: table for one of the table alerts, own for one of the notifier's. level: steps of escalation.
+    source: table for one of the table alerts, question for one of a rule that asks, own for one of the notifier's.
+    level: steps of escalation. What its newest alert says: description, summary, value, threshold, runbook_url.
     """
 
     incident_id: str
@@ -84,6 +85,10 @@ class OnCallIncident(_Model):
     level: int
     told: list[Told]
     revision: int
+    summary: str | None = None
+    value: float | None = None
+    threshold: float | None = None
+    runbook_url: str | None = None
 
 
 class OnCallIncidents(_Model):

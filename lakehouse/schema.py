@@ -6,6 +6,7 @@ Types are Iceberg's; readers get a timestamptz as timestamp[ms] without zone, in
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -32,6 +33,8 @@ class Table:
 
     `partition_by` is the column whose hour partitions the table (None: unpartitioned). `aged_by` is the column that
     retention looks at, `retention` names the setting in section `retention` that holds its length (None: kept).
+    `own`: of the shop's own files; such a table lost and changed no column since it was made. `lines`: where its file
+    says what of it, by column; '' is the table's own.
     """
 
     name: str
@@ -44,6 +47,13 @@ class Table:
     aged_by: str | None = None
     retention: str | None = None
     declared_in: str = field(default="lakehouse/tables.py", compare=False)
+    own: bool = field(default=False, compare=False)
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False)
+
+    def place(self, column: str = "") -> str:
+        """File and line in which a column is declared, or else the table."""
+        line = self.lines.get(column, self.lines.get(""))
+        return self.declared_in if line is None else f"{self.declared_in}, line {line}"
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

@@ -6,8 +6,10 @@ Names and types of the first columns of the six old tables never change: dashboa
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from lakehouse.kpis import KPIS
+from lakehouse.mistakes import noted
 from lakehouse.schema import CATALOG, SCHEMA, Column, Table, arrow_schema, arrow_type, full_name
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError, exit_on_user_error
@@ -48,7 +50,7 @@ ALERTS = Table(
 DEAD_LETTERS = Table(
     "dead_letters",
     "Messages that could not be read, with their bytes.",
-    "one rejected message",
+    "one rejected message, or element of one (docs/your-shop.md)",
     "the next publish",
     (
         Column("topic", "string", "where it was"),
@@ -132,8 +134,8 @@ PIPELINE_METRICS = Table(
         Column(
             "metric",
             "string",
-            "good bad duplicate key_conflict late lag log_end lost heartbeat; clock_ahead: log times over 60 s ahead "
-            "of the time they were read at, clock_ahead_seconds: the most of that; "
+            "good bad duplicate key_conflict late left_out lag log_end lost heartbeat; clock_ahead: log times over 60 "
+            "s ahead of the time they were read at, clock_ahead_seconds: the most of that; "
             "batch_seconds, PHASE_seconds: mean of the batches since the row before",
         ),
         Column("value", "double", "the figure", "count or seconds"),
@@ -172,12 +174,13 @@ def by_name(tables: Iterable[Table]) -> dict[str, Table]:
     """Tables by their names. Raises UserError where two have the same one."""
     found: dict[str, Table] = {}
     for table in tables:
-        if table.name in found:
-            raise UserError(
-                f"Two tables are called '{table.name}': {found[table.name].declared_in} and {table.declared_in}; "
-                "give one another name."
-            )
-        found[table.name] = table
+        with noted(Path(table.declared_in)):
+            if other := found.get(table.name):
+                raise UserError(
+                    f"Two tables are called '{table.name}': {other.place()} and {table.place()}; give "
+                    f"{'your own' if table.own or other.own else 'one'} another name."
+                )
+            found[table.name] = table
     return found
 
 

@@ -27,6 +27,7 @@ from notifier.config import Config, load_config
 from notifier.daemon import Daemon
 from notifier.ledger.file import NAME
 from notifier.ledger.ledger import Ledger
+from notifier.questions.desk import MAX_BYTES, MAX_ROWS
 from notifier.redact import RedactingFormatter, Redactor
 from notifier.systemd import Systemd
 from notifier.tokens import Tokens
@@ -111,7 +112,8 @@ def _run() -> int:
     signal.signal(signal.SIGINT, on_signal)
     hangups: list[int] = []
     signal.signal(signal.SIGHUP, lambda number, _frame: hangups.append(number))
-    daemon = Daemon(config, Dremio(dremio_settings), ledger, redact)
+    asker = Dremio(dremio_settings, max_rows=MAX_ROWS, max_bytes=MAX_BYTES)
+    daemon = Daemon(config, Dremio(dremio_settings), ledger, redact, asker=asker)
 
     def load() -> Config:
         config = load_config()

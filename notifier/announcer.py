@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple
 from datetime import datetime
 from functools import partial
@@ -81,6 +81,27 @@ class Announcer:
             elif before is None:
                 text = f"Nobody is told on {whose}: {self._redact(why)}"
                 self._tell(own.fires(own.CHANNEL, whose, text, now), others)
+
+    def question(self, rule: str, severity: str, since: datetime, why: str | None) -> None:
+        """A rule that asks cannot be judged, or (why None) it can again; told where that has changed."""
+        with self._ledger.file.together():
+            before = self._ledger.own_alert(own.QUESTION, rule)
+            now = from_ms(self._clock())
+            if why is None:
+                if before is not None:
+                    self._tell(own.ends(before, f"Resolved: the rule {rule} is judged again.", now), self._targets)
+            elif before is None:
+                at = f"{since.astimezone(self._zone):%H:%M}"
+                text = f"The rule {rule} is not judged since {at}. {self._redact(why)}"
+                self._tell(own.fires(own.QUESTION, rule, text, now, severity), self._targets)
+
+    def no_questions_but(self, rules: Collection[str]) -> None:
+        """Rules that ask are these now: nobody waits for others to be judged."""
+        with self._ledger.file.together():
+            for before in self._ledger.own_alerts(own.QUESTION):
+                if before.service_name not in rules:
+                    text = f"Resolved: the rule {before.service_name} was taken out."
+                    self._tell(own.ends(before, text, from_ms(self._clock())), self._targets)
 
     def _tell_ended(self, before: AlertRow, here: Sequence[Target], now: datetime) -> None:
         """What began and ended while a place was parked, in one message there."""

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from lakehouse.roster import Roster
 from lakehouse.rules import Rule, load_rules
+from lakehouse.rules.kinds.question import QuestionRule
 from lakehouse.settings.shop import AlertsSettings
 from lakehouse.settings.sources import config_path
 from notifier.channel import Channel
@@ -37,6 +38,11 @@ class Config:
     rules: tuple[Rule, ...] = ()
 
     @cached_property
+    def question_rules(self) -> tuple[QuestionRule, ...]:
+        """Those that are judged here."""
+        return tuple(rule for rule in self.rules if isinstance(rule, QuestionRule))
+
+    @cached_property
     def people(self) -> dict[str, Target]:
         """Where `@name` of a route goes: to nobody while email is not set up."""
         if all(channel.name != MAIL for channel in self.channels):
@@ -63,7 +69,9 @@ class Config:
     @cached_property
     def hash(self) -> str:
         """12 hex digits of all but secrets."""
+        asked = [f"{rule!r} {rule.template}" for rule in self.question_rules]
         said = [self.settings.model_dump_json(), self.routing.model_dump_json(), repr(self.roster), str(self.max_age)]
+        said += asked
         return hashlib.sha256("\0".join(said).encode()).hexdigest()[:12]
 
 

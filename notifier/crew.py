@@ -25,6 +25,7 @@ from notifier.people import People
 from notifier.planner import Planner
 from notifier.planning.duties import Duties
 from notifier.presses import Presses
+from notifier.questions.desk import NOBODY_ASKED, QuestionDesk, QuestionReader
 from notifier.redact import Redact
 from notifier.render import Style
 from notifier.sender import Sender
@@ -35,7 +36,10 @@ UNMUTE_EVERY_S = 1.0
 
 
 class Crew:
-    """`start`, then `plan` by one thread, then `stop`; a reload makes another. progress: called as a look moves on."""
+    """`start`, then `plan` by one thread, then `stop`; a reload makes another. progress: called as a look moves on.
+
+    asker: who answers the questions of rules.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Crew:
         redact: Redact = str,
         clock: Clock = wall_ms,
         monotonic: Callable[[], float] = time.monotonic,
+        asker: QuestionReader = NOBODY_ASKED,
     ) -> None:
         self.config = config
         self._ledger = ledger
@@ -101,6 +106,19 @@ class Crew:
         )
         self._duties = Duties(ledger, router, self.planner.surroundings, clock)
         self.people = People(ledger, self._duties, settings.ack_for, self.wake, clock)
+        self.questions = QuestionDesk(
+            config.question_rules,
+            asker,
+            ledger,
+            router,
+            self.announcer,
+            metrics,
+            judge_within=settings.judge_within,
+            wake=self.wake,
+            redact=redact,
+            clock=clock,
+            monotonic=monotonic,
+        )
         presses = Presses(ledger, self.people, config.roster, clock)
         self._listeners = list(_listeners(config, presses, metrics))
         self._unmute_at = float("-inf")
@@ -133,6 +151,7 @@ class Crew:
             listener.close()
         for sender in self.senders.values():
             sender.stop()
+        self.questions.stop()
         self._figures.close()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -30,7 +30,13 @@ _SEVERITIES = choices_of("errors_topic", "severity")
 _LATEST_MS = to_ms(datetime(9999, 1, 1, tzinfo=UTC))
 
 
-class AlertReader(Protocol):
+class Asks(Protocol):
+    """Who answers questions, as lakehouse.dremio.client.Dremio does."""
+
+    def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table: ...
+
+
+class AlertReader(Asks, Protocol):
     """The part of lakehouse.dremio.client.Dremio that is used here."""
 
     @property
@@ -42,8 +48,6 @@ class AlertReader(Protocol):
     def head(self) -> str: ...
 
     def next_head(self, known: str, wait_s: float) -> str: ...
-
-    def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table: ...
 
 
 def something_published(commit: str) -> bool:
@@ -83,7 +87,7 @@ def _pages(reader: AlertReader, progress: Callable[[], None], question: str, **a
         skip += page.num_rows
 
 
-def as_of(reader: AlertReader, commit: str) -> datetime | None:
+def as_of(reader: Asks, commit: str) -> datetime | None:
     """The moment a commit speaks of; None where nothing says it."""
     moments = _in_ms(reader.ask("as_of", commit=commit))["as_of"].to_pylist()
     return next((from_ms(ms) for ms in moments if _is_time(ms)), None)

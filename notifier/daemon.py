@@ -35,6 +35,7 @@ from notifier.ledger.outbox import WHOLE, Why
 from notifier.metrics import Metrics
 from notifier.model import Action
 from notifier.people import Doer, People
+from notifier.questions.desk import NOBODY_ASKED, QuestionReader
 from notifier.redact import Redact
 from notifier.sender import Sender
 from notifier.settings import NotifierSettings
@@ -59,7 +60,8 @@ _AT_START = ("host", "api_token", "poll_s")
 class Daemon:
     """Wires the parts; `start`, then `watch` now and then, `reload` when asked to, then `stop`.
 
-    clock: that of the machine, which may be set; steady: seconds of one that nobody sets.
+    clock: that of the machine, which may be set; steady: seconds of one that nobody sets. asker: who answers the
+    questions of rules: none of them may hold up a look for alerts, or tell how those who answer these are.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Daemon:
         *,
         clock: Clock = wall_ms,
         steady: Callable[[], float] | None = None,
+        asker: QuestionReader = NOBODY_ASKED,
     ) -> None:
         self.ledger = ledger
         self.metrics = Metrics(channel.name for channel in config.channels)
@@ -83,6 +86,7 @@ class Daemon:
         self._freshness = Freshness(reader, config.settings.judge_within, self._clock, self._monotonic)
         self.heartbeat = self._heartbeat_of(config.settings)
         self._reader = reader
+        self._asker = asker
         self._redact = redact
         self._stopping = threading.Event()
         self._turn = threading.Lock()
@@ -90,7 +94,7 @@ class Daemon:
         self._crew = self._crew_of(config)
         self._config_error: str | None = None
         self._timer = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(1), "due": ThreadPoolExecutor(1)},
+            executors={"default": ThreadPoolExecutor(1), "due": ThreadPoolExecutor(1), "ask": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )
@@ -106,6 +110,7 @@ class Daemon:
             self._redact,
             clock=self._clock,
             monotonic=self._monotonic,
+            asker=self._asker,
         )
 
     @property
@@ -136,6 +141,7 @@ class Daemon:
         now = datetime.now(UTC)
         self._timer.add_job(self.cycle, "interval", seconds=self._poll_s, id="poll", next_run_time=now)
         self._timer.add_job(self.do_due, "interval", seconds=DUE_EVERY_S, id="due", executor="due", next_run_time=now)
+        self._timer.add_job(self.do_ask, "interval", seconds=DUE_EVERY_S, id="ask", executor="ask", next_run_time=now)
         self._timer.start()
 
     def cycle(self) -> None:
@@ -191,6 +197,10 @@ class Daemon:
         self._tell(self._crew.do_due, "what is due")
         self._tell(self._judge, "whether alerts can be judged")
 
+    def do_ask(self) -> None:
+        """Ask the questions of rules that are due. Raises nothing."""
+        self._tell(self._crew.questions.turn, "questions of rules")
+
     def _judge(self) -> None:
         """Say so when alerts cannot be judged, and when they can again."""
         judges = self._freshness.verdict()
@@ -224,7 +234,7 @@ class Daemon:
             return False
         if stalled_s > 0 and self._timer.get_job("poll"):
             # A clock that was set back would leave the timer waiting for as long as the step.
-            for job in ("poll", "due"):
+            for job in ("poll", "due", "ask"):
                 self._timer.modify_job(job, next_run_time=datetime.now(UTC))
         return True
 
@@ -278,6 +288,7 @@ class Daemon:
             "data": self.health.data_error or self._crew.planner.unstamped_error,
             "ledger": self.ledger.file.error,
             "config": self._config_error,
+            "questions": self._crew.questions.trouble,
         }
         parts.update({name: sender.access.error for name, sender in self.senders.items()})
         return {name: error and self._redact(error) for name, error in parts.items()}

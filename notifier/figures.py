@@ -125,7 +125,7 @@ class UsualFigures:
         nothing: it is what wakes somebody.
         """
         tells = note.root is None or note.edits or note.kind is MessageKind.RESOLVED
-        if not tells or alert.source is Source.OWN or not self._figures:
+        if not tells or alert.source is not Source.TABLE or not self._figures:
             return note
         if alert.status == "RESOLVED" and note.status == "FIRING":
             # Others of its thread are open.
@@ -148,7 +148,7 @@ class UsualFigures:
     def _ask(self, alert: AlertRow, ended_at: datetime | None) -> _Asked | None:
         """What was asked already, or is from now on; None where there is nothing to ask, or nobody to answer."""
         figure = self._figures.get(alert.rule)
-        if figure is None or alert.source is Source.OWN:
+        if figure is None or alert.source is not Source.TABLE:
             return None
         key = _key(alert, ended_at)
         with self._lock:

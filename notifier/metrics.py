@@ -32,6 +32,7 @@ VIAS = ("console", "operator", "settings", "slack", "other")
 """By what way people act: the token's name, or Slack. Tokens of other names are `other`."""
 PROBES = ("mended", "broken")
 HEARTBEATS = ("sent", "failed", "withheld")
+ASKINGS = ("judged", "failed", "no_data")
 RELOADS = ("done", "refused")
 SOCKET_EVENTS = ("acted", "refused", "ignored", "failed")
 
@@ -63,6 +64,13 @@ class Metrics:
         self.data_last_ok = self._gauge("data_last_ok_timestamp_seconds", "Dremio's newest answer")
         # 1 while alerts can be judged: the data answers, and is young.
         self.judges = self._gauge("judges", "1 while alerts can be judged")
+        # Questions of rules, by how they ended; no_data: nobody answered, or the data is too old to judge.
+        self.questions = self._counter("questions", "Questions of rules, by outcome", outcome=ASKINGS)
+        # Rules that ask and cannot be judged now.
+        self.questions_failing = self._gauge("questions_failing", "Rules that ask and cannot be judged")
+        # Of each of them: seconds that its newest answer took, and entities that were more than it may have.
+        self.question_latency = self._gauge("question_seconds", "Of a rule's newest answer", rule=())
+        self.question_left_out = self._gauge("question_left_out", "Entities beyond a rule's `most`", rule=())
         # 1 while the ledger can be read and written.
         self.ledger_up = self._gauge("ledger_up", "1 while the ledger works")
         # Age of the newest finished look for commits, seconds.
@@ -85,6 +93,10 @@ class Metrics:
         self.alerts = self._counter("alerts", "Alerts planned, by status", status=("FIRING", "RESOLVED"))
         # Of these, and beside them: the notifier's own.
         self.own_alerts = self._counter("own_alerts", "The notifier's own", rule=RULES, status=("FIRING", "RESOLVED"))
+        # And those of rules that ask, which have no row in the table.
+        self.question_alerts = self._counter(
+            "question_alerts", "Alerts of rules that ask", status=("FIRING", "RESOLVED")
+        )
         # Deliveries that are to be sent.
         self.planned = self._counter("planned", "Deliveries planned, by kind", kind=MessageKind)
         # Deliveries listed and not sent.
@@ -185,6 +197,8 @@ class Metrics:
         for alert in alerts:
             if alert.source is Source.OWN:
                 self.own_alerts.labels(alert.rule, alert.status).inc()
+            elif alert.source is Source.QUESTION:
+                self.question_alerts.labels(alert.status).inc()
 
     def acted(self, action: Action, via: str) -> None:
         """Count what somebody did."""

@@ -100,6 +100,7 @@ class Source(StrEnum):
     """Where an alert comes from."""
 
     TABLE = "table"
+    QUESTION = "question"  # of a rule that asks, judged here: it has no row in the table
     OWN = "own"  # the notifier's own: nothing can be judged, a channel is parked
 
 
@@ -183,6 +184,25 @@ class Incident:
     next_ms: int | None = None
     told_ms: int | None = None
     revision: int = 0
+
+
+@dataclass(frozen=True)
+class AskedState:
+    """An entity of a rule that is pending or firing. entity: as the table rule_state names it.
+
+    pending_ms: since when it was outside; inside_ms: since when a firing one was inside. It is firing while it has an
+    incident; severity is the worst that was told of it.
+    """
+
+    rule: str
+    entity: str
+    pending_ms: int | None = None
+    inside_ms: int | None = None
+    incident_id: str | None = None
+    starts_ms: int | None = None
+    severity: str | None = None
+    service_name: str | None = None
+    owner: str | None = None
 
 
 class ThreadKind(StrEnum):

@@ -104,6 +104,10 @@ class Outgoing:
             level=incident.level,
             told=told,
             revision=incident.revision,
+            summary=alert.summary,
+            value=alert.metric_value,
+            threshold=alert.threshold,
+            runbook_url=alert.runbook_url,
         )
 
     def _alerts(self, alert_ids: Sequence[str]) -> dict[str, AlertRow]:

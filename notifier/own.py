@@ -13,27 +13,32 @@ DATA = "tillwatch_data"
 """The rule of alerts that nobody judges."""
 MISSED = "tillwatch_missed"
 """The rule of what began and ended while a place was parked."""
-RULES = (CHANNEL, DATA, MISSED)
+QUESTION = "tillwatch_question"
+"""The rule of a rule that asks and cannot be judged."""
+RULES = (CHANNEL, DATA, MISSED, QUESTION)
 
 
-def fires(rule: str, whose: str, text: str, at: datetime) -> AlertRow:
+def fires(rule: str, whose: str, text: str, at: datetime, severity: str = FATAL) -> AlertRow:
     """Something is wrong since now. whose: what it is wrong with, the incident's service."""
     incident = f"{rule} {whose} {to_ms(at)}"
-    return _alert(rule, whose, text, at, incident, at, "FIRING")
+    return _alert(rule, whose, text, at, incident, at, "FIRING", severity)
 
 
 def ends(before: AlertRow, text: str, at: datetime) -> AlertRow:
     """It is mended. before: the alert that said it was wrong."""
-    return _alert(before.rule, before.service_name or "", text, at, before.incident_id, before.starts_at, "RESOLVED")
+    whose, began = before.service_name or "", before.starts_at
+    return _alert(before.rule, whose, text, at, before.incident_id, began, "RESOLVED", before.severity)
 
 
-def _alert(rule: str, whose: str, text: str, at: datetime, incident: str, starts_at: datetime, status: str) -> AlertRow:
+def _alert(
+    rule: str, whose: str, text: str, at: datetime, incident: str, starts_at: datetime, status: str, severity: str
+) -> AlertRow:
     return AlertRow(
         alert_id=f"{incident} {status}",
         incident_id=incident,
         alert_type=rule.upper(),
         rule=rule,
-        severity=FATAL,
+        severity=severity,
         status=status,
         description=text,
         alert_timestamp=at,

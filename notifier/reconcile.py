@@ -120,7 +120,7 @@ def _untold(db: sa.Connection, router: Router, manners: Manners, now_ms: int) ->
                 why = said.get(member.thread_id, _Said()).why_not(member, joins, now_ms)
                 if why:
                     found.append(Untold(incident, target, why))
-        if alert.source is not Source.TABLE:
+        if alert.source is Source.OWN:
             continue
         threads = {target for target, member in here.items() if member.thread_id}
         for decision in router.decide(alert, around):

@@ -170,6 +170,7 @@ _OWN = {
     own.DATA: ("No alerts can be judged", "Alerts are judged again"),
     own.CHANNEL: ("A channel has to be mended", "A channel is mended"),
     own.MISSED: ("What was missed here", "What was missed here"),
+    own.QUESTION: ("A rule cannot be judged", "A rule is judged again"),
 }
 """While it is so, and after it."""
 

@@ -4,31 +4,29 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from lakehouse.sinks import EventLogSink
 from lakehouse.stop import Stop
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError, exit_on_user_error
 from producers import shop
 from producers.capture_commands import connector, database
-from producers.layout import Layout
 from producers.letters_command import letters
 from producers.load import made_before, send_load
 from producers.messages import Message
 from producers.options import BrokersOption, SinkOption, duration_of, opened, time_of, topics_named, where_to
 from producers.outages import Outage
+from producers.own_events import with_own
 from producers.pace import SystemClock, iso, send_filled, send_live
-from producers.replay import Lines, read, replay
-from producers.shop import ORDERS_TOPIC
+from producers.replay_command import replay_file
 from producers.shoppers import Shop
 
 app = typer.Typer(help="Send a shop's events to the event log or to Kafka.", no_args_is_help=True, add_completion=False)
 app.add_typer(letters, name="dead-letters")
+app.command("replay")(replay_file)
 app.command()(database)
 app.command()(connector)
 _INCIDENT = re.compile(r"(?P<service>[^@]+)@(?P<start>[^+]+)(?:\+(?P<length>.+))?")
@@ -86,14 +84,14 @@ def shoppers(
     with opened(where) as target:
         stop, begun = Stop.on_signals(), clock.passed()
         if span:
-            messages = _only(simulated.messages(since_ms, int(span[1].timestamp() * 1000)), wanted)
+            messages = _only(with_own(simulated.messages(since_ms, int(span[1].timestamp() * 1000))), wanted)
             sent = send_filled(messages, target, stop, clock, at_most)
             typer.echo(
                 f"{sent:,} events from {iso(since)} to {iso(span[1].timestamp())} in {clock.passed() - begun:.1f} s"
             )
         else:
             typer.echo(f"About {rate:g} events/s to {where}; Ctrl-C ends it.")
-            sent = send_live(_only(simulated.messages(since_ms), wanted), target, clock, stop, until)
+            sent = send_live(_only(with_own(simulated.messages(since_ms)), wanted), target, clock, stop, until)
             typer.echo(f"{sent:,} events in {clock.now() - since:.1f} s")
 
 
@@ -118,114 +116,6 @@ def load(
         sent = send_load(messages, target, clock, stop, rate, total, f"l-{int(clock.now() * 1000):x}")
         seconds = max(clock.passed() - begun, 0.001)
         typer.echo(f"{sent:,} events in {seconds:.1f} s, {sent / seconds:,.0f} a second")
-
-
-@app.command("replay")
-def replay_file(
-    file: Annotated[Path, typer.Argument(help="What to send: CSV, text in columns, or JSON lines.")],
-    form: Annotated[
-        str | None,
-        typer.Option("--format", help="csv, whitespace, jsonl or cdnow; else by the file's ending."),
-    ] = None,
-    topic: Annotated[str, typer.Option(help=f"one of {', '.join(TOPICS)}.")] = ORDERS_TOPIC,
-    header: Annotated[
-        bool | None, typer.Option(help="Whether the first line names the columns; csv has one, whitespace has not.")
-    ] = None,
-    delimiter: Annotated[str, typer.Option(help=r"Between the columns of a csv file, like ; or \t.")] = ",",
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            help="FIELD=COLUMN by name, or by number from 1. Repeatable. Else the column of the field's name, "
-            "whatever its case, blanks and hyphens.",
-        ),
-    ] = None,
-    constants: Annotated[
-        list[str] | None, typer.Option("--const", help="FIELD=VALUE for every line. Repeatable.")
-    ] = None,
-    price_from_total: Annotated[
-        bool, typer.Option("--price-from-total", help="price = order_total / quantity.")
-    ] = False,
-    date_format: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the event's time, like %Y%m%d; else ISO 8601. Without an offset (%z) UTC, without a time "
-            "of day 00:00. %y: 69 to 99 are 19.., 00 to 68 are 20.."
-        ),
-    ] = None,
-    original_times: Annotated[bool, typer.Option("--original-times", help="Send the times as they are.")] = False,
-    rebase_to_now: Annotated[
-        str | None, typer.Option(help="Map the times onto the span of this length that ends at the anchor, like 1h.")
-    ] = None,
-    anchor: Annotated[
-        str | None,
-        typer.Option(
-            help="End of that span (ISO 8601). Without it: that of the first replay of that file onto that span, now "
-            "if this is the first; the event log remembers. Kafka does not, so there it must be given."
-        ),
-    ] = None,
-    rate: Annotated[float | None, typer.Option(help="Lines a second; else as fast as it goes.", min=0.01)] = None,
-    sink: SinkOption = None,
-    brokers: BrokersOption = None,
-) -> None:
-    """Real data from a file, checked whole before the first line is sent. The same replay twice adds nothing.
-
-    Of each line the same file, line number and time make the event that is known again. What is not used is told.
-    """
-    clock = SystemClock()
-    where = where_to(sink, brokers)
-    if original_times == (rebase_to_now is not None):
-        raise UserError("Say what the events' times become: either --original-times or --rebase-to-now SPAN.")
-    if anchor is not None and rebase_to_now is None:
-        raise UserError("--anchor goes with --rebase-to-now; leave it out.")
-    if rebase_to_now is not None and anchor is None and where != "log":
-        raise UserError(
-            "--rebase-to-now onto Kafka needs --anchor TIME, like --anchor "
-            f"{datetime.fromtimestamp(clock.now(), UTC):%Y-%m-%dT%H:%M:%SZ}: the same anchor again adds nothing, "
-            "another one adds all lines at other times."
-        )
-    layout = Layout.of(
-        file,
-        form=form,
-        topic=topic,
-        header=header,
-        delimiter=delimiter,
-        columns=_pairs("--map", columns),
-        constants=_pairs("--const", constants),
-        price_from_total=price_from_total,
-        date_format=date_format,
-    )
-    span = duration_of("--rebase-to-now", rebase_to_now) if rebase_to_now is not None else None
-    now = datetime.fromtimestamp(clock.now(), UTC)
-    end = time_of("--anchor", anchor) if anchor else now.replace(microsecond=0)
-    lines = read(file, layout)
-    for sentence in lines.told:
-        typer.echo(sentence)
-    timed = _timed(lines, span, end, now, where)
-    with opened(where) as target:
-        if span is not None and isinstance(target, EventLogSink):
-            # Remembered only now, when nothing keeps the lines from being sent; the first replay's moment stays.
-            first = time_of("--anchor", target.remember(_replay_name(lines, span), end.isoformat()))
-            if anchor is None:
-                end = first
-                timed = _timed(lines, span, end, now, where)
-        sent = replay(timed, target, clock, Stop.on_signals(), rate)
-    onto = f", times ending at {iso(end.timestamp())} (--anchor)" if span is not None else ""
-    typer.echo(f"{sent:,} of {len(lines.times):,} lines of {file}{onto}")
-
-
-def _timed(lines: Lines, span: timedelta | None, end: datetime, now: datetime, where: str) -> Lines:
-    """The lines with the times that they are sent with. Raises UserError where one of them would be rejected."""
-    timed = lines if span is None else lines.rebased(span, end)
-    timed.refuse_future(now)
-    if where == "log":
-        timed.refuse_stale(now)
-    return timed
-
-
-def _replay_name(lines: Lines, span: timedelta) -> str:
-    """What the event log remembers the anchor of a replay by."""
-    return f"replay of {lines.content.hex()} to {lines.topic} over {span.total_seconds():g} s"
 
 
 def _only(messages: Iterator[list[Message]], topics: tuple[str, ...]) -> Iterator[list[Message]]:
@@ -257,18 +147,6 @@ def _incident(text: str, since_ms: int) -> Outage:
     start = since_ms + round(duration_of("--incident", found["start"]).total_seconds() * 1000)
     length = duration_of("--incident", found["length"]) if found["length"] else _INCIDENT_LENGTH
     return Outage(found["service"], start, start + max(1, round(length.total_seconds() * 1000)))
-
-
-def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UserError(f"{option} is '{text}'; expected FIELD=…, like {option} user_id=1.")
-        if name.strip() in pairs:
-            raise UserError(f"{option} names '{name.strip()}' twice; leave one out.")
-        pairs[name.strip()] = value
-    return pairs
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ from lakehouse.sinks import Sink
 from lakehouse.sources import load_sources, topic_of
 from lakehouse.stop import Stop
 from lakehouse.user_error import UserError
+from producers.lines import END_OF_TIME, key_of
 from producers.pace import Clock, deliver
-from producers.replay import END_OF_TIME, key_of
 
 MOST = 10_000
 """Letters that one command reads: they are held in memory."""
@@ -282,7 +282,8 @@ def judged(
 
     Also where that is but one element of them.
     """
-    good, bad = {}, {}
+    good: dict[Again, bytes] = {}
+    bad: dict[Again, Rejected] = {}
     for message in messages:
         found = _read(message, now, max_event_age)
         rejected = next((each for each in found if isinstance(each, Rejected)), None)

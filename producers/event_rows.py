@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 type Rows = NDArray[np.int64]
 TIME, KIND, ORIGIN, NUMBER, A, B, C, D = range(8)
-CLICK, ORDER, ERROR, BENCH = range(4)
+CLICK, ORDER, ERROR, BENCH, REFUND = range(5)
 
 
 def rows_of(kind: int, origin: int, time: Rows, *fields: Rows) -> Rows:

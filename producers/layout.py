@@ -9,10 +9,24 @@ from typing import Self
 
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
+from producers.packed import GIB
 from producers.shop import ORDERS_TOPIC
+from producers.text_file import encoding_of
 
-FORMATS = ("csv", "whitespace", "jsonl", "cdnow")
-_BY_ENDING = {".csv": "csv", ".txt": "whitespace", ".dat": "whitespace", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMATS = ("csv", "whitespace", "jsonl", "json", "parquet", "cdnow")
+_BY_ENDING = {
+    ".csv": "csv",
+    ".txt": "whitespace",
+    ".dat": "whitespace",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_PACKED = (".gz", ".gzip", ".zst", ".zstd")
+EXCEL = "excel"
+"""The form of times that are serial numbers of days."""
 
 # The CDNOW sample: customer, customer's number in the sample, date, number of CDs, dollars.
 _CDNOW_COLUMNS = {"user_id": "1", "order_time": "3", "quantity": "4", "order_total": "5"}
@@ -26,7 +40,8 @@ class Layout:
 
     A column is a name, or a number from 1. A field that is in neither `columns` nor `constants` is taken from the
     column of its own name where there is one; the topic's own id else is the line's event_id. `header` is None where
-    nobody said whether the first line of a csv names the columns: then it does.
+    nobody said whether the first line of a csv names the columns: then it does. `most_bytes`: of what a packed file
+    holds, at most.
     """
 
     form: str
@@ -37,6 +52,9 @@ class Layout:
     constants: Mapping[str, str]
     price_from_total: bool
     date_format: str | None
+    decimal_comma: bool = False
+    encoding: str = "utf-8-sig"
+    most_bytes: int = 8 * GIB
 
     @classmethod
     def of(
@@ -51,9 +69,15 @@ class Layout:
         constants: Mapping[str, str] | None = None,
         price_from_total: bool = False,
         date_format: str | None = None,
+        decimal_comma: bool = False,
+        encoding: str = "utf-8-sig",
+        unpack_at_most: float = 8.0,
     ) -> Self:
-        """The layout that the flags say; what they leave open follows from the format. Raises UserError."""
-        form = form or _BY_ENDING.get(file.suffix.lower())
+        """The layout that the flags say; what they leave open follows from the format. Raises UserError.
+
+        unpack_at_most: GiB.
+        """
+        form = form or _BY_ENDING.get(_ending(file))
         if form not in FORMATS:
             raise UserError(f"--format of {file} is '{form or 'not given'}'; expected one of {', '.join(FORMATS)}.")
         if topic not in TOPICS:
@@ -74,7 +98,7 @@ class Layout:
             raise UserError(f"--price-from-total goes with {ORDERS_TOPIC}; leave it out.")
         if price_from_total and "price" in columns.keys() | constants.keys():
             raise UserError("--price-from-total computes the price, and --map or --const gives it; leave one out.")
-        if date_format is not None:
+        if date_format is not None and date_format != EXCEL:
             _check_date_format(date_format)
         return cls(
             form=form,
@@ -85,6 +109,9 @@ class Layout:
             constants=constants,
             price_from_total=price_from_total,
             date_format=date_format,
+            decimal_comma=decimal_comma,
+            encoding=encoding_of(encoding),
+            most_bytes=int(unpack_at_most * GIB),
         )
 
     @property
@@ -92,6 +119,12 @@ class Layout:
         """The fields that may come from the file, in the topic's order."""
         computed = {"produced_at", *self.constants, *(["price"] if self.price_from_total else [])}
         return [each.name for each in TOPICS[self.topic].fields if each.name not in computed]
+
+
+def _ending(file: Path) -> str:
+    """What a file's name ends in, but for that of its packing: .csv of orders.csv.gz."""
+    *_, ending = ["", *(each.lower() for each in file.suffixes if each.lower() not in _PACKED)]
+    return ending
 
 
 def _check_names(topic: str, columns: Mapping[str, str], constants: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from lakehouse.sinks import Sink
 from lakehouse.stop import Stop
 from lakehouse.topics import TOPICS
 from producers.messages import Message
+from producers.own_events import with_own
 from producers.pace import Clock, deliver, iso, paced
 from producers.shoppers import Shop
 
@@ -21,7 +22,7 @@ _ONCE_MS = 1_700_000_000_000  # any time: each event gets another
 def made_before(seed: int, topics: Sequence[str]) -> list[Message]:
     """Messages of these topics, from a shop that is busy but has no outage."""
     shop = Shop(seed=seed, rate=_A_SECOND, flat=True, outages=False)
-    messages = chain.from_iterable(shop.messages(_ONCE_MS))
+    messages = chain.from_iterable(with_own(shop.messages(_ONCE_MS)))
     return list(islice((message for message in messages if message[2] in topics), MADE_BEFORE))
 
 

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 
 from producers import shop
-from producers.event_rows import BENCH, CLICK, ORDER, TIME, Rows
-from producers.shop import CLICKS_TOPIC, DEVICE_TYPES, ERRORS_TOPIC, ORDERS_TOPIC, SEVERITIES, STATUSES
+from producers.event_rows import BENCH, CLICK, ORDER, REFUND, TIME, Rows
+from producers.shop import CLICKS_TOPIC, DEVICE_TYPES, ERRORS_TOPIC, ORDERS_TOPIC, REFUNDS_TOPIC, SEVERITIES, STATUSES
 
 type Message = tuple[int, str, str, bytes, bytes]
 """Event time (ms since 1970, UTC), the same as ISO 8601, topic, key, and the JSON text without its closing brace."""
@@ -33,6 +33,14 @@ class _Order(msgspec.Struct, gc=False):
     price: float
     status: str
     order_time: str
+    event_id: str
+
+
+class _Refund(msgspec.Struct, gc=False):
+    refund_id: str
+    order_id: str
+    amount: float
+    refund_time: str
     event_id: str
 
 
@@ -64,6 +72,11 @@ def messages_of(rows: Rows, mark: str) -> list[Message]:
             product, _, price = shop.PRODUCTS[b]
             body = _encode(_Order(name, user, product, c, price, STATUSES[d], time, name))
             messages.append((time_ms, time, ORDERS_TOPIC, user.encode(), body[:-1]))
+        elif kind == REFUND:
+            place = f"{mark}-{_base36(origin)}-{number}"
+            order, name = f"o-{place}", f"r-{place}"
+            body = _encode(_Refund(name, order, round(shop.PRODUCTS[a][2] * b, 2), time, name))
+            messages.append((time_ms, time, REFUNDS_TOPIC, order.encode(), body[:-1]))
         else:
             name = f"e-{mark}-{_base36(origin)}-{number}"
             if kind == BENCH:

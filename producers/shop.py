@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lakehouse.topics import choices_of
 
 ORDERS_TOPIC, CLICKS_TOPIC, ERRORS_TOPIC = "orders_topic", "clicks_topic", "errors_topic"
+REFUNDS_TOPIC = "refunds_topic"
 STATUSES = choices_of(ORDERS_TOPIC, "status")
 DEVICE_TYPES = choices_of(CLICKS_TOPIC, "device_type")
 SEVERITIES = choices_of(ERRORS_TOPIC, "severity")
@@ -61,6 +62,9 @@ QUANTITY = (0.83, 0.11, 0.04, 0.02)
 
 STATUS = (0.17, 0.58, 0.18, 0.03, 0.04)
 """Chances of CREATED (paid later), PROCESSING (paid), SHIPPED (express), DELIVERED (collected), CANCELLED."""
+
+REFUNDED = 0.04
+"""Share of the orders, among those not cancelled, that are paid back: whole, or a piece of several."""
 
 GIVES_UP_AT_CHECKOUT = 0.25
 """Share of filled carts, among those not bought, that get as far as the checkout."""

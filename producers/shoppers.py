@@ -5,6 +5,7 @@ What a reader of the data sees, at any rate (tests hold it to this):
 - Errors (ERROR, FATAL) are about 1 % of clicks. FATAL comes in outages only: about every second hour one service
   fails for 1 to 4 minutes and logs in bursts. While payments or checkout fail, most orders fail with them.
 - The day curve: 20:00 to 21:00 (UTC) sees nine times as many people as 03:00 to 04:00; --rate is the day's mean.
+- Of the orders that are not cancelled one in 25 is paid back, whole or a piece of it, within a minute.
 - A person keeps id, device and habits over visits, a product its price.
 
 Events are a function of seed, rate and time: whoever asks for 12:00 to 13:00 gets the same events, with the same
@@ -29,7 +30,9 @@ from producers.event_rows import (
     NUMBER,
     ORDER,
     ORIGIN,
+    REFUND,
     TIME,
+    B,
     C,
     D,
     Rows,
@@ -50,6 +53,8 @@ _DAY_MS = 24 * _HOUR_MS
 # From one page to the next; the longest visit is the most pages a persona opens, each at the longest pause.
 _PAUSE_MS, _MORE_PAUSE_MS, _LONGEST_PAUSE_MS = 3_000, 12_000, 24_000
 _LONGEST_VISIT_MS = (max(len(persona.views) for persona in shop.PERSONAS) + 3) * _LONGEST_PAUSE_MS
+# A wrong size, a second thought: who pays back later than that belongs to another shop.
+_SOONEST_REFUND_MS, _LATEST_REFUND_MS = 5_000, 60_000
 _EVENTS_A_SLICE = 2_000
 _OUTAGES_AN_HOUR = 0.5
 _PERSONA = cumulative([persona.visits for persona in shop.PERSONAS])
@@ -131,7 +136,7 @@ class Shop:
         for until_ms None. A list is worked out when it is asked for.
         """
         waiting: dict[int, list[Rows]] = defaultdict(list)
-        index = (since_ms - _LONGEST_VISIT_MS) // self._slice_ms
+        index = (since_ms - _LONGEST_VISIT_MS - _LATEST_REFUND_MS) // self._slice_ms
         while until_ms is None or index * self._slice_ms < until_ms:
             for rows in (self._visits(index), self._log_lines(index)):
                 put(waiting, rows, self._slice_ms)
@@ -220,7 +225,19 @@ class Shop:
                 orders, ordering = orders[~lost[ordering]], ordering[~lost[ordering]]
                 kept = ~(lost[visit] & (clicks[:, C] == _THANKS))
                 clicks, visit = clicks[kept], visit[kept]
-        return np.concatenate((clicks, orders))
+        return np.concatenate((clicks, orders, self._refunds(index, orders)))
+
+    def _refunds(self, index: int, orders: Rows) -> Rows:
+        """What is paid back of the orders of a slice's visits. A refund has its order's number."""
+        rng = np.random.default_rng((self._seed, index, 3))
+        # Drawn for each number, so that an order's refund hangs on nothing else.
+        count = int(orders[:, NUMBER].max(initial=-1)) + 1
+        luck, later = rng.random(count), rng.integers(_SOONEST_REFUND_MS, _LATEST_REFUND_MS, size=count)
+        back = orders[(luck[orders[:, NUMBER]] < shop.REFUNDED) & (orders[:, D] != _CANCELLED)]
+        pieces = np.where(luck[back[:, NUMBER]] < shop.REFUNDED / 4, 1, back[:, C])
+        refunds = rows_of(REFUND, index, back[:, TIME] + later[back[:, NUMBER]], back[:, B], pieces)
+        refunds[:, NUMBER] = back[:, NUMBER]
+        return refunds
 
     def _log_lines(self, index: int) -> Rows:
         """What the services log in a slice on a good day."""

@@ -61,6 +61,8 @@ def columns_of(topics: Mapping[str, Topic]) -> dict[str, dict[str, str]]:
 
 
 COLUMNS = columns_of(TOPICS)
+DECLARED = repr([(topic.name, topic.fields, topic.time, topic.key) for topic in TOPICS.values()])
+"""All topics as this process has read them."""
 
 
 def _event_fields() -> list[pa.Field]:
@@ -83,6 +85,15 @@ A message has at least one row, of place 0; one that is `left_out` is all of a m
 `log_time` tells whether received_at is the log's own time; of messages from before a topic was switched to
 LogAppendTime it is their producer's.
 """
+
+
+def refuse_others(declared: str) -> None:
+    """Raise ValueError where the driver has read other topics than this executor."""
+    if declared != DECLARED:
+        raise ValueError(
+            "The executors know other topics than the driver: config/ of the driver must lie where they are too; "
+            "spark.executorEnv.TILLWATCH_CONFIG in spark.conf names its settings file there."
+        )
 
 
 def decode_batch(

@@ -285,9 +285,9 @@ class LargeWay:
         low, high = moment(span[0] * MINUTE_US), moment((span[1] + 1) * MINUTE_US)
         rows = self._table(raw).where((event_at >= transforms.instant(low)) & (event_at < transforms.instant(high)))
         rows = transforms.rows_of_minutes(rows, read, event_time_column)
-        statuses = self._terms.orders.counted_statuses
+        counting = self._terms.orders.counting
         session = touched.sparkSession
-        new = transforms.kpi_rows(session, table, {raw.name: rows, **sources}, statuses, draft.ingested_at)
+        new = transforms.kpi_rows(session, table, {raw.name: rows, **sources}, counting, draft.ingested_at)
         by = str(table.partition_by)
         from_hour = low.replace(minute=0, second=0, microsecond=0)
         to_hour = high.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)

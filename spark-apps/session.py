@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import Field
 from pyspark.sql import SparkSession
 
+from lakehouse.own import config_path
 from lakehouse.settings.base import Section
 from lakehouse.settings.durations import Duration
 from lakehouse.tables import CATALOG
@@ -86,6 +87,12 @@ def open_session(settings: SparkSettings, nessie: NessieSettings, s3: S3Settings
         "spark.cleaner.periodicGC.interval": "5min",
         # One a partition, or a topic of 300 makes them anew for each batch.
         "spark.kafka.consumer.cache.capacity": "512",
+        # They read a shop's own topics too, where that file lies.
+        **(
+            {"spark.executorEnv.TILLWATCH_CONFIG": str(config_path().absolute())}
+            if "TILLWATCH_CONFIG" in os.environ
+            else {}
+        ),
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         **settings.conf,
     }

@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
-from decoding import COLUMNS, DECODED, decode_batch
-from lakehouse.kpis import KPIS
+from decoding import COLUMNS, DECLARED, DECODED, decode_batch, refuse_others
+from lakehouse.kpis import KPIS, Counting
 from lakehouse.rules import Rule, alerting_events
 from lakehouse.sources import Sources
 from lakehouse.tables import CATALOG, SCHEMA, TABLES, Table
@@ -32,9 +32,10 @@ def decoded(messages: DataFrame, sources: Sources, max_event_age: timedelta | No
 
     Columns topic, partition, offset, timestamp, timestampType, value; key and headers where they are there.
     """
-    wanted = alerting_events(rules)
+    wanted, declared = alerting_events(rules), DECLARED
 
     def decode_batches(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        refuse_others(declared)
         for batch in batches:
             yield decode_batch(batch, sources, max_event_age, wanted)
 
@@ -94,10 +95,10 @@ def minute_of(column: str) -> Column:
 
 
 def kpi_rows(
-    spark: SparkSession, table: Table, sources: dict[str, DataFrame], statuses: Sequence[str], updated_at: datetime
+    spark: SparkSession, table: Table, sources: dict[str, DataFrame], counting: Counting, updated_at: datetime
 ) -> DataFrame:
     """Rows of a KPI table from raw rows of whole minutes (and `window_ends`), by the query that DuckDB runs too."""
-    sql = spark_sql(table.name, tuple(statuses))
+    sql = spark_sql(table.name, counting)
     for name, rows in sources.items():
         rows.createOrReplaceTempView(name)
     answer = spark.sql(sql)
@@ -124,9 +125,9 @@ def _as_spark(sql: str) -> str:
     return sqlglot.transpile(sql, read="duckdb", write="spark")[0]
 
 
-def spark_sql(table: str, statuses: tuple[str, ...]) -> str:
+def spark_sql(table: str, counting: Counting) -> str:
     """The query of a KPI table in Spark's dialect; the session's zone is UTC, so zoned times do as well."""
-    return _as_spark(KPIS[table].sql(statuses))
+    return _as_spark(KPIS[table].sql(counting))
 
 
 def replaced(old: DataFrame, new: DataFrame, touched: DataFrame, by: str) -> DataFrame:

@@ -158,6 +158,21 @@ class Shop:
             },
         )
 
+    def refund(self, at: datetime | None = None, **fields: Any) -> None:
+        self._number += 1
+        when = (at or self.now).isoformat()
+        self.send(
+            "refunds_topic",
+            {
+                "refund_id": f"r-{self._number}",
+                "order_id": "o-1",
+                "amount": 10.5,
+                "refund_time": when,
+                "produced_at": when,
+                **fields,
+            },
+        )
+
     def pass_time(self, span: timedelta) -> None:
         self.now += span
 

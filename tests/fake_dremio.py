@@ -23,6 +23,7 @@ _TYPES |= {"boolean": "BOOLEAN", "binary": "BLOB"}
 MINUTE = timedelta(minutes=1)
 
 _FILES = re.compile(r"TABLE\(TABLE_FILES\('(\w+)'\)\)")
+_AT = re.compile(r"""\s+AT (?:COMMIT "\w+"|TIMESTAMP '[^']+')""")
 LONG = "x" * 6000
 TURNED = "invoice\u202efdp.exe"
 ODD = "R&D #1 +5%"
@@ -51,6 +52,7 @@ class FakeDremio:
         self.down = False
         self.broken: set[str] = set()
         self.asked: list[str] = []
+        self._slow: list[tuple[str, threading.Event]] = []
 
     near = False
 
@@ -65,20 +67,37 @@ class FakeDremio:
     def next_head(self, known: str, wait_s: float) -> str:
         return self.head()
 
+    def sql(self, text: str, *, within_s: float | None = None) -> pa.Table:
+        """A statement, at whatever commit; `broken` may name a word of it."""
+        self._answers(text)
+        return self._answer(_AT.sub("", text))
+
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table:
         self._answers(question)
-        sql = fill(question_sql(question), None, binds, name=question).replace(f"{CATALOG}.{SCHEMA}.", "")
+        return self._answer(fill(question_sql(question), None, binds, name=question))
+
+    def _answer(self, sql: str) -> pa.Table:
+        sql = sql.replace(f"{CATALOG}.{SCHEMA}.", "")
         # Dremio's replaces all that it finds, DuckDB's only the first.
         sql = sql.replace("REGEXP_REPLACE(", "replace_all(")
         sql = _FILES.sub(r"(SELECT COUNT(*) AS record_count, 1024 AS file_size_in_bytes FROM \1)", sql)
         with self._lock:
-            table = whole_sums(self._connection.execute(sql).to_arrow_table())
+            try:
+                table = whole_sums(self._connection.execute(sql).to_arrow_table())
+            except duckdb.Error as error:
+                raise QueryError(str(error).splitlines()[0], sql) from None
         for index, field in enumerate(table.schema):
             if pa.types.is_timestamp(field.type):
                 utc = pa.timestamp("ms", "UTC")
                 column = table.column(index).cast(pa.timestamp("ms"), safe=False).cast(utc)
                 table = table.set_column(index, pa.field(field.name, utc), column)
         return table
+
+    def slow_down(self, word: str) -> threading.Event:
+        """Statements with this word wait for the event."""
+        free = threading.Event()
+        self._slow.append((word, free))
+        return free
 
     def _commit(self) -> str:
         return f"{self.commits:064x}"
@@ -87,7 +106,10 @@ class FakeDremio:
         self.asked.append(what)
         if self.down:
             raise Unavailable("Neither Dremio nor a gateway answers at grpc://localhost:1: connection refused.")
-        if what in self.broken:
+        for word, free in self._slow:
+            if word in what:
+                free.wait()
+        if any(word in what for word in self.broken):
             raise QueryError("Column 'x' not found in any table.")
 
     # ---- what ingest would do
@@ -137,6 +159,11 @@ class FakeDremio:
         defaults |= {"error_message": "card declined", "severity": severity, "error_ts": at}
         defaults |= {"produced_at": at, "ingested_at": at}
         self.insert("errors_processed", **(defaults | values))
+
+    def refund(self, at: datetime, amount: str = "5.00", **values: Any) -> None:
+        defaults: dict[str, Any] = {"event_key": uuid.uuid4().hex, "refund_id": uuid.uuid4().hex[:8], "order_id": "o"}
+        defaults |= {"amount": Decimal(amount), "refund_ts": at, "produced_at": at, "ingested_at": at}
+        self.insert("refunds_processed", **(defaults | values))
 
     def left_out(self, kpi: str, hour: datetime | None, filled_to: datetime | None, reason: str) -> None:
         """A KPI table lacks the rows of an hour, or is being filled in."""
@@ -205,6 +232,11 @@ _DERIVED: dict[str | None, tuple[str, ...]] = {
     + INTERVAL 1 MINUTE, count(*), sum(order_total), 0, 0, count(DISTINCT user_id), now()::TIMESTAMP
     FROM orders_processed GROUP BY ALL""",
     ),
+    "refunds_processed": (
+        "DELETE FROM refunds_per_minute",
+        """INSERT INTO refunds_per_minute SELECT date_trunc('minute', refund_ts), date_trunc('minute', refund_ts)
+    + INTERVAL 1 MINUTE, count(*), sum(amount), now()::TIMESTAMP FROM refunds_processed GROUP BY ALL""",
+    ),
     "errors_processed": (
         "DELETE FROM errors_per_minute",
         """INSERT INTO errors_per_minute SELECT date_trunc('minute', error_ts), date_trunc('minute', error_ts)
@@ -252,6 +284,8 @@ def a_shop(dremio: FakeDremio, as_of: datetime, *, minutes: int = 65, seed: int 
                 "quantity": 1, "price": total, "order_total": total, "order_ts": at,
                 "status": random_.choice(["CREATED"] * 5 + ["PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED"]),
             })  # fmt: skip
+            if number % 40 == 0:
+                dremio.refund(at, f"{total}", order_id=f"{10_000 + number}", event_key=f"r{number}")
         if number % 15 == 0:
             severity = random_.choice(["DEBUG", "INFO", "WARN", "WARN", "ERROR", "ERROR"])
             rows["errors_processed"].append(_fact(at, number, "e") | {

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from lakehouse.decode import Event, Headers, Message, decode
 
-AT = datetime(2026, 11, 27, 9, 14, 5, 250_000, tzinfo=UTC)
-RECEIVED = datetime(2026, 11, 27, 9, 14, 6, tzinfo=UTC)
-AT_MS = 1_795_770_845_250
+AT = datetime(2024, 11, 27, 9, 14, 5, 250_000, tzinfo=UTC)
+RECEIVED = datetime(2024, 11, 27, 9, 14, 6, tzinfo=UTC)
+AT_MS = 1_732_698_845_250
 YAML = (Path(__file__).parent / "data" / "sources.yaml").read_text(encoding="utf-8")
 
 
@@ -106,7 +106,7 @@ def kinds() -> dict[str, Kind]:
     lines = {
         "number": "N5",
         "customer": {"id": "u-7"},
-        "placed": "27.11.2026 10:14:05,250000",
+        "placed": "27.11.2024 10:14:05,250000",
         "lines": [{"sku": "mug", "n": 2, "sum": "25,00"}, {"sku": "cup", "n": "1", "sum": "1.012,50"}],
     }
     millis = {

@@ -12,6 +12,7 @@ import pytest
 from lakehouse import ROOT
 from lakehouse.rules import load_rules
 from lakehouse.rules.kinds import kinds
+from lakehouse.rules.kinds.question import QuestionRule
 from lakehouse.user_error import UserError
 
 EVENT = {
@@ -55,6 +56,18 @@ NO_DATA = {
     "summary": "No orders",
     "runbook_url": "https://runbooks.example.com/orders",
 }
+QUESTION = {
+    "name": "late",
+    "kind": "question",
+    "severity": "WARN",
+    "sql": "SELECT COUNT(*) AS n FROM x.parcels",
+    "every": "1 min",
+    "value": "n",
+    "above": "2",
+    "description": '"{n} {value} {threshold} {for}"',
+    "owner": "shop",
+    "summary": "Late parcels",
+}
 
 
 def write(path: Path, *rules: Mapping[str, str | None]) -> Path:
@@ -74,13 +87,59 @@ def test_the_rules_that_come_with_the_product_load() -> None:
         *("FATAL_ERROR", "MANY_ERRORS", "UNUSUAL_ERRORS", "FEW_ORDERS", "CHECKOUT_UNUSED"),
         *("NO_ORDERS", "NO_CLICKS", "NO_LOGS", "UNREADABLE_MESSAGES"),
     ]
-    assert {rule.model_dump()["kind"] for rule in rules} == set(kinds()), "one of each kind to copy"
+    assert {rule.model_dump()["kind"] for rule in rules} == {*kinds()} - {"question"}, "one of each kind to copy"
     assert [rule.name for rule in rules if rule.severity == "FATAL"] == ["fatal_error"]
+
+
+def test_the_rule_that_asks_to_copy_loads(tmp_path: Path) -> None:
+    lines = (ROOT / "config" / "alerts.yaml").read_text(encoding="utf-8").splitlines()
+    begin = lines.index("#   - name: parcels_late")
+    commented = lines[begin : lines.index("rules:")]
+    path = tmp_path / "alerts.yaml"
+    path.write_text("\n".join(["rules:", *(line.removeprefix("#") for line in commented)]), encoding="utf-8")
+    [rule] = load_rules(path)
+    assert (rule.name, rule.asks) == ("parcels_late", True)
+
+
+def test_a_question_of_the_shops_own_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "questions").mkdir()
+    question = tmp_path / "questions" / "late.sql"
+    question.write_text("-- Late parcels.\n-- Columns: n int.\nSELECT COUNT(*) AS n FROM x.parcels\n", encoding="utf-8")
+    path = write(tmp_path / "alerts.yaml", {**QUESTION, "sql": None, "question": "late"})
+    [rule] = load_rules(path)
+    assert isinstance(rule, QuestionRule)
+    assert rule.statement(None, None) == "SELECT COUNT(*) AS n FROM x.parcels"
+    for key, value, said in (
+        ("question", "lat", "a file .*lat.sql|NAME.sql.* .did you mean 'late'.*; there are late"),
+        ("value", "m", "key 'value' has the value 'm'; expected a column of the answer: n"),
+        ("description", '"{m}"', "key 'description' has the value 'm'; expected a column of the answer: n"),
+    ):
+        with pytest.raises(UserError, match=said):
+            load_rules(write(tmp_path / "alerts.yaml", {**QUESTION, "sql": None, "question": "late", key: value}))
 
 
 @pytest.mark.parametrize(
     ("rule", "key", "value", "said"),
     [
+        (QUESTION, "sql", None, "key 'sql' has the value 'nothing'; expected one of the keys sql and question"),
+        (QUESTION, "sql", "-- later", "key 'sql' has the value '-- later'; expected a statement"),
+        (QUESTION, "sql", "DELETE FROM x.parcels", "expected a statement that begins with SELECT, WITH or VALUES"),
+        (QUESTION, "sql", "SELECT 1 FROM {order}", "has the value '{order}'; expected a table of the contract"),
+        (QUESTION, "sql", "SELECT 1 WHERE x = :now", "has the value ':now'; expected no other binds than :as_of"),
+        (QUESTION, "sql", "SELECT 1 WHERE x > :since", "key 'over' has the value 'nothing'; expected a span"),
+        (QUESTION, "question", "x", "key 'sql' has the value 'a statement, beside the key question'; expected one"),
+        (QUESTION, "every", None, "lacks the key 'every'; add it"),
+        (QUESTION, "every", "1 s", "key 'every' has the value '1 s'"),
+        (QUESTION, "value", None, "key 'value' has the value 'nothing'; expected the name of a column of the answer"),
+        (QUESTION, "below", "3", "key 'above' has the value '2, beside below 3'; expected a number for one of"),
+        (QUESTION, "rows", "any", "key 'rows' has the value 'any'; expected either rows: any, or value with above"),
+        (QUESTION, "rows", "some", "key 'rows' has the value 'some'"),
+        (QUESTION, "by", "[a, a]", "key 'by' has the value 'a, a'; expected each column once"),
+        (QUESTION, "by", "a", "key 'by' has the value 'a'"),
+        (QUESTION, "most", "5000", "key 'most' has the value '5000'"),
+        (QUESTION, "time_limit", "1 h", "key 'time_limit' has the value '1 h'"),
+        (QUESTION, "description", '"{n!r}"', "key 'description' has the value '{n!r}'; expected only names in braces"),
+        (QUESTION, "summary", '"{n.real}"', "key 'summary' has the value '{n.real}'; expected only names in braces"),
         (EVENT, "owner", None, "lacks the key 'owner'; add it"),
         (EVENT, "owner", "''", "key 'owner' has the value ''"),
         (EVENT, "kind", None, "lacks the key 'kind'; add it with one of anomaly, dead_letters, event, no_data"),
@@ -91,7 +150,7 @@ def test_the_rules_that_come_with_the_product_load() -> None:
             "key 'kind' has the value 'magic'; expected one of anomaly, dead_letters, event",
         ),
         (EVENT, "kind", "[event]", "key 'kind' has the value '['event']'"),
-        (EVENT, "sevrity", "FATAL", "unknown key 'sevrity' with the value 'FATAL'; known are name, severity"),
+        (EVENT, "sevrity", "FATAL", "unknown key 'sevrity' with the value 'FATAL' (did you mean 'severity'?); known"),
         (EVENT, "severity", "DEADLY", "key 'severity' has the value 'DEADLY'"),
         (EVENT, "resolve_after", "soon", "key 'resolve_after' has the value 'soon'; expected a number with a unit"),
         (EVENT, "resolve_after", "0 s", "key 'resolve_after' has the value '0 s'; expected more than '0 s'"),

@@ -15,6 +15,7 @@ from console.feed.incidents import incidents_of
 from console.feed.poller import Poller
 from console.pages.overview import Overview
 from lakehouse.clock import clock_words
+from lakehouse.kpis import Counting
 from lakehouse.rules import RuleState
 from lakehouse.rules.state import CLOCK, brought_back
 from lakehouse.settings.shop import AlertsSettings
@@ -268,7 +269,7 @@ def a_poller(dremio: FakeDremio) -> tuple[Hub, Poller]:
     hub = Hub()
     hub.join(Somebody())
     tabs = {"overview": Overview.ask}
-    return hub, Poller(dremio, hub, tabs=tabs, refresh_s=1, idle_refresh_s=15, counted_statuses=("CREATED",))
+    return hub, Poller(dremio, hub, tabs=tabs, refresh_s=1, idle_refresh_s=15, counting=Counting(("CREATED",)))
 
 
 def test_a_clock_that_was_ahead_is_said_for_an_hour_and_seldom_asked_for(dremio: FakeDremio) -> None:

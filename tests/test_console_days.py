@@ -27,7 +27,8 @@ from lakehouse.stop import Stop
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from producers.layout import Layout
 from producers.pace import SystemClock
-from producers.replay import read, replay
+from producers.reading import read
+from producers.replay import replay
 from tests.conftest import Shop
 from tests.test_console_session import a_console
 from tests.test_console_tabs import Opened

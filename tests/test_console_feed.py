@@ -30,11 +30,14 @@ from console.live_hour import live_hours
 from console.message import head_part
 from console.tabs import questions
 from console.view import View
+from lakehouse.kinds import distinct_orders
+from lakehouse.kpis import Counting
 from tests.fake_dremio import FakeDremio
 
 EVERY = matching(View("orders"), ())
+ROWS = distinct_orders(Counting(()))
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
-ALL = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
+ALL = Counting(("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED"))
 
 
 class Somebody:
@@ -51,7 +54,9 @@ class Somebody:
 
 def by_status(commit: str, hours: int) -> Want:
     since = NOON - timedelta(hours=hours)
-    return want("orders_by_status", commit, since=since, until=NOON, all_products=1, products=(), matches=EVERY)
+    return want(
+        "orders_by_status", commit, since=since, until=NOON, all_products=1, products=(), matches=EVERY, distinct=ROWS
+    )
 
 
 @pytest.fixture
@@ -62,7 +67,7 @@ def dremio() -> Iterator[FakeDremio]:
 
 
 def a_poller(
-    dremio: FakeDremio, hub: Hub, counted: tuple[str, ...] = ALL, clock: Callable[[], float] = time.monotonic
+    dremio: FakeDremio, hub: Hub, counting: Counting = ALL, clock: Callable[[], float] = time.monotonic
 ) -> Poller:
     return Poller(
         dremio,
@@ -70,17 +75,17 @@ def a_poller(
         tabs=questions(),
         refresh_s=1,
         idle_refresh_s=15,
-        counted_statuses=counted,
+        counting=counting,
         clock=clock,
         now=lambda: NOON,
     )
 
 
-def snapshot_of(dremio: FakeDremio, counted: tuple[str, ...] = ALL, watches: str = "overview") -> FeedSnapshot:
+def snapshot_of(dremio: FakeDremio, counting: Counting = ALL, watches: str = "overview") -> FeedSnapshot:
     """What one look gives to a viewer of the Overview."""
     hub, viewer = Hub(), Somebody(watches)
     hub.join(viewer)
-    a_poller(dremio, hub, counted).poll()
+    a_poller(dremio, hub, counting).poll()
     assert hub.snapshot.error is None
     assert not hub.snapshot.failed
     return hub.snapshot
@@ -123,7 +128,7 @@ def test_only_counted_statuses_are_orders_but_a_cancelled_one_still_converts(dre
     for user in ("ada", "bob", "cy", "di"):
         dremio.click(at, user)
     dremio.publish(NOON)
-    found = tiles(snapshot_of(dremio, ("CREATED",)))
+    found = tiles(snapshot_of(dremio, Counting(("CREATED",))))
     assert found["revenue"].text == "$10.00"
     assert found["conversion"].value == 0.5
     assert found["users"].text == "4"
@@ -173,6 +178,41 @@ def test_a_zero_below_the_line_is_not_a_number_and_says_why(dremio: FakeDremio) 
     assert (found["average"].text, found["average"].why) == ("n/a", "no order in 5 min")
     assert found["orders"].text == "0"
     assert found["orders"].change == "n/a"
+
+
+def test_net_revenue_is_what_is_left_after_refunds_and_revenue_knows_nothing_of_them(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1), "90.00")
+    dremio.refund(NOON - timedelta(minutes=1), "30.50")
+    dremio.refund(NOON - timedelta(milliseconds=1), "0.50")
+    dremio.refund(NOON - timedelta(minutes=6), "20.00")
+    dremio.order(NOON - timedelta(minutes=6), "90.00")
+    dremio.publish(NOON)
+    snapshot = snapshot_of(dremio)
+    found = tiles(snapshot)
+    assert list(found)[:2] == ["revenue", "net"]
+    assert (found["revenue"].text, found["revenue"].change) == ("$90.00", f"0{THIN}%")
+    assert (found["net"].text, found["net"].exact) == ("$59.00", "$90.00 less $31.00 refunded")
+    assert (found["net"].change, found["net"].newest) == (f"−16{THIN}%", NOON - timedelta(milliseconds=1))
+    minutes = minutes_of(snapshot)
+    assert minutes is not None
+    assert minutes.net_revenue[-2:] == (59.5, -0.5)
+    assert minutes.net_revenue[-7] == 70.0
+
+
+def test_a_shop_without_refunds_keeps_all_that_it_takes(dremio: FakeDremio) -> None:
+    dremio.order(NOON - timedelta(minutes=1), "90.00")
+    dremio.publish(NOON)
+    found = tiles(snapshot_of(dremio))
+    assert (found["net"].text, found["net"].spark[-2]) == ("$90.00", 90.0)
+
+
+def test_lines_of_one_order_are_one_order_in_its_tile(dremio: FakeDremio) -> None:
+    for total in ("10.00", "5.00"):
+        dremio.order(NOON - timedelta(minutes=1), total, order_id="o-1")
+    dremio.publish(NOON)
+    assert tiles(snapshot_of(dremio))["orders"].text == "2"
+    by_line = tiles(snapshot_of(dremio, Counting(ALL.statuses, by_line=True)))
+    assert (by_line["orders"].text, by_line["average"].text) == ("1", "$15.00")
 
 
 @pytest.mark.parametrize(
@@ -420,7 +460,7 @@ def test_looks_do_not_drift(dremio: FakeDremio) -> None:
     hub, viewer = Hub(), Somebody()
     hub.join(viewer)
     dremio.publish(NOON)
-    poller = Poller(dremio, hub, tabs=questions(), refresh_s=0.02, idle_refresh_s=0.02, counted_statuses=ALL)
+    poller = Poller(dremio, hub, tabs=questions(), refresh_s=0.02, idle_refresh_s=0.02, counting=ALL)
     poller.start()
     time.sleep(1.0)
     poller.stop()
@@ -430,7 +470,7 @@ def test_looks_do_not_drift(dremio: FakeDremio) -> None:
 
 def test_who_answers_says_how_often_it_is_asked_where_no_setting_does(dremio: FakeDremio) -> None:
     hub, viewer = Hub(), Somebody()
-    poller = Poller(dremio, hub, tabs=questions(), refresh_s=0, idle_refresh_s=15, counted_statuses=ALL)
+    poller = Poller(dremio, hub, tabs=questions(), refresh_s=0, idle_refresh_s=15, counting=ALL)
     assert poller.period_s == 15
     hub.join(viewer)
     assert poller.period_s == 1.0
@@ -509,6 +549,7 @@ def test_sessions_that_choose_alike_share_one_answer(dremio: FakeDremio) -> None
         all_products=1,
         products=(),
         matches=EVERY,
+        distinct=ROWS,
     )
     deadline = time.monotonic() + 5
     while any(asker.get(wanted, viewer) is None for viewer in viewers) and time.monotonic() < deadline:
@@ -533,6 +574,7 @@ def test_a_drill_down_that_was_refused_is_asked_again_after_a_while_that_doubles
         all_products=1,
         products=(),
         matches=EVERY,
+        distinct=ROWS,
     )
 
     def looked(seconds: int) -> None:
@@ -567,6 +609,7 @@ def test_a_drill_down_that_was_refused_is_asked_again_after_a_while_that_doubles
         all_products=1,
         products=(),
         matches=EVERY,
+        distinct=ROWS,
     )
     dremio.down, wanted = True, other
     looked(60)

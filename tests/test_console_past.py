@@ -13,6 +13,7 @@ from console.feed.past import NOTHING_KEPT, Past, Then, kept_moment, reference
 from console.tabs import questions
 from lakehouse.dremio.errors import QueryError, Unavailable
 from lakehouse.dremio.state import ConnectionState
+from lakehouse.kpis import Counting
 from tests.fake_dremio import FakeDremio
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -108,7 +109,7 @@ def test_a_moment_is_asked_once_for_all_who_look_and_each_tab_when_it_is_looked_
     dremio = FakeDremio()
     dremio.order(NOON - timedelta(seconds=20))
     dremio.publish(NOON)
-    past, one, other = Past(dremio, tabs=questions(), counted_statuses=("CREATED",)), Somebody(), Somebody()
+    past, one, other = Past(dremio, tabs=questions(), counting=Counting(("CREATED",))), Somebody(), Somebody()
     assert past.at(NOON, "orders", one) == Then()
     found = waited(past, NOON, "orders", one)
     assert found.snapshot is not None
@@ -128,7 +129,7 @@ def test_a_moment_is_asked_once_for_all_who_look_and_each_tab_when_it_is_looked_
 def test_a_moment_that_is_gone_is_said_and_asked_again_later() -> None:
     clock = [0.0]
     dremio = Kept()
-    past = Past(dremio, tabs={}, counted_statuses=(), clock=lambda: clock[0])
+    past = Past(dremio, tabs={}, counting=Counting(()), clock=lambda: clock[0])
     assert waited(past, NOON, "orders", Somebody()).error == NOTHING_KEPT
     asked = dremio.asked
     assert past.at(NOON, "orders", Somebody()).error == NOTHING_KEPT

@@ -8,12 +8,14 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from bokeh.document import Document
 from bokeh.server.contexts import BokehSessionContext
 
+from console.boards.running import Boards
 from console.feed.asker import Asker
 from console.feed.hub import Hub
 from console.feed.past import Past, Then
@@ -31,11 +33,12 @@ from console.session import IN_THE_PAST, PageSession
 from console.settings import ConsoleSettings
 from console.tabs import questions
 from lakehouse import ROOT
+from lakehouse.kpis import Counting
 from lakehouse.oncall import OnCall, OnCallDown
 from tests.fake_dremio import FakeDremio, a_shop
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
-ALL = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
+ALL = Counting(("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED"))
 
 
 def nobody(_person: str | None = None) -> OnCall:
@@ -47,16 +50,16 @@ def a_console(
     on_call: Callable[[str | None], OnCall] = nobody,
     now: datetime = NOON,
     gate: Gate | None = None,
+    config: Path | None = None,
 ) -> Running:
-    """The shared parts on a seeded shop, or on `dremio`, polled once for the Overview; with a notifier, or none."""
+    """The shared parts on a seeded shop, or on `dremio`, polled once for the Overview; with a notifier, or none, and
+    the boards of a folder `config`, or none."""
     hub = Hub()
     if dremio is None:
         dremio = FakeDremio()
         dremio.clock_ahead(NOON, "errors_topic", 12, 93_600.0)
         a_shop(dremio, NOON)
-    poller = Poller(
-        dremio, hub, tabs=questions(), refresh_s=1, idle_refresh_s=15, counted_statuses=ALL, now=lambda: now
-    )
+    poller = Poller(dremio, hub, tabs=questions(), refresh_s=1, idle_refresh_s=15, counting=ALL, now=lambda: now)
     asker = Asker(dremio)
     acts = Acts(on_call)
     parts = Running(
@@ -74,7 +77,8 @@ def a_console(
         figures_of(ROOT / "config" / "alerts.yaml"),
         dremio,
         Rate(statements),
-        Past(dremio, tabs=questions(), counted_statuses=ALL),
+        Past(dremio, tabs=questions(), counting=ALL),
+        Boards(config or ROOT / "config", dremio, "$"),
     )
 
     class Somebody:

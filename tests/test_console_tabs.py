@@ -27,6 +27,7 @@ class Opened:
     """A page without a browser: its session, and the parts of the message that it would get."""
 
     def __init__(self, parts: Running, query: str) -> None:
+        self.console = parts
         self.document = a_document()
         self.session = PageSession(self.document[0], parts, query)
         self._woken = threading.Event()

@@ -15,7 +15,7 @@ from decoding import columns_of
 from lakehouse.decode import Event, Message, Rejected, decode
 from lakehouse.decode.careful import read_carefully
 from lakehouse.decode.fast import reader
-from lakehouse.kpis import KPIS, kpis_of, load_kpis
+from lakehouse.kpis import KPIS, Counting, kpis_of, load_kpis
 from lakehouse.kpis.check import check_queries
 from lakehouse.tables import TABLES, by_name
 from lakehouse.topics import TOPICS, Topic, load_topics
@@ -153,7 +153,31 @@ WRONG_TOPICS = [
         "an unknown kind",
         "kind: MONEY",
         "kind: EURO",
-        "line 7, 'amount': 'kind' is 'EURO'; expected one of ID, TEXT, CHOICE, COUNT, PRICE, MONEY, TIME.",
+        "line 7, 'amount': 'kind' is 'EURO'; expected one of ID, TEXT, CHOICE, COUNT, PRICE, MONEY, TIME, CURRENCY.",
+    ),
+    (
+        "a currency that is needed",
+        "order_id: {kind: ID",
+        "order_id: {kind: CURRENCY",
+        "line 6, 'order_id': an event without a currency is in the shop's; say `required: false`.",
+    ),
+    (
+        "an original without a currency",
+        "kind: MONEY",
+        "kind: MONEY, original: given_amount",
+        "line 7, 'amount': 'original' goes with a field of the kind CURRENCY; add one.",
+    ),
+    (
+        "an original of a text",
+        "kind: CHOICE",
+        "kind: CHOICE, original: given_state",
+        "line 8, 'state': 'original' goes with the kinds PRICE and MONEY; leave it out.",
+    ),
+    (
+        "a guest who is no id",
+        "kind: CHOICE",
+        "kind: CHOICE, guest: true",
+        "line 8, 'state': 'guest' goes with a required field of the kind ID; leave it out.",
     ),
     (
         "choices that lack",
@@ -269,7 +293,8 @@ WRONG_KPIS = [
         "no such topic",
         "topic: errors_topic",
         "topic: errors",
-        "line 3: 'topic' is 'errors', which is no topic; expected one of orders_topic, clicks_topic, errors_topic.",
+        "line 3: 'topic' is 'errors', which is no topic (did you mean 'errors_topic'?); expected one of orders_topic, "
+        "clicks_topic, errors_topic, refunds_topic.",
     ),
     (
         "a column like none",
@@ -382,12 +407,12 @@ def test_a_kpi_table_that_is_wrong_is_refused_by_file_line_and_name(
 ) -> None:
     path = tmp_path / "errors_by_service.sql"
     path.write_text(ERRORS)
-    check_queries(load_kpis([path], TOPICS).values(), ("CREATED",))
+    check_queries(load_kpis([path], TOPICS).values(), Counting(("CREATED",)))
     assert old in ERRORS
     path.write_text(ERRORS.replace(old, new, 1))
     with pytest.raises(UserError) as refused:
-        check_queries(load_kpis([path], TOPICS).values(), ("CREATED",))
-    wanted = f"{path}, {says}" if says else f"{path}: below the comment stands no single SELECT; write the one query"
+        check_queries(load_kpis([path], TOPICS).values(), Counting(("CREATED",)))
+    wanted = f"{path}, {says or 'line 10: here must stand one SELECT and nothing else; write it.'}"
     assert str(refused.value).startswith(wanted)
 
 
@@ -413,8 +438,8 @@ def test_a_topic_may_have_several_kpi_tables_or_none(tmp_path: Path) -> None:
 
 
 def test_the_shipped_queries_give_what_is_declared_and_read_no_more_than_they_need() -> None:
-    check_queries(KPIS.values(), ("CREATED", "SHIPPED"))
-    assert KPIS["orders_revenue_per_minute"].reads == ("user_id", "order_total", "status", "order_ts")
+    check_queries(KPIS.values(), Counting(("CREATED", "SHIPPED")))
+    assert KPIS["orders_revenue_per_minute"].reads == ("order_id", "user_id", "order_total", "status", "order_ts")
 
 
 def test_on_spark_two_topics_share_a_column_of_one_type_and_no_other(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import DremioError
 from lakehouse.settings.base import Shared
 from lakehouse.settings.dremio import DremioSettings
+from tests.own_cast import EXAMPLE
 from tillwatch import leftovers, status, supervisor
 
 OFFSET = 16500 + os.getpid() % 400
@@ -100,6 +101,7 @@ def count(sql: str) -> int:
             return 0
 
 
+PAID = "SELECT COALESCE(SUM(payments), 0) AS n FROM nessie_minio_catalog.ecommerce_db.payments_per_minute"
 CLICKS = "SELECT COUNT(*) AS n FROM nessie_minio_catalog.ecommerce_db.clicks_processed"
 
 
@@ -107,7 +109,7 @@ CLICKS = "SELECT COUNT(*) AS n FROM nessie_minio_catalog.ecommerce_db.clicks_pro
 def test_one_command_to_a_live_screen_and_ctrl_c_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data_dir = (tmp_path / "data").resolve()
     hour = datetime.now(UTC).hour
-    with running(data_dir) as terminal:
+    with running(data_dir, "--with", str(EXAMPLE)) as terminal:
         terminal.until(lambda: "live after" in terminal.said(), 60)
         for port in (5006, 5008):
             assert f"http://localhost:{port + OFFSET}" in terminal.said()
@@ -116,6 +118,9 @@ def test_one_command_to_a_live_screen_and_ctrl_c_ends_all(tmp_path: Path, monkey
         terminal.until(lambda: count(CLICKS) > 1000, 30)
         before = count(CLICKS)
         terminal.until(lambda: count(CLICKS) > before, 15)
+
+        # So are the events of the example's own topic, and its KPI table.
+        terminal.until(lambda: count(PAID) > 10, 30)
 
         # One demo a data directory.
         second = terminal.tillwatch("demo")
@@ -152,6 +157,8 @@ def test_one_command_to_a_live_screen_and_ctrl_c_ends_all(tmp_path: Path, monkey
     with running(data_dir, "--no-incident") as terminal:
         terminal.until(lambda: "live after" in terminal.said(), 60)
         assert count(CLICKS) >= before
+        assert "the last start had --with, this one has not" in terminal.said()
+        assert count(PAID) > 10  # what is its own stays
         time.sleep(3)
         os.kill(terminal.process.pid, signal.SIGHUP)  # its terminal was closed
         assert terminal.process.wait(15) == 0

@@ -176,6 +176,20 @@ def test_an_answer_that_hangs_is_given_up(stand: Stand, client: Dremio, rows_com
     goes_on(stand, client)
 
 
+@pytest.mark.parametrize("where", ["on_plan", "on_read"])
+def test_a_statement_may_have_a_time_of_its_own(stand: Stand, client: Dremio, where: str) -> None:
+    setattr(stand, where, stand.hang)
+    with within(0.3), pytest.raises(Timeout):
+        client.sql("SELECT 1", within_s=0.3)
+    goes_on(stand, client)
+
+
+def test_the_columns_of_an_answer_are_known_before_anything_runs(stand: Stand, client: Dremio) -> None:
+    reads = stand.reads
+    assert client.columns("SELECT 1").names == ANSWER.schema.names
+    assert (stand.reads, stand.calls) == (reads, ["GET_FLIGHT_INFO"])
+
+
 def test_a_second_try_has_what_the_first_left_of_its_time(stand: Stand, client: Dremio) -> None:
     def first() -> None:
         time.sleep(0.6 * PLAN_S)

@@ -1,7 +1,7 @@
 """What is an event, what is not, and why: the table of reasons, and that the fast way agrees with the careful one."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -9,14 +9,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.decode import EVENT_TYPES, REASONS, Event, Message, Reason, Rejected, decode, decode_carefully
+from lakehouse.decode import (
+    AS_DECLARED,
+    EVENT_TYPES,
+    REASONS,
+    Customs,
+    Event,
+    Message,
+    Reason,
+    Rejected,
+    decode,
+    decode_carefully,
+)
 from lakehouse.decode.values import page_of, parse_time
+from lakehouse.rates import Rates
 from lakehouse.topics import TOPICS
-from producers.shop import CLICKS_TOPIC, DEVICE_TYPES, ERRORS_TOPIC, ORDERS_TOPIC, SEVERITIES, STATUSES
+from producers.shop import CLICKS_TOPIC, DEVICE_TYPES, ERRORS_TOPIC, ORDERS_TOPIC, REFUNDS_TOPIC, SEVERITIES, STATUSES
 
 Order, Click, ErrorEvent = (EVENT_TYPES[name] for name in (ORDERS_TOPIC, CLICKS_TOPIC, ERRORS_TOPIC))
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 AGE = timedelta(days=15)
+CUSTOMS = Customs(
+    Rates("EUR", timedelta(days=7), "1", {"USD": [date(2026, 11, 20)]}, {"USD": [Decimal("0.9")]}),
+    frozenset((ORDERS_TOPIC, CLICKS_TOPIC)),
+)
+"""Of a shop with guests and two currencies."""
 
 ORDER: dict[str, str] = {
     "order_id": '"o-1"',
@@ -41,7 +58,13 @@ ERROR = {
     "severity": '"FATAL"',
     "error_time": '"2026-11-23T11:59:59Z"',
 }
-SAMPLES = {ORDERS_TOPIC: ORDER, CLICKS_TOPIC: CLICK, ERRORS_TOPIC: ERROR}
+REFUND = {
+    "refund_id": '"r-1"',
+    "order_id": '"o-1"',
+    "amount": "19.99",
+    "refund_time": '"2026-11-23T11:59:59Z"',
+}
+SAMPLES = {ORDERS_TOPIC: ORDER, CLICKS_TOPIC: CLICK, ERRORS_TOPIC: ERROR, REFUNDS_TOPIC: REFUND}
 
 
 def payload(sample: dict[str, str], **fields: str | None) -> bytes:
@@ -72,7 +95,9 @@ def test_an_order_is_read_with_exact_money_and_utc_times() -> None:
         order_total=Decimal("39.98"),
         status="CREATED",
         order_ts=datetime(2026, 11, 23, 11, 59, 58, 500_000, UTC),
+        original_currency=None,
         produced_at=datetime(2026, 11, 23, 11, 59, 58, 600_000, UTC),
+        original_total=None,
     )
 
 
@@ -341,7 +366,8 @@ _NUMBERS = st.one_of(
     st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,4})?", fullmatch=True),
 )
 _TEXTS = st.one_of(
-    st.text(max_size=6), st.sampled_from([*STATUSES, *DEVICE_TYPES, *SEVERITIES, "NaN", "-inf", "2", " 2.50 ", "1_0"])
+    st.text(max_size=6),
+    st.sampled_from([*STATUSES, *DEVICE_TYPES, *SEVERITIES, "USD", "usd", "NaN", "-inf", "2", " 2.50 ", "1_0"]),
 )
 _JSON_TEXT = st.one_of(
     _NUMBERS,
@@ -378,7 +404,9 @@ def _messages(draw: Any) -> tuple[str, bytes]:
 @given(_messages())
 def test_the_fast_way_agrees_with_the_careful_one(message: tuple[str, bytes]) -> None:
     topic, text = message
-    assert decode(topic, Message(text, NOW), AGE) == decode_carefully(topic, Message(text, NOW), AGE)
+    for customs in (AS_DECLARED, CUSTOMS):
+        fast, careful = (read(topic, Message(text, NOW), AGE, customs) for read in (decode, decode_carefully))
+        assert fast == careful
 
 
 @settings(max_examples=300, deadline=None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -179,3 +181,25 @@ def test_a_statement_that_grows_when_it_is_written_runs_apart(desk: Desk, monkey
         expression = f"MOD({expression}, 1000)"
     desk.rows(f"SELECT {expression} AS n FROM {ORDERS}")
     assert asked == ["run"]
+
+
+def test_what_a_process_that_the_kernel_ended_left_on_disk_is_removed(desk: Desk) -> None:
+    columns = 'INFORMATION_SCHEMA."COLUMNS"'
+    planned = desk.statements.plan(
+        f"SELECT REPEAT(a.COLUMN_NAME, 3) AS t FROM {columns} a CROSS JOIN {columns} b CROSS JOIN {columns} c"
+    )
+    answer = desk.statements.run(planned.ticket, lambda: False)
+    next(answer.batches)
+    apart = desk.engine._apart
+    assert apart._process is not None
+    [child] = psutil.Process(apart._process.pid).children()
+    left = apart._room.spill / str(child.pid)
+    left.mkdir(parents=True)
+    child.kill()
+    with pytest.raises(Refusal):
+        list(answer.batches)
+    until = time.monotonic() + 10
+    while left.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not left.exists()
+    assert desk.rows("SELECT REPEAT('a', 2) AS t") == [{"t": "aa"}]

@@ -127,7 +127,7 @@ def recomputed(shop: Shop, table: str) -> list[dict[str, Any]]:
                 [NOON - timedelta(hours=2), as_of],
             )
         found: list[dict[str, Any]] = (
-            db.execute(KPIS[table].sql(OrdersSettings.load().counted_statuses)).to_arrow_table().to_pylist()
+            db.execute(KPIS[table].sql(OrdersSettings.load().counting)).to_arrow_table().to_pylist()
         )
     return found
 

@@ -13,8 +13,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from lakehouse.kpis import KPIS, OTHER, Kpi, load_kpis
+from lakehouse.kpis import KPIS, OTHER, Counting, Kpi, load_kpis
 from lakehouse.kpis.check import asked
+from lakehouse.sources import sources_of
 from lakehouse.tables import RAW_OF_TOPIC
 from lakehouse.topics import TOPICS
 from pipeline.batch import kpi_files
@@ -24,6 +25,7 @@ from pipeline.batch.times import micros, us_of
 from tests.conftest import NOON, Shop
 
 STATUSES = ("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED")
+COUNTING = Counting(STATUSES)
 MINUTE = timedelta(minutes=1)
 
 
@@ -32,7 +34,7 @@ def plainly(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sorted(str({name: row[name] for name in sorted(row) if name != "updated_at"}) for row in rows)
 
 
-def over_raw(shop: Shop, kpi: Kpi) -> list[dict[str, Any]]:
+def over_raw(shop: Shop, kpi: Kpi, counting: Counting = COUNTING) -> list[dict[str, Any]]:
     """What the query gives over all raw rows that are published."""
     core = shop.ingest.core
     raw = shop.ingest.catalog.rows(RAW_OF_TOPIC[kpi.topic].name)
@@ -48,7 +50,7 @@ def over_raw(shop: Shop, kpi: Kpi) -> list[dict[str, Any]]:
         sources["window_ends"] = pa.table({"window_end": pa.array(ends, pa.timestamp("us"))})
     with duckdb.connect() as db:
         db.execute("SET TimeZone = 'UTC'")
-        answer = asked(db, kpi.sql(STATUSES), sources)
+        answer = asked(db, kpi.sql(counting), sources)
     fields = [
         pa.field(f.name, pa.timestamp("us", "UTC") if pa.types.is_timestamp(f.type) else f.type) for f in answer.schema
     ]
@@ -59,13 +61,19 @@ def over_raw(shop: Shop, kpi: Kpi) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(("seed", "memory", "large"), [(1, 0, 4_000), (2, 4_000, 8), (3, 64 << 20, 2)])
+@pytest.mark.parametrize(
+    ("seed", "memory", "large", "grain"),
+    [(1, 0, 4_000, "order"), (2, 4_000, 8, "line"), (3, 64 << 20, 2, "order"), (4, 64 << 20, 4_000, "line")],
+)
 def test_at_every_publish_of_any_history_a_kpi_is_what_its_query_gives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, memory: int, large: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, memory: int, large: int, grain: str
 ) -> None:
-    """With as much memory, and hours that count as large from so many rows on."""
+    """With as much memory, and hours that count as large from so many rows on; with guests, and orders of lines."""
+    monkeypatch.setenv("TILLWATCH_ORDERS_GRAIN", grain)
+    counting = Counting(STATUSES, grain == "line")
     monkeypatch.setattr(kpi_files, "LARGE", large)
     shop = Shop(tmp_path, kpis={"memory": memory})
+    shop.sources = sources_of("{orders_topic: {guests: true}, clicks_topic: {guests: true}}", "sources.yaml")
     draw = random.Random(seed)
     sent: list[tuple[str, dict[str, Any]]] = []
     send = shop.send
@@ -79,17 +87,20 @@ def test_at_every_publish_of_any_history_a_kpi_is_what_its_query_gives(
         shop.pass_time(timedelta(seconds=draw.choice((1, 7, 40, 95))))
         for _ in range(draw.randrange(8)):
             at = shop.now - timedelta(seconds=draw.choice((0, 0, 1, 70, 600, 2000, 90_000, -120)))
-            user = f"u{draw.randrange(5)}"
-            match draw.randrange(5):
+            user = draw.choice(("", "u1", "u2", "u3", "u4"))
+            match draw.randrange(6):
                 case 0:
                     price = draw.randrange(-900, 9_000_000) / 8
-                    shop.order(at, user_id=user, status=draw.choice(STATUSES), price=abs(price))
+                    more = {"order_id": f"o-{draw.randrange(9)}"} if grain == "line" else {}
+                    shop.order(at, user_id=user, status=draw.choice(STATUSES), price=abs(price), **more)
                 case 1:
                     shop.click(
                         at, user_id=user, url=draw.choice(("/", "/page/cart", "/cart#x", "https://s.example/page"))
                     )
                 case 2:
                     shop.error(at, severity=draw.choice(("WARN", "ERROR")), service_name=draw.choice(("a", "b")))
+                case 3:
+                    shop.refund(at, amount=draw.randrange(1, 900))
                 case _ if sent:
                     send(*draw.choice(sent))  # again: in the same batch, or long after
         shop.publish()
@@ -100,7 +111,7 @@ def test_at_every_publish_of_any_history_a_kpi_is_what_its_query_gives(
         if draw.random() < 0.3:
             shop.ingest.publish(heartbeat=True)
         for name, kpi in KPIS.items():
-            assert plainly(shop.rows(name)) == plainly(over_raw(shop, kpi)), name
+            assert plainly(shop.rows(name)) == plainly(over_raw(shop, kpi, counting)), name
     shop.close()
 
 
@@ -127,6 +138,8 @@ QUERIES = [
     "HAVING COUNT(*) > 3 AND SUM(quantity) < 20000000000",
     "SELECT {start}, quantity % 3 AS g, COUNT(DISTINCT order_total) AS a, COUNT(DISTINCT quantity) AS b "
     "FROM {raw} GROUP BY {minute}, quantity % 3",
+    "SELECT {start}, COUNT(:distinct CASE WHEN quantity % 2 = 0 THEN product_id END) AS a, "
+    "COUNT(DISTINCT NULLIF(product_id, '')) AS b FROM {raw} GROUP BY 1",
     "SELECT window_end - INTERVAL '5' MINUTE AS window_start, window_end, w.status, COUNT(*) AS a, SUM(quantity) AS b, "
     "COUNT(DISTINCT user_id) AS c FROM {raw} AS w JOIN window_ends ON w.order_ts < window_end "
     "AND order_ts >= window_end - INTERVAL '5' MINUTE GROUP BY window_end, status",
@@ -165,7 +178,8 @@ def test_rows_in_any_pieces_give_what_the_query_gives_over_all(tmp_path: Path, q
     kpi, draw = a_kpi(tmp_path, query), random.Random(seed)
     rows = some_orders(draw, 300, kpi.reads)
     with duckdb.connect() as db:
-        kept = keep_up(kpi, STATUSES, 1 << 20, 500)
+        counting = Counting(STATUSES, by_line=seed == 2)
+        kept = keep_up(kpi, counting, 1 << 20, 500)
         minutes = set((us_of(rows["order_ts"]) // 60_000_000).tolist())
         begin = 0
         while begin < 300:
@@ -185,7 +199,7 @@ def test_rows_in_any_pieces_give_what_the_query_gives_over_all(tmp_path: Path, q
             kept.take({minute for span in spans.values() for minute in span})
             ends = pa.array([end * 60_000_000 for end in spans], pa.timestamp("us"))
             sources["window_ends"] = pa.table({"window_end": ends})
-        found, wanted = kept.answer(spans, lambda sql, of: asked(db, sql, of)), asked(db, kpi.sql(STATUSES), sources)
+        found, wanted = kept.answer(spans, lambda sql, of: asked(db, sql, of)), asked(db, kpi.sql(counting), sources)
     assert found.schema.names == wanted.schema.names
     found = found.cast(wanted.schema)
     assert wanted.num_rows
@@ -272,14 +286,14 @@ def test_rows_in_any_pieces_give_what_the_query_gives_over_all(tmp_path: Path, q
 def test_what_cannot_be_kept_up_is_told_with_the_reason(tmp_path: Path, query: str, why: str) -> None:
     kpi = a_kpi(tmp_path, query)
     with pytest.raises(NotSplit) as refused:
-        keep_up(kpi, STATUSES, 0, 500)
+        keep_up(kpi, COUNTING, 0, 500)
     assert why in str(refused.value)
 
 
 @pytest.mark.parametrize("bound", [0, 10_000, 1 << 20])
 def test_what_is_kept_takes_no_more_bytes_than_it_may(tmp_path: Path, bound: int) -> None:
     kpi = a_kpi(tmp_path, "SELECT {start}, COUNT(DISTINCT user_id) AS a FROM {raw} GROUP BY 1")
-    kept = keep_up(kpi, STATUSES, bound, 500)
+    kept = keep_up(kpi, COUNTING, bound, 500)
     with duckdb.connect() as db:
         for minute in range(20):
             users = [f"user-{number:020}" for number in range(50)]
@@ -317,7 +331,7 @@ def test_of_too_many_groups_the_largest_stay_and_the_rest_is_one_row(shop: Shop)
 
 def test_a_group_that_is_called_like_the_rest_is_of_the_rest(tmp_path: Path) -> None:
     kpi = a_kpi(tmp_path, "SELECT {start}, product_id AS p, COUNT(*) AS a FROM {raw} GROUP BY window_start, p")
-    kept = keep_up(kpi, STATUSES, 1 << 20, 3)
+    kept = keep_up(kpi, COUNTING, 1 << 20, 3)
     products = [product for product, count in ((OTHER, 5), ("a", 4), ("b", 2), ("c", 1)) for _ in range(count)]
     rows = pa.table({"product_id": products, "order_ts": pa.array([NOON] * len(products), pa.timestamp("us"))})
     minute = micros(NOON) // 60_000_000

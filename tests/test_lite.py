@@ -25,6 +25,8 @@ from console.pages.overview import Overview
 from console.small.server import serve_arguments
 from console.small.status import freshness
 from lakehouse import ROOT
+from lakehouse.kinds import distinct_orders
+from lakehouse.kpis import Counting
 from lakehouse.settings.ports import PORTS
 from lakehouse.settings.shop import OrdersSettings
 from lakehouse.user_error import UserError
@@ -88,10 +90,13 @@ def test_every_figure_equals_what_the_tables_say(dremio: Watched) -> None:
         before=as_of - 2 * SPAN,
         since=as_of - SPAN,
         as_of=as_of,
-        counted_statuses=OrdersSettings.load().counted_statuses,
+        counted_statuses=OrdersSettings.load().counting.statuses,
+        distinct=distinct_orders(OrdersSettings.load().counting),
     ).to_pylist()[0]
     shown = {metric.label: metric.value for metric in page.metric}
     assert shown["Revenue 5 min"] == f"${short(figures['revenue'], 2)}"
+    net = figures["revenue"] - figures["refunded"]
+    assert shown["Net revenue"] == f"${short(net, 2)}"
     assert shown["Orders 5 min"] == short(figures["orders"], 0)
     assert shown["Average order"] == f"${short(figures['revenue'] / figures['orders'], 2)}"
     assert shown["Active users"] == short(figures["users"], 0)
@@ -173,7 +178,7 @@ def test_one_failing_question_is_named_and_the_rest_is_shown(dremio: Watched) ->
     dremio.broken = {"latest_errors"}
     page = opened()
     assert not page.exception
-    assert len(page.metric) == 6
+    assert len(page.metric) == 7
     assert page.warning[0].value.replace("\\", "").startswith("Latest errors failed: Column 'x' not found")
 
 
@@ -251,7 +256,7 @@ def test_a_hanging_dremio_does_not_hold_up_the_page(monkeypatch: pytest.MonkeyPa
             return super().head()
 
     fake = Hanging()
-    feed = Visited(fake, tab="overview", questions=Overview.ask, refresh_s=15, counted_statuses=["CREATED"])
+    feed = Visited(fake, tab="overview", questions=Overview.ask, refresh_s=15, counting=Counting(("CREATED",)))
     assert feed.snapshot().commit is None
     hangs.set()
     feed._answered.wait(10)

@@ -1,4 +1,4 @@
-"""A ledger that commit 8e2ce12 wrote goes on: nothing is sent twice, what waited goes out, what was stays."""
+"""Ledgers of older commits go on: nothing is sent twice, what waited goes out, what was stays; rules that ask begin."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from notifier.clock import from_ms, to_ms
 from notifier.ledger.rows import ALERTS, Delivery, to_alert
 from notifier.model import DeliveryState, MessageKind, Target, delivery_key
 from notifier.render import Notification
+from tests.asking_cast import LIMIT, Asking, rule_text
 from tests.test_notifier import NOON, Desk, Friend
 
 OLD = ROOT / "tests" / "data" / "upgrade" / "ledger-8e2ce12.db"
+THREADS = OLD.with_name("ledger-ecfeb79.db")
 ENDED = NOON + timedelta(seconds=34)
 """When the old notifier ended."""
 SETTLED = {
@@ -134,3 +136,22 @@ def test_the_cursor_goes_on_where_it_was(desk: Desk) -> None:
     go_on(desk)
     assert [row.state for row in of(desk, "while-it-was-down")] == [DeliveryState.SENT]
     assert desk.count("alerts_total", status="FIRING") == 1
+
+
+def test_rules_that_ask_begin_in_a_ledger_that_knew_none(tmp_path: Path) -> None:
+    shutil.copyfile(THREADS, tmp_path / "ledger.db")
+    asking = Asking(tmp_path, rule_text(**LIMIT))
+    before = {each.incident_id: each for each in asking.incidents()}
+    assert {name: each.resolved_ms is None for name, each in before.items()} == {
+        "told": True,
+        "taken": True,
+        "over": False,
+        "muted": True,
+    }
+    assert before["taken"].ack is not None
+    asking.sold("tea", 3)
+    assert asking.turns(3) == ["Much of tea: 3, over 2 for 20 s"]
+    after = {each.incident_id: each for each in asking.incidents()}
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 1
+    asking.close()

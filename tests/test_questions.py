@@ -20,7 +20,8 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
 from embedded.gateway.tokens import words_of
 from lakehouse.dremio.statement import QUESTIONS, Fragment, fill, question_sql
-from lakehouse.kinds import CLICK_PAGE, ERROR_KIND
+from lakehouse.kinds import CLICK_PAGE, ERROR_KIND, distinct_orders
+from lakehouse.kpis import Counting
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.tables import KPI_TABLES, RAW_OF_TOPIC, TABLES
 from tests.conftest import Shop
@@ -60,6 +61,8 @@ def _value(name: str) -> Any:
         return _sizes()
     if name == "sorted":
         return Fragment("produced_at DESC, event_key", {})
+    if name == "distinct":
+        return distinct_orders(Counting((), by_line=True))
     if name in ("kind", "page"):
         return ERROR_KIND if name == "kind" else CLICK_PAGE
     if name == "steps":

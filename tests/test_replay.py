@@ -18,8 +18,10 @@ from lakehouse.stop import Stop
 from lakehouse.user_error import UserError
 from producers.__main__ import app
 from producers.layout import Layout
+from producers.lines import Lines
 from producers.pace import SystemClock
-from producers.replay import Lines, read, replay
+from producers.reading import read
+from producers.replay import replay
 from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
 from tests.test_shoppers import Basket, FakeClock
 
@@ -417,7 +419,7 @@ def test_broken_text_names_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ({"form": "xls"}, "expected one of csv, whitespace, jsonl, cdnow"),
+        ({"form": "xls"}, "expected one of csv, whitespace, jsonl, json, parquet, cdnow"),
         ({"topic": "orders"}, "expected one of orders_topic"),
         ({"columns": {"cost": "1"}}, "--map names the field 'cost'; orders_topic has order_id"),
         ({"columns": {"price": "1"}, "constants": {"price": "1"}}, "both name 'price'"),

@@ -479,7 +479,11 @@ def test_the_command_says_where_an_alert_would_go_and_why() -> None:
 def test_the_command_checks_settings_and_routes_as_a_start_would() -> None:
     checked = asked("check-config", "--json")
     assert checked.returncode == 0, checked.stderr
-    assert json.loads(checked.stdout) == {"routes": ["fatal", "errors"], "destinations": {"slack": ["C0A", "C0B"]}}
+    assert json.loads(checked.stdout) == {
+        "routes": ["fatal", "errors"],
+        "destinations": {"slack": ["C0A", "C0B"]},
+        "questions": {},
+    }
 
 
 def test_a_moment_without_a_zone_is_utc() -> None:

@@ -19,10 +19,12 @@ from producers.messages import message_value
 from producers.options import topics_named, where_to
 from producers.outages import Outage
 from producers.pace import iso, send_filled, send_live
-from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
+from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC, REFUNDS_TOPIC
 from producers.shoppers import Shop
 
-Order, Click, ErrorEvent = (EVENT_TYPES[name] for name in (ORDERS_TOPIC, CLICKS_TOPIC, ERRORS_TOPIC))
+Order, Click, ErrorEvent, Refund = (
+    EVENT_TYPES[name] for name in (ORDERS_TOPIC, CLICKS_TOPIC, ERRORS_TOPIC, REFUNDS_TOPIC)
+)
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
 MINUTE = 60_000
@@ -122,7 +124,7 @@ def test_every_message_is_a_valid_event_in_order_of_time_with_an_id_of_its_own(r
 def test_messages_of_one_person_or_service_share_a_key() -> None:
     for topic, key, value in filled(Shop(), NOON_MS, NOON_MS + MINUTE):
         fields = json.loads(value)
-        assert key == fields["service_name" if topic == ERRORS_TOPIC else "user_id"].encode()
+        assert key == fields[TOPICS[topic].message_key].encode()
 
 
 def test_the_funnel_is_plausible() -> None:
@@ -144,6 +146,23 @@ def test_the_funnel_is_plausible() -> None:
     statuses = Counter(event.status for event in orders)
     assert 0.02 < statuses["CANCELLED"] / len(orders) < 0.07
     assert len(statuses) == 5
+
+
+def test_a_few_orders_that_were_made_are_paid_back_once_and_soon() -> None:
+    outage = Outage("payments", NOON_MS + 10 * MINUTE, NOON_MS + 12 * MINUTE)
+    found = events(Shop(rate=200, flat=True, outages=False, incidents=[outage]), NOON_MS, NOON_MS + HOUR // 2)
+    orders = {event.order_id: event for event in found if isinstance(event, Order)}
+    refunds = [event for event in found if isinstance(event, Refund)]
+    began = NOON + timedelta(minutes=1)  # of those that were ordered before noon
+    late = [refund for refund in refunds if refund.refund_ts >= began]
+    assert 0.03 < len(late) / len(orders) < 0.05
+    assert len({refund.order_id for refund in refunds}) == len(refunds)
+    for refund in late:
+        order = orders[refund.order_id]
+        assert order.status != "CANCELLED"
+        assert timedelta(seconds=5) <= refund.refund_ts - order.order_ts < timedelta(minutes=1)
+        assert refund.amount in (order.order_total, order.price)
+    assert any(refund.amount != orders[refund.order_id].order_total for refund in late)
 
 
 def test_conversion_over_a_whole_day_stays_plausible() -> None:
@@ -345,7 +364,7 @@ def test_produced_at_stands_last_in_every_message() -> None:
     assert list(value)[-1] == "produced_at"
     assert value["produced_at"] == "2026-11-23T12:00:00.000Z"
     assert message[2] in TOPICS
-    assert {ORDERS_TOPIC, CLICKS_TOPIC, ERRORS_TOPIC} == set(TOPICS)
+    assert {ORDERS_TOPIC, CLICKS_TOPIC, ERRORS_TOPIC, REFUNDS_TOPIC} == set(TOPICS)
 
 
 def test_one_command_for_each_topic_sends_what_one_for_all_sends() -> None:

@@ -13,6 +13,7 @@ import pytest
 from lakehouse.decode import Event, Message, Reason, Rejected, decode
 from lakehouse.sources import document_of, topic_of
 from lakehouse.sources import sources_of as made
+from lakehouse.topics import TOPICS
 from tests.source_cast import AT, RECEIVED, YAML, Kind, debezium, event, kinds, order, packed
 
 SOURCES = made(YAML, "config/sources.yaml")
@@ -106,6 +107,10 @@ def test_the_letter_of_a_binary_cloud_event_can_be_sent_again_without_headers() 
     assert isinstance(broken, Rejected)
     assert broken.reason is Reason.NOT_JSON
     assert broken.kept is not None
+    (late,) = SOURCES.decoder("shop_cloud", timedelta(0))(Message(kind.value, RECEIVED, None, kind.headers))
+    assert isinstance(late, Rejected)
+    assert late.kept is not None
+    assert SOURCES.named("shop_cloud").read(late.kept) == kind.orders
     (again,) = SOURCES.named("shop_cloud").read(broken.kept)
     assert isinstance(again, Rejected)
     assert again.reason is Reason.NOT_JSON
@@ -153,13 +158,15 @@ def test_times_are_judged_against_the_log_as_of_plain_messages() -> None:
 
 
 def test_sources_go_to_other_processes_as_they_are() -> None:
-    assert pickle.loads(pickle.dumps(SOURCES)) is SOURCES
+    first, again = (pickle.loads(pickle.dumps(SOURCES)) for _ in range(2))
+    assert first is again
+    assert list(first.sources) == list(SOURCES.sources)
 
 
 def test_without_the_file_all_is_as_it_was() -> None:
     none = made("", "config/sources.yaml")
     plain = Message(packed(order("e", "1")), RECEIVED)
-    assert none.log_topics == ("orders_topic", "clicks_topic", "errors_topic")
+    assert none.log_topics == tuple(TOPICS)
     assert none.decoder("orders_topic", None)(plain) == decode("orders_topic", plain, None)
 
 

@@ -17,8 +17,12 @@ from producers import dead_letters
 from producers.dead_letters import Letter
 from producers.pace import SystemClock
 from tests.conftest import Shop
-from tests.source_cast import AT, RECEIVED, YAML, debezium, kinds, packed
+from tests.source_cast import AT, RECEIVED, YAML, debezium, kinds, order, packed
 
+MIXED = """
+mixed_orders: {reads: shop.events, topic: orders_topic, select: {order_id: {given: true}}}
+mixed_errors: {reads: shop.events, topic: errors_topic, select: {error_id: {given: true}}}
+"""
 OF_THE_LOG = ("ingested_at", "source_partition", "source_offset")
 ERRORS = """
 payments_log:
@@ -146,6 +150,23 @@ def test_a_fatal_of_a_source_wakes_somebody_and_its_rule_reads_all_topics_that_f
     (alert,) = mapped.rows("alerts")
     assert alert["description"] == "Fatal error in service: payments - card service down"
     assert {row["error_id"] for row in mapped.rows("errors_processed")} == {"7", "8"}
+
+
+def test_one_topic_of_the_log_may_feed_two_of_ours(shop: Shop) -> None:
+    shop.sources = sources_of(MIXED, "config/sources.yaml")
+    shop.now = RECEIVED
+    error = {"error_id": "x", "service_name": "pay", "error_message": "no", "severity": "FATAL"}
+    for message in (packed(order("e", "1")), b"{", packed(error | {"error_time": AT.isoformat()}), b'{"other": 1}'):
+        shop.message("shop.events", message)
+    shop.ingest.publish(heartbeat=True)
+    assert [row["order_id"] for row in shop.rows("orders_processed")] == ["1"]
+    assert [row["error_id"] for row in shop.rows("errors_processed")] == ["x"]
+    assert [row["description"] for row in shop.rows("alerts")] == ["Fatal error in service: pay - no"]
+    (letter,) = shop.rows("dead_letters")
+    assert (letter["topic"], letter["source_offset"], letter["reason"]) == ("shop.events", 1, "NOT_JSON")
+    told = {(row["topic"], row["metric"]): row["value"] for row in shop.rows("pipeline_metrics")}
+    assert (told["orders_topic", "left_out"], told["orders_topic", "bad"]) == (1, 1)
+    assert told["errors_topic", "log_end"] == 4
 
 
 def test_a_source_that_is_added_later_is_read_from_its_beginning(mapped: Shop) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lakehouse.decode import Rejected
+from lakehouse.decode import Event, Rejected
 from lakehouse.decode.document import parse_document
 from lakehouse.sources import sources_of as made
 from tests.source_cast import order, packed
@@ -87,6 +87,16 @@ def test_amounts_of_every_kind(how: dict[str, Any], value: object, wanted: str) 
     assert str(one_field("orders_topic", "price", how, {"p": value})) == wanted
 
 
+def test_a_number_and_the_same_digits_as_text_are_read_by_their_own_rules() -> None:
+    how = {"path": "p", "decimal": ",", "thousands": "."}
+    fields = {name: {"value": value} for name, value in order("e", "1").items() if name != "event_id"}
+    text = json.dumps({"a": {"topic": "orders_topic", "map": fields | {"price": how}}})
+    source = made(text, "sources.yaml").named("a")
+    read = [event for value in (1.234, "1.234", 1.234) for event in source.read(packed({"p": value}))]
+    found = [event.price for event in read if isinstance(event, Event)]
+    assert [str(price) for price in found] == ["1.2340", "1234.0000", "1.2340"]
+
+
 def test_an_amount_that_is_written_in_another_way_is_not_guessed() -> None:
     how = {"path": "p", "decimal": ",", "thousands": "."}
     for wrong in ("1.23,4", "12.34", "1,2,3", "€ 5", "1.234.56"):
@@ -125,6 +135,7 @@ SELECTED: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     ({"a": {"below": 0}}, {"a": -0.5}, True),
     ({"a": {"starts": "C"}}, {"a": "C5364"}, True),
     ({"a": {"starts": ["C", "D"]}}, {"a": 5364}, False),
+    ({"a": {"starts": "53"}}, {"a": 5364}, True),
     ({"a": {"given": True}}, {"a": None}, False),
     ({"a": {"given": False}}, {"a": ""}, True),
     ({"a": {"differs": "b"}}, {"a": 1, "b": 1.0}, False),

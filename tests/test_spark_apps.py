@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import pickle
 import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +18,7 @@ from decoding import DECODED, decode_batch
 from engine import batch_end, records
 from lakehouse import ROOT
 from lakehouse.decode import Event
+from lakehouse.kpis import Counting
 from lakehouse.sources import sources_of
 from lakehouse.tables import KPI_TABLES
 from large import alerting
@@ -24,6 +26,7 @@ from pipeline.batch.log import Record
 from pipeline.batch.times import moment
 from producers.shop import CLICKS_TOPIC, ERRORS_TOPIC, ORDERS_TOPIC
 from stream import Attempts
+from tests.source_cast import YAML, debezium, kinds, order, packed
 from transforms import offsets_json, spark_sql
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -85,6 +88,33 @@ def test_every_message_becomes_one_row_an_event_or_a_reason() -> None:
     assert (broken["reason"], broken["payload"], broken["source_offset"]) == ("NOT_JSON", b"{", 2)
     assert (alert["alerting"], alert["service_name"], alert["order_id"]) == (True, "payments", None)
     assert (future["reason"], future["alerting"], future["event_at"]) == ("FUTURE_TIME", False, None)
+
+
+def test_executors_make_a_row_of_each_element_and_one_of_what_is_left_out() -> None:
+    sources = pickle.loads(pickle.dumps(sources_of(YAML, "config/sources.yaml")))  # as Spark ships it
+    found = kinds()
+    lines = json.loads(found["nested items"].value)
+    lines["lines"].append({"sku": None, "n": 1, "sum": "3,00"})
+    batch = messages(
+        ("shop_lines", packed(lines)),
+        ("shop.public.orders", packed(debezium(1, op="d"))),
+        ("shop.public.orders", found["debezium update"].value),
+        (ORDERS_TOPIC, packed(order("e", "1"))),
+    )
+    rows = decode_batch(batch, sources, None, {})
+    assert [
+        (row["log_topic"], row["source_offset"], row["place"], row["left_out"], row["event_key"], row["reason"])
+        for row in rows.to_pylist()
+    ] == [
+        ("shop_lines", 0, 0, False, "N5:0", None),
+        ("shop_lines", 0, 1, False, "N5:1", None),
+        ("shop_lines", 0, 2, False, None, "MISSING_FIELD"),
+        ("shop.public.orders", 1, 0, True, None, None),
+        ("shop.public.orders", 2, 0, False, "orders-1-24023129", None),
+        (ORDERS_TOPIC, 3, 0, False, "e", None),
+    ]
+    assert set(rows["topic"].to_pylist()) == {ORDERS_TOPIC}
+    assert rows["payload"].to_pylist()[2] == packed(lines)
 
 
 def test_what_alerts_in_a_large_batch_was_received_when_it_was_read_at_last() -> None:
@@ -150,7 +180,7 @@ def test_offsets_are_written_as_spark_reads_them() -> None:
 
 @pytest.mark.parametrize("table", [table.name for table in KPI_TABLES])
 def test_each_kpi_query_is_one_statement_of_spark(table: str) -> None:
-    assert len(sqlglot.parse(spark_sql(table, ("CREATED",)), read="spark")) == 1
+    assert len(sqlglot.parse(spark_sql(table, Counting(("CREATED",))), read="spark")) == 1
 
 
 @pytest.mark.parametrize("path", APPS, ids=[path.name for path in APPS])

@@ -16,7 +16,7 @@ import pytest
 from lakehouse.settings.base import Shared
 from lakehouse.user_error import UserError
 from tillwatch import caretaker, doctor, jars, java, leftovers, s3_server, servers, stack, status, supervisor
-from tillwatch.settings import DemoSettings
+from tillwatch.settings import DemoSettings, stack_shared
 
 
 @pytest.fixture
@@ -176,9 +176,9 @@ def test_a_shell_set_up_for_production_stays_out_of_the_stack(
 
 
 def test_the_stack_has_a_data_directory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert stack.load_shared().data_dir == Path(os.environ["TILLWATCH_DATA_DIR"])
+    assert stack_shared().data_dir == Path(os.environ["TILLWATCH_DATA_DIR"])
     monkeypatch.delenv("TILLWATCH_DATA_DIR")
-    assert stack.load_shared().data_dir == Path(".tillwatch-stack")
+    assert stack_shared().data_dir == Path(".tillwatch-stack")
     assert Shared.load().data_dir == Path(".tillwatch")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,6 +33,12 @@ Fill = Annotated[bool | None, typer.Option("--fill/--no-fill", help="Fill the pa
 Incident = Annotated[
     bool | None, typer.Option("--incident/--no-incident", help="Let payments fail 60 s after the start, for 90 s.")
 ]
+With = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--with", help="Lay the files of this folder, like examples/payments, over config/ for this run. Repeatable."
+    ),
+]
 RunFor = Annotated[str | None, typer.Option("--for", help="End by itself after so long, like '10 min'.")]
 OfStack = Annotated[
     bool, typer.Option("--stack", help="Of the stack, in .tillwatch-stack unless a setting names another.")
@@ -47,13 +54,17 @@ def demo(
     fill: Fill = None,
     incident: Incident = None,
     run_for: RunFor = None,
+    over: With = None,
 ) -> None:
     """Everything on this machine, with simulated shoppers. Ctrl-C ends it; the data stays."""
+    from tillwatch.overlay import use
+
+    said = use(over or (), Shared.load().data_dir, "embedded")
     from tillwatch.demo import run
     from tillwatch.settings import DemoSettings
 
     settings = DemoSettings.load(**_given(rate, fill_rate, flat, lite, fill, incident, run_for))
-    raise typer.Exit(run(settings, Shared.load()))
+    raise typer.Exit(run(settings, Shared.load(), said))
 
 
 @app.command()
@@ -69,22 +80,26 @@ def stack(
         bool | None,
         typer.Option("--cdc/--no-cdc", help="Orders come from a PostgreSQL database, by change data capture."),
     ] = None,
+    over: With = None,
 ) -> None:
     """The same on Kafka, Spark, Nessie and S3, as plain processes of this machine. Ctrl-C ends it; the data stays."""
-    from tillwatch.settings import DemoSettings, StackSettings
-    from tillwatch.stack import load_shared, run
+    from tillwatch.overlay import use
+    from tillwatch.settings import DemoSettings, StackSettings, stack_shared
+
+    said = use(over or (), stack_shared().data_dir, "stack")
+    from tillwatch.stack import run
 
     settings = DemoSettings.load(**_given(rate, fill_rate, flat, lite, fill, incident, run_for))
     with_cdc = StackSettings.load(**({} if cdc is None else {"cdc": cdc})).cdc
-    raise typer.Exit(run(settings, load_shared(), cdc=with_cdc))
+    raise typer.Exit(run(settings, stack_shared(), said, cdc=with_cdc))
 
 
 @app.command("stack-down")
 def stack_down() -> None:
     """End the stack, or what a crash left of it."""
-    from tillwatch.stack import down, load_shared
+    from tillwatch.stack import down
 
-    typer.echo(down(load_shared()))
+    typer.echo(down(_shared(of_stack=True)))
 
 
 @app.command()
@@ -109,6 +124,24 @@ def clean_data(stack: OfStack = False) -> None:
     from tillwatch.leftovers import remove_data
 
     typer.echo(remove_data(_shared(stack)))
+
+
+@app.command()
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON: file, line and sentence of each.")] = False,
+) -> None:
+    """Read all of config/ as the parts would, and say everything that is wrong. Exits 1 where there is something."""
+    from tillwatch.check import examine
+
+    raise typer.Exit(0 if examine(as_json) else 1)
+
+
+@app.command()
+def contract() -> None:
+    """Print all topics, tables and questions as Markdown: docs/contract.md, and your own of config/."""
+    from lakehouse.contract import main
+
+    main([])
 
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -159,9 +192,9 @@ def _given(
 def _shared(of_stack: bool) -> Shared:
     if not of_stack:
         return Shared.load()
-    from tillwatch.stack import load_shared
+    from tillwatch.settings import stack_shared
 
-    return load_shared()
+    return stack_shared()
 
 
 def _starter(part: Part) -> Callable[[typer.Context], None]:

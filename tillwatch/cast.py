@@ -24,6 +24,7 @@ class Cast:
     status: str
     sink: str = "log"
     more: Sequence[str] = ()
+    laid_over: str | None = None
     ready_within_s: float = READY_WITHIN_S
     later_at_s: float = 20
     end_within_s: float = 8

@@ -19,8 +19,10 @@ from tillwatch.settings import DemoSettings
 READERS_PORTS = ("sandbox", "smtp", "notifier")
 
 
-def run(settings: DemoSettings, shared: Shared) -> int:
-    """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code."""
+def run(settings: DemoSettings, shared: Shared, laid_over: str | None = None) -> int:
+    """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code. `laid_over`: what there is
+    to say of --with.
+    """
     data_dir = open_data_dir(shared.data_dir, "embedded").resolve()
     parts = programs(settings, shared)
     cast = Cast(
@@ -32,6 +34,7 @@ def run(settings: DemoSettings, shared: Shared) -> int:
         is_new=lambda: not (data_dir / "events.db").exists() and not (data_dir / "catalog.db").exists(),
         clean_up="make clean-data",
         status="make status",
+        laid_over=laid_over,
     )
     return play(cast, settings, shared, data_dir)
 

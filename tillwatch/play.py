@@ -72,6 +72,8 @@ class Play:
         started, now = time.monotonic(), datetime.now(UTC)
         is_new = self.cast.is_new()
         say(f"{self.cast.title}: data and logs in {shown(self.data_dir)}, {self.settings.rate:g} events/s")
+        if self.cast.laid_over:
+            say(f"  {self.cast.laid_over}")
         say()
         child = supervisor.start(self.data_dir, self.cast.programs, self.cast.environment, self.lock)
         past = Filler(self.cast, self.settings, self.shared, self.data_dir, self.ending, self.seen)

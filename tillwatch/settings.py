@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from lakehouse.settings.base import Section
+from lakehouse.settings.base import Section, Shared
 from lakehouse.settings.durations import Duration, OptionalDuration
 
 
@@ -44,3 +45,11 @@ class StackSettings(Section, section="stack"):
         if value and not re.fullmatch(r"https?://\S+", value):
             raise ValueError("expected http://… or https://…")
         return value.rstrip("/")
+
+
+def stack_shared() -> Shared:
+    """The shared settings, with the stack's own data directory unless they name one."""
+    shared = Shared.load()
+    if "data_dir" in shared.model_fields_set:
+        return shared
+    return shared.model_copy(update={"data_dir": Path(".tillwatch-stack")})

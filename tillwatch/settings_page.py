@@ -29,16 +29,18 @@ PACKAGES = ("lakehouse", "pipeline", "producers", "embedded", "console", "notifi
 _COMMAND = "python -m tillwatch.settings_page --write"
 
 
-def every_section() -> dict[str, type[Section]]:
-    """All settings classes of all parts, by section in the file's order; the shared ones, under '', first."""
+def every_section(spark: bool = True) -> dict[str, type[Section]]:
+    """All settings classes of all parts, by section in the file's order; the shared ones, under '', first. Spark's own
+    where they are wanted: it must be installed for them."""
     for name in PACKAGES:
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
             if "settings" in module.name.split("."):
                 importlib.import_module(module.name)
-    if (scripts := str(ROOT / "spark-apps")) not in sys.path:
-        sys.path.append(scripts)
-    importlib.import_module("session")  # of spark-apps, which is no package
+    if spark:
+        if (scripts := str(ROOT / "spark-apps")) not in sys.path:
+            sys.path.append(scripts)
+        importlib.import_module("session")  # of spark-apps, which is no package
     found = {cls.section or "": cls for cls in Section.__subclasses__() if not cls.partial}
     return {name: found[name] for name in ("", *SECTIONS) if name in found}
 

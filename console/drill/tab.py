@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import panel as pn
 import pyarrow as pa
 from bokeh.core.property.validation import validate
+from bokeh.models import Column
 
 from console import look
 from console.drill.charts import recolour, step_of
@@ -19,11 +20,13 @@ from console.feed.asker import Got, Want
 from console.feed.pins import Pin
 from console.feed.snapshot import FeedSnapshot
 from console.on_call.acts import Actor
+from console.on_call.asked import Asked
 from console.on_call.watch import Duty
 from console.parts import Part, iso_ms
 from console.settings import ConsoleSettings
 from console.tab import ChartPlace, Tab, TabFilter
 from console.view import Span, View
+from lakehouse.kpis import Counting
 from lakehouse.oncall import OnCallDetail
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.texts import REASON_LETTERS, label, visible
@@ -58,12 +61,20 @@ class TabPage(Protocol):
     def settings(self) -> ConsoleSettings: ...
 
     @property
+    def counting(self) -> Counting:
+        """What counts as an order."""
+
+    @property
     def max_age(self) -> timedelta:
         """How late an alert may come and still open an incident."""
 
     @property
     def duty(self) -> Duty:
         """What the notifier knows of incidents."""
+
+    @property
+    def asked(self) -> Asked:
+        """The incidents of rules that ask, as they stood at the moment shown."""
 
     @property
     def figures(self) -> Mapping[str, AlertFigure]:
@@ -110,17 +121,14 @@ class Found:
     tables: Mapping[str, list[dict[str, Any]]]
     answers: Mapping[str, pa.Table]
 
-    @property
-    def lapsed(self) -> Span | None:
-        """The brush, where it lies beside the range and narrows nothing."""
-        return self.view.brush if self.view.brush and _overlap(self.view.brush, self.span) is None else None
-
 
 class DrillTab(Tab):
     """One drill-down tab of one page. A tab says what it asks, what it sends and what it draws."""
 
     steady: ClassVar[bool] = True
     """Whether its parts follow from its answers alone, and are made once of them."""
+    paced: ClassVar[bool] = True
+    """Whether it moves on by its own cadence, not with every commit."""
 
     def __init__(self, page: TabPage) -> None:
         self.page = page
@@ -134,6 +142,8 @@ class DrillTab(Tab):
         self.places = {
             place: pn.Column(sizing_mode="stretch_both", margin=0, min_height=0) for place in self.chart_places()
         }
+        self.holders: dict[str, Column] = {}
+        """Where live charts stand once the tab is opened, by their name."""
 
     @classmethod
     def _places(cls) -> list[ChartPlace]:
@@ -158,6 +168,16 @@ class DrillTab(Tab):
 
     # ---- what the page asks of it
 
+    @property
+    def failed(self) -> str | None:
+        """Why something of what it shows is not of the newest answers."""
+        return self.error
+
+    def exported(self, name: str) -> pa.Table | None:
+        """The answer that a list of the tab is made from."""
+        listed = next((one for one in self.lists() if one.name == name and one.exports), None)
+        return self.found.answers.get(listed.exports) if listed is not None and self.found else None
+
     def parts(self, view: View, snapshot: FeedSnapshot) -> Mapping[str, Part]:
         """The tab's parts, from the newest whole set of answers; asks for the next set where view or commit moved."""
         pin = self.page.pin(snapshot)
@@ -173,23 +193,18 @@ class DrillTab(Tab):
             parts["empty"] = {
                 place.name: None if found.tables.get(place.of, [place]) else place.empty for place in self._places()
             }
-        parts[f"drill.{self.name}"] = {
-            "loading": loading and (found is None or found.view != view),
-            "error": self.error,
-            "span": [iso_ms(moment) for moment in found.span] if found else None,
-            "inner": [iso_ms(moment) for moment in found.inner] if found else None,
-            "lapsed": [iso_ms(moment) for moment in found.lapsed] if found and found.lapsed else None,
-        }
+        loading = loading and (found is None or found.view != view)
+        spans = (found.span, found.inner) if found else None
+        parts[f"drill.{self.name}"] = drill_part(
+            found.view if found else view, spans, loading=loading, error=self.error
+        )
         if found is not None and found is not self._drawn:
             self.page.redraw()
         return parts
 
     def _take(self, view: View, pin: Pin) -> bool:
         """Take the answers for a view at a commit, if all are there."""
-        span = view.bounds(pin.as_of)
-        if view.span is None:
-            span = whole_bars(span)
-        inner = (_overlap(view.brush, span) if view.brush else None) or span
+        span, inner = spans_of(view, pin)
         # What a tab wants may hang on what it found: an incident's rows on the incident.
         asked = self.wants(view, pin, span, inner)
         if self.found is not None and self.found.asked == asked and self.found.view == view:
@@ -283,6 +298,26 @@ class DrillTab(Tab):
     @property
     def pin(self) -> Pin | None:
         return self.found.pin if self.found else None
+
+
+def spans_of(view: View, pin: Pin) -> tuple[Span, Span]:
+    """The range at a commit, and the brushed part of it; all of it where nothing of it is brushed."""
+    span = view.bounds(pin.as_of)
+    if view.span is None:
+        span = whole_bars(span)
+    return span, (_overlap(view.brush, span) if view.brush else None) or span
+
+
+def drill_part(view: View, spans: tuple[Span, Span] | None, *, loading: bool, error: str | None) -> Part:
+    """What stands above a tab's cards: its times, once there are any, and how it fares. A brush beside the range
+    narrows nothing: it has lapsed."""
+    span, inner = spans or (None, None)
+    lapsed = view.brush if span and view.brush and _overlap(view.brush, span) is None else None
+
+    def words(times: Span | None) -> list[str | None] | None:
+        return [iso_ms(moment) for moment in times] if times else None
+
+    return {"loading": loading, "error": error, "span": words(span), "inner": words(inner), "lapsed": words(lapsed)}
 
 
 def whole_bars(span: Span) -> Span:

@@ -9,14 +9,13 @@ import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 from cachetools import LRUCache
 
 from console.feed.hub import Viewer
 from console.feed.poller import FIRST_RETRY_S, LONGEST_PAUSE_S, LONGEST_RETRY_S
-from console.feed.snapshot import AsksDremio
 from console.metrics import POLL_FAILURES, STATEMENTS
 from lakehouse.dremio.errors import DremioError, Timeout, Unavailable
 
@@ -52,6 +51,12 @@ def want(question: str, commit: str, **binds: Any) -> Want:
     return Want(question, commit, tuple(sorted(frozen.items())))
 
 
+class Asks(Protocol):
+    """As much of a client as it takes."""
+
+    def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table: ...
+
+
 class Asker:
     """Answers wants from memory, else asks in a thread of its own and wakes who wanted it. Nothing here blocks.
 
@@ -59,7 +64,7 @@ class Asker:
     nobody could answer.
     """
 
-    def __init__(self, dremio: AsksDremio, *, threads: int = 2, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, dremio: Asks, *, threads: int = 2, clock: Callable[[], float] = time.monotonic) -> None:
         self._dremio = dremio
         self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="asker")

@@ -11,7 +11,7 @@ from typing import Any
 from console.feed.snapshot import FeedAnswer, FeedSnapshot
 from console.view import COMPARED
 
-COUNTED = ("orders", "revenue", "users", "buyers", "clicks", "errors")
+COUNTED = ("orders", "revenue", "users", "buyers", "clicks", "errors", "refunded")
 
 
 def interest(tab: str, compare: str) -> str:

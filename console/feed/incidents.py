@@ -29,11 +29,18 @@ class ListedIncident:
     runbook_url: str
     threshold: float | None = None
     """The limit that its newest alert was over, or under."""
+    asked: bool = False
+    """Whether it is of a rule that asks, and known from the notifier alone."""
 
 
 def incidents_of(rows: Iterable[Mapping[str, Any]], max_age: timedelta) -> list[ListedIncident]:
-    """Incidents from the rows of `incidents`: open ones first, FATAL above ERROR among them; then the last touched."""
-    return sorted((_incident(row, max_age) for row in rows), key=_order)
+    """Incidents from the rows of `incidents`, in order."""
+    return in_order(_incident(row, max_age) for row in rows)
+
+
+def in_order(incidents: Iterable[ListedIncident]) -> list[ListedIncident]:
+    """Open ones first, FATAL above ERROR among them; then the last touched."""
+    return sorted(incidents, key=_order)
 
 
 def _order(incident: ListedIncident) -> tuple[bool, int, float]:

@@ -23,13 +23,15 @@ type Series = tuple[float | None, ...]
 class Minutes:
     """Sixty minutes up to the open one, which is the last. None is a gap: nobody knows; 0 is a minute without rows.
 
-    `starts` are the minutes' starts, UTC. Revenue in the shop's currency, `users` distinct users over the five minutes
+    `starts` are the minutes' starts, UTC. Revenue and what was refunded in the shop's currency (a shop may have no
+    refunds at all: then 0), `users` distinct users over the five minutes
     that end with the minute (the open one has none yet), conversion and error_rate as parts of 1.
     """
 
     starts: tuple[datetime, ...]
     orders: Series
     revenue: Series
+    refunded: Series
     clicks: Series
     users: Series
     errors: Mapping[str, Series]
@@ -39,6 +41,12 @@ class Minutes:
     def average(self) -> Series:
         """Revenue per order; a gap where there was no order."""
         return tuple(_ratio(amount, count) for amount, count in zip(self.revenue, self.orders, strict=True))
+
+    @property
+    def net_revenue(self) -> Series:
+        """Revenue less what was refunded in the minute."""
+        pairs = zip(self.revenue, self.refunded, strict=True)
+        return tuple(None if revenue is None or back is None else revenue - back for revenue, back in pairs)
 
     @property
     def error_rate(self) -> Series:
@@ -80,12 +88,12 @@ def minutes_of(snapshot: FeedSnapshot) -> Minutes | None:
     as_of = answer.as_of
     last, starts = whole_minute(as_of), starts_of(as_of)
     counts: dict[tuple[str, str], dict[datetime, float]] = {}
-    amounts: dict[datetime, float] = {}
+    amounts: dict[str, dict[datetime, float]] = {"orders": {}, "refunds": {}}
     for row in answer.table.to_pylist():
         start = row["moment"] - MINUTE if row["series"] == "users" else row["moment"]
         counts.setdefault((row["series"], row["part"]), {})[start] = float(row["n"])
-        if row["series"] == "orders":
-            amounts[start] = float(row["amount"])
+        if row["series"] in amounts:
+            amounts[row["series"]][start] = float(row["amount"])
 
     first = snapshot.first_events
     first_order, first_click, first_error = (first.get(f"first_{what}_at") for what in ("order", "click", "error"))
@@ -96,7 +104,8 @@ def minutes_of(snapshot: FeedSnapshot) -> Minutes | None:
     return Minutes(
         starts=starts,
         orders=filled(counts.get(("orders", ""), {}), first_order, as_of),
-        revenue=filled(amounts, first_order, as_of),
+        revenue=filled(amounts["orders"], first_order, as_of),
+        refunded=tuple(amounts["refunds"].get(start, 0.0) for start in starts),
         clicks=filled(counts.get(("clicks", ""), {}), first_click, as_of),
         users=filled(counts.get(("users", ""), {}), first_click, last),
         errors={severity: filled(counts.get(("errors", severity), {}), first_error, as_of) for severity in SEVERITIES},

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from console.feed.questions import TabQuestions
 from console.feed.snapshot import AsksDremio, FeedSnapshot
 from lakehouse.dremio.errors import DremioError, QueryError
 from lakehouse.dremio.state import ConnectionState
+from lakehouse.kpis import Counting
 
 logger = logging.getLogger(__name__)
 
@@ -132,12 +133,12 @@ class Past:
         dremio: AsksDremio,
         *,
         tabs: Mapping[str, TabQuestions],
-        counted_statuses: Sequence[str],
+        counting: Counting,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dremio = dremio
         self._questions = tabs
-        self._counted = tuple(counted_statuses)
+        self._counting = counting
         self._clock = clock
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="past")
@@ -202,7 +203,7 @@ class Past:
             tabs=self._questions,
             refresh_s=1,
             idle_refresh_s=1,
-            counted_statuses=self._counted,
+            counting=self._counting,
         )
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from console.metrics import POLL_FAILURES, POLL_SECONDS, STATEMENTS
 from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.dremio.errors import DremioError, Timeout, Unavailable
 from lakehouse.dremio.nearby import FAR_S, NEAR_S
+from lakehouse.kpis import Counting
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Poller:
         tabs: Mapping[str, TabQuestions],
         refresh_s: float,
         idle_refresh_s: float,
-        counted_statuses: Sequence[str],
+        counting: Counting,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = now_utc,
     ) -> None:
@@ -63,7 +64,7 @@ class Poller:
         self._tabs = tabs
         self._refresh_s = refresh_s
         self._idle_refresh_s = idle_refresh_s
-        self._counted = tuple(counted_statuses)
+        self._counting = counting
         self._clock = clock
         self._now = now
         self._asked: frozenset[str] = frozenset()
@@ -193,10 +194,10 @@ class Poller:
 
         # An answer that was due and failed is no measure of what changed since.
         held = {name: answer for name, answer in before.answers.items() if name not in before.failed}
-        ask_frame(ask, as_of, held, self._counted)
+        ask_frame(ask, as_of, held, self._counting)
         for tab, questions in self._tabs.items():
             if tab in watched:
-                questions(ask, as_of, held, self._counted)
+                questions(ask, as_of, held, self._counting)
         return FeedSnapshot(
             version=before.version + 1,
             commit=commit,

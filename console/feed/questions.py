@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from console.feed.snapshot import FeedAnswer
 from lakehouse.clock import SHOWN
+from lakehouse.kpis import Counting
 
 TILE_SPAN = timedelta(minutes=5)
 MINUTES_SHOWN = 60
@@ -31,12 +32,10 @@ class Ask(Protocol):
 
 
 class TabQuestions(Protocol):
-    """What a tab asks of one commit, in order: `held` are the answers of the commit before, `counted` the statuses of
-    an order that counts."""
+    """What a tab asks of one commit, in order: `held` are the answers of the commit before, `counting` what
+    counts as an order."""
 
-    def __call__(
-        self, ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str], /
-    ) -> None: ...
+    def __call__(self, ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting, /) -> None: ...
 
 
 def whole_minute(moment: datetime) -> datetime:
@@ -49,7 +48,7 @@ def first_minute(as_of: datetime) -> datetime:
     return whole_minute(as_of) - timedelta(minutes=MINUTES_SHOWN - 1)
 
 
-def ask_frame(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], _counted: Sequence[str]) -> None:
+def ask_frame(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], _counting: Counting) -> None:
     """What every tab shows: the open incidents are counted in the navigation; clocks ahead and KPIs that lack rows."""
     ask("incidents", since=as_of - INCIDENT_SPAN, until=as_of + ANY_AHEAD, most=INCIDENTS_SHOWN)
     before = held.get("clock_ahead")

@@ -1,4 +1,4 @@
-"""The six KPI tiles: what they say, and whether it is good."""
+"""The KPI tiles: what they say, and whether it is good."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from console.feed.numbers import THIN, exactly, short, with_currency
 
 TILES = {
     "revenue": "Revenue 5 min",
+    "net": "Net revenue",
     "orders": "Orders 5 min",
     "average": "Average order",
     "users": "Active users",
@@ -64,10 +65,14 @@ def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str,
     clicks, clicks_before = int(at["clicks"]), int(at["clicks_before"])
     newest_order, newest_click = figures.get("newest_order"), figures.get("newest_click")
     newest_error = figures.get("newest_error")
+    net, net_before = revenue - Decimal(at["refunded"]), revenue_before - Decimal(at["refunded_before"])
     none: Series = ()
 
     def money(value: float | Decimal) -> str:
         return with_currency(currency, short(value, 2))
+
+    def exact_money(value: Decimal) -> str:
+        return with_currency(currency, exactly(value))
 
     def percent(value: float | Decimal) -> str:
         return f"{short(float(value) * 100, 2)}{THIN}%"
@@ -75,8 +80,14 @@ def tiles_of(figures: Mapping[str, Any], minutes: Minutes | None, currency: str,
     return [
         _volume(
             "revenue", revenue, revenue_before, money(revenue),
-            with_currency(currency, exactly(revenue)),
+            exact_money(revenue),
             (orders, orders_before), newest_order, minutes.revenue if minutes else none,
+        ),
+        _volume(
+            "net", net, net_before, money(net),
+            f"{exact_money(revenue)} less {exact_money(revenue - net)} refunded",
+            (orders, orders_before), _newest(newest_order, figures.get("newest_refund")),
+            minutes.net_revenue if minutes else none,
         ),
         _volume(
             "orders", orders, orders_before, short(orders, 0), exactly(orders),
@@ -110,7 +121,7 @@ def _volume(
     spark: Series,
 ) -> Tile:
     """More is better. `events` are those behind the value and behind the one before."""
-    change, good, ratio = _change(float(value), float(before))
+    change, good, ratio = change_of(float(value), float(before))
     # What is ordered for varies about as much as it is large, and so adds as much chance as how many order.
     state, word = _fall(ratio, _surprise(*events) / (1.4 if isinstance(value, Decimal) else 1.0))
     return Tile(key, value, text, exact, change, good, state, word, "", newest, spark)
@@ -132,7 +143,7 @@ def _average(
     if not orders_before:
         change, good, ratio = "n/a", None, None
     else:
-        change, good, ratio = _change(float(value), float(revenue_before / orders_before))
+        change, good, ratio = change_of(float(value), float(revenue_before / orders_before))
     chance = math.sqrt(1 / orders + 1 / orders_before) if orders_before else math.inf
     state, word = _fall(ratio, abs(math.log(ratio)) / chance if ratio and ratio > 0 else math.inf)
     exact = with_currency(currency, exactly(value.quantize(Decimal("0.0001"))))
@@ -151,7 +162,7 @@ def _conversion(
     if not users:
         return _none("conversion", "nobody clicked in 5 min", newest, spark)
     value = buyers / users
-    change, good = _points(value, buyers_before / users_before if users_before else None, more_is_better=True)
+    change, good = points_of(value, buyers_before / users_before if users_before else None, more_is_better=True)
     before = buyers_before / users_before if users_before else 0.0
     ratio = value / before if before else None
     of_both = (buyers + buyers_before) / (users + users_before)
@@ -175,7 +186,7 @@ def _error_rate(
         return _none("error_rate", "no click in 5 min", newest, spark)
     value = errors / clicks
     before = errors_before / clicks_before if clicks_before else None
-    change, good = _points(value, before, more_is_better=False)
+    change, good = points_of(value, before, more_is_better=False)
     if before and value / before >= 3:
         change = f"×{short(value / before, 1)}"
     state: TileState = "bad" if value >= limits.bad else "watch" if value >= limits.watch else "ok"
@@ -188,7 +199,7 @@ def _none(key: str, why: str, newest: datetime | None, spark: Series) -> Tile:
     return Tile(key, None, "n/a", why, "", None, "none", "", why, newest, spark)
 
 
-def _change(value: float, before: float) -> tuple[str, bool | None, float | None]:
+def change_of(value: float, before: float) -> tuple[str, bool | None, float | None]:
     """The change in per cent, whether more is what it is, and the ratio; `n/a` without a base.
 
     Below zero there is no base either: twice a loss is no growth.
@@ -203,7 +214,7 @@ def _change(value: float, before: float) -> tuple[str, bool | None, float | None
     return f"{sign}{abs(percent)}{THIN}%", None if percent == 0 else percent > 0, ratio
 
 
-def _points(value: float, before: float | None, *, more_is_better: bool) -> tuple[str, bool | None]:
+def points_of(value: float, before: float | None, *, more_is_better: bool) -> tuple[str, bool | None]:
     """The change of a share in points."""
     if before is None:
         return "n/a", None

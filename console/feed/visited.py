@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from console.feed.hub import Hub
 from console.feed.poller import Poller
 from console.feed.questions import TabQuestions
 from console.feed.snapshot import AsksDremio, FeedSnapshot
+from lakehouse.kpis import Counting
 
 PATIENCE_S = 5.0
 """How long a visitor waits for an answer before the last good one has to do."""
@@ -31,7 +32,7 @@ class Visited:
         tab: str,
         questions: TabQuestions,
         refresh_s: float,
-        counted_statuses: Sequence[str],
+        counting: Counting,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.watches = tab
@@ -46,7 +47,7 @@ class Visited:
             tabs={tab: questions},
             refresh_s=refresh_s,
             idle_refresh_s=refresh_s,
-            counted_statuses=counted_statuses,
+            counting=counting,
             clock=clock,
         )
         self._lock = threading.Lock()

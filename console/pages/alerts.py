@@ -15,6 +15,7 @@ from console.feed.incidents import ListedIncident, incidents_of
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
 from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
+from console.on_call.asked import Asked, left_out, with_asked
 from console.on_call.figure import TRADE, FigureDesk, IncidentFigure
 from console.on_call.parts import HISTORY, TOLD, duty_part, words_of
 from console.parts import ERROR_ROW_COLUMNS, INCIDENT_COLUMNS, Part, error_row, incident_row, iso_ms
@@ -23,10 +24,11 @@ from console.view import Span, View
 from console.words import STATES
 from lakehouse.kinds import ERROR_KIND
 from lakehouse.rules.figure import AlertFigure
-from lakehouse.texts import visible
+from lakehouse.texts import REASON_LETTERS, visible
 
 AROUND = timedelta(minutes=1)
 ROWS_BEHIND = 100
+_NOT_SHOWN = "The incident of this link is not among those of the range shown."
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 INCIDENTS = RowList(
@@ -116,11 +118,11 @@ class AlertsTab(DrillTab):
         self._trade = FigureDesk(lambda incident: _beside(figures.get(incident.rule)), page.answer)
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
-        since = span[0] if view.span else min(span[0], span[1] - INCIDENT_SPAN)
-        # A row may bear a time past as_of: the moment judged, or that of a clock that is ahead.
-        until = span[1] if view.span else span[1] + ANY_AHEAD
+        since, until = _listed(view, span)
         asked = {"incidents": want("incidents", pin.commit, since=since, until=until, most=INCIDENTS_SHOWN)}
         chosen = self._chosen(view)
+        if self.page.asked.get(view.incident or "") is not None:
+            return asked  # it has no row in the table
         if chosen is not None:
             moments = (chosen["newest_at"], chosen["resolved_at"])
             begin, end = _around(chosen["starts_at"], *moments, None if chosen["resolved_at"] else pin.as_of)
@@ -161,12 +163,16 @@ class AlertsTab(DrillTab):
         return next((row for row in self.found.tables["incidents"] if row["incident_id"] == view.incident), None)
 
     def found_parts(self, found: Found) -> dict[str, Part]:
-        found_incidents = incidents_of(found.tables["incidents"], self.page.max_age)
+        asked = self.page.asked
+        since, until = _listed(found.view, found.span)
+        of_table = tuple(incidents_of(found.tables["incidents"], self.page.max_age))
+        found_incidents = with_asked(of_table, asked, since, until)
         open_count = sum(1 for incident in found_incidents if incident.state == "open")
         count = len(found_incidents)
         words = f"{exactly(count)} {'incident' if count == 1 else 'incidents'}, {exactly(open_count)} open"
-        if count == INCIDENTS_SHOWN:
+        if len(of_table) == INCIDENTS_SHOWN:
             words = f"the last {exactly(count)} incidents, {exactly(open_count)} open among them"
+        words = "; ".join([words, *(visible(sentence, REASON_LETTERS) for sentence in left_out(asked))])
         parts: dict[str, Part] = {
             f"list.{INCIDENTS.name}": {
                 "rows": [
@@ -223,7 +229,7 @@ class AlertsTab(DrillTab):
                 "rows": [error_row(row) for row in found.tables.get("errors", [])],
             }
         elif found.view.incident:
-            parts[f"said.{self.name}"] = _elsewhere(found)
+            parts[f"said.{self.name}"] = _elsewhere(found, asked)
         return parts
 
     def draw_charts(self, found: Found) -> None:
@@ -241,11 +247,14 @@ class AlertsTab(DrillTab):
             filters={"service": (incident.service_name,)} if incident.service_name else {},
         )
         row = incident_row(incident)
+        facts: list[list[str | None]] = [[STATES[incident.state], None]]
+        if incident.asked:
+            facts.append([f"the notifier asks: rule {visible(incident.rule)}", None])
         runbook = [["runbook", row["runbook_url"], "out"]] if row["runbook_url"] else []
         return {
             "shown": True,
             "title": row["description"],
-            "facts": [[STATES[incident.state], None], ["first", row["starts_at"]], ["newest", row["newest_at"]]],
+            "facts": [*facts, ["first", row["starts_at"]], ["newest", row["newest_at"]]],
             "links": [["see its time in Errors", self.page.link(errors), "go"], *runbook],
         }
 
@@ -284,19 +293,30 @@ def _bars(held: IncidentFigure, colours: Mapping[str, str]) -> FigureBars:
     )
 
 
-def _elsewhere(found: Found) -> Part:
+def _listed(view: View, span: Span) -> Span:
+    """The time of which incidents are listed."""
+    since = span[0] if view.span else min(span[0], span[1] - INCIDENT_SPAN)
+    # A row may bear a time past as_of: the moment judged, or that of a clock that is ahead.
+    return since, span[1] if view.span else span[1] + ANY_AHEAD
+
+
+def _elsewhere(found: Found, asked: Asked) -> Part:
     """Why the incident of a link is not listed, and the range that holds it; no words while that is being asked."""
+    known = asked.get(found.view.incident or "")
+    if known is not None:
+        around = _around(known.starts_at, known.touched_at)
+        return {"words": _NOT_SHOWN, "range": [iso_ms(moment) for moment in around]}
     rows = found.tables.get("elsewhere")
     if rows is None:
         return {"words": "", "range": None}
     if not rows:
         return {
             "words": f"No alert of incident {found.view.incident} is kept: it is older than retention.kpis allows, "
-            "or the link is wrong.",
+            f"or the link is wrong{'; or a rule that asks has it, which only the notifier knows' * bool(asked.error)}.",
             "range": None,
         }
     return {
-        "words": "The incident of this link is not among those of the range shown.",
+        "words": _NOT_SHOWN,
         "range": [iso_ms(moment) for moment in _around(*(row["alert_timestamp"] for row in rows))],
     }
 

@@ -18,7 +18,7 @@ from console.feed.pins import Pin
 from console.parts import Part, iso_ms, money
 from console.tab import Card, ChartPlace, ListColumn, RowList, TabFilter
 from console.view import Span, View
-from lakehouse.kinds import CLICK_PAGE
+from lakehouse.kinds import CLICK_PAGE, distinct_orders
 from lakehouse.texts import visible
 
 OTHERS = "other"
@@ -103,6 +103,7 @@ class CustomersTab(DrillTab):
             "funnel": want("customer_funnel", pin.commit, **ranges, before=before, devices=devices, page=CLICK_PAGE),
             "rows": want(
                 "customer_rows", pin.commit, **ranges, devices=devices, page=CLICK_PAGE,
+                distinct=distinct_orders(self.page.counting),
                 matches=matching(view, ("user_id",)), steps=tuple(list(STEPS).index(step) + 1 for step in last),
                 most=self.page.settings.rows_shown,
             ),

@@ -19,6 +19,7 @@ from console.feed.pins import Pin
 from console.parts import ORDER_COLUMNS, Part, iso_ms, money, order_row
 from console.tab import Card, ChartPlace, ListColumn, RowList, TabFilter
 from console.view import Span, View
+from lakehouse.kinds import distinct_orders
 
 PRODUCTS_SHOWN = 12
 PRODUCTS_RANKED = 200
@@ -76,13 +77,13 @@ class OrdersTab(DrillTab):
         statuses = view.chosen("status") or STATUSES
         products = {"all_products": 0 if view.chosen("product") else 1, "products": view.chosen("product")}
         ranges = {"since": inner[0], "until": inner[1]}
-        matches = matching(view, SEARCHED)
+        matches, distinct = matching(view, SEARCHED), distinct_orders(self.page.counting)
         return {
             "time": want(
-                "orders_over_time", pin.commit, step=step_of(span)[0], since=span[0], until=span[1],
+                "orders_over_time", pin.commit, distinct=distinct, step=step_of(span)[0], since=span[0], until=span[1],
                 statuses=statuses, matches=matches, **products,
             ),
-            "status": want("orders_by_status", pin.commit, matches=matches, **ranges, **products),
+            "status": want("orders_by_status", pin.commit, distinct=distinct, matches=matches, **ranges, **products),
             "product": want(
                 "orders_by_product", pin.commit, **ranges, statuses=statuses, matches=matches, most=PRODUCTS_SHOWN
             ),
@@ -100,10 +101,10 @@ class OrdersTab(DrillTab):
         currency = self.page.settings.currency
         view, statuses = found.view, found.view.chosen("status")
         chosen = [row for row in found.tables["status"] if not statuses or row["status"] in statuses]
-        total = sum(row["n"] for row in chosen)
+        total, lines = (sum(row[name] for row in chosen) for name in ("n", "lines"))
         amount = sum(row["amount"] for row in chosen)
         rows, most = found.tables["rows"], self.page.settings.rows_shown
-        shown = shown_words(view, len(rows), most, total)
+        shown = shown_words(view, len(rows), most, lines)
         by_status = {row["status"]: exactly(row["n"]) for row in found.tables["status"]}
         return {
             **self.facet(STATUS, view, ((status, by_status.get(status, "0")) for status in STATUSES)),
@@ -112,12 +113,20 @@ class OrdersTab(DrillTab):
             f"list.{ROWS.name}": {
                 "rows": [
                     order_row(row, currency)
-                    | {"price": money(row["price"], currency), "href": self.page.link(customer_of(row))}
+                    | {
+                        "price": money(row["price"], currency),
+                        "href": self.page.link(customer_of(row)) if row["user_id"] else None,
+                    }
                     for row in rows
                 ],
                 "produced_at": iso_ms(max((row["newest"] for row in chosen if row["newest"]), default=None)),
-                "words": _words(total, f"{money(amount, currency)} in total" if total else "", shown),
-                **order_part(view, ROWS, most, total),
+                "words": _words(
+                    total,
+                    f"{exactly(lines)} lines" if lines != total else "",
+                    f"{money(amount, currency)} in total" if total else "",
+                    shown,
+                ),
+                **order_part(view, ROWS, most, lines),
             },
         }
 

@@ -14,9 +14,18 @@ from console.choices import FAILURES
 from console.feed.compared import figures_beside
 from console.feed.incidents import ListedIncident, incidents_of
 from console.feed.minutes import Series, minutes_of
-from console.feed.questions import LIST_ROWS, TILE_SPAN, Ask, first_minute, whole_minute
+from console.feed.questions import (
+    ANY_AHEAD,
+    INCIDENT_SPAN,
+    LIST_ROWS,
+    TILE_SPAN,
+    Ask,
+    first_minute,
+    whole_minute,
+)
 from console.feed.snapshot import FeedAnswer, FeedSnapshot
 from console.feed.tiles import ErrorRateLimits, Tile, tiles_of
+from console.on_call.asked import Asked, with_asked
 from console.on_call.parts import words_of
 from console.on_call.watch import Duty
 from console.parts import (
@@ -33,6 +42,8 @@ from console.parts import (
     order_row,
 )
 from console.tab import Card, RowList, Tab
+from lakehouse.kinds import distinct_orders
+from lakehouse.kpis import Counting
 
 INCIDENTS_LISTED = 8
 
@@ -65,6 +76,7 @@ INCIDENTS = RowList(
 
 BEHIND = {
     "revenue": "orders",
+    "net": "orders",
     "orders": "orders",
     "average": "orders",
     "users": "customers",
@@ -80,6 +92,7 @@ class Overview(Tab):
     title = "Overview"
     order = 10
     live = True
+    compares = True
     heeds_range = False
     heeds_brush = False
     cards = (
@@ -89,11 +102,11 @@ class Overview(Tab):
     )
 
     @staticmethod
-    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counted: Sequence[str]) -> None:
+    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting) -> None:
         """Four questions a tick, and a fifth when a minute closes or a closed one changes."""
         first = first_minute(as_of)
         minutes = ask("minutes", since=first, as_of=as_of)
-        Overview.ask_then(ask, as_of, counted)
+        Overview.ask_then(ask, as_of, counting)
         ask("latest_orders", since=_far_enough(minutes, "orders", ("",), as_of), as_of=as_of, most=LIST_ROWS)
         since = _far_enough(minutes, "errors", FAILURES, as_of)
         ask("latest_errors", since=since, as_of=as_of, severities=FAILURES, most=LIST_ROWS)
@@ -101,9 +114,12 @@ class Overview(Tab):
             ask("conversion_minutes", since=first, until=whole_minute(as_of))
 
     @staticmethod
-    def ask_then(ask: Ask, as_of: datetime, counted: Sequence[str]) -> None:
+    def ask_then(ask: Ask, as_of: datetime, counting: Counting) -> None:
         since = as_of - TILE_SPAN
-        ask("tiles", before=since - TILE_SPAN, since=since, as_of=as_of, counted_statuses=tuple(counted))
+        ask(
+            "tiles", before=since - TILE_SPAN, since=since, as_of=as_of,
+            counted_statuses=counting.statuses, distinct=distinct_orders(counting),
+        )  # fmt: skip
 
 
 # Sessions look at the same snapshot: the first one pays.
@@ -113,9 +129,23 @@ def incidents(snapshot: FeedSnapshot, max_age: timedelta) -> tuple[ListedInciden
     return tuple(incidents_of(answer.table.to_pylist(), max_age)) if answer else ()
 
 
+def all_incidents(snapshot: FeedSnapshot, max_age: timedelta, asked: Asked) -> tuple[ListedIncident, ...]:
+    """Those of the table, and those of rules that ask."""
+    found = incidents(snapshot, max_age)
+    if snapshot.as_of is None:
+        return found
+    return with_asked(found, asked, snapshot.as_of - INCIDENT_SPAN, snapshot.as_of + ANY_AHEAD)
+
+
 @lru_cache(maxsize=8)
 def overview_parts(
-    snapshot: FeedSnapshot, currency: str, limits: ErrorRateLimits, max_age: timedelta, duty: Duty, compare: str
+    snapshot: FeedSnapshot,
+    currency: str,
+    limits: ErrorRateLimits,
+    max_age: timedelta,
+    duty: Duty,
+    asked: Asked,
+    compare: str,
 ) -> Mapping[str, Part]:
     """All parts of the Overview; a place whose question was never answered has none and keeps its skeleton."""
     parts: dict[str, Part] = {}
@@ -144,7 +174,7 @@ def overview_parts(
         }
     alerts = snapshot.answers.get("incidents")
     if alerts is not None:
-        found = incidents(snapshot, max_age)
+        found = all_incidents(snapshot, max_age, asked)
         parts[f"list.{INCIDENTS.name}"] = {
             "rows": [incident_row(incident, words_of(incident, duty)) for incident in found[:INCIDENTS_LISTED]],
             "more": max(0, len(found) - INCIDENTS_LISTED),

@@ -1,5 +1,6 @@
 // What the viewer chooses: it stands in the URL, and is told to the console.
 
+import {isChanged} from "./boards.js"
 import {declared} from "./declared.js"
 import {held, paint, paints} from "./parts.js"
 
@@ -24,6 +25,7 @@ export function go(query, {replace = false} = {}) {
   if (text !== location.search.replace(/^\?/, "")) history[replace ? "replaceState" : "pushState"]({}, "", url)
   const asked = new URLSearchParams(text)
   const tab = asked.get("tab") || declared.home
+  if (isChanged(tab)) return location.reload()
   // What needs no answer is shown at once.
   const atOnce = {tab, zone: asked.get("zone") || "local", theme: asked.get("theme") === "light" ? "light" : "dark"}
   held.view = {...(held.view || {}), ...atOnce, without_effect: []}

@@ -38,8 +38,8 @@ function paintView() {
   $("#absolute").hidden = !ranged || !(view.span || range.value === "absolute")
   const compare = $("#compare")
   if (document.activeElement !== compare) compare.value = view.compare || "before"
-  compare.closest("label").hidden = !declared.tabs[tab]?.live
-  for (const base of document.querySelectorAll(".tile .base")) setText(base, say(`base_${view.compare || "before"}`))
+  compare.closest("label").hidden = !declared.tabs[tab]?.compares
+  for (const base of document.querySelectorAll("#tiles .base")) setText(base, say(`base_${view.compare || "before"}`))
   const span = draft || view.span
   if (span) {
     for (const [id, iso] of [["from", span[0]], ["to", span[1]]]) {

@@ -15,6 +15,7 @@ function paintTile(key) {
   const change = $(".change", element)
   setText(change, tile.why || tile.change || "\u00a0")
   change.className = `change ${tile.good === null ? "" : tile.good ? "better" : "worse"}`
+  if (tile.base !== undefined) setText($(".base", element), tile.base || "\u00a0")
   setAttribute(element, "data-state", tile.state)
   setAttribute(element, "data-value", tile.value)
   setAttribute(element, "data-late", tile.stale)

@@ -22,7 +22,8 @@ const line = (kind, ...cells) => make("tr", {class: kind}, ...cells.map((text) =
 function linesOf(chart, data, at) {
   const values = chart.values.map((name) => data[name][at])
   const total = values.some(Number.isNaN) ? NaN : values.reduce((sum, value) => sum + value, 0)
-  const lines = [line("total", chart.title, number(values.length > 1 ? total : values[0], chart))]
+  const whole = values.length === 1 ? number(values[0], chart) : chart.apart ? "" : number(total, chart)
+  const lines = [line("total", chart.title, whole)]
   if (values.length > 1) chart.values.forEach((name, index) => lines.push(line("", name, number(values[index], chart))))
   const then = data.then[at]
   if (!Number.isNaN(then)) lines.push(line("past", say(`then_${held.view?.compare || "before"}`), number(then, chart)))
@@ -50,7 +51,8 @@ export function point(event) {
   const doc = event.origin.document, from = Math.floor(event.x / MINUTE_MS) * MINUTE_MS
   const table = make("table")
   for (const [name, chart] of Object.entries(declared.charts)) {
-    const data = doc.get_model_by_name(name).renderers[0].data_source.data
+    const data = chart.tab === (held.view?.tab || declared.home) && doc.get_model_by_name(name)?.renderers[0].data_source.data
+    if (!data) continue
     const at = Array.from(data.minute).indexOf(from)
     if (at >= 0) table.append(...linesOf(chart, data, at))
   }

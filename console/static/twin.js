@@ -9,8 +9,7 @@ const DRAWN = /^(middle|closes|alpha|color|bottom|top|end|index|whole|words|left
 const TIMES = new Set(["minute", "start"])
 
 function sources(name) {
-  const doc = window.Bokeh?.documents[0]
-  const root = doc?.roots().find((one) => one.name === name)
+  const root = window.Bokeh?.documents[0]?.get_model_by_name(name)
   if (!root) return []
   // What has a name of its own is not the chart's: what happened meanwhile.
   return [...root.references()].filter((one) => one.type === "ColumnDataSource" && !one.name)

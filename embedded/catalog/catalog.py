@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,9 @@ from pipeline.iceberg.table import PREVIOUS_METADATA
 from pipeline.storage.data_files import read_parquet
 from pipeline.storage.files import LiveFile, path_of, row_schema, uri_of
 from pipeline.storage.reading import Reading
-from pipeline.storage.sweep import local_files, unreached
+from pipeline.storage.sweep import Reach, local_files, unreached
+
+logger = logging.getLogger("tillwatch.ingest")
 
 PROPERTIES = {"write.metadata.previous-versions-max": str(PREVIOUS_METADATA)}
 _US = timedelta(microseconds=1)
@@ -28,7 +31,8 @@ _US = timedelta(microseconds=1)
 class Catalog:
     """All tables of a data directory, opened for writing: make the missing ones, stage, publish, thin, sweep.
 
-    A table that lacks columns of the contract gets them. Raises UserError where a column is of another type.
+    A table that lacks columns of the contract gets them. Raises UserError where a column is of another type. A table
+    that nothing declares any more (a shop took its file away) stays as it is, and readers still see it.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -44,8 +48,12 @@ class Catalog:
         # Numbers of thinned publications never come back: the newest is always kept.
         self.sequence, published = self._publications.newest()
         pointers = self._publications.pointers()
+        self._undeclared = {name: location for name, location in pointers.items() if name not in TABLES}
         altered = []
-        for name, location in pointers.items():
+        for name in self._undeclared:
+            logger.warning("%s.%s stays as it is: no file declares it any more", SCHEMA, name)
+        for name in TABLES:  # raw tables first: what is wrong in one makes its KPI's wrong too
+            location = pointers[name]
             try:
                 metadata = read_metadata(self._io, location)
                 more = evolved(TABLES[name], metadata, PROPERTIES)
@@ -98,7 +106,7 @@ class Catalog:
         commit_id = self._publications.add(
             sequence,
             as_of,
-            before={name: writer.location for name, writer in self.tables.items()},
+            before=self._undeclared | {name: writer.location for name, writer in self.tables.items()},
             moved={each.table.name: each.state.location for each in staged},
             retired=[file for table in staged for file in table.retired],
         )
@@ -146,6 +154,7 @@ class Catalog:
         held = set(self._publications.held())
         for writer in self.tables.values():
             held.update(writer.reached())
+        held |= Reach(_read).of(self._undeclared.values())
         going = unreached(local_files(self.warehouse), held, now_us() - age_guard // _US)
         for file in going:
             path_of(file.uri).unlink()

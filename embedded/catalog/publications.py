@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from lakehouse.tables import CATALOG, SCHEMA, TABLES
+from lakehouse.tables import CATALOG, SCHEMA
 from pipeline.storage.sweep import Publish, kept
 
 # The first two are those of Iceberg's SQL catalog, so that PyIceberg's SqlCatalog opens the file. It does not make them
@@ -77,7 +77,7 @@ class Publications:
             "SELECT table_name, metadata_location FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ?",
             (CATALOG, SCHEMA),
         )
-        return {name: location for name, location in rows if name in TABLES}
+        return dict(rows.fetchall())
 
     def create(self, made: Mapping[str, str]) -> None:
         """In one transaction: tables that were not there, by where their metadata lies."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -73,6 +74,8 @@ def serve(start: Start) -> None:
         commits, engine, settings.rows_in_memory, files, key, settings.most_rows, settings.statements_a_user
     )
     server = Gateway(f"grpc{'+tls' if tls else ''}://{settings.host}:{port}", sessions, statements, tls)
+    # What is there now stays: the collector need not look through the libraries again and again.
+    gc.freeze()
     stop = Stop.on_signals()
     logger.info("ready on %s:%d, data in %s", settings.host, port, start.nessie.uri if start.nessie else data_dir)
     stop.wait()

@@ -74,7 +74,7 @@ def main() -> None:
     # The other threads are the allocators' own, which know of forks.
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gateway, which then hangs up
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that ended are forgotten by the system itself
+    signal.signal(signal.SIGCHLD, lambda *_: _tidy(room.spill))
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     # With one thread, so that a fork takes all of it along.
@@ -82,7 +82,6 @@ def main() -> None:
     gc.freeze()
     control.settimeout(IDLE_S)
     frames.send(control, frames.VALUE)
-    number = 0
     while True:
         try:
             said, handed, _, _ = socket.recv_fds(control, 1, 1)
@@ -90,12 +89,19 @@ def main() -> None:
             return
         if not said:
             return
-        number += 1
         if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             control.close()
-            _child(socket.socket(fileno=handed[0]), room, planner, reader, room.spill / f"{os.getpid()}-{number}")
+            _child(socket.socket(fileno=handed[0]), room, planner, reader, room.spill / str(os.getpid()))
         for one in handed:
             os.close(one)
+
+
+def _tidy(spill: Path) -> None:
+    """Forget children that ended, and remove what one left on disk that the kernel ended."""
+    with contextlib.suppress(ChildProcessError):
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            shutil.rmtree(spill / str(pid), ignore_errors=True)
 
 
 def _child(

@@ -17,14 +17,15 @@ from cachetools import LRUCache
 from embedded.gateway.errors import Kind, Refusal, TooDeep
 from embedded.gateway.table_functions import without_table_functions
 from embedded.gateway.tokens import Word, words_of
-from embedded.gateway.translation import Shape, check_functions, check_words, translate
+from embedded.gateway.translation import Shape, check_functions, check_words, digest_of, translate
 from embedded.gateway.values import cut
 from embedded.gateway.versions import At
 from embedded.gateway.weight import LONG, is_long
 
 # One of these stands before the names that the gateway puts into a text: the first that the statement itself lacks.
 _MARKS = "\x01\x02\x03\x04\x05\x06"
-_SHAPES_KEPT = 512
+_SHAPES_LETTERS = 1_000_000
+_LETTERS_A_SHAPE = 4_000  # what it takes besides its text, about
 _TEXTS_KEPT = 64
 _LETTERS_KEPT = 2_000_000
 
@@ -47,7 +48,9 @@ class Dialect:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._shapes: LRUCache[str, Shape] = LRUCache(_SHAPES_KEPT)
+        self._shapes: LRUCache[bytes, Shape] = LRUCache(
+            _SHAPES_LETTERS, lambda shape: len(shape.sql) + _LETTERS_A_SHAPE
+        )
         # Long ones count for more, so that a few dozen of them do not fill the memory.
         self._planned: LRUCache[str, Statement] = LRUCache(
             _LETTERS_KEPT, lambda statement: max(len(statement.shape.sql), _LETTERS_KEPT // _TEXTS_KEPT)
@@ -83,16 +86,15 @@ class Dialect:
 
     def _prepare(self, sql: str, words: list[Word]) -> Statement:
         mark = _mark(sql)
-        text, times, ats = cut(sql, words, mark)
-        # A mark means something in the text that it was put into, and nothing in another that happens to hold it.
-        key = mark + text
+        text, times, ats, left = cut(sql, words, mark)
+        key = digest_of(text, mark)
         with self._lock:
             shape = self._shapes.get(key)
         if shape is None:
             plain = without_table_functions(words)
             check_words(plain)
             check_functions(plain)
-            shape = translate(sql, text, mark)
+            shape = translate(sql, text, mark, key, left)
             if shape.heavy:
                 shape.tree = None  # it is written apart, from its text
             if len(text) <= LONG:

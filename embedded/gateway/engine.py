@@ -6,9 +6,9 @@ without rows. Only what passes there is run, by another one that reads the folde
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -62,7 +62,8 @@ class Engine:
         self._database = duck.reader(room)
         duck.shut(self._database, room)
         self._apart = Apart(room, heavy_at_once, timeout_s)
-        self._idle: queue.LifoQueue[duckdb.DuckDBPyConnection] = queue.LifoQueue()
+        self._idle: _Cursors = deque()
+        self._planning: _Cursors = deque()
         self._watch = _Watch()
 
     def read_apart(self, sql: str, gone: Callable[[], bool]) -> Statement | list[Word]:
@@ -93,21 +94,23 @@ class Engine:
 
     def describe(self, sql: str, original: str) -> list[tuple[str, str]]:
         """Name and DuckDB type of each column of the answer. Raises Refusal, in Dremio's words, for what cannot be."""
+        cursor = _taken(self._planning, self._planner)
         try:
-            with self._planner.cursor() as cursor:
-                return duck.described(cursor, sql)
+            return duck.described(cursor, sql)
         except duckdb.Error as error:
             raise planning_refusal(error, original) from None
+        finally:
+            self._planning.append(cursor)
 
     def execute(self, sql: str) -> None:
         """Run a statement of the gateway's own."""
-        cursor = self._take()
+        cursor = _taken(self._idle, self._database)
         try:
             cursor.execute(sql)
         except duckdb.Error as error:
             raise running_refusal(error, None, self._timeout_s) from None
         finally:
-            self._idle.put(cursor)
+            self._idle.append(cursor)
 
     def run_apart(self, sql: str, given: Mapping[str, pa.Table], gone: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
         """As `run`, for a heavy statement: it sees files and what it is given, and no table in memory."""
@@ -121,7 +124,7 @@ class Engine:
         The statement has run when the first batch comes. `gone` says that nobody waits any more. given: tables that
         this statement alone reads, by name.
         """
-        cursor = self._take()
+        cursor = _taken(self._idle, self._database)
         watched = self._watch.add(cursor, gone, self._timeout_s)
         try:
             for name, table in (given or {}).items():
@@ -137,18 +140,23 @@ class Engine:
             else:
                 for name in given or ():
                     cursor.unregister(name)
-                self._idle.put(cursor)
+                self._idle.append(cursor)
 
     def close(self) -> None:
         """Interrupt what runs, and end."""
         self._watch.close()
         self._apart.close()
 
-    def _take(self) -> duckdb.DuckDBPyConnection:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            return self._database.cursor()
+
+type _Cursors = deque[duckdb.DuckDBPyConnection]
+"""Those that nobody uses now."""
+
+
+def _taken(idle: _Cursors, database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    try:
+        return idle.pop()  # the one used last, which has most of what it needs at hand
+    except IndexError:
+        return database.cursor()
 
 
 class _Watched:

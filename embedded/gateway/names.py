@@ -17,7 +17,7 @@ from embedded.gateway.places import place
 from embedded.gateway.relations import Relation, bounds_of
 from embedded.gateway.table_functions import TableFunction, path_of
 from embedded.gateway.tokens import encountered
-from embedded.gateway.tree import queries_of
+from embedded.gateway.tree import nodes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +57,25 @@ type _Scope = dict[str, _Columns]
 """The sources of one SELECT by alias."""
 
 
-def resolve(tree: exp.Expr, sql: str, mark: str) -> Resolved:
+def resolve(tree: exp.Expr, nodes: Sequence[exp.Expr], sql: str, mark: str) -> Resolved:
     """Replace every table by a mark and every WITH name by one of ours. Raises Refusal for a name nobody defines.
 
-    The tree must have passed tree.check. Tables are looked up by whoever knows the catalogue.
+    `nodes` are those of the tree, which has passed tree.check. Tables are looked up by whoever knows the catalogue.
     """
-    for identifier in tree.find_all(exp.Identifier):
+    for identifier in nodes:
+        if not isinstance(identifier, exp.Identifier):
+            continue
         if identifier.name.startswith(mark) and not _is_of_table(identifier):
             start = place(identifier, sql)[0]
             # A dot stands before a version.
             raise encountered("AT", start - 1) if identifier.name[1] == "a" else encountered("TABLE", start)
     resolver = _Resolver(sql, mark)
     resolver.query(tree, {}, ())
-    for table in tree.find_all(exp.Table):
+    for table in nodes_of(tree):
         # Nothing above leaves one; were syntax to be added that does, no name of a client would get through.
-        if not table.name.startswith(mark):
+        if isinstance(table, exp.Table) and not table.name.startswith(mark):
             raise validation("A table is not supported here", *place(table, sql))
-    return Resolved(tuple(resolver.relations), tuple(resolver.needs))
+    return Resolved(tuple(resolver.relations), tuple(resolver.needs.values()))
 
 
 def _is_of_table(identifier: exp.Identifier) -> bool:
@@ -94,7 +96,8 @@ class _Resolver:
         self._mark = mark
         self._queries = 0
         self.relations: list[Relation] = []
-        self.needs: list[Need] = []
+        # Each column once: long statements name the same ones again and again.
+        self.needs: dict[tuple[str, frozenset[int]], Need] = {}
 
     def query(self, node: exp.Expr, queries: _Queries, outer: Sequence[_Scope]) -> _Columns:
         """Resolve a query and all in it; its columns."""
@@ -228,36 +231,42 @@ class _Resolver:
         self, nodes: Iterable[exp.Expr], queries: _Queries, scopes: Sequence[_Scope], named: frozenset[str]
     ) -> None:
         """Resolve the columns in expressions, and the queries; `named` are the SELECT's own aliases."""
+        visible = _Columns(named)
+        for scope in scopes:
+            for source in scope.values():
+                visible |= source
         for node in nodes:
-            inner = list(queries_of(node))
-            for column in node.walk(prune=lambda one: isinstance(one, exp.Query)):
-                if isinstance(column, exp.Column):
-                    self._column(column, scopes, named)
-                elif isinstance(column, exp.Table | exp.Values):
-                    raise validation("A table is not supported here", *place(column, self._sql))
+            inner: list[exp.Query] = []
+            for item in nodes_of(node, but=exp.Query):
+                if isinstance(item, exp.Column):
+                    self._column(item, scopes, visible)
+                elif isinstance(item, exp.Query):
+                    inner.append(item)
+                elif isinstance(item, exp.Table | exp.Values):
+                    raise validation("A table is not supported here", *place(item, self._sql))
             for query in inner:
                 self.query(query, queries, scopes)
 
-    def _column(self, column: exp.Column, scopes: Sequence[_Scope], named: frozenset[str]) -> None:
+    def _column(self, column: exp.Column, scopes: Sequence[_Scope], visible: _Columns) -> None:
         # `catalog.schema.table.column` is `table.column` here: the mark has the table's name as alias.
-        column.set("db", None)
-        column.set("catalog", None)
-        where = place(column.this, self._sql)
+        if "db" in column.args:
+            column.set("db", None)
+            column.set("catalog", None)
         name, table = column.name, column.table.lower()
         if table:
             found = next((scope[table] for scope in scopes if table in scope), None)
             if found is None:
                 raise validation(f"Table '{column.table}' not found", *place(column, self._sql))
         else:
-            found = _Columns(named)
-            for scope in scopes:
-                for source in scope.values():
-                    found |= source
-        if isinstance(column.this, exp.Star) or name.lower() in found.known:
+            found = visible
+        small = name.lower()
+        if isinstance(column.this, exp.Star) or small in found.known:
             return
         if not found.relations:
-            raise _no_column(name, where)
-        self.needs.append(Need(name, found.relations, where[0]))
+            raise _no_column(name, place(column.this, self._sql))
+        if (small, found.relations) not in self.needs:
+            start, _ = place(column.this, self._sql)
+            self.needs[small, found.relations] = Need(name, found.relations, start)
 
 
 def _renamed(columns: _Columns, alias: exp.Expr | None) -> _Columns:

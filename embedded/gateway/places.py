@@ -7,8 +7,9 @@ from sqlglot import exp
 
 def place(node: exp.Expr, sql: str) -> tuple[int, int]:
     """Offset and length of a node in the statement, as far as it is known."""
-    for item in node.walk():
-        start, end = item.meta.get("start"), item.meta.get("end")
-        if isinstance(start, int) and isinstance(end, int):
-            return start, end - start + 1
-    return 0, 1
+    return _own(node) or next(filter(None, map(_own, node.walk())), (0, 1))
+
+
+def _own(node: exp.Expr) -> tuple[int, int] | None:
+    start, end = node.meta.get("start"), node.meta.get("end")
+    return (start, end - start + 1) if isinstance(start, int) and isinstance(end, int) else None

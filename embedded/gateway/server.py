@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
+from google.protobuf.message import Message
 from pyarrow import flight
 
 from embedded.gateway import wire
+from embedded.gateway.constants import Constants, Planned
 from embedded.gateway.errors import Kind, Refusal, TooDeep
 from embedded.gateway.flight_sql import messages
 from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.running import Run, Running
-from embedded.gateway.flight_sql.schemas import described
 from embedded.gateway.flight_sql.service import ACTIONS, FlightSql
 from embedded.gateway.sessions import COOKIE, Caller, FlightSession, Sessions
 from embedded.gateway.statements import Statements, Streamed
@@ -42,6 +43,8 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         """`tls` is certificate and key, PEM; the location then begins with grpc+tls."""
         self._statements = statements
         self._running = Running()
+        # By what comes and goes on the wire: who asks whether anybody is there waits for no more than a look.
+        self._constants = Constants()
         self._flight_sql = FlightSql(statements, sessions, self._running)
         door = {"caller": _Door(sessions)}
         super().__init__(location, auth_handler=_NoPayload(), middleware=door, tls_certificates=list(tls) or None)
@@ -59,14 +62,19 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         started = time.monotonic()
         session = _session(context)
-        sql = ""
-        running = self._running.begin(ticket.ticket, context.is_cancelled)
+        sql, body = "", ticket.ticket
+        if (known := self._constants.answer(body)) is not None:
+            return flight.RecordBatchStream(known.rows)
+        command, planned = _told(lambda: self._opened(body), "")
+        if planned is not None and (known := self._statements.known(planned)) is not None:
+            self._constants.answered(body, known)
+            return flight.RecordBatchStream(known.rows)
+        running = self._running.begin(body, context.is_cancelled)
 
         def run() -> tuple[Streamed, list[pa.RecordBatch]]:
             nonlocal sql
-            command = messages.unpacked(ticket.ticket)
-            if command is None:
-                answer = self._statements.run(ticket.ticket, running.gone, session.user)
+            if planned is not None:
+                answer = self._statements.run(planned, running.gone, session.user)
             else:
                 answer = self._flight_sql.stream(command, Asking(self._statements, session, running.gone))
             sql = answer.sql
@@ -88,6 +96,11 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             self._running.end(running)
             return flight.RecordBatchStream(pa.RecordBatchReader.from_batches(answer.schema, batches))
         return flight.GeneratorStream(answer.schema, self._stream(answer, first, running))
+
+    def _opened(self, ticket: bytes) -> tuple[Message | None, bytes | None]:
+        """The command of Flight SQL that a ticket is, None in legacy Flight; and the planned statement's own ticket."""
+        command = messages.unpacked(ticket)
+        return command, ticket if command is None else self._flight_sql.planned(command)
 
     def _stream(self, answer: Streamed, first: list[pa.RecordBatch], running: Run) -> Iterator[pa.RecordBatch]:
         try:
@@ -145,14 +158,22 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
     ) -> tuple[pa.Schema, list[bytes]]:
         """The schema of what a command asks for, and the tickets for it."""
-        session = _session(context)
-        command = _told(lambda: messages.unpacked(descriptor.command or b""), "")
+        session, body = _session(context), descriptor.command or b""
+        if (known := self._constants.plan(body)) is not None:
+            return known.told, [known.ticket]
+        command = _told(lambda: messages.unpacked(body), "")
         if command is not None:
             asking = Asking(self._statements, session, context.is_cancelled)
-            return _told(lambda: self._flight_sql.plan(command, asking), "")
-        sql = _told(lambda: _sql_of(descriptor), "")
-        planned = _told(lambda: self._statements.plan(sql, session.context, context.is_cancelled, session.user), sql)
-        return described(planned.schema), [planned.ticket]
+            told, tickets, constant = _told(lambda: self._flight_sql.plan(command, asking), "")
+        else:
+            sql = _told(lambda: _sql_of(descriptor), "")
+            planned = _told(
+                lambda: self._statements.plan(sql, session.context, context.is_cancelled, session.user), sql
+            )
+            told, tickets, constant = planned.told, [planned.ticket], planned.constant
+        if constant:
+            self._constants.planned(body, Planned(told, told, tickets[0], constant=True))
+        return told, tickets
 
 
 def _sql_of(descriptor: flight.FlightDescriptor) -> str:

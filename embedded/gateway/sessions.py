@@ -6,13 +6,14 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 import secrets
 import threading
 import time
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-from cachetools import TTLCache
+from typing import NamedTuple
 
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.paths import Context, parsed
@@ -20,7 +21,9 @@ from embedded.gateway.users import Guesses, Users
 
 TOKEN_LIFE_S = 30 * 3600
 COOKIE = "SESSION_ID"
-_MOST_SESSIONS = 10_000
+_MOST_SESSIONS = 5_000
+"""Of one user: those unused for longest make way for its own new ones, and for nobody else's."""
+_TOKENS_KNOWN = 1_000
 
 
 @dataclass
@@ -30,10 +33,10 @@ class FlightSession:
     id: str
     context: Context
     user: str = ""
+    used_at: float = 0.0
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """One call: who, with which token to echo, in which session; `fresh` if the cookie is to be set."""
 
     token: str
@@ -62,24 +65,29 @@ class Sessions:
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._sessions: TTLCache[str, FlightSession] = TTLCache(_MOST_SESSIONS, ttl_s, clock)
+        # By user, then by id; those unused for longest come first.
+        self._sessions: dict[str, OrderedDict[str, FlightSession]] = defaultdict(OrderedDict)
+        # By their digests, which tell nothing by the time that a look at them takes: user, and until when.
+        self._tokens: dict[bytes, tuple[str, float]] = {}
 
     def enter(self, headers: Mapping[str, list[str]], handshake: bool) -> Caller:
-        """Let a call in. Raises Refusal (UNAUTHENTICATED) with Dremio's text."""
-        lower = {name.lower(): values for name, values in headers.items()}
-        user, token = self._signed_in(lower.get("authorization", []))
+        """Let a call in; names of headers are in small letters, as HTTP/2 has them.
+
+        Raises Refusal (UNAUTHENTICATED) with Dremio's text.
+        """
+        user, token = self._signed_in(headers.get("authorization", []))
         if handshake:
             return Caller(token, None, user=user)
-        cookie = _cookie(lower.get("cookie", []))
+        cookie = _cookie(headers.get("cookie", []))
         if cookie is not None:
             return Caller(token, self._known(cookie, user), user=user)
-        schema = (lower.get("schema") or [""])[0]
+        schema = (headers.get("schema") or [""])[0]
         return Caller(token, self._open(schema, user), fresh=True, user=user)
 
     def close(self, session: FlightSession) -> None:
         """Forget a session; its cookie is not known from then on."""
         with self._lock:
-            self._sessions.pop(session.id, None)
+            self._sessions[session.user].pop(session.id, None)
 
     def _signed_in(self, values: list[str]) -> tuple[str, str]:
         """User and bearer token of an authorization header; clients repeat it, and write the scheme as they like."""
@@ -91,8 +99,9 @@ class Sessions:
             scheme, _, rest = str(value).partition(" ")
             if scheme.lower() == "basic":
                 user, password = _basic(rest)
-                self._guesses.check(user)
-                if self._users.fits(user, password):
+                with self._guesses.look(user):
+                    right = self._users.fits(user, password)
+                if right:
                     return user, self._issue(user)
                 self._guesses.wrong(user)
                 raise Refusal(
@@ -107,32 +116,56 @@ class Sessions:
         return f"{body}.{self._sign(body)}"
 
     def _user_of(self, token: str) -> str | None:
-        """Whose token it is: one that was issued here, or a user's own."""
+        """Whose token it is: one that was issued here, or a user's own. Each is looked at once, and then known."""
+        digest = hashlib.blake2b(token.encode(), key=self._key, digest_size=32).digest()
+        known = self._tokens.get(digest)
+        if known is None:
+            known = self._looked_at(token)
+            if known is None:
+                return None
+            with self._lock:
+                while len(self._tokens) >= _TOKENS_KNOWN:
+                    del self._tokens[next(iter(self._tokens))]
+                self._tokens[digest] = known
+        user, until = known
+        return user if self._clock() < until else None
+
+    def _looked_at(self, token: str) -> tuple[str, float] | None:
+        """Whose token it is, and until when; None for nobody's."""
         body, _, proof = token.rpartition(".")
         issued, _, name = body.partition(".")
         if not hmac.compare_digest(proof.encode(), self._sign(body).encode()) or not issued.isdigit():
-            return self._users.of_token(token)
-        if self._clock() - int(issued) >= TOKEN_LIFE_S:
-            return None
+            user = self._users.of_token(token)
+            return None if user is None else (user, math.inf)
         name = name.partition(".")[2]
-        return base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode()
+        return base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode(), int(issued) + TOKEN_LIFE_S
 
     def _sign(self, body: str) -> str:
         return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
 
     def _open(self, schema: str, user: str) -> FlightSession:
-        session = FlightSession(secrets.token_hex(16), Context(parsed(schema)), user)
+        now = self._clock()
+        session = FlightSession(secrets.token_hex(16), Context(parsed(schema)), user, now)
         with self._lock:
-            self._sessions[session.id] = session
+            own = self._sessions[user]
+            while own and (len(own) >= _MOST_SESSIONS or self._is_over(next(iter(own.values())), now)):
+                own.popitem(last=False)
+            own[session.id] = session
         return session
 
     def _known(self, cookie: str, user: str) -> FlightSession:
+        now = self._clock()
         with self._lock:
-            session = self._sessions.get(cookie)
-            if session is None or session.user != user:
+            own = self._sessions[user]
+            session = own.get(cookie)
+            if session is None or self._is_over(session, now):
                 raise Refusal(Kind.UNAUTHENTICATED, "UserSession is not available in the cache")
-            self._sessions[cookie] = session  # its time begins anew
+            session.used_at = now
+            own.move_to_end(cookie)
             return session
+
+    def _is_over(self, session: FlightSession, now: float) -> bool:
+        return now - session.used_at >= self.ttl_s
 
 
 def _basic(encoded: str) -> tuple[str, str]:

@@ -6,7 +6,6 @@ schema and the rows agree, and the ticket may be run again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import threading
@@ -21,7 +20,9 @@ from cachetools import LRUCache
 
 from embedded.gateway import commands, wire
 from embedded.gateway.ahead import Ahead
+from embedded.gateway.columns import described
 from embedded.gateway.commits import Commit, Commits
+from embedded.gateway.constants import Answer, Constants, Planned
 from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import Engine, nobody_left
 from embedded.gateway.errors import Kind as Error
@@ -44,15 +45,10 @@ from embedded.gateway.versions import At
 from embedded.gateway.waiting import Waiting
 
 _NO_CONTEXT = Context()
-_PLANS_KEPT = 512
-_LETTERS_KEPT = 4_000_000
-_LETTERS_A_COLUMN = 200  # what a column takes, about
-
-
-@dataclass(frozen=True)
-class Planned:
-    schema: pa.Schema
-    ticket: bytes
+_LETTERS_KEPT = 2_000_000
+# What a plan takes besides its SQL, about, and a column of it: its metadata above all.
+_LETTERS_A_PLAN = 2_000
+_LETTERS_A_COLUMN = 1_200
 
 
 @dataclass(frozen=True)
@@ -97,9 +93,10 @@ class Statements:
         self._waiting = Waiting(self._head_id, commits.look_every_s)
         self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
+        self._constants = Constants()
         self._lock = threading.Lock()
         # Long and wide ones count for more, so that a few hundred of them do not fill the memory.
-        self._written: LRUCache[tuple[str, ...], tuple[pa.Schema, Written]] = LRUCache(_LETTERS_KEPT, _letters_of)
+        self._written: LRUCache[tuple[bytes | str, ...], _Plan] = LRUCache(_LETTERS_KEPT, _letters_of)
 
     def next_head(self, known: str, wait_s: float) -> str:
         """The head of main once it is another commit than `known`, or when the wait is over. Raises Refusal."""
@@ -118,6 +115,9 @@ class Statements:
 
         `gone` says that nobody waits any more; `user` is who asks.
         """
+        known = self._constants.plan(sql)
+        if known is not None:
+            return known
         with self._turns.one(user):
             return self._plan(sql, context, gone)
 
@@ -126,31 +126,39 @@ class Statements:
 
     def _plan(self, sql: str, context: Context, gone: Callable[[], bool]) -> Planned:
         statement = self._read(sql, gone)
+        if isinstance(statement, Statement) and statement.shape.constant and not statement.shape.heavy:
+            schema, told, _ = self._write(statement, [], sql, gone)
+            ticket = self._signed({"sql": sql, "context": _NO_CONTEXT.told(), "commits": []})
+            planned = Planned(schema, told, ticket, constant=True)
+            self._constants.planned(sql, planned)
+            return planned
         head = self._head(context, gone)
-        ticket: dict[str, object] = {"sql": sql, "context": context.told()}
+        content: dict[str, object] = {"sql": sql, "context": context.told()}
         if not isinstance(statement, Statement):
             command = commands.read(sql, statement, context)
             if command.explains is not None:
                 self._explain(sql, command.explains, context, gone)
             commit = self._commanded(command.at, head)
-            ticket["head"] = commit.id
+            content["head"] = commit.id
             if not command.long:
                 for _ in command.rows(commit, self._looking(context)):
                     break  # what it refuses, it refuses at the first
-            return Planned(command.schema, self._signed(ticket))
+            return Planned(command.schema, described(command.schema), self._signed(content))
         shape = statement.shape
         try:
             found = [self._sources.find(relation, statement.ats, context, head) for relation in shape.relations]
-            ticket["commits"] = [commit.id for commit, _ in found]
-            schema, _ = self._write(statement, [source for _, source in found], sql, gone)
+            content["commits"] = [commit.id for commit, _ in found]
+            schema, told, _ = self._write(statement, [source for _, source in found], sql, gone)
         except Refusal:
             # It is kept for a statement that goes on; the shape may be asked for again, and is then read anew.
             shape.tree = None
             raise
-        return Planned(schema, self._signed(ticket))
+        return Planned(schema, told, self._signed(content))
 
     def run(self, ticket: bytes, gone: Callable[[], bool], user: str = "") -> Streamed:
         """The rows of a planned statement, at the commits it was planned for. Raises Refusal."""
+        if (known := self.known(ticket)) is not None:
+            return Streamed(known.sql, known.rows.schema, iter(known.rows.to_batches()))
         content = self._opened(ticket)
         sql, context = str(content["sql"]), Context.of(content["context"])
         head_id, commit_ids = str(content.get("head")), content.get("commits", ())
@@ -164,8 +172,17 @@ class Statements:
             self._sources.at(relation, statement.ats, context, commit_of(self._commits, commit_id))
             for relation, commit_id in pairs
         ]
-        schema, written = self._write(statement, sources, sql, gone)
-        return Streamed(sql, schema, self._counted(self._rows(statement, written, sources, schema, gone), user))
+        schema, _, written = self._write(statement, sources, sql, gone)
+        batches = self._counted(self._rows(statement, written, sources, schema, gone), user)
+        if statement.shape.constant and not written.heavy:
+            rows = pa.Table.from_batches(batches, schema)
+            self._constants.answered(ticket, Answer(sql, rows))
+            batches = iter(rows.to_batches())
+        return Streamed(sql, schema, batches)
+
+    def known(self, ticket: bytes) -> Answer | None:
+        """The answer to a planned statement that is always the same, once it has run."""
+        return self._constants.answer(ticket)
 
     def _counted(self, batches: Iterator[pa.RecordBatch], user: str) -> Iterator[pa.RecordBatch]:
         """The batches, as one of the user's statements. Raises Refusal for too many rows."""
@@ -208,7 +225,7 @@ class Statements:
             statement = self._read(f"{before}{at.value}", gone)
             if not isinstance(statement, Statement) or statement.shape.relations:
                 raise validation("Expected timestamp literal or constant timestamp expression", len(before))
-            schema, written = self._write(statement, [], f"{before}{at.value}", gone)
+            schema, _, written = self._write(statement, [], f"{before}{at.value}", gone)
             if schema.types != [pa.timestamp("ms")]:
                 raise validation("Expected timestamp literal or constant timestamp expression", len(before))
             batches = list(self._rows(statement, written, [], schema, gone))
@@ -334,17 +351,13 @@ class Statements:
 
     # ---- schema -----------------------------------------------------------------------------------------------------
 
-    def _write(
-        self, statement: Statement, sources: list[Source], sql: str, gone: Callable[[], bool]
-    ) -> tuple[pa.Schema, Written]:
-        """The answer's schema and DuckDB's SQL, remembered by shape and by the schemas of its tables."""
-        key = (
-            hashlib.sha256((statement.shape.mark + statement.shape.sql).encode(errors="surrogatepass")).hexdigest(),
-            *(source.schema_key for source in sources),
-        )
+    def _write(self, statement: Statement, sources: list[Source], sql: str, gone: Callable[[], bool]) -> _Plan:
+        """The answer's schemas and DuckDB's SQL, remembered by shape and by the schemas of its tables."""
+        key: tuple[bytes | str, ...] = (statement.shape.digest, *(source.schema_key for source in sources))
         with self._lock:
             known = self._written.get(key)
             if known is not None:
+                statement.shape.tree = None  # nobody writes it down any more
                 return known
         _check_needs(statement, sources)
         columns, empty = [source.columns for source in sources], [source.empty for source in sources]
@@ -358,14 +371,19 @@ class Statements:
         else:
             self._engine.describe(written.filled(empty, statement.times), sql)
         schema = wire.schema_of(written.columns)
+        plan = schema, described(schema), written
         with self._lock, suppress(ValueError):  # larger than all that is kept
-            self._written[key] = schema, written
-        return schema, written
+            self._written[key] = plan
+        return plan
 
 
-def _letters_of(plan: tuple[pa.Schema, Written]) -> int:
-    schema, written = plan
-    return max(len(written.sql) + _LETTERS_A_COLUMN * len(schema), _LETTERS_KEPT // _PLANS_KEPT)
+type _Plan = tuple[pa.Schema, pa.Schema, Written]
+"""Schemas of the rows, and of what clients are told of them before; DuckDB's SQL."""
+
+
+def _letters_of(plan: _Plan) -> int:
+    schema, _, written = plan
+    return len(written.sql) + _LETTERS_A_COLUMN * len(schema) + _LETTERS_A_PLAN
 
 
 def _check_needs(statement: Statement, sources: Sequence[Source]) -> None:

@@ -10,28 +10,31 @@ from embedded.gateway.errors import Kind, Refusal, TooDeep
 _LONGEST = 1_000_000
 _DEEPEST = 900
 """Brackets in brackets: DuckDB takes 1,000 levels."""
+# What comes most comes first, as far as no other can begin alike; blanks before a token go with it.
 _LEXER = re.compile(
-    r"""(?P<blank>\s+|--[^\r\n]*|//[^\r\n]*|/\*.*?\*/)
+    r"""\s*(?:
+        (?P<word>[^\W\d]\w*(?:\$\w*)?)
+      | (?P<blank>--[^\r\n]*|//[^\r\n]*|/\*.*?\*/|\Z)
+      | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)
+      | (?P<sign>::|==|->>?|<>|<=|>=|!=|\|\||[-+*/%(),.;<>=\[\]])
       | (?P<text>'(?:[^']|'')*')
       | (?P<name>"(?:[^"]|"")*")
-      | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)
-      | (?P<word>[^\W\d]\w*(?:\$\w*)?)
-      | (?P<sign>::|==|->>?|<>|<=|>=|!=|\|\||[-+*/%(),.;<>=\[\]])
-      | (?P<other>.)""",
+      | (?P<other>.))""",
     re.VERBOSE | re.DOTALL,
 )
+_NONE_OF_DREMIOS = ("::", "==", "->", "->>")
 
 
 class Word(NamedTuple):
-    """A token with its place; `kind` is text, name, number, word, sign or other."""
+    """A token with its place; `kind` is text, name, number, word, sign or other.
+
+    upper: a word in capitals; any other token as it stands.
+    """
 
     kind: str
     text: str
     start: int
-
-    @property
-    def upper(self) -> str:
-        return self.text.upper() if self.kind == "word" else self.text
+    upper: str
 
     @property
     def plain(self) -> str:
@@ -40,6 +43,10 @@ class Word(NamedTuple):
             quote = self.text[0]
             return self.text[1:-1].replace(quote * 2, quote)
         return self.text
+
+
+# The class itself takes twice as long, and a statement has some hundred words.
+_word = tuple.__new__
 
 
 def words_of(sql: str, parameters: bool = False) -> list[Word]:
@@ -57,18 +64,22 @@ def words_of(sql: str, parameters: bool = False) -> list[Word]:
         kind = match.lastgroup or "other"
         if kind == "blank":
             continue
-        word = Word(kind, match[0], match.start())
-        if word.text == "?":
-            if parameters:
-                found.append(word)
-                continue
-            raise Refusal(Kind.INTERNAL, "Cannot convert RexNode to equivalent Dremio expression. RexNode: ?0")
-        if kind == "other" or word.text in ("::", "==", "->", "->>"):
-            raise encountered(word.text, word.start)
-        depth += (word.text == "(") - (word.text == ")")
-        if depth > _DEEPEST:
-            raise TooDeep(word.start)
-        found.append(word)
+        text, start = match[kind], match.start(kind)
+        found.append(_word(Word, (kind, text, start, text.upper() if kind == "word" else text)))
+        if kind == "sign":
+            if text == "(":
+                depth += 1
+                if depth > _DEEPEST:
+                    raise TooDeep(start)
+            elif text == ")":
+                depth -= 1
+            elif text in _NONE_OF_DREMIOS:
+                raise encountered(text, start)
+        elif kind == "other":
+            if text != "?":
+                raise encountered(text, start)
+            if not parameters:
+                raise Refusal(Kind.INTERNAL, "Cannot convert RexNode to equivalent Dremio expression. RexNode: ?0")
     if found and found[-1].text == ";":
         found.pop()
     for word in found:

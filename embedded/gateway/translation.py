@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlglot.errors import ParseError, TokenError, UnsupportedError
 from embedded.gateway import tree as trees
 from embedded.gateway.errors import Kind as Error
 from embedded.gateway.errors import Refusal, TooDeep, validation
+from embedded.gateway.lexed import Lexed
 from embedded.gateway.names import Need, resolve
 from embedded.gateway.relations import Relation
 from embedded.gateway.sql.kinds import Kind
@@ -26,21 +28,31 @@ from embedded.gateway.tokens import Word, encountered
 from embedded.gateway.weight import LONG, is_heavy
 from embedded.gateway.words import RESERVED, SYNTAX
 
+# Of these alone nothing is made that depends on a table, the time, who asks, or chance.
+_CONSTANT: frozenset[type[exp.Expr]] = frozenset(
+    {
+        exp.Add, exp.Alias, exp.Boolean, exp.DPipe, exp.Div, exp.EQ, exp.Identifier, exp.Literal, exp.Mod, exp.Mul,
+        exp.Neg, exp.Null, exp.Paren, exp.Select, exp.Sub,
+    }
+)  # fmt: skip
+
 
 @dataclass(slots=True)
 class Shape:
     """What a statement asks for, without what differs each time.
 
-    `needs` are the columns that its relations must have, `mark` is the character that marks begin with. What is
-    `heavy` is written and run apart; the tree of any other is kept until it is written down for DuckDB, which uses it
-    up.
+    `digest` tells it from others. `needs` are the columns that its relations must have, `mark` is the character that
+    marks begin with. What is `heavy` is written and run apart; the tree of any other is kept until it is written down
+    for DuckDB, which uses it up. The answer to what is `constant` is always the same.
     """
 
     sql: str
+    digest: bytes = field(repr=False)
     relations: tuple[Relation, ...]
     needs: tuple[Need, ...]
     mark: str = field(repr=False)
     heavy: bool = False
+    constant: bool = False
     tree: exp.Expr | None = field(repr=False, default=None)
 
 
@@ -97,29 +109,49 @@ class _Dialect(Dremio):
 
 
 _DREMIO = _Dialect()
+_LEXED = Lexed(_Dialect.Tokenizer)
 
 
-def translate(sql: str, text: str, mark: str) -> Shape:
-    """Read a statement, and resolve its names. Raises Refusal."""
+def translate(sql: str, text: str, mark: str, digest: bytes = b"", words: Sequence[Word] = ()) -> Shape:
+    """Read a statement, and resolve its names; `words` are those of the text, where they are known. Raises Refusal."""
     with _refusing(sql, mark):
-        found = [tree for tree in _DREMIO.parse(text, error_level=ErrorLevel.IMMEDIATE) if tree is not None]
+        found = [tree for tree in _parsed(text, words) if tree is not None]
         tree = _of_values(found[0]) if len(found) == 1 else None
         if not isinstance(tree, exp.Query):
             raise encountered(sql.split(maxsplit=1)[0], 0)
-        for select in tree.find_all(exp.Select):
-            select.set("hint", None)
-        _call_without_brackets(tree)
-        trees.check(tree, sql)
-        heavy = is_heavy(tree)
-        for select in tree.find_all(exp.Select):
-            _name_columns(select)
-        names = resolve(tree, sql, mark)
-        # Each column once: long statements name the same ones again and again.
-        needs: dict[tuple[str, frozenset[int]], Need] = {}
-        for need in names.needs:
-            needs.setdefault((need.column.lower(), need.relations), need)
-        return Shape(text, names.relations, tuple(needs.values()), mark, heavy, tree)
+        nodes = _plain(tree)
+        trees.check(nodes, sql)
+        heavy = is_heavy(nodes)
+        for node in nodes:
+            if isinstance(node, exp.Select):
+                _name_columns(node)
+        names = resolve(tree, nodes, sql, mark)
+        constant = not names.relations and all(type(node) in _CONSTANT for node in nodes)
+        return Shape(text, digest, names.relations, names.needs, mark, heavy, constant, tree)
     raise AssertionError("unreachable")
+
+
+def _parsed(text: str, words: Sequence[Word]) -> list[exp.Expr | None]:
+    tokens = _LEXED.tokens(text, words) if words else None
+    if tokens is not None:
+        # What is no SQL is read once more, for the place that sqlglot's own tokens tell.
+        with suppress(ParseError):
+            return _DREMIO.parser(error_level=ErrorLevel.IMMEDIATE).parse(tokens, text)
+    return _DREMIO.parse(text, error_level=ErrorLevel.IMMEDIATE)
+
+
+def digest_of(text: str, mark: str) -> bytes:
+    """What tells shapes apart: a mark means something in the text that it was put into, and nothing in another."""
+    return hashlib.sha256((mark + text).encode(errors="surrogatepass")).digest()
+
+
+def _plain(tree: exp.Expr) -> list[exp.Expr]:
+    """The tree without hints, and with calls for the functions that stand without brackets; its nodes."""
+    nodes = trees.nodes_of(tree)
+    hinted = [node for node in nodes if isinstance(node, exp.Select) and node.args.get("hint")]
+    for select in hinted:
+        select.set("hint", None)
+    return trees.nodes_of(tree) if _call_without_brackets(nodes) or hinted else nodes
 
 
 def write(shape: Shape, sql: str, relations: Sequence[Sequence[Column]]) -> Written:
@@ -131,6 +163,8 @@ def write(shape: Shape, sql: str, relations: Sequence[Sequence[Column]]) -> Writ
         assert tree is not None
         columns = typed(tree, relations, shape.mark, sql)
         text = tree.sql(WRITTEN, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE, copy=False)
+        for node in trees.nodes_of(tree):
+            node.parent = None  # so that it is gone at once: the collector would let some MB of trees come together
         return Written(text, tuple(columns), shape.mark, shape.heavy or len(text) > LONG)
     raise AssertionError("unreachable")
 
@@ -169,16 +203,20 @@ _WITHOUT_BRACKETS = frozenset(
 )
 
 
-def _call_without_brackets(tree: exp.Expr) -> None:
-    """Functions that sqlglot takes for columns, for they stand without brackets."""
-    for column in list(tree.find_all(exp.Column)):
-        name = column.name.upper()
-        if name not in _WITHOUT_BRACKETS or column.args.get("table") or column.this.args.get("quoted"):
+def _call_without_brackets(nodes: Sequence[exp.Expr]) -> bool:
+    """Functions that sqlglot takes for columns, for they stand without brackets; whether there were any."""
+    found = False
+    for column in nodes:
+        if not isinstance(column, exp.Column) or (name := column.name.upper()) not in _WITHOUT_BRACKETS:
+            continue
+        if column.args.get("table") or column.this.args.get("quoted"):
             continue
         call: exp.Expr = exp.Anonymous(this=name, expressions=[])
         if name == "CURRENT_DATE_UTC" and isinstance(column.parent, exp.Select) and column.arg_key == "expressions":
             call = exp.alias_(call, column.name, quoted=True)
         column.replace(call)
+        found = True
+    return found
 
 
 # What the client wrote where a name of ours stands.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from embedded.gateway.errors import validation
 from embedded.gateway.table_functions import table_function
@@ -25,25 +26,47 @@ def time_us(literal: str) -> int:
     return int((value.replace(tzinfo=UTC) - _EPOCH).total_seconds() * 1000 + 0.5) * 1000
 
 
-def cut(sql: str, words: list[Word], mark: str) -> tuple[str, tuple[str, ...], tuple[At, ...]]:
-    """The text with marks for timestamps and AT clauses, and what stood there; every place keeps its offset."""
+class Cut(NamedTuple):
+    """A text with marks for timestamps and AT clauses, what stood there, and the words of the text."""
+
+    text: str
+    times: tuple[str, ...]
+    ats: tuple[At, ...]
+    words: list[Word]
+
+
+def cut(sql: str, words: list[Word], mark: str) -> Cut:
+    """The statement taken apart; every place keeps its offset, unless a mark is longer than what it stands for."""
     times: list[str] = []
     ats: list[At] = []
     pieces: list[str] = []
-    done = 0
+    left: list[Word] = []
+    done = moved = 0
     index = 0
     named = False  # whether a table function stands before
 
     def put(start: int, end: int, name: str) -> None:
-        nonlocal done
+        nonlocal done, moved
         pieces.append(sql[done:start])
         # As long as what it stands for, as far as that goes: sqlglot's offsets stay those of the statement.
         pieces.append(name.ljust(end - start))
         done = end
+        here = start + moved
+        if name[0] == ".":
+            left.append(Word("sign", ".", here, "."))
+            here, name = here + 1, name[1:]
+        left.append(Word("text" if name[0] == "'" else "name", name, here, name))
+        moved += max(0, here - start - moved + len(name) - (end - start))
 
     while index < len(words):
         word = words[index]
-        kind, upper = word.kind, word.upper
+        kind = word.kind
+        if kind not in ("word", "text"):
+            named = False
+            left.append(word if not moved else word._replace(start=word.start + moved))
+            index += 1
+            continue
+        upper = word.upper
         if upper == "AT" and kind == "word" and index and (named or words[index - 1].kind in ("word", "name")):
             clause = at_clause(sql, words, index, time_literal)
             if clause is not None:
@@ -54,7 +77,7 @@ def cut(sql: str, words: list[Word], mark: str) -> tuple[str, tuple[str, ...], t
                 named = False
                 continue
         named = False
-        if upper == "TABLE" and (call := table_function(words, index)) is not None:
+        if upper == "TABLE" and kind == "word" and (call := table_function(words, index)) is not None:
             function, index = call
             last = words[index - 1]
             escaped = function.table.replace('"', '""')
@@ -66,9 +89,12 @@ def cut(sql: str, words: list[Word], mark: str) -> tuple[str, tuple[str, ...], t
             if literal is not None:
                 put(word.start, word.start + len(word.text), f"'{mark}t{len(times)}'")
                 times.append(literal)
+                index += 1
+                continue
+        left.append(word if not moved else word._replace(start=word.start + moved))
         index += 1
     pieces.append(sql[done:])
-    return "".join(pieces), tuple(times), tuple(ats)
+    return Cut("".join(pieces), tuple(times), tuple(ats), left)
 
 
 def _is_time(words: list[Word], index: int) -> bool | None:

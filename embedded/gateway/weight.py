@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from sqlglot import exp
@@ -66,38 +67,53 @@ def is_long(words: list[Word]) -> bool:
     """Whether reading it would hold others up: sqlglot takes twice as long for each square bracket in another."""
     depth = deepest = 0
     for word in words:
-        depth += (word.text == "[") - (word.text == "]")
-        deepest = max(deepest, depth)
+        if word.text == "[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif word.text == "]":
+            depth -= 1
     return len(words) > _MOST_WORDS or deepest > _MOST_LISTS
 
 
-def is_heavy(tree: exp.Expr) -> bool:
-    """Whether a statement, parsed and checked, runs apart."""
+def is_heavy(nodes: Sequence[exp.Expr]) -> bool:
+    """Whether a statement, parsed and checked, runs apart. `nodes` are those of its tree, parents first."""
+    if len(nodes) > _MOST_NODES + 1:
+        return True
     # Sides of a UNION are planned each for itself, unless a WITH query multiplies them.
-    sided = tree.find(exp.With) is None
-    places = {id(tree): (0, 0, 0)}
+    sided = not any(isinstance(node, exp.With) for node in nodes)
+    # By id: depth, depth of SELECTs, and side. A node is as deep as its parent, and one more.
+    places: dict[int, tuple[int, int, int]] = {}
     sources: Counter[int] = Counter()
     queries: Counter[int] = Counter()
     windows = joined = 0
-    for number, node in enumerate(tree.walk()):
-        depth, nested, side = places[id(node)]
-        sources[side] += isinstance(node, exp.Table | exp.Values)
-        windows += isinstance(node, exp.Window)
-        queries[side] += isinstance(node, exp.Select | exp.SetOperation)
-        nested += isinstance(node, exp.Select)
-        if isinstance(node, exp.DPipe):
+    for node in nodes:
+        parent = node.parent
+        above = (-1, 0, 0) if parent is None else places.get(id(parent))
+        if above is None:
+            return True  # what sqlglot puts together otherwise than is known here
+        depth, nested, side = above[0] + 1, above[1], above[2]
+        if sided and isinstance(parent, exp.SetOperation):
+            side = id(node)
+        if isinstance(node, exp.Select):
+            nested += 1
+            queries[side] += 1
+        elif isinstance(node, exp.SetOperation):
+            queries[side] += 1
+        elif isinstance(node, exp.Table | exp.Values):
+            sources[side] += 1
+        elif isinstance(node, exp.Window):
+            windows += 1
+        elif isinstance(node, exp.DPipe):
             joined += 1
         elif isinstance(node, exp.Anonymous) and node.name.upper() == "CONCAT":
             joined += len(node.expressions) - 1
-        if _grows(node) or number > _MOST_NODES or depth > _MOST_DEPTH or nested > _MOST_NESTED:
+        if depth > _MOST_DEPTH or nested > _MOST_NESTED or _grows(node):
             return True
-        for child in node.iter_expressions():
-            own = id(child) if sided and isinstance(node, exp.SetOperation) else side
-            places[id(child)] = (depth + 1, nested, own)
+        places[id(node)] = (depth, nested, side)
     most_joined = _MOST_JOINED_TEXTS if queries.total() <= 1 else _MOST_JOINED_TEXTS_NESTED
     return (
-        max(sources.values()) > _MOST_SOURCES
-        or max(queries.values()) > _MOST_QUERIES
+        max(sources.values(), default=0) > _MOST_SOURCES
+        or max(queries.values(), default=0) > _MOST_QUERIES
         or windows > _MOST_WINDOWS
         or joined > most_joined
     )

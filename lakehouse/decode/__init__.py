@@ -14,15 +14,18 @@ from typing import Protocol
 import msgspec
 
 from lakehouse.decode.careful import read_carefully
+from lakehouse.decode.customs import AS_DECLARED, Customs
 from lakehouse.decode.event import EVENT_TYPES, Event, event_time, time_getter
 from lakehouse.decode.fast import reader
 from lakehouse.decode.rejected import MAX_LEAD, REASONS, Reason, Rejected
 from lakehouse.topics import TOPICS
 
 __all__ = [
+    "AS_DECLARED",
     "EVENT_TYPES",
     "MAX_LEAD",
     "REASONS",
+    "Customs",
     "Event",
     "Headers",
     "Logged",
@@ -66,22 +69,28 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     headers: Headers = ()
 
 
-_READERS: dict[str, Callable[[bytes], Event | None]] = {name: reader(topic) for name, topic in TOPICS.items()}
+@cache
+def _reader(topic: str, customs: Customs) -> Callable[[bytes], Event | None]:
+    return reader(TOPICS[topic], customs)
 
 
-def decode(topic: str, message: Logged, max_event_age: timedelta | None) -> tuple[Event | Rejected, ...]:
+def decode(
+    topic: str, message: Logged, max_event_age: timedelta | None, customs: Customs = AS_DECLARED
+) -> tuple[Event | Rejected, ...]:
     """The events in a message of `topic`, in their order there, or why one is none.
 
     max_event_age None keeps events of any age. Raises KeyError for a topic that is not in TOPICS, and nothing for any
     message.
     """
-    return decoder(topic, max_event_age)(message)
+    return decoder(topic, max_event_age, customs)(message)
 
 
 @cache
-def decoder(topic: str, max_event_age: timedelta | None) -> Callable[[Logged], tuple[Event | Rejected, ...]]:
+def decoder(
+    topic: str, max_event_age: timedelta | None, customs: Customs = AS_DECLARED
+) -> Callable[[Logged], tuple[Event | Rejected, ...]]:
     """`decode` for many messages of one topic."""
-    read, time_of = _READERS[topic], time_getter(EVENT_TYPES[topic])
+    read, time_of = _reader(topic, customs), time_getter(EVENT_TYPES[topic])
     youngest, oldest = -MAX_LEAD, timedelta.max if max_event_age is None else max_event_age
 
     def decode_one(message: Logged) -> tuple[Event | Rejected, ...]:
@@ -96,14 +105,16 @@ def decoder(topic: str, max_event_age: timedelta | None) -> Callable[[Logged], t
                 if youngest <= message.received_at - time_of(event) <= oldest:
                     return (event,)
                 return (in_time(event, message.received_at, max_event_age),)
-        return decode_carefully(topic, message, max_event_age)
+        return decode_carefully(topic, message, max_event_age, customs)
 
     return decode_one
 
 
-def decode_carefully(topic: str, message: Logged, max_event_age: timedelta | None) -> tuple[Event | Rejected, ...]:
+def decode_carefully(
+    topic: str, message: Logged, max_event_age: timedelta | None, customs: Customs = AS_DECLARED
+) -> tuple[Event | Rejected, ...]:
     """What `decode` says, for any message, about five times slower."""
-    found = read_carefully(TOPICS[topic], message.value)
+    found = read_carefully(TOPICS[topic], message.value, customs)
     return (found if isinstance(found, Rejected) else in_time(found, message.received_at, max_event_age),)
 
 

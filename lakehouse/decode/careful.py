@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from lakehouse.decode.customs import AS_DECLARED, Customs
 from lakehouse.decode.document import JsonInteger, JsonNotFinite, json_type, parse_document, shown
 from lakehouse.decode.event import Event, builder
 from lakehouse.decode.rejected import Reason, Rejected
@@ -19,6 +20,7 @@ from lakehouse.decode.values import (
     parse_time,
     rounded,
 )
+from lakehouse.rates import CODE, NoRate, Rates
 from lakehouse.topics import FieldKind, Topic, TopicField
 
 
@@ -36,34 +38,40 @@ class Wrong(NamedTuple):
     detail: str
 
 
-def read_carefully(topic: Topic, payload: bytes | None) -> Event | Rejected:
+def read_carefully(topic: Topic, payload: bytes | None, customs: Customs = AS_DECLARED) -> Event | Rejected:
     """The event in a message, whenever it happened, or why it is none; about five times slower than the fast way."""
     document = parse_document(payload)
     if isinstance(document, Rejected):
         return document
     assert isinstance(document, dict)
-    return read_values(topic, document)
+    return read_values(topic, document, customs=customs)
 
 
 def read_values(
-    topic: Topic, document: Mapping[str, Any], called: Callable[[str], str] = str, place: str = ""
+    topic: Topic,
+    document: Mapping[str, Any],
+    called: Callable[[str], str] = str,
+    place: str = "",
+    customs: Customs = AS_DECLARED,
 ) -> Event | Rejected:
     """The event of a topic's fields, as JSON or `Wrong` has them, or why there is none.
 
     Reasons are looked for over the whole of it: a missing field anywhere comes before a bad type anywhere. `called`:
     how a reason names a field. `place`: of an element in its message, for the key of an event without event_id.
     """
-    fields = topic.fields
+    fields = customs.fields(topic)
     given = {field.name: document.get(field.name) for field in fields}
     for field in fields:
         value = given[field.name]
         if type(value) is str and not value.strip() and (field.kind is FieldKind.ID or not field.required):
             given[field.name] = None
-        if given[field.name] is None and field.required:
+        if given[field.name] is None and customs.may_lack(topic, field):
+            given[field.name] = ""
+        elif given[field.name] is None and field.required:
             absence = f"{called(field.name)} is {_absence(document, field.name)}"
             return Rejected(Reason.MISSING_FIELD, absence, field.name)
 
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict.fromkeys(field.name for field in topic.fields)
     worst: tuple[Reason, str, str] | None = None
     for field in fields:
         try:
@@ -73,7 +81,7 @@ def read_values(
                 worst = (problem.reason, f"{called(field.name)} {problem.detail}", field.name)
     if worst is not None:
         return Rejected(*worst)
-    return _built(topic, values, place)
+    return _built(topic, values, called, place, customs.rates)
 
 
 _RANK = {reason: rank for rank, reason in enumerate(Reason)}
@@ -108,6 +116,11 @@ def read_value(field: TopicField, value: object) -> object:
             if time is None:
                 raise Problem(Reason.BAD_VALUE, f"is {shown(value)!r}, no ISO 8601 time of the years 1 to 9999")
             return time
+        case FieldKind.CURRENCY:
+            code = _text(value, "text").strip().upper()
+            if not CODE.fullmatch(code):
+                raise Problem(Reason.BAD_VALUE, f"is {shown(value)!r}, no code of ISO 4217, like EUR")
+            return code
         case FieldKind.COUNT:
             return _count(_number(value), value)
         case FieldKind.PRICE | FieldKind.MONEY:
@@ -154,8 +167,10 @@ def _count(number: Decimal, value: object) -> int:
     return int(whole)
 
 
-def _built(topic: Topic, values: dict[str, Any], place: str) -> Event | Rejected:
-    """The event of a topic's values, amounts rounded and products filled in."""
+def _built(
+    topic: Topic, values: dict[str, Any], called: Callable[[str], str], place: str, rates: Rates | None
+) -> Event | Rejected:
+    """The event of a topic's values, amounts rounded and products filled in; converted where a currency is given."""
     exact = dict(values)
     for field in topic.fields:
         if field.product and values[field.name] is None:
@@ -168,4 +183,26 @@ def _built(topic: Topic, values: dict[str, Any], place: str) -> Event | Rejected
     for field in topic.fields:
         if field.kind in SCALES and exact[field.name] is not None:
             values[field.name] = rounded(exact[field.name], SCALES[field.kind])
-    return builder(topic)(values, place)
+    currency = topic.currency
+    if rates is None or currency is None or values[currency.name] is None:
+        return builder(topic)(values, place, {})
+    try:
+        converted = _converted(topic, exact, values[currency.name], rates)
+    except NoRate as reason:
+        return Rejected(Reason.BAD_VALUE, f"{called(currency.name)} {reason}", currency.name)
+    return converted if isinstance(converted, Rejected) else builder(topic)(values, place, converted)
+
+
+def _converted(topic: Topic, exact: dict[str, Any], given: str, rates: Rates) -> dict[str, Decimal] | Rejected:
+    """The amounts in the shop's currency, by the rate of the event's day (UTC), rounded once. Raises NoRate."""
+    rate = rates.of(given, exact[topic.time].date())
+    converted: dict[str, Decimal] = {}
+    for field in topic.fields:
+        if field.kind in SCALES and exact[field.name] is not None:
+            kept = rounded(EXACT.multiply(exact[field.name], rate), SCALES[field.kind])
+            if kept is None or (field.above is not None and kept <= field.above):
+                limit = f"beyond {SCALES[field.kind].type}" if kept is None else f"not above {field.above}"
+                detail = f"{field.name} of {given} x {rate} is {limit}"
+                return Rejected(Reason.BAD_VALUE, detail, field.name)
+            converted[field.name] = kept
+    return converted

@@ -22,6 +22,7 @@ _TYPES: dict[FieldKind, type] = {
     FieldKind.PRICE: Decimal,
     FieldKind.MONEY: Decimal,
     FieldKind.TIME: datetime,
+    FieldKind.CURRENCY: str,
 }
 
 
@@ -42,10 +43,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 @cache
 def event_type(topic: Topic) -> type[Event]:
-    """The struct of a topic's events: the key, then its columns in order."""
+    """The struct of a topic's events: the key, its columns in order, then amounts as they were given."""
     fields = [
         (field.column, _TYPES[field.kind] if field.always else _TYPES[field.kind] | None) for field in topic.stored
     ]
+    fields += [(str(field.original), _TYPES[field.kind] | None) for field in topic.originals]
     name = "".join(word.capitalize() for word in topic.name.removesuffix("_topic").split("_")) + "Event"
     made: Any = msgspec.defstruct(name, fields, bases=(Event,), module=__name__, frozen=True, gc=False)
     kind: type[Event] = made
@@ -85,18 +87,22 @@ def placed(key: str, place: str) -> str:
 
 
 @cache
-def builder(topic: Topic) -> Callable[[Mapping[str, Any], str], Event]:
+def builder(topic: Topic) -> Callable[[Mapping[str, Any], str, Mapping[str, Any]], Event]:
     """What makes an event from the values of a topic's fields, by field, and its place where a message holds several.
 
-    The place tells two elements apart that say the same.
+    The place tells two elements apart that say the same. The values are as given; `converted` are those that are stored
+    in place of some, where a currency was given.
     """
     kind, stored = event_type(topic), [field.name for field in topic.stored]
+    originals = [field.name for field in topic.originals]
     first, later = key_fields(topic)
 
-    def build(values: Mapping[str, Any], place: str) -> Event:
+    def build(values: Mapping[str, Any], place: str, converted: Mapping[str, Any]) -> Event:
         said = [topic.name, *(values[field.name] for field in first)]
         said += [(field.name, values[field.name]) for field in later if values[field.name] is not None]
+        # The key is that of what was given: a later rate makes no other event of it.
         key = values["event_id"] or placed(hash_of(tuple(said)), place)
-        return kind(key, *(values[name] for name in stored))
+        kept = (values[name] if converted else None for name in originals)
+        return kind(key, *(converted.get(name, values[name]) for name in stored), *kept)
 
     return build

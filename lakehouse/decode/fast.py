@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from lakehouse.decode.customs import AS_DECLARED, Customs
 from lakehouse.decode.event import Event, event_type, hash_of, key_fields, placed
 from lakehouse.decode.values import EXACT, MAX_COUNT, SCALES, parse_time
+from lakehouse.rates import CODE, NoRate, Rates
 from lakehouse.topics import FieldKind, Topic, TopicField
 from lakehouse.topics.topic import EVENT_ID
 
@@ -28,6 +31,7 @@ _JSON_TYPES: dict[FieldKind, Any] = {
     FieldKind.PRICE: msgspec.Raw,
     FieldKind.MONEY: msgspec.Raw,
     FieldKind.TIME: str,
+    FieldKind.CURRENCY: str,
 }
 
 
@@ -35,12 +39,12 @@ _JSON_TYPES: dict[FieldKind, Any] = {
 seen_before = lru_cache(maxsize=4096)(parse_time)
 
 
-def reader(topic: Topic) -> Callable[[bytes], Event | None]:
+def reader(topic: Topic, customs: Customs = AS_DECLARED) -> Callable[[bytes], Event | None]:
     """What reads the plain messages of a topic, those of nearly all producers; raises on others, or gives None."""
-    source = [*amount_lines(topic), "def read(payload):", "    given = decode(payload)"]
-    source += [f"    {line}" for line in event_lines(topic, _given, _as_bytes)]
+    source = [*amount_lines(topic, customs), "def read(payload):", "    given = decode(payload)"]
+    source += [f"    {line}" for line in event_lines(topic, _given, _as_bytes, customs=customs)]
     source.append("    return event")
-    names = {**event_names(topic), "decode": msgspec.json.Decoder(_json_struct(topic)).decode}
+    names = {**event_names(topic, customs), "decode": msgspec.json.Decoder(_json_struct(topic, customs)).decode}
     read: Callable[[bytes], Event | None] = compiled("read", source, names, topic.name)
     return read
 
@@ -51,7 +55,7 @@ def compiled(name: str, source: Sequence[str], names: dict[str, Any], of: str) -
     return names[name]
 
 
-def event_names(topic: Topic) -> dict[str, Any]:
+def event_names(topic: Topic, customs: Customs = AS_DECLARED) -> dict[str, Any]:
     """What the lines below use."""
     names: dict[str, Any] = {
         "EXACT": EXACT,
@@ -63,6 +67,8 @@ def event_names(topic: Topic) -> dict[str, Any]:
         "placed": placed,
         "plain": _PLAIN_NUMBER.fullmatch,
     }
+    if customs.rates is not None:
+        names["rate_of"] = _rates(customs.rates)
     names |= {f"choices_{field.name}": frozenset(field.choices) for field in topic.fields if field.choices}
     names |= {f"unit_{field.name}": SCALES[field.kind].unit for field in topic.fields if field.kind in SCALES}
     return names
@@ -76,10 +82,11 @@ def _as_bytes(field: TopicField) -> str:
     return f"bytes({_given(field)})" if field.required else f"{_given(field)} and bytes({_given(field)})"
 
 
-def _json_struct(topic: Topic) -> type[msgspec.Struct]:
+def _json_struct(topic: Topic, customs: Customs) -> type[msgspec.Struct]:
     """What msgspec reads a message into; an event_id that is no text is left to the careful way."""
-    needed = [(field.name, _JSON_TYPES[field.kind]) for field in topic.fields if field.required]
-    optional = [_optional(field) for field in topic.fields if not field.required]
+    fields = {field: field.required and not customs.may_lack(topic, field) for field in customs.fields(topic)}
+    needed = [(field.name, _JSON_TYPES[field.kind]) for field, required in fields.items() if required]
+    optional = [_optional(field) for field, required in fields.items() if not required]
     return msgspec.defstruct("Json", [*needed, *optional], gc=False)
 
 
@@ -96,26 +103,40 @@ def event_lines(
     *,
     place: str = "",
     ready: Collection[str] = (),
+    customs: Customs = AS_DECLARED,
 ) -> Iterator[str]:
     """Lines that make `event` of a message, or return None.
 
     `given` and `amount`: where a field's value stands, and the bytes of an amount's, None where it is optional and not
     there. `ready`: fields whose value is of our type already. `place`: where an element's place stands.
     """
-    amounts = [field for field in topic.fields if field.kind in SCALES]
+    amounts, converts = [field for field in topic.fields if field.kind in SCALES], _converts(topic, customs)
     refused: list[str] = []
     for field in topic.stored:
-        if field not in amounts:
+        if field.kind is FieldKind.CURRENCY:
+            yield f"{_local(field)} = {given(field) if converts else None}"
+        elif customs.may_lack(topic, field):
+            yield f"{_local(field)} = '' if {given(field)} is None else str({given(field)})"
+            yield f"if not {_local(field)}.strip():"
+            yield f"    {_local(field)} = ''"
+        elif field not in amounts:
             yield from [f"{_local(field)} = {given(field)}"] if field.name in ready else _value_lines(field, given)
             refused += _refused(field, given)
     if amounts:
         factors = _amount_arguments(topic, amounts)
-        yield f"amounts = amounts_of({', '.join(amount(f) if f in amounts else _local(f) for f in factors)})"
+        arguments = [amount(f) if f in amounts else _local(f) for f in factors]
+        if converts:
+            assert topic.currency is not None
+            currency = _local(topic.currency)
+            yield f"rate = rate_of({currency}, {_local(topic.field(topic.time))}) if {currency} is not None else None"
+            refused.append(f"{currency} is not None and rate is None")
+            arguments.append("rate")
+        yield f"amounts = amounts_of({', '.join(arguments)})"
         refused.append("amounts is None")
     yield f"if {' or '.join(refused)}:"
     yield "    return None"
     if amounts:
-        yield f"{', '.join(map(_local, amounts))}, = amounts"
+        yield f"{', '.join([*map(_local, amounts), *(map(_kept, amounts) if converts else ())])}, = amounts"
     yield f"key = {given(EVENT_ID)}"
     yield "if not (key and key.strip()):"
     first, later = key_fields(topic)
@@ -127,12 +148,38 @@ def event_lines(
             yield f"    if {_local(field)} is not None:"
             yield f"        said.append(({field.name!r}, {_local(field)}))"
     yield f"    key = placed({made}, {place})" if place else f"    key = {made}"
-    yield f"event = Event(key, {', '.join(map(_local, topic.stored))})"
+    # The key is that of what was given: a later rate makes no other event of it.
+    stored = [_kept(field) if converts and field in amounts else _local(field) for field in topic.stored]
+    as_given = [f"None if rate is None else {_local(field)}" if converts else "None" for field in topic.originals]
+    yield f"event = Event({', '.join(['key', *stored, *as_given])})"
 
 
 def _local(field: TopicField) -> str:
     """A field's name among the others of the source."""
     return f"v_{field.name}"
+
+
+def _kept(field: TopicField) -> str:
+    """That of an amount in the shop's currency."""
+    return f"k_{field.name}"
+
+
+def _converts(topic: Topic, customs: Customs) -> bool:
+    return customs.rates is not None and topic.currency is not None
+
+
+def _rates(rates: Rates) -> Callable[[str, datetime | None], Decimal | None]:
+    """The rate of a currency at a time, or None, where it must be looked at carefully."""
+
+    def rate_of(currency: str, time: datetime | None) -> Decimal | None:
+        if time is None or not CODE.fullmatch(currency):
+            return None
+        try:
+            return rates.of(currency, time.date())
+        except NoRate:
+            return None
+
+    return rate_of
 
 
 def _value_lines(field: TopicField, at: Callable[[TopicField], str]) -> Iterator[str]:
@@ -169,13 +216,18 @@ def _amount_arguments(topic: Topic, amounts: list[TopicField]) -> list[TopicFiel
     return [*(field for field in topic.fields if field.name in factors and field not in amounts), *amounts]
 
 
-def amount_lines(topic: Topic) -> Iterator[str]:
-    """All amounts of the plainest kind of numbers, remembered: the same products are sold over and over."""
+def amount_lines(topic: Topic, customs: Customs = AS_DECLARED) -> Iterator[str]:
+    """All amounts of the plainest kind of numbers, remembered: the same products are sold over and over.
+
+    With rates, each twice: as given, and in the shop's currency.
+    """
     amounts = [field for field in topic.fields if field.kind in SCALES]
     if not amounts:
         return
     yield "@lru_cache(maxsize=8192)"
-    yield f"def amounts_of({', '.join(map(_local, _amount_arguments(topic, amounts)))}):"
+    converts = _converts(topic, customs)
+    arguments = [*map(_local, _amount_arguments(topic, amounts)), *(["rate"] if converts else [])]
+    yield f"def amounts_of({', '.join(arguments)}):"
     for field in amounts:
         given = "" if field.required else f"{_local(field)} is not None and "
         yield f"    if {given}not plain({_local(field)}):"
@@ -189,11 +241,20 @@ def amount_lines(topic: Topic) -> Iterator[str]:
             yield f"        {name} = EXACT.multiply({', '.join(f'v_{factor}' for factor in field.product)})"
             yield f"        if {name}.adjusted() >= {scale.digits - 1}:"
             yield "            return None"
-    for field in amounts:
-        name = _local(field)
+    if converts:
+        for field in amounts:
+            name, kept = _local(field), _kept(field)
+            yield f"    {kept} = {name}"
+            yield f"    if {name} is not None and rate is not None:"
+            yield f"        {kept} = EXACT.multiply({name}, rate)"
+            yield f"        if {kept}.adjusted() >= {SCALES[field.kind].digits - 1}:"
+            yield "            return None"
+    names = [(field, _local(field)) for field in amounts]
+    names += [(field, _kept(field)) for field in amounts if converts]
+    for field, name in names:
         yield f"    if {name} is not None:"
         yield f"        {name} = {name}.quantize(unit_{field.name}, context=EXACT)"
         if field.above is not None:
             yield f"        if {name} <= {field.above}:"
             yield "            return None"
-    yield f"    return ({', '.join(map(_local, amounts))},)"
+    yield f"    return ({', '.join(name for _, name in names)},)"

@@ -119,9 +119,19 @@ class Dremio:
         template = question_sql(question)
         return self._asked(fill(template, commit, binds, name=name), declared(template, name))
 
-    def sql(self, text: str) -> pa.Table:
-        """The answer to one statement in Dremio's SQL."""
-        return self._asked(text, None)
+    def sql(self, text: str, *, within_s: float | None = None) -> pa.Table:
+        """The answer to one statement in Dremio's SQL. within_s: in place of both limits of the settings."""
+        return self._asked(text, None, within_s)
+
+    def columns(self, text: str) -> pa.Schema:
+        """The columns of a statement's answer, as it is planned: nothing runs."""
+        planning = Budget(self._plan_s, self._clock)
+
+        def plan(token: Header) -> pa.Schema:
+            with planning:
+                return self._plan(text, token, planning, None).schema
+
+        return self._noting(lambda: self._answer(plan, planning, text))
 
     def close(self) -> None:
         self._connection.close()
@@ -132,8 +142,10 @@ class Dremio:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _asked(self, text: str, columns: Columns | None) -> pa.Table:
+    def _asked(self, text: str, columns: Columns | None, within_s: float | None = None) -> pa.Table:
         planning, reading = Budget(self._plan_s, self._clock), Budget(self._fetch_s, self._clock)
+        if within_s is not None:
+            planning = reading = Budget(within_s, self._clock)
 
         def run(token: Header) -> pa.Table:
             with planning:

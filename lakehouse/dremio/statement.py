@@ -91,6 +91,17 @@ def question_sql(question: str) -> str:
         raise ProtocolError(f"There is no question '{question}': {path.name} is not in {QUESTIONS}.") from None
 
 
+def named_in(template: str) -> tuple[set[str], set[str]]:
+    """The tables that a template names in braces, and its binds."""
+    found = list(_TOKEN.finditer(template))
+    return {one["table"] for one in found if one["table"]}, {one["bind"] for one in found if one["bind"]}
+
+
+def without_comments(template: str) -> str:
+    """A template as it is asked, but for its tables and binds."""
+    return _TOKEN.sub(lambda found: " " if found["comment"] else found[0], template)
+
+
 def fill(template: str, commit: str | None, binds: Mapping[str, Value | Fragment], name: str = "the statement") -> str:
     """SQL from a template: {table} becomes the table's path (AT the commit, if one is given), :name a literal.
 

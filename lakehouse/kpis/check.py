@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from lakehouse.kpis.kpi import Kpi
+from lakehouse.kpis.kpi import Counting, Kpi
 from lakehouse.schema import UPDATED, arrow_schema, arrow_type
 from lakehouse.user_error import UserError
 
@@ -21,31 +22,75 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"LINE (\d+):")
 NO_FILES: Mapping[str, Any] = {"enable_external_access": False, "python_enable_replacements": False}
 """DuckDB's settings for the queries of KPI tables: they read what they are given, and no file, address or variable."""
+_SOON_S = 5.0
 _TIME = pa.timestamp("us")
 _A_MINUTE = timedelta(minutes=1)
 _FIRST = datetime(2026, 1, 1, 10, 7, tzinfo=UTC)  # of the rows that are made up; not the start of an hour
 
 
-def check_queries(kpis: Iterable[Kpi], counted_statuses: Sequence[str]) -> None:
+def check_queries(kpis: Iterable[Kpi], counting: Counting) -> None:
     """Raises UserError, naming file, line, column and what would do, for the first that is wrong. Some ms each."""
     import duckdb  # readers of declarations do without it
 
     with duckdb.connect(config=dict(NO_FILES)) as db:
         for kpi in kpis:
             where = kpi.table.declared_in
-            query = kpi.sql(counted_statuses)
+            query = kpi.sql(counting)
             sources = _samples(kpi)
+            _check_select(kpi, query)
             try:
-                statements = duckdb.extract_statements(query)
-                if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-                    raise UserError(f"{where}: below the comment stands no single SELECT; write the one query there.")
-                answer = asked(db, query, {name: rows.slice(0, 0) for name, rows in sources.items()})
+                answer = _asked_soon(db, query, {name: rows.slice(0, 0) for name, rows in sources.items()})
+            except duckdb.InterruptException:
+                raise UserError(
+                    f"{where}, line {kpi.line}: the query takes over {_SOON_S:g} s over no rows; make it cheaper."
+                ) from None
             except duckdb.Error as error:
                 raise UserError(_refused(kpi, str(error), sources)) from None
             _compare(kpi, answer.schema, where)
             # A text that is made up may be none that the query can read: what it says of it says nothing.
             with suppress(duckdb.Error):
-                _compare_rows(kpi, asked(db, query, sources), sources, where)
+                _compare_rows(kpi, _asked_soon(db, query, sources), sources, where)
+
+
+def types_given(kpi: Kpi) -> dict[str, str]:
+    """The columns that a query gives and their types, in DuckDB's words, as planned: nothing is run. `kpi`: its table
+    need say nothing of them. Raises UserError where DuckDB refuses the query.
+    """
+    import duckdb
+
+    query, sources = kpi.sql(Counting(("",))), _samples(kpi)
+    _check_select(kpi, query)
+    with duckdb.connect(config=dict(NO_FILES)) as db:
+        for name, rows in sources.items():
+            db.register(name, rows)
+        try:
+            return {name: kind for name, kind, *_ in db.execute(f"DESCRIBE {query}").fetchall()}
+        except duckdb.Error as error:
+            raise UserError(_refused(kpi, str(error), sources)) from None
+
+
+def _check_select(kpi: Kpi, query: str) -> None:
+    import duckdb
+
+    try:
+        statements = duckdb.extract_statements(query)
+    except duckdb.Error as error:
+        raise UserError(_refused(kpi, str(error), _samples(kpi))) from None
+    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+        raise UserError(
+            f"{kpi.table.declared_in}, line {kpi.line}: here must stand one SELECT and nothing else; write it."
+        )
+
+
+def _asked_soon(db: DuckDBPyConnection, query: str, sources: Mapping[str, pa.Table]) -> pa.Table:
+    """The answer; duckdb.InterruptException where it takes too long, whatever the rows."""
+    limit = Timer(_SOON_S, db.interrupt)
+    limit.daemon = True
+    limit.start()
+    try:
+        return asked(db, query, sources)
+    finally:
+        limit.cancel()
 
 
 def asked(db: DuckDBPyConnection, query: str, sources: Mapping[str, pa.Table]) -> pa.Table:
@@ -60,7 +105,7 @@ def asked(db: DuckDBPyConnection, query: str, sources: Mapping[str, pa.Table]) -
 
 
 def _compare(kpi: Kpi, answer: pa.Schema, where: str) -> None:
-    line = 1 + len(kpi.query) - len(kpi.query.lstrip("\n"))
+    line = kpi.line
     wanted = {column.name: column.type for column in kpi.table.columns if column not in UPDATED}
     for name, kind in wanted.items():
         if answer.names.count(name) != 1:
@@ -81,7 +126,7 @@ def _compare(kpi: Kpi, answer: pa.Schema, where: str) -> None:
 
 def _compare_rows(kpi: Kpi, answer: pa.Table, sources: Mapping[str, pa.Table], where: str) -> None:
     """Whether a required column is empty, or a row of a minute that was not asked for, where all events are good."""
-    line = 1 + len(kpi.query) - len(kpi.query.lstrip("\n"))
+    line = kpi.line
     for column in kpi.table.columns:
         if column not in UPDATED and column.required and answer[column.name].null_count:
             raise UserError(
@@ -124,7 +169,7 @@ def _fits(given: pa.DataType, declared: pa.DataType) -> bool:
 
 def _refused(kpi: Kpi, error: str, sources: Iterable[str]) -> str:
     found = _LINE.search(error)
-    line = int(found[1]) if found else 1 + len(kpi.query) - len(kpi.query.lstrip("\n"))
+    line = int(found[1]) if found else kpi.line
     reason = " ".join(error.partition("LINE ")[0].split()).rstrip(".") + "."
     return (
         f"{kpi.table.declared_in}, line {line}: DuckDB refuses the query: {reason} It may read {' and '.join(sources)} "

@@ -7,7 +7,7 @@ columns:
   page: {type: string, doc: "`home` where the path has no segment"}
   device_type:
   clicks: {type: long, unit: clicks, doc: clicks}
-  users: {type: long, unit: users, doc: distinct user_id}
+  users: {type: long, unit: users, doc: "distinct user_id, without guests"}
 */
 -- Clicks and users of each minute by page and device. A page is the first segment of the url's path after an optional
 -- leading `page`; none is `home`.
@@ -27,6 +27,6 @@ SELECT
   ) AS page,
   device_type,
   COUNT(*) AS clicks,
-  COUNT(DISTINCT user_id) AS users
+  COUNT(DISTINCT NULLIF(user_id, '')) AS users
 FROM clicks_processed
 GROUP BY window_start, page, device_type

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from typing import NamedTuple
 
 from lakehouse.schema import Table
 from lakehouse.topics import Topic
@@ -14,13 +15,27 @@ OTHER = "(other)"
 """What stands for the groups of a minute that are too many for rows of their own, in each of their columns."""
 
 
+class Counting(NamedTuple):
+    """What counts as an order: rows with these statuses; with `by_line` a row is a line, and its order_id tells which
+    order it is of."""
+
+    statuses: tuple[str, ...]
+    by_line: bool = False
+
+    @property
+    def distinct(self) -> str:
+        """What stands before order_id where orders are counted: `COUNT(:distinct order_id)`."""
+        return "DISTINCT" if self.by_line else ""
+
+
 @dataclass(frozen=True, eq=False)
 class Kpi:
     """One KPI table and what fills it.
 
     `window`: minutes that a row looks back over. A row of a window of 1 is of one minute, and partitioned by its start;
     of more, of the minutes before a minute's end, by that end: such a query joins `window_ends` (window_end: the ends
-    to compute). `query` is DuckDB's, with :counted_statuses, after as many empty lines as its file has before it.
+    to compute). `query` is DuckDB's, with :counted_statuses and :distinct (see Counting), after as many empty lines as
+    its file has before it.
     `keep_first`: by column, the values whose rows stay, the first before the others, where a minute has too many rows.
     """
 
@@ -38,6 +53,11 @@ class Kpi:
     def topic(self) -> str:
         return self.declared.name
 
+    @property
+    def line(self) -> int:
+        """The line of its file in which the query begins."""
+        return 1 + len(self.query) - len(self.query.lstrip("\n"))
+
     @cached_property
     def reads(self) -> tuple[str, ...]:
         """Columns of the raw table that the query may read: those whose names are words of it, and the time."""
@@ -45,12 +65,13 @@ class Kpi:
         raw = self.declared.table
         return tuple(column.name for column in raw.columns if column.name in words or column.name == raw.event_time)
 
-    def sql(self, counted_statuses: Sequence[str]) -> str:
-        """The query in DuckDB's dialect. `counted_statuses` are known statuses."""
-        return _filled(self.query, tuple(counted_statuses))
+    def sql(self, counting: Counting) -> str:
+        """The query in DuckDB's dialect; its statuses are known ones."""
+        return _filled(self.query, counting)
 
 
 @cache
-def _filled(query: str, counted_statuses: tuple[str, ...]) -> str:
+def _filled(query: str, counting: Counting) -> str:
     # Statuses come from a closed list (OrdersSettings), never from data.
-    return query.replace(":counted_statuses", ", ".join(f"'{status}'" for status in counted_statuses))
+    statuses = ", ".join(f"'{status}'" for status in counting.statuses)
+    return query.replace(":counted_statuses", statuses).replace(":distinct", counting.distinct)

@@ -11,7 +11,10 @@ import msgspec
 
 from lakehouse.declared import Declaration
 from lakehouse.kpis.kpi import Kpi
+from lakehouse.kpis.short import completed
+from lakehouse.mistakes import Told, is_wrong, noted
 from lakehouse.schema import UPDATED, WINDOW_COLUMNS, Column, Table, arrow_type
+from lakehouse.texts import near
 from lakehouse.topics import Topic
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -36,26 +39,39 @@ class _ColumnKeys(msgspec.Struct, forbid_unknown_fields=True):
     required: bool = True
 
 
-def load_kpis(files: Iterable[Path], topics: Mapping[str, Topic]) -> dict[str, Kpi]:
-    """The KPI tables of SQL files, each named like its file, in their `order`.
+def load_kpis(files: Iterable[Path], topics: Mapping[str, Topic], own: Iterable[Path] = ()) -> dict[str, Kpi]:
+    """The KPI tables of SQL files, each named like its file, in their `order`; the shop's own ones, which may say less,
+    after all others.
 
     Raises UserError in one sentence that names file, line, name and what would do. Queries are not run: see check.py.
     """
-    found: list[tuple[int, Kpi]] = []
-    for path in files:
-        declaration = Declaration.of_sql(path)
-        keys = declaration.read(_KpiKeys)
-        found.append((keys.order, _kpi(declaration, keys, topics)))
-    return {kpi.name: kpi for _, kpi in sorted(found, key=lambda each: (each[0], each[1].name))}
+    found: list[tuple[bool, int, Kpi, Declaration]] = []
+    for is_own, path in [*((False, path) for path in files), *((True, path) for path in own)]:
+        with noted(path):
+            declaration = Declaration.of_sql(path)
+            declaration = completed(declaration, topics) if is_own else declaration
+            keys = declaration.read(_KpiKeys)
+            found.append((is_own, keys.order, _kpi(declaration, keys, topics, is_own), declaration))
+    kpis: dict[str, Kpi] = {}
+    for _, _, kpi, declaration in sorted(found, key=lambda each: (each[0], each[1], each[2].name)):
+        with noted(declaration.path):
+            if kpi.name in kpis:
+                raise declaration.wrong(f"there is another KPI table '{kpi.name}'; give its file another name")
+            kpis[kpi.name] = kpi
+    return kpis
 
 
-def _kpi(declaration: Declaration, keys: _KpiKeys, topics: Mapping[str, Topic]) -> Kpi:
+def _kpi(declaration: Declaration, keys: _KpiKeys, topics: Mapping[str, Topic], own: bool) -> Kpi:
     name = declaration.name
     if not _NAME.fullmatch(name):
         raise declaration.wrong(f"'{name}' is no name of a table; use small letters, digits and _")
     if keys.topic not in topics:
+        if is_wrong(keys.topic):
+            raise Told(f"{keys.topic} is left out")
         raise declaration.wrong(
-            f"'topic' is '{keys.topic}', which is no topic; expected one of {', '.join(topics)}", "topic"
+            f"'topic' is '{keys.topic}', which is no topic{near(keys.topic, topics)}; expected one of "
+            f"{', '.join(topics)}",
+            "topic",
         )
     for other in topics.values():
         if other.table.name == name:
@@ -79,12 +95,20 @@ def _kpi(declaration: Declaration, keys: _KpiKeys, topics: Mapping[str, Topic]) 
         aged_by="updated_at",
         retention="kpis",
         declared_in=declaration.where,
+        own=own,
+        lines=_lines(declaration, keys.columns) if own else {},
     )
     for column in keys.keep_first:
         if column not in keys.columns:
             raise declaration.wrong(f"'keep_first' names '{column}', which is no column here; correct it", "keep_first")
     first = {column: tuple(values) for column, values in keys.keep_first.items()}
     return Kpi(topic, table, declaration.rest, keys.window, first)
+
+
+def _lines(declaration: Declaration, columns: Iterable[str]) -> dict[str, int]:
+    """Where the file says what of the table: of a column that its header does not name, where the query begins."""
+    named = re.search(r"(?m)^\s*columns:", declaration.yaml) is not None
+    return {"": 1} | {name: declaration.line("columns", name) if named else declaration.rest_line for name in columns}
 
 
 def _column(declaration: Declaration, name: str, raw: Table) -> Column:

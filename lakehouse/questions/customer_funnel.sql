@@ -1,4 +1,4 @@
--- How far customers came in [:since, :until), of those with a click on one of :devices: one row a step reached (step 1:
+-- How far customers (no guests) came in [:since, :until), of those with a click on one of :devices: one row a step reached (step 1:
 -- any page, 2: a product's page too, 3: the cart too, 4: and an order), with how many of them came no further (count),
 -- and how many of those had no click in [:before, :since). :page is lakehouse.kinds.CLICK_PAGE.
 -- Columns: step int, users int, new_users int.
@@ -22,11 +22,11 @@ FROM (
       CASE WHEN click_ts >= :since AND :page = 'cart' THEN 1 ELSE 0 END AS carts,
       0 AS orders
     FROM {clicks_processed}
-    WHERE click_ts >= :before AND click_ts < :until AND device_type IN (:devices)
+    WHERE click_ts >= :before AND click_ts < :until AND device_type IN (:devices) AND user_id <> ''
     UNION ALL
     SELECT user_id, 0 AS clicks, 0 AS before_, 0 AS products, 0 AS carts, 1 AS orders
     FROM {orders_processed}
-    WHERE order_ts >= :since AND order_ts < :until
+    WHERE order_ts >= :since AND order_ts < :until AND user_id <> ''
   ) AS events
   GROUP BY user_id
   HAVING SUM(clicks) > 0

@@ -1,6 +1,6 @@
--- Customers with a click on one of :devices in [:since, :until) and the step they came to (as for customer_funnel), the
+-- Customers (no guests) with a click on one of :devices in [:since, :until) and the step they came to (as for customer_funnel), the
 -- last seen first, at most :most: their clicks and orders (counts), what they ordered for (the shop's currency), when
--- they were first and last seen. :page is lakehouse.kinds.CLICK_PAGE, :matches a condition on an event's row.
+-- they were first and last seen. :distinct as for orders_by_status, :page is lakehouse.kinds.CLICK_PAGE, :matches a condition on an event's row.
 -- Columns: user_id string, step int, clicks int, orders int, amount decimal, first_at timestamp,
 --   newest_at timestamp, newest timestamp.
 SELECT user_id, step, clicks, orders, amount, first_at, newest_at, newest
@@ -8,7 +8,7 @@ FROM (
   SELECT
     user_id,
     SUM(clicks) AS clicks,
-    SUM(orders) AS orders,
+    COUNT(:distinct order_id) AS orders,
     SUM(amount) AS amount,
     MIN(moment) AS first_at,
     MAX(moment) AS newest_at,
@@ -16,7 +16,7 @@ FROM (
     CASE
       WHEN SUM(products) = 0 THEN 1
       WHEN SUM(carts) = 0 THEN 2
-      WHEN SUM(orders) = 0 THEN 3
+      WHEN COUNT(order_id) = 0 THEN 3
       ELSE 4
     END AS step
   FROM (
@@ -27,14 +27,15 @@ FROM (
       1 AS clicks,
       CASE WHEN :page = 'product' THEN 1 ELSE 0 END AS products,
       CASE WHEN :page = 'cart' THEN 1 ELSE 0 END AS carts,
-      0 AS orders,
+      CAST(NULL AS VARCHAR) AS order_id,
       CAST(0 AS DECIMAL(18, 2)) AS amount
     FROM {clicks_processed}
-    WHERE click_ts >= :since AND click_ts < :until AND device_type IN (:devices) AND :matches
+    WHERE click_ts >= :since AND click_ts < :until AND user_id <> ''
+      AND device_type IN (:devices) AND :matches
     UNION ALL
-    SELECT user_id, order_ts AS moment, produced_at, 0, 0, 0, 1, order_total AS amount
+    SELECT user_id, order_ts AS moment, produced_at, 0, 0, 0, order_id, order_total AS amount
     FROM {orders_processed}
-    WHERE order_ts >= :since AND order_ts < :until AND :matches
+    WHERE order_ts >= :since AND order_ts < :until AND user_id <> '' AND :matches
   ) AS events
   GROUP BY user_id
 ) AS users

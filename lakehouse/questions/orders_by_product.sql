@@ -1,4 +1,4 @@
--- The :most products with the highest revenue (the shop's currency) in [:since, :until), with their orders (count);
+-- The :most products with the highest revenue (the shop's currency) in [:since, :until), with their rows (count);
 -- :matches as for order_rows.
 -- Columns: product_id string, n int, amount decimal.
 SELECT product_id, COUNT(*) AS n, SUM(order_total) AS amount

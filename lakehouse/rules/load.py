@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from lakehouse.checked_file import told_once
+from lakehouse.mistakes import Told, is_wrong, noted
 from lakehouse.rules.kinds import kinds
 from lakehouse.rules.rule import Rule, Wrong
+from lakehouse.texts import near
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, line_of, read_text, read_yaml
 
@@ -25,11 +30,12 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
         raise UserError(f"The alert rules {path} must hold one list under `rules:`; compare with config/alerts.yaml.")
     rules: list[Rule] = []
     for place, raw in enumerate(content["rules"]):
-        rule = _rule(path, place, raw)
-        if any(rule.name == other.name for other in rules):
-            where = f"{path}, line {line_of(read_text(path), 'rules', place, 'name')}"
-            raise UserError(f"{where}: key 'name' has the value '{rule.name}' in two rules; give one another name.")
-        rules.append(rule)
+        with noted(path):
+            rule = _rule(path, place, raw)
+            if any(rule.name == other.name for other in rules):
+                where = f"{path}, line {line_of(read_text(path), 'rules', place, 'name')}"
+                raise UserError(f"{where}: key 'name' has the value '{rule.name}' in two rules; give one another name.")
+            rules.append(rule)
     return tuple(rules)
 
 
@@ -47,19 +53,34 @@ def _rule(path: Path, place: int, raw: object) -> Rule:
     if kind is None:
         raise UserError(f"{who('kind')}, key 'kind' has the value '{raw['kind']}'; expected one of {known_kinds}.")
     try:
-        return kind.model_validate(raw)
+        return kind.model_validate(raw, context={"folder": path.parent})
     except Wrong as wrong:
+        _pass_over(wrong.value)
         where = f"{who(*wrong.key.split('.'))}, key '{wrong.key}'"
         raise UserError(f"{where} has the value '{wrong.value}'; expected {wrong.expected}.") from None
     except ValidationError as error:
-        first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        raise UserError(f"{who()} lacks the key '{key}'; add it.")
-    if first["type"] == "extra_forbidden":
+        for each in told_once(error.errors()):
+            with noted(path):
+                _pass_over(each["input"])
+                raise UserError(_sentence(who, kind, each)) from None
+        raise Told(f"{path} is wrong") from None
+
+
+def _sentence(who: Callable[..., str], kind: type[Rule], error: ErrorDetails) -> str:
+    """who: names a place of the rule."""
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{who()} lacks the key '{key}'; add it."
+    if error["type"] == "extra_forbidden":
         known = [field.alias or name for name, field in kind.model_fields.items()]
-        given = f"the unknown key '{key}' with the value '{first['input']}'"
-        raise UserError(f"{who(*first['loc'])} has {given}; known are {', '.join(known)}.")
-    reason = first["msg"].removeprefix("Value error, ")
-    where = f"{who(*first['loc'])}, key '{key}'"
-    raise UserError(f"{where} has the value '{first['input']}'; {reason[:1].lower()}{reason[1:]}.")
+        given = f"the unknown key '{key}' with the value '{error['input']}'{near(key, known)}"
+        return f"{who(*error['loc'])} has {given}; known are {', '.join(known)}."
+    reason = error["msg"].removeprefix("Value error, ")
+    where = f"{who(*error['loc'])}, key '{key}'"
+    return f"{where} has the value '{error['input']}'; {reason[:1].lower()}{reason[1:]}."
+
+
+def _pass_over(value: object) -> None:
+    """Raise Told where a rule names a topic or table whose own file is wrong: that was said there."""
+    if isinstance(value, str) and is_wrong(value.strip("{}")):
+        raise Told(f"{value} is left out") from None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from math import isfinite
 from string import Formatter
 from typing import Annotated, Literal
 
@@ -93,6 +94,11 @@ class Rule(BaseModel):
         return None
 
     @property
+    def asks(self) -> bool:
+        """Whether the notifier judges it, by asking a question: the engines know nothing of it."""
+        return False
+
+    @property
     def alerts_on(self) -> str | None:
         """The topic of which each event that `matches` gives an alert at once, None for a rule without such."""
         return None
@@ -147,13 +153,33 @@ class Rule(BaseModel):
         )
 
     def _check_description(self, *known: str) -> None:
-        try:
-            fields = [part for part in Formatter().parse(self.description) if part[1] is not None]
-        except ValueError as error:
-            raise Wrong("description", self.description, f"a text with {{names}} in braces ({error})") from None
-        for _, name, form, conversion in fields:
-            if name not in known or form or conversion:
+        for name in names_in("description", self.description):
+            if name not in known:
                 raise Wrong("description", self.description, f"no other names in braces than {', '.join(known)}")
+
+
+def names_in(key: str, text: str) -> list[str]:
+    """The names in braces of a rule's text. Raises Wrong for anything else in braces; `key` holds the text."""
+    try:
+        fields = [part for part in Formatter().parse(text) if part[1] is not None]
+    except ValueError as error:
+        raise Wrong(key, text, f"a text with {{names}} in braces ({error})") from None
+    # `{a.b}` and `{a[0]}` would reach into a value.
+    odd = [name for _, name, form, conversion in fields if form or conversion or not str(name).isidentifier()]
+    if odd:
+        raise Wrong(key, text, "only names in braces, without a form, a dot or brackets")
+    return [str(name) for _, name, _, _ in fields]
+
+
+def as_text(value: object) -> str:
+    """A field's value as people read it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and isfinite(value):
+        return number(value)
+    return "" if value is None else str(value)
 
 
 def number(value: float | Decimal) -> str:

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lakehouse.mistakes import Told, noted
 from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.settings.durations import OptionalDuration, write_duration
 from lakehouse.settings.ports import PORTS
-from lakehouse.settings.sources import SECTIONS, FileSource, YamlSource, config_path
+from lakehouse.settings.sources import SECTIONS, FileSource, YamlSource, config_path, where_in_file
+from lakehouse.texts import near
 from lakehouse.user_error import UserError
 
 PREFIX = "TILLWATCH_"
@@ -85,7 +88,10 @@ class Section(BaseSettings):
         try:
             return cls(**overrides)
         except ValidationError as error:
-            raise UserError(_sentence(cls, error)) from None
+            for each in error.errors():
+                with noted(config_path()):
+                    raise UserError(_sentence(cls, each)) from None
+            raise Told(f"{config_path()} is wrong") from None
         except Exception as error:
             # pydantic-settings wraps what a source raises.
             cause = error.__cause__ or error
@@ -118,15 +124,16 @@ def _refuse_unknown_environment(cls: type[Section]) -> None:
             )
 
 
-def _sentence(cls: type[Section], error: ValidationError) -> str:
-    first = error.errors()[0]
+def _sentence(cls: type[Section], first: ErrorDetails) -> str:
     name = ".".join(str(part) for part in first["loc"][:1])
     key = f"{cls.section}.{name}" if cls.section else name
     variable = f"{cls.model_config.get('env_prefix')}{name}".upper()
     if first["type"] == "missing":
         return f"Setting '{key}' is missing; set it in {config_path()} or as {variable}."
+    place = where_in_file(cls.section, name)
     if first["type"] == "extra_forbidden":
-        return f"Unknown setting '{key}' in {config_path()}; known are {', '.join(sorted(cls.model_fields))}."
+        known = ", ".join(sorted(cls.model_fields))
+        return f"Unknown setting '{key}' in {place}{near(name, cls.model_fields)}; known are {known}."
     field = cls.model_fields.get(name)
     secret = field is not None and "SecretStr" in str(field.annotation)
     given = first["input"]
@@ -134,7 +141,7 @@ def _sentence(cls: type[Section], error: ValidationError) -> str:
     value = "(secret)" if secret else "".join(c if c.isprintable() else "?" for c in shown)
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
-    return f"Setting '{key}' has the value '{value}': {reason}; set it in {config_path()} or as {variable}."
+    return f"Setting '{key}' has the value '{value}': {reason}; set it in {place} or as {variable}."
 
 
 class Shared(Section):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import Field, field_validator
 
+from lakehouse.kpis import Counting
 from lakehouse.settings.base import Section
 from lakehouse.settings.durations import Duration
 from lakehouse.topics import choices_of
@@ -20,6 +22,20 @@ class OrdersSettings(Section, section="orders"):
         _STATUSES,
         description="orders with these statuses count in KPIs, tiles and conversion",
     )
+    grain: Literal["order", "line"] = Field(
+        "order", description="what a message on orders_topic is: an order, or a line of one (order_id says of which)"
+    )
+    currency: str = Field(
+        "",
+        pattern=r"^([A-Z]{3})?$",
+        description="the shop's currency (ISO 4217), to which rates.csv leads; empty: no event names another",
+    )
+    rates_within: Duration = Field(
+        timedelta(days=7),
+        ge=timedelta(0),
+        le=timedelta(days=366),
+        description="a day without a rate takes the newest one before it, so old at most (whole days)",
+    )
 
     @field_validator("counted_statuses")
     @classmethod
@@ -28,6 +44,10 @@ class OrdersSettings(Section, section="orders"):
         if unknown or not value:
             raise ValueError(f"expected one or more of {', '.join(_STATUSES)}")
         return value
+
+    @property
+    def counting(self) -> Counting:
+        return Counting(self.counted_statuses, self.grain == "line")
 
 
 class AlertsSettings(Section, section="alerts"):

@@ -10,9 +10,11 @@ from typing import Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from lakehouse import ROOT
+from lakehouse.mistakes import noted
+from lakehouse.own import config_path as config_path
+from lakehouse.texts import near
 from lakehouse.user_error import UserError
-from lakehouse.yaml_file import NotYaml, read_yaml
+from lakehouse.yaml_file import NotYaml, line_of, parse_yaml, read_text, read_yaml
 
 # All of them, so that any part can tell a misspelt one.
 SECTIONS = (
@@ -38,11 +40,6 @@ SECTIONS = (
 )
 
 
-def config_path() -> Path:
-    """The settings file: TILLWATCH_CONFIG, else config/tillwatch.yaml of the project."""
-    return Path(os.environ.get("TILLWATCH_CONFIG") or ROOT / "config" / "tillwatch.yaml")
-
-
 @cache
 def _read_yaml(path: Path, _changed: int, shared: tuple[str, ...]) -> Mapping[str, Any]:
     try:
@@ -54,14 +51,33 @@ def _read_yaml(path: Path, _changed: int, shared: tuple[str, ...]) -> Mapping[st
     if not isinstance(content, dict):
         raise UserError(f"The settings file {path} holds no `section:` lines. Compare it with config/tillwatch.yaml.")
     top = {*SECTIONS, *shared}
+    found = {}
     for key, value in content.items():
-        if key not in top:
-            raise UserError(f"Unknown setting '{key}' in {path}; known are {', '.join(sorted(top))}.")
-        if key in SECTIONS and value is not None and not isinstance(value, dict):
-            raise UserError(
-                f"Section '{key}' in {path} has the value '{value}'; expected `name: value` lines below it."
-            )
-    return content
+        with noted(path):
+            if key not in top:
+                known = f"{near(str(key), top)}; known are {', '.join(sorted(top))}"
+                raise UserError(f"Unknown setting '{key}' in {where_in_file(None, str(key))}{known}.")
+            if key in SECTIONS and value is not None and not isinstance(value, dict):
+                raise UserError(
+                    f"Section '{key}' in {where_in_file(None, key)} has the value '{value}'; expected `name: value` "
+                    "lines below it."
+                )
+            found[key] = value
+    return found
+
+
+def where_in_file(section: str | None, name: str) -> str:
+    """The settings file, with the line of a setting that stands in it."""
+    path = config_path()
+    keys = (section, name) if section else (name,)
+    try:
+        text = read_text(path)
+        found = parse_yaml(text)
+        for key in keys:
+            found = found[key]
+    except (NotYaml, LookupError, TypeError):
+        return str(path)  # it is of the environment, or a default
+    return f"{path}, line {line_of(text, *keys)}"
 
 
 class YamlSource(PydanticBaseSettingsSource):

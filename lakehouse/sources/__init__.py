@@ -25,9 +25,10 @@ import msgspec
 
 from lakehouse import ROOT
 from lakehouse.decode import EVENT_TYPES, MAX_LEAD, Event, Headers, Logged, Rejected, decoder, event_time, in_time
-from lakehouse.settings.sources import config_path
+from lakehouse.decode.customs import Customs
+from lakehouse.rates import AS_GIVEN, Rates
 from lakehouse.sources.load import read_sources
-from lakehouse.sources.reading import Found, Reader, few
+from lakehouse.sources.reading import Found, Reader, finished
 from lakehouse.texts import near
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
@@ -53,25 +54,25 @@ class Source:
 
     def read(self, value: bytes | None, headers: Headers = ()) -> Found:
         """The events in a message, whenever they happened, and why it, or an element of it, is none."""
-        found = self.reader.read(value, headers)
-        return few(found, len(value or b""))
+        return finished(self.reader.read(value, headers), [self.reader], value, headers)
 
 
 class Sources:
     """All sources, and the topics of the log that they and we read. Made by `sources_of`; goes through pickle as text.
 
-    A topic of ours that no source reads is read as it always was, also where sources feed it from elsewhere.
+    A topic of ours that no source reads is read as it always was, also where sources feed it from elsewhere. `rates`:
+    with them events may name their currency, also those of plain messages.
     """
 
-    def __init__(self, text: str, where: str) -> None:
-        self._text, self._where = text, where
+    def __init__(self, text: str, where: str, rates: Rates | None) -> None:
+        self._text, self._where, self._rates = text, where, rates
         self.sources: dict[str, Source] = {}
-        for declared in read_sources(text, where):
+        for declared in read_sources(text, where, rates):
             plan = declared.plan
             self.sources[plan.name] = Source(plan.name, declared.reads, plan.topic.name, Reader(plan))
 
-    def __reduce__(self) -> tuple[Callable[[str, str], Sources], tuple[str, str]]:
-        return sources_of, (self._text, self._where)
+    def __reduce__(self) -> tuple[Callable[[str, str, Rates | None], Sources], tuple[str, str, Rates | None]]:
+        return sources_of, (self._text, self._where, self._rates)
 
     def named(self, name: str) -> Source:
         """Raises UserError where there is no such source."""
@@ -109,32 +110,45 @@ class Sources:
 
         Raises KeyError for one that is not read.
         """
-        readers = [source.reader.read for source in self.of(log_topic)]
+        readers = [source.reader for source in self.of(log_topic)]
         if not readers:
-            return decoder(self.feeds[log_topic][0], max_event_age)
+            return decoder(self.feeds[log_topic][0], max_event_age, Customs(self._rates))
         return _decoder(readers, max_event_age)
 
 
+def sources_of(text: str, where: str, rates: Rates | None = None) -> Sources:
+    """The sources of a file's text; the same object for the same text and rates. Raises UserError."""
+    return _sources_of(text, where, rates)
+
+
 @lru_cache(maxsize=8)
-def sources_of(text: str, where: str) -> Sources:
-    """The sources of a file's text; the same object for the same text. Raises UserError."""
-    return Sources(text, where)
+def _sources_of(text: str, where: str, rates: Rates | None) -> Sources:
+    return Sources(text, where, rates)
 
 
-def load_sources(path: Path | None = None) -> Sources:
-    """Those of a file; of sources.yaml beside the settings file, where there may be none. Raises UserError."""
+def load_sources(path: Path | None = None, *, as_given: bool = False) -> Sources:
+    """Those of a file; of sources.yaml beside the settings file, where there may be none. Raises UserError.
+
+    They convert by the shop's rates; `as_given`: amounts stay in the currency that their event names, for whoever sends
+    them on as messages.
+    """
+    # Here, not above: workers of Spark's executors have no use for settings.
+    from lakehouse.settings.rates import load_rates
+    from lakehouse.settings.sources import config_path
+
+    rates = AS_GIVEN if as_given else load_rates()
     held = path or config_path().parent / FILE
     where = str(held.relative_to(ROOT)) if held.is_relative_to(ROOT) else str(held)
     if path is None and not held.exists():
-        return sources_of("", where)
+        return sources_of("", where, rates)
     try:
-        return sources_of(read_text(held), where)
+        return sources_of(read_text(held), where, rates)
     except NotYaml as error:
         raise UserError(f"{where} cannot be read: {error}; mend or restore the file.") from None
 
 
-def _decoder(readers: list[Callable[[bytes | None, Headers], Found]], max_event_age: timedelta | None) -> Decode:
-    read = readers[0] if len(readers) == 1 else _all_of(readers)
+def _decoder(readers: list[Reader], max_event_age: timedelta | None) -> Decode:
+    read = readers[0].read if len(readers) == 1 else _all_of(readers)
     youngest, oldest = -MAX_LEAD, timedelta.max if max_event_age is None else max_event_age
 
     def decode_one(message: Logged) -> Found:
@@ -146,13 +160,21 @@ def _decoder(readers: list[Callable[[bytes | None, Headers], Found]], max_event_
         judged = tuple(
             event if isinstance(event, Rejected) else in_time(event, received_at, max_event_age) for event in found
         )
-        return few(judged, len(message.value or b""))
+        return finished(judged, readers, message.value, message.headers)
 
     return decode_one
 
 
-def _all_of(readers: list[Callable[[bytes | None, Headers], Found]]) -> Callable[[bytes | None, Headers], Found]:
-    return lambda value, headers: tuple(event for read in readers for event in read(value, headers))
+def _all_of(readers: list[Reader]) -> Callable[[bytes | None, Headers], Found]:
+    """What several sources say of a message; what is wrong with it as a whole is said once."""
+
+    def read_all(value: bytes | None, headers: Headers) -> Found:
+        found: list[Event | Rejected] = []
+        for reader in readers:
+            found += [each for each in reader.read(value, headers) if isinstance(each, Event) or each not in found]
+        return tuple(found)
+
+    return read_all
 
 
 def topic_of(event: Event) -> str:

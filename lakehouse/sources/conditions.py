@@ -53,7 +53,7 @@ def _operator(name: str, entry: Entry) -> Test:
             return lambda value: (_comparable(value) not in (None, "")) is wanted
         case "starts":
             begins = tuple(entry.texts())
-            return lambda value: isinstance(value, str) and value.startswith(begins)
+            return lambda value: isinstance(value, str | int) and str(value).startswith(begins)
         case _:
             limit, holds = entry.number(), _ORDERS[name]
 

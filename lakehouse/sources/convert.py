@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from lakehouse.decode.careful import Wrong
 from lakehouse.decode.document import JsonNotFinite, JsonNumber, json_type, shown
+from lakehouse.decode.excel import excel_time
 from lakehouse.decode.rejected import Reason
 from lakehouse.decode.values import EXACT, NOT_FINITE_TEXT, parse_number, parse_time
 
@@ -35,8 +36,21 @@ EPOCH_UNITS: dict[str, int] = {"s": 10**6, "ms": 1000, "us": 1, "days": 86_400 *
 """Microseconds of each unit of `epoch`; `ns` are a thousandth of one, `excel` are days of its own calendar."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EXCEL = datetime(1899, 12, 30)  # noqa: DTZ001  # a day of whatever zone the spreadsheet is of
 _REMEMBERED = 4096
+_LONG = 64
+"""Characters: of longer values a few thousand could fill the memory."""
+
+
+def _remembered(convert: Convert) -> Convert:
+    """Values that come again are converted once: those of one moment, and of the same products."""
+    # By type too: the number 1.234 and the text '1.234' are equal, and may be different amounts.
+    held = lru_cache(maxsize=_REMEMBERED, typed=True)(convert)
+
+    def convert_once(value: object) -> object:
+        short = type(value) is int or (isinstance(value, str) and len(value) <= _LONG)
+        return held(value) if short else convert(value)
+
+    return convert_once
 
 
 # Numbers -------------------------------------------------------------------------------------------------------------
@@ -50,7 +64,6 @@ def number_reader(decimal: str, thousands: str) -> Callable[[object], Decimal | 
     whole = rf"\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d+" if thousands else r"\d+"
     form = re.compile(rf"\s*([+-]?)({whole})(?:{re.escape(decimal)}(\d+))?\s*", re.ASCII)
 
-    @lru_cache(maxsize=_REMEMBERED)
     def of_text(text: str) -> Decimal | Wrong:
         found = form.fullmatch(text)
         if found is None:
@@ -100,13 +113,7 @@ def amount(read: Callable[[object], Decimal | Wrong], minor: int) -> Convert:
         number = bounded(number)
         return number if isinstance(number, Wrong) else as_json(number.scaleb(-minor, EXACT))
 
-    remembered = lru_cache(maxsize=_REMEMBERED)(convert)
-
-    def convert_once(value: object) -> object:
-        # 1, 1.0 and True are one key of a cache.
-        return remembered(value) if isinstance(value, str) or type(value) is int else convert(value)
-
-    return convert_once
+    return _remembered(convert)
 
 
 def unscaled(decimals: int) -> Convert:
@@ -129,35 +136,33 @@ def unscaled(decimals: int) -> Convert:
 # Times ---------------------------------------------------------------------------------------------------------------
 
 
-def epoch(unit: str, zone: tzinfo, doubtful: Doubtful) -> Convert:
-    """Units since 1970, as number or text; `excel`: days since 1899-12-30 as a spreadsheet counts them, in a zone."""
+def epoch(
+    unit: str, zone: tzinfo, doubtful: Doubtful, read: Callable[[object], Decimal | Wrong] = _plain_number
+) -> Convert:
+    """Units since 1970, as number or text; `excel`: days since 1900 as a spreadsheet counts them, in a zone."""
 
-    @lru_cache(maxsize=_REMEMBERED)
-    def of_number(number: Decimal) -> object:
-        known = bounded(number)
+    def convert(value: object) -> object:
+        number = read(value)
+        known = bounded(number) if isinstance(number, Decimal) else number
         if isinstance(known, Wrong):
             return known
         try:
             if unit == "excel":
-                # To the second: a spreadsheet's number has no more.
-                seconds = EXACT.multiply(known, Decimal(86_400)).to_integral_value(context=EXACT)
-                return _placed(_EXCEL + timedelta(seconds=int(seconds)), zone, doubtful)
+                try:
+                    return _placed(excel_time(format(known, "f")).replace(tzinfo=None), zone, doubtful)
+                except ValueError as error:
+                    return Wrong(Reason.BAD_VALUE, f"{shown(str(number))} {error}")
             micros = known.scaleb(-3, EXACT) if unit == "ns" else EXACT.multiply(known, Decimal(EPOCH_UNITS[unit]))
             return _EPOCH + timedelta(microseconds=int(micros.to_integral_value(ROUND_FLOOR)))
         except OverflowError:
             return Wrong(Reason.BAD_VALUE, f"is {shown(str(number))}, no time of the years 1 to 9999 in {unit}")
 
-    def convert(value: object) -> object:
-        number = _plain_number(value)
-        return number if isinstance(number, Wrong) else of_number(number)
-
-    return convert
+    return _remembered(convert)
 
 
 def of_form(forms: tuple[str, ...], zone: tzinfo, doubtful: Doubtful) -> Convert:
     """A time as text in one of the forms of strptime; without a zone of its own it is one of `zone`."""
 
-    @lru_cache(maxsize=_REMEMBERED)
     def of_text(text: str) -> object:
         for form in forms:
             try:
@@ -174,13 +179,12 @@ def of_form(forms: tuple[str, ...], zone: tzinfo, doubtful: Doubtful) -> Convert
             value = str(value)  # 20261129 is a date to many
         return of_text(str(value))
 
-    return convert
+    return _remembered(convert)
 
 
 def of_zone(zone: tzinfo, doubtful: Doubtful) -> Convert:
     """A time in ISO 8601; without an offset it is one of `zone`."""
 
-    @lru_cache(maxsize=_REMEMBERED)
     def of_text(text: str) -> object:
         found = parse_time(text)
         if found is None:
@@ -196,7 +200,7 @@ def of_zone(zone: tzinfo, doubtful: Doubtful) -> Convert:
             return Wrong(Reason.BAD_TYPE, f"is {json_type(value)}, expected a time as text")
         return of_text(value)
 
-    return convert
+    return _remembered(convert)
 
 
 def _placed(local: datetime, zone: tzinfo, doubtful: Doubtful) -> datetime | Wrong:

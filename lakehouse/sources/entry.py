@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -10,6 +10,8 @@ from enum import StrEnum
 from lakehouse.texts import near, visible
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import line_of
+
+_LONGEST = 1_000  # letters of a sentence
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Entry:
 
     def wrong(self, what: str) -> UserError:
         source = f", '{self.place[0]}'" if self.place else ""
-        return UserError(f"{self.where}, line {line_of(self.yaml, *self.place)}{source}: {visible(what)}.")
+        return UserError(f"{self.where}, line {line_of(self.yaml, *self.place)}{source}: {visible(what, _LONGEST)}.")
 
     def under(self, key: str | int, value: object) -> Entry:
         return Entry(self.where, self.yaml, (*self.place, key), value)
@@ -117,7 +119,3 @@ class Entry:
 
 def _list(known: Sequence[str]) -> str:
     return ", ".join(known)
-
-
-def first_missing(found: Mapping[str, object], needed: Iterable[str]) -> str | None:
-    return next((name for name in needed if name not in found), None)

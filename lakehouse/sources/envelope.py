@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import zlib
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -63,12 +64,29 @@ def body(value: bytes, registry: bool, compression: Compression) -> bytes | Reje
 
 def _inflated(value: bytes, codec: str) -> bytes | Rejected:
     try:
-        with pa.CompressedInputStream(pa.BufferReader(value), codec) as stream:
-            held: bytes = stream.read(MOST_INFLATED + 1)
-    except (OSError, pa.ArrowException):
+        held = _gunzipped(value) if codec == "gzip" else _unzstd(value)
+    except (OSError, zlib.error, pa.ArrowException):
         return Rejected(Reason.NOT_JSON, f"its {len(value)} bytes are not whole {codec}")
     if len(held) > MOST_INFLATED:
         return Rejected(Reason.NOT_JSON, f"its {len(value)} bytes of {codec} become over {MOST_INFLATED >> 20} MiB")
+    return held
+
+
+def _gunzipped(value: bytes) -> bytes:
+    """At most one byte more than MOST_INFLATED; there may be several streams, one after the other."""
+    held = b""
+    while value and len(held) <= MOST_INFLATED:
+        stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        held += stream.decompress(value, MOST_INFLATED + 1 - len(held))
+        if len(held) <= MOST_INFLATED and not stream.eof:
+            raise zlib.error("it is cut")
+        value = stream.unused_data
+    return held
+
+
+def _unzstd(value: bytes) -> bytes:
+    with pa.CompressedInputStream(pa.BufferReader(value), "zstd") as stream:
+        held: bytes = stream.read(MOST_INFLATED + 1)
     return held
 
 

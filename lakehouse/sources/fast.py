@@ -69,7 +69,7 @@ def fast_reader(plan: Plan, most: int) -> Callable[[Any], tuple[Event, ...] | No
     """What makes events of a decoded message; raises, or gives None, where it must be looked at carefully."""
     topic, levels = plan.topic, len(plan.every)
     names: dict[str, Any] = {
-        **event_names(topic),
+        **event_names(topic, plan.customs),
         "ABSENT": ABSENT,
         "datetime": datetime,
         "whole": _whole,
@@ -77,7 +77,7 @@ def fast_reader(plan: Plan, most: int) -> Callable[[Any], tuple[Event, ...] | No
         **{f"select_{level}": plan.select(level) for level in range(levels + 1)},
         **{f"list_{level}": get for level, get in enumerate(plan.every, start=1)},
     }
-    source = [*amount_lines(topic), "def read(root):", "    at_0 = (root,)"]
+    source = [*amount_lines(topic, plan.customs), "def read(root):", "    at_0 = (root,)"]
     if plan.select(0):
         source += ["    if not select_0(at_0):", "        return ()"]
     if levels:
@@ -107,10 +107,10 @@ def fast_reader(plan: Plan, most: int) -> Callable[[Any], tuple[Event, ...] | No
 def _event_lines(plan: Plan) -> Iterator[str]:
     topic, levels = plan.topic, len(plan.every)
     numbers = ".".join(f"{{n_{level}}}" for level in range(1, levels + 1))
-    for field in topic.fields:
+    for field in plan.customs.fields(topic):
         found = plan.fields.get(field.name)
         if found is not None:
-            yield from _given_lines(field, found, levels)
+            yield from _given_lines(field, found, levels, plan.customs.may_lack(topic, field))
     if plan.placed and "event_id" in plan.fields:
         yield f"if {_given(EVENT_ID)} and {_given(EVENT_ID)}.strip():"
         yield f'    {_given(EVENT_ID)} = f"{{{_given(EVENT_ID)}}}:{numbers}"'
@@ -123,19 +123,20 @@ def _event_lines(plan: Plan) -> Iterator[str]:
         name = given(field)
         return f"{name}.encode()" if field.required else f"{name} and {name}.encode()"
 
-    yield from event_lines(topic, given, amount, place=f'f"{numbers}"' if plan.placed else "", ready=ready)
+    place = f'f"{numbers}"' if plan.placed else ""
+    yield from event_lines(topic, given, amount, place=place, ready=ready, customs=plan.customs)
 
 
 def _given(field: TopicField) -> str:
     return f"g_{field.name}"
 
 
-def _given_lines(field: TopicField, found: Mapped, levels: int) -> Iterator[str]:
+def _given_lines(field: TopicField, found: Mapped, levels: int, may_lack: bool) -> Iterator[str]:
     """Lines that bring a field's value into a local variable, as msgspec would give it of a plain message."""
-    name = _given(field)
-    yield f"{name} = {_origin(field, found, levels)}"
+    name, needed = _given(field), field.required and not may_lack
+    yield f"{name} = {_origin(field, needed, found, levels)}"
     inset = ""
-    if not field.required:
+    if not needed:
         yield f"if {name} is ABSENT or {name} is None:"
         yield f"    {name} = None"
         yield "else:"
@@ -144,10 +145,10 @@ def _given_lines(field: TopicField, found: Mapped, levels: int) -> Iterator[str]
         yield inset + line
 
 
-def _origin(field: TopicField, found: Mapped, levels: int) -> str:
+def _origin(field: TopicField, needed: bool, found: Mapped, levels: int) -> str:
     """Where only the way is to be gone, it is gone here: a call for each value would take as long as all else."""
     path = found.path
-    if field.required and path is not None and _names_only(path):
+    if needed and path is not None and _names_only(path):
         begin = "root" if path.lists == 0 else f"e_{path.lists}"
         return begin + "".join(f"[{step!r}]" for step in path.tail())
     return f"get_{field.name}(at_{levels})"
@@ -169,7 +170,7 @@ def _typed_lines(field: TopicField, name: str, is_time: bool) -> Iterator[str]:
             wrong = f"{name} is None"
         case FieldKind.TIME if is_time:
             wrong = f"type({name}) is not datetime"
-        case FieldKind.TEXT | FieldKind.CHOICE | FieldKind.TIME:
+        case FieldKind.TEXT | FieldKind.CHOICE | FieldKind.CURRENCY | FieldKind.TIME:
             wrong = f"type({name}) is not str"
         case _:
             assert field.kind in SCALES

@@ -223,7 +223,9 @@ def _text(entry: Entry, path_of: PathReader) -> Mapped:
 
 
 def _said(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "0" if type(value) is JsonInteger and value == "-0" else str(value)
 
 
 def _number(entry: Entry, path_of: PathReader, own: Habits) -> Mapped:
@@ -290,7 +292,8 @@ def _converted(field: TopicField, keys: Mapping[str, Entry], found: Mapped, own:
 def _time(keys: Mapping[str, Entry], own: Habits) -> Convert | None:
     zone = own.zone or UTC
     if "epoch" in keys:
-        return convert.epoch(keys["epoch"].one_of(EPOCHS), zone, own.doubtful)
+        read = convert.number_reader(own.decimal, own.thousands)
+        return convert.epoch(keys["epoch"].one_of(EPOCHS), zone, own.doubtful, read)
     if "time" in keys:
         return convert.of_form(tuple(_form(entry) for entry in keys["time"].each()), zone, own.doubtful)
     return None if own.zone is None else convert.of_zone(zone, own.doubtful)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from lakehouse.decode import Customs
+from lakehouse.rates import Rates
 from lakehouse.sources.conditions import Condition, condition
 from lakehouse.sources.entry import Entry
 from lakehouse.sources.envelope import Compression, Envelope
@@ -18,7 +20,7 @@ from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, parse_yaml
 
 HABITS = ("zone", "doubtful", *OF_NUMBERS)
-KEYS = ("reads", "topic", "envelope", "registry", "compression", "select", "each", "event_id", "map", *HABITS)
+KEYS = ("reads", "topic", "envelope", "registry", "compression", "select", "each", "event_id", "map", "guests", *HABITS)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 _LOG_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -32,7 +34,7 @@ class Declared:
     plan: Plan
 
 
-def read_sources(text: str, where: str) -> Iterator[Declared]:
+def read_sources(text: str, where: str, rates: Rates | None = None) -> Iterator[Declared]:
     """The sources of a file's text; `where` is the file, as people name it. Raises UserError."""
     try:
         content = parse_yaml(text)
@@ -46,20 +48,21 @@ def read_sources(text: str, where: str) -> Iterator[Declared]:
     for name, entry in whole.mapping().items():
         if not _NAME.fullmatch(name):
             raise entry.wrong(f"'{name}' is no name of a source; use letters, digits, _ . and -")
-        yield _source(name, entry)
+        yield _source(name, entry, rates)
 
 
-def _source(name: str, entry: Entry) -> Declared:
+def _source(name: str, entry: Entry, rates: Rates | None) -> Declared:
     keys = entry.keys(KEYS)
     topic = _topic(name, entry, keys)
     reads = _reads(name, entry, keys)
+    customs = Customs(rates, _guests(topic, keys))
     every = _every(keys)
 
     def path_of(at: Entry) -> Path:
         return _path(at, every)
 
     held = habits({key: found for key, found in keys.items() if key in HABITS}, Habits())
-    fields = _fields(topic, entry, keys, path_of, held)
+    fields = _fields(topic, entry, keys, path_of, held, customs)
     lists = _heads(every)
     selected, read = _selected(keys, path_of, len(lists))
     plan = Plan(
@@ -74,6 +77,7 @@ def _source(name: str, entry: Entry) -> Declared:
         lists=tuple(path.text for path in lists),
         fields=fields,
         paths=(*read, *(path for field in fields.values() for path in field.paths)),
+        customs=customs,
     )
     return Declared(reads, plan)
 
@@ -84,6 +88,17 @@ def _topic(name: str, entry: Entry, keys: Mapping[str, Entry]) -> Topic:
     if name not in TOPICS:
         raise entry.wrong(f"the key 'topic' is missing; add it with one of {', '.join(TOPICS)}")
     return TOPICS[name]
+
+
+def _guests(topic: Topic, keys: Mapping[str, Entry]) -> frozenset[str]:
+    """The topic, where its events may lack their user."""
+    if "guests" not in keys or not keys["guests"].flag():
+        return frozenset()
+    if not any(field.guest for field in topic.fields):
+        raise keys["guests"].wrong(
+            f"'guests' goes with topics that have a user, which {topic.name} has not; leave it out"
+        )
+    return frozenset((topic.name,))
 
 
 def _reads(name: str, entry: Entry, keys: Mapping[str, Entry]) -> tuple[str, ...]:
@@ -162,7 +177,7 @@ def _selected(
 
 
 def _fields(
-    topic: Topic, entry: Entry, keys: Mapping[str, Entry], path_of: PathReader, held: Habits
+    topic: Topic, entry: Entry, keys: Mapping[str, Entry], path_of: PathReader, held: Habits, customs: Customs
 ) -> Mapping[str, Mapped]:
     """What fills each of the topic's fields."""
     known = {field.name: field for field in topic.fields if field is not EVENT_ID}
@@ -174,7 +189,8 @@ def _fields(
         # As ours are called: then a source says only how they are wrapped and written.
         entries = {name: entry.under(name, name) for name in known}
     found = {name: mapped(known[name], each, path_of, held) for name, each in entries.items()}
-    missing = next((field.name for field in known.values() if field.required and field.name not in found), None)
+    needed = (field.name for field in known.values() if field.required and not customs.may_lack(topic, field))
+    missing = next((name for name in needed if name not in found), None)
     if missing is not None:
         raise keys["map"].wrong(f"the field '{missing}' is missing, which {topic.name} needs; add it")
     if "event_id" in keys:

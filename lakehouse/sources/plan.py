@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from lakehouse.decode import AS_DECLARED, Customs
 from lakehouse.sources.conditions import Condition
 from lakehouse.sources.envelope import Compression, Envelope
 from lakehouse.sources.fields import Mapped
@@ -32,6 +33,7 @@ class Plan:
     lists: tuple[str, ...]
     fields: Mapping[str, Mapped]
     paths: tuple[Path, ...]
+    customs: Customs = AS_DECLARED
 
     @cached_property
     def placed(self) -> bool:

@@ -6,7 +6,7 @@ one, which looks at what the fast one does not take, and alone says that somethi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -119,7 +119,10 @@ class Reader:
         found: list[Event | Rejected] = []
         try:
             for scope, place in self._scopes((root,), "", [0]):
-                found.append(scope if isinstance(scope, Rejected) else read_values(*self._values(scope, place)))
+                if not isinstance(scope, Rejected):
+                    found.append(read_values(*self._values(scope, place), plan.customs))
+                else:
+                    found.append(scope)
         except _Refused as error:
             return (error.rejected,)
         return tuple(found)
@@ -143,20 +146,19 @@ class Reader:
         return () if root is NOTHING else self._fast(root)
 
     def _cloud_event(self, told: dict[str, str], value: bytes | None) -> Found:
-        """A CloudEvent whose attributes are headers. What is rejected of it is kept with them."""
+        """A CloudEvent whose attributes are headers."""
         plan = self._plan
         data = body(value, plan.registry, plan.compression) if value else b""
         if isinstance(data, Rejected):
-            found: Found | None = (data,)
-        else:
-            whole: dict[str, Any] = dict(told)
-            found = self._from_fast(data, lambda: whole | {"data": self._parse_data(data)}) if data else None
-            if found is None:
-                found = self.carefully(_with_data(told, data))
-        if not any(isinstance(each, Rejected) for each in found):
-            return found
-        kept = structured(told, value)
-        return tuple(msgspec.structs.replace(each, kept=kept) if isinstance(each, Rejected) else each for each in found)
+            return (data,)
+        whole: dict[str, Any] = dict(told)
+        found = self._from_fast(data, lambda: whole | {"data": self._parse_data(data)}) if data else None
+        return self.carefully(_with_data(told, data)) if found is None else found
+
+    def kept(self, value: bytes | None, headers: Headers) -> bytes | None:
+        """What a dead letter keeps in place of the message's bytes, where its headers say a part; else None."""
+        told = attributes(headers) if headers and self._plan.envelope is Envelope.CLOUDEVENTS else None
+        return None if told is None else structured(told, value)
 
     # Elements ------------------------------------------------------------------------------------------------------
 
@@ -196,7 +198,7 @@ class Reader:
             if value is not ABSENT:
                 values[name] = value
         given = values.get("event_id")
-        if plan.placed and type(given) in (str, JsonInteger) and given.strip():
+        if plan.placed and isinstance(given, str) and type(given) in (str, JsonInteger) and given.strip():
             values["event_id"] = f"{'0' if given == '-0' else given}:{place}"
 
         def called(name: str) -> str:
@@ -236,8 +238,6 @@ def few(found: Found, size: int) -> Found:
 
     `size`: bytes of the message.
     """
-    if len(found) < 2:
-        return found
     most = max(1, min(MOST_LETTERS, LETTER_BYTES // max(1, size)))
     letters = [place for place, each in enumerate(found) if isinstance(each, Rejected)]
     if len(letters) <= most:
@@ -248,3 +248,15 @@ def few(found: Found, size: int) -> Found:
     kept = [each for place, each in enumerate(found) if place not in left]
     kept[letters[most - 1]] = more  # what is left out stands after it
     return tuple(kept)
+
+
+def finished(found: Found, readers: Sequence[Reader], value: bytes | None, headers: Headers) -> Found:
+    """What a message is in the end, whatever it holds: few dead letters, each with all that can be sent again."""
+    if not any(isinstance(each, Rejected) for each in found):
+        return found
+    kept = next((kept for reader in readers if (kept := reader.kept(value, headers)) is not None), None)
+    if kept is not None:
+        found = tuple(
+            msgspec.structs.replace(each, kept=kept) if isinstance(each, Rejected) else each for each in found
+        )
+    return few(found, len(value or b""))

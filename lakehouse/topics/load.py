@@ -11,7 +11,10 @@ from typing import Any
 import msgspec
 
 from lakehouse.declared import Declaration
+from lakehouse.mistakes import noted
 from lakehouse.schema import LINEAGE, Column, Table
+from lakehouse.texts import near
+from lakehouse.topics.short import completed
 from lakehouse.topics.topic import (
     AMOUNTS,
     COLUMN_TYPES,
@@ -53,41 +56,53 @@ class _FieldKeys(msgspec.Struct, forbid_unknown_fields=True):
     default: str | None = None
     unit: str = ""
     column: str | None = None
+    original: str | None = None
+    guest: bool = False
 
 
-def load_topics(files: Iterable[Path]) -> dict[str, Topic]:
-    """The topics of YAML files, each named like its file, in their `order`.
+def load_topics(files: Iterable[Path], own: Iterable[Path] = ()) -> dict[str, Topic]:
+    """The topics of YAML files, each named like its file, in their `order`; the shop's own ones, which may say less,
+    after all others.
 
     Raises UserError in one sentence that names file, line, name and what would do.
     """
-    found: list[tuple[int, Topic, Declaration]] = []
-    for path in files:
-        declaration = Declaration.of_yaml(path)
-        keys = declaration.read(_TopicKeys)
-        found.append((keys.order, _topic(declaration, keys), declaration))
+    found: list[tuple[bool, int, Topic, Declaration]] = []
+    for is_own, path in [*((False, path) for path in files), *((True, path) for path in own)]:
+        with noted(path):
+            declaration = Declaration.of_yaml(path)
+            declaration = completed(declaration) if is_own else declaration
+            keys = declaration.read(_TopicKeys)
+            found.append((is_own, keys.order, _topic(declaration, keys, is_own), declaration))
     topics: dict[str, Topic] = {}
-    for _, topic, declaration in sorted(found, key=lambda each: (each[0], each[1].name)):
-        for other in topics.values():
-            if other.table.name == topic.table.name:
-                raise declaration.wrong(
-                    f"the table '{topic.table.name}' is that of {other.name}; give it another name", "table", "name"
-                )
-        if topic.name in topics:
-            raise declaration.wrong(f"there is another topic '{topic.name}'; give its file another name")
-        topics[topic.name] = topic
+    for _, _, topic, declaration in sorted(found, key=lambda each: (each[0], each[1], each[2].name)):
+        with noted(declaration.path):
+            _refuse_taken(topic, topics, declaration)
+            topics[topic.name] = topic
     return topics
 
 
-def _topic(declaration: Declaration, keys: _TopicKeys) -> Topic:
+def _refuse_taken(topic: Topic, topics: Mapping[str, Topic], declaration: Declaration) -> None:
+    for other in topics.values():
+        if other.table.name == topic.table.name:
+            raise declaration.wrong(
+                f"the table '{topic.table.name}' is that of {other.name}; give it another name", "table", "name"
+            )
+    if topic.name in topics:
+        raise declaration.wrong(f"there is another topic '{topic.name}'; give its file another name")
+
+
+def _topic(declaration: Declaration, keys: _TopicKeys, own: bool) -> Topic:
     name = declaration.name
     if not _NAME.fullmatch(name):
         raise declaration.wrong(f"'{name}' is no name of a topic; use small letters, digits and _")
-    fields = {each: _field(declaration, each, given) for each, given in keys.fields.items()}
-    for own in fields.values():
-        _check_product(declaration, own, fields)
+    fields = {field: _field(declaration, field, given) for field, given in keys.fields.items()}
+    for each in fields.values():
+        _check_product(declaration, each, fields)
     first = next(iter(fields.values()), None)
     if first is None or first.kind is not FieldKind.ID or not first.required:
         raise declaration.wrong("the first field must be the required ID of what the event is about", "fields")
+    if not keys.time:
+        raise declaration.wrong("say which field is the event's `time`: none or several are a required TIME")
     if keys.time not in fields or fields[keys.time].kind is not FieldKind.TIME or not fields[keys.time].required:
         raise declaration.wrong(f"'time' is '{keys.time}'; expected a required field of the kind TIME", "time")
     message_key = keys.message_key or first.name
@@ -95,6 +110,7 @@ def _topic(declaration: Declaration, keys: _TopicKeys) -> Topic:
         raise declaration.wrong(f"'message_key' is '{message_key}'; expected one of {', '.join(fields)}", "message_key")
     everything = fields | {EVENT_ID.name: EVENT_ID, PRODUCED_AT.name: PRODUCED_AT}
     _check_key(declaration, keys.key, everything)
+    _check_currency(declaration, fields)
     table = Table(
         keys.table.name,
         keys.table.doc,
@@ -106,10 +122,18 @@ def _topic(declaration: Declaration, keys: _TopicKeys) -> Topic:
         aged_by="ingested_at",
         retention="raw",
         declared_in=declaration.where,
+        own=own,
+        lines=_lines(declaration, fields.values()) if own else {},
     )
     if not _NAME.fullmatch(table.name):
         raise declaration.wrong(f"'{table.name}' is no name of a table; use small letters, digits and _", "table")
     return Topic(name, keys.doc, tuple(everything.values()), keys.time, tuple(keys.key), message_key, table)
+
+
+def _lines(declaration: Declaration, fields: Iterable[TopicField]) -> dict[str, int]:
+    """Where the file says what of the table."""
+    lines = {field.column: declaration.line("fields", field.name) for field in fields}
+    return {"": declaration.line("table", "name"), **lines}
 
 
 def _field(declaration: Declaration, name: str, given: object) -> TopicField:
@@ -120,7 +144,11 @@ def _field(declaration: Declaration, name: str, given: object) -> TopicField:
         raise declaration.wrong(f"every topic has the field '{name}' already; leave it out", *place)
     keys = declaration.read(_FieldKeys, *place)
     if keys.kind not in _KINDS:
-        raise declaration.wrong(f"'kind' is '{keys.kind}'; expected one of {', '.join(_KINDS)}", *place, "kind")
+        raise declaration.wrong(
+            f"'kind' is '{keys.kind}'{near(keys.kind.upper(), _KINDS)}; expected one of {', '.join(_KINDS)}",
+            *place,
+            "kind",
+        )
     kind = FieldKind[keys.kind]
     if (kind is FieldKind.CHOICE) != bool(keys.choices):
         raise declaration.wrong("'choices' goes with the kind CHOICE, which needs one or more", *place)
@@ -132,6 +160,12 @@ def _field(declaration: Declaration, name: str, given: object) -> TopicField:
         raise declaration.wrong("'choices' names one twice; leave it out", *place, "choices")
     if kind not in AMOUNTS and (keys.above is not None or keys.default is not None):
         raise declaration.wrong("'above' and 'default' go with the kinds PRICE and MONEY; leave them out", *place)
+    if kind not in AMOUNTS and keys.original is not None:
+        raise declaration.wrong("'original' goes with the kinds PRICE and MONEY; leave it out", *place, "original")
+    if keys.guest and not (kind is FieldKind.ID and keys.required):
+        raise declaration.wrong("'guest' goes with a required field of the kind ID; leave it out", *place, "guest")
+    if kind is FieldKind.CURRENCY and keys.required:
+        raise declaration.wrong("an event without a currency is in the shop's; say `required: false`", *place)
     product = None
     if keys.default is not None:
         found = _PRODUCT.fullmatch(keys.default)
@@ -140,7 +174,10 @@ def _field(declaration: Declaration, name: str, given: object) -> TopicField:
         product = (found[1], found[2])
     required = keys.required and product is None
     column = keys.column or name
-    return TopicField(name, kind, keys.doc, column, required, tuple(keys.choices), keys.above, product, keys.unit)
+    choices = tuple(keys.choices)
+    return TopicField(
+        name, kind, keys.doc, column, required, choices, keys.above, product, keys.unit, keys.original, keys.guest
+    )
 
 
 def _check_product(declaration: Declaration, field: TopicField, fields: Mapping[str, TopicField]) -> None:
@@ -165,6 +202,17 @@ def _check_key(declaration: Declaration, key: list[str], fields: Mapping[str, To
             raise declaration.wrong(f"'key' lacks '{field.name}', which every event has; add it", "key")
 
 
+def _check_currency(declaration: Declaration, fields: Mapping[str, TopicField]) -> None:
+    currencies = [field.name for field in fields.values() if field.kind is FieldKind.CURRENCY]
+    if len(currencies) > 1:
+        raise declaration.wrong("amounts are in one currency; leave this one out", "fields", currencies[1])
+    for field in fields.values():
+        if field.original and not currencies:
+            raise declaration.wrong(
+                "'original' goes with a field of the kind CURRENCY; add one", "fields", field.name, "original"
+            )
+
+
 def _columns(declaration: Declaration, fields: Mapping[str, TopicField]) -> tuple[Column, ...]:
     names = [column.name for column in LINEAGE]
     columns = []
@@ -181,4 +229,16 @@ def _columns(declaration: Declaration, fields: Mapping[str, TopicField]) -> tupl
         names.append(field.column)
         doc = " ".join(field.choices) or field.doc
         columns.append(Column(field.column, COLUMN_TYPES[field.kind], doc, field.unit, required=field.always))
+    for field in fields.values():
+        if field.original is None:
+            continue
+        if field.original in names or not _NAME.fullmatch(field.original) or iskeyword(field.original):
+            raise declaration.wrong(
+                f"'original' is '{field.original}', which is a column already or no name of one; use small letters, "
+                "digits and _",
+                *("fields", field.name, "original"),
+            )
+        names.append(field.original)
+        doc = f"{field.column} as it was given, in its own currency; empty where the event names none"
+        columns.append(Column(field.original, COLUMN_TYPES[field.kind], doc, required=False))
     return (*columns, *LINEAGE)

@@ -18,6 +18,7 @@ class FieldKind(Enum):
     PRICE = "number >= 0, kept with 4 decimals, below 10^14"
     MONEY = "number, kept with 2 decimals, below 10^16"
     TIME = "ISO 8601, without an offset UTC"
+    CURRENCY = "ISO 4217 code of three letters"
 
 
 COLUMN_TYPES = {
@@ -28,6 +29,7 @@ COLUMN_TYPES = {
     FieldKind.PRICE: "decimal(18,4)",
     FieldKind.MONEY: "decimal(18,2)",
     FieldKind.TIME: "timestamptz",
+    FieldKind.CURRENCY: "string",
 }
 AMOUNTS = (FieldKind.PRICE, FieldKind.MONEY)
 NUMBERS = (FieldKind.COUNT, *AMOUNTS)
@@ -38,7 +40,8 @@ class TopicField:
     """One JSON field of a topic, as producers send it. `required` ones are never absent.
 
     `column` is its name in the raw table and in an Event. `above`: an amount, as it is kept, must be more than that.
-    `product`: two fields whose product, rounded once, stands for an amount that is not given.
+    `product`: two fields whose product, rounded once, stands for an amount that is not given. `original`: the column
+    that keeps an amount as it was before it was converted. `guest`: an ID that is '' where a shop has guests.
     """
 
     name: str
@@ -50,6 +53,8 @@ class TopicField:
     above: int | None = None
     product: tuple[str, str] | None = None
     unit: str = ""
+    original: str | None = None
+    guest: bool = False
 
     @property
     def always(self) -> bool:
@@ -96,6 +101,16 @@ class Topic:
     def stored(self) -> tuple[TopicField, ...]:
         """The fields that are columns of their own, in the columns' order; the key is not one of them."""
         return tuple(field for field in self.fields if field is not EVENT_ID)
+
+    @property
+    def currency(self) -> TopicField | None:
+        """The field that says in which currency the amounts of an event are."""
+        return next((field for field in self.fields if field.kind is FieldKind.CURRENCY), None)
+
+    @property
+    def originals(self) -> tuple[TopicField, ...]:
+        """The amounts that are kept as they were given too, where an event names a currency."""
+        return tuple(field for field in self.fields if field.original)
 
     @property
     def time_column(self) -> str:

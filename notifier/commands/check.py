@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lakehouse.settings.durations import write_duration
 from notifier.commands.output import Json, say
 from notifier.config import load_config
 
@@ -15,4 +16,7 @@ def check_config(as_json: Json = False) -> None:
     lines += [f"{name}: {', '.join(destinations)}" for name, destinations in reached.items()]
     if not reached:
         lines.append("No channel is set up: alerts are listed, and nobody is told.")
-    say("\n".join(lines), {"routes": names, "destinations": reached}, as_json)
+    asked = {rule.name: write_duration(rule.every) for rule in config.question_rules}
+    if asked:
+        lines.append(f"Rules that ask: {', '.join(f'{name} every {every}' for name, every in asked.items())}")
+    say("\n".join(lines), {"routes": names, "destinations": reached, "questions": asked}, as_json)

@@ -12,12 +12,14 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from notifier.ledger.queries import is_open
 from notifier.ledger.rows import (
+    ASKED,
     CURSOR,
     DELIVERIES,
     HISTORY,
     INCIDENTS,
     MEMBERS,
     PARKED,
+    QUESTIONS,
     STATE,
     THREADS,
     incident_row,
@@ -187,6 +189,9 @@ def shift(db: sa.Connection, by_ms: int) -> None:
         .where(i.c.resolved_ms.is_(None))
         .values({name: i.c[name] + by_ms for name in ("level_ms", "told_ms", "next_ms", "ack_ms", "ack_until_ms")})
     )
+    asked = ("pending_ms", "inside_ms")
+    db.execute(sa.update(ASKED).values({name: ASKED.c[name] + by_ms for name in asked}))
+    db.execute(sa.update(QUESTIONS).values(judged_ms=QUESTIONS.c.judged_ms + by_ms))
     recent = sa.or_(t.c.resolved_ms.is_(None), t.c.resolved_ms > t.c.opened_ms)
     moments = ("opened_ms", "newest_ms", "edited_ms", "resolved_ms")
     db.execute(sa.update(t).where(recent).values({name: t.c[name] + by_ms for name in moments}))

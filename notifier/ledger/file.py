@@ -22,7 +22,7 @@ logger = logging.getLogger("notifier")
 
 NAME = "ledger.db"
 """Of the file, in the data directory."""
-HEAD = "0004"
+HEAD = "0005"
 """Newest revision in migrations/versions."""
 
 BUSY_S = 10.0

@@ -21,8 +21,10 @@ from notifier.ledger import boards, queries, views
 from notifier.ledger.file import LedgerFile
 from notifier.ledger.outbox import Outbox
 from notifier.ledger.people import Answer, PeopleBook
+from notifier.ledger.questions import QuestionBook
 from notifier.ledger.rows import (
     ALERTS,
+    ASKED,
     CURSOR,
     DELIVERIES,
     HISTORY,
@@ -73,6 +75,7 @@ class Ledger:
         self.file = LedgerFile(path, clock)
         self.outbox = Outbox(self.file, redact)
         self.people = PeopleBook(self.file)
+        self.questions = QuestionBook(self.file)
         self._clock = clock
         self._read, self._write = self.file.read, self.file.write
         self.manners: Mapping[Target, Manner] = {}
@@ -254,6 +257,13 @@ class Ledger:
         with self._read() as db:
             return next(iter(queries.newest_of(db, ids, 1)), None)
 
+    def own_alerts(self, rule: str) -> list[AlertRow]:
+        """The alerts of the notifier's own incidents of this rule that are open."""
+        i = INCIDENTS
+        ids = sa.select(i.c.incident_id).where(i.c.source == Source.OWN, i.c.rule == rule, i.c.resolved_ms.is_(None))
+        with self._read() as db:
+            return queries.newest_of(db, ids, 1000)
+
     def end_parked(self, target: Target, now_ms: int) -> Counter[str]:
         """Mute what began and ended at a place while nothing could be told there: incidents of each service."""
         d, t, m, i = DELIVERIES, THREADS, MEMBERS, INCIDENTS
@@ -370,8 +380,12 @@ class Ledger:
             found = a.c.ingested_ms >= reach_ms if reach_ms is not None else sa.false()
             recent = sa.select(a.c.incident_id).where(sa.or_(a.c.seen_ms >= before_ms, found))
             alive = sa.select(d.c.incident_id).where(sa.or_(queries.is_open(d), d.c.updated_ms >= before_ms))
+            # No sweep finds them again in the table.
+            asked = sa.select(ASKED.c.incident_id).where(ASKED.c.incident_id.is_not(None))
             forgotten = db.execute(
-                sa.delete(a).where(a.c.incident_id.not_in(recent), a.c.incident_id.not_in(alive))
+                sa.delete(a).where(
+                    a.c.incident_id.not_in(recent), a.c.incident_id.not_in(alive), a.c.incident_id.not_in(asked)
+                )
             ).rowcount
             if forgotten:
                 kept = sa.select(a.c.incident_id)

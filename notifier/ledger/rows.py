@@ -126,6 +126,18 @@ ANSWERS = sa.Table(
     *_columns(sa.Integer, "status at_ms"),
 )
 """What was answered to each Idempotency-Key."""
+QUESTIONS = sa.Table(
+    "questions", metadata, sa.Column("rule", sa.Text, primary_key=True), *_columns(sa.Integer, "judged_ms")
+)
+"""When each rule that asks was judged last."""
+ASKED = sa.Table(
+    "asked",
+    metadata,
+    *(sa.Column(name, sa.Text, primary_key=True) for name in ("rule", "entity")),
+    *_columns(sa.Integer, "pending_ms inside_ms starts_ms"),
+    *_columns(sa.Text, "incident_id severity service_name owner"),
+)
+"""Entities of these rules that are pending or firing."""
 STATE = sa.Table("state", metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text))
 """What there is one of: the revision of the newest change."""
 

@@ -18,6 +18,7 @@ from notifier.model import (
     Incident,
     Member,
     MessageKind,
+    Source,
     Target,
     Thread,
     ThreadKind,
@@ -156,7 +157,7 @@ class Board:
         incident.resolved_ms = to_ms(alert.alert_timestamp)
         incident.ack, incident.next_ms = None, None
         self._touched.add(incident.incident_id)
-        self.notes.append(Note(incident.incident_id, self.now_ms, "rules", "table", "resolved", alert.description))
+        self.notes.append(Note(incident.incident_id, self.now_ms, "rules", _via(alert), "resolved", alert.description))
         for member in list(self.members.get(incident.incident_id, {}).values()):
             if member.thread_id and not member.over:
                 self._over(alert, incident, member, self.threads[member.thread_id])
@@ -387,6 +388,11 @@ class Board:
             self.out.add(held, alert)
         else:
             member.muted[str(reason)] = self.out.list(alert, target, reason, len(member.muted), _way(decision))
+
+
+def _via(alert: AlertRow) -> str:
+    """Where its rule is judged, for an incident's history."""
+    return "question" if alert.source is Source.QUESTION else "table"
 
 
 def _way(decision: Decision) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from lakehouse.checked_file import CheckedFile, Place
+from lakehouse.mistakes import noted
 from lakehouse.roster import NOBODY, Roster
 from lakehouse.texts import near
 from notifier.routing.times import TimeSpan
@@ -44,18 +45,25 @@ def load_routing(path: Path, destinations: Mapping[str, Sequence[str]], roster: 
     names = _Names(file, destinations, roster)
     seen: set[str] = set()
     for place, route in _placed(routing.routes, ("routes",)):
-        if route.name in seen:
-            file.refuse((*place, "name"), f"'{route.name}' is the name of two routes; give one another name")
-        seen.add(route.name)
-        for key in ("mute", "active"):
-            for number, name in enumerate(getattr(route, key) or ()):
-                if name not in times:
-                    hint = f"{near(name, times)}; times are {', '.join(times)}" if times else "; there are no times"
-                    file.refuse((*place, key, number), f"'{name}' is no name under `times:`{hint}")
-        names.check(place, route.to or ())
-        for number, step in enumerate(route.escalate or ()):
-            names.check((*place, "escalate", number), step.to)
+        with noted(path):
+            if route.name in seen:
+                file.refuse((*place, "name"), f"'{route.name}' is the name of two routes; give one another name")
+            seen.add(route.name)
+        with noted(path):
+            _check_times(file, place, route, times)
+        with noted(path):
+            names.check(place, route.to or ())
+            for number, step in enumerate(route.escalate or ()):
+                names.check((*place, "escalate", number), step.to)
     return routing
+
+
+def _check_times(file: CheckedFile, place: Place, route: Route, times: Sequence[str]) -> None:
+    for key in ("mute", "active"):
+        for number, name in enumerate(getattr(route, key) or ()):
+            if name not in times:
+                hint = f"{near(name, times)}; times are {', '.join(times)}" if times else "; there are no times"
+                file.refuse((*place, key, number), f"'{name}' is no name under `times:`{hint}")
 
 
 class _Names:
@@ -69,10 +77,11 @@ class _Names:
     def check(self, place: Place, names: Sequence[str]) -> None:
         for number, name in enumerate(names):
             there = (*place, "to", number)
-            if name.startswith("@"):
-                self._person(there, name[1:])
-            elif name != ALL:
-                self._channel(there, name)
+            with noted(self._file.path):
+                if name.startswith("@"):
+                    self._person(there, name[1:])
+                elif name != ALL:
+                    self._channel(there, name)
 
     def _person(self, place: Place, name: str) -> None:
         found = self._roster.named(name)

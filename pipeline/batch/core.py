@@ -284,7 +284,9 @@ class Core:
             "ingest_positions", position_rows(draft.positions, self._terms.sources, self._log, draft.ingested_at), draft
         )
         # The positions that leave something lost behind and the row that says so go together.
-        draft.counts.update(self._lost_counts)
+        for (log_topic, lost), messages in self._lost_counts.items():
+            for topic in self._terms.sources.feeds.get(log_topic, ()):
+                draft.counts[topic, lost] += messages
         tells = heartbeat or bool(self._lost_counts) or self.figures.due
         if tells:
             self._append("pipeline_metrics", self.figures.rows(draft, self._log.seen(), heartbeat), draft)

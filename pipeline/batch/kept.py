@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from cachetools import TTLCache
 
-from lakehouse.kpis import OTHER, Kpi
+from lakehouse.kpis import OTHER, Counting, Kpi
 from lakehouse.kpis.check import NO_FILES, asked
 from lakehouse.schema import arrow_schema
 from lakehouse.user_error import UserError
@@ -204,9 +204,9 @@ def _bytes_a_value(column: pa.ChunkedArray) -> float:
     return float(column.nbytes) / count if count else 0.0
 
 
-def keep_up(kpi: Kpi, counted_statuses: Sequence[str], bound: int, most_groups: int) -> KeptMinutes:
+def keep_up(kpi: Kpi, counting: Counting, bound: int, most_groups: int) -> KeptMinutes:
     """Nothing yet of a KPI that can be kept up. Raises NotSplit; UserError where it keeps first what is no group."""
-    parts = split(kpi, counted_statuses)
+    parts = split(kpi, counting)
     for column in kpi.keep_first:
         if column not in parts.names:
             raise UserError(

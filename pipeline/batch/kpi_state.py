@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,12 +12,14 @@ from typing import Any
 import sqlglot
 from sqlglot.errors import SqlglotError
 
-from lakehouse.kpis import KPIS, Kpi
+from lakehouse.kpis import KPIS, Counting, Kpi
 from lakehouse.rules.minute import Span
 from pipeline.batch.times import MINUTE_US, micros, moment
 from pipeline.storage.files import HOUR_US
 
 NOT_FILLED = "not filled in yet"
+UNDECLARED = ""
+"""The definition of a KPI table that no file declares: what it misses meanwhile is filled in once one does again."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ type KpiState = Mapping[str, KpiStanding]
 """By KPI table."""
 
 
-def definition(kpi: Kpi, counted_statuses: Sequence[str]) -> str:
+def definition(kpi: Kpi, counting: Counting) -> str:
     """A name of what the query gives: the same whatever its comments and blanks."""
-    query = kpi.sql(counted_statuses)
+    query = kpi.sql(counting)
     with suppress(SqlglotError):  # then comments and blanks count too
         query = sqlglot.transpile(query, read="duckdb", write="duckdb", comments=False)[0]
     columns = [f"{column.name} {column.type}" for column in kpi.table.columns]
@@ -48,7 +50,7 @@ def definition(kpi: Kpi, counted_statuses: Sequence[str]) -> str:
 
 
 def stand(
-    rows: Iterable[Mapping[str, Any]], counted_statuses: Sequence[str], newest: Mapping[str, int | None], has: set[str]
+    rows: Iterable[Mapping[str, Any]], counting: Counting, newest: Mapping[str, int | None], has: set[str]
 ) -> KpiState:
     """Where each KPI stands at a start, after `rows` of kpi_state.
 
@@ -56,9 +58,9 @@ def stand(
     KPI tables with rows: without a word of them, they are from before there was the table kpi_state.
     """
     held = kpi_state_from_rows(rows)
-    found: dict[str, KpiStanding] = {}
+    found = {name: KpiStanding(UNDECLARED) for name in held if name not in KPIS}
     for name, kpi in KPIS.items():
-        now, before = definition(kpi, counted_statuses), held.get(name)
+        now, before = definition(kpi, counting), held.get(name)
         if before is not None and before.definition == now:
             found[name] = before
         elif newest[name] is None or (before is None and name in has):
@@ -77,7 +79,7 @@ def unknown(state: KpiState) -> dict[str, list[Span]]:
     """Spans of time, a topic, in which a KPI lacks rows: what a rule would take for zero."""
     spans: dict[str, list[Span]] = {}
     for name, standing in state.items():
-        for hour in standing.left_out:
+        for hour in standing.left_out:  # none of a table that no file declares
             span = moment(hour * HOUR_US), moment((hour + 1) * HOUR_US)
             spans.setdefault(KPIS[name].topic, []).append(span)
     return spans

@@ -75,7 +75,7 @@ class KpiTables:
     def __init__(self, store: Store, memory: Memory, terms: Terms) -> None:
         self._store = store
         self._memory = memory
-        self._statuses = terms.orders.counted_statuses
+        self._counting = terms.orders.counting
         self._limit_s = terms.kpis.time_limit.total_seconds()
         self._most_groups = terms.kpis.most_groups
         self._raw_kept = terms.retention.raw
@@ -87,7 +87,7 @@ class KpiTables:
         self._within: dict[tuple[str, int], int] = {}
         newest = {name: self._newest(kpi) for name, kpi in KPIS.items()}
         has = {name for name in KPIS if store.tables[name].live}
-        self.state: KpiState = stand(store.rows("kpi_state").to_pylist(), self._statuses, newest, has)
+        self.state: KpiState = stand(store.rows("kpi_state").to_pylist(), self._counting, newest, has)
         self._duckdb = duckdb.connect(config={"threads": 1, **NO_FILES})
         self._duckdb.execute("SET TimeZone = 'UTC'")
 
@@ -186,7 +186,7 @@ class KpiTables:
         sources = {RAW_OF_TOPIC[kpi.topic].name: raw.rows(sorted(minutes))}
         if kpi.window > 1:
             sources[ENDS] = pa.table({END: pa.array([end * MINUTE_US for end in spans], _TIME)})
-        answer = self._ask(kpi.sql(self._statuses), sources)
+        answer = self._ask(kpi.sql(self._counting), sources)
         by = answer[str(kpi.table.partition_by)]
         most = pc.max(pc.value_counts(by.combine_chunks()).field("counts")).as_py() if len(by) else 0
         if most > self._most_groups:
@@ -251,8 +251,8 @@ class KpiTables:
 
         Hours that were left out, the newest first; then what is to be filled in; then hours that failed before.
         """
-        for name, standing in self.state.items():
-            kpi = KPIS[name]
+        for name, kpi in KPIS.items():
+            standing = self.state[name]
             rest = self._piece_rests.get(name)
             if self.rests(kpi) or (rest is not None and rest.lasts):
                 continue

@@ -31,7 +31,7 @@ class Memory:
         self.kept: dict[str, KeptMinutes] = {}
         for name, kpi in KPIS.items():
             try:
-                self.kept[name] = keep_up(kpi, terms.orders.counted_statuses, terms.kpis.memory, terms.kpis.most_groups)
+                self.kept[name] = keep_up(kpi, terms.orders.counting, terms.kpis.memory, terms.kpis.most_groups)
             except NotSplit as reason:
                 logger.info("%s is computed from all rows of a minute at each publish: %s", name, reason)
         self.minutes = {topic: self._minutes_of(topic) for topic in RAW_OF_TOPIC if kpis_of(topic)}

@@ -8,7 +8,7 @@ rows of its minutes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -17,7 +17,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from lakehouse.kpis import Kpi
+from lakehouse.kpis import Counting, Kpi
 
 AT = "_at"
 """The minute of a row of a partial; in what is kept of a window, the minute's end."""
@@ -59,10 +59,10 @@ class Split:
     plain: Mapping[str, tuple[str, int]] | None
 
 
-def split(kpi: Kpi, counted_statuses: Sequence[str]) -> Split:
+def split(kpi: Kpi, counting: Counting) -> Split:
     """Raises NotSplit."""
     try:
-        tree = sqlglot.parse_one(kpi.sql(counted_statuses), read="duckdb")
+        tree = sqlglot.parse_one(kpi.sql(counting), read="duckdb")
     except SqlglotError as error:
         raise NotSplit(f"sqlglot cannot read it: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(tree, exp.Select) or any(given and name not in _PARTS for name, given in tree.args.items()):

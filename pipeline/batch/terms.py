@@ -35,7 +35,7 @@ class Terms:
         """As configured; `log` names the setting of how long the log keeps messages. Raises UserError, also for a KPI
         table whose query gives something else than is declared."""
         orders = OrdersSettings.load()
-        check_queries(KPIS.values(), orders.counted_statuses)
+        check_queries(KPIS.values(), orders.counting)
         return cls(
             IngestSettings.load(),
             check_spans(RetentionSettings.load(), shared, log),
@@ -43,6 +43,7 @@ class Terms:
             AlertsSettings.load(),
             KpisSettings.load(),
             RulesSettings.load(),
-            load_rules(config_path().parent / "alerts.yaml"),
+            # Rules that ask are the notifier's.
+            tuple(rule for rule in load_rules(config_path().parent / "alerts.yaml") if not rule.asks),
             shared.max_event_age,
         )

@@ -22,7 +22,8 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from lakehouse.tables import Table, arrow_type
+from lakehouse.tables import SCHEMA, Table, arrow_type
+from lakehouse.user_error import UserError
 
 
 def _iceberg_type(name: str) -> PrimitiveType:
@@ -64,6 +65,10 @@ class Unfit(Exception):
     """A table that is not one of the contract; the message goes after its name."""
 
 
+class OwnChanged(UserError):
+    """A shop's own file that takes from a table, or changes, what is stored; the message is the whole sentence."""
+
+
 def first_metadata(table: Table, location: str, properties: Mapping[str, str]) -> TableMetadataV2:
     """The metadata of a new table without a row."""
     metadata = new_table_metadata(
@@ -84,13 +89,15 @@ def evolved(table: Table, metadata: TableMetadataV2, properties: Mapping[str, st
 
     An added column is optional whatever the contract says, for rows of before hold nothing in it; a column that the
     contract does not know any more becomes optional, for new rows hold nothing in it. Raises Unfit for a column of
-    another type and other partitions.
+    another type and other partitions; of a shop's own table OwnChanged, also for a column that is gone.
     """
+    if table.own:
+        _refuse_changed(table, metadata)
     schema = metadata.schema()
     known = {field.name: field for field in schema.fields}
-    wanted = {column.name for column in table.columns}
+    always = {column.name for column in table.columns if column.required}
     fields = [
-        field.model_copy(update={"required": False}) if field.required and field.name not in wanted else field
+        field.model_copy(update={"required": False}) if field.required and field.name not in always else field
         for field in schema.fields
     ]
     last = metadata.last_column_id
@@ -113,6 +120,29 @@ def evolved(table: Table, metadata: TableMetadataV2, properties: Mapping[str, st
     if not properties.items() <= metadata.properties.items():
         changed["properties"] = {**metadata.properties, **properties}
     return metadata.model_copy(update=changed) if changed else None
+
+
+def _refuse_changed(table: Table, metadata: TableMetadataV2) -> None:
+    """Columns may be added to a table that exists, not changed and not removed."""
+    declared = {column.name: column for column in table.columns}
+    for field in metadata.schema().fields:
+        column, stored = declared.get(field.name), str(field.field_type).replace(" ", "")
+        if column is None:
+            raise OwnChanged(
+                f"{table.place()}: the table {SCHEMA}.{table.name} has the column '{field.name}' ({stored}), which is "
+                "declared no more; columns may be added, not removed: put it back, or give the table another name."
+            )
+        if field.field_type != _iceberg_type(column.type):
+            raise OwnChanged(
+                f"{table.place(field.name)}: the table {SCHEMA}.{table.name} has the column '{field.name}' as "
+                f"{stored}, and here it is {column.type}; make it {stored} again, or give it another name."
+            )
+    parts = [metadata.schema().find_column_name(part.source_id) for part in metadata.spec().fields]
+    if parts != [table.partition_by]:
+        raise OwnChanged(
+            f"{table.place(str(table.partition_by))}: the rows of {SCHEMA}.{table.name} lie by the time '{parts[0]}', "
+            f"not by '{table.partition_by}'; let '{parts[0]}' be the time again, or give the table another name."
+        )
 
 
 def _said(parts: Sequence[tuple[str | None, str]]) -> str:

@@ -1,5 +1,6 @@
-"""The recipes for a topic and its KPI, followed on a copy of the tree: the driver of that copy, in whose code no line
-is another, reads, stores and computes what they declare, in batches of both sizes.
+"""The recipes for a topic and its KPI, followed on a copy of the tree, and examples/payments beside them as a shop's
+own: the driver of that copy, in whose code no line is another, reads, stores and computes what they declare, in batches
+of both sizes, and alerts on it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from lakehouse.dremio.errors import DremioError
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.settings.ports import PORTS
 from lakehouse.sinks import KafkaSink
+from tests.own_cast import EXAMPLE
 from tests.stack.conftest import READS_WITHIN_S, Program, Stack
 from tests.test_recipes_data import PAYMENTS, PAYMENTS_PER_MINUTE
+from tillwatch.overlay import lay_over
 
 SMALL = 3
 """Messages that a batch of the small way may have."""
@@ -35,15 +38,21 @@ def start(stack: Stack, tree: Path, name: str, argv: list[str], **variables: str
     return Program([sys.executable, *argv], stack.environment | ours, stack.tmp / f"{name}.log", cwd=tree)
 
 
-def payment(number: int, at: datetime) -> bytes:
-    fields = {"payment_id": number, "order_id": f"o-{number}", "amount": "2.50", "state": "CAPTURED"}
-    return json.dumps(fields | {"payment_time": at.isoformat()}).encode()
+def shipped(text: str) -> str:
+    """Payments under another name, as something that is shipped."""
+    return text.replace("payment", "return")
 
 
-def paid(dremio: Dremio) -> tuple[int, int, Decimal]:
-    """Payments in the raw table, and number and sum in the KPI's; none while there is no such table yet."""
-    raw = "SELECT COUNT(*) AS n FROM nessie_minio_catalog.ecommerce_db.payments_processed"
-    kpi = "SELECT SUM(payments) AS n, SUM(paid) AS s FROM nessie_minio_catalog.ecommerce_db.payments_per_minute"
+def sent(what: str, number: int, at: datetime, state: str = "CAPTURED") -> bytes:
+    fields = {f"{what}_id": number, "order_id": f"o-{number}", "amount": "2.50", "state": state}
+    return json.dumps(fields | {f"{what}_time": at.isoformat()}).encode()
+
+
+def counted(dremio: Dremio, what: str, amount: str) -> tuple[int, int, Decimal]:
+    """Rows of the raw table, and number and sum in the KPI's; none while there is no such table yet."""
+    schema = "nessie_minio_catalog.ecommerce_db"
+    raw = f"SELECT COUNT(*) AS n FROM {schema}.{what}s_processed"
+    kpi = f"SELECT SUM({what}s) AS n, SUM({amount}) AS s FROM {schema}.{what}s_per_minute"
     try:
         (rows,), (minutes,) = dremio.sql(raw).to_pylist(), dremio.sql(kpi).to_pylist()
     except DremioError:
@@ -51,33 +60,45 @@ def paid(dremio: Dremio) -> tuple[int, int, Decimal]:
     return rows["n"], minutes["n"] or 0, minutes["s"] or Decimal(0)
 
 
-def test_a_topic_and_its_kpi_are_a_file_each_on_the_stack_too(stack: Stack, tmp_path: Path) -> None:
+def test_a_topic_and_its_kpi_are_a_file_each_on_the_stack_too_shipped_or_own(stack: Stack, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     for part in ("lakehouse", "pipeline", "embedded", "spark-apps", "config"):
         shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
-    (tree / "lakehouse" / "topics" / "payments_topic.yaml").write_text(PAYMENTS)
-    (tree / "lakehouse" / "kpis" / "payments_per_minute.sql").write_text(PAYMENTS_PER_MINUTE)
+    (tree / "lakehouse" / "topics" / "returns_topic.yaml").write_text(shipped(PAYMENTS))
+    (tree / "lakehouse" / "kpis" / "returns_per_minute.sql").write_text(shipped(PAYMENTS_PER_MINUTE))
+    own = {"TILLWATCH_CONFIG": str(lay_over([EXAMPLE], tmp_path / "own"))}
     script = [str(tree / "spark-apps" / "stream.py"), "--verbose"]
-    driver = start(stack, tree, "driver", script, TILLWATCH_SPARK_COLLECT_ROWS=str(SMALL))
-    gateway = start(stack, tree, "gateway", ["-m", "embedded.gateway"], TILLWATCH_GATEWAY_CATALOG="nessie")
+    driver = start(stack, tree, "driver", script, TILLWATCH_SPARK_COLLECT_ROWS=str(SMALL), **own)
+    gateway = start(stack, tree, "gateway", ["-m", "embedded.gateway"], TILLWATCH_GATEWAY_CATALOG="nessie", **own)
     dremio = Dremio(DremioSettings.load(uri=f"grpc://localhost:{PORTS['gateway'] + stack.servers.offset}"))
     at = datetime.now(UTC) - timedelta(minutes=3)
+    kinds = {"payment": "amount", "return": "paid"}
+
+    def rows(number: int) -> bool:
+        return all(counted(dremio, what, amount)[0] == number for what, amount in kinds.items())
+
     try:
         driver.until(lambda: "reading from" in driver.said(), READS_WITHIN_S)
         with KafkaSink(stack.servers.brokers) as sink:
-            for number in range(MANY):
-                sink.send("payments_topic", None, payment(number, at + timedelta(seconds=number % 60)))
-            sink.send("payments_topic", None, payment(0, at))
+            for what in kinds:
+                for number in range(MANY):
+                    sink.send(f"{what}s_topic", None, sent(what, number, at + timedelta(seconds=number % 60)))
+                sink.send(f"{what}s_topic", None, sent(what, 0, at))
             sink.flush()
-            driver.until(lambda: paid(dremio)[0] == MANY, 120)
+            driver.until(lambda: rows(MANY), 120)
             time.sleep(1)  # a batch of its own
-            sink.send("payments_topic", None, payment(MANY, at))
+            for what in kinds:
+                sink.send(f"{what}s_topic", None, sent(what, MANY, at, "FAILED"))
             sink.flush()
-            driver.until(lambda: paid(dremio)[0] == MANY + 1, 120)
-        assert paid(dremio) == (MANY + 1, MANY + 1, Decimal("2.50") * (MANY + 1))
+            driver.until(lambda: rows(MANY + 1), 120)
+        for what, amount in kinds.items():
+            assert counted(dremio, what, amount) == (MANY + 1, MANY + 1, Decimal("2.50") * (MANY + 1))
+        alerts = dremio.sql("SELECT rule, description FROM nessie_minio_catalog.ecommerce_db.alerts").to_pylist()
+        told = f"Payment {MANY} of order o-{MANY} failed: 2.50"
+        assert {"rule": "payment_failed", "description": told} in alerts
         sizes = [int(size) for size in re.findall(r" publish \d+ \w+: (\d+) events in ", driver.said())]
         assert any(size > SMALL for size in sizes)
-        assert 1 in sizes
+        assert any(0 < size <= SMALL for size in sizes)
         assert driver.stop() == 0
     finally:
         dremio.close()

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from embedded.gateway.constants import Planned
 from embedded.gateway.paths import Context
 from embedded.gateway.sessions import FlightSession
 from embedded.gateway.sql.kinds import Kind
-from embedded.gateway.statements import Planned, Statements, Streamed
+from embedded.gateway.statements import Statements, Streamed
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ def _classes() -> dict[str, Any]:
 
 _CLASSES = _classes()
 NAMES = frozenset(_CLASSES)
+_NAMES = {kind: name for name, kind in _CLASSES.items()}
 
 
 def make(name: str, **fields: object) -> Any:
@@ -108,7 +109,7 @@ def make(name: str, **fields: object) -> Any:
 
 
 def name_of(message: Message) -> str:
-    return str(message.DESCRIPTOR.name)
+    return _NAMES[type(message)]
 
 
 def read(name: str, body: bytes) -> Any:

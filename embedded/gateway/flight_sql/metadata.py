@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from embedded.gateway import columns
 from embedded.gateway.flight_sql import schemas
 from embedded.gateway.flight_sql.like import Like
 
@@ -73,9 +74,9 @@ def _fields(ask: Ask) -> dict[tuple[str, str], list[pa.Field]]:
     ):
         arrow = _arrow(kind, precision, scale)
         # The type's own precision where it has one, as of texts; else the column's.
-        own, own_scale = schemas.sql_type(arrow)[1:]
+        own, own_scale = columns.sql_type(arrow)[1:]
         precision, scale = own or _text(precision), own_scale or _text(scale)
-        metadata = schemas.column_metadata(kind, precision, scale, schema, table)
+        metadata = columns.column_metadata(kind, precision, scale, schema, table)
         found.setdefault((schema, table), []).append(pa.field(column, arrow, nullable != "NO", metadata))
     return found
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 from cachetools import TTLCache
 
+from embedded.gateway.constants import Planned
 from embedded.gateway.errors import Kind, Refusal, validation
 from embedded.gateway.flight_sql import parameters
 from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.parameters import Filled, Place
 from embedded.gateway.paths import Context
 from embedded.gateway.seal import Seal
-from embedded.gateway.statements import Planned, Statements
+from embedded.gateway.statements import Statements
 
 _BOUND_CHARACTERS = 16_000_000
 _MOST_CHARACTERS = 1_000_000

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 from google.protobuf.message import Message
 
+from embedded.gateway.columns import described
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.flight_sql import metadata, options, schemas, sql_info
 from embedded.gateway.flight_sql.asking import Asking
@@ -62,26 +62,29 @@ class FlightSql:
 
     # ---- what will come ---------------------------------------------------------------------------------------------
 
-    def plan(self, command: Any, asking: Asking) -> tuple[pa.Schema, list[bytes]]:
-        """The schema of a command's rows, and the tickets for them: one, or none for keys. Raises Refusal."""
+    def plan(self, command: Any, asking: Asking) -> tuple[pa.Schema, list[bytes], bool]:
+        """The schema of a command's rows, the tickets for them (one, or none for keys), and whether they are constant.
+
+        Raises Refusal.
+        """
         name = name_of(command)
         match name:
             case "CommandStatementQuery":
-                with _about(command.query):
+                with _About(command.query):
                     planned = asking.plan(command.query, asking.session.context)
-                return schemas.described(planned.schema), [self._ticket(planned.ticket)]
+                return planned.told, [self._ticket(planned.ticket)], planned.constant
             case "CommandPreparedStatementQuery":
                 prepared = self._prepared.opened(command.prepared_statement_handle, "getFlightInfo")
-                with _about(prepared.sql):
+                with _About(prepared.sql):
                     if not self._prepared.is_bound(prepared):
-                        return schemas.described(self._prepared.schema(prepared, asking)), [packed(command)]
+                        return described(self._prepared.schema(prepared, asking)), [packed(command)], False
                     planned = self._prepared.plan(prepared, asking)
-                return schemas.described(planned.schema), [self._ticket(planned.ticket)]
+                return planned.told, [self._ticket(planned.ticket)], False
             case _ if name in _KEYS:
-                return _KEYS[name], []
+                return _KEYS[name], [], False
             case _ if name in _METADATA:
                 wide = name == "CommandGetTables" and command.include_schema
-                return schemas.TABLES_WITH_SCHEMA if wide else _METADATA[name], [packed(command)]
+                return schemas.TABLES_WITH_SCHEMA if wide else _METADATA[name], [packed(command)], False
         raise _unrecognized(name)
 
     def _ticket(self, planned: bytes) -> bytes:
@@ -91,18 +94,22 @@ class FlightSql:
 
     # ---- rows -------------------------------------------------------------------------------------------------------
 
+    def planned(self, ticket: Any) -> bytes | None:
+        """The ticket of a planned statement inside this one; None for any other. Raises Refusal."""
+        if name_of(ticket) != "TicketStatementQuery":
+            return None
+        planned = self._tickets.opened(ticket.statement_handle)
+        if planned is None:
+            raise Refusal(Kind.INTERNAL, "Invalid StatementHandle used in getStream.")
+        return planned[_NONCE_BYTES:]
+
     def stream(self, ticket: Any, asking: Asking) -> Streamed:
-        """The rows behind a ticket. Raises Refusal."""
+        """The rows behind a ticket that is no planned statement's. Raises Refusal."""
         name = name_of(ticket)
         match name:
-            case "TicketStatementQuery":
-                planned = self._tickets.opened(ticket.statement_handle)
-                if planned is None:
-                    raise Refusal(Kind.INTERNAL, "Invalid StatementHandle used in getStream.")
-                return asking.run(planned[_NONCE_BYTES:])
             case "CommandPreparedStatementQuery":
                 prepared = self._prepared.opened(ticket.prepared_statement_handle, "getStream")
-                with _about(prepared.sql):
+                with _About(prepared.sql):
                     return asking.run(self._prepared.plan(prepared, asking).ticket)
             case _ if name in _KEYS:
                 raise Refusal(Kind.UNIMPLEMENTED, f"{name} not supported.")
@@ -149,13 +156,13 @@ class FlightSql:
         raise Refusal(Kind.UNIMPLEMENTED, f"{what} is not implemented.")
 
     def _create(self, request: Any, asking: Asking) -> bytes:
-        with _about(request.query):
+        with _About(request.query):
             handle, schema, takes = self._prepared.prepare(request.query, asking)
         result = make(
             "ActionCreatePreparedStatementResult",
             prepared_statement_handle=handle,
-            dataset_schema=_ipc(schemas.described(schema)),
-            parameter_schema=b"" if takes is None else _ipc(schemas.described(takes)),
+            dataset_schema=_ipc(described(schema)),
+            parameter_schema=b"" if takes is None else _ipc(described(takes)),
         )
         return packed(result)
 
@@ -187,14 +194,20 @@ def _is_a_statements(ticket: bytes) -> bool:
     return message is not None and name_of(message) in ("TicketStatementQuery", "CommandPreparedStatementQuery")
 
 
-@contextmanager
-def _about(sql: str) -> Iterator[None]:
+class _About:
     """What is refused inside is refused with this statement."""
-    try:
-        yield
-    except Refusal as refusal:
-        refusal.sql = sql
-        raise
+
+    __slots__ = ("_sql",)
+
+    def __init__(self, sql: str) -> None:
+        self._sql = sql
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Refusal):
+            error.sql = self._sql
 
 
 def _unrecognized(name: str) -> Refusal:

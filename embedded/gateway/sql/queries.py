@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlglot import exp
 
@@ -25,6 +26,11 @@ class _Source:
 
     alias: str
     columns: list[Column]
+    kinds: dict[str, Kind] = field(init=False)
+    """By name in small letters; of two columns with the same name, the first."""
+
+    def __post_init__(self) -> None:
+        self.kinds = {name.lower(): kind for name, kind in reversed(self.columns)}
 
 
 def typed(
@@ -60,7 +66,8 @@ class Scopes:
         self._outer = outer
         self._here: list[_Source] = []
         self._parameters = parameters
-        self._expressions = Expressions(mark, self, parameters)
+        # Weakly: two that hold each other, and all that they rewrote, would wait for the collector.
+        self._expressions = Expressions(mark, weakref.proxy(self), parameters)
 
     def _inside(self) -> Scopes:
         return Scopes(
@@ -74,11 +81,8 @@ class Scopes:
         name, table = node.name.lower(), str(node.args["table"].name).lower() if node.args.get("table") else ""
         for scope in (self._here, *self._outer):
             for source in scope:
-                if table and source.alias != table:
-                    continue
-                for own, kind in source.columns:
-                    if own.lower() == name:
-                        return kind
+                if (not table or source.alias == table) and name in source.kinds:
+                    return source.kinds[name]
         return None
 
     def no_column(self, node: exp.Expr) -> Refusal:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from functools import cache
 from string import Formatter
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import pyarrow as pa
 from pydantic import AfterValidator, model_validator
@@ -18,7 +17,7 @@ from lakehouse.rules.book import AlertBook
 from lakehouse.rules.figure import AlertFigure, unit_of_topic
 from lakehouse.rules.moment import Moment, Received
 from lakehouse.rules.reading import Entity
-from lakehouse.rules.rule import Rule, Text, TopicName, Values, Wrong, check_values, duration, number
+from lakehouse.rules.rule import Rule, Text, TopicName, Values, Wrong, as_text, check_values, duration
 from lakehouse.rules.state import RuleState, entity_text, who
 from lakehouse.settings.durations import Duration
 from lakehouse.tables import RAW_OF_TOPIC
@@ -169,15 +168,4 @@ class EventRule(Rule):
         )
 
     def _describe(self, event: Event) -> str:
-        return self.description.format_map({name: _as_text(getattr(event, name)) for name in _named(self.description)})
-
-
-def _as_text(value: Any) -> str:
-    """A field's value as people read it."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return number(value)
-    return "" if value is None else str(value)
+        return self.description.format_map({name: as_text(getattr(event, name)) for name in _named(self.description)})
