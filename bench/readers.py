@@ -29,6 +29,7 @@ from lakehouse import ROOT
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import DremioError, NotFound, QueryError
 from lakehouse.dremio.statement import fill
+from lakehouse.tables import RAW_OF_TOPIC
 
 EVERY_S = 0.05
 WHOLE_EVERY_S = 2.0
@@ -64,7 +65,7 @@ SELECT COUNT(*) AS n FROM (
   SELECT event_key, {time} FROM {{{table}}} GROUP BY event_key, {time} HAVING COUNT(*) > 1
 ) AS doubled
 """
-_RAW = {"orders_processed": "order_ts", "clicks_processed": "click_ts", "errors_processed": "error_ts"}
+_RAW = {table.name: table.event_time for table in RAW_OF_TOPIC.values()}
 
 type Fingerprint = tuple[tuple[str, Any, Any, Any], ...]
 

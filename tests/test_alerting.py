@@ -184,7 +184,7 @@ rules:
 
 def order(key: str, status: str = "CREATED", product: str = "p1") -> Event:
     return EVENT_TYPES["orders_topic"](
-        key, key, "u1", product, 1200, Decimal("1.2500"), Decimal("1500.00"), status, NOON, None
+        key, key, "u1", product, 1200, Decimal("1.2500"), Decimal("1500.00"), status, NOON, *(None,) * 3
     )
 
 

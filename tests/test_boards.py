@@ -49,7 +49,7 @@ def wrong(shop: Path, board: str, **questions: str) -> str:
         ("order: 25", "ordr: 25", "line 2: the key 'ordr' is unknown (did you mean 'order'?); keys here are title,"),
         ("    good: up", "    god: up", "line 11: the key 'god' is unknown (did you mean 'good'?); keys here are"),
         ("good: up", "good: upp", "line 11: 'good': 'upp' is no direction (did you mean 'up'?); there are up, down"),
-        ("column: orders", "colum: orders", "line 8: the key 'column' is missing; add it."),
+        ("column: orders", "colum: orders", "line 10: the key 'colum' is unknown (did you mean 'column'?); keys"),
         ("kind: stacked", "kind: stack", "'stack' is no kind of live chart (did you mean 'stacked'?);"),
         ("kind: ranking", "kind: pie", "line 30: 'kind': 'pie' is no kind of chart; there are bars, ranking, heatmap."),
         ("question: trade_now", "question: trade_nw", "line 9: there is no question 'trade_nw' (did you mean"),

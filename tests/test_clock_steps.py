@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse.kpis import KPIS
+from lakehouse.tables import RAW_OF_TOPIC
 from lakehouse.user_error import UserError
 from tests.conftest import Monotonic, Shop
 from tests.test_kept import over_raw, plainly
@@ -40,11 +41,13 @@ class Watched:
             # By the browser's clock, which is right, or by the one that was set.
             at = draw.choice((self.true, self.shop.now)) - timedelta(seconds=draw.choice((0, 1, 50, 200)))
             user = f"u{draw.randrange(6)}"
-            match draw.randrange(3):
+            match draw.randrange(4):
                 case 0:
                     self.shop.order(at, user_id=user, price=draw.randrange(1, 90_000) / 8)
                 case 1:
                     self.shop.click(at, user_id=user, url=draw.choice(("/", "/page/cart", "/page/a")))
+                case 2:
+                    self.shop.refund(at, amount=draw.randrange(1, 900) / 8)
                 case _:
                     self.shop.error(at, severity=draw.choice(("WARN", "ERROR")), service_name=draw.choice(("a", "b")))
 
@@ -84,7 +87,7 @@ def test_at_every_publish_kpis_are_what_their_queries_give_whatever_the_clock_is
         watched.publish()
         watched.some_publishes(5)
     assert all(shop.ingest.core.memory.kept[name].bytes for name in KPIS)  # nothing was thrown away for it
-    stored = sum(len(shop.rows(name)) for name in ("orders_processed", "clicks_processed", "errors_processed"))
+    stored = sum(len(shop.rows(table.name)) for table in RAW_OF_TOPIC.values())
     assert stored + len(shop.rows("dead_letters")) == sum(row["next_offset"] for row in shop.rows("ingest_positions"))
 
 

@@ -96,6 +96,7 @@ def test_ready_and_the_log_do_not_show_a_secret(tmp_path: Path, capsys: pytest.C
         "data": "refused: (hidden)",
         "ledger": None,
         "config": None,
+        "questions": None,
         "slack": "refused: (hidden)",
     }
     # What the messages of the other channel say.

@@ -263,5 +263,5 @@ def test_a_wrong_file_stops_every_part_with_one_sentence(payments: Own) -> None:
             2,
             "",
             f"tillwatch: {payments.config / TOPIC}, line 6, 'amount': 'kind' is 'MONEYS' (did you mean 'MONEY'?); "
-            "expected one of ID, TEXT, CHOICE, COUNT, PRICE, MONEY, TIME.\n",
+            "expected one of ID, TEXT, CHOICE, COUNT, PRICE, MONEY, TIME, CURRENCY.\n",
         )

@@ -82,7 +82,7 @@ def test_own_ones_come_after_what_is_shipped(tmp_path: Path) -> None:
 
 TOPICS_WRONG = [
     ("payments_topic", "amount: {kind: MONEY", "amount: {kind: MONEYS", "line 6, 'amount': 'kind' is 'MONEYS' (did you "
-     "mean 'MONEY'?); expected one of ID, TEXT, CHOICE, COUNT, PRICE, MONEY, TIME."),
+     "mean 'MONEY'?); expected one of ID, TEXT, CHOICE, COUNT, PRICE, MONEY, TIME, CURRENCY."),
     ("payments_topic", "payment_time: TIME", "payment_time: DATE", "line 8, 'payment_time': 'kind' is 'DATE'"),
     ("payments_topic", "  payment_time: TIME\n", "", "line 2: say which field is the event's `time`: none or "
      "several are a required TIME."),
@@ -112,7 +112,8 @@ def test_a_topic_that_is_wrong_is_told_in_one_sentence(
 
 KPIS_WRONG = [
     ("topic: payments_topic", "topic: payment_topic", "line 2: 'topic' is 'payment_topic', which is no topic (did you "
-     "mean 'payments_topic'?); expected one of orders_topic, clicks_topic, errors_topic, payments_topic."),
+     "mean 'payments_topic'?); expected one of orders_topic, clicks_topic, errors_topic, refunds_topic, "
+     "payments_topic."),
     ("units: {payments", "units: {payment", "line 4: 'units' names 'payment', which is no column of the query (did you "
      "mean 'payments'?); correct it."),
     ("topic: payments_topic", "topic: payments_topic\ntable: payments", "line 3: 'table' is 'payments', but a table "

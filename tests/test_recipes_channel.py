@@ -182,6 +182,7 @@ def test_a_channel_is_one_file(tree: Path, address: Address, tmp_path: Path) -> 
             "data": None,
             "ledger": None,
             "config": None,
+            "questions": None,
             "bell": None,
         }
         cast.dremio.alert(datetime.now(UTC), "inc-1")

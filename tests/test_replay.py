@@ -412,7 +412,7 @@ def test_a_field_missing_in_a_json_line_is_named(tmp_path: Path) -> None:
 def test_broken_text_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_bytes(CSV.encode() + b"\xff\n")
-    with pytest.raises(UserError, match="line 5: not UTF-8"):
+    with pytest.raises(UserError, match="line 5: byte 0xFF is not UTF-8"):
         read(path, Layout.of(path))
 
 

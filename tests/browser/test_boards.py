@@ -44,7 +44,7 @@ def console(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 def test_a_board_goes_on_is_exported_and_fits_a_phone(page: Page, console: Served) -> None:
     opened(page, console, "tab=trade&range=1h")
     expect(page.locator('nav a[data-tab="trade"]')).to_have_text("Trade")
-    expect(page.locator('[data-list="trade.tables0"] tr').first).to_contain_text("CREATED")
+    expect(page.locator('[data-list="trade.tables0"] tr').first).to_contain_text(":")
     expect(page.locator('[data-tile="trade.tile0"] .base')).to_have_text("5 min, vs the 5 min before")
     before = page.get_attribute('[data-tile="trade.tile0"]', "data-produced-at") or ""
     eventually(lambda: page.evaluate(CREATED) is not None)

@@ -169,7 +169,7 @@ def test_the_small_page_shows_what_the_console_shows(page: Page, shown: Shown, m
     opened(page, shown)
     tiles = {
         key: page.locator(f'[data-tile="{key}"] .value').inner_text().strip()
-        for key in ("revenue", "orders", "average", "users", "conversion", "error_rate")
+        for key in ("revenue", "net", "orders", "average", "users", "conversion", "error_rate")
     }
     lite = AppTest.from_file(str(ROOT / "console" / "lite.py"), default_timeout=60).run()
     assert not lite.exception

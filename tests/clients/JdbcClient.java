@@ -84,19 +84,24 @@ public class JdbcClient {
     }
 
     static long cancelled(Connection connection) throws Exception {
+        // Planned at once, and at it for hours.
+        List<String> values = new ArrayList<>();
+        for (int number = 0; number < 100; number++) {
+            values.add("(" + number + ")");
+        }
         List<String> tables = new ArrayList<>();
         List<String> terms = new ArrayList<>();
-        for (int number = 0; number < 18; number++) {
-            tables.add(ORDERS + " AS t" + number);
-            terms.add("t" + number + ".quantity");
+        for (int number = 0; number < 5; number++) {
+            tables.add("(VALUES " + String.join(", ", values) + ") AS v" + number + "(n)");
+            terms.add("v" + number + ".n");
         }
-        String sql = "SELECT SUM(t0.quantity) AS n FROM " + String.join(", ", tables) + " WHERE "
+        String sql = "SELECT COUNT(*) AS n FROM " + String.join(", ", tables) + " WHERE "
                 + String.join(" + ", terms) + " < 0";
         long[] at = {0};
         try (Statement statement = connection.createStatement()) {
             Thread cancelling = new Thread(() -> {
                 try {
-                    Thread.sleep(1000);
+                    Thread.sleep(4000);
                     at[0] = System.currentTimeMillis();
                     statement.cancel();
                 } catch (Exception error) {

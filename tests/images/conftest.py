@@ -49,7 +49,7 @@ PORTS = {
 }
 ONCE = ("setup", "bucket", "dremio-setup")
 HEALTHY_WITHIN_S = 420
-RAW = ("orders_processed", "clicks_processed", "errors_processed", "dead_letters")
+RAW = ("orders_processed", "clicks_processed", "errors_processed", "refunds_processed", "dead_letters")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

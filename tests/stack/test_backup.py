@@ -176,7 +176,7 @@ def test_what_was_saved_is_restored_and_what_came_after_is_read_again(
             assert len(set(arrived(stack))) == len(arrived(stack)), "one was told twice"
             assert driver.stop() == 0
         after = everything(dremio, nessie.head())
-        for name in ("orders_processed", "clicks_processed", "errors_processed", "dead_letters"):
+        for name in ("orders_processed", "clicks_processed", "errors_processed", "refunds_processed", "dead_letters"):
             assert len(after[name]) == len(newest[name]), name
         nessie.create("backup-20260101T000000Z", nessie.head(), kind="TAG")  # as a backup that was killed leaves one
         # A second backup into the same directory copies what is new and no more.
