@@ -117,6 +117,12 @@ class Compose:
 
     # Containers ----------------------------------------------------------------------------------------------------
 
+    def services(self) -> list[str]:
+        """Those that are started here; Compose 1 names them all, whatever their profile."""
+        declared = yaml.safe_load((ROOT / FILES[0]).read_text(encoding="utf-8"))["services"]
+        named: list[str] = self("config", "--services").split()
+        return [name for name in named if "cdc" not in declared.get(name, {}).get("profiles", ())]
+
     def up(self, *services: str) -> float:
         """Start, wait until all is healthy; how long that took (s)."""
         began = time.monotonic()
@@ -145,7 +151,7 @@ class Compose:
         return bool(state["Running"]) and (health is None or health["Status"] == "healthy")
 
     def wait_healthy(self, began: float) -> float:
-        services = [name for name in self("config", "--services").split() if not name.startswith("spark-")]
+        services = [name for name in self.services() if not name.startswith("spark-")]
         left = set(services)
         while left:
             for service in sorted(left):
@@ -303,7 +309,7 @@ def compose(engine: Engine, images: dict[str, float], tmp_path_factory: pytest.T
     finally:
         keep = os.environ.get("IMAGES_LOGS")
         if keep:
-            for service in project("config", "--services").split():
+            for service in project.services():
                 Path(keep, f"{service}.log").write_text(project.said(service), encoding="utf-8")
         project("down", "-v", "-t", "5")
 

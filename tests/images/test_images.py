@@ -122,7 +122,7 @@ def test_what_runs_is_not_root_on_a_root_that_is_read_only(compose: Compose) -> 
 
 
 def test_ports_are_published_on_this_machine_only(compose: Compose) -> None:
-    for service in compose("config", "--services").split():
+    for service in compose.services():
         if service.startswith("spark-"):
             continue
         for bindings in (compose.engine.inspect(compose.container(service))["NetworkSettings"]["Ports"] or {}).values():
