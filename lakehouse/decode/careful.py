@@ -122,14 +122,14 @@ def read_value(field: TopicField, value: object) -> object:
                 raise Problem(Reason.BAD_VALUE, f"is {shown(value)!r}, no code of ISO 4217, like EUR")
             return code
         case FieldKind.COUNT:
-            return _count(_number(value), value)
+            return _count(number_of(value), value)
         case FieldKind.PRICE | FieldKind.MONEY:
             return _amount(field, value)
 
 
 def _amount(field: TopicField, value: object) -> Decimal:
     """The number, exact still: a product of it is rounded once."""
-    number, scale = _number(value), SCALES[field.kind]
+    number, scale = number_of(value), SCALES[field.kind]
     if field.kind is FieldKind.PRICE and number < 0:
         raise Problem(Reason.BAD_VALUE, f"is {shown(value)}, below 0")
     kept = rounded(number, scale)
@@ -146,7 +146,8 @@ def _text(value: object, wanted: str) -> str:
     raise Problem(Reason.BAD_TYPE, f"is {json_type(value)}, expected {wanted}")
 
 
-def _number(value: object) -> Decimal:
+def number_of(value: object) -> Decimal:
+    """The number that a JSON value says, exactly; raises Problem."""
     if isinstance(value, JsonNotFinite) or (type(value) is str and NOT_FINITE_TEXT.fullmatch(value)):
         raise Problem(Reason.NOT_FINITE, f"is {shown(str(value).strip())}")
     if not isinstance(value, str):

@@ -11,11 +11,11 @@ from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
 from functools import lru_cache
 
-from lakehouse.decode.careful import Wrong
-from lakehouse.decode.document import JsonNotFinite, JsonNumber, json_type, shown
+from lakehouse.decode.careful import Problem, Wrong, number_of
+from lakehouse.decode.document import JsonNumber, json_type, shown
 from lakehouse.decode.excel import excel_time
 from lakehouse.decode.rejected import Reason
-from lakehouse.decode.values import EXACT, NOT_FINITE_TEXT, parse_number, parse_time
+from lakehouse.decode.values import EXACT, NOT_FINITE_TEXT, parse_time
 
 type Convert = Callable[[object], object]
 """From a value as JSON has it, not null, to one of ours, or Wrong."""
@@ -81,14 +81,10 @@ def number_reader(decimal: str, thousands: str) -> Callable[[object], Decimal | 
 def _plain_number(value: object) -> Decimal | Wrong:
     if type(value) is int:
         return Decimal(value)
-    if isinstance(value, JsonNotFinite) or (isinstance(value, str) and NOT_FINITE_TEXT.fullmatch(value)):
-        return Wrong(Reason.NOT_FINITE, f"is {shown(str(value).strip())}")
-    if not isinstance(value, str):
-        return Wrong(Reason.BAD_TYPE, f"is {json_type(value)}, expected a number")
-    number = parse_number(value)
-    if number is None:
-        return Wrong(Reason.BAD_TYPE, f"is {shown(value)!r}, expected a number")
-    return number
+    try:
+        return number_of(value)
+    except Problem as problem:
+        return Wrong(problem.reason, problem.detail)
 
 
 def bounded(number: Decimal) -> Decimal | Wrong:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
 import pyarrow as pa
 
+from lakehouse.decode import Headers
 from lakehouse.decode.document import parse_document
 from lakehouse.decode.rejected import Reason, Rejected
 
@@ -19,10 +19,6 @@ MOST_INFLATED = 32 << 20
 
 _MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 _REGISTRY_BYTES = 5  # a zero, then the schema's number
-
-type Headers = tuple[tuple[str, bytes | None], ...]
-type Parse = Callable[[bytes], object]
-"""From JSON to what it says, or Rejected."""
 
 
 class Envelope(StrEnum):
