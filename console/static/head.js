@@ -78,7 +78,8 @@ export function tick() {
   setText($("#health"), why || (fed === null ? "" : every ? say("all_ok_every", {every}) : say("all_ok")))
   setAttribute(document.body, "data-health", state)
   document.body.style.setProperty("--stale-for", `"${say("stale", {age: age === null ? say("stale_empty") : lasting(age)})}"`)
-  if (!reach.isOpen() || silent > 2 * SILENT_S || (lostAt !== null && performance.now() - lostAt > 4000)) reach.look(silent)
+  const isLost = lostAt !== null && performance.now() - lostAt > 4000
+  if (!reach.isOpen() || silent > 2 * SILENT_S || isLost) reach.look(silent, isLost)
 }
 
 paints("head", paintHead)

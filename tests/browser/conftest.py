@@ -120,6 +120,8 @@ def page(chromium: Browser) -> Iterator[Page]:
     page.set_default_timeout(15_000)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    # Shown where a test fails.
+    page.on("console", lambda message: print(f"{time.monotonic():.3f} {message.text[:200]}"))
     yield page
     page.close()
     assert not errors

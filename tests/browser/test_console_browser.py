@@ -215,6 +215,20 @@ def test_a_restarted_console_is_found_again(page: Page, served: Served) -> None:
     expect(page.locator("body")).to_have_attribute("data-health", "ok", timeout=40_000)
 
 
+def test_a_page_that_slept_keeps_what_was_begun_on_it(page: Page, served: Served) -> None:
+    opened(page, served)
+    page.keyboard.press("m")
+    page.locator("#mark-text").fill("deploy 1.4")
+    expect(page.locator("body")).to_have_attribute("data-health", "ok")
+    with page.expect_response(lambda answer: "/origin" in answer.url):
+        # The machine sleeps for half a minute.
+        page.evaluate("const now = performance.now.bind(performance); performance.now = () => now() + 30_000")
+    served.post("/fake/heartbeat")
+    page.wait_for_timeout(2_500)  # it is looked every two seconds
+    expect(page.locator("body")).to_have_attribute("data-health", "ok")
+    expect(page.locator("#mark-text")).to_have_value("deploy 1.4")
+
+
 def test_the_console_tells_how_it_fares(served: Served) -> None:
     text = served.get("/metrics")
     for name in ("poll_seconds", "poll_failures", "age_seconds", "sessions", "wakes", "tick_seconds", "statements"):
@@ -226,7 +240,9 @@ def test_nothing_on_a_tab_shuts_anybody_out(page: Page, served: Served) -> None:
     for tab, row in zip(TABS, LISTS, strict=True):
         page.click(f"nav a[data-tab={tab}]")
         expect(page.locator(f'[data-list="{row}"] tr').first).to_be_visible()
-        # What is shown while the next answer is awaited is paler.
+        # What is shown while the next answer is awaited is paler, and so is what is old.
+        served.post("/fake/heartbeat")
+        expect(page.locator("body")).to_have_attribute("data-health", "ok")
         expect(page.locator(f"#{tab}")).not_to_have_attribute("aria-busy", "true")
         found = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
         assert [(tab, one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in found] == []
