@@ -144,6 +144,14 @@ def contract() -> None:
     main([])
 
 
+@app.command("init", add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def begin(context: typer.Context) -> None:
+    """Write a config/ for your shop from a sample of what it sends, by six questions or by flags."""
+    from tillwatch.init.command import command
+
+    command(args=context.args, prog_name="tillwatch init")
+
+
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def mark(context: typer.Context) -> None:
     """Note that something was done, like "deploy 1.4": messages of what breaks soon after name it."""

@@ -44,8 +44,14 @@ def programs(settings: DemoSettings, shared: Shared) -> list[supervisor.Program]
     return [
         supervisor.Program(name, part.argv(*words(part, settings)), wiring(name, shared), autostart=name not in LATER)
         for name, part in BY_NAME.items()
-        if name != "lite" or settings.lite
+        if name not in unwanted(settings)
     ]
+
+
+def unwanted(settings: DemoSettings) -> set[str]:
+    """The parts that settings leave out."""
+    wanted = {"lite": settings.lite, "producers": settings.shoppers}
+    return {name for name, is_wanted in wanted.items() if not is_wanted}
 
 
 def words(part: Part, settings: DemoSettings, sink: str = "log") -> list[str]:

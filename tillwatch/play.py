@@ -71,7 +71,8 @@ class Play:
                 signal.signal(number, lambda *_: self.ending.set())
         started, now = time.monotonic(), datetime.now(UTC)
         is_new = self.cast.is_new()
-        say(f"{self.cast.title}: data and logs in {shown(self.data_dir)}, {self.settings.rate:g} events/s")
+        rate = f"{self.settings.rate:g} events/s" if self.settings.shoppers else "without simulated shoppers"
+        say(f"{self.cast.title}: data and logs in {shown(self.data_dir)}, {rate}")
         if self.cast.laid_over:
             say(f"  {self.cast.laid_over}")
         say()
@@ -79,7 +80,7 @@ class Play:
         past = Filler(self.cast, self.settings, self.shared, self.data_dir, self.ending, self.seen)
         filler = threading.Thread(target=past.run, args=(now, is_new), name="fill", daemon=True)
         try:
-            if self.settings.fill:
+            if self.settings.fills:
                 filler.start()
             self._watch(child, started)
         finally:
@@ -109,7 +110,7 @@ class Play:
             say(f"    {line}")
         say(f"    {self.cast.status:<24} in another terminal: which parts are up, how old the data is")
         say()
-        if self.settings.incident:
+        if self.settings.breaks:
             say(f"  {INCIDENT_AT_S} s after the start the payments service fails for {INCIDENT_S} s.")
         say("  Ctrl-C ends everything; the data stays.")
         say()
@@ -118,7 +119,7 @@ class Play:
 
     def _watch(self, child: subprocess.Popen[bytes], started: float) -> None:
         due = [(self.cast.ready_within_s, self._warn_if_not_ready)]
-        if self.settings.incident:
+        if self.settings.breaks:
             due += [(INCIDENT_AT_S, self._tell_of_incident), (INCIDENT_AT_S + INCIDENT_S, self._tell_of_its_end)]
         due.sort(key=lambda item: item[0])
         audience = Audience()

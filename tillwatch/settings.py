@@ -16,6 +16,7 @@ from lakehouse.settings.durations import Duration, OptionalDuration
 class DemoSettings(Section, section="demo"):
     """How much the demo does."""
 
+    shoppers: bool = Field(True, description="simulate shoppers; false: what you send yourself is all there is")
     rate: float = Field(20, gt=0, le=5000, description="simulated events/s, the day's mean")
     fill_rate: float = Field(0, ge=0, le=5000, description="the same for the past that is filled in; 0: as rate")
     flat: bool = Field(True, description="every hour alike, so that the screen lives by night too; false: a day curve")
@@ -27,6 +28,14 @@ class DemoSettings(Section, section="demo"):
     lite: bool = Field(True, description="start the small page too")
     incident: bool = Field(True, description="let payments fail 60 s after the start, for 90 s")
     run_for: OptionalDuration = Field(None, description="end by itself after so long; off: until Ctrl-C")
+
+    @property
+    def fills(self) -> bool:
+        return self.fill and self.shoppers
+
+    @property
+    def breaks(self) -> bool:
+        return self.incident and self.shoppers
 
 
 class StackSettings(Section, section="stack"):

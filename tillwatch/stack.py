@@ -79,7 +79,7 @@ def programs(settings: DemoSettings, shared: Shared, cdc: bool = False) -> list[
     """What supervisord runs."""
     result = []
     for part in stack_parts(cdc):
-        if part.name == "lite" and not settings.lite:
+        if part.name in demo.unwanted(settings):
             continue
         argv = part.argv(*demo.words(part, settings, sink(shared)), *(capture.words(part, settings) if cdc else ()))
         if part in (*SERVERS, *CDC_SERVERS):

@@ -85,6 +85,8 @@ def show(shared: Shared, console: Console | None = None, within_s: float = ALL_W
     screen.print(f"[bold]tillwatch[/] · {shared.data_dir} · {now:%Y-%m-%d %H:%M:%S} UTC\n")
 
     supervised: dict[str, str] = asked["_supervisor"] if isinstance(asked["_supervisor"], dict) else {}
+    if supervised and "producers" not in supervised:  # demo.shoppers is false
+        parts = tuple(part for part in parts if part.name != "producers")
     states = {part.name: _merged(part, asked.get(part.name), supervised) for part in parts}
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("part", "state", "where", ""):

@@ -1,0 +1,1 @@
+"""`tillwatch init`: a config/ for a shop, from a sample of what it sends."""

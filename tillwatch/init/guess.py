@@ -1,0 +1,275 @@
+"""Which column is which, and how it is written: what was said wins, the rest is guessed by names and values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from lakehouse.rates import CODE
+from lakehouse.sources.convert import number_reader
+from lakehouse.sources.envelope import Envelope
+from lakehouse.texts import near, visible
+from lakehouse.topics import TOPICS, FieldKind
+from lakehouse.topics.topic import AMOUNTS, NUMBERS
+from lakehouse.user_error import UserError
+from tillwatch.init import names
+from tillwatch.init.choices import EACH_LINE, NOTHING, ORDERS, Choices, Given, Shape, flag
+from tillwatch.init.columns import Column
+from tillwatch.init.numbers import Signs, are_numbers, signs_of
+from tillwatch.init.sample import Sample
+from tillwatch.init.shapes import drops_total, shape_of
+from tillwatch.init.times import EXCEL, TimeForm, time_form
+
+OF_LINES = ("product_id", "quantity", "price")
+"""Fields of orders that the elements of a list may say."""
+
+_PREFIX = {Envelope.DEBEZIUM: "after.", Envelope.CLOUDEVENTS: "data."}
+_TIMES_OF = {Envelope.DEBEZIUM: "source.ts_ms", Envelope.CLOUDEVENTS: "time"}
+_CENTS = r"\b(cents?|minor|pence|pennies|rappen|öre|ore)\b"
+
+
+def guess_topic(sample: Sample) -> str:
+    """What the messages are: refunds, errors and clicks where names say so, else orders."""
+    words = [column.words for column in sample.columns]
+
+    def named(topic: str, *fields: str) -> bool:
+        return all(any(names.rank(each, names.NAMES[topic][name]) is not None for each in words) for name in fields)
+
+    amounts = named(ORDERS, "order_total") or named(ORDERS, "price")
+    if any(each.startswith("refund") for each in words) and not named(ORDERS, "quantity"):
+        return "refunds_topic"
+    if named("errors_topic", "severity", "error_message") and not amounts:
+        return "errors_topic"
+    if named("clicks_topic", "url") and not amounts:
+        return "clicks_topic"
+    return ORDERS
+
+
+def guessed(sample: Sample, given: Given) -> Choices:
+    """Raises UserError where what was said does not go with the sample. A field that nothing says is left out."""
+    return _Guess(sample, given, given.topic or guess_topic(sample)).choices()
+
+
+class _Guess:
+    def __init__(self, sample: Sample, given: Given, topic: str) -> None:
+        self._sample = sample
+        self._given = given
+        self._topic = topic
+        self._columns = sample.columns.by_path
+        self._taken: set[str] = set()
+        self._notes: list[str] = []
+        self._signs = self._signs_of()
+        self._check_given()
+
+    def choices(self) -> Choices:
+        sample, given, topic = self._sample, self._given, TOPICS[self._topic]
+        paths: dict[str, tuple[str, ...]] = {}
+        for name in names.NAMES[self._topic]:
+            found = tuple(column.path for column in self._found(name))
+            if found:
+                paths[name] = found
+                self._taken.add(found[0])
+        form = self._form(paths.get(topic.time, ()))
+        line_total = self._line_total(paths)
+        one_of_each = {name: found[0] for name, found in paths.items()}
+        shape = Shape.ORDER
+        if self._topic == ORDERS:
+            shape = shape_of(sample, one_of_each, line_total, self._signs, given.grain)
+            if shape is Shape.EACH or drops_total(sample, shape, one_of_each, self._signs):
+                paths.pop("order_total", None)
+        return Choices(
+            topic=self._topic,
+            paths=paths,
+            constants=given.constants,
+            form=form,
+            zone=given.zone or "",
+            signs=self._signs,
+            minor={path: self._minor(path) for path in self._amounts(paths, line_total)},
+            currency=self._currency(paths),
+            shape=shape,
+            list_path=sample.columns.path if shape in (Shape.EACH, Shape.WHOLE) else "",
+            line_total=line_total,
+            events=self._named(names.EVENT_ID, of_elements=False),
+            lines=self._named(names.LINE, of_elements=shape is Shape.EACH),
+            notes=tuple(self._notes),
+        )
+
+    # What was said ----------------------------------------------------------------------------------------------------
+
+    def _check_given(self) -> None:
+        given, topic = self._given, TOPICS[self._topic]
+        fields = [each.name for each in topic.fields if each.name in names.NAMES[self._topic]]
+        for name, path in given.paths.items():
+            if name not in fields:
+                raise UserError(
+                    f"--map names the field '{name}'{near(name, fields)}; {topic.name} has {', '.join(fields)}."
+                )
+            special = path == NOTHING or (path == EACH_LINE and name == topic.id_field and self._sample.tabular)
+            if path not in self._columns and not special:
+                told = flag(self._topic, name)
+                raise UserError(
+                    f"{told.removesuffix('=')} names '{path}', which {self._sample.file} does not have"
+                    f"{near(path, self._columns)}; it has {self._listed()}."
+                )
+        for name in given.constants:
+            if name not in fields:
+                raise UserError(
+                    f"--const names the field '{name}'{near(name, fields)}; {topic.name} has {', '.join(fields)}."
+                )
+            if name in given.paths:
+                raise UserError(f"A column and a constant are given for '{name}'; leave one out.")
+        if given.grain and self._topic != ORDERS:
+            raise UserError(
+                f"--grain goes with orders, and these are {self._topic.removesuffix('_topic')}; leave it out."
+            )
+
+    def _listed(self) -> str:
+        found = list(self._columns)
+        more = f" and {len(found) - 20} more" if len(found) > 20 else ""
+        return visible(", ".join(found[:20]), 1_000) + more
+
+    # Columns ----------------------------------------------------------------------------------------------------------
+
+    def _found(self, name: str) -> Iterator[Column]:
+        """The columns that may be a field, the likeliest first; one alone where it was said."""
+        if name in self._given.constants:
+            return
+        path = self._given.paths.get(name)
+        if path == EACH_LINE:
+            yield Column(EACH_LINE, EACH_LINE)
+        elif path in self._columns:
+            yield self._columns[path]
+        elif path is None:
+            if self._topic == ORDERS and name in OF_LINES:
+                yield from self._of_elements(name)
+            yield from self._of_messages(name)
+
+    def _of_elements(self, name: str) -> Iterator[Column]:
+        columns = self._sample.columns.of_elements.values()
+        yield from self._by_name(name, columns, (*names.NAMES[ORDERS][name], *names.OF_ELEMENTS.get(name, ())))
+
+    def _of_messages(self, name: str) -> Iterator[Column]:
+        topic = TOPICS[self._topic]
+        found = list(self._by_name(name, self._within, names.NAMES[self._topic][name]))
+        if name == topic.time and not found:
+            later = self._columns.get(_TIMES_OF.get(self._sample.envelope, ""))
+            times = [column for column in self._within if self._is_time(column)]
+            found = [later] if later is not None else times if len(times) == 1 else []
+        yield from found
+
+    @property
+    def _within(self) -> list[Column]:
+        """The columns that say something of the shop, and not of how the message is wrapped."""
+        prefix = _PREFIX.get(self._sample.envelope, "")
+        return [column for path, column in self._sample.columns.of_messages.items() if path.startswith(prefix)]
+
+    def _by_name(self, name: str, columns: Iterable[Column], patterns: Sequence[str]) -> Iterator[Column]:
+        fits, never = self._fits(name), names.NEVER.get(name, "")
+        ranked = []
+        for place, column in enumerate(columns):
+            likely = names.rank(column.words, patterns, never) if column.path not in self._taken else None
+            if likely is not None and column.given:
+                ranked.append((likely, place, column))
+        for _, _, column in sorted(ranked, key=lambda each: each[:2]):
+            if fits(column):
+                yield column
+
+    def _fits(self, name: str) -> Callable[[Column], bool]:
+        """Whether a column's values may be a field's."""
+        field = TOPICS[self._topic].field(name)
+        if name == TOPICS[self._topic].id_field:
+            return lambda column: column.full
+        if field.kind in NUMBERS:
+            return lambda column: are_numbers(column, self._signs)
+        if field.kind is FieldKind.TIME:
+            return self._is_time
+        if field.kind is FieldKind.CURRENCY:
+            return lambda column: all(CODE.fullmatch(value.strip().upper()) for value in column.distinct)
+        return lambda column: not any(isinstance(value, bool) for value in column.values)
+
+    # How values are written -------------------------------------------------------------------------------------------
+
+    def _signs_of(self) -> Signs:
+        if self._given.decimal is not None:
+            return Signs(self._given.decimal, "." if self._given.decimal == "," else ",")
+        fields = [each for each in TOPICS[self._topic].fields if each.kind in NUMBERS]
+        columns = [
+            column
+            for column in self._sample.columns
+            if column.given
+            and any(
+                names.rank(column.words, names.NAMES[self._topic].get(each.name, ())) is not None for each in fields
+            )
+        ]
+        return signs_of(columns, commas_first=self._sample.delimiter != ",")
+
+    def _is_time(self, column: Column) -> bool:
+        return self._form_of(column) is not None
+
+    def _form_of(self, column: Column) -> TimeForm | None:
+        days = "days" if self._sample.envelope in (Envelope.DEBEZIUM, Envelope.CONNECT) else EXCEL
+        return time_form(column.values, number_reader(*self._signs), days)
+
+    def _form(self, paths: Sequence[str]) -> TimeForm | None:
+        if not paths or paths[0] not in self._columns:
+            return None
+        column = self._columns[paths[0]]
+        if self._given.form is not None:
+            form = TimeForm(
+                self._given.form, zoned=self._given.form in ("s", "ms", "us", "ns") or self._given.form.endswith("%z")
+            )
+        else:
+            found = self._form_of(column)
+            if found is None:
+                first = visible(next(iter(column.given), ""), 60)
+                raise UserError(
+                    f"--time names '{column.path}', and '{first}' is no time that is known here; say how it is written "
+                    "by --date-format, like %d.%m.%Y, excel or ms."
+                )
+            form = found
+        if form.other:
+            self._notes.append(
+                f"{column.path}: day or month may come first; {form.how} was taken, --date-format '{form.other}' is "
+                "the other."
+            )
+        if form.zoned and self._given.zone is not None:
+            raise UserError(f"--zone is for times without one, and those of {column.path} have theirs; leave it out.")
+        return form
+
+    def _line_total(self, paths: dict[str, tuple[str, ...]]) -> str:
+        """What an element of the list costs as a whole; it is none of the paths."""
+        if self._topic != ORDERS or "order_total" in self._given.constants:
+            return ""
+        said = self._given.paths.get("order_total")
+        if said is not None:
+            return paths.pop("order_total")[0] if said in self._sample.columns.of_elements else ""
+        return next((column.path for column in self._of_elements("order_total")), "")
+
+    def _amounts(self, paths: Mapping[str, Sequence[str]], line_total: str) -> list[str]:
+        kinds = {each.name: each.kind for each in TOPICS[self._topic].fields}
+        found = [path for name, (path, *_) in paths.items() if kinds[name] in AMOUNTS]
+        return [*found, *([line_total] if line_total else [])]
+
+    def _minor(self, path: str) -> int:
+        if self._given.minor is not None:
+            return self._given.minor
+        return 2 if names.rank(self._columns[path].words, (_CENTS,)) is not None else 0
+
+    def _currency(self, paths: Mapping[str, Sequence[str]]) -> str:
+        if self._given.currency is not None:
+            return self._given.currency
+        if "currency" not in paths:
+            return ""
+        counts = Counter(value.strip().upper() for value in self._columns[paths["currency"][0]].given)
+        return counts.most_common(1)[0][0] if counts else ""
+
+    def _named(self, patterns: Sequence[str], of_elements: bool) -> str:
+        columns = self._sample.columns.of_elements.values() if of_elements else self._within
+        found = [
+            (rank, place, column.path)
+            for place, column in enumerate(columns)
+            if (rank := names.rank(column.words, patterns)) is not None
+            and column.full
+            and column.path not in self._taken
+        ]
+        return min(found)[2] if found else ""

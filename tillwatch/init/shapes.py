@@ -1,0 +1,138 @@
+"""Is a message an order, or a line of one; and where does the order's total stand."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+
+from lakehouse.user_error import UserError
+from tillwatch.init.choices import Shape
+from tillwatch.init.columns import Column
+from tillwatch.init.numbers import Signs, numbers_of
+from tillwatch.init.sample import Sample
+
+type Amounts = Sequence[Decimal | None]
+
+_CENT = Decimal("0.01")
+
+
+def shape_of(sample: Sample, paths: Mapping[str, str], line_total: str, signs: Signs, grain: str | None) -> Shape:
+    """paths: the column of each field; line_total: that of an element's amount, or empty. grain: what was said.
+
+    Raises UserError where the grain that was said cannot be.
+    """
+    columns = sample.columns.by_path
+    found = {name: columns[path] for name, path in paths.items() if path in columns}
+    if line_total or any(column.of_elements for column in found.values()):
+        return _of_lists(sample, found, columns.get(line_total), signs, grain)
+    return _of_rows(sample, found, signs, grain)
+
+
+def _of_lists(
+    sample: Sample, found: Mapping[str, Column], line_total: Column | None, signs: Signs, grain: str | None
+) -> Shape:
+    price, total = found.get("price"), found.get("order_total")
+    priced = line_total is not None or (price is not None and price.of_elements)
+    if not priced or total is None:
+        if grain is not None and grain != ("line" if priced else "order"):
+            missing = "--total PATH, that of the whole order" if priced else "--map price=PATH, that of an element"
+            raise UserError(f"--grain is {grain}, and nothing says its amount; name it by {missing}.")
+        return Shape.EACH if priced else Shape.WHOLE
+    if grain is not None:
+        return Shape.EACH if grain == "line" else Shape.WHOLE
+    lines = iter(numbers_of(line_total, signs) if line_total else _products(price, found.get("quantity"), signs))
+    add_up = [
+        _same([next(lines) for _ in range(size)], whole)
+        for whole, size in zip(numbers_of(total, signs), sample.columns.sizes, strict=True)
+    ]
+    return Shape.EACH if all(add_up) else Shape.WHOLE
+
+
+def _of_rows(sample: Sample, found: Mapping[str, Column], signs: Signs, grain: str | None) -> Shape:
+    number, price, total = found.get("order_id"), found.get("price"), found.get("order_total")
+    if number is None or len(number.distinct) == len(number.given):
+        return Shape.LINE if grain == "line" else Shape.ORDER
+    if _is_history(sample, found):
+        return Shape.ORDER
+    amounts = _products(price, found.get("quantity"), signs) if price is not None else [None] * len(number.values)
+    totals = numbers_of(total, signs) if total is not None else [None] * len(number.values)
+    orders: dict[str, list[tuple[Decimal | None, Decimal | None]]] = defaultdict(list)
+    for key, row in zip(number.values, zip(totals, amounts, strict=True), strict=True):
+        orders[str(key)].append(row)
+    of_whole = _of_whole(list(orders.values()))
+    if of_whole is None:
+        if grain == "order":
+            raise UserError(
+                f"--grain is order, and the lines of one {number.path} have amounts of their own, of which none is the "
+                "order's; say line, or name the column of the order's total by --total."
+            )
+        return Shape.LINE
+    # Where the lines add up to the totals, nothing is lost by telling lines, and products are told right.
+    add_up = all(
+        _same([amount for _, amount in rows], next((whole for whole, _ in rows if whole is not None), None))
+        for rows in orders.values()
+    )
+    return Shape.LINE if grain == "line" or (grain is None and add_up) else of_whole
+
+
+def _of_whole(orders: Sequence[Sequence[tuple[Decimal | None, Decimal | None]]]) -> Shape | None:
+    """Where the total of a whole order stands; None where totals are those of lines, or there are none."""
+    several = [rows for rows in orders if len(rows) > 1]
+    totals = [[whole for whole, _ in rows] for rows in several]
+    if all(rows[0] is not None and not any(whole is not None for whole in rows[1:]) for rows in totals):
+        return Shape.FIRST
+    of_lines = all(whole is not None and _same([amount], whole) for rows in several for whole, amount in rows)
+    if all(rows[0] is not None and len(set(rows)) == 1 for rows in totals) and not of_lines:
+        return Shape.REPEATED
+    return None
+
+
+def _is_history(sample: Sample, found: Mapping[str, Column]) -> bool:
+    """Whether messages of one order are its states, one after the other."""
+    status, product = found.get("status"), found.get("product_id")
+    if sample.tabular or status is None:
+        return False
+    states = defaultdict[str, list[object]](list)
+    articles = defaultdict[str, set[object]](set)
+    for place, key in enumerate(found["order_id"].values):
+        states[str(key)].append(status.values[place])
+        articles[str(key)].add(product.values[place] if product is not None else None)
+    return all(len(set(each)) == len(each) for each in states.values()) and all(len(e) == 1 for e in articles.values())
+
+
+def drops_total(sample: Sample, shape: Shape, found: Mapping[str, str], signs: Signs) -> bool:
+    """Whether the column of totals says the whole order's, and the events are lines."""
+    columns = sample.columns.by_path
+    if shape is not Shape.LINE or "order_total" not in found or "price" not in found or "order_id" not in found:
+        return False
+    totals = numbers_of(columns[found["order_total"]], signs)
+    quantity = columns.get(found.get("quantity", ""))
+    amounts = _products(columns[found["price"]], quantity, signs)
+    orders: dict[str, list[tuple[Decimal | None, Decimal | None]]] = defaultdict(list)
+    for key, row in zip(columns[found["order_id"]].values, zip(totals, amounts, strict=True), strict=True):
+        orders[str(key)].append(row)
+    return any(len(rows) > 1 for rows in orders.values()) and _of_whole(list(orders.values())) is not None
+
+
+def _products(price: Column | None, quantity: Column | None, signs: Signs) -> list[Decimal | None]:
+    """What each line costs."""
+    if price is None:
+        return []
+    prices = numbers_of(price, signs)
+    pieces: Amounts = numbers_of(quantity, signs) if quantity is not None else [Decimal(1)] * len(prices)
+    if len(pieces) != len(prices):
+        pieces = [Decimal(1)] * len(prices)
+    return [None if one is None or count is None else one * count for one, count in zip(prices, pieces, strict=True)]
+
+
+def _same(lines: Amounts, whole: Decimal | None) -> bool:
+    """Whether lines add up to the whole, to the cent."""
+    if whole is None:
+        return False
+    total = Decimal()
+    for line in lines:
+        if line is None:
+            return False
+        total += line.quantize(_CENT, ROUND_HALF_UP)
+    return total == whole.quantize(_CENT, ROUND_HALF_UP)

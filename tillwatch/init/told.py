@@ -1,0 +1,116 @@
+"""What `tillwatch init` says: of the sample, and of what it wrote."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lakehouse.sources.envelope import Envelope
+from lakehouse.texts import visible
+from tillwatch.init.choices import ORDERS, Choices, short
+from tillwatch.init.proof import Proof, sums_text
+from tillwatch.init.sample import WHOLE, Sample
+
+OLD = timedelta(days=15)
+"""What max_event_age is, as shipped."""
+_ENDINGS = {
+    "csv": (".csv",),
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "json": (".json",),
+    "parquet": (".parquet", ".pq"),
+}
+"""By which replay knows a file's form."""
+_MOST_COLUMNS = 40
+
+
+def seen(sample: Sample) -> Iterator[str]:
+    """The sample, before the questions."""
+    yield f"{sample.file}: {_kind(sample)}. Its columns:"
+    columns = list(sample.columns)
+    for column in columns[:_MOST_COLUMNS]:
+        first = " ".join(column.given[0].split()) if column.given else ""
+        yield f"  {visible(column.path, 40):<32}  {visible(first, 50)}".rstrip()
+    if len(columns) > _MOST_COLUMNS:
+        yield f"  … and {len(columns) - _MOST_COLUMNS} more"
+    yield "Enter takes the answer in brackets."
+
+
+def _kind(sample: Sample) -> str:
+    count = f"{len(sample.messages):,} {_noun(sample)}{'' if len(sample.messages) == 1 else 's'}"
+    if sample.form == "csv":
+        return f"CSV, {sample.delimiter!r} between columns, {sample.encoding}, {count}"
+    if sample.form == "parquet":
+        return f"Parquet, {count}"
+    of = "" if sample.envelope is Envelope.PLAIN else f" of {sample.envelope.value}"
+    return f"JSON, {count}{of}"
+
+
+def told(
+    folder: Path, sample: Sample, choices: Choices, proof: Proof, others: Sequence[str], source: str
+) -> Iterator[str]:
+    settings = folder / "tillwatch.yaml"
+    yield f"Written: {folder}, like config/; how messages become events stands in {folder / 'sources.yaml'}"
+    yield ""
+    yield f"{sample.file}: {_kind(sample)}, becomes {_counted(choices, proof)}"
+    yield from proof.lines()
+    for note in _notes(folder, sample, choices, proof, others):
+        yield f"Note: {note}"
+    yield ""
+    yield "Next:"
+    yield f"  export TILLWATCH_CONFIG={shlex.quote(str(settings))}"
+    yield "  .venv/bin/tillwatch check"
+    if sample.form in (WHOLE, "jsonl"):
+        yield f"  .venv/bin/tillwatch sources try {shlex.quote(str(sample.file))}{_of(source, choices)}"
+    if sample.form != WHOLE:
+        yield f"  .venv/bin/tillwatch producers replay {_replay(sample, source, proof)}"
+    yield "  make demo"
+
+
+def _of(source: str, choices: Choices) -> str:
+    return f" --source {source}" if choices.topic == ORDERS else ""
+
+
+def _counted(choices: Choices, proof: Proof) -> str:
+    of = f"{proof.events:,} {short(choices.topic)}" if proof.events > 1 else f"1 {short(choices.topic)[:-1]}"
+    if choices.shape.grain == "line":
+        of = f"{proof.events:,} lines of {len(proof.ids):,} orders"
+    sums = f" of {sums_text(proof, choices.currency)}" if proof.sums else ""
+    first, last = min(proof.times), max(proof.times)
+    when = f"{first:%Y-%m-%d %H:%M:%S}" + (f" to {last:%Y-%m-%d %H:%M:%S}" if last > first else "")
+    return f"{of}{sums}, {when} UTC:"
+
+
+def _notes(folder: Path, sample: Sample, choices: Choices, proof: Proof, others: Sequence[str]) -> Iterator[str]:
+    yield from choices.notes
+    if sample.left_out:
+        yield sample.left_out
+    if proof.left_out:
+        yield f"{proof.left_out:,} {_noun(sample)}s are left out, as `select` says."
+    if proof.same:
+        yield f"{proof.same:,} are the same as others, by event_id and time, and are stored once."
+    if proof.refused:
+        yield f"{len(proof.refused):,} would be dead letters, the first: {proof.refused[0]}."
+    if choices.form is not None and not choices.form.zoned and not choices.zone:
+        yield "times have no zone and are read as UTC; `zone:` of the source says another."
+    if others:
+        rates = folder / "rates.csv"
+        yield f"{', '.join(others)}: without rates to {choices.currency} in {rates} such events are dead letters."
+
+
+def _replay(sample: Sample, source: str, proof: Proof) -> str:
+    words = [str(sample.file), "--source", source]
+    if sample.file.suffix.lower() not in _ENDINGS[sample.form]:
+        words += ["--format", sample.form]
+    if sample.form == "csv":
+        words += ["--delimiter", sample.delimiter] if sample.delimiter != "," else []
+        words += ["--encoding", sample.encoding] if sample.encoding not in ("utf-8", "utf-8-sig") else []
+    words += ["--skip-bad", "bad.csv"] if proof.refused else []
+    is_old = datetime.now(UTC) - min(proof.times) > OLD
+    words += ["--rebase-to-now", "1h"] if is_old else ["--original-times"]
+    return shlex.join(words)
+
+
+def _noun(sample: Sample) -> str:
+    return "line" if sample.tabular else "message"
