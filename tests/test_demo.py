@@ -122,6 +122,12 @@ def test_without_lite_the_small_page_is_not_started(shared: Shared) -> None:
     assert "lite" not in {program.name for program in demo.programs(DemoSettings.load(lite=False), shared)}
 
 
+def test_a_shop_of_its_own_has_no_simulated_shoppers_past_or_incident(shared: Shared) -> None:
+    settings = DemoSettings.load(shoppers=False)
+    assert {part.name for part in PARTS} - {each.name for each in demo.programs(settings, shared)} == {"producers"}
+    assert (settings.fills, settings.breaks) == (False, False)
+
+
 def test_the_notifier_is_wired_to_the_sandbox(shared: Shared) -> None:
     notifier = next(program for program in demo.programs(DemoSettings.load(), shared) if program.name == "notifier")
     assert notifier.environment["TILLWATCH_NOTIFIER_SLACK_BASE_URL"].endswith(f":{shared.port('sandbox')}/api/")

@@ -118,7 +118,7 @@ def init(
         raise UserError(f"--decimal is '{visible(str(decimal), 20)}'; expected . or a comma.")
     _check_form(date_format)
     given = _with_columns(found, given, {"--id": key, "--time": time, "--total": total, "--customer": customer})
-    if not yes and not sys.stdin.isatty():
+    if not yes and not at_terminal():
         if missing := unsaid(found, given):
             raise UserError(
                 f"There is no terminal to ask at: say {' '.join(missing)} (as guessed), or --yes to take the guesses."
@@ -146,6 +146,10 @@ def init(
     }
     write_folder(folder, files)
     typer.echo("\n".join(told(folder, found, choices, proof, others, written[0].name)))
+
+
+def at_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 # What was said --------------------------------------------------------------------------------------------------------

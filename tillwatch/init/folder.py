@@ -28,6 +28,10 @@ def refuse_used(folder: Path) -> None:
         raise UserError(f"{folder} is not empty; name a new folder: nothing of yours is changed.")
     if folder.exists() or folder.is_symlink():
         raise UserError(f"{folder} is no folder; name a new one.")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        why = "you may not write there" if above.is_dir() else "it is no folder"
+        raise UserError(f"{folder} cannot be made in {above}: {why}; name another folder.")
 
 
 def write_folder(folder: Path, files: Mapping[str, str]) -> None:

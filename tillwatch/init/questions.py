@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from zoneinfo import available_timezones
 
-import click
 import typer
 
 from lakehouse.rates import CODE
@@ -156,7 +155,7 @@ def _put(sample: Sample, given: Given, text: str, default: str, take: Take) -> G
             guessed(sample, taken)
         except UserError as error:
             typer.echo(f"   {error}")
-        except (click.Abort, EOFError, KeyboardInterrupt):
+        except (typer.Abort, EOFError, KeyboardInterrupt):
             typer.echo()
             raise UserError("It was ended before the last question; nothing was written.") from None
         else:

@@ -24,6 +24,7 @@ from producers.layout import Layout
 from producers.opening import opened
 from producers.packed import GIB, read_again, unpacked
 from producers.raw import Messages, Raw
+from producers.text_file import encoding_of
 from tillwatch.init.columns import Columns, columns_of
 
 MOST = 10_000
@@ -35,7 +36,8 @@ _HEAD = 1 << 16
 _LARGEST = 16 << 20
 _DELIMITERS = (",", ";", "\t", "|")
 _ENCODINGS = ("utf-8", "cp1252", "latin-1")
-_KNOWN = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"BZh", b"\xfd7zXZ", b"\xff\xfe", b"\xfe\xff")
+_OTHERS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"BZh", b"\xfd7zXZ")
+_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _CSV = "csv"
 
 
@@ -87,9 +89,11 @@ def _read(file: Path, path: Path, delimiter: str | None, encoding: str | None) -
     if head[:1] == b"\0" and head[5:6] == b"{":
         _refuse(file, "a message behind a registry's bytes", delimiter, encoding)
         return _of_messages(file, WHOLE, [Message("the message", _bytes(file, path, _LARGEST))], registry=True)
-    if b"\0" in head and encoding is None and not head.startswith(_KNOWN):
+    if head.startswith(_OTHERS):
+        return _of_lines(file, path, _CSV, ",", "utf-8")  # which says what it is
+    if b"\0" in head and encoding is None and not head.startswith(_MARKS):
         raise UserError(f"{file} is no text: it has zero bytes; give JSON, CSV or Parquet.")
-    encoding = encoding or _encoding_of(file, path, head)
+    encoding = _encoding_of(file, path, head) if encoding is None else encoding_of(encoding)
     text = head.decode(encoding, "replace").removeprefix("\ufeff")
     if text.lstrip()[:1] in ("{", "["):
         _refuse(file, "JSON", delimiter, None)
@@ -111,7 +115,7 @@ def _bytes(file: Path, path: Path, most: int) -> bytes:
 
 def _encoding_of(file: Path, path: Path, head: bytes) -> str:
     """UTF-8 where all of it is, else what Windows writes, else what takes any byte."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if head.startswith(_MARKS):
         return "utf-16"
     decoders = {name: codecs.getincrementaldecoder(name)() for name in _ENCODINGS}
     with unpacked(file, path, GIB) as stream:

@@ -50,7 +50,7 @@ def _kind(sample: Sample) -> str:
 def told(
     folder: Path, sample: Sample, choices: Choices, proof: Proof, others: Sequence[str], source: str
 ) -> Iterator[str]:
-    settings = folder / "tillwatch.yaml"
+    settings = folder.absolute() / "tillwatch.yaml"
     yield f"Written: {folder}, like config/; how messages become events stands in {folder / 'sources.yaml'}"
     yield ""
     yield f"{sample.file}: {_kind(sample)}, becomes {_counted(choices, proof)}"

@@ -1,0 +1,211 @@
+"""`tillwatch init`: from a sample to a config/ that checks, starts and shows what the sample comes to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from embedded.gateway.commits import SqliteCommits
+from embedded.gateway.engine import Engine
+from embedded.gateway.statements import Statements
+from lakehouse import ROOT
+from lakehouse.sources import Sources, load_sources
+from producers.__main__ import app as producers
+from tests.conftest import Shop
+from tests.init_cast import SAMPLES, Given, init, lines, sources, written
+
+FILES = ["alerts.yaml", "people.yaml", "routes.yaml", "sources.yaml", "tillwatch.yaml"]
+_CHECK = """
+import json, os, sys
+from pathlib import Path
+from lakehouse.sources import load_sources
+from tillwatch.check import look
+found = {}
+for folder in map(Path, sys.argv[1:]):
+    os.environ["TILLWATCH_CONFIG"] = str(folder / "tillwatch.yaml")
+    mistakes, _ = look()
+    found[folder.name] = [each.sentence for each in mistakes]
+    load_sources()
+print(json.dumps(found))
+"""
+
+
+# ---- ten samples
+
+
+def test_what_is_written_from_ten_samples_checks(tmp_path: Path) -> None:
+    folders = []
+    for number, sample in enumerate(SAMPLES.values()):
+        place = tmp_path / f"{number}"
+        place.mkdir()
+        folders.append(str(written(place, sample()).rename(tmp_path / f"config{number}")))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", _CHECK, *folders], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {Path(folder).name: [] for folder in folders}
+
+
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
+def test_the_screen_shows_what_a_sample_comes_to(
+    sample: Callable[[], Given], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = sample()
+    folder = written(tmp_path, given)
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert f"\n{given.says}" in (folder / "sources.yaml").read_text(encoding="utf-8")
+    monkeypatch.setenv("TILLWATCH_CONFIG", str(folder / "tillwatch.yaml"))
+    monkeypatch.setenv("TILLWATCH_MAX_EVENT_AGE", "off")
+    data_dir = tmp_path / "data"
+    shop = Shop(data_dir)
+    shop.max_event_age, shop.now, shop.sources = None, datetime.now(UTC), load_sources()
+    send(shop, shop.sources, given, tmp_path)
+    shop.publish()
+    letters = shop.rows("dead_letters")
+    shop.close()
+    assert letters == []
+    orders, revenue = totals(data_dir)
+    assert (orders, revenue) == (given.orders, given.total)
+
+
+def send(shop: Shop, found: Sources, given: Given, tmp_path: Path) -> None:
+    """Live messages by their topic of the log, lines of files by a replay."""
+    source = next(iter(found.sources.values()))
+    if given.name.endswith(".csv"):
+        of_csv = ["--delimiter", ";", "--encoding", "cp1252"] if b";" in given.content[:20] else []
+        bad = ["--skip-bad", str(tmp_path / "bad.csv")] if "--skip-bad" in given.flags else []
+        line = ["replay", str(tmp_path / given.name), "--source", source.name, "--original-times", *of_csv, *bad]
+        done = CliRunner().invoke(producers, line)
+        assert done.exit_code == 0, (done.output, done.exception)
+        return
+    whole = (
+        json.loads(given.content) if given.name.endswith(".json") else list(map(json.loads, given.content.splitlines()))
+    )
+    for message in whole if isinstance(whole, list) else [whole]:
+        shop.send(source.reads[0], message)
+
+
+def totals(data_dir: Path) -> tuple[int, Decimal]:
+    """Orders and revenue, as a reader asks for them in SQL."""
+    engine = Engine(data_dir, data_dir / "spill", threads=1, memory_limit_mb=64, timeout_s=20)
+    statements = Statements(SqliteCommits(data_dir / "catalog.db"), engine)
+    table = "nessie_minio_catalog.ecommerce_db.orders_revenue_per_minute"
+    planned = statements.plan(f"SELECT SUM(orders_count) AS orders, SUM(total_revenue) AS revenue FROM {table}")
+    (batch,) = statements.run(planned.ticket, lambda: False).batches
+    engine.close()
+    (row,) = batch.to_pylist()
+    return row["orders"], row["revenue"]
+
+
+# ---- what is written
+
+
+def test_the_map_is_there_to_be_read_and_changed(tmp_path: Path) -> None:
+    orders = b"Order ID;When;Customer;SKU;Qty;Unit price;State\n7;02.03.2026 09:05;ada;mug;2;1,50;Completed\n"
+    folder = written(tmp_path, Given("orders 2026.csv", orders, 1, Decimal(3), ["--zone", "Europe/Berlin"]))
+    _, text = (folder / "sources.yaml").read_text(encoding="utf-8").split("\n\n", 1)
+    assert text == (
+        "orders_2026:\n"
+        "  topic: orders_topic\n"
+        "  zone: Europe/Berlin\n"
+        "  decimal: ','\n"
+        "  event_id: {text: 'orders_2026-{Order ID}'}\n"
+        "  map:\n"
+        "    order_id: Order ID                          # like 7\n"
+        "    user_id: Customer                           # like ada\n"
+        "    product_id: SKU                             # like mug\n"
+        "    quantity: Qty                               # like 2\n"
+        "    price: Unit price                           # like 1,50\n"
+        "    status: {path: State, table: {Completed: DELIVERED, '*': PROCESSING}}  # like Completed\n"
+        "    order_time: {path: When, time: '%d.%m.%Y %H:%M'}  # like 02.03.2026 09:05\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        ("nested lines", {"grain": "line"}),
+        ("changes of Debezium", {"counted_statuses": ["CREATED"]}),
+        ("cents with a currency", {"currency": "EUR"}),
+        ("semicolons and a decimal comma", {"currency": "EUR"}),
+    ],
+)
+def test_settings_say_what_was_chosen_and_the_shop_has_data_of_its_own(
+    sample: str, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = yaml.safe_load((written(tmp_path, SAMPLES[sample]()) / "tillwatch.yaml").read_text(encoding="utf-8"))
+    assert settings["orders"] == expected
+    assert (settings["data_dir"], settings["demo"]) == (".tillwatch-config", {"shoppers": False})
+
+
+def test_other_currencies_need_rates_and_that_is_said(tmp_path: Path) -> None:
+    of = {"customer": "u", "total": "2.50", "placed_at": "2026-03-02T12:00:00Z"}
+    three = lines(*({"id": n, "currency": code} | of for n, code in enumerate(["EUR", "USD", "EUR"])))
+    sample = Given("shop.jsonl", three, 3, Decimal("7.5")).put(tmp_path)
+    done = init(tmp_path / "config", "--sample", str(sample), "--yes")
+    assert "becomes 3 orders of 5.00 EUR, 2.50 USD," in done.output
+    assert (
+        f"Note: USD: without rates to EUR in {tmp_path}/config/rates.csv such events are dead letters." in done.output
+    )
+    assert (tmp_path / "config" / "rates.csv").read_text() == "date,currency,rate\n"
+
+
+def test_lines_that_do_not_add_up_to_the_total_are_an_order_and_may_be_said_to_be_lines(tmp_path: Path) -> None:
+    order = {"id": 5, "email": "a@b.example", "created_at": "2026-03-02T12:00:00Z", "total_price": "27.00"}
+    order |= {"line_items": [{"sku": "a", "quantity": 2, "price": "10.50"}, {"sku": "b", "quantity": 1, "price": "1"}]}
+    sample = Given("order.json", json.dumps(order).encode(), 1, Decimal(27)).put(tmp_path)
+    done = init(tmp_path / "one", "--sample", str(sample), "--yes")
+    assert "1 message, becomes 1 order of 27.00, 2026-03-02 12:00:00 UTC:" in done.output
+    assert sources(tmp_path / "one")["order"]["map"]["product_id"] == "line_items[0].sku"
+    done = init(tmp_path / "two", "--sample", str(sample), "--yes", "--grain", "line")
+    assert "becomes 2 lines of 1 orders of 22.00," in done.output
+
+
+@pytest.mark.parametrize(
+    ("topic", "document", "expected"),
+    [
+        (
+            "clicks",
+            {"eventId": "e1", "userId": 7, "pageUrl": "/cart", "device": "iPhone", "timestamp": 1_772_452_800_000},
+            {"click_id": "eventId", "url": "pageUrl", "click_time": {"path": "timestamp", "epoch": "ms"}}
+            | {"device_type": {"path": "device", "table": {"iPhone": "mobile", "*": "desktop"}}, "user_id": "userId"},
+        ),
+        (
+            "errors",
+            {"id": "x", "service": "pay", "level": "warning", "msg": "slow", "time": "2026-03-02T12:00:00Z"},
+            {"error_id": "id", "service_name": "service", "error_message": "msg", "error_time": "time"}
+            | {"severity": {"path": "level", "table": {"warning": "WARN", "*": "INFO"}}},
+        ),
+        (
+            "refunds",
+            {"refund_id": "r", "order_id": "o", "refund_amount_cents": 250, "refunded_at": "2026-03-02T12:00:00Z"},
+            {"refund_id": "refund_id", "order_id": "order_id", "amount": {"path": "refund_amount_cents", "minor": 2}}
+            | {"refund_time": "refunded_at"},
+        ),
+    ],
+)
+def test_clicks_errors_and_refunds_are_known_by_their_names(
+    topic: str, document: dict[str, Any], expected: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = written(tmp_path, Given(f"{topic}.json", json.dumps(document).encode(), 1, Decimal()))
+    assert sources(folder)[topic]["map"] == expected
+    assert sources(folder)[topic]["topic"] == f"{topic}_topic"
+
+
+def test_what_a_head_cuts_is_left_out_and_said(tmp_path: Path) -> None:
+    sample = Given("head.csv", b"order_id,date,total\n1,2026-03-02,5\n2,2026-03-02,6\n3,2026", 2, Decimal(11)).put(
+        tmp_path
+    )
+    done = init(tmp_path / "config", "--sample", str(sample), "--yes")
+    assert "2 lines, becomes 2 orders of 11.00," in done.output
+    assert "Note: The last line is cut and was not looked at" in done.output
