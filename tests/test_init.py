@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import subprocess
@@ -12,6 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -169,6 +173,42 @@ def test_lines_that_do_not_add_up_to_the_total_are_an_order_and_may_be_said_to_b
     assert sources(tmp_path / "one")["order"]["map"]["product_id"] == "line_items[0].sku"
     done = init(tmp_path / "two", "--sample", str(sample), "--yes", "--grain", "line")
     assert "becomes 2 lines of 1 orders of 22.00," in done.output
+
+
+def test_orders_that_come_again_with_each_status_count_once(tmp_path: Path) -> None:
+    of = {"user": "u", "total": "2.50", "product": "mug", "placed_at": "2026-03-02T12:00:00Z"}
+    states = [(1, "placed"), (2, "placed"), (1, "paid"), (1, "sent"), (2, "cancelled")]
+    sample = Given("states.jsonl", lines(*({"id": n, "status": status} | of for n, status in states)), 2, Decimal(5))
+    done = init(tmp_path / "config", "--sample", str(sample.put(tmp_path)), "--yes")
+    assert "5 messages, becomes 2 orders of 5.00," in done.output
+    assert "Note: 3 more say how orders went on; an order counts as CREATED (orders.counted_statuses)." in done.output
+    settings = yaml.safe_load((tmp_path / "config" / "tillwatch.yaml").read_text(encoding="utf-8"))
+    assert settings["orders"] == {"counted_statuses": ["CREATED"]}
+
+
+def test_decimals_of_kafka_connect_are_read_by_the_schema_beside_them(tmp_path: Path) -> None:
+    scale = {"field": "total", "name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "2"}}
+    held = {
+        "id": 3,
+        "buyer": "u-7",
+        "qty": 2,
+        "total": base64.b64encode((2510).to_bytes(2)).decode(),
+        "at": 1_772_452_800,
+    }
+    message = json.dumps({"schema": {"type": "struct", "fields": [scale]}, "payload": held}).encode()
+    folder = written(tmp_path, Given("sink.json", message, 1, Decimal("25.10")))
+    of_price = {name: sources(folder)["sink"]["map"].get(name) for name in ("price", "order_total", "quantity")}
+    assert of_price == {"price": {"path": "total", "unscaled": 2}, "order_total": None, "quantity": {"value": 1}}
+
+
+def test_parquet_and_packed_text_are_samples_too(tmp_path: Path) -> None:
+    table = pa.table({"order_id": ["a", "b"], "order_date": [datetime(2026, 3, 2, 12), None], "total": [1.5, 2.25]})
+    pq.write_table(table.slice(0, 1), tmp_path / "orders.parquet")
+    done = init(tmp_path / "parquet", "--sample", str(tmp_path / "orders.parquet"), "--yes")
+    assert "Parquet, 1 line, becomes 1 order of 1.50, 2026-03-02 12:00:00 UTC:" in done.output
+    (tmp_path / "orders.csv.gz").write_bytes(gzip.compress(b"order_id;order_date;total\n1;2026-03-02;1,50\n"))
+    done = init(tmp_path / "packed", "--sample", str(tmp_path / "orders.csv.gz"), "--yes")
+    assert "CSV, ';' between columns, utf-8, 1 line, becomes 1 order of 1.50, 2026-03-02 00:00:00 UTC:" in done.output
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from tillwatch.init.choices import Choices, Given, flag, short
 from tillwatch.init.folder import refuse_used, settings_text, write_folder
 from tillwatch.init.guess import guess_topic, guessed
 from tillwatch.init.names import NAMES
-from tillwatch.init.proof import other_currencies, prove
+from tillwatch.init.proof import Proof, other_currencies, prove
 from tillwatch.init.questions import (
     Take,
     ask,
@@ -138,14 +139,15 @@ def init(
     proof = prove(
         found, text, f"{folder / 'sources.yaml'}", [each.name for each in written if "map" in each.content], skip_bad
     )
+    counted = ("CREATED",) if written[-1].name.endswith("_changes") else _counted(choices, proof)
     others = other_currencies(proof, choices.currency)
     files = {
-        "tillwatch.yaml": settings_text(_settings(folder, choices, written[-1].name.endswith("_changes"))),
+        "tillwatch.yaml": settings_text(_settings(folder, choices, counted)),
         "sources.yaml": text,
         **({"rates.csv": "date,currency,rate\n"} if others else {}),
     }
     write_folder(folder, files)
-    typer.echo("\n".join(told(folder, found, choices, proof, others, written[0].name)))
+    typer.echo("\n".join(told(folder, found, choices, proof, written[0].name, counted)))
 
 
 def at_terminal() -> bool:
@@ -231,7 +233,13 @@ def _given(sample: Sample, path: str) -> bool:
     return column is not None and bool(column.given)
 
 
-def _settings(folder: Path, choices: Choices, of_changes: bool) -> dict[str, str]:
+def _counted(choices: Choices, proof: Proof) -> tuple[str, ...]:
+    """The status that orders begin with, where they come again with others: then that one counts."""
+    found = proof.first_statuses if choices.shape.grain == "order" else ()
+    return found if len(found) == 1 else ()
+
+
+def _settings(folder: Path, choices: Choices, counted: Sequence[str]) -> dict[str, str]:
     """What the settings file says otherwise than the shipped one."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.absolute().name).strip("-")
     found = {"data_dir": f".tillwatch-{name or 'shop'}", "demo.shoppers": "false"}
@@ -239,8 +247,8 @@ def _settings(folder: Path, choices: Choices, of_changes: bool) -> dict[str, str
         found["orders.grain"] = "line"
     if choices.currency:
         found["orders.currency"] = f'"{choices.currency}"'
-    if of_changes:
-        found["orders.counted_statuses"] = "[CREATED]"
+    if counted:
+        found["orders.counted_statuses"] = f"[{', '.join(counted)}]"
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -11,12 +11,14 @@ import msgspec
 
 from lakehouse.decode import Event, Rejected, event_time
 from lakehouse.rates import AS_GIVEN
-from lakehouse.sources import document_of, sources_of, topic_of
+from lakehouse.sources import document_of, sources_of
 from lakehouse.texts import visible
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
+from tillwatch.init.choices import ORDERS
 from tillwatch.init.sample import Sample
 
+_SHOWN = 3
 _ADDED_UP = {"orders_topic": "order_total", "refunds_topic": "amount"}
 
 
@@ -24,23 +26,51 @@ _ADDED_UP = {"orders_topic": "order_total", "refunds_topic": "amount"}
 class Proof:
     """What a sample becomes. Events of one key and time are stored once: `same` counts the others.
 
-    `sums`: by currency ('' where none is named) what orders or refunds come to. `refused`: messages, or elements of
-    them, that would be dead letters, a sentence each.
+    `refused`: messages, or elements of them, that would be dead letters, a sentence each.
     """
 
     topic: str
-    first: list[Event] = field(default_factory=list)
-    events: int = 0
-    ids: set[str] = field(default_factory=set)
+    events: list[Event] = field(default_factory=list)
     left_out: int = 0
     same: int = 0
-    times: list[datetime] = field(default_factory=list)
-    sums: dict[str, Decimal] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
 
+    @property
+    def times(self) -> list[datetime]:
+        return [event_time(event) for event in self.events]
+
+    @property
+    def ids(self) -> set[str]:
+        return {self._id(event) for event in self.events}
+
+    @property
+    def first_statuses(self) -> tuple[str, ...]:
+        """What orders begin with, where some come again with another status; none else."""
+        states: dict[str, list[str]] = {}
+        for event in self.events if self.topic == ORDERS else ():
+            states.setdefault(self._id(event), []).append(event.status)
+        again = any(len(set(each)) > 1 for each in states.values())
+        return tuple(dict.fromkeys(each[0] for each in states.values())) if again else ()
+
+    def counted(self, statuses: Sequence[str]) -> list[Event]:
+        """The events that count, where orders.counted_statuses is this; all where it is empty."""
+        return [event for event in self.events if not statuses or event.status in statuses]
+
+    def sums(self, statuses: Sequence[str]) -> dict[str, Decimal]:
+        """By currency ('' where none is named) what orders or refunds come to."""
+        amount, named = _ADDED_UP.get(self.topic), TOPICS[self.topic].currency
+        found: dict[str, Decimal] = {}
+        for event in self.counted(statuses) if amount is not None and named is not None else ():
+            code = getattr(event, str(named and named.column)) or ""
+            found[code] = found.get(code, Decimal()) + getattr(event, str(amount))
+        return found
+
+    def _id(self, event: Event) -> str:
+        return str(getattr(event, TOPICS[self.topic].id_field))
+
     def lines(self) -> Iterator[str]:
-        """The first events, each as a message of ours would have it; and what all of them come to."""
-        for event in self.first:
+        """The first events, each as a message of ours would have it."""
+        for event in self.events[:_SHOWN]:
             document = document_of(event)
             of = "  ".join(f"{name} {_text(value)}" for name, value in document.items() if name != "event_id")
             yield f"  {of}"
@@ -65,38 +95,24 @@ def prove(sample: Sample, text: str, where: str, names: Sequence[str], skip_bad:
                         "leave such lines to be dead letters by --skip-bad."
                     )
                 continue
-            _add(proof, event, seen)
+            mark = (event.event_key, event_time(event))
+            proof.same += mark in seen
+            if mark not in seen:
+                seen.add(mark)
+                proof.events.append(event)
     if not proof.events:
         why = proof.refused[0] if proof.refused else "all of its messages are left out, as `select` would say"
         raise UserError(f"{sample.file} would become nothing: {why}. Nothing was written.")
     return proof
 
 
-def _add(proof: Proof, event: Event, seen: set[tuple[str, datetime]]) -> None:
-    mark = (event.event_key, event_time(event))
-    if mark in seen:
-        proof.same += 1
-        return
-    seen.add(mark)
-    proof.events += 1
-    proof.times.append(event_time(event))
-    proof.ids.add(str(getattr(event, TOPICS[proof.topic].id_field)))
-    if len(proof.first) < 3:
-        proof.first.append(event)
-    amount = _ADDED_UP.get(topic_of(event))
-    if amount is not None:
-        named = TOPICS[proof.topic].currency
-        code = (getattr(event, named.column) if named is not None else None) or ""
-        proof.sums[code] = proof.sums.get(code, Decimal()) + getattr(event, amount)
-
-
 def _text(value: object) -> str:
     return visible(bytes(value).decode() if isinstance(value, msgspec.Raw) else str(value), 60)
 
 
-def sums_text(proof: Proof, currency: str) -> str:
-    return ", ".join(f"{amount:,.2f} {code or currency}".strip() for code, amount in proof.sums.items())
+def sums_text(sums: Mapping[str, Decimal], currency: str) -> str:
+    return ", ".join(f"{amount:,.2f} {code or currency}".strip() for code, amount in sums.items())
 
 
 def other_currencies(proof: Proof, currency: str) -> list[str]:
-    return sorted(code for code in proof.sums if code and code != currency)
+    return sorted(code for code in proof.sums(()) if code and code != currency)

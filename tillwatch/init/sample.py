@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from producers.packed import GIB, read_again, unpacked
 from producers.raw import Messages, Raw
 from producers.text_file import encoding_of
 from tillwatch.init.columns import Columns, columns_of
+from tillwatch.init.decimals import decimals_of, with_decimals
 
 MOST = 10_000
 """Messages that are looked at."""
@@ -50,7 +51,11 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample, read. `left_out`: what there is to say of lines that were not looked at."""
+    """A sample, read.
+
+    `decimals`: by path the digits of Kafka Connect's own decimals. `left_out`: what there is to say of lines that were
+    not looked at.
+    """
 
     file: Path
     form: str
@@ -59,8 +64,8 @@ class Sample:
     envelope: Envelope
     registry: bool
     messages: Sequence[Message]
-    documents: Sequence[object]
     columns: Columns
+    decimals: Mapping[str, int]
     left_out: str = ""
 
     @property
@@ -245,10 +250,11 @@ def _of_messages(
         documents.append(document)
     envelope = Envelope.PLAIN if form in (_CSV, "parquet") else _envelope_of(documents)
     within = [_within(file, message, document, envelope) for message, document in zip(messages, documents, strict=True)]
-    columns = columns_of([each for each in within if each is not NOTHING], envelope)
+    decimals = decimals_of(documents)
+    columns = with_decimals(columns_of([each for each in within if each is not NOTHING], envelope), decimals)
     if not columns.by_path:
         raise UserError(f"{file} holds no message with names and values in it; give one that does.")
-    return Sample(file, form, delimiter, encoding, envelope, registry, messages, within, columns, left_out)
+    return Sample(file, form, delimiter, encoding, envelope, registry, messages, columns, decimals, left_out)
 
 
 def _envelope_of(documents: Sequence[object]) -> Envelope:

@@ -226,6 +226,8 @@ class _Sources:
         choices = self._choices
         price, quantity = choices.path("price"), choices.path("quantity")
         total = choices.line_total if choices.shape is Shape.EACH else choices.path("order_total")
+        if price is None and total in self._sample.decimals:
+            quantity = None  # arithmetic does not read Connect's decimals
         if name == "quantity":
             return self._taken(quantity) if quantity is not None else {"value": 1}
         if name == "order_total":
@@ -245,6 +247,8 @@ class _Sources:
         return path.replace("[]", "[0]") if self._choices.shape is Shape.WHOLE else path
 
     def _amount(self, path: str) -> Any:
+        if path in self._sample.decimals:
+            return {"path": path, "unscaled": self._sample.decimals[path]}
         minor = self._choices.minor.get(path.replace("[0]", "[]"), 0)
         return {"path": path, "minor": minor} if minor else path
 

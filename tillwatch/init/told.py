@@ -10,7 +10,7 @@ from pathlib import Path
 from lakehouse.sources.envelope import Envelope
 from lakehouse.texts import visible
 from tillwatch.init.choices import ORDERS, Choices, short
-from tillwatch.init.proof import Proof, sums_text
+from tillwatch.init.proof import Proof, other_currencies, sums_text
 from tillwatch.init.sample import WHOLE, Sample
 
 OLD = timedelta(days=15)
@@ -48,14 +48,14 @@ def _kind(sample: Sample) -> str:
 
 
 def told(
-    folder: Path, sample: Sample, choices: Choices, proof: Proof, others: Sequence[str], source: str
+    folder: Path, sample: Sample, choices: Choices, proof: Proof, source: str, counted: Sequence[str]
 ) -> Iterator[str]:
     settings = folder.absolute() / "tillwatch.yaml"
     yield f"Written: {folder}, like config/; how messages become events stands in {folder / 'sources.yaml'}"
     yield ""
-    yield f"{sample.file}: {_kind(sample)}, becomes {_counted(choices, proof)}"
+    yield f"{sample.file}: {_kind(sample)}, becomes {_counted(choices, proof, counted)}"
     yield from proof.lines()
-    for note in _notes(folder, sample, choices, proof, others):
+    for note in _notes(folder, sample, choices, proof, counted):
         yield f"Note: {note}"
     yield ""
     yield "Next:"
@@ -72,17 +72,18 @@ def _of(source: str, choices: Choices) -> str:
     return f" --source {source}" if choices.topic == ORDERS else ""
 
 
-def _counted(choices: Choices, proof: Proof) -> str:
-    of = f"{proof.events:,} {short(choices.topic)}" if proof.events > 1 else f"1 {short(choices.topic)[:-1]}"
+def _counted(choices: Choices, proof: Proof, statuses: Sequence[str]) -> str:
+    events = proof.counted(statuses)
+    of = f"{len(events):,} {short(choices.topic)}" if len(events) != 1 else f"1 {short(choices.topic)[:-1]}"
     if choices.shape.grain == "line":
-        of = f"{proof.events:,} lines of {len(proof.ids):,} orders"
-    sums = f" of {sums_text(proof, choices.currency)}" if proof.sums else ""
+        of = f"{len(events):,} lines of {len(proof.ids):,} orders"
+    sums = sums_text(proof.sums(statuses), choices.currency)
     first, last = min(proof.times), max(proof.times)
     when = f"{first:%Y-%m-%d %H:%M:%S}" + (f" to {last:%Y-%m-%d %H:%M:%S}" if last > first else "")
-    return f"{of}{sums}, {when} UTC:"
+    return f"{of}{' of ' if sums else ''}{sums}, {when} UTC:"
 
 
-def _notes(folder: Path, sample: Sample, choices: Choices, proof: Proof, others: Sequence[str]) -> Iterator[str]:
+def _notes(folder: Path, sample: Sample, choices: Choices, proof: Proof, counted: Sequence[str]) -> Iterator[str]:
     yield from choices.notes
     if sample.left_out:
         yield sample.left_out
@@ -94,7 +95,11 @@ def _notes(folder: Path, sample: Sample, choices: Choices, proof: Proof, others:
         yield f"{len(proof.refused):,} would be dead letters, the first: {proof.refused[0]}."
     if choices.form is not None and not choices.form.zoned and not choices.zone:
         yield "times have no zone and are read as UTC; `zone:` of the source says another."
-    if others:
+    if counted:
+        more = len(proof.events) - len(proof.counted(counted))
+        status = ", ".join(counted)
+        yield f"{more:,} more say how orders went on; an order counts as {status} (orders.counted_statuses)."
+    if others := other_currencies(proof, choices.currency):
         rates = folder / "rates.csv"
         yield f"{', '.join(others)}: without rates to {choices.currency} in {rates} such events are dead letters."
 
