@@ -5,24 +5,19 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lakehouse.sources.envelope import Envelope
 from lakehouse.texts import visible
-from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
-from tillwatch.init.choices import Choices, Given, flag, short
+from tillwatch.init.choices import Choices, Given, short
 from tillwatch.init.folder import refuse_used, settings_text, write_folder
-from tillwatch.init.guess import guess_topic, guessed
-from tillwatch.init.names import NAMES
+from tillwatch.init.guess import guessed
+from tillwatch.init.naming import log_topic_of, name_of
 from tillwatch.init.proof import Proof, other_currencies, prove
 from tillwatch.init.questions import (
-    Take,
     ask,
     lacking,
     take_currency,
@@ -31,10 +26,10 @@ from tillwatch.init.questions import (
     take_zone,
     unsaid,
 )
+from tillwatch.init.said import check_form, pairs, taken, with_columns
 from tillwatch.init.sample import Sample, read_sample
 from tillwatch.init.source import sources_for
 from tillwatch.init.text import sources_text
-from tillwatch.init.times import EPOCHS
 from tillwatch.init.told import seen, told
 
 command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -102,8 +97,8 @@ def init(
         )
     found = read_sample(sample, "\t" if delimiter == r"\t" else delimiter, encoding)
     given = Given(
-        paths=_pairs("--map", columns),
-        constants=_pairs("--const", constants),
+        paths=pairs("--map", columns),
+        constants=pairs("--const", constants),
         form=date_format,
         minor=minor,
         decimal=decimal,
@@ -114,11 +109,11 @@ def init(
         ("--currency", currency, take_currency),
         ("--grain", grain, take_grain),
     ):
-        given = given if value is None else _taken(option, value, given, take)
+        given = given if value is None else taken(option, value, given, take)
     if decimal not in (None, ".", ","):
         raise UserError(f"--decimal is '{visible(str(decimal), 20)}'; expected . or a comma.")
-    _check_form(date_format)
-    given = _with_columns(found, given, {"--id": key, "--time": time, "--total": total, "--customer": customer})
+    check_form(date_format)
+    given = with_columns(found, given, {"--id": key, "--time": time, "--total": total, "--customer": customer})
     if not yes and not at_terminal():
         if missing := unsaid(found, given):
             raise UserError(
@@ -134,12 +129,13 @@ def init(
             f"{'' if needed[0].endswith('=') else ' '}COLUMN{_or_each_line(found, needed[0])}. It has "
             f"{visible(', '.join(found.columns.by_path), 600)}."
         )
-    written = sources_for(found, choices, name or _name_of(found), reads or _topic_of(found) or name or _name_of(found))
+    name = name or name_of(found)
+    written = sources_for(found, choices, name, reads or log_topic_of(found) or name)
+    reading = [each.name for each in written if "map" in each.content]
     text = sources_text(written, sample.name)
-    proof = prove(
-        found, text, f"{folder / 'sources.yaml'}", [each.name for each in written if "map" in each.content], skip_bad
-    )
-    counted = ("CREATED",) if written[-1].name.endswith("_changes") else _counted(choices, proof)
+    proof = prove(found, text, str(folder / "sources.yaml"), reading, skip_bad)
+    # Beside the source of orders there is one of what becomes of them.
+    counted = ("CREATED",) if len(reading) > 1 else _counted(choices, proof)
     others = other_currencies(proof, choices.currency)
     files = {
         "tillwatch.yaml": settings_text(_settings(folder, choices, counted)),
@@ -152,85 +148,6 @@ def init(
 
 def at_terminal() -> bool:
     return sys.stdin.isatty()
-
-
-# What was said --------------------------------------------------------------------------------------------------------
-
-
-def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip() or not value.strip():
-            raise UserError(f"{option} is '{visible(text, 60)}'; expected FIELD=…, like {option} product_id=sku.")
-        if name.strip() in found:
-            raise UserError(f"{option} names '{name.strip()}' twice; leave one out.")
-        found[name.strip()] = value.strip()
-    return found
-
-
-def _taken(option: str, value: str, given: Given, take: Take) -> Given:
-    try:
-        return take(given, value)
-    except UserError as error:
-        raise UserError(f"{option}: {error}") from None
-
-
-def _with_columns(sample: Sample, given: Given, said: dict[str, str | None]) -> Given:
-    """The columns of flags that mean a field each topic calls by a name of its own."""
-    topic = TOPICS[given.topic or guess_topic(sample)]
-    fields = {flag(topic.name, each.name): each.name for each in topic.fields if each.name in NAMES[topic.name]}
-    paths = dict(given.paths)
-    for option, path in said.items():
-        if path is None:
-            continue
-        if option not in fields:
-            raise UserError(f"{option} says nothing of {short(topic.name)}; leave it out, or correct --topic.")
-        if fields[option] in paths:
-            raise UserError(f"{option} and --map {fields[option]}= both name a column; leave one out.")
-        paths[fields[option]] = path
-    return replace(given, paths=paths)
-
-
-def _check_form(form: str | None) -> None:
-    if form is None or form in EPOCHS:
-        return
-    moment = datetime(2024, 12, 31, 23, 59, 58, tzinfo=UTC)
-    try:
-        read = datetime.strptime(moment.strftime(form), form)  # noqa: DTZ007  # only its day is looked at
-    except ValueError:
-        read = None
-    if read is None or read.date() != moment.date():
-        raise UserError(
-            f"--date-format is '{visible(form, 60)}'; expected a form like %d.%m.%Y, or one of {', '.join(EPOCHS)}."
-        )
-
-
-def _name_of(sample: Sample) -> str:
-    """A source's name: the table's that a change is of, else the file's."""
-    table = sample.columns.by_path.get("source.table")
-    of = table.given[0] if table is not None and table.given else sample.file.name.partition(".")[0]
-    found = re.sub(r"[^A-Za-z0-9_-]+", "_", of).strip("_-")[:60]
-    return found if re.match(r"[A-Za-z]", found) else f"shop_{found}".strip("_")
-
-
-def _topic_of(sample: Sample) -> str | None:
-    """The log's topic that Debezium gives a table's changes."""
-    if sample.envelope is not Envelope.DEBEZIUM:
-        return None
-    columns = sample.columns.by_path
-    parts = [
-        columns[path].given[0]
-        for path in ("source.name", "source.schema" if _given(sample, "source.schema") else "source.db", "source.table")
-        if _given(sample, path)
-    ]
-    found = ".".join(parts)
-    return found if len(parts) == 3 and re.fullmatch(r"[A-Za-z0-9._-]{1,249}", found) else None
-
-
-def _given(sample: Sample, path: str) -> bool:
-    column = sample.columns.by_path.get(path)
-    return column is not None and bool(column.given)
 
 
 def _counted(choices: Choices, proof: Proof) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Kafka Connect's own decimals, base64 of a whole number: the schema beside a message says how many digits they have."""
+"""Kafka Connect's own decimals, base64 of a whole number: the schema beside a message says their digits."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from lakehouse.user_error import UserError
 from tillwatch.init import names
 from tillwatch.init.choices import EACH_LINE, NOTHING, ORDERS, Choices, Given, Shape, flag
 from tillwatch.init.columns import Column
+from tillwatch.init.naming import guess_topic
 from tillwatch.init.numbers import Signs, are_numbers, signs_of
 from tillwatch.init.sample import Sample
 from tillwatch.init.shapes import drops_total, shape_of
@@ -26,23 +27,6 @@ OF_LINES = ("product_id", "quantity", "price")
 _PREFIX = {Envelope.DEBEZIUM: "after.", Envelope.CLOUDEVENTS: "data."}
 _TIMES_OF = {Envelope.DEBEZIUM: "source.ts_ms", Envelope.CLOUDEVENTS: "time"}
 _CENTS = r"\b(cents?|minor|pence|pennies|rappen|öre|ore)\b"
-
-
-def guess_topic(sample: Sample) -> str:
-    """What the messages are: refunds, errors and clicks where names say so, else orders."""
-    words = [column.words for column in sample.columns]
-
-    def named(topic: str, *fields: str) -> bool:
-        return all(any(names.rank(each, names.NAMES[topic][name]) is not None for each in words) for name in fields)
-
-    amounts = named(ORDERS, "order_total") or named(ORDERS, "price")
-    if any(each.startswith("refund") for each in words) and not named(ORDERS, "quantity"):
-        return "refunds_topic"
-    if named("errors_topic", "severity", "error_message") and not amounts:
-        return "errors_topic"
-    if named("clicks_topic", "url") and not amounts:
-        return "clicks_topic"
-    return ORDERS
 
 
 def guessed(sample: Sample, given: Given) -> Choices:

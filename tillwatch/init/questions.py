@@ -14,7 +14,8 @@ from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
 from tillwatch.init import names
 from tillwatch.init.choices import EACH_LINE, NOTHING, ORDERS, Choices, Given, flag, short
-from tillwatch.init.guess import guess_topic, guessed
+from tillwatch.init.guess import guessed
+from tillwatch.init.naming import guess_topic
 from tillwatch.init.sample import Sample
 
 type Take = Callable[[Given, str], Given]

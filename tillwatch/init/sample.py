@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -22,11 +18,12 @@ from lakehouse.user_error import UserError
 from producers.bad_lines import Bad
 from producers.layout import Layout
 from producers.opening import opened
-from producers.packed import GIB, read_again, unpacked
+from producers.packed import read_again
 from producers.raw import Messages, Raw
 from producers.text_file import encoding_of
 from tillwatch.init.columns import Columns, columns_of
 from tillwatch.init.decimals import decimals_of, with_decimals
+from tillwatch.init.sniff import MARKS, first_bytes, guess_delimiter, guess_encoding
 
 MOST = 10_000
 """Messages that are looked at."""
@@ -35,10 +32,7 @@ WHOLE = "message"
 
 _HEAD = 1 << 16
 _LARGEST = 16 << 20
-_DELIMITERS = (",", ";", "\t", "|")
-_ENCODINGS = ("utf-8", "cp1252", "latin-1")
 _OTHERS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"BZh", b"\xfd7zXZ")
-_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _CSV = "csv"
 
 
@@ -85,7 +79,7 @@ def read_sample(file: Path, delimiter: str | None = None, encoding: str | None =
 
 
 def _read(file: Path, path: Path, delimiter: str | None, encoding: str | None) -> Sample:
-    head = _bytes(file, path, _HEAD)
+    head = first_bytes(file, path, _HEAD)
     if not head.strip():
         raise UserError(f"{file} is empty; give a message of your shop, or the first lines of its CSV.")
     if head.startswith(b"PAR1"):
@@ -93,17 +87,17 @@ def _read(file: Path, path: Path, delimiter: str | None, encoding: str | None) -
         return _of_lines(file, path, "parquet", ",", "")
     if head[:1] == b"\0" and head[5:6] == b"{":
         _refuse(file, "a message behind a registry's bytes", delimiter, encoding)
-        return _of_messages(file, WHOLE, [Message("the message", _bytes(file, path, _LARGEST))], registry=True)
+        return _of_messages(file, WHOLE, [Message("the message", first_bytes(file, path, _LARGEST))], registry=True)
     if head.startswith(_OTHERS):
         return _of_lines(file, path, _CSV, ",", "utf-8")  # which says what it is
-    if b"\0" in head and encoding is None and not head.startswith(_MARKS):
+    if b"\0" in head and encoding is None and not head.startswith(MARKS):
         raise UserError(f"{file} is no text: it has zero bytes; give JSON, CSV or Parquet.")
-    encoding = _encoding_of(file, path, head) if encoding is None else encoding_of(encoding)
+    encoding = guess_encoding(file, path, head) if encoding is None else encoding_of(encoding)
     text = head.decode(encoding, "replace").removeprefix("\ufeff")
     if text.lstrip()[:1] in ("{", "["):
         _refuse(file, "JSON", delimiter, None)
         return _of_json(file, path, encoding)
-    return _of_lines(file, path, _CSV, delimiter or _delimiter_of(file, text), encoding)
+    return _of_lines(file, path, _CSV, delimiter or guess_delimiter(file, text), encoding)
 
 
 def _refuse(file: Path, what: str, delimiter: str | None, encoding: str | None) -> None:
@@ -112,60 +106,11 @@ def _refuse(file: Path, what: str, delimiter: str | None, encoding: str | None) 
             raise UserError(f"{name} goes with CSV, and {file} is {what}; leave it out.")
 
 
-def _bytes(file: Path, path: Path, most: int) -> bytes:
-    """The first ones of the file, unpacked."""
-    with unpacked(file, path, GIB) as stream:
-        return io.BufferedReader(stream).read(most)
-
-
-def _encoding_of(file: Path, path: Path, head: bytes) -> str:
-    """UTF-8 where all of it is, else what Windows writes, else what takes any byte."""
-    if head.startswith(_MARKS):
-        return "utf-16"
-    decoders = {name: codecs.getincrementaldecoder(name)() for name in _ENCODINGS}
-    with unpacked(file, path, GIB) as stream:
-        while chunk := stream.read(1 << 20):
-            decoders = {name: decoder for name, decoder in decoders.items() if _takes(decoder, chunk)}
-    # A character that the end cuts is no other encoding, for a sample may be the first bytes of a file.
-    return next(iter(decoders))
-
-
-def _takes(decoder: codecs.IncrementalDecoder, chunk: bytes) -> bool:
-    try:
-        decoder.decode(chunk)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _delimiter_of(file: Path, text: str) -> str:
-    """What makes the most columns of the first lines, as many in each."""
-    lines = text.splitlines()[:100]
-    found = {each: _width(lines, each) for each in _DELIMITERS}
-    best = max(found, key=lambda each: found[each])
-    if found[best] < 2:
-        raise UserError(
-            f"{file} is no JSON, and no {', '.join(map(repr, _DELIMITERS))} stands between columns in its lines; say "
-            "what does by --delimiter."
-        )
-    return best
-
-
-def _width(lines: Sequence[str], delimiter: str) -> float:
-    """Columns of most lines, less where lines differ."""
-    try:
-        widths = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)
-    except csv.Error:
-        return 0
-    width, count = widths.most_common(1)[0]
-    return width * count / widths.total()
-
-
 # JSON -----------------------------------------------------------------------------------------------------------------
 
 
 def _of_json(file: Path, path: Path, encoding: str) -> Sample:
-    content = _bytes(file, path, _LARGEST)
+    content = first_bytes(file, path, _LARGEST)
     if len(content) < _LARGEST:
         try:
             document = parse_document(content.decode(encoding).removeprefix("\ufeff").encode(), of_lists=True)

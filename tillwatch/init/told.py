@@ -40,7 +40,7 @@ def seen(sample: Sample) -> Iterator[str]:
 def _kind(sample: Sample) -> str:
     count = f"{len(sample.messages):,} {_noun(sample)}{'' if len(sample.messages) == 1 else 's'}"
     if sample.form == "csv":
-        return f"CSV, {sample.delimiter!r} between columns, {sample.encoding}, {count}"
+        return f"CSV, {sample.delimiter!r} between columns, {sample.encoding.removesuffix('-sig')}, {count}"
     if sample.form == "parquet":
         return f"Parquet, {count}"
     of = "" if sample.envelope is Envelope.PLAIN else f" of {sample.envelope.value}"
