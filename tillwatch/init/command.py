@@ -12,22 +12,21 @@ import typer
 
 from lakehouse.texts import visible
 from lakehouse.user_error import UserError
-from tillwatch.init.choices import Choices, Given, short
+from tillwatch.init.choices import Choices, Given
 from tillwatch.init.folder import refuse_used, settings_text, write_folder
 from tillwatch.init.guess import guessed
 from tillwatch.init.naming import log_topic_of, name_of
 from tillwatch.init.proof import Proof, other_currencies, prove
 from tillwatch.init.questions import (
     ask,
-    lacking,
     take_currency,
     take_grain,
     take_topic,
     take_zone,
     unsaid,
 )
-from tillwatch.init.said import check_form, pairs, taken, with_columns
-from tillwatch.init.sample import Sample, read_sample
+from tillwatch.init.said import check_form, pairs, refuse_lacking, taken, with_columns
+from tillwatch.init.sample import read_sample
 from tillwatch.init.source import sources_for
 from tillwatch.init.text import sources_text
 from tillwatch.init.told import seen, told
@@ -123,12 +122,7 @@ def init(
         typer.echo("\n".join(seen(found)))
         given = ask(found, given)
     choices = guessed(found, given)
-    if needed := lacking(choices):
-        raise UserError(
-            f"Nothing in {sample} looks like {_words(choices, needed[0])}; name it by {needed[0]}"
-            f"{'' if needed[0].endswith('=') else ' '}COLUMN{_or_each_line(found, needed[0])}. It has "
-            f"{visible(', '.join(found.columns.by_path), 600)}."
-        )
+    refuse_lacking(found, choices)
     name = name or name_of(found)
     written = sources_for(found, choices, name, reads or log_topic_of(found) or name)
     reading = [each.name for each in written if "map" in each.content]
@@ -167,14 +161,3 @@ def _settings(folder: Path, choices: Choices, counted: Sequence[str]) -> dict[st
     if counted:
         found["orders.counted_statuses"] = f"[{', '.join(counted)}]"
     return found
-
-
-def _words(choices: Choices, option: str) -> str:
-    of = {"--id": "the id", "--time": "the time", "--total": "the amount"}.get(
-        option, option.removeprefix("--map ")[:-1]
-    )
-    return f"{of} of {short(choices.topic)}"
-
-
-def _or_each_line(sample: Sample, option: str) -> str:
-    return ", or by --id _line where each line is one" if option == "--id" and sample.tabular else ""

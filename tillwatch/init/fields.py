@@ -59,7 +59,9 @@ class Fields:
             elif name == "user_id":
                 found |= self._user()
             elif (path := choices.path(name)) is None:
-                if name in _STANDS_FOR or name == "status":
+                if name == choices.id_field:
+                    found[name] = self._made_id()
+                elif name in _STANDS_FOR or name == "status":
                     found[name] = {"value": _STANDS_FOR.get(name, "DELIVERED" if self._sample.tabular else "CREATED")}
             elif name in _OF_VALUES:
                 found[name] = self._looked_up(name, path)
@@ -72,6 +74,13 @@ class Fields:
             else:
                 found[name] = self._amount(path) if path in choices.minor else path
         return found
+
+    def _made_id(self) -> dict[str, str]:
+        """Of a click or an error without one: its line, else its time and whom it is of."""
+        if self._sample.tabular:
+            return {"text": "{_file}-{_line}"}
+        of = [self._choices.path(name) for name in (self._choices.time_field, "user_id", "service_name")]
+        return {"text": "-".join(f"{{{path}}}" for path in of if path is not None)}
 
     def _user(self) -> dict[str, Any]:
         path = self._choices.path("user_id")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from lakehouse.decode.document import JsonInteger
 from lakehouse.rates import CODE
 from lakehouse.sources.convert import number_reader
 from lakehouse.sources.envelope import Envelope
@@ -42,6 +43,7 @@ class _Guess:
         self._columns = sample.columns.by_path
         self._taken: set[str] = set()
         self._notes: list[str] = []
+        self._currencies: Sequence[str] = ()
         self._signs = self._signs_of()
         self._check_given()
 
@@ -61,6 +63,7 @@ class _Guess:
             shape = shape_of(sample, one_of_each, line_total, self._signs, given.grain)
             if shape is Shape.EACH or drops_total(sample, shape, one_of_each, self._signs):
                 paths.pop("order_total", None)
+        currency = self._currency(paths)
         return Choices(
             topic=self._topic,
             paths=paths,
@@ -69,7 +72,7 @@ class _Guess:
             zone=given.zone or "",
             signs=self._signs,
             minor={path: self._minor(path) for path in self._amounts(paths, line_total)},
-            currency=self._currency(paths),
+            currency=currency,
             shape=shape,
             list_path=sample.columns.path if shape in (Shape.EACH, Shape.WHOLE) else "",
             line_total=line_total,
@@ -237,14 +240,24 @@ class _Guess:
     def _minor(self, path: str) -> int:
         if self._given.minor is not None:
             return self._given.minor
-        return 2 if names.rank(self._columns[path].words, (_CENTS,)) is not None else 0
+        column = self._columns[path]
+        if names.rank(column.words, (_CENTS,)) is not None:
+            return 2
+        if path in self._sample.decimals or any(type(each) not in (JsonInteger, type(None)) for each in column.values):
+            return 0
+        # Who writes usd and no points, as payment services do, means cents.
+        digits = 2 if any(each.islower() for each in self._currencies) else 0
+        if digits or min(map(int, column.given)) >= 100:
+            taken = "taken for cents, --minor 0" if digits else "taken as they are, --minor 2"
+            self._notes.append(f"{path} has whole numbers only, {taken} says otherwise.")
+        return digits
 
     def _currency(self, paths: Mapping[str, Sequence[str]]) -> str:
+        if "currency" in paths:
+            self._currencies = self._columns[paths["currency"][0]].given
         if self._given.currency is not None:
             return self._given.currency
-        if "currency" not in paths:
-            return ""
-        counts = Counter(value.strip().upper() for value in self._columns[paths["currency"][0]].given)
+        counts = Counter(value.strip().upper() for value in self._currencies)
         return counts.most_common(1)[0][0] if counts else ""
 
     def _named(self, patterns: Sequence[str], of_elements: bool) -> str:

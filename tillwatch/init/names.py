@@ -18,7 +18,7 @@ _TIME = (
 _USER = (
     rf"(customer|client|user|buyer|cust|shopper|visitor|member|kunden?|kunde){_NO}",
     r"(^| )(customer|client|user|buyer|shopper|member)( e ?mail)?$",
-    r"(^| )e ?mail( address)?$",
+    r"(^| )e ?mail( (address|billing))?$",
     r"(customer|client|user|buyer|kunden?|bikeshop|shop) ?name$",
     r"(^| )(kunde|account id|account|client[ea])$",
 )
@@ -30,11 +30,12 @@ _ORDER_ID = (
     r"^(name|number|no|nr|reference|ref|uuid|key|id)$",
 )
 _MONEY = (
-    rf"(order|grand|invoice|basket|cart|checkout|payment) ?(total|amount|value|sum){_CENTS}",
+    rf"^(order |grand )?total( (price|amount))?{_CENTS}",
+    rf"(order|grand|invoice|basket|cart|checkout|payment) ?(total|amount|value|sum)( (base|purchased|amount))?{_CENTS}",
     rf"(line|row|item|lineitem|extended) ?(total|amount|sum|value){_CENTS}",
     rf"(^| )total( ?(price|amount|value|paid|sum|cost|revenue))?{_CENTS}",
     rf"(^| )(gesamt|rechnungs|bestell)?(betrag|summe|wert|gesamt|gesamtpreis){_CENTS}",
-    rf"(^| )(amount|sum|value|revenue|sales|paid|montant|importe|turnover){_CENTS}",
+    rf"(^| )(amount|sum|value|revenue|sales|gross|paid|montant|importe|turnover){_CENTS}",
     rf"(^| )sub ?total( price)?{_CENTS}",
     r"^cents$",
 )
@@ -66,6 +67,7 @@ NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
             r"(^| )(description|goods|bezeichnung)$",
         ),
         "quantity": (
+            r"^(quantity|qty|menge|anzahl)( refund)?$",
             r"(^| )(quantity|qty|quantité|quantite|cantidad|menge|anzahl|stück|stueck|pieces|pcs)( ?(ordered|sold))?$",
             r"(^| )(units|count|n|number of items|items? count)$",
         ),
@@ -83,6 +85,7 @@ NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "error_time": _TIME,
         "service_name": (
             r"(^| )(service|app|application|component|module)( ?(name|id))?$",
+            r"^(name|logger)$",
             r"(^| )(logger|container|source|system|host|host ?name)( ?name)?$",
         ),
         "error_message": (r"(error|log) ?message$", r"(^| )(message|msg|text|error|exception|description|detail)$"),

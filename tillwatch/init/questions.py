@@ -56,7 +56,8 @@ def ask(sample: Sample, given: Given) -> Given:
         choices = guessed(sample, given)
         if name == topic.id_field:
             each = f" ({EACH_LINE}: each line is one)" if sample.tabular else ""
-            text, default = f"What names it: the column of its id{each}", choices.path(name) or ""
+            default = choices.path(name) or ("" if topic.name in (ORDERS, "refunds_topic") else NOTHING)
+            text = f"What names it: the column of its id{each}"
         elif name == topic.time:
             text, default = "When it was: the column, and the zone of times without one", _time(choices)
         else:
@@ -85,20 +86,17 @@ def unsaid(sample: Sample, given: Given) -> list[str]:
 
 
 def lacking(choices: Choices) -> list[str]:
-    """The flags of what a topic cannot do without, and nothing says."""
+    """The fields that a topic cannot do without, and nothing says."""
     needed = {
         ORDERS: ("order_id", "order_time"),
-        "clicks_topic": ("click_id", "click_time", "url"),
-        "errors_topic": ("error_id", "error_time"),
+        "clicks_topic": ("click_time", "url"),
+        "errors_topic": ("error_time",),
         "refunds_topic": ("refund_id", "refund_time", "amount", "order_id"),
     }[choices.topic]
-    found = [
-        flag(choices.topic, name) for name in needed if name not in choices.paths.keys() | choices.constants.keys()
-    ]
-    if choices.topic == ORDERS and not (
-        choices.line_total or {"order_total", "price"} & (choices.paths.keys() | choices.constants.keys())
-    ):
-        found.append("--total")
+    said = choices.paths.keys() | choices.constants.keys()
+    found = [name for name in needed if name not in said]
+    if choices.topic == ORDERS and not choices.line_total and not {"order_total", "price"} & said:
+        found.append("order_total")
     return found
 
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from lakehouse.texts import visible
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
-from tillwatch.init.choices import Given, flag, short
-from tillwatch.init.names import NAMES
+from tillwatch.init.choices import Choices, Given, flag, short
+from tillwatch.init.names import NAMES, NEVER, rank
 from tillwatch.init.naming import guess_topic
-from tillwatch.init.questions import Take
+from tillwatch.init.questions import Take, lacking
 from tillwatch.init.sample import Sample
 from tillwatch.init.times import EPOCHS
 
@@ -64,3 +64,31 @@ def check_form(form: str | None) -> None:
         raise UserError(
             f"--date-format is '{visible(form, 60)}'; expected a form like %d.%m.%Y, or one of {', '.join(EPOCHS)}."
         )
+
+
+def refuse_lacking(sample: Sample, choices: Choices) -> None:
+    """Raises UserError where nothing says what the topic cannot do without."""
+    for name in lacking(choices):
+        option = flag(choices.topic, name)
+        of = {"--id": "id", "--time": "time", "--total": "amount"}.get(option, name)
+        each = ", or by --id _line where each line is one" if option == "--id" and sample.tabular else ""
+        almost = _almost(sample, choices.topic, name)
+        raise UserError(
+            f"Nothing in {sample.file} looks like the {of} of {short(choices.topic)}{almost}; "
+            f"name it by {option}{'' if option.endswith('=') else ' '}COLUMN{each}. It has "
+            f"{visible(', '.join(sample.columns.by_path), 600)}."
+        )
+
+
+def _almost(sample: Sample, topic: str, name: str) -> str:
+    """A column whose name would do, and whose values will not."""
+    is_time, is_id = name == TOPICS[topic].time, name == TOPICS[topic].id_field
+    what = "is no time that is known here" if is_time else "is no number"
+    for column in sample.columns:
+        if rank(column.words, NAMES[topic][name], NEVER.get(name, "")) is None or column.path.endswith("ts_ms"):
+            continue
+        if is_id and not column.full:
+            return f" ('{visible(column.path, 60)}' is not there in all of them)"
+        if not is_id and column.given:
+            return f" ('{visible(column.path, 60)}' has '{visible(column.given[0], 60)}', which {what})"
+    return ""

@@ -118,6 +118,8 @@ class _Sources:
             return choices.events
         if sample.envelope is Envelope.CLOUDEVENTS:
             return "id"
+        if key is None:
+            return {"text": "{_file}-{_line}"} if sample.tabular else None
         if key == EACH_LINE or (sample.tabular and choices.shape is Shape.LINE and not choices.lines):
             return {"text": "{_file}-{_line}"}
         if sample.tabular and choices.shape is Shape.LINE:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lakehouse.sources.envelope import Envelope
 from lakehouse.texts import visible
-from tillwatch.init.choices import ORDERS, Choices, short
+from tillwatch.init.choices import ORDERS, Choices, Shape, short
 from tillwatch.init.proof import Proof, other_currencies, sums_text
 from tillwatch.init.sample import WHOLE, Sample
 
@@ -90,7 +90,8 @@ def _notes(folder: Path, sample: Sample, choices: Choices, proof: Proof, counted
     if proof.left_out:
         yield f"{proof.left_out:,} {_noun(sample)}s are left out, as `select` says."
     if proof.same:
-        yield f"{proof.same:,} are the same as others, by event_id and time, and are stored once."
+        of = "lines of an order behind its first one" if choices.shape is Shape.REPEATED else "the same as others"
+        yield f"{proof.same:,} by event_id and time {of}: they are not stored a second time."
     if proof.refused:
         yield f"{len(proof.refused):,} would be dead letters, the first: {proof.refused[0]}."
     if choices.form is not None and not choices.form.zoned and not choices.zone:
