@@ -201,8 +201,51 @@ def test_decimals_of_kafka_connect_are_read_by_the_schema_beside_them(tmp_path: 
     assert of_price == {"price": {"path": "total", "unscaled": 2}, "order_total": None, "quantity": {"value": 1}}
 
 
+STRIPE = {"id": "ch_1", "created": 1_772_452_800, "amount": 2599, "currency": "usd", "customer": "c"}
+LISTS = {"order_id": "o", "placed_at": "2026-03-02T12:00:00Z", "product": "mug", "quantity": 2, "price": "4.00"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "day and clock.csv",
+            "Date,Time,Transaction ID,Gross\n03/02/2026,10:31:00,T1,25.00\n03/13/2026,10:31:00,T2,15.00\n",
+            "    order_time: {text: '{Date} {Time}', time: '%m/%d/%Y %H:%M:%S'}",
+        ),
+        ("whole cents.json", json.dumps(STRIPE), "    price: {path: amount, minor: 2}"),
+        (
+            "two lists.json",
+            json.dumps(LISTS | {"total": "8.00", "payments": [{"id": "p", "amount": "8.00", "method": "card"}]}),
+            "    order_total: total",
+        ),
+        (
+            "no id of a log.json",
+            json.dumps({"level": 50, "time": 1_772_452_800_123, "hostname": "web", "name": "pay", "msg": "no"}),
+            "    error_id: {text: '{time}-{name}'}",
+        ),
+        (
+            "lines.csv",
+            "order_id,order_line,date,price,quantity,total_price\n1,1,2026-03-02,2,3,6\n1,2,2026-03-02,5,1,5\n",
+            "  event_id: {text: 'lines-{order_id}-{order_line}'}",
+        ),
+        (
+            "each total.csv",
+            "Order Number,Order Date,Item Name,Item Cost,Order Total\n7,2026-03-02,Mug,10,35\n7,2026-03-02,Pot,20,35\n",
+            "# A line an article, with the whole order's total on each: an order is its first line.",
+        ),
+    ],
+)
+def test_shapes_that_shops_have(name: str, text: str, expected: str, tmp_path: Path) -> None:
+    folder = written(tmp_path, Given(name, text.encode(), 0, Decimal()))
+    lines_of_it = (folder / "sources.yaml").read_text(encoding="utf-8").splitlines()
+    assert expected in [line.split("  # ")[0].rstrip() for line in lines_of_it]
+
+
 def test_parquet_and_packed_text_are_samples_too(tmp_path: Path) -> None:
-    table = pa.table({"order_id": ["a", "b"], "order_date": [datetime(2026, 3, 2, 12), None], "total": [1.5, 2.25]})
+    table = pa.table(
+        {"order_id": ["a", "b"], "order_date": [datetime(2026, 3, 2, 12, tzinfo=UTC), None], "total": [1.5, 2.25]}
+    )
     pq.write_table(table.slice(0, 1), tmp_path / "orders.parquet")
     done = init(tmp_path / "parquet", "--sample", str(tmp_path / "orders.parquet"), "--yes")
     assert "Parquet, 1 line, becomes 1 order of 1.50, 2026-03-02 12:00:00 UTC:" in done.output

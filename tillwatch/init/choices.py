@@ -53,7 +53,8 @@ class Given:
 class Choices:
     """How the messages of a sample become events of a topic.
 
-    `paths`: by field, the likeliest first; `line_total`: the amount of an element where `paths` has that of the whole.
+    `paths`: by field, the likeliest first; `clock`: the column of the time of day, where it has one of its
+    own. `line_total`: the amount of an element where `paths` has that of the whole.
     `events`: what names an event, `lines`: what tells the lines of an order apart. `notes`: what was not sure.
     """
 
@@ -61,6 +62,7 @@ class Choices:
     paths: Mapping[str, tuple[str, ...]]
     constants: Mapping[str, str]
     form: TimeForm | None
+    clock: str
     zone: str
     signs: Signs
     minor: Mapping[str, int]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from lakehouse.sources.envelope import Envelope
+from tillwatch.init.names import NAMES, OF_LINES, rank
 
 DEEPEST = 8
 MOST_COLUMNS = 2_000
@@ -71,19 +72,26 @@ class Columns:
 
 
 def columns_of(documents: Sequence[object], envelope: Envelope) -> Columns:
-    """The columns of messages without their envelope. Of several lists of objects the one with the most names."""
+    """The columns of messages without their envelope, and of one list in them: that which most looks like lines."""
     flat = [_flat(document, "") for document in documents]
-    lists = Counter[str]()
+    found = _table([scalars for scalars, _ in flat], _WRAPPED.get(envelope, ""))
+    names: dict[str, set[str]] = defaultdict(set)
     for _, held in flat:
         for path, elements in held.items():
-            lists[path] = max(lists[path], len({name for element in elements for name in _flat(element, "")[0]}))
-    path = max(lists, key=lambda each: lists[each], default="")
-    found = _table([scalars for scalars, _ in flat], _WRAPPED.get(envelope, ""))
-    if not path:
+            names[path] |= {name for element in elements for name in _flat(element, "")[0]}
+    path = max(names, key=lambda each: (_likeness(names[each]), len(names[each])), default="")
+    if not path or not _likeness(names[path]):
         return Columns(found, {})
     of_each = [held.get(path, []) for _, held in flat]
     rows = [_flat(element, f"{path}[].")[0] for elements in of_each for element in elements]
     return Columns(found, _table(rows, f"{path}[]."), path, [len(elements) for elements in of_each])
+
+
+def _likeness(names: Iterable[str]) -> int:
+    """How many fields of a line of an order have a name among these."""
+    words = [words_of(name) for name in names]
+    patterns = [NAMES["orders_topic"][name] for name in OF_LINES]
+    return sum(any(rank(each, pattern) is not None for each in words) for pattern in patterns)
 
 
 def _table(rows: Iterable[Mapping[str, object]], prefix: str) -> dict[str, Column]:

@@ -11,6 +11,7 @@ from tillwatch.init import names
 from tillwatch.init.choices import EACH_LINE, ORDERS, Choices, Shape
 from tillwatch.init.columns import in_number
 from tillwatch.init.sample import Sample
+from tillwatch.init.times import TimeForm
 
 _OF_VALUES = {"status": names.STATUSES, "severity": names.SEVERITIES, "device_type": names.DEVICES}
 _OTHERWISE = {"status": "PROCESSING", "severity": "INFO", "device_type": "desktop"}
@@ -66,7 +67,7 @@ class Fields:
             elif name in _OF_VALUES:
                 found[name] = self._looked_up(name, path)
             elif each.kind is FieldKind.TIME and choices.form is not None:
-                found[name] = {"path": path, **choices.form.keys} if choices.form.keys else path
+                found[name] = self._time(path, choices.form)
             elif path == EACH_LINE:
                 found[name] = {"text": "{_file}-{_line}"}
             elif name in ("product_id", "service_name", "error_message"):
@@ -74,6 +75,11 @@ class Fields:
             else:
                 found[name] = self._amount(path) if path in choices.minor else path
         return found
+
+    def _time(self, path: str, form: TimeForm) -> Any:
+        if self._choices.clock:
+            return {"text": f"{{{path}}} {{{self._choices.clock}}}", **form.keys}
+        return {"path": path, **form.keys} if form.keys else path
 
     def _made_id(self) -> dict[str, str]:
         """Of a click or an error without one: its line, else its time and whom it is of."""

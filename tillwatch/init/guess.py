@@ -22,9 +22,6 @@ from tillwatch.init.sample import Sample
 from tillwatch.init.shapes import drops_total, shape_of
 from tillwatch.init.times import EXCEL, TimeForm, time_form
 
-OF_LINES = ("product_id", "quantity", "price")
-"""Fields of orders that the elements of a list may say."""
-
 _PREFIX = {Envelope.DEBEZIUM: "after.", Envelope.CLOUDEVENTS: "data."}
 _TIMES_OF = {Envelope.DEBEZIUM: "source.ts_ms", Envelope.CLOUDEVENTS: "time"}
 _CENTS = r"\b(cents?|minor|pence|pennies|rappen|öre|ore)\b"
@@ -55,7 +52,7 @@ class _Guess:
             if found:
                 paths[name] = found
                 self._taken.add(found[0])
-        form = self._form(paths.get(topic.time, ()))
+        clock, form = self._form(paths.get(topic.time, ()))
         line_total = self._line_total(paths)
         one_of_each = {name: found[0] for name, found in paths.items()}
         shape = Shape.ORDER
@@ -69,6 +66,7 @@ class _Guess:
             paths=paths,
             constants=given.constants,
             form=form,
+            clock=clock,
             zone=given.zone or "",
             signs=self._signs,
             minor={path: self._minor(path) for path in self._amounts(paths, line_total)},
@@ -127,7 +125,7 @@ class _Guess:
         elif path in self._columns:
             yield self._columns[path]
         elif path is None:
-            if self._topic == ORDERS and name in OF_LINES:
+            if self._topic == ORDERS and name in names.OF_LINES:
                 yield from self._of_elements(name)
             yield from self._of_messages(name)
 
@@ -197,9 +195,10 @@ class _Guess:
         days = "days" if self._sample.envelope in (Envelope.DEBEZIUM, Envelope.CONNECT) else EXCEL
         return time_form(column.values, number_reader(*self._signs), days)
 
-    def _form(self, paths: Sequence[str]) -> TimeForm | None:
+    def _form(self, paths: Sequence[str]) -> tuple[str, TimeForm | None]:
+        """The column of the time of day, where the time has none, and how both are written."""
         if not paths or paths[0] not in self._columns:
-            return None
+            return "", None
         column = self._columns[paths[0]]
         if self._given.form is not None:
             form = TimeForm(
@@ -221,7 +220,19 @@ class _Guess:
             )
         if form.zoned and self._given.zone is not None:
             raise UserError(f"--zone is for times without one, and those of {column.path} have theirs; leave it out.")
-        return form
+        if self._given.form is not None or form.has_clock(column.given):
+            return "", form
+        return self._clock(column) or ("", form)
+
+    def _clock(self, day: Column) -> tuple[str, TimeForm] | None:
+        for column in self._within:
+            if column.path not in self._taken and names.rank(column.words, names.CLOCK) is not None and column.full:
+                pairs = zip(day.values, column.values, strict=True)
+                both = Column(day.path, day.words, [f"{one} {other}" if one else None for one, other in pairs])
+                form = self._form_of(both)
+                if form is not None and form.has_clock(both.given):
+                    return column.path, form
+        return None
 
     def _line_total(self, paths: dict[str, tuple[str, ...]]) -> str:
         """What an element of the list costs as a whole; it is none of the paths."""

@@ -101,6 +101,9 @@ NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
 }
 """Fields of the topics that ship, in the order in which columns are given to them."""
 
+OF_LINES = ("product_id", "quantity", "price")
+"""Fields of orders that the elements of a list may say."""
+
 OF_ELEMENTS: Mapping[str, Sequence[str]] = {
     "product_id": (r"^(id|code|name|title)$",),
     "order_total": (rf"^(total|amount|sum){_CENTS}",),
@@ -118,6 +121,8 @@ NEVER = {
 """Names that are something else, whatever they end with."""
 
 EVENT_ID = (rf"^(event|message|msg){_NO}",)
+CLOCK = (r"^(time|clock|hour|uhrzeit|zeit|hora|heure)$",)
+"""The time of day, where another column has the day."""
 LINE = (rf"(line|lineitem|line item|item|position|pos|order line|order item|row){_NO}", r"(order ?line|position|^pos)$")
 """What tells the lines of an order apart."""
 

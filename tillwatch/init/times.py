@@ -13,7 +13,6 @@ from functools import cache
 from lakehouse.decode.careful import Wrong
 from lakehouse.decode.document import JsonNumber
 from lakehouse.decode.values import parse_time
-from lakehouse.sources.convert import Convert, Doubtful, epoch, of_form, of_zone
 
 ISO, EXCEL = "iso", "excel"
 EPOCHS = ("s", "ms", "us", "ns", "days", EXCEL)
@@ -52,12 +51,11 @@ class TimeForm:
             return {}
         return {"time": self.how} if "%" in self.how else {"epoch": self.how}
 
-    def reads(self, read: Callable[[object], Decimal | Wrong]) -> Convert:
+    def has_clock(self, values: Sequence[str]) -> bool:
+        """Whether these say a time of day too."""
         if self.how == ISO:
-            return of_zone(UTC, Doubtful.FIRST)
-        if "%" in self.how:
-            return of_form((self.how,), UTC, Doubtful.FIRST)
-        return epoch(self.how, UTC, Doubtful.FIRST, read)
+            return any(len(value.strip()) > 10 for value in values)
+        return "%" not in self.how or any(sign in self.how for sign in ("%H", "%I"))
 
 
 def time_form(
