@@ -172,7 +172,7 @@ def test_lines_that_do_not_add_up_to_the_total_are_an_order_and_may_be_said_to_b
     assert "1 message, becomes 1 order of 27.00, 2026-03-02 12:00:00 UTC:" in done.output
     assert sources(tmp_path / "one")["order"]["map"]["product_id"] == "line_items[0].sku"
     done = init(tmp_path / "two", "--sample", str(sample), "--yes", "--grain", "line")
-    assert "becomes 2 lines of 1 orders of 22.00," in done.output
+    assert "becomes 2 lines of 1 order of 22.00," in done.output
 
 
 def test_orders_that_come_again_with_each_status_count_once(tmp_path: Path) -> None:
@@ -218,6 +218,11 @@ LISTS = {"order_id": "o", "placed_at": "2026-03-02T12:00:00Z", "product": "mug",
             "two lists.json",
             json.dumps(LISTS | {"total": "8.00", "payments": [{"id": "p", "amount": "8.00", "method": "card"}]}),
             "    order_total: total",
+        ),
+        (
+            "line breaks in a head.csv",
+            '"Order\nNo.",Placed,Total\n1,2026-03-02,5\n',
+            """    order_id: "'Order\\nNo.'\"""",
         ),
         (
             "no id of a log.json",

@@ -125,6 +125,7 @@ def test_a_sample_that_says_too_little_is_refused_in_a_sentence(
         (["--decimal", ";"], "--decimal is ';'; expected . or a comma."),
         (["--encoding", "utf-9"], "--encoding is 'utf-9', which Python does not know"),
         (["--map", "product_id"], "--map is 'product_id'; expected FIELD=…, like --map product_id=sku."),
+        (["--const", "quantity=many"], "--const quantity is 'many'; expected a whole number."),
         (["--const", "status=SOLD"], "{folder}/config/sources.yaml, line "),
         (["--name", "a b"], "{folder}/config/sources.yaml, line "),
     ],

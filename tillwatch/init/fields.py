@@ -51,7 +51,7 @@ class Fields:
             name = each.name
             if name not in names.NAMES[choices.topic]:
                 continue
-            if name in choices.constants:
+            if name in choices.constants and name != "quantity":
                 found[name] = {"value": _constant(choices.constants[name])}
             elif choices.topic == ORDERS and name in ("price", "order_total", "quantity"):
                 value = self._of_order(name)
@@ -96,23 +96,30 @@ class Fields:
 
     def _of_order(self, name: str) -> Any:
         choices = self._choices
-        price, quantity = choices.path("price"), choices.path("quantity")
-        total = choices.line_total if choices.shape is Shape.EACH else choices.path("order_total")
-        if price is None and total in self._sample.decimals:
-            quantity = None  # arithmetic does not read Connect's decimals
+        price, total = choices.path("price"), choices.path("order_total")
+        if choices.shape is Shape.EACH:
+            total = choices.line_total
+        pieces = self._pieces(None if price is not None else total)
         if name == "quantity":
-            return self._taken(quantity) if quantity is not None else {"value": 1}
+            return {"value": 1} if pieces is None else {"value": pieces} if isinstance(pieces, int) else pieces
         if name == "order_total":
             # Without a price it is the price, of one piece.
-            return self._amount(total) if total and (price is not None or quantity is not None) else None
+            return self._amount(total) if total and (price is not None or pieces is not None) else None
         if price is not None:
             return self._amount(self._taken(price))
-        if not total:
-            return None
-        if quantity is None:
-            return self._amount(total)
-        how = {"number": f"{in_number(total)} / {in_number(self._taken(quantity))}"}
+        if not total or pieces is None:
+            return self._amount(total) if total else None
+        how = {"number": f"{in_number(total)} / {pieces if isinstance(pieces, int) else in_number(pieces)}"}
         return how | ({"minor": choices.minor[total]} if choices.minor.get(total) else {})
+
+    def _pieces(self, divided: str | None) -> str | int | None:
+        """Where their number stands, or how many they always are; None for one. divided: an amount of all of them."""
+        path, given = self._choices.path("quantity"), self._choices.constants.get("quantity", "")
+        if divided in self._sample.decimals:
+            return None  # arithmetic does not read Connect's decimals
+        if path is not None:
+            return self._taken(path)
+        return int(given) if given.isdecimal() and given != "1" else None
 
     def _taken(self, path: str) -> str:
         """A path of the elements, where only the first of them is looked at."""

@@ -101,6 +101,8 @@ class _Guess:
                 raise UserError(
                     f"--const names the field '{name}'{near(name, fields)}; {topic.name} has {', '.join(fields)}."
                 )
+            if name == "quantity" and not given.constants[name].isdecimal():
+                raise UserError(f"--const quantity is '{visible(given.constants[name], 60)}'; expected a whole number.")
             if name in given.paths:
                 raise UserError(f"A column and a constant are given for '{name}'; leave one out.")
         if given.grain and self._topic != ORDERS:

@@ -43,7 +43,7 @@ def _beside(lines: list[str], comment: str | None) -> list[str]:
 
 
 def _entry(name: str, value: Any, indent: int) -> Iterator[str]:
-    line = f"{' ' * indent}{_scalar(name)}: {_flow(value)}"
+    line = f"{' ' * indent}{_scalar(name)}: {_scalar(value) if isinstance(value, str) else _flow(value)}"
     if len(line) <= _WIDTH or not isinstance(value, Mapping):
         yield line
         return
@@ -52,19 +52,27 @@ def _entry(name: str, value: Any, indent: int) -> Iterator[str]:
         yield from _entry(key, inner, indent + 2)
 
 
-def _scalar(value: object) -> str:
-    return (
-        _flow(value)
-        if not isinstance(value, str)
-        else yaml.safe_dump(value, allow_unicode=True, width=10**6).removesuffix("\n").removesuffix("\n...")
-    )
-
-
 def _flow(value: Any) -> str:
-    if isinstance(value, str):
-        return _scalar(value)
+    """A value on one line, as it may stand within others."""
+    match value:
+        case dict():
+            return f"{{{', '.join(f'{_flow(key)}: {_flow(held)}' for key, held in value.items())}}}"
+        case list():
+            return f"[{', '.join(map(_flow, value))}]"
+        case str() if value.isprintable():
+            return _dumped([value], default_flow_style=True)[1:-1]
+    return _scalar(value)
+
+
+def _scalar(value: object) -> str:
+    # What acts unseen, as a line break does in a name of a spreadsheet's column, is written out.
+    style = '"' if isinstance(value, str) and not value.isprintable() else None
+    return _dumped(value, default_style=style, allow_unicode=style is None)
+
+
+def _dumped(value: object, **how: Any) -> str:
     return (
-        str(yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False))
+        str(yaml.safe_dump(value, width=10**6, **{"allow_unicode": True, **how}))
         .removesuffix("\n")
         .removesuffix("\n...")
     )

@@ -38,7 +38,7 @@ def seen(sample: Sample) -> Iterator[str]:
 
 
 def _kind(sample: Sample) -> str:
-    count = f"{len(sample.messages):,} {_noun(sample)}{'' if len(sample.messages) == 1 else 's'}"
+    count = _many(len(sample.messages), _noun(sample))
     if sample.form == "csv":
         return f"CSV, {sample.delimiter!r} between columns, {sample.encoding.removesuffix('-sig')}, {count}"
     if sample.form == "parquet":
@@ -74,9 +74,9 @@ def _of(source: str, choices: Choices) -> str:
 
 def _counted(choices: Choices, proof: Proof, statuses: Sequence[str]) -> str:
     events = proof.counted(statuses)
-    of = f"{len(events):,} {short(choices.topic)}" if len(events) != 1 else f"1 {short(choices.topic)[:-1]}"
+    of = _many(len(events), short(choices.topic)[:-1])
     if choices.shape.grain == "line":
-        of = f"{len(events):,} lines of {len(proof.ids):,} orders"
+        of = f"{_many(len(events), 'line')} of {_many(len(proof.ids), 'order')}"
     sums = sums_text(proof.sums(statuses), choices.currency)
     first, last = min(proof.times), max(proof.times)
     when = f"{first:%Y-%m-%d %H:%M:%S}" + (f" to {last:%Y-%m-%d %H:%M:%S}" if last > first else "")
@@ -88,7 +88,7 @@ def _notes(folder: Path, sample: Sample, choices: Choices, proof: Proof, counted
     if sample.left_out:
         yield sample.left_out
     if proof.left_out:
-        yield f"{proof.left_out:,} {_noun(sample)}s are left out, as `select` says."
+        yield f"`select` leaves {_many(proof.left_out, _noun(sample))} out."
     if proof.same:
         of = "lines of an order behind its first one" if choices.shape is Shape.REPEATED else "the same as others"
         yield f"{proof.same:,} by event_id and time {of}: they are not stored a second time."
@@ -116,6 +116,10 @@ def _replay(sample: Sample, source: str, proof: Proof) -> str:
     is_old = datetime.now(UTC) - min(proof.times) > OLD
     words += ["--rebase-to-now", "1h"] if is_old else ["--original-times"]
     return shlex.join(words)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _noun(sample: Sample) -> str:
