@@ -225,6 +225,11 @@ LISTS = {"order_id": "o", "placed_at": "2026-03-02T12:00:00Z", "product": "mug",
             """    order_id: "'Order\\nNo.'\"""",
         ),
         (
+            "all in may.csv",
+            'ID,Purchase Date,Grand Total (Base)\n01,"May 2, 2026, 10:31:00 AM","1,045.00"\n',
+            "    order_time: {path: Purchase Date, time: ['%b %d, %Y, %I:%M:%S %p', '%B %d, %Y, %I:%M:%S %p']}",
+        ),
+        (
             "no id of a log.json",
             json.dumps({"level": 50, "time": 1_772_452_800_123, "hostname": "web", "name": "pay", "msg": "no"}),
             "    error_id: {text: '{time}-{name}'}",

@@ -10,6 +10,7 @@ import yaml
 
 from tests.init_cast import PIXEL, SAMPLES, Given, init, refused, sources
 from tillwatch.init import command as module
+from tillwatch.init import folder
 
 HEAD = b"order_id,placed,customer,total\n1,2026-03-02 12:00,ada,5\n2,2026-03-02 12:00,bob,6.5\n"
 
@@ -162,6 +163,14 @@ def test_a_folder_that_is_used_is_left_as_it_is(tmp_path: Path) -> None:
     )
     (used / "mine.yaml").unlink()
     assert init(used, "--sample", sample, "--yes").exit_code == 0
+
+
+def test_a_folder_that_cannot_be_written_whole_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "SHIPPED", ("alerts.yaml", "none.yaml"))
+    sample = str(Given("orders.csv", HEAD, 2, Decimal("11.5")).put(tmp_path))
+    assert refused(tmp_path / "config", "--sample", sample, "--yes") == (
+        f"{tmp_path}/config cannot be written: No such file or directory; name another folder."
+    )
 
 
 def test_a_sample_that_is_missing_or_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -86,8 +86,7 @@ def init(
 ) -> None:
     """Write a config/ for your shop from a sample of what it sends, by six questions or by flags.
 
-    What is guessed stands behind each question; what the sample becomes is shown, and nothing is written where it does
-    not fit.
+    What is guessed stands behind each question. A sample that does not fit is refused, and nothing is written.
     """
     refuse_used(folder)
     if sample is None:

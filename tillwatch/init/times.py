@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
+from typing import Any
 
 from lakehouse.decode.careful import Wrong
 from lakehouse.decode.document import JsonNumber
@@ -37,19 +38,23 @@ _OFFSET = re.compile(r"(?:[Zz]|[+-]\d\d(?::?\d\d)?)$")
 class TimeForm:
     """`how`: iso, a unit of `epoch`, or a form of strptime. `zoned`: no zone is needed to know the moment.
 
-    `other`: a form that fits as well, where nothing tells which is meant.
+    `other`: a form that fits as well, where nothing tells which is meant. `also`: one that other months may need, where
+    all are called May.
     """
 
     how: str
     zoned: bool = False
     other: str = ""
+    also: str = ""
 
     @property
-    def keys(self) -> dict[str, str]:
+    def keys(self) -> dict[str, Any]:
         """What a map says of it, beside the path."""
         if self.how == ISO:
             return {}
-        return {"time": self.how} if "%" in self.how else {"epoch": self.how}
+        if "%" in self.how:
+            return {"time": [self.how, self.also] if self.also else self.how}
+        return {"epoch": self.how}
 
     def has_clock(self, values: Sequence[str]) -> bool:
         """Whether these say a time of day too."""
@@ -101,7 +106,13 @@ def _of_texts(texts: Sequence[str]) -> TimeForm | None:
     form = fitting[0]
     zoned = form.endswith(("%z", " UTC", " GMT", " Z"))
     swapped = form.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
-    return TimeForm(form, zoned, swapped if swapped != form and swapped in fitting else "")
+    whole = form.replace("%b", "%B")
+    return TimeForm(
+        form,
+        zoned,
+        other=swapped if swapped != form and swapped in fitting else "",
+        also=whole if whole != form and whole in fitting else "",
+    )
 
 
 @cache
