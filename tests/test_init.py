@@ -169,7 +169,7 @@ def test_lines_that_do_not_add_up_to_the_total_are_an_order_and_may_be_said_to_b
     order |= {"line_items": [{"sku": "a", "quantity": 2, "price": "10.50"}, {"sku": "b", "quantity": 1, "price": "1"}]}
     sample = Given("order.json", json.dumps(order).encode(), 1, Decimal(27)).put(tmp_path)
     done = init(tmp_path / "one", "--sample", str(sample), "--yes")
-    assert "1 message, becomes 1 order of 27.00, 2026-03-02 12:00:00 UTC:" in done.output
+    assert "1 message. It becomes 1 order of 27.00, 2026-03-02 12:00:00 UTC:" in done.output
     assert sources(tmp_path / "one")["order"]["map"]["product_id"] == "line_items[0].sku"
     done = init(tmp_path / "two", "--sample", str(sample), "--yes", "--grain", "line")
     assert "becomes 2 lines of 1 order of 22.00," in done.output
@@ -180,7 +180,7 @@ def test_orders_that_come_again_with_each_status_count_once(tmp_path: Path) -> N
     states = [(1, "placed"), (2, "placed"), (1, "paid"), (1, "sent"), (2, "cancelled")]
     sample = Given("states.jsonl", lines(*({"id": n, "status": status} | of for n, status in states)), 2, Decimal(5))
     done = init(tmp_path / "config", "--sample", str(sample.put(tmp_path)), "--yes")
-    assert "5 messages, becomes 2 orders of 5.00," in done.output
+    assert "5 messages. It becomes 2 orders of 5.00," in done.output
     assert "Note: 3 more say how orders went on; an order counts as CREATED (orders.counted_statuses)." in done.output
     settings = yaml.safe_load((tmp_path / "config" / "tillwatch.yaml").read_text(encoding="utf-8"))
     assert settings["orders"] == {"counted_statuses": ["CREATED"]}
@@ -225,6 +225,11 @@ LISTS = {"order_id": "o", "placed_at": "2026-03-02T12:00:00Z", "product": "mug",
             """    order_id: "'Order\\nNo.'\"""",
         ),
         (
+            "guests.jsonl",
+            json.dumps({"id": 1, "total": "5", "placed_at": "2026-03-02T12:00:00Z"}),
+            "orders_topic:",
+        ),
+        (
             "all in may.csv",
             'ID,Purchase Date,Grand Total (Base)\n01,"May 2, 2026, 10:31:00 AM","1,045.00"\n',
             "    order_time: {path: Purchase Date, time: ['%b %d, %Y, %I:%M:%S %p', '%B %d, %Y, %I:%M:%S %p']}",
@@ -256,10 +261,12 @@ def test_parquet_and_packed_text_are_samples_too(tmp_path: Path) -> None:
     table = pa.table({"order_id": ["a"], "order_date": [datetime(2026, 3, 2, 12, tzinfo=UTC)], "total": [1.5]})
     pq.write_table(table, tmp_path / "orders.parquet")
     done = init(tmp_path / "parquet", "--sample", str(tmp_path / "orders.parquet"), "--yes")
-    assert "Parquet, 1 line, becomes 1 order of 1.50, 2026-03-02 12:00:00 UTC:" in done.output
+    assert "Parquet, 1 line. It becomes 1 order of 1.50, 2026-03-02 12:00:00 UTC:" in done.output
     (tmp_path / "orders.csv.gz").write_bytes(gzip.compress(b"order_id;order_date;total\n1;2026-03-02;1,50\n"))
     done = init(tmp_path / "packed", "--sample", str(tmp_path / "orders.csv.gz"), "--yes")
-    assert "CSV, ';' between columns, utf-8, 1 line, becomes 1 order of 1.50, 2026-03-02 00:00:00 UTC:" in done.output
+    assert (
+        "CSV, ';' between columns, utf-8, 1 line. It becomes 1 order of 1.50, 2026-03-02 00:00:00 UTC:" in done.output
+    )
 
 
 @pytest.mark.parametrize(
@@ -298,5 +305,5 @@ def test_what_a_head_cuts_is_left_out_and_said(tmp_path: Path) -> None:
         tmp_path
     )
     done = init(tmp_path / "config", "--sample", str(sample), "--yes")
-    assert "2 lines, becomes 2 orders of 11.00," in done.output
+    assert "2 lines. It becomes 2 orders of 11.00," in done.output
     assert "Note: The last line is cut and was not looked at" in done.output

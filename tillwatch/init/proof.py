@@ -72,7 +72,9 @@ class Proof:
         """The first events, each as a message of ours would have it."""
         for event in self.events[:_SHOWN]:
             document = document_of(event)
-            of = "  ".join(f"{name} {_text(value)}" for name, value in document.items() if name != "event_id")
+            of = "  ".join(
+                f"{name} {_text(value)}" for name, value in document.items() if name != "event_id" and value != ""
+            )
             yield f"  {of}"
 
 

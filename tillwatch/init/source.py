@@ -59,7 +59,7 @@ class _Sources:
         yield Written(self._name, content | {"map": fields}, self._about(), self._fields.beside(fields))
         if of_changes:
             yield self._changes(content, {**fields, "status": self._after_made(status)})
-        if guests and self._sample.tabular and self._name != choices.topic:
+        if guests and self._name != choices.topic:
             yield Written(
                 choices.topic, {"guests": True}, ("A replay sends plain messages: they may lack their user too.",)
             )

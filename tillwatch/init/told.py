@@ -53,7 +53,7 @@ def told(
     settings = folder.absolute() / "tillwatch.yaml"
     yield f"Written: {folder}, like config/; how messages become events stands in {folder / 'sources.yaml'}"
     yield ""
-    yield f"{sample.file}: {_kind(sample)}, becomes {_counted(choices, proof, counted)}"
+    yield f"{sample.file}: {_kind(sample)}. It becomes {_counted(choices, proof, counted)}"
     yield from proof.lines()
     for note in _notes(folder, sample, choices, proof, counted):
         yield f"Note: {note}"
