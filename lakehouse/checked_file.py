@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lakehouse.mistakes import Told, noted
-from lakehouse.texts import near
+from lakehouse.settings.reason import reason
+from lakehouse.texts import near, visible
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, line_of, parse_yaml, read_text
 
@@ -43,7 +45,11 @@ class CheckedFile:
     def read[M: BaseModel](self, model: type[M], key: str) -> M:
         """The whole of it, which has at least this key."""
         if not isinstance(self.content, dict) or key not in self.content:
-            self.refuse((), f"it holds no list `{key}:`; compare with config/{self.path.name} as it is shipped")
+            given = get_close_matches(key, map(str, self.content), 1) if isinstance(self.content, dict) else []
+            hint = f", but `{given[0]}:`; rename it, or" if given else ";"
+            self.refuse(
+                tuple(given), f"it holds no list `{key}:`{hint} compare with config/{self.path.name} as it is shipped"
+            )
         try:
             return model.model_validate(self.content)
         except ValidationError as error:
@@ -78,8 +84,11 @@ class CheckedFile:
                 self.refuse(place, f"'{key}' is no list; write it as [one, two]")
             case "model_type" | "model_attributes_type":
                 self.refuse(place, f"an entry of '{key}' is no mapping; write `name: …` and its other keys")
-        what = error["msg"].removeprefix("Value error, ").rstrip(".")
-        self.refuse(place, f"'{key}': {what[:1].lower()}{what[1:]}")
+        what, value = reason(error), error["input"]
+        # A password's hash is nobody's to read, and what begins with a part of the value need not be told it again.
+        if isinstance(value, str | int | float) and key != "password" and not what.startswith("'"):
+            self.refuse(place, f"'{key}' has the value '{visible(str(value), 100)}': {what}")
+        self.refuse(place, f"'{key}': {what}")
 
     def _unknown(self, place: Place, whole: type[BaseModel]) -> str:
         key = str(place[-1])

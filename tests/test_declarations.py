@@ -142,7 +142,12 @@ WRONG_TOPICS = [
         "{kind: ID}",
         "line 6, 'order_id': the key 'doc' is missing; add it.",
     ),
-    ("an unknown key", "order: 4", "order: 4\nretention: 3", "line 2: the key 'retention' is unknown; leave it out."),
+    (
+        "an unknown key",
+        "order: 4",
+        "order: 4\nretention: 3",
+        "line 2: the key 'retention' is unknown; known are order, doc, time, fields, key, table, message_key.",
+    ),
     (
         "another type",
         "order: 4",
