@@ -114,16 +114,26 @@ class CheckedFile:
 
 def told_once(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     """The first of each place (a value may be wrong in each of several ways), and no key that is missing because it is
-    misspelt: the unknown key beside it tells that."""
+    misspelt, or another stands in its place: the unknown key beside it tells that."""
     first: dict[Place, ErrorDetails] = {}
     for error in errors:
         first.setdefault(tuple(part for part in error["loc"] if isinstance(part, int) or _is_key(part)), error)
+    # What is wrong with a whole comes of its parts.
+    first = {place: error for place, error in first.items() if not any(_within(other, place) for other in first)}
     unknown = [place for place, error in first.items() if error["type"] == "extra_forbidden"]
 
+    missing = [place for place, error in first.items() if error["type"] == "missing"]
+
     def misspelt(place: Place) -> bool:
-        return any(other[:-1] == place[:-1] and near(str(other[-1]), [str(place[-1])]) for other in unknown)
+        beside = [other for other in unknown if other[:-1] == place[:-1]]
+        alone = len(beside) == 1 == sum(other[:-1] == place[:-1] for other in missing)
+        return alone or any(near(str(other[-1]), [str(place[-1])]) for other in beside)
 
     return [error for place, error in first.items() if error["type"] != "missing" or not misspelt(place)]
+
+
+def _within(place: Place, other: Place) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
 
 
 def _is_key(part: str) -> bool:

@@ -70,7 +70,7 @@ class Declaration:
         except msgspec.ValidationError as error:
             raise self._invalid(str(error), keys, place) from None
 
-    def wrong(self, what: str, *place: str) -> UserError:
+    def wrong(self, what: str, *place: str | int) -> UserError:
         """What is wrong, and what would do, at a place."""
         named = f", '{place[1]}'" if len(place) > 1 and place[0] in ("fields", "columns") else ""
         return UserError(f"{self.where}, line {self.line(*place)}{named}: {what}.")
@@ -84,12 +84,14 @@ class Declaration:
         """What is wrong in it, and what would do."""
         return UserError(f"{self.where}, line {self.rest_line}: {what}.")
 
-    def line(self, *place: str) -> int:
+    def line(self, *place: str | int) -> int:
         return line_of(self.yaml, *place)
 
     def _invalid(self, message: str, keys: object, place: tuple[str, ...]) -> UserError:
         """msgspec's message as one of ours: "Object missing required field `doc` - at `$.table`"."""
         what, _, at = message.partition(" - at ")
+        if at.startswith("`key` in"):
+            return self.wrong("a key here is no text; quote it", *place)
         below = [key for key in re.split(r"[.\[\]$`]+", at) if key and key != "..."]
         place = (*place, *below)
         missing = re.fullmatch(r"Object missing required field `(\w+)`", what)
@@ -100,8 +102,22 @@ class Declaration:
             known = _keys_of(keys, below)
             said = f"{near(unknown[1], known)}; known are {', '.join(known)}"
             return self.wrong(f"the key '{unknown[1]}' is unknown{said}", *place, unknown[1])
-        expected = what.replace("`", "").replace("Expected ", "expected ").replace("expected object", "expected keys")
-        return self.wrong(f"'{place[-1] if place else self.name}' is of another type: {expected}; correct it", *place)
+        expected = re.sub("`([^`]*)`", lambda found: _words_of(found[1]), what).replace("Expected ", "expected ")
+        of = [int(key) if key.isdecimal() else key for key in place]
+        name = next((str(key) for key in reversed(of) if isinstance(key, str)), self.name)
+        entry = f"entry {of[-1] + 1} of " if of and isinstance(of[-1], int) else ""
+        return self.wrong(f"{entry}'{name}' is of another type: {expected}; correct it", *of)
+
+
+_TYPES = {
+    "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "object": "keys",
+    "array": "a list", "null": "nothing", "date": "a day", "datetime": "a time",
+}  # fmt: skip
+"""What msgspec calls a type, in words."""
+
+
+def _words_of(types: str) -> str:
+    return " or ".join(_TYPES.get(each, each) for each in types.split(" | "))
 
 
 def _keys_of(keys: object, below: Sequence[str]) -> list[str]:

@@ -87,7 +87,8 @@ TOPICS_WRONG = [
     ("payments_topic", "  payment_time: TIME\n", "", "line 2: say which field is the event's `time`: none or "
      "several are a required TIME."),
     ("payments_topic", "payment_id: {kind: ID", "payment_id: {kind: TEXT", "line 3: the first field must be the"),
-    ("payments_topic", "state: [AUTHORISED", "state: [on, AUTHORISED", "line 7, 'state': '0' is of another type"),
+    ("payments_topic", "state: [AUTHORISED", "state: [on, AUTHORISED", "line 7, 'state': entry 1 of 'choices' "
+     "is of another type: expected text, got true or false; correct it."),
     ("payments_topic", "doc: One", "docs: x\ndoc: One", "line 2: the key 'docs' is unknown (did you mean 'doc'?); "
      "known are order, doc, time, fields, key, table, message_key."),
     ("payments_topic", "fields:", "fields: []\nothers:", "line 3: 'fields' is of another type"),

@@ -158,6 +158,7 @@ def _questions(
 ) -> dict[str, Question]:
     """The questions that could be read, by name. told: values that are known to be lacking."""
     found: dict[str, Question] = {}
+    missing: set[tuple[str, str]] = set()
     for place, name, columns, given in spec.asking():
         with noted(file.path):
             question = found[name] = found.get(name) or _question(file, place, name, folder)
@@ -172,7 +173,8 @@ def _questions(
             if known is None or is_left_out(question.path):
                 continue
             for column in dict.fromkeys(columns):
-                if column not in known:
+                if column not in known and (name, column) not in missing:
+                    missing.add((name, column))
                     with noted(file.path):
                         _no_column(file, place, column, name, known)
     return found

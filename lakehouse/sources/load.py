@@ -62,8 +62,10 @@ def _source(name: str, entry: Entry, rates: Rates | None) -> Declared:
     customs = Customs(rates, _guests(topic, keys))
     every = _every(keys)
 
+    told: set[str] = set()
+
     def path_of(at: Entry) -> Path:
-        return _path(at, every)
+        return _path(at, every, told)
 
     held = habits({key: found for key, found in keys.items() if key in HABITS}, Habits())
     fields = _fields(topic, entry, keys, path_of, held, customs)
@@ -146,7 +148,8 @@ def _heads(every: Path | None) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def _path(entry: Entry, every: Path | None) -> Path:
+def _path(entry: Entry, every: Path | None, told_of: set[str]) -> Path:
+    """told_of: the lists of which it was told that they are not those of `each`."""
     text = entry.text()
     found = parse_path(text)
     if found is None:
@@ -156,6 +159,9 @@ def _path(entry: Entry, every: Path | None) -> Path:
         )
     if found.lists and (every is None or found.head(found.lists) != every.head(found.lists)):
         of = text[: text.rindex("[]")]
+        if of in told_of:
+            raise Told(f"{of} was told")
+        told_of.add(of)
         told = f"write `each: {of}` for an event of each element"
         if every is not None:
             told = f"`each` is {every.text.removesuffix('[]')}: correct one"

@@ -15,7 +15,7 @@ from console.boards.ranged import among, containing
 from console.boards.spec import BoardSpec
 from lakehouse.dremio.columns import kind_of
 from lakehouse.dremio.errors import DremioError, NotFound, QueryError
-from lakehouse.dremio.statement import Fragment, Value, fill, named_in
+from lakehouse.dremio.statement import QUESTIONS, Fragment, Value, fill, named_in
 from lakehouse.mistakes import is_left_out, noted
 from lakehouse.own import own_files
 from lakehouse.texts import near
@@ -69,10 +69,9 @@ def check_boards(folder: Path, answers: Mapping[str, pa.Schema], plans: Planner,
     for board in boards:
         assert board.spec is not None
         questions = {name: one for name, one in (board.questions or {}).items() if not is_left_out(one.path)}
-        for sentence in (
-            *_unfit(board, board.spec, questions, answers),
-            *_no_choice(board, board.spec, questions, plans),
-        ):
+        # What could not be planned at all cannot be planned with a choice.
+        chosen = {name: one for name, one in questions.items() if name in answers or one.path.parent == QUESTIONS}
+        for sentence in (*_unfit(board, board.spec, questions, answers), *_no_choice(board, board.spec, chosen, plans)):
             with noted(board.path):
                 raise UserError(sentence)
         notes += _idle(board, board.spec, questions)
