@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from embedded.catalog.catalog import Catalog
 from tests.own_cast import Own
+from tests.test_gateway import start_gateway, stop
 from tests.test_own_files import KPI, KPIS_WRONG, TOPIC, TOPICS_WRONG
 
 
@@ -124,3 +126,26 @@ def test_a_route_to_which_no_alert_comes_is_told(own: Own) -> None:
         "them.",
         f"3 to mend in {own.config}",
     ]
+
+
+def test_a_table_that_is_newer_than_what_runs_is_planned_as_its_file_declares_it(own: Own, tmp_path: Path) -> None:
+    own.add("topics/payments_topic.yaml")
+    own.add("kpis/payments_per_minute.sql")
+    own.add("questions/paid.sql", "SELECT SUM(amount) AS paid FROM {payments_per_minute}\n")
+    wrong = own.add("questions/wrong.sql", "SELECT SUM(amounts) AS paid FROM {payments_processed}\n")
+    gone = own.add("questions/gone.sql", "SELECT COUNT(*) AS n FROM warehouse.sales.orders\n")
+    Catalog(tmp_path / "running")
+    process, port = start_gateway(tmp_path / "running")
+    try:
+        done = own.run("-m", "tillwatch", "check", TILLWATCH_DREMIO_URI=f"grpc://127.0.0.1:{port}")
+    finally:
+        stop(process)
+    first, second, *notes, last = done.stdout.splitlines()
+    assert first.startswith(f"{gone}, line 1: Object 'orders' not found within 'warehouse")
+    assert second == f"{wrong}, line 1: Column 'amounts' (did you mean 'amount'?) not found in any table."
+    assert notes == [
+        "Note: Statements over own tables were planned as their files declare them: what runs has other ones, until it "
+        "is started again.",
+        f"Note: {own.config}/questions/paid.sql is asked by no board and no rule.",
+    ]
+    assert last == f"2 to mend in {own.config}"
