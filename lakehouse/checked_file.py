@@ -78,6 +78,8 @@ class CheckedFile:
                 self.refuse(place[:-1], f"the key '{place[-1]}' is missing; add it")
             case "extra_forbidden":
                 self.refuse(place, self._unknown(place, model))
+            case "invalid_key":
+                self.refuse(place[:-1], f"the key '{place[-1]}' is no text; quote it, or correct it")
             case "too_short" | "string_too_short":
                 self.refuse(place, f"'{key}' is empty; fill it or leave it out")
             case "tuple_type" | "list_type":
@@ -120,7 +122,7 @@ def told_once(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
         first.setdefault(tuple(part for part in error["loc"] if isinstance(part, int) or _is_key(part)), error)
     # What is wrong with a whole comes of its parts.
     first = {place: error for place, error in first.items() if not any(_within(other, place) for other in first)}
-    unknown = [place for place, error in first.items() if error["type"] == "extra_forbidden"]
+    unknown = [place for place, error in first.items() if error["type"] in ("extra_forbidden", "invalid_key")]
 
     missing = [place for place, error in first.items() if error["type"] == "missing"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ from tillwatch.check import look
 from tillwatch.checks import planning
 
 WRONG = [case for name in ("alerting", "own") for case in read_yaml(ROOT / "tests" / "data" / "wrong" / f"{name}.yaml")]
+
+# One that declares topics is looked at by a process of its own, in test_check.py.
+EXAMPLES = [one for one in sorted((ROOT / "examples").iterdir()) if one.is_dir() and not (one / "topics").exists()]
 
 
 @pytest.fixture
@@ -91,6 +95,16 @@ def test_there_are_wrong_files_of_every_kind() -> None:
     kinds = {Path(case["file"]).parts[0] for case in WRONG}
     assert kinds == {*FILES, "alerts.yaml", "sources.yaml", "rates.csv", "boards", "questions"}
     assert len(WRONG) > 60
+
+
+@pytest.mark.usefixtures("planned")
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_what_is_there_to_be_copied_is_right(folder: Path, example: Path) -> None:
+    shutil.copytree(example, folder, dirs_exist_ok=True)
+    found, notes = look()
+    assert found == []
+    # That nobody answers; nothing of it is of no use.
+    assert len(notes) == 1
 
 
 @pytest.mark.usefixtures("nobody")

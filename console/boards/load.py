@@ -128,9 +128,10 @@ def _check_filters(file: _BoardFile, spec: BoardSpec, others: Iterable[Board]) -
     for other in others:
         if other.spec is not None:
             held |= {one.name: (one.tab_filter, other.path.name) for one in other.spec.filters if one.name not in held}
+    right = 0
     with noted(file.path):
         file.once("filters", [one.name for one in spec.filters])
-    right = 0
+        right += 1
     for number, one in enumerate(spec.filters):
         place: Place = ("filters", number, "name")
         with noted(file.path):
@@ -140,7 +141,7 @@ def _check_filters(file: _BoardFile, spec: BoardSpec, others: Iterable[Board]) -
                 what = f"'{one.name}' has other choices than that of {held[one.name][1]}; rename the filter"
                 file.refuse(place, what)
             right += 1
-    if right < len(spec.filters):
+    if right <= len(spec.filters):
         raise Told("what names a filter that is wrong is not told")
     names = [one.name for one in spec.filters]
     lacking: set[str] = set()
