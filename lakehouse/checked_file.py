@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lakehouse.mistakes import Told, noted
-from lakehouse.texts import near
+from lakehouse.settings.reason import reason
+from lakehouse.texts import near, visible
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, line_of, parse_yaml, read_text
 
@@ -43,7 +45,11 @@ class CheckedFile:
     def read[M: BaseModel](self, model: type[M], key: str) -> M:
         """The whole of it, which has at least this key."""
         if not isinstance(self.content, dict) or key not in self.content:
-            self.refuse((), f"it holds no list `{key}:`; compare with config/{self.path.name} as it is shipped")
+            given = get_close_matches(key, map(str, self.content), 1) if isinstance(self.content, dict) else []
+            hint = f", but `{given[0]}:`; rename it, or" if given else ";"
+            self.refuse(
+                tuple(given), f"it holds no list `{key}:`{hint} compare with config/{self.path.name} as it is shipped"
+            )
         try:
             return model.model_validate(self.content)
         except ValidationError as error:
@@ -72,14 +78,19 @@ class CheckedFile:
                 self.refuse(place[:-1], f"the key '{place[-1]}' is missing; add it")
             case "extra_forbidden":
                 self.refuse(place, self._unknown(place, model))
+            case "invalid_key":
+                self.refuse(place[:-1], f"the key '{place[-1]}' is no text; quote it, or correct it")
             case "too_short" | "string_too_short":
                 self.refuse(place, f"'{key}' is empty; fill it or leave it out")
             case "tuple_type" | "list_type":
                 self.refuse(place, f"'{key}' is no list; write it as [one, two]")
             case "model_type" | "model_attributes_type":
                 self.refuse(place, f"an entry of '{key}' is no mapping; write `name: …` and its other keys")
-        what = error["msg"].removeprefix("Value error, ").rstrip(".")
-        self.refuse(place, f"'{key}': {what[:1].lower()}{what[1:]}")
+        what, value = reason(error), error["input"]
+        # A password's hash is nobody's to read, and what begins with a part of the value need not be told it again.
+        if isinstance(value, str | int | float) and key != "password" and not what.startswith("'"):
+            self.refuse(place, f"'{key}' has the value '{visible(str(value), 100)}': {what}")
+        self.refuse(place, f"'{key}': {what}")
 
     def _unknown(self, place: Place, whole: type[BaseModel]) -> str:
         key = str(place[-1])
@@ -105,16 +116,26 @@ class CheckedFile:
 
 def told_once(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     """The first of each place (a value may be wrong in each of several ways), and no key that is missing because it is
-    misspelt: the unknown key beside it tells that."""
+    misspelt, or another stands in its place: the unknown key beside it tells that."""
     first: dict[Place, ErrorDetails] = {}
     for error in errors:
         first.setdefault(tuple(part for part in error["loc"] if isinstance(part, int) or _is_key(part)), error)
-    unknown = [place for place, error in first.items() if error["type"] == "extra_forbidden"]
+    # What is wrong with a whole comes of its parts.
+    first = {place: error for place, error in first.items() if not any(_within(other, place) for other in first)}
+    unknown = [place for place, error in first.items() if error["type"] in ("extra_forbidden", "invalid_key")]
+
+    missing = [place for place, error in first.items() if error["type"] == "missing"]
 
     def misspelt(place: Place) -> bool:
-        return any(other[:-1] == place[:-1] and near(str(other[-1]), [str(place[-1])]) for other in unknown)
+        beside = [other for other in unknown if other[:-1] == place[:-1]]
+        alone = len(beside) == 1 == sum(other[:-1] == place[:-1] for other in missing)
+        return alone or any(near(str(other[-1]), [str(place[-1])]) for other in beside)
 
     return [error for place, error in first.items() if error["type"] != "missing" or not misspelt(place)]
+
+
+def _within(place: Place, other: Place) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
 
 
 def _is_key(part: str) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import msgspec
 
 from lakehouse import ROOT
+from lakehouse.texts import near
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, line_of, parse_yaml, read_text
 
@@ -66,9 +68,9 @@ class Declaration:
         try:
             return msgspec.convert(found if found is not None else {}, keys)
         except msgspec.ValidationError as error:
-            raise self._invalid(str(error), place) from None
+            raise self._invalid(str(error), keys, place) from None
 
-    def wrong(self, what: str, *place: str) -> UserError:
+    def wrong(self, what: str, *place: str | int) -> UserError:
         """What is wrong, and what would do, at a place."""
         named = f", '{place[1]}'" if len(place) > 1 and place[0] in ("fields", "columns") else ""
         return UserError(f"{self.where}, line {self.line(*place)}{named}: {what}.")
@@ -82,21 +84,50 @@ class Declaration:
         """What is wrong in it, and what would do."""
         return UserError(f"{self.where}, line {self.rest_line}: {what}.")
 
-    def line(self, *place: str) -> int:
+    def line(self, *place: str | int) -> int:
         return line_of(self.yaml, *place)
 
-    def _invalid(self, message: str, place: tuple[str, ...]) -> UserError:
+    def _invalid(self, message: str, keys: object, place: tuple[str, ...]) -> UserError:
         """msgspec's message as one of ours: "Object missing required field `doc` - at `$.table`"."""
         what, _, at = message.partition(" - at ")
-        place = (*place, *(key for key in re.split(r"[.\[\]$`]+", at) if key and key != "..."))
+        if at.startswith("`key` in"):
+            return self.wrong("a key here is no text; quote it", *place)
+        below = [key for key in re.split(r"[.\[\]$`]+", at) if key and key != "..."]
+        place = (*place, *below)
         missing = re.fullmatch(r"Object missing required field `(\w+)`", what)
         if missing:
             return self.wrong(f"the key '{missing[1]}' is missing; add it", *place)
         unknown = re.fullmatch(r"Object contains unknown field `(.+)`", what)
         if unknown:
-            return self.wrong(f"the key '{unknown[1]}' is unknown; leave it out", *place, unknown[1])
-        expected = what.replace("`", "").replace("Expected ", "expected ").replace("expected object", "expected keys")
-        return self.wrong(f"'{place[-1] if place else self.name}' is of another type: {expected}; correct it", *place)
+            known = _keys_of(keys, below)
+            said = f"{near(unknown[1], known)}; known are {', '.join(known)}"
+            return self.wrong(f"the key '{unknown[1]}' is unknown{said}", *place, unknown[1])
+        expected = re.sub("`([^`]*)`", lambda found: _words_of(found[1]), what).replace("Expected ", "expected ")
+        of = [int(key) if key.isdecimal() else key for key in place]
+        name = next((str(key) for key in reversed(of) if isinstance(key, str)), self.name)
+        entry = f"entry {of[-1] + 1} of " if of and isinstance(of[-1], int) else ""
+        return self.wrong(f"{entry}'{name}' is of another type: {expected}; correct it", *of)
+
+
+_TYPES = {
+    "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "object": "keys",
+    "array": "a list", "null": "nothing", "date": "a day", "datetime": "a time",
+}  # fmt: skip
+"""What msgspec calls a type, in words."""
+
+
+def _words_of(types: str) -> str:
+    return " or ".join(_TYPES.get(each, each) for each in types.split(" | "))
+
+
+def _keys_of(keys: object, below: Sequence[str]) -> list[str]:
+    """The keys of a struct, or of one in it."""
+    for name in below:
+        if isinstance(keys, type) and issubclass(keys, msgspec.Struct):
+            keys = next(field.type for field in msgspec.structs.fields(keys) if field.name == name)
+        else:
+            keys = get_args(keys)[-1]
+    return [field.name for field in msgspec.structs.fields(keys)]  # type: ignore[arg-type]  # msgspec has refused a key
 
 
 def _text(path: Path) -> str:

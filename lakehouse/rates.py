@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from pathlib import Path
 
+from lakehouse.mistakes import noted
 from lakehouse.texts import near
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, read_text
@@ -79,7 +80,12 @@ def read_rates(path: Path, own: str, within: timedelta) -> Rates:
         head = [name.strip() for name in next(lines, [])]
         _check_head(path, head)
         for row in lines:
-            if any(cell.strip() for cell in row):
+            if not any(cell.strip() for cell in row):
+                continue
+            with noted(path):
+                if len(row) > len(head):
+                    what = f"it has {len(row)} values for {len(head)} columns; write numbers with a point, as 0.9132"
+                    raise _wrong(path, lines.line_num, what)
                 _read_row(path, lines.line_num, dict(zip(head, map(str.strip, row), strict=False)), own, found)
     except csv.Error as error:
         raise _wrong(path, lines.line_num, f"it is no CSV: {error}; correct it") from None
@@ -100,9 +106,12 @@ def _check_head(path: Path, head: list[str]) -> None:
             raise _wrong(
                 path,
                 1,
-                f"'{name}' {what} its first line{near(name, head) if name not in head else ''}; expected "
-                f"{','.join(COLUMNS)}",
+                f"'{name}' {what} its first line{_meant(name, head)}; expected {','.join(COLUMNS)}",
             )
+
+
+def _meant(name: str, head: list[str]) -> str:
+    return near(name, [other for other in head if other not in COLUMNS]) if name not in head else ""
 
 
 def _read_row(path: Path, line: int, row: Mapping[str, str], own: str, found: dict[str, dict[date, Decimal]]) -> None:
@@ -113,7 +122,8 @@ def _read_row(path: Path, line: int, row: Mapping[str, str], own: str, found: di
         raise _wrong(path, line, f"'date' is '{shown['date']}'; expected a day like 2026-11-28") from None
     currency = row.get("currency", "")
     if not CODE.fullmatch(currency):
-        raise _wrong(path, line, f"'currency' is '{shown['currency']}'; expected a code of ISO 4217, like USD")
+        hint = f" (did you mean '{currency.upper()}'?)" if CODE.fullmatch(currency.upper()) else ""
+        raise _wrong(path, line, f"'currency' is '{shown['currency']}'{hint}; expected a code of ISO 4217, like USD")
     if currency == own:
         raise _wrong(path, line, f"{own} is the shop's own currency (orders.currency), whose rate is 1; take it out")
     try:

@@ -38,13 +38,22 @@ def parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # a SafeLoader
     except yaml.YAMLError as error:
-        what = "it is not YAML: " if isinstance(error, yaml.MarkedYAMLError) else ""
-        raise NotYaml(what + " ".join(str(error).split())) from None
+        raise NotYaml(_why(error)) from None
     except RecursionError:
         raise NotYaml("its values are nested too deep") from None
     except Exception as error:
         # PyYAML lets through whatever Python says of a value: ValueError of 2026-13-01, IndexError of `!!int ''`.
         raise NotYaml(f"one of its values is none: {' '.join(str(error).split())[:200]}") from None
+
+
+def _why(error: yaml.YAMLError) -> str:
+    """Where it ends to be YAML, and in what."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    line = error.problem_mark.line + 1
+    began = error.context_mark.line + 1 if error.context_mark is not None else line
+    what = f"it is not YAML: line {line}: {error.problem or error.context}"
+    return " ".join(what.split()) + (f", in what begins in line {began}" if began != line else "")
 
 
 def line_of(text: str, *keys: object) -> int:

@@ -16,7 +16,7 @@ from lakehouse.roster import Roster, load_roster
 from lakehouse.settings.base import Section, Shared
 from lakehouse.settings.durations import Duration, write_duration
 from lakehouse.settings.on_call import OnCallFields
-from lakehouse.settings.sources import config_path
+from lakehouse.settings.sources import config_path, where_in_file
 from lakehouse.user_error import UserError, exit_on_user_error
 from notifier.channel import Channel, ChannelSettings
 from notifier.channels import CHANNELS
@@ -206,7 +206,8 @@ class NotifierSettings(_Joined, Section, section="notifier"):
             if less >= more:
                 raise UserError(
                     f"Setting 'notifier.{shorter}' is {write_duration(less)}, which is not shorter than "
-                    f"notifier.{longer} ({write_duration(more)}); lower the one or raise the other."
+                    f"notifier.{longer} ({write_duration(more)}); lower the one or raise the other in "
+                    f"{where_in_file('notifier', shorter)}."
                 )
         for declared in CHANNELS.values():
             sentence = declared.half(self)

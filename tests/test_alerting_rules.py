@@ -110,7 +110,7 @@ def test_a_question_of_the_shops_own_is_a_file(tmp_path: Path) -> None:
     assert isinstance(rule, QuestionRule)
     assert rule.statement(None, None) == "SELECT COUNT(*) AS n FROM x.parcels"
     for key, value, said in (
-        ("question", "lat", "a file .*lat.sql|NAME.sql.* .did you mean 'late'.*; there are late"),
+        ("question", "lat", "'lat' .did you mean 'late'.*; expected .*NAME.sql; there are late"),
         ("value", "m", "key 'value' has the value 'm'; expected a column of the answer: n"),
         ("description", '"{m}"', "key 'description' has the value 'm'; expected a column of the answer: n"),
     ):
@@ -167,7 +167,8 @@ def test_a_question_of_the_shops_own_is_a_file(tmp_path: Path) -> None:
             EVENT,
             "where",
             "{severity: [FATL]}",
-            "key 'where.severity' has the value 'FATL'; expected one of DEBUG, INFO, WARN, ERROR, FATAL",
+            "key 'where.severity' has the value 'FATL' (did you mean 'FATAL'?); expected one of "
+            "DEBUG, INFO, WARN, ERROR, FATAL",
         ),
         (
             THRESHOLD,
@@ -186,7 +187,12 @@ def test_a_question_of_the_shops_own_is_a_file(tmp_path: Path) -> None:
             "key 'topic' has the value 'payments_topic'; expected one of orders_topic",
         ),
         (EVENT, "topic", "orders_topic", "key 'where' has the value 'severity'; expected a text field of orders_topic"),
-        (EVENT, "where", "{error_ts: [a]}", "key 'where' has the value 'error_ts'; expected a text field of errors_"),
+        (
+            EVENT,
+            "where",
+            "{error_ts: [a]}",
+            "key 'where' has the value 'error_ts' (did you mean 'error_id'?); expected a text field of errors_",
+        ),
         (EVENT, "by", "[event_key]", "key 'by' has the value 'event_key'; expected a text field of errors_topic"),
         (EVENT, "name", "Fatal Error", "key 'name' has the value 'Fatal Error'"),
         (EVENT, "runbook_url", "wiki", "key 'runbook_url' has the value 'wiki'; expected an address"),

@@ -78,7 +78,7 @@ def test_what_is_wrong_is_one_sentence_with_file_and_line(shop: Path, of: str, b
     ("question", "text", "sentence"),
     [
         ("trade_now", "SELECT COUNT(*) AS orders FROM {order_processed}\n", "there is no table 'order_processed'"),
-        ("trade_now", "-- Columns: orders number.\nSELECT 1 AS orders\n", "trade_now.sql, line 1: trade_now.sql"),
+        ("trade_now", "-- Columns: orders number.\nSELECT 1 AS orders\n", "line 1: 'Columns' declares 'orders nu"),
         ("trade_now", "SELECT :from AS orders, 1 AS revenue\n", "'trade_now' needs a value for ':from'; here it is"),
         ("trade_now", "-- nothing\n", "questions/trade_now.sql, line 1: it asks nothing; write a SELECT; trade.yaml"),
         ("trade_now", "-- Every: 1 s\nSELECT 1 AS orders\n", "line 1: 'Every' has the value '1 s'; expected 5 s"),

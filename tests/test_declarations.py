@@ -142,12 +142,17 @@ WRONG_TOPICS = [
         "{kind: ID}",
         "line 6, 'order_id': the key 'doc' is missing; add it.",
     ),
-    ("an unknown key", "order: 4", "order: 4\nretention: 3", "line 2: the key 'retention' is unknown; leave it out."),
+    (
+        "an unknown key",
+        "order: 4",
+        "order: 4\nretention: 3",
+        "line 2: the key 'retention' is unknown; known are order, doc, time, fields, key, table, message_key.",
+    ),
     (
         "another type",
         "order: 4",
         "order: four",
-        "line 1: 'order' is of another type: expected int, got str; correct it.",
+        "line 1: 'order' is of another type: expected a whole number, got text; correct it.",
     ),
     (
         "an unknown kind",
@@ -189,7 +194,7 @@ WRONG_TOPICS = [
         "a field that is no mapping",
         "{kind: ID, doc: the order it pays}",
         "ID",
-        "line 6, 'order_id': 'order_id' is of another type: expected keys, got str; correct it.",
+        "line 6, 'order_id': 'order_id' is of another type: expected keys, got text; correct it.",
     ),
     (
         "a choice that is blank",
@@ -372,7 +377,7 @@ WRONG_KPIS = [
         "a column that is no mapping",
         "errors: {type: long, doc: errors}",
         "errors: long",
-        "line 8, 'errors': 'errors' is of another type: expected keys, got str; correct it.",
+        "line 8, 'errors': 'errors' is of another type: expected keys, got text; correct it.",
     ),
     (
         "no value in some minutes",

@@ -102,7 +102,9 @@ def test_a_question_declares_its_columns_in_its_comment() -> None:
     with pytest.raises(ProtocolError, match=r"^orders\.sql declares amount as decimal; Dremio's is double\.$"):
         columns.check(pa.schema({"moment": pa.timestamp("ms"), "amount": pa.float64()}))
     assert declared("-- Orders.\nSELECT 1", "orders.sql") is None
-    with pytest.raises(ProtocolError, match=r"^orders\.sql declares 'n number'; expected a name and binary, boolean, "):
+    with pytest.raises(
+        ProtocolError, match=r"^orders\.sql declares 'n number'; expected a name and one of binary, boolean, "
+    ):
         declared("-- Columns: n number.", "orders.sql")
 
 

@@ -57,6 +57,20 @@ def payments(own: Own) -> Own:
     return own
 
 
+def test_a_field_may_have_a_name_that_sql_keeps_for_itself(own: Own) -> None:
+    own.add(TOPIC, "fields: {payment_id: ID, order: MONEY, group: [select, from], user: TEXT, payment_time: TIME}\n")
+    minute = "DATE_TRUNC('minute', payment_time)"
+    own.add(KPI, f"""/*\ntopic: payments_topic\n*/
+SELECT {minute} AS window_start, {minute} + INTERVAL '1' MINUTE AS window_end, "group", COUNT(*) AS "count",
+  COUNT(DISTINCT "user") AS "table", SUM("order") AS "order"
+FROM payments_processed
+GROUP BY {minute}, "group"
+""")  # fmt: skip
+    fields = {"payment_id": "p", "order": "2.5", "group": "select", "user": "ada", "payment_time": NOON.isoformat()}
+    rows = own.shop([["send", "payments_topic", fields], ["publish"]], "payments_per_minute")["payments_per_minute"]
+    assert [[row[name] for name in ("group", "count", "table", "order")] for row in rows] == [["select", 1, 1, "2.50"]]
+
+
 def test_the_example_stores_counts_alerts_and_routes_without_a_line_of_code(own: Own) -> None:
     own.settings = lay_over([EXAMPLE], own.data_dir)
     failed = [payment(number, NOON + number * SECOND, state="FAILED") for number in range(6)]

@@ -87,8 +87,10 @@ TOPICS_WRONG = [
     ("payments_topic", "  payment_time: TIME\n", "", "line 2: say which field is the event's `time`: none or "
      "several are a required TIME."),
     ("payments_topic", "payment_id: {kind: ID", "payment_id: {kind: TEXT", "line 3: the first field must be the"),
-    ("payments_topic", "state: [AUTHORISED", "state: [on, AUTHORISED", "line 7, 'state': '0' is of another type"),
-    ("payments_topic", "doc: One", "docs: x\ndoc: One", "line 2: the key 'docs' is unknown; leave it out."),
+    ("payments_topic", "state: [AUTHORISED", "state: [on, AUTHORISED", "line 7, 'state': entry 1 of 'choices' "
+     "is of another type: expected text, got true or false; correct it."),
+    ("payments_topic", "doc: One", "docs: x\ndoc: One", "line 2: the key 'docs' is unknown (did you mean 'doc'?); "
+     "known are order, doc, time, fields, key, table, message_key."),
     ("payments_topic", "fields:", "fields: []\nothers:", "line 3: 'fields' is of another type"),
     ("payments_topic", "doc: One", "table: {name: orders_processed}\ndoc: One", "line 2: the table 'orders_processed' "
      "is that of orders_topic; give it another name."),
@@ -129,7 +131,8 @@ KPIS_WRONG = [
     ("COUNT(*) AS payments", "COUNT(* AS payments", "line 11: DuckDB refuses the query: Parser Error"),
     ("  DATE_TRUNC('minute', payment_time) + INTERVAL '1' MINUTE AS window_end,\n", "", "line 6: the query gives no "
      "column 'window_end', which its header declares; correct one."),
-    ("grain: one", "grains: one", "line 3: the key 'grains' is unknown; leave it out."),
+    ("grain: one", "grains: one", "line 3: the key 'grains' is unknown (did you mean 'grain'?); known are "
+     "topic, order, table, doc, grain, units, window, keep_first."),
     ("COUNT(*)", "(SELECT COUNT(*) FROM RANGE(1000000000000) a, RANGE(1000000) b)", "line 6: the query takes over 0.1 "
      "s over no rows; make it cheaper."),
 ]  # fmt: skip

@@ -44,9 +44,18 @@ def test_the_file_that_is_shipped_names_nobody_and_none_is_no_fault(tmp_path: Pa
         ("people:\n  - {person: ada}", "line 2: the key 'role' is missing; add it"),
         (ADA + "    roll: viewer", "line 6: the key 'roll' is unknown (did you mean 'role'?)"),
         ("people:\n  - {person: ada, role: boss}", "'role'"),
-        ("people:\n  - {person: 'a b', role: viewer}", "'person': expected a short name of letters"),
-        ("people:\n  - {person: ada, role: viewer, email: ada}", "'email': expected an address like ada@shop.example"),
-        ("people:\n  - {person: ada, role: viewer, slack: '@ada'}", "'slack': expected TEAM/USER, like T0SHOP/U0ADA"),
+        (
+            "people:\n  - {person: 'a b', role: viewer}",
+            "'person' has the value 'a b': expected a short name of letters",
+        ),
+        (
+            "people:\n  - {person: ada, role: viewer, email: ada}",
+            "'email' has the value 'ada': expected an address like ada@shop.example",
+        ),
+        (
+            "people:\n  - {person: ada, role: viewer, slack: '@ada'}",
+            "'slack' has the value '@ada': expected TEAM/USER, like T0SHOP/U0ADA",
+        ),
         (ADA + "  - {person: ada, role: viewer}", "line 6: 'ada' stands twice under `people:`"),
         (ADA + "  - {person: bob, role: viewer, slack: T0SHOP/U0ADA}", "'T0SHOP/U0ADA' stands twice under `people:`"),
         ("people: [", "cannot be read: it is not YAML"),

@@ -378,7 +378,10 @@ WRONG = [
     ("routes:\n- name: a\n  to: [slak]", "line 3, 'a': 'slak' is no channel (did you mean 'slack'?); channels are"),
     ("routes:\n- name: a\n  to: ['slack:C0OPPS']", "'C0OPPS' is no destination of slack (did you mean 'C0OPS'?)"),
     ("routes:\n- name: a\n  when: [severty = FATAL]", "line 3, 'a': 'when': 'severty' is no column of alerts (did"),
-    ("routes:\n- name: a\n  when: [severity FATAL]", "'when': expected a column, one of = != =~ !~, and a value"),
+    (
+        "routes:\n- name: a\n  when: [severity FATAL]",
+        "'when' has the value 'severity FATAL': expected a column, one of = != =~ !~, and a value",
+    ),
     ("routes:\n- name: a\n  when: [severity == FATAL]", "'when': '==' is none of = != =~ !~; one = is enough"),
     (
         "routes:\n- name: a\n  when: [severity = fatal]",
@@ -388,12 +391,15 @@ WRONG = [
     (
         "routes: [{name: a}]\nmaintenance: [{name: x, when: [rule = a], from: 2027-01-01, "
         "until: '9999-12-31T23:59:59-05:00'}]",
-        "'until': it is no time that can be counted",
+        "'until' has the value '9999-12-31T23:59:59-05:00': it is no time that can be counted",
     ),
     ("routes:\n- name: a\n  when: ['rule =~ (']", "'when': '(' is no pattern: missing )"),
-    ("routes:\n- name: a\n  wait: 30", "line 3, 'a': 'wait': expected a number with a unit, like '30 s'"),
-    ("routes:\n- name: a\n  wait: 1 h", "'wait': it is from 0 ms to 10 min"),
-    ("routes:\n- name: a\n  continue: maybe", "line 3, 'a': 'continue': input should be a valid boolean"),
+    (
+        "routes:\n- name: a\n  wait: 30",
+        "line 3, 'a': 'wait' has the value '30': expected a number with a unit, like '30 s'",
+    ),
+    ("routes:\n- name: a\n  wait: 1 h", "'wait' has the value '1 h': it is from 0 ms to 10 min"),
+    ("routes:\n- name: a\n  continue: maybe", "line 3, 'a': 'continue' has the value 'maybe': input should be"),
     (
         "routes:\n- name: a\n  mute: [night]\ntimes: [{name: nights}]",
         "'night' is no name under `times:` (did you",
@@ -423,7 +429,7 @@ WRONG = [
     ),
     (
         "routes: [{name: a}]\nmaintenance: [{name: x, when: [rule = a], from: soon, until: later}]",
-        "'from': input should be",
+        "'from' has the value 'soon': input should be",
     ),
     ("routes: [{name: a}]\nmaintenance: [{name: x, when: [], from: 2027-01-01, until: 2027-01-02}]", "'when' is empty"),
     ("routes: [{name: a}]\nmutes: []", "the key 'mutes' is unknown"),

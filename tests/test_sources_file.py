@@ -129,7 +129,7 @@ WRONG = {
     "another list than each": (
         with_field("price", '"rows[].p"') + "  each: lines\n",
         4,
-        "'rows[].p' goes through every element of rows; 'each' names lines[], or rows[0] for the first.",
+        "'rows[].p' goes through every element of rows; `each` is lines: correct one, or rows[0] for the first.",
     ),
     "each is no path": (
         f"{TOP}  each: '[x]'\n{MAP}",

@@ -14,6 +14,7 @@ import pyarrow as pa
 from lakehouse.dremio.columns import Columns, declared
 from lakehouse.dremio.errors import ProtocolError
 from lakehouse.dremio.statement import QUESTIONS, Fragment, Value, fill, named_in, without_comments
+from lakehouse.mistakes import Told, is_wrong
 from lakehouse.settings.durations import parse_duration, write_duration
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from lakehouse.texts import near
@@ -85,6 +86,8 @@ def read_question(name: str, folder: Path) -> Question:
     tables, binds = named_in(template)
     for table in sorted(tables):
         if table not in TABLES:
+            if is_wrong(table):
+                raise Told(f"{table} is left out")
             line = text[: text.find("{" + table + "}")].count("\n") + 1
             raise UserError(f"{path}, line {line}: there is no table '{table}'{near(table, TABLES)}")
     if not plain.strip():
@@ -96,9 +99,13 @@ def read_question(name: str, folder: Path) -> Question:
         columns = declared(template, path.name)
     except ProtocolError as error:
         line = text[: text.find("-- Columns:")].count("\n") + 1
-        raise UserError(f"{path}, line {line}: {str(error).rstrip('.')}") from None
+        raise UserError(f"{path}, line {line}: {_said(error, path)}") from None
     edition = hashlib.sha256(text.encode()).hexdigest()[:8]
     return Question(name, path, template, frozenset(binds), columns, every, edition)
+
+
+def _said(error: ProtocolError, path: Path) -> str:
+    return str(error).rstrip(".").replace(f"{path.name} declares", "'Columns' declares", 1)
 
 
 def _braced(found: re.Match[str]) -> str:

@@ -149,13 +149,19 @@ def _ordered(rows: RowList, view: View, spec: RangeSpec | TableSpec, shown: int,
 
 def condition(one: FilterSpec, view: View) -> Fragment:
     """Rows whose column has one of the chosen values; all while none is chosen."""
-    chosen = view.chosen(one.name)
-    return Fragment(f'"{one.of}" IN (:values)', {"values": chosen}) if chosen else Fragment("(1 = 1)", {})
+    return among(one.of, view.chosen(one.name))
+
+
+def among(column: str, chosen: Sequence[str]) -> Fragment:
+    return Fragment(f'"{column}" IN (:values)', {"values": tuple(chosen)}) if chosen else Fragment("(1 = 1)", {})
 
 
 def finding(columns: Sequence[str], view: View) -> Fragment:
     """Rows in which one of the columns holds the text that is looked for, in small or capital letters."""
-    text = next(iter(view.chosen("find")), "")[:LONGEST].lower()
+    return containing(columns, next(iter(view.chosen("find")), "")[:LONGEST].lower())
+
+
+def containing(columns: Sequence[str], text: str) -> Fragment:
     if not text or not columns:
         return Fragment("(1 = 1)", {})
     anywhere = " OR ".join(f'POSITION(:find IN LOWER("{column}")) > 0' for column in columns)

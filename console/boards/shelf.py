@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from console.boards.load import Board, load_board
+from console.boards.load import Board, board_files, load_board
 from lakehouse.user_error import UserError
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,7 @@ class Shelf:
         self._seen = seen
         held = {board.path: board for board in self.boards}
         boards: list[Board] = []
-        paths = sorted(path for suffix in ("yaml", "yml") for path in (self.folder / "boards").glob(f"*.{suffix}"))
-        for path in paths:
+        for path in board_files(self.folder / "boards"):
             before = held.get(path)
             board = self._read(path, before, boards)
             if board.trouble and (before is None or before.trouble != board.trouble):

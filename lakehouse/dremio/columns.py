@@ -10,6 +10,7 @@ from functools import cache
 import pyarrow as pa
 
 from lakehouse.dremio.errors import ProtocolError
+from lakehouse.texts import near
 
 # A width or a precision is a matter of how Dremio computes; a reader takes any.
 _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
@@ -43,6 +44,15 @@ class Columns:
             if not _KINDS[kind](field.type):
                 raise ProtocolError(f"{self.question} declares {name} as {kind}; Dremio's is {field.type}.")
 
+    def fits(self, name: str, found: pa.DataType) -> bool:
+        """Whether a column of this type is what is declared of it."""
+        return _KINDS[dict(self.kinds)[name]](found)
+
+
+def kind_of(found: pa.DataType) -> str:
+    """What a column of this type is declared as; empty where nothing fits."""
+    return next((kind for kind, fits in _KINDS.items() if fits(found)), "")
+
 
 @cache
 def declared(template: str, question: str) -> Columns | None:
@@ -54,6 +64,7 @@ def declared(template: str, question: str) -> Columns | None:
     for column in match[1].replace("\n--", " ").strip().removesuffix(".").split(","):
         name, _, kind = column.strip().partition(" ")
         if kind not in _KINDS:
-            raise ProtocolError(f"{question} declares '{column.strip()}'; expected a name and {', '.join(_KINDS)}.")
+            said = f"'{column.strip()}'{near(kind, _KINDS)}"
+            raise ProtocolError(f"{question} declares {said}; expected a name and one of {', '.join(_KINDS)}.")
         kinds.append((name, kind))
     return Columns(question, tuple(kinds))

@@ -12,6 +12,7 @@ from lakehouse.checked_file import told_once
 from lakehouse.mistakes import Told, is_wrong, noted
 from lakehouse.rules.kinds import kinds
 from lakehouse.rules.rule import Rule, Wrong
+from lakehouse.settings.reason import reason
 from lakehouse.texts import near
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, line_of, read_text, read_yaml
@@ -27,7 +28,12 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
     except NotYaml as error:
         raise UserError(f"The alert rules {path} cannot be read: {error}; mend or restore the file.") from None
     if not isinstance(content, dict) or list(content) != ["rules"] or not isinstance(content["rules"], list):
-        raise UserError(f"The alert rules {path} must hold one list under `rules:`; compare with config/alerts.yaml.")
+        more = [key for key in content if key != "rules"] if isinstance(content, dict) else []
+        line = line_of(read_text(path), *more[:1])
+        hint = f", not `{more[0]}:`" if more else ""
+        raise UserError(
+            f"{path}, line {line}: it must hold one list under `rules:`{hint}; compare with config/alerts.yaml."
+        )
     rules: list[Rule] = []
     for place, raw in enumerate(content["rules"]):
         with noted(path):
@@ -51,13 +57,16 @@ def _rule(path: Path, place: int, raw: object) -> Rule:
         raise UserError(f"{who()} lacks the key 'kind'; add it with one of {known_kinds}.")
     kind = kinds().get(raw["kind"]) if isinstance(raw["kind"], str) else None
     if kind is None:
-        raise UserError(f"{who('kind')}, key 'kind' has the value '{raw['kind']}'; expected one of {known_kinds}.")
+        given = f"{raw['kind']}'{near(str(raw['kind']), kinds())}"
+        raise UserError(f"{who('kind')}, key 'kind' has the value '{given}; expected one of {known_kinds}.")
     try:
         return kind.model_validate(raw, context={"folder": path.parent})
     except Wrong as wrong:
         _pass_over(wrong.value)
+        _pass_over(raw.get("question"))
         where = f"{who(*wrong.key.split('.'))}, key '{wrong.key}'"
-        raise UserError(f"{where} has the value '{wrong.value}'; expected {wrong.expected}.") from None
+        hint = near(str(wrong.value), wrong.known)
+        raise UserError(f"{where} has the value '{wrong.value}'{hint}; expected {wrong.expected}.") from None
     except ValidationError as error:
         for each in told_once(error.errors()):
             with noted(path):
@@ -75,12 +84,11 @@ def _sentence(who: Callable[..., str], kind: type[Rule], error: ErrorDetails) ->
         known = [field.alias or name for name, field in kind.model_fields.items()]
         given = f"the unknown key '{key}' with the value '{error['input']}'{near(key, known)}"
         return f"{who(*error['loc'])} has {given}; known are {', '.join(known)}."
-    reason = error["msg"].removeprefix("Value error, ")
-    where = f"{who(*error['loc'])}, key '{key}'"
-    return f"{where} has the value '{error['input']}'; {reason[:1].lower()}{reason[1:]}."
+    given = "nothing" if error["input"] is None else error["input"]
+    return f"{who(*error['loc'])}, key '{key}' has the value '{given}'; {reason(error)}."
 
 
 def _pass_over(value: object) -> None:
-    """Raise Told where a rule names a topic or table whose own file is wrong: that was said there."""
+    """Raise Told where a rule names a topic, table or question whose own file is wrong: that was said there."""
     if isinstance(value, str) and is_wrong(value.strip("{}")):
         raise Told(f"{value} is left out") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import isfinite
@@ -52,11 +52,12 @@ WholeMinutes = Annotated[Duration, AfterValidator(_whole_minutes)]
 
 
 class Wrong(Exception):
-    """A key whose value does not fit the rule's other keys, the topics or the tables."""
+    """A key whose value does not fit the rule's other keys, the topics or the tables. known: one of which was likely
+    meant."""
 
-    def __init__(self, key: str, value: object, expected: str) -> None:
+    def __init__(self, key: str, value: object, expected: str, known: Iterable[str] = ()) -> None:
         super().__init__(key, value, expected)
-        self.key, self.value, self.expected = key, value, expected
+        self.key, self.value, self.expected, self.known = key, value, expected, tuple(known)
 
 
 def check_values(where: Mapping[str, Sequence[str]], topic: str, columns: Sequence[Column]) -> None:
@@ -67,7 +68,8 @@ def check_values(where: Mapping[str, Sequence[str]], topic: str, columns: Sequen
         if column.name in choices and column == TOPICS[topic].table.column(column.name):
             for value in where.get(column.name, ()):
                 if value not in choices[column.name]:
-                    raise Wrong(f"where.{column.name}", value, f"one of {', '.join(choices[column.name])}")
+                    known = choices[column.name]
+                    raise Wrong(f"where.{column.name}", value, f"one of {', '.join(known)}", known)
 
 
 class Rule(BaseModel):

@@ -46,16 +46,17 @@ class TableRule(MinuteRule):
     def _check_table(self) -> None:
         """Refuse what the tables do not have; for a kind's own check."""
         if self.table not in KPIS:
-            raise Wrong("table", self.table, f"one of {', '.join(KPIS)}")
+            raise Wrong("table", self.table, f"one of {', '.join(KPIS)}", KPIS)
         types = {column.name: column.type for column in KPIS[self.table].table.columns}
         numbers = [name for name, type_ in types.items() if type_.startswith(("int", "long", "double", "decimal"))]
         texts = [name for name, type_ in types.items() if type_ == "string"]
         if self.column not in numbers:
-            raise Wrong("column", self.column, f"a number in {self.table}: {', '.join(numbers)}")
+            raise Wrong("column", self.column, f"a number in {self.table}: {', '.join(numbers)}", numbers)
         for key, columns in (("where", tuple(self.where)), ("by", self.by)):
             for column in columns:
                 if column not in texts:
-                    raise Wrong(key, column, f"a text column of {self.table}: {', '.join(texts) or '(it has none)'}")
+                    expected = f"a text column of {self.table}: {', '.join(texts) or '(it has none)'}"
+                    raise Wrong(key, column, expected, texts)
         check_values(self.where, KPIS[self.table].topic, KPIS[self.table].table.columns)
 
     @property

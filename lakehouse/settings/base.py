@@ -20,6 +20,7 @@ from lakehouse.mistakes import Told, noted
 from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.settings.durations import OptionalDuration, write_duration
 from lakehouse.settings.ports import PORTS
+from lakehouse.settings.reason import reason
 from lakehouse.settings.sources import SECTIONS, FileSource, YamlSource, config_path, where_in_file
 from lakehouse.texts import near
 from lakehouse.user_error import UserError
@@ -139,9 +140,7 @@ def _sentence(cls: type[Section], first: ErrorDetails) -> str:
     given = first["input"]
     shown = write_duration(given) if isinstance(given, timedelta) else str(given)[:200]
     value = "(secret)" if secret else "".join(c if c.isprintable() else "?" for c in shown)
-    reason = first["msg"].removeprefix("Value error, ")
-    reason = reason[:1].lower() + reason[1:]
-    return f"Setting '{key}' has the value '{value}': {reason}; set it in {place} or as {variable}."
+    return f"Setting '{key}' has the value '{value}': {reason(first)}; set it in {place} or as {variable}."
 
 
 class Shared(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Literal
 
@@ -27,7 +28,6 @@ class OrdersSettings(Section, section="orders"):
     )
     currency: str = Field(
         "",
-        pattern=r"^([A-Z]{3})?$",
         description="the shop's currency (ISO 4217), to which rates.csv leads; empty: no event names another",
     )
     rates_within: Duration = Field(
@@ -43,6 +43,13 @@ class OrdersSettings(Section, section="orders"):
         unknown = [status for status in value if status not in _STATUSES]
         if unknown or not value:
             raise ValueError(f"expected one or more of {', '.join(_STATUSES)}")
+        return value
+
+    @field_validator("currency")
+    @classmethod
+    def _code(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Z]{3}", value):
+            raise ValueError("expected a code of ISO 4217, like EUR, or nothing")
         return value
 
     @property

@@ -74,8 +74,8 @@ def where_in_file(section: str | None, name: str) -> str:
         text = read_text(path)
         found = parse_yaml(text)
         for key in keys:
-            found = found[key]
-    except (NotYaml, LookupError, TypeError):
+            found = {str(name): value for name, value in found.items()}[key]
+    except (NotYaml, LookupError, AttributeError):
         return str(path)  # it is of the environment, or a default
     return f"{path}, line {line_of(text, *keys)}"
 
@@ -108,7 +108,8 @@ class YamlSource(PydanticBaseSettingsSource):
         section = self.settings_cls.section  # type: ignore[attr-defined]  # the sources are typed for BaseSettings
         if section is None:
             return {name: value for name, value in content.items() if name not in SECTIONS}
-        return dict(content.get(section) or {})
+        # YAML takes a name like 3 for a number.
+        return {str(name): value for name, value in (content.get(section) or {}).items()}
 
 
 class FileSource(PydanticBaseSettingsSource):

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from lakehouse import ROOT
 from lakehouse.decode import Customs
+from lakehouse.mistakes import Told, is_wrong, noted
 from lakehouse.rates import Rates
 from lakehouse.sources.conditions import Condition, condition
 from lakehouse.sources.entry import Entry
@@ -14,6 +16,7 @@ from lakehouse.sources.envelope import Compression, Envelope
 from lakehouse.sources.fields import OF_NUMBERS, Habits, Mapped, PathReader, habits, mapped
 from lakehouse.sources.path import Getter, Path, getter, parse_path
 from lakehouse.sources.plan import Plan
+from lakehouse.texts import near
 from lakehouse.topics import TOPICS, Topic
 from lakehouse.topics.topic import EVENT_ID
 from lakehouse.user_error import UserError
@@ -46,9 +49,10 @@ def read_sources(text: str, where: str, rates: Rates | None = None) -> Iterator[
     if not isinstance(content, dict):
         raise UserError(f"{where}, line 1: it holds no `name:` lines with sources under them; add them.")
     for name, entry in whole.mapping().items():
-        if not _NAME.fullmatch(name):
-            raise entry.wrong(f"'{name}' is no name of a source; use letters, digits, _ . and -")
-        yield _source(name, entry, rates)
+        with noted(ROOT / where):
+            if not _NAME.fullmatch(name):
+                raise entry.wrong(f"'{name}' is no name of a source; use letters, digits, _ . and -")
+            yield _source(name, entry, rates)
 
 
 def _source(name: str, entry: Entry, rates: Rates | None) -> Declared:
@@ -58,8 +62,10 @@ def _source(name: str, entry: Entry, rates: Rates | None) -> Declared:
     customs = Customs(rates, _guests(topic, keys))
     every = _every(keys)
 
+    told: set[str] = set()
+
     def path_of(at: Entry) -> Path:
-        return _path(at, every)
+        return _path(at, every, told)
 
     held = habits({key: found for key, found in keys.items() if key in HABITS}, Habits())
     fields = _fields(topic, entry, keys, path_of, held, customs)
@@ -83,10 +89,14 @@ def _source(name: str, entry: Entry, rates: Rates | None) -> Declared:
 
 
 def _topic(name: str, entry: Entry, keys: Mapping[str, Entry]) -> Topic:
+    wanted = str(keys["topic"].value) if "topic" in keys else name
+    if wanted not in TOPICS and is_wrong(wanted):
+        raise Told(f"{wanted} is left out")
     if "topic" in keys:
         return TOPICS[keys["topic"].one_of(TOPICS)]
     if name not in TOPICS:
-        raise entry.wrong(f"the key 'topic' is missing; add it with one of {', '.join(TOPICS)}")
+        hint = near(name, TOPICS)
+        raise entry.wrong(f"the key 'topic' is missing{hint}; add it with one of {', '.join(TOPICS)}")
     return TOPICS[name]
 
 
@@ -138,7 +148,8 @@ def _heads(every: Path | None) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def _path(entry: Entry, every: Path | None) -> Path:
+def _path(entry: Entry, every: Path | None, told_of: set[str]) -> Path:
+    """told_of: the lists of which it was told that they are not those of `each`."""
     text = entry.text()
     found = parse_path(text)
     if found is None:
@@ -148,7 +159,12 @@ def _path(entry: Entry, every: Path | None) -> Path:
         )
     if found.lists and (every is None or found.head(found.lists) != every.head(found.lists)):
         of = text[: text.rindex("[]")]
-        told = f"'each' names {every.text}" if every is not None else f"write `each: {of}` for an event of each element"
+        if of in told_of:
+            raise Told(f"{of} was told")
+        told_of.add(of)
+        told = f"write `each: {of}` for an event of each element"
+        if every is not None:
+            told = f"`each` is {every.text.removesuffix('[]')}: correct one"
         raise entry.wrong(f"'{text}' goes through every element of {of}; {told}, or {of}[0] for the first")
     return found
 
@@ -188,7 +204,12 @@ def _fields(
     else:
         # As ours are called: then a source says only how they are wrapped and written.
         entries = {name: entry.under(name, name) for name in known}
-    found = {name: mapped(known[name], each, path_of, held) for name, each in entries.items()}
+    found: dict[str, Mapped] = {}
+    for name, each in entries.items():
+        with noted(ROOT / entry.where):
+            found[name] = mapped(known[name], each, path_of, held)
+    if len(found) < len(entries):
+        raise Told(f"fields of {topic.name} are wrong")
     needed = (field.name for field in known.values() if field.required and not customs.may_lack(topic, field))
     missing = next((name for name in needed if name not in found), None)
     if missing is not None:

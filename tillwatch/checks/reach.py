@@ -68,8 +68,11 @@ def unreached(path: Path, routing: Routing, rules: Sequence[Rule]) -> Iterator[s
     def sentence(place: Place, name: str, what: str) -> str:
         return f"{path}, line {line_of(text, *place)}, '{name}': {what}."
 
+    names = [route.name for route in _all(routing.routes)]
     for place, name, what in _routes(routing.routes, ("routes",), values, values):
-        yield sentence(place, name, what)
+        # Of one that is there twice that is what is told.
+        if names.count(name) == 1:
+            yield sentence(place, name, what)
     for number, inhibition in enumerate(routing.inhibit):
         for key, matchers in (("source", inhibition.source), ("target", inhibition.target)):
             at, what = _why_none(("inhibit", number, key), matchers, values)
@@ -79,6 +82,12 @@ def unreached(path: Path, routing: Routing, rules: Sequence[Rule]) -> Iterator[s
         at, what = _why_none(("maintenance", number, "when"), work.when, values)
         if what:
             yield sentence(at, work.name, what)
+
+
+def _all(routes: Sequence[Route]) -> Iterator[Route]:
+    for route in routes:
+        yield route
+        yield from _all(route.routes)
 
 
 def _routes(

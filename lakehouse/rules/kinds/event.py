@@ -64,7 +64,7 @@ class EventRule(Rule):
         for key, names in (("where", tuple(self.where)), ("by", self.by)):
             for name in names:
                 if name not in texts:
-                    raise Wrong(key, name, f"a text field of {self.topic}: {', '.join(texts)}")
+                    raise Wrong(key, name, f"a text field of {self.topic}: {', '.join(texts)}", texts)
         check_values(self.where, self.topic, RAW_OF_TOPIC[self.topic].columns)
         self._check_description(*fields)
         return self

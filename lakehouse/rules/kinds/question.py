@@ -19,7 +19,6 @@ from lakehouse.rules.moment import Moment
 from lakehouse.rules.rule import Number, Rule, Text, Wrong, names_in
 from lakehouse.settings.durations import Duration
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
-from lakehouse.texts import near
 from lakehouse.yaml_file import NotYaml, read_text
 
 OWN_WORDS = ("value", "threshold", "for")
@@ -84,9 +83,12 @@ class QuestionRule(Rule):
     def _check_template(self, key: str) -> None:
         tables, binds = named_in(self._template)
         for name in sorted(tables - TABLES.keys()):
-            raise Wrong(key, f"{{{name}}}", f"a table of the contract{near(name, TABLES)}, or its whole path")
+            raise Wrong(
+                key, f"{{{name}}}", "a table of the contract, or its whole path", [f"{{{one}}}" for one in TABLES]
+            )
+        binds_known = [f":{bind}" for bind in _BINDS]
         for name in sorted(binds - {*_BINDS}):
-            raise Wrong(key, f":{name}", f"no other binds than {', '.join(f':{bind}' for bind in _BINDS)}")
+            raise Wrong(key, f":{name}", f"no other binds than {', '.join(binds_known)}", binds_known)
         if "since" in binds and self.over is None:
             raise Wrong("over", "nothing", "a span like '10 min', for the statement asks for :since")
         # A rule asks: with Dremio's user nothing else keeps it from writing.
@@ -107,7 +109,7 @@ class QuestionRule(Rule):
             known = [name for name, _ in columns.kinds]
             for where, name in named:
                 if name is not None and name not in known:
-                    raise Wrong(where, name, f"a column of the answer{near(name, known)}: {', '.join(known)}")
+                    raise Wrong(where, name, f"a column of the answer: {', '.join(known)}", known)
 
     @property
     def asks(self) -> bool:
@@ -154,4 +156,4 @@ def _template_of(name: str, folder: Path | None) -> str:
                     raise Wrong("question", name, f"a file that can be read; {path}: {error}") from None
     own = sorted(path.stem for path in places[0].glob("*.sql")) if folder else []
     there = f"; there are {', '.join(own)}" if own else ""
-    raise Wrong("question", name, f"the name of a file {places[0] / 'NAME.sql'}{near(name, own)}{there}")
+    raise Wrong("question", name, f"the name of a file {places[0] / 'NAME.sql'}{there}", own)
