@@ -25,12 +25,13 @@ _FILE = re.compile(r"`?config/([\w/.]+\.(?:yaml|sql|csv))`?")
 _COMMAND = re.compile(r"(?:\.venv/bin/)?(?:python -m )?(tillwatch|producers|make) (.+)")
 
 
-def blocks() -> Iterator[tuple[str, str]]:
-    """What stands before each block of the page, and the block."""
+def blocks(section: str = "") -> Iterator[tuple[str, str]]:
+    """What stands before each block of the page, or of one of its sections, and the block."""
+    page = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0] if section else PAGE
     end = 0
-    for match in _BLOCK.finditer(PAGE):
+    for match in _BLOCK.finditer(page):
         block = match["fenced"] or textwrap.dedent(match["indented"] or "").strip("\n") + "\n"
-        yield PAGE[end : match.start()].rstrip().rpartition("\n\n")[2], block
+        yield page[end : match.start()].rstrip().rpartition("\n\n")[2], block
         end = match.end()
 
 

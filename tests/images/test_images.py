@@ -243,7 +243,7 @@ def test_a_killed_notifier_loses_nothing_and_sends_nothing_twice(compose: Compos
         compose.break_next("slack", "accept_and_hang")
         compose.break_next("smtp", "hang")
         compose.send("notifier", signal.SIGKILL)
-        eventually(lambda: compose.get("SANDBOX_PORT", "/faults") == (200, []), 60, "a message and an email in hand")
+        eventually(lambda: compose.get("SANDBOX_PORT", "/faults") == (200, []), 180, "a message and an email in hand")
         compose.send("notifier", signal.SIGKILL)
         compose("stop", "-t", "20", "producers")
         eventually(lambda: is_told(compose, dremio, token), 240, "each FATAL told")

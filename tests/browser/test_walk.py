@@ -1,0 +1,83 @@
+"""docs/your-shop.md, "From an empty folder to a message": its files, commands and pages, as written."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from bench.processes import Demo
+from lakehouse import ROOT
+from tests.browser.conftest import eventually
+from tests.test_your_shop import blocks
+
+pytestmark = pytest.mark.browser
+HEADING = "From an empty folder to a message"
+
+
+class Walk:
+    """A folder, and what the page tells to do in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.commands = ""
+        self.pages: list[str] = []
+        for name in (".venv", "examples"):
+            (folder / name).symlink_to(ROOT / name)
+
+    def enter(self, lines: str, demo: Demo) -> str:
+        """Enter lines in the terminal of before; what they say."""
+        self.commands += lines
+        done = subprocess.run(
+            ["bash", "-e"], input=lines, capture_output=True, text=True, cwd=self.folder, env=demo.environment
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def write(self, before: str, text: str) -> None:
+        """A file that the words before its text name, or an end of one."""
+        name = re.findall(r"`([\w/]+\.\w+)`", before)[-1]
+        path = self.folder / name
+        if before.rstrip(":").endswith(f"the end of `{name}`"):
+            indented = "".join(f"  {line}" if line.strip() else line for line in text.splitlines(keepends=True))
+            path.write_text(path.read_text(encoding="utf-8").rstrip() + "\n" + indented, encoding="utf-8")
+        else:
+            path.write_text(text, encoding="utf-8")
+
+
+def told(demo: Demo) -> str:
+    with urllib.request.urlopen(demo.url("sandbox", "/messages"), timeout=10) as answer:
+        return json.dumps(json.load(answer))
+
+
+@pytest.mark.timeout(300)
+def test_an_own_file_topic_and_rule_reach_screen_and_sandbox(page: Page, tmp_path: Path) -> None:
+    walk, said, exported = Walk(tmp_path), "", ""
+    demo = Demo(command=(sys.executable, "-m", "tillwatch", "demo", "--no-lite"), folder=tmp_path / "demo")
+    demo.folder.mkdir()
+    for before, block in blocks(HEADING):
+        if re.match(r"[.\w/]*(?:tillwatch|make|cp|export) ", block):
+            lines = [line for line in block.splitlines(keepends=True) if line.strip() != "make demo"]
+            said += walk.enter(exported + "".join(lines), demo)
+            exported += "".join(line for line in lines if line.startswith("export "))
+        else:
+            walk.write(before, block)
+    config = tmp_path / "shop" / "tillwatch.yaml"
+    assert f"Nothing is wrong in {config.parent}" in said
+    demo.variables = demo.environment | {"TILLWATCH_CONFIG": str(config)}
+    with demo:
+        eventually(lambda: "live after" in demo.last_words(40), 90)
+        page.goto(demo.url("console", "/app?tab=orders&range=6h"))
+        rows = page.locator('[data-list="order_rows"]')
+        expect(rows.locator("tr")).to_have_count(3)
+        expect(rows).to_contain_text("samovar")
+        page.goto(demo.url("console", "/app?tab=payments&range=6h"))
+        expect(page.locator('[data-list="payments.tables0"] tr')).to_have_count(3)
+        expect(page.locator('[data-list="payments.tables0"]')).to_contain_text("p-2")
+        eventually(lambda: "2 payments were refused" in told(demo), 60)
