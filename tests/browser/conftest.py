@@ -21,7 +21,8 @@ from lakehouse import ROOT
 from lakehouse.settings.ports import PORTS
 
 # A machine that also runs other tests takes its time.
-expect.set_options(timeout=15_000)
+PATIENCE_MS = 45_000
+expect.set_options(timeout=PATIENCE_MS)
 
 MISSING = "there is no Chrome or Chromium; install one, or run `playwright install chromium`"
 
@@ -117,7 +118,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def page(chromium: Browser) -> Iterator[Page]:
     """An empty page of 1440 x 900; a script error on it fails the test."""
     page = chromium.new_page(viewport={"width": 1440, "height": 900}, timezone_id="Europe/Berlin")
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE_MS)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     # Shown where a test fails.
@@ -130,8 +131,8 @@ def page(chromium: Browser) -> Iterator[Page]:
 def opened(page: Page, served: Served, query: str = "") -> Page:
     """Open the console, and wait until its websocket works: from then on, what is done is heard."""
     served.post("/fake/heartbeat")
-    with page.expect_console_message(lambda message: "document idle" in message.text):
-        page.goto(f"{served.url}/app?{query}")
+    with page.expect_console_message(lambda message: "document idle" in message.text, timeout=PATIENCE_MS):
+        page.goto(f"{served.url}/app?{query}", timeout=PATIENCE_MS)
     return page
 
 

@@ -42,7 +42,7 @@ def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
     page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(45_000)
     yield page
     page.context.close()
 
