@@ -77,7 +77,7 @@ class Layout:
 
         unpack_at_most: GiB.
         """
-        form = form or _BY_ENDING.get(_ending(file))
+        form = form or form_by_name(file)
         if form not in FORMATS:
             raise UserError(f"--format of {file} is '{form or 'not given'}'; expected one of {', '.join(FORMATS)}.")
         if topic not in TOPICS:
@@ -119,6 +119,11 @@ class Layout:
         """The fields that may come from the file, in the topic's order."""
         computed = {"produced_at", *self.constants, *(["price"] if self.price_from_total else [])}
         return [each.name for each in TOPICS[self.topic].fields if each.name not in computed]
+
+
+def form_by_name(file: Path) -> str | None:
+    """The form that a file's name says; None where it says none."""
+    return _BY_ENDING.get(_ending(file))
 
 
 def _ending(file: Path) -> str:

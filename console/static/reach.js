@@ -5,15 +5,14 @@ import {say} from "./declared.js"
 const ASK_AFTER_S = 3         // a websocket that works is open by then, nearly always
 const RELOAD_AFTER_S = 30     // a proxy that passes no websockets is not mended sooner
 const SPEAKS_MS = 6000        // the console speaks at least every 5 s: one that answers and can be heard has by then
-let opened = false            // whether any word came by the websocket of this page
 let words = ""                // why none comes; empty where nobody knows
 let refused = false
 let asking = false
-let count = 0                 // of the words that came
+let count = 0                 // of the words that came by the websocket of this page
 let answered = null           // since when the console answers while no word comes
 
-export function heard() { opened = true; words = ""; count += 1; answered = null }
-export const isOpen = () => opened
+export function heard() { words = ""; count += 1; answered = null }
+export const isOpen = () => count > 0
 export const why = () => words
 
 function renew(reason) {
@@ -33,10 +32,11 @@ export async function look(silentS, isLost) {
     if (!answer.ok) {
       words = ""
       answered = null
-    } else if (count !== before) answered = null
-    else if (opened) {
-      answered ??= performance.now()
-      if (isLost || performance.now() - answered > SPEAKS_MS) renew(`no word for ${Math.round(silentS)} s`)
+    } else if (isOpen()) {
+      if (count === before) {
+        answered ??= performance.now()
+        if (isLost || performance.now() - answered > SPEAKS_MS) renew(`no word for ${Math.round(silentS)} s`)
+      }
     } else if (!allowed) {
       refused = true
       words = say("refused", {host: location.host})

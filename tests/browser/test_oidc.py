@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Served, free_port
+from tests.browser.conftest import PATIENCE_MS, Served, free_port
 from tests.fake_provider import FakeProvider
 
 pytestmark = pytest.mark.browser
@@ -42,7 +42,7 @@ def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
     page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
-    page.set_default_timeout(45_000)
+    page.set_default_timeout(PATIENCE_MS)
     yield page
     page.context.close()
 

@@ -26,14 +26,11 @@ class Walk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.commands = ""
-        self.pages: list[str] = []
         for name in (".venv", "examples"):
             (folder / name).symlink_to(ROOT / name)
 
     def enter(self, lines: str, demo: Demo) -> str:
         """Enter lines in the terminal of before; what they say."""
-        self.commands += lines
         done = subprocess.run(
             ["bash", "-e"], input=lines, capture_output=True, text=True, cwd=self.folder, env=demo.environment
         )

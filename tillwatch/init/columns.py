@@ -18,7 +18,8 @@ OURS = ("_line", "_file")
 
 _PLAIN = re.compile(r"[^.\[\]'{}]+")
 _WORD = re.compile(r"[A-ZÄÖÜ]+(?![a-zäöüß])|[A-ZÄÖÜ]?[^\W\d_A-ZÄÖÜ]+|\d+")
-_WRAPPED = {Envelope.DEBEZIUM: "after.", Envelope.CLOUDEVENTS: "data."}
+WRAPPED = {Envelope.DEBEZIUM: "after.", Envelope.CLOUDEVENTS: "data."}
+"""What the paths to the shop's own data begin with."""
 
 
 @dataclass
@@ -74,7 +75,7 @@ class Columns:
 def columns_of(documents: Sequence[object], envelope: Envelope) -> Columns:
     """The columns of messages without their envelope, and of one list in them: that which most looks like lines."""
     flat = [_flat(document, "") for document in documents]
-    found = _table([scalars for scalars, _ in flat], _WRAPPED.get(envelope, ""))
+    found = _table([scalars for scalars, _ in flat], WRAPPED.get(envelope, ""))
     names: dict[str, set[str]] = defaultdict(set)
     for _, held in flat:
         for path, elements in held.items():

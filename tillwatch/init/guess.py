@@ -15,14 +15,13 @@ from lakehouse.topics.topic import AMOUNTS, NUMBERS
 from lakehouse.user_error import UserError
 from tillwatch.init import names
 from tillwatch.init.choices import EACH_LINE, NOTHING, ORDERS, Choices, Given, Shape, flag
-from tillwatch.init.columns import Column
+from tillwatch.init.columns import WRAPPED, Column
 from tillwatch.init.naming import guess_topic
 from tillwatch.init.numbers import Signs, are_numbers, signs_of
 from tillwatch.init.sample import Sample
 from tillwatch.init.shapes import drops_total, shape_of
 from tillwatch.init.times import EXCEL, TimeForm, time_form
 
-_PREFIX = {Envelope.DEBEZIUM: "after.", Envelope.CLOUDEVENTS: "data."}
 _TIMES_OF = {Envelope.DEBEZIUM: "source.ts_ms", Envelope.CLOUDEVENTS: "time"}
 _CENTS = r"\b(cents?|minor|pence|pennies|rappen|öre|ore)\b"
 
@@ -147,7 +146,7 @@ class _Guess:
     @property
     def _within(self) -> list[Column]:
         """The columns that say something of the shop, and not of how the message is wrapped."""
-        prefix = _PREFIX.get(self._sample.envelope, "")
+        prefix = WRAPPED.get(self._sample.envelope, "")
         return [column for path, column in self._sample.columns.of_messages.items() if path.startswith(prefix)]
 
     def _by_name(self, name: str, columns: Iterable[Column], patterns: Sequence[str]) -> Iterator[Column]:

@@ -13,6 +13,8 @@ from tillwatch.init.numbers import Signs, numbers_of
 from tillwatch.init.sample import Sample
 
 type Amounts = Sequence[Decimal | None]
+type Rows = Sequence[tuple[Decimal | None, Decimal | None]]
+"""Of each line its column of totals, and price times quantity."""
 
 _CENT = Decimal("0.01")
 
@@ -50,17 +52,13 @@ def _of_lists(
 
 
 def _of_rows(sample: Sample, found: Mapping[str, Column], signs: Signs, grain: str | None) -> Shape:
-    number, price, total = found.get("order_id"), found.get("price"), found.get("order_total")
+    number = found.get("order_id")
     if number is None or len(number.distinct) == len(number.given):
         return Shape.LINE if grain == "line" else Shape.ORDER
     if _is_history(sample, found):
         return Shape.ORDER
-    amounts = _products(price, found.get("quantity"), signs) if price is not None else [None] * len(number.values)
-    totals = numbers_of(total, signs) if total is not None else [None] * len(number.values)
-    orders: dict[str, list[tuple[Decimal | None, Decimal | None]]] = defaultdict(list)
-    for key, row in zip(number.values, zip(totals, amounts, strict=True), strict=True):
-        orders[str(key)].append(row)
-    of_whole = _of_whole(list(orders.values()))
+    orders = _by_order(number, found, signs)
+    of_whole = _of_whole(orders)
     if of_whole is None:
         if grain == "order":
             raise UserError(
@@ -71,12 +69,24 @@ def _of_rows(sample: Sample, found: Mapping[str, Column], signs: Signs, grain: s
     # Where the lines add up to the totals, nothing is lost by telling lines, and products are told right.
     add_up = all(
         _same([amount for _, amount in rows], next((whole for whole, _ in rows if whole is not None), None))
-        for rows in orders.values()
+        for rows in orders
     )
     return Shape.LINE if grain == "line" or (grain is None and add_up) else of_whole
 
 
-def _of_whole(orders: Sequence[Sequence[tuple[Decimal | None, Decimal | None]]]) -> Shape | None:
+def _by_order(number: Column, found: Mapping[str, Column], signs: Signs) -> list[Rows]:
+    """The lines of each order."""
+    nothing: Amounts = [None] * len(number.values)
+    price, total = found.get("price"), found.get("order_total")
+    amounts = _products(price, found.get("quantity"), signs) if price is not None else nothing
+    totals = numbers_of(total, signs) if total is not None else nothing
+    orders: dict[str, list[tuple[Decimal | None, Decimal | None]]] = defaultdict(list)
+    for key, row in zip(number.values, zip(totals, amounts, strict=True), strict=True):
+        orders[str(key)].append(row)
+    return list(orders.values())
+
+
+def _of_whole(orders: Sequence[Rows]) -> Shape | None:
     """Where the total of a whole order stands; None where totals are those of lines, or there are none."""
     several = [rows for rows in orders if len(rows) > 1]
     totals = [[whole for whole, _ in rows] for rows in several]
@@ -101,18 +111,14 @@ def _is_history(sample: Sample, found: Mapping[str, Column]) -> bool:
     return all(len(set(each)) == len(each) for each in states.values()) and all(len(e) == 1 for e in articles.values())
 
 
-def drops_total(sample: Sample, shape: Shape, found: Mapping[str, str], signs: Signs) -> bool:
+def drops_total(sample: Sample, shape: Shape, paths: Mapping[str, str], signs: Signs) -> bool:
     """Whether the column of totals says the whole order's, and the events are lines."""
-    columns = sample.columns.by_path
-    if shape is not Shape.LINE or "order_total" not in found or "price" not in found or "order_id" not in found:
+    if shape is not Shape.LINE or not {"order_total", "price", "order_id"} <= paths.keys():
         return False
-    totals = numbers_of(columns[found["order_total"]], signs)
-    quantity = columns.get(found.get("quantity", ""))
-    amounts = _products(columns[found["price"]], quantity, signs)
-    orders: dict[str, list[tuple[Decimal | None, Decimal | None]]] = defaultdict(list)
-    for key, row in zip(columns[found["order_id"]].values, zip(totals, amounts, strict=True), strict=True):
-        orders[str(key)].append(row)
-    return any(len(rows) > 1 for rows in orders.values()) and _of_whole(list(orders.values())) is not None
+    columns = sample.columns.by_path
+    found = {name: columns[path] for name, path in paths.items() if path in columns}
+    orders = _by_order(columns[paths["order_id"]], found, signs)
+    return any(len(rows) > 1 for rows in orders) and _of_whole(orders) is not None
 
 
 def _products(price: Column | None, quantity: Column | None, signs: Signs) -> list[Decimal | None]:

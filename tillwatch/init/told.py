@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
+from lakehouse.settings.base import Shared
 from lakehouse.sources.envelope import Envelope
 from lakehouse.texts import visible
+from producers.layout import form_by_name
 from tillwatch.init.choices import ORDERS, Choices, Shape, short
 from tillwatch.init.proof import Proof, other_currencies, sums_text
 from tillwatch.init.sample import WHOLE, Sample
 
-OLD = timedelta(days=15)
-"""What max_event_age is, as shipped."""
-_ENDINGS = {
-    "csv": (".csv",),
-    "jsonl": (".jsonl", ".ndjson", ".json"),
-    "json": (".json",),
-    "parquet": (".parquet", ".pq"),
-}
-"""By which replay knows a file's form."""
+OLD = Shared.model_fields["max_event_age"].default
+"""The settings are written as shipped: older events are rejected."""
+_LINES = ("jsonl", "json")
+"""Replay reads lines as either."""
 _MOST_COLUMNS = 40
 
 
@@ -107,7 +104,7 @@ def _notes(folder: Path, sample: Sample, choices: Choices, proof: Proof, counted
 
 def _replay(sample: Sample, source: str, proof: Proof) -> str:
     words = [str(sample.file), "--source", source]
-    if sample.file.suffix.lower() not in _ENDINGS[sample.form]:
+    if form_by_name(sample.file) not in (_LINES if sample.form == "jsonl" else (sample.form,)):
         words += ["--format", sample.form]
     if sample.form == "csv":
         words += ["--delimiter", sample.delimiter] if sample.delimiter != "," else []
