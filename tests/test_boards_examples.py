@@ -76,7 +76,8 @@ def test_the_overview_as_a_board_is_right_and_answered(statements: Statements) -
     board = load_board(ROOT / "examples" / "overview" / "boards" / "shop.yaml")
     assert board.spec is not None
     assert [tile.title for tile in board.spec.tiles] == [
-        "Revenue 5 min", "Orders 5 min", "Average order", "Active users", "Conversion", "Error rate",
+        "Revenue 5 min", "Net revenue 5 min", "Orders 5 min", "Average order", "Active users", "Conversion",
+        "Error rate",
     ]  # fmt: skip
     answered(statements, board)
 

@@ -37,6 +37,11 @@ def dbapi(port: int) -> dict[str, Any]:
     return answers(environment("flightsql-dbapi"), "flightsql_dbapi_client.py", port)
 
 
+@pytest.fixture(scope="module")
+def python(port: int) -> dict[str, Any]:
+    return answers(environment("dremio-simple-query"), "dremio_python_client.py", port)
+
+
 PATHS = {f"{CATALOG}.{SCHEMA}.{name}" for name in TABLES}
 COLUMNS = [column.name for column in TABLES["orders_processed"].columns]
 ONE = [{"order_id": "o-3"}]
@@ -111,6 +116,49 @@ def test_flightsql_dbapi_reads_every_table_and_is_refused_with_dremios_status(db
     assert dbapi["update"]["error"].startswith("ArrowNotImplementedError: acceptPut is not implemented")
 
 
+@pytest.mark.parametrize(
+    ("ask", "answer"),
+    [
+        *((way, ["o-1", "o-2", "o-3"]) for way in ("arrow", "pandas", "polars", "duckdb", "by token")),
+        *((f"frames: {way}", ["o-1", "o-2", "o-3"]) for way in ("table", "query")),
+        ("frames: filter", ["o-3"]),
+        ("frames: mutate", ["quantity", "twice"]),
+        ("frames: branch", 3),
+        ("frames: explain", True),
+        ("after all", [{"n": 1}]),
+    ],
+)
+def test_dremio_simple_query_and_dremioframe_are_answered(python: dict[str, Any], ask: str, answer: object) -> None:
+    assert python[ask] == answer
+
+
+def test_dremio_simple_query_and_dremioframe_read_every_table(python: dict[str, Any]) -> None:
+    for ask in ("every table", "frames: every table"):
+        assert set(python[ask]) == set(TABLES)
+        assert python[ask]["orders_processed"] == 3
+    assert sum(python["frames: aggregate"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        ("bad SQL", 'encountered "SELEC"'),
+        ("bad password", "Invalid username or password"),
+        ("frames: bad column", "Column 'nope' not found"),
+        ("frames: bad password", "Invalid username or password"),
+        ("frames: delete", "read-only"),
+    ],
+)
+def test_dremio_simple_query_and_dremioframe_are_refused_in_dremios_words(
+    python: dict[str, Any], ask: str, says: str
+) -> None:
+    assert says in python[ask]["error"]
+
+
+def test_dremio_simple_query_cancels_at_once(python: dict[str, Any]) -> None:
+    assert python["cancel"] < 1
+
+
 # ---- docs/clients.md ------------------------------------------------------------------------------------------------
 
 
@@ -121,8 +169,17 @@ def test_the_lines_of_the_docs_run_as_they_stand(port: int, client: str, name: s
 
 
 def test_the_docs_have_lines_for_each_client_and_name_the_versions_that_were_run() -> None:
-    assert DOC.count("```python") == len(EXAMPLES) == 5
-    chosen = [*CLIENTS.glob("*.in"), *CLIENTS.glob("*.pins"), ROOT / "deploy" / "jars" / "jars.toml"]
+    assert DOC.count("```python") == len(EXAMPLES) == 7
+    chosen = [
+        *CLIENTS.glob("*.in"),
+        *CLIENTS.glob("*.pins"),
+        CLIENTS / "go" / "go.mod",
+        ROOT / "deploy" / "jars" / "jars.toml",
+    ]
     text = "\n".join(path.read_text(encoding="utf-8") for path in chosen)
     for package, version in re.findall(r"^\| ([\w-]+) (\d[\d.]+)", DOC, re.MULTILINE):
-        assert f"{package}=={version}" in text or f"{package}:{version}" in text
+        assert (
+            f"{package}=={version}" in text
+            or f"{package}:{version}" in text
+            or f"{package}/v{version[:2]} v{version}" in text
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -276,6 +277,23 @@ def test_data_that_is_too_old_is_not_judged_but_a_table_of_others_is(tmp_path: P
     asking.sold("tea")
     assert asking.turn(publish=False) == ["1 of others"]
     assert asking.turn() == ["1 of ours"]
+    asking.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "ours"),
+    [
+        ("{orders_processed}", True),
+        ("nessie_minio_catalog.ecommerce_db.orders_processed", True),
+        ('"nessie_minio_catalog"."ecommerce_db"."ORDERS_PROCESSED"', True),
+        ("nessie_minio_catalog.ecommerce_db.stock", False),
+        ("people.stock", False),
+    ],
+)
+def test_a_table_beside_ours_is_somebody_elses(tmp_path: Path, table: str, ours: bool) -> None:
+    sql = json.dumps(f"SELECT COUNT(*) AS n FROM {table}")
+    asking = Asking(tmp_path, rule_text("r", sql=sql, value="n", above="0", description='"{n}"'))
+    assert asking.rule.reads_ours is ours
     asking.close()
 
 

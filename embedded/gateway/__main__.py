@@ -111,7 +111,7 @@ def _from_nessie(nessie: NessieSettings, folder: Path, files_on_disk: int) -> tu
     s3_settings = S3Settings.load()
     s3 = S3(s3_settings)
     remote = Remote(
-        f"{nessie.warehouse}/",
+        f"s3://{nessie.bucket}/",  # tables of others lie beside ours
         s3_settings.endpoint,
         s3_settings.access_key,
         s3_settings.secret_key.get_secret_value(),

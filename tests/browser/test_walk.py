@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 import urllib.request
 from pathlib import Path
 
@@ -38,12 +39,18 @@ class Walk:
         return done.stdout
 
     def write(self, before: str, text: str) -> None:
-        """A file that the words before its text name, or an end of one."""
+        """A file that the words before its text name, an end of one, or another rule in place of one of its name."""
         name = re.findall(r"`([\w/]+\.\w+)`", before)[-1]
         path = self.folder / name
+        rule = textwrap.indent(text, "  ")
         if before.rstrip(":").endswith(f"the end of `{name}`"):
-            indented = "".join(f"  {line}" if line.strip() else line for line in text.splitlines(keepends=True))
-            path.write_text(path.read_text(encoding="utf-8").rstrip() + "\n" + indented, encoding="utf-8")
+            path.write_text(path.read_text(encoding="utf-8").rstrip() + "\n" + rule, encoding="utf-8")
+        elif before.endswith("becomes:"):
+            of = re.escape(rule.partition("\n")[0])
+            old = re.compile(rf"^{of}\n(?: {{4}}.*\n)+", re.MULTILINE)
+            found = path.read_text(encoding="utf-8")
+            assert len(old.findall(found)) == 1, before
+            path.write_text(old.sub(lambda _: rule, found), encoding="utf-8")
         else:
             path.write_text(text, encoding="utf-8")
 
@@ -53,8 +60,8 @@ def told(demo: Demo) -> str:
         return json.dumps(json.load(answer))
 
 
-@pytest.mark.timeout(300)
-def test_an_own_file_topic_and_rule_reach_screen_and_sandbox(page: Page, tmp_path: Path) -> None:
+@pytest.mark.timeout(480)
+def test_an_own_file_topic_rule_and_limit_reach_screen_and_sandbox(page: Page, tmp_path: Path) -> None:
     walk, said, exported = Walk(tmp_path), "", ""
     demo = Demo(command=(sys.executable, "-m", "tillwatch", "demo", "--no-lite"), folder=tmp_path / "demo")
     demo.folder.mkdir()
@@ -78,3 +85,5 @@ def test_an_own_file_topic_and_rule_reach_screen_and_sandbox(page: Page, tmp_pat
         expect(page.locator('[data-list="payments.tables0"] tr')).to_have_count(3)
         expect(page.locator('[data-list="payments.tables0"]')).to_contain_text("p-2")
         eventually(lambda: "2 payments were refused" in told(demo), 60)
+        # The minute that is judged is over, and the rule's own is over, before it fires.
+        eventually(lambda: re.search(r"No orders for [123] min", told(demo)) is not None, 300)

@@ -24,7 +24,7 @@ from lakehouse.yaml_file import NotYaml, read_text
 OWN_WORDS = ("value", "threshold", "for")
 """What a text may name in braces beside the columns of the answer."""
 _BINDS = ("as_of", "since", "until")
-_OURS = re.compile(rf'"?{CATALOG}"?\s*\.\s*"?{SCHEMA}"?\s*\.', re.IGNORECASE)
+_BESIDE_OURS = re.compile(rf'"?{CATALOG}"?\s*\.\s*"?{SCHEMA}"?\s*\.\s*"?(\w+)', re.IGNORECASE)
 _NAME = re.compile(r"\w+")
 
 
@@ -124,7 +124,8 @@ class QuestionRule(Rule):
     def reads_ours(self) -> bool:
         """Whether the age of our data says anything of the answer: tables that others write have no commit of ours."""
         tables, binds = named_in(self._template)
-        return bool(tables or binds or _OURS.search(without_comments(self._template)))
+        beside = _BESIDE_OURS.findall(without_comments(self._template))
+        return bool(tables or binds or any(name.lower() in TABLES for name in beside))
 
     @property
     def threshold(self) -> float | None:
