@@ -145,8 +145,9 @@ def run(folder: Path, publishes: int, now: datetime, hours: int) -> Costs:
         began = time.process_time()
         costs.bytes.append(publish(catalog, now, late))
         if number % MAINTAINED_EVERY == MAINTAINED_EVERY - 1:
-            catalog.thin(now_us(), timedelta(seconds=5), timedelta(hours=6))
-            catalog.sweep(now_us(), timedelta(seconds=5))
+            # No grace, for a fresh catalog would delete nothing within it.
+            catalog.thin(now_us(), timedelta(0), timedelta(hours=6))
+            catalog.sweep(now_us(), timedelta(0))
         costs.writer.append(time.process_time() - began)
         asks.send(now)
         reading, question = asks.recv()
