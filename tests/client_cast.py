@@ -17,6 +17,17 @@ import pytest
 from lakehouse import ROOT
 
 CLIENTS = ROOT / "tests" / "clients"
+_TELL = """
+found = {}
+for name, ask in ASKS.items():
+    try:
+        found[name] = ask()
+    except Exception as error:
+        found[name] = {"error": f"{type(error).__name__}: {error}"}
+import json
+print(json.dumps(found, default=str))
+"""
+"""The end of each client: its ASKS are asked, and what was found is printed as JSON."""
 _UV = ROOT / ".tools" / "uv" / "bin" / "uv"
 
 
@@ -61,5 +72,6 @@ def run(python: Path, program: str, *arguments: object) -> str:
 
 def answers(python: Path, script: str, port: int) -> dict[str, Any]:
     """What tests/clients/SCRIPT found at the gateway on that port: by name an answer, or {"error": …}."""
-    found: dict[str, Any] = json.loads(run(python, (CLIENTS / script).read_text(encoding="utf-8"), port))
+    program = (CLIENTS / script).read_text(encoding="utf-8") + _TELL
+    found: dict[str, Any] = json.loads(run(python, program, port))
     return found

@@ -1,8 +1,8 @@
-"""What ADBC's Flight SQL driver and polars find at the gateway on port argv[1]: JSON on stdout."""
+"""What ADBC's Flight SQL driver and polars find at the gateway on port argv[1]; tests/client_cast.py asks."""
 
 from __future__ import annotations
 
-import json
+import atexit
 import sys
 import threading
 import time
@@ -130,11 +130,4 @@ ASKS: dict[str, Callable[[], object]] = {
     ).rows(),
     "after all": lambda: rows("SELECT 1 AS n"),
 }
-found = {}
-for name, ask in ASKS.items():
-    try:
-        found[name] = ask()
-    except Exception as error:
-        found[name] = {"error": f"{type(error).__name__}: {error}"}
-connection.close()
-print(json.dumps(found, default=str))
+atexit.register(connection.close)

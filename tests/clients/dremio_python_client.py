@@ -1,9 +1,8 @@
-"""What dremio-simple-query and dremioframe find at the gateway on port argv[1]: JSON on stdout."""
+"""What dremio-simple-query and dremioframe find at the gateway on port argv[1]; tests/client_cast.py asks."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 import warnings
@@ -96,10 +95,3 @@ ASKS: dict[str, Callable[[], object]] = {
     "frames: bad password": lambda: frames("guess").query("SELECT 1 AS n"),
     "frames: delete": lambda: orders().filter("quantity = 1").delete(),
 }
-found = {}
-for name, ask in ASKS.items():
-    try:
-        found[name] = ask()
-    except Exception as error:
-        found[name] = {"error": f"{type(error).__name__}: {error}"}
-print(json.dumps(found, default=str))

@@ -1,8 +1,7 @@
-"""What flightsql-dbapi finds at the gateway on port argv[1]: JSON on stdout."""
+"""What flightsql-dbapi finds at the gateway on port argv[1]; tests/client_cast.py asks."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -56,10 +55,3 @@ ASKS: dict[str, Callable[[], object]] = {
     "update": lambda: client.execute_update(f"DELETE FROM {ORDERS}"),
     "after all": lambda: rows(client.execute("SELECT 1 AS n")),
 }
-found = {}
-for name, ask in ASKS.items():
-    try:
-        found[name] = ask()
-    except Exception as error:
-        found[name] = {"error": f"{type(error).__name__}: {error}"}
-print(json.dumps(found, default=str))

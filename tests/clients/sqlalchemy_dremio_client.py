@@ -1,8 +1,7 @@
-"""What SQLAlchemy 1.4 with sqlalchemy_dremio finds at the gateway on port argv[1]: JSON on stdout."""
+"""What SQLAlchemy 1.4 with sqlalchemy_dremio finds at the gateway on port argv[1]; tests/client_cast.py asks."""
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from collections.abc import Callable
@@ -54,10 +53,3 @@ ASKS: dict[str, Callable[[], object]] = {
     "bad table": lambda: look.get_columns("sales", schema=SCHEMA),
     "after all": lambda: count("SELECT 1 AS n"),
 }
-told = {}
-for name, ask in ASKS.items():
-    try:
-        told[name] = ask()
-    except Exception as error:
-        told[name] = {"error": f"{type(error).__name__}: {error}"}
-print(json.dumps(told, default=str))

@@ -23,7 +23,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     if GO is None:
         pytest.skip("there is no Go to build the client with")
     program = tmp_path_factory.mktemp("go") / "client"
-    # Of 64 packages only the client's own code is ours: half a minute of building at its first use, then Go's cache.
+    # Go keeps what it built: the packages of others are built once.
     build = [GO, "build", "-trimpath", "-o", str(program), "."]
     done = subprocess.run(build, cwd=CLIENTS / "go", capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-2000:]
