@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Self
+
+_LOOK_S = 0.5
 
 
 class Stop:
@@ -13,6 +16,10 @@ class Stop:
 
     Not an Event: a handler runs in the main thread, and set() would wait for ever for the lock that this very thread
     holds while it enters or leaves wait(). SimpleQueue.put may interrupt anything.
+
+    Nor one long sleep: a signal that comes when the main thread has let Python go and does not sleep yet (other threads
+    are busy, so this may last), or that the system gives to another thread, wakes nobody. Its handler runs when the
+    main thread looks up.
     """
 
     def __init__(self) -> None:
@@ -36,8 +43,12 @@ class Stop:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Until it is set, at most so many seconds; whether it is."""
-        if not self._set:
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while not self._set:
+            left = _LOOK_S if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                break
             with suppress(Empty):
-                self._woken.get(timeout=seconds)
+                self._woken.get(timeout=min(left, _LOOK_S))
                 self._woken.put(None)  # for others who wait
         return self._set

@@ -38,3 +38,25 @@ def test_a_signal_at_any_moment_of_a_wait_is_heard() -> None:
             after.join()
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_that_wakes_nobody_is_heard() -> None:
+    """Another thread gets it, as one does that comes between the main thread's last look and its sleep."""
+    before = signal.getsignal(signal.SIGUSR1)
+    too_long, done = threading.Event(), threading.Event()
+    other = threading.Thread(target=done.wait)
+    other.start()
+    try:
+        stop = Stop()
+        signal.signal(signal.SIGUSR1, lambda *_: stop.set())
+        assert other.ident is not None
+        after = threading.Timer(0.2, signal.pthread_kill, (other.ident, signal.SIGUSR1))
+        too_late = threading.Timer(20, too_long.set)
+        after.start()
+        too_late.start()
+        assert stop.wait(40)
+        assert not too_long.is_set()
+        too_late.cancel()
+    finally:
+        done.set()
+        signal.signal(signal.SIGUSR1, before)
