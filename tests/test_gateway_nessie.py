@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,9 @@ from embedded.gateway.files import Once
 from embedded.gateway.nessie import POSITIONS, NessieCommits
 from embedded.gateway.s3 import S3, S3Files
 from lakehouse.dremio.client import NOTHING_PUBLISHED
+from lakehouse.tables import SCHEMA
 from pipeline.settings import S3Settings
-from pipeline.storage.nessie import Logged, Nessie, NessieDown, NessieGone, Reference, TableAt
+from pipeline.storage.nessie import Logged, Nessie, NessieDown, NessieGone, Reference
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -45,13 +47,14 @@ class Publishes(Nessie):
         self._look()
         return [Reference("main", "BRANCH", (self.hashes or [NOTHING_PUBLISHED])[-1]), *self.references_]
 
-    def tables(self, commit: str, name: str = "main") -> dict[str, TableAt]:
+    def contents(self, commit: str, name: str = "main") -> dict[tuple[str, ...], dict[str, Any]]:
         self._look()
         if commit == NOTHING_PUBLISHED:
             return {}
         if commit not in self.hashes:
             raise NessieGone("Nessie answers 404")
-        return {POSITIONS: TableAt("id", self.location(self.hashes.index(commit)), 1, 0, 0, 0)}
+        location = self.location(self.hashes.index(commit))
+        return {(SCHEMA, POSITIONS): {"type": "ICEBERG_TABLE", "metadataLocation": location}}
 
     def history(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from embedded.gateway.nessie import NessieCommits
 from embedded.gateway.paths import Context
 from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
-from pipeline.storage.nessie import Logged, Nessie, NessieGone, Reference, TableAt
+from pipeline.storage.nessie import Logged, Nessie, NessieGone, Reference
 from tests.gateway_cast import Desk
 
 ORDERS = f"{CATALOG}.{SCHEMA}.orders_processed"
@@ -29,15 +30,20 @@ class Branched(Nessie):
         rows = desk.published.query("SELECT commit_id, tables FROM publications ORDER BY sequence")
         self.commits = {str(commit): json.loads(tables) for commit, tables in rows}
         self.hashes = list(self.commits)
+        self.beside: dict[tuple[str, ...], dict[str, Any]] = {}
+        """What stands in other folders, at every commit."""
         self.others = [Reference("dev", "BRANCH", self.hashes[-2]), Reference("audit", "TAG", self.hashes[-2])]
 
     def references(self) -> list[Reference]:
         return [Reference("main", "BRANCH", self.hashes[-1]), *self.others]
 
-    def tables(self, commit: str, name: str = "main") -> dict[str, TableAt]:
+    def contents(self, commit: str, name: str = "main") -> dict[tuple[str, ...], dict[str, Any]]:
         if commit not in self.commits:
             raise NessieGone("Nessie answers 404")
-        return {table: TableAt("id", location, 1, 0, 0, 0) for table, location in self.commits[commit].items()}
+        tables = self.commits[commit].items()
+        return {
+            (SCHEMA, table): {"type": "ICEBERG_TABLE", "metadataLocation": location} for table, location in tables
+        } | self.beside
 
     def history(
         self,

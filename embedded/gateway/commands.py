@@ -26,7 +26,7 @@ from embedded.gateway.snapshots import StoredColumn
 from embedded.gateway.tokens import Word, encountered
 from embedded.gateway.values import time_literal
 from embedded.gateway.versions import REFERENCES, At, at_clause, reference
-from lakehouse.tables import CATALOG, SCHEMA
+from lakehouse.tables import CATALOG
 
 _WRITES = frozenset(
     """INSERT UPDATE DELETE MERGE CREATE DROP ALTER TRUNCATE COPY GRANT REVOKE OPTIMIZE VACUUM ANALYZE ROLLBACK ASSIGN
@@ -98,8 +98,11 @@ class Command:
             yield from information.table_of(self.schema, found).to_batches()
 
 
-def read(sql: str, words: list[Word], context: Context) -> Command:
-    """The command that the words say. Raises Refusal for what is refused, and for what is not SQL."""
+def read(sql: str, words: list[Word], context: Context, commit: Callable[[], Commit]) -> Command:
+    """The command that the words say; `commit` is the one that the session sees.
+
+    Raises Refusal for what is refused, and for what is not SQL.
+    """
     first = words[0].upper
     second = words[1].upper if len(words) > 1 else ""
     match first, second:
@@ -115,7 +118,7 @@ def read(sql: str, words: list[Word], context: Context) -> Command:
             rest = Rest(words, 2)
             like = rest.like()
             rest.end()
-            return Command(_SCHEMAS, lambda *_: [(name,) for name in information.SCHEMATA if like(name)])
+            return Command(_SCHEMAS, lambda commit, _: [(name,) for name in information.schemata(commit) if like(name)])
         case "SHOW", "TABLES" | "VIEWS":
             return _show(Rest(words, 2), second, context)
         case "SHOW", _ if second in _NOT_YET:
@@ -123,7 +126,7 @@ def read(sql: str, words: list[Word], context: Context) -> Command:
         case "DESCRIBE" | "DESC", _:
             return _describe(sql, words, context)
         case "USE", _:
-            return _use(words, context)
+            return _use(words, context, commit)
         case "EXPLAIN", "PLAN":
             text = "The gateway leaves the plan to DuckDB."
             return Command(_PLAN, lambda *_: [(text,)], explains=explained(words))
@@ -158,16 +161,18 @@ def _show(rest: Rest, what: str, context: Context) -> Command:
     rest.end()
     if not path:
         raise validation('A context is required. You must specify "[ IN sourceName ]" or select a context.', start)
-    if not is_schema(path):
-        raise validation(f"Source {written(path)} does not exist.", start)
+    missing = validation(f"Source {written(path)} does not exist.", start)
     if is_ours(path):
-        if what == "VIEWS":
-            return Command(_VIEWS, lambda *_: [], at=at)
-        return Command(
-            _TABLES,
-            lambda commit, _: [(f"{CATALOG}.{SCHEMA}", name) for name in sorted(commit.tables) if like(name)],
-            at=at,
-        )
+
+        def tables(commit: Commit, _: Looking) -> Iterable[tuple[object, ...]]:
+            if not is_schema(path, commit.folders()):
+                raise missing
+            inside = [found for found in commit.paths() if found[: len(path) - 1] == path[1:]]
+            return [(".".join((CATALOG, *folder)), name) for *folder, name in inside if what == "TABLES" and like(name)]
+
+        return Command(_TABLES if what == "TABLES" else _VIEWS, tables, at=at)
+    if not is_schema(path, ()):
+        raise missing
     if what == "VIEWS":
         raise unsupported(f"Source {path[0]} does not support show views.")
     if at is not None:
@@ -207,7 +212,7 @@ def _describe(sql: str, words: list[Word], context: Context) -> Command:
     return Command(_DESCRIBED, rows, at=at)
 
 
-def _use(words: list[Word], context: Context) -> Command:
+def _use(words: list[Word], context: Context, commit: Callable[[], Commit]) -> Command:
     """USE [path], or USE BRANCH, TAG, COMMIT or REF name [AS OF 'time'] [IN source]."""
     rest = Rest(words, 1)
     if rest.place == len(words):
@@ -218,15 +223,15 @@ def _use(words: list[Word], context: Context) -> Command:
         kept = At(at.kind, at.value, as_of=at.as_of)
         said = f"Current version context set to {at} in source {source}."
         return _done(said, at=at, uses=Context(context.schema, kept))
-    path = rest.path()
+    path, folders = rest.path(), commit().folders()
     rest.end()
     for candidate in ((*context.schema, *path), path):
-        if is_schema(candidate):
+        if is_schema(candidate, folders):
             return _schema_used(Context(candidate, context.version))
     if len(path) == 1 and "." in path[0]:
         # Dremio says so of one that is not there, too, and leaves the schema as it was.
         compound = parsed(path[0])
-        return _schema_used(Context(compound, context.version) if is_schema(compound) else context)
+        return _schema_used(Context(compound, context.version) if is_schema(compound, folders) else context)
     raise validation(
         f"Schema [{written(path)}] is not valid with respect to either root schema or current default schema.",
         words[1].start,

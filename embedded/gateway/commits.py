@@ -5,20 +5,54 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from cachetools import LRUCache
 
+from lakehouse.tables import SCHEMA
+
+_APART = "\x1f"
+
+
+def key_of(path: Sequence[str]) -> str:
+    """What a commit knows a table by: its name where it stands in our folder, else its path below the source."""
+    return path[-1] if tuple(path[:-1]) == (SCHEMA,) else _APART.join(("", *path))
+
+
+def path_of(key: str) -> tuple[str, ...]:
+    """The path of a table below the source, from `key_of`."""
+    return tuple(key.split(_APART))[1:] if key.startswith(_APART) else (SCHEMA, key)
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One publish. `tables` maps a table's name to its metadata location."""
+    """One publish. `tables` maps what a table is known by (key_of) to its metadata location.
+
+    `namespaces` are the folders that the catalogue lists, whether or not tables are in them.
+    """
 
     id: str
     tables: Mapping[str, str]
+    namespaces: Sequence[tuple[str, ...]] = ()
+
+    @property
+    def published(self) -> bool:
+        """Whether a table of ours is there."""
+        return any(path_of(key)[:-1] == (SCHEMA,) for key in self.tables)
+
+    def paths(self) -> list[tuple[str, ...]]:
+        """The tables' paths below the source, folder by folder."""
+        return sorted(path_of(key) for key in self.tables)
+
+    def folders(self) -> list[tuple[str, ...]]:
+        """All folders below the source, ours too where nothing is in it yet."""
+        found: set[tuple[str, ...]] = {(SCHEMA,)}
+        for folder in (*self.namespaces, *(path[:-1] for path in self.paths())):
+            found.update(tuple(folder[:depth]) for depth in range(1, len(folder) + 1))
+        return sorted(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from embedded.gateway.commits import Commit
+from embedded.gateway.commits import Commit, key_of
+from embedded.gateway.errors import Refusal
 from embedded.gateway.paths import INFORMATION_SCHEMA
 from embedded.gateway.snapshots import StoredColumn
 from lakehouse.tables import CATALOG, SCHEMA
+
+logger = logging.getLogger(__name__)
 
 type Columns = Callable[[str, Commit], Sequence[StoredColumn] | None]
 """The columns of a table at a commit; None when it is not there."""
@@ -19,7 +23,15 @@ type Columns = Callable[[str, Commit], Sequence[StoredColumn] | None]
 DREMIO = "DREMIO"
 """The catalogue that Dremio names in INFORMATION_SCHEMA, and nowhere else."""
 
-SCHEMATA = (INFORMATION_SCHEMA, CATALOG, f"{CATALOG}.{SCHEMA}")
+
+def schemata(commit: Commit) -> list[str]:
+    """Every source and folder at a commit."""
+    return [INFORMATION_SCHEMA, CATALOG, *(_within(folder) for folder in commit.folders())]
+
+
+def _within(folder: Sequence[str]) -> str:
+    return ".".join((CATALOG, *folder))
+
 
 _TEXT, _INT = pa.string(), pa.int32()
 _LONGEST = 65536
@@ -51,10 +63,10 @@ def rows(name: str, commit: Commit, columns: Columns) -> pa.Table:
         case "CATALOGS":
             found = [(DREMIO, "The internal metadata used by Dremio", "")]
         case "SCHEMATA":
-            found = [(DREMIO, schema, "<owner>", "SIMPLE", "NO") for schema in SCHEMATA]
+            found = [(DREMIO, schema, "<owner>", "SIMPLE", "NO") for schema in schemata(commit)]
         case "TABLES":
             found = [(DREMIO, INFORMATION_SCHEMA, table, "SYSTEM_TABLE") for table in sorted(TABLES)]
-            found += [(DREMIO, f"{CATALOG}.{SCHEMA}", table, "TABLE") for table in sorted(commit.tables)]
+            found += [(DREMIO, _within(folder), table, "TABLE") for *folder, table in commit.paths()]
         case "COLUMNS":
             found = list(_all_columns(commit, columns))
         case _:
@@ -79,8 +91,16 @@ def own_columns(name: str) -> list[StoredColumn]:
 def _all_columns(commit: Commit, columns: Columns) -> Iterator[tuple[Any, ...]]:
     for table in sorted(TABLES):
         yield from _described(INFORMATION_SCHEMA, table, own_columns(table))
-    for table in sorted(commit.tables):
-        yield from _described(f"{CATALOG}.{SCHEMA}", table, columns(table, commit) or ())
+    for *folder, table in commit.paths():
+        try:
+            found = columns(key_of((*folder, table)), commit) or ()
+        except Refusal as refusal:
+            if folder == [SCHEMA]:
+                raise
+            # One table of others that cannot be read must not keep a client from all the rest.
+            logger.warning("columns of %s.%s are left out: %s", _within(folder), table, refusal)
+            continue
+        yield from _described(_within(folder), table, found)
 
 
 def _described(schema: str, table: str, columns: Sequence[StoredColumn]) -> Iterator[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
 
-from embedded.gateway.commits import Change, Commit
+from embedded.gateway.commits import Change, Commit, key_of
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.files import Once
 from embedded.gateway.s3 import plain_reason, unavailable
@@ -69,7 +69,7 @@ class NessieCommits:
                 return None
             commit = self._commit(head, at_head=True)
         # Nessie and its branch may be older than the first publish.
-        return commit if commit.tables else None
+        return commit if commit.published else None
 
     def by_id(self, commit_id: str) -> Commit | None:
         if not re.fullmatch(r"[0-9a-f]{64}", commit_id) or commit_id == NOTHING_PUBLISHED:
@@ -119,7 +119,7 @@ class NessieCommits:
             found = self.by_id(in_force.hash)
             if found is None:
                 found = self._kept_before(_Past(self._nessie.history("", commit=in_force.hash)))
-        return found if found and found.tables else None
+        return found if found and found.published else None
 
     def changes(self, commit_id: str) -> Iterator[Change]:
         with _answering(), suppress(NessieGone):
@@ -149,8 +149,15 @@ class NessieCommits:
     def _commit(self, commit_id: str, at_head: bool = False) -> Commit:
         def read() -> Commit:
             # Asked for by its hash alone, so that a commit of another branch is found too.
-            tables = self._nessie.tables(commit_id, "")
-            return Commit(commit_id, {name: table.metadata_location for name, table in tables.items()})
+            found = self._nessie.contents(commit_id, "")
+            tables = {
+                key_of(path): str(content["metadataLocation"])
+                for path, content in found.items()
+                if content["type"] == "ICEBERG_TABLE"
+            }
+            return Commit(
+                commit_id, tables, [path for path, content in found.items() if content["type"] == "NAMESPACE"]
+            )
 
         with _answering():
             commit = self._commits.get(commit_id, read)

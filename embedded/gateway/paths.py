@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from embedded.gateway.commits import key_of
 from embedded.gateway.versions import At
 from embedded.gateway.words import RESERVED
-from lakehouse.tables import CATALOG, SCHEMA
+from lakehouse.tables import CATALOG
 
 INFORMATION_SCHEMA = "INFORMATION_SCHEMA"
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -85,14 +86,12 @@ def _pieces(text: str) -> list[str]:
     return pieces
 
 
-def table_name(path: Path) -> str | None:
-    """The name of a table of ours that the path means; None for any other path.
+def table_key(path: Path) -> str | None:
+    """What a commit knows the table of that path by (commits.key_of); None for a path of another source.
 
     Nessie tells capitals from small letters, Dremio does so in its tables' names only: sources' are alike in both.
     """
-    if len(path) == 3 and is_ours(path) and path[1] == SCHEMA:
-        return path[2]
-    return None
+    return key_of(path[1:]) if len(path) > 1 and is_ours(path) else None
 
 
 def information_table(path: Path) -> str | None:
@@ -102,10 +101,10 @@ def information_table(path: Path) -> str | None:
     return None
 
 
-def is_schema(path: Path) -> bool:
-    """Whether there is such a source or folder."""
-    root, *folders = path
-    return (is_ours(path) and folders in ([], [SCHEMA])) or (root.upper() == INFORMATION_SCHEMA and not folders)
+def is_schema(path: Path, folders: Container[Path]) -> bool:
+    """Whether there is such a source, or such a folder in ours, which has these."""
+    below = path[1:]
+    return (is_ours(path) and (not below or below in folders)) or (path[0].upper() == INFORMATION_SCHEMA and not below)
 
 
 def is_ours(path: Path) -> bool:

@@ -11,20 +11,20 @@ import pyarrow as pa
 
 from embedded.gateway import information
 from embedded.gateway.ahead import Ahead
-from embedded.gateway.commits import Commit, Commits
+from embedded.gateway.commits import Commit, Commits, path_of
 from embedded.gateway.errors import object_not_found, validation
 from embedded.gateway.files import Files
 from embedded.gateway.heads import Head
 from embedded.gateway.metadata import Pieces, TableMetadata
 from embedded.gateway.nested import empty_sql, quoted
-from embedded.gateway.paths import Context, Path, information_table, lookups, table_name, written
+from embedded.gateway.paths import Context, Path, information_table, lookups, table_key, written
 from embedded.gateway.relations import Relation
 from embedded.gateway.snapshots import Snapshot, Snapshots, StoredColumn
 from embedded.gateway.sql.kinds import of_arrow, stored
 from embedded.gateway.sql.queries import Column
 from embedded.gateway.table_functions import SCHEMAS, not_found, refuse_time_travel
 from embedded.gateway.versions import At
-from lakehouse.tables import CATALOG, SCHEMA
+from lakehouse.tables import CATALOG
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Sources:
             if at is not None:
                 raise validation(f"Time travel is not supported on table '[{', '.join(path)}]'", at.start)
             return _own(path[1].upper(), commit, self._columns_of)
-        return _of(self._snapshot(path[-1], location, at))
+        return _of(self._snapshot(path, location, at))
 
     def columns(self, path: Path, commit: Commit, at: At | None, context: Context) -> Sequence[StoredColumn] | None:
         """The columns of a table by its path; None when it is not there."""
@@ -89,7 +89,7 @@ class Sources:
         full, location = found
         if location is None:
             return information.own_columns(full[1].upper())
-        return self._snapshot(full[-1], location, at).columns
+        return self._snapshot(full, location, at).columns
 
     def _look(self, path: Path, at: At | None, context: Context, commit: Commit) -> tuple[Path, str | None] | None:
         """The full path of a table and where its metadata lies, None for INFORMATION_SCHEMA's; None for no table."""
@@ -97,20 +97,19 @@ class Sources:
         for full in lookups(path, context.schema, apart=at is None):
             if information_table(full) in information.TABLES:
                 return full, None
-            location = commit.tables.get(table_name(full) or "")
+            location = commit.tables.get(table_key(full) or "")
             if location is not None:
                 return full, location
         return None
 
     def _function(self, relation: Relation, function: str, at: At | None, context: Context, commit: Commit) -> Source:
         found = next(
-            (full for full in lookups(relation.path, context.schema, apart=False) if table_name(full) in commit.tables),
+            (full for full in lookups(relation.path, context.schema, apart=False) if table_key(full) in commit.tables),
             None,
         )
         if found is None:
             raise not_found(written(relation.path), relation.start)
-        name = found[-1]
-        snapshot = self._snapshot(name, commit.tables[name], at)
+        snapshot = self._snapshot(found, commit.tables[table_key(found) or ""], at)
         if function == "TABLE_PARTITIONS":
             self._metadata(snapshot).refuse_unpartitioned(written(found), relation.start)
         schema = SCHEMAS[function]
@@ -128,7 +127,8 @@ class Sources:
         location = commit.tables.get(table)
         return None if location is None else self._snapshots.at(location).columns
 
-    def _snapshot(self, table: str, location: str, at: At | None) -> Snapshot:
+    def _snapshot(self, path: Path, location: str, at: At | None) -> Snapshot:
+        table = table_key(path) or ""
         if self._ahead is not None:
             self._ahead.asked(table)
         if at is None or at.kind != "SNAPSHOT":
@@ -144,7 +144,8 @@ class Sources:
         for candidate in chain([location], self._commits.metadata_locations(table)):
             if self._snapshots.holds(candidate, wanted):
                 return self._snapshots.at(candidate, wanted)
-        raise validation(f"Snapshot '{at.value}' not found for table {CATALOG}.{SCHEMA}.{table}", at.start)
+        full = ".".join((CATALOG, *path_of(table)))
+        raise validation(f"Snapshot '{at.value}' not found for table {full}", at.start)
 
 
 # ---- as DuckDB names them -------------------------------------------------------------------------------------------

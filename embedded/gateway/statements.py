@@ -135,7 +135,7 @@ class Statements:
         head = self._head(context, gone)
         content: dict[str, object] = {"sql": sql, "context": context.told()}
         if not isinstance(statement, Statement):
-            command = commands.read(sql, statement, context)
+            command = commands.read(sql, statement, context, lambda: head.commit)
             if command.explains is not None:
                 self._explain(sql, command.explains, context, gone)
             commit = self._commanded(command.at, head)
@@ -164,8 +164,9 @@ class Statements:
         head_id, commit_ids = str(content.get("head")), content.get("commits", ())
         statement = self._read(sql, gone)
         if not isinstance(statement, Statement):
-            command = commands.read(sql, statement, context)
-            rows = command.batches(commit_of(self._commits, head_id), self._looking(context), gone)
+            commit = commit_of(self._commits, head_id)
+            command = commands.read(sql, statement, context, lambda: commit)
+            rows = command.batches(commit, self._looking(context), gone)
             return Streamed(sql, command.schema, self._counted(rows, user), command.uses)
         pairs = zip(statement.shape.relations, commit_ids, strict=True)
         sources = [

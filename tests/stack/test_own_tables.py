@@ -1,4 +1,4 @@
-"""Tables that somebody else wrote, by pyiceberg and by Spark: a board shows them, a rule over one wakes somebody."""
+"""Tables of others, by pyiceberg beside ours and by Spark in a folder of its own: on a board, and in a rule."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SELECT product, pieces FROM nessie_minio_catalog.ecommerce_db.stock ORDER BY pie
     "deliveries": """-- What came, the last first.
 -- Columns: product string, pieces int, came timestamp.
 -- Every: 5 s
-SELECT product, pieces, came FROM nessie_minio_catalog.ecommerce_db.deliveries ORDER BY came DESC
+SELECT product, pieces, came FROM nessie_minio_catalog.warehouse.deliveries ORDER BY came DESC
 """,
 }
 BOARD = """title: Warehouse
@@ -68,15 +68,16 @@ sys.path += [".", "spark-apps"]
 from bench.plain_spark import CATALOG, session
 
 spark = session("main", Path(sys.argv[1]))
+spark.sql(f"CREATE NAMESPACE {CATALOG}.warehouse")
 spark.sql(
-    f"CREATE TABLE {CATALOG}.ecommerce_db.deliveries (product STRING, pieces INT, came TIMESTAMP) USING iceberg "
+    f"CREATE TABLE {CATALOG}.warehouse.deliveries (product STRING, pieces INT, came TIMESTAMP) USING iceberg "
     "TBLPROPERTIES ('write.delete.mode' = 'merge-on-read')"
 )
 spark.sql(
-    f"INSERT INTO {CATALOG}.ecommerce_db.deliveries VALUES ('samovar', 40, TIMESTAMP '2026-03-01 08:00:00'), "
+    f"INSERT INTO {CATALOG}.warehouse.deliveries VALUES ('samovar', 40, TIMESTAMP '2026-03-01 08:00:00'), "
     "('kettle', 12, TIMESTAMP '2026-03-01 09:30:00'), ('teapot', 7, TIMESTAMP '2026-03-02 10:00:00')"
 )
-spark.sql(f"DELETE FROM {CATALOG}.ecommerce_db.deliveries WHERE product = 'teapot'")
+spark.sql(f"DELETE FROM {CATALOG}.warehouse.deliveries WHERE product = 'teapot'")
 spark.stop()
 """
 
