@@ -21,10 +21,14 @@ from bench.notifier_storm import Told, told
 from bench.parity import differences, expected
 from bench.processes import cpu_seconds, directory_mb, environment, free_offset, memory_mb
 from bench.readers import disagreements
+from bench.soak import Questions
 from bench.start import bare_environment
 from lakehouse import ROOT
 from lakehouse import decode as decoding
 from lakehouse.decode import Reason, Rejected
+from lakehouse.dremio.client import Dremio
+from lakehouse.settings.dremio import DremioSettings
+from tests.test_gateway import Published, start_gateway, stop
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 
@@ -164,3 +168,16 @@ def test_the_command_lists_every_bench() -> None:
     )
     assert unknown.returncode == 2
     assert "there is no bench 'none'" in unknown.stderr
+
+
+def test_the_soak_asks_what_the_tabs_ask_those_that_build_on_others_too(tmp_path: Path) -> None:
+    Published(tmp_path)
+    process, port = start_gateway(tmp_path)
+    try:
+        with Dremio(DremioSettings.load(uri=f"grpc://localhost:{port}")) as dremio:
+            questions = Questions(dremio)
+            questions.round(1.0)
+    finally:
+        stop(process)
+    asked = {"as_of", "tiles", "orders_over_time", "order_rows", "errors_over_time", "error_kinds"}
+    assert asked | {"errors_of_services", "error_kinds_over_time"} <= questions.taken.keys()
