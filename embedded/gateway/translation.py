@@ -13,6 +13,7 @@ from sqlglot import ErrorLevel, exp
 from sqlglot.dialects.dremio import Dremio
 from sqlglot.errors import ParseError, TokenError, UnsupportedError
 
+from embedded.gateway import pivots
 from embedded.gateway import tree as trees
 from embedded.gateway.errors import Kind as Error
 from embedded.gateway.errors import Refusal, TooDeep, validation
@@ -120,6 +121,8 @@ def translate(sql: str, text: str, mark: str, digest: bytes = b"", words: Sequen
         if not isinstance(tree, exp.Query):
             raise encountered(sql.split(maxsplit=1)[0], 0)
         nodes = _plain(tree)
+        if pivots.write_out(nodes, sql):
+            nodes = trees.nodes_of(tree)
         trees.check(nodes, sql)
         heavy = is_heavy(nodes)
         for node in nodes:

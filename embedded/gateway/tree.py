@@ -53,7 +53,7 @@ _INTERVALS = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 _TABLE_ARGS = frozenset({"this", "db", "catalog", "alias", "joins"})
 _SELECT_ARGS = frozenset(
     """expressions from_ joins where group having qualify order limit offset distinct with_ windows hint
-    operation_modifiers""".split()  # noqa: SIM905
+    operation_modifiers pivoted""".split()  # noqa: SIM905
 )
 _SUBQUERY_ARGS = frozenset({"this", "alias", "with_", "joins", "order", "limit", "offset"})
 _SET_ARGS = frozenset({"this", "expression", "with_", "distinct", "order", "limit", "offset"})
@@ -78,7 +78,6 @@ _CALLED: dict[str, str] = {
 _NOT_YET: Mapping[type[exp.Expr], str] = {
     exp.Bracket: "an index in square brackets",
     exp.ILike: "text ILIKE pattern (but ILIKE(text, pattern))",
-    exp.Pivot: "PIVOT and UNPIVOT",
     exp.Unnest: "UNNEST",
 }
 
@@ -200,8 +199,6 @@ def _table(node: exp.Expr, sql: str) -> None:
 def _only(node: exp.Expr, known: frozenset[str], sql: str) -> None:
     for key, value in node.args.items():
         if value and key not in known:
-            if key == "pivots":
-                raise validation("The gateway does not answer PIVOT and UNPIVOT yet", *place(node, sql))
             raise validation(f"{key.strip('_').upper()} is not supported here", *place(node, sql))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from embedded.gateway.errors import Refusal, validation
+from embedded.gateway.pivots import LEFT_OUT
 from embedded.gateway.places import place
 from embedded.gateway.sql import calls, casts, kinds
 from embedded.gateway.sql.expressions import Expressions
@@ -160,6 +161,8 @@ class Scopes:
                 self._source(clause.this)
                 using += self._join(clause)
         self._spell_out(node)
+        if node.args.get(LEFT_OUT):
+            self._pivot(node)
         where = node.args.get("where")
         if where is not None:
             self._bool(where.this)
@@ -180,6 +183,18 @@ class Scopes:
             for item in list(order.expressions):
                 self._expressions.kind(item.this)
         return columns
+
+    def _pivot(self, node: exp.Select) -> None:
+        """Name the columns that a PIVOT leaves, in place of its star, and group by them."""
+        [source] = self._here
+        if len(source.kinds) < len(source.columns):
+            raise validation("The gateway does not answer PIVOT of columns of the same name yet")
+        used = {item.name for item in node.args[LEFT_OUT]}
+        names = [name for name, _ in source.columns if name.lower() not in used]
+        left = [exp.column(exp.to_identifier(name, quoted=True)) for name in names]
+        node.set(LEFT_OUT, None)
+        node.set("expressions", [*left, *node.expressions[1:]])
+        node.set("group", exp.Group(expressions=[column.copy() for column in left]) if left else None)
 
     def _bool(self, node: exp.Expr) -> None:
         kind = self._expressions.kind(node)
