@@ -42,7 +42,7 @@ def printed(pattern: str, kind: Kind) -> str:
         text = f"regexp_replace({text}, '(\\.[0-9]{{{{{least}}}}}[0-9]*?)0+$', '\\1')"
         if not least:
             text = f"rtrim({text}, '.')"
-    # printf, for a number below 0 keeps its sign where nothing else is left of it.
+    # By printf, in which a number below 0 keeps its sign where nothing else is left of it.
     sign = "CASE WHEN starts_with(printf('%.0f', CAST({0} AS DOUBLE)), '-') THEN '-' ELSE '' END"
     unsure = not_yet("so many digits in a format")
     digits = f"abs(CAST({{0}} AS DOUBLE)) < 1e{_SURE - most}"
