@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
+from embedded.gateway.errors import Refusal
 from embedded.gateway.paths import Context
 from embedded.gateway.statements import Statements
 from tests.conftest import Shop
@@ -44,6 +46,17 @@ class Desk:
         """The first column."""
         found: list[Any] = self.table(sql).column(0).to_pylist()
         return found
+
+    def fresh(self) -> Desk:
+        """The same, in a session that has set nothing."""
+        self.context = Context()
+        return self
+
+    def refused(self, sql: str) -> Refusal:
+        """What is said of a statement that is refused."""
+        with pytest.raises(Refusal) as caught:
+            self.table(sql)
+        return caught.value
 
     def summary(self, sql: str) -> str:
         """What a statement that is done says."""

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
-from embedded.gateway.errors import Kind, Refusal
-from embedded.gateway.paths import Context
+from embedded.gateway.errors import Kind
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from tests.gateway_cast import Desk
 
@@ -26,15 +25,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 @pytest.fixture
 def desk(shop: Desk) -> Desk:
-    """The shop, and a session that has set nothing."""
-    shop.context = Context()
-    return shop
-
-
-def refused(desk: Desk, sql: str) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        desk.table(sql)
-    return caught.value
+    return shop.fresh()
 
 
 # ---- INFORMATION_SCHEMA ---------------------------------------------------------------------------------------------
@@ -130,9 +121,9 @@ def test_it_shows_main_whatever_the_session_uses(desk: Desk) -> None:
 
 
 def test_it_has_no_past_and_no_other_tables(desk: Desk) -> None:
-    assert "Time travel is not supported" in str(refused(desk, "SELECT * FROM INFORMATION_SCHEMA.VIEWS AT BRANCH main"))
+    assert "Time travel is not supported" in str(desk.refused("SELECT * FROM INFORMATION_SCHEMA.VIEWS AT BRANCH main"))
     assert "Object 'JOBS' not found within 'INFORMATION_SCHEMA'" in str(
-        refused(desk, "SELECT * FROM INFORMATION_SCHEMA.JOBS")
+        desk.refused("SELECT * FROM INFORMATION_SCHEMA.JOBS")
     )
 
 
@@ -210,7 +201,7 @@ def test_a_pattern_costs_no_more_than_its_length(desk: Desk) -> None:
     ],
 )
 def test_show_refuses_what_dremio_refuses(desk: Desk, sql: str, kind: Kind, says: str) -> None:
-    refusal = refused(desk, sql)
+    refusal = desk.refused(sql)
     assert (refusal.kind, says in str(refusal)) == (kind, True), str(refusal)
 
 
@@ -261,7 +252,7 @@ def test_describe_tells_a_tables_columns(desk: Desk) -> None:
     ],
 )
 def test_describe_refuses_what_dremio_refuses(desk: Desk, sql: str, kind: Kind, says: str) -> None:
-    refusal = refused(desk, sql)
+    refusal = desk.refused(sql)
     assert (refusal.kind, says in str(refusal)) == (kind, True), str(refusal)
 
 
@@ -295,7 +286,7 @@ def test_explain_refuses_nonsense_in_the_words_of_the_query(
     desk: Desk, query: str, kind: Kind, says: str, place: str
 ) -> None:
     sql = f"EXPLAIN PLAN FOR {query}"
-    refusal = refused(desk, sql)
+    refusal = desk.refused(sql)
     assert (refusal.kind, says in str(refusal)) == (kind, True), str(refusal)
     assert sql[refusal.start or 0 :].startswith(place)
 
@@ -308,6 +299,6 @@ def test_a_refresh_of_metadata_finds_it_unchanged(desk: Desk) -> None:
     assert desk.summary(f"ALTER TABLE {ORDERS} REFRESH METADATA") == f"Table '{ORDERS}' {said}"
     desk.summary(f"USE {OURS}")
     assert desk.summary("ALTER PDS alerts REFRESH METADATA FORCE UPDATE") == f"Table 'alerts' {said}"
-    assert "Unknown source elsewhere" in str(refused(desk, "ALTER TABLE elsewhere.t REFRESH METADATA"))
-    assert refused(desk, f"ALTER TABLE {ORDERS} REFRESH REFLECTIONS").kind is Kind.PERMISSION
-    assert refused(desk, f"ALTER TABLE {ORDERS} REFRESH METADATA now").kind is Kind.PARSE
+    assert "Unknown source elsewhere" in str(desk.refused("ALTER TABLE elsewhere.t REFRESH METADATA"))
+    assert desk.refused(f"ALTER TABLE {ORDERS} REFRESH REFLECTIONS").kind is Kind.PERMISSION
+    assert desk.refused(f"ALTER TABLE {ORDERS} REFRESH METADATA now").kind is Kind.PARSE

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from embedded.gateway.commits import Commit
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import Kind
 from embedded.gateway.paths import Context, canonical, parsed
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from tests.gateway_cast import Desk
@@ -26,15 +26,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 @pytest.fixture
 def desk(shop: Desk) -> Desk:
-    """The shop, and a session that has set nothing."""
-    shop.context = Context()
-    return shop
-
-
-def refused(desk: Desk, sql: str) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        desk.table(sql)
-    return caught.value
+    return shop.fresh()
 
 
 # ---- paths ----------------------------------------------------------------------------------------------------------
@@ -106,16 +98,16 @@ def test_a_table_is_found_by_every_name_that_dremio_takes(desk: Desk, schema: st
     ],
 )
 def test_a_table_is_not_found_where_dremio_finds_none(desk: Desk, name: str, says: str) -> None:
-    refusal = refused(desk, f"SELECT COUNT(*) AS n FROM {name}")
+    refusal = desk.refused(f"SELECT COUNT(*) AS n FROM {name}")
     assert refusal.kind is Kind.VALIDATION
     assert says in str(refusal)
-    assert "Unknown table [" in str(refused(desk, f"DESCRIBE {name}"))
+    assert "Unknown table [" in str(desk.refused(f"DESCRIBE {name}"))
 
 
 def test_with_a_version_a_path_is_taken_as_it_is_written(desk: Desk) -> None:
     """Dremio does not take names apart there."""
     assert desk.column(f"SELECT COUNT(*) AS n FROM {ORDERS} AT BRANCH main") == [3]
-    refused(desk, f'SELECT COUNT(*) AS n FROM "{CATALOG}.{SCHEMA}"."orders_processed" AT BRANCH main')
+    desk.refused(f'SELECT COUNT(*) AS n FROM "{CATALOG}.{SCHEMA}"."orders_processed" AT BRANCH main')
 
 
 # ---- USE ------------------------------------------------------------------------------------------------------------
@@ -141,12 +133,12 @@ def test_use_goes_on_from_the_schema_before(desk: Desk) -> None:
     assert desk.summary(f"USE {SCHEMA}") == f"Default schema changed to [{CATALOG}.{SCHEMA}]"
     assert desk.column("SELECT COUNT(*) AS n FROM orders_processed") == [3]
     assert desk.summary("USE") == "Default schema cleared"
-    refused(desk, "SELECT COUNT(*) AS n FROM orders_processed")
+    desk.refused("SELECT COUNT(*) AS n FROM orders_processed")
 
 
 @pytest.mark.parametrize("path", ["nowhere", f'{CATALOG}."{SCHEMA}.x"', f'"{CATALOG}"."a.b"', "a.b"])
 def test_a_schema_that_is_not_there_is_not_used(desk: Desk, path: str) -> None:
-    refusal = refused(desk, f"USE {path}")
+    refusal = desk.refused(f"USE {path}")
     assert str(refusal).startswith("Schema [")
     assert str(refusal).endswith("is not valid with respect to either root schema or current default schema.")
 
@@ -255,7 +247,7 @@ def test_a_version_that_cannot_be_is_refused_at_its_place(
     desk: Desk, at: str, kind: Kind, says: str, place: str
 ) -> None:
     sql = f"SELECT COUNT(*) AS n FROM {ORDERS} {at}"
-    refusal = refused(desk, sql)
+    refusal = desk.refused(sql)
     assert (refusal.kind, says in str(refusal)) == (kind, True), str(refusal)
     assert sql[refusal.start or 0 :].startswith(place)
 
@@ -274,7 +266,7 @@ def test_a_version_that_cannot_be_is_refused_at_its_place(
     ],
 )
 def test_a_version_that_is_not_there_is_not_used(desk: Desk, sql: str, says: str) -> None:
-    assert says in str(refused(desk, sql))
+    assert says in str(desk.refused(sql))
 
 
 def test_a_branch_may_be_used_where_the_catalog_has_some(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,4 +278,4 @@ def test_a_branch_may_be_used_where_the_catalog_has_some(desk: Desk, monkeypatch
     assert desk.column(f"SELECT COUNT(*) AS n FROM {ORDERS} AT REF main") == [3]
     assert desk.rows(f"SHOW LOGS AT BRANCH dev IN {CATALOG}") == desk.rows(f"SHOW LOGS IN {CATALOG}")
     branches.clear()
-    assert "Branch 'dev' not found" in str(refused(desk, f"SELECT COUNT(*) AS n FROM {ORDERS}"))
+    assert "Branch 'dev' not found" in str(desk.refused(f"SELECT COUNT(*) AS n FROM {ORDERS}"))

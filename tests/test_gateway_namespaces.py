@@ -8,11 +8,10 @@ import pytest
 
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.nessie import NessieCommits
-from embedded.gateway.paths import Context
 from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from tests.gateway_cast import Desk
-from tests.test_gateway_nessie_versions import Branched, refused
+from tests.test_gateway_nessie_versions import Branched
 
 WAREHOUSE = f"{CATALOG}.warehouse"
 
@@ -43,8 +42,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 @pytest.fixture
 def desk(shop: Desk) -> Desk:
-    shop.context = Context()
-    return shop
+    return shop.fresh()
 
 
 @pytest.mark.parametrize(
@@ -135,5 +133,5 @@ def test_columns_are_told_and_a_table_that_cannot_be_read_hides_no_other(desk: D
     ],
 )
 def test_what_is_not_there_is_said_to_be_missing(desk: Desk, sql: str, says: str) -> None:
-    refusal: Refusal = refused(desk, sql)
+    refusal: Refusal = desk.refused(sql)
     assert (refusal.kind, says in str(refusal)) == (Kind.VALIDATION, True), str(refusal)

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import Kind
 from embedded.gateway.files import LocalFiles
 from embedded.gateway.nessie import NessieCommits
-from embedded.gateway.paths import Context
 from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from pipeline.storage.nessie import Logged, Nessie, NessieGone, Reference
@@ -89,20 +88,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, Branc
 
 @pytest.fixture
 def desk(shop: tuple[Desk, Branched]) -> Desk:
-    """The shop, and a session that has set nothing."""
-    shop[0].context = Context()
-    return shop[0]
+    return shop[0].fresh()
 
 
 @pytest.fixture
 def nessie(shop: tuple[Desk, Branched]) -> Branched:
     return shop[1]
-
-
-def refused(desk: Desk, sql: str) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        desk.table(sql)
-    return caught.value
 
 
 def test_branches_tags_and_the_log_are_nessies(desk: Desk, nessie: Branched) -> None:
@@ -159,7 +150,7 @@ def test_a_time_is_looked_for_in_the_history_of_the_reference(desk: Desk, nessie
     desk.summary(f"USE BRANCH dev IN {CATALOG}")
     assert desk.column(f"{COUNT} AT TIMESTAMP '{end:%F %T}'") == [1]
     desk.summary(f'USE COMMIT "{nessie.hashes[-2]}" IN {CATALOG}')
-    assert "Not supported by the gateway yet" in str(refused(desk, f"{COUNT} AT TIMESTAMP '{end:%F %T}'"))
+    assert "Not supported by the gateway yet" in str(desk.refused(f"{COUNT} AT TIMESTAMP '{end:%F %T}'"))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +168,7 @@ def test_a_time_is_looked_for_in_the_history_of_the_reference(desk: Desk, nessie
     ],
 )
 def test_a_reference_that_is_not_there_is_refused(desk: Desk, sql: str, says: str) -> None:
-    refusal = refused(desk, sql)
+    refusal = desk.refused(sql)
     assert (refusal.kind, says in str(refusal)) == (Kind.VALIDATION, True), str(refusal)
 
 
@@ -186,5 +177,5 @@ def test_a_branch_that_is_deleted_under_a_session_is_told_so(desk: Desk, nessie:
     desk.summary(f"USE BRANCH short IN {CATALOG}")
     assert desk.column(COUNT) == [1]
     nessie.others.pop()
-    assert str(refused(desk, COUNT)) == f"Branch 'short' not found in source {CATALOG}"
+    assert str(desk.refused(COUNT)) == f"Branch 'short' not found in source {CATALOG}"
     assert desk.summary(f"USE BRANCH main IN {CATALOG}")

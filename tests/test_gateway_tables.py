@@ -32,7 +32,6 @@ from pyiceberg.types import (
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.files import LocalFiles
 from embedded.gateway.metadata import TableMetadata
-from embedded.gateway.paths import Context
 from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from tests.gateway_cast import Desk
@@ -118,15 +117,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 @pytest.fixture
 def desk(shop: Desk) -> Desk:
-    """The shop, and a session that has set nothing."""
-    shop.context = Context()
-    return shop
-
-
-def refused(desk: Desk, sql: str) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        desk.table(sql)
-    return caught.value
+    return shop.fresh()
 
 
 def table_at(desk: Desk, table: str, commit: str) -> StaticTable:
@@ -287,7 +278,7 @@ def test_a_new_commit_costs_the_manifests_that_it_wrote(tmp_path: Path) -> None:
 )
 def test_what_dremio_refuses_is_refused(desk: Desk, asked: str, kind: Kind, says: str, place: str) -> None:
     sql = f"SELECT * FROM TABLE({asked})"
-    refusal = refused(desk, sql)
+    refusal = desk.refused(sql)
     assert (refusal.kind, says in str(refusal)) == (kind, True), str(refusal)
     assert sql[refusal.start or 0 :].startswith(place)
 
@@ -295,7 +286,7 @@ def test_what_dremio_refuses_is_refused(desk: Desk, asked: str, kind: Kind, says
 @pytest.mark.parametrize("function", ["table_history", "table_snapshot", "table_manifests", "table_partitions"])
 @pytest.mark.parametrize("at", ["AT SNAPSHOT '1'", "AT TIMESTAMP '2026-01-01 00:00:00'", "AT NOW()"])
 def test_only_files_are_shown_of_a_past_time(desk: Desk, function: str, at: str) -> None:
-    refusal = refused(desk, f"SELECT * FROM TABLE({function}('{ORDERS}')) {at}")
+    refusal = desk.refused(f"SELECT * FROM TABLE({function}('{ORDERS}')) {at}")
     assert f"Time Travel is not supported on metadata function: '{function.upper()}'" in str(refusal)
 
 
@@ -309,13 +300,13 @@ def test_only_files_are_shown_of_a_past_time(desk: Desk, function: str, at: str)
     ],
 )
 def test_it_stands_where_a_table_stands_and_nowhere_else(desk: Desk, sql: str) -> None:
-    refusal = refused(desk, sql)
+    refusal = desk.refused(sql)
     assert (refusal.kind, str(refusal)) == (Kind.PARSE, 'Failure parsing the query: encountered "TABLE".')
 
 
 def test_a_column_that_it_has_not_is_refused(desk: Desk) -> None:
     sql = f"SELECT bytes FROM TABLE(table_files('{ORDERS}')) AS f"
-    refusal = refused(desk, sql)
+    refusal = desk.refused(sql)
     assert (str(refusal), refusal.start) == ("Column 'bytes' not found in any table", 7)
 
 
