@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlglot import exp
 
 from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.pivots import LEFT_OUT
 from embedded.gateway.places import place
 from embedded.gateway.sql.table import DONE, refusal
 from embedded.gateway.words import RESERVED
@@ -53,8 +54,8 @@ _INTERVALS = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 _TABLE_ARGS = frozenset({"this", "db", "catalog", "alias", "joins"})
 _SELECT_ARGS = frozenset(
     """expressions from_ joins where group having qualify order limit offset distinct with_ windows hint
-    operation_modifiers pivoted""".split()  # noqa: SIM905
-)
+    operation_modifiers""".split()  # noqa: SIM905
+) | {LEFT_OUT}
 _SUBQUERY_ARGS = frozenset({"this", "alias", "with_", "joins", "order", "limit", "offset"})
 _SET_ARGS = frozenset({"this", "expression", "with_", "distinct", "order", "limit", "offset"})
 _VALUES_ARGS = frozenset({"expressions", "alias"})
