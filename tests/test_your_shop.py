@@ -25,9 +25,14 @@ _FILE = re.compile(r"`?config/([\w/.]+\.(?:yaml|sql|csv))`?")
 _COMMAND = re.compile(r"(?:\.venv/bin/)?(?:python -m )?(tillwatch|producers|make) (.+)")
 
 
-def blocks(section: str = "") -> Iterator[tuple[str, str]]:
+def section(heading: str) -> str:
+    """The text of one section of the page."""
+    return PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def blocks(heading: str = "") -> Iterator[tuple[str, str]]:
     """What stands before each block of the page, or of one of its sections, and the block."""
-    page = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0] if section else PAGE
+    page = section(heading) if heading else PAGE
     end = 0
     for match in _BLOCK.finditer(page):
         block = match["fenced"] or textwrap.dedent(match["indented"] or "").strip("\n") + "\n"

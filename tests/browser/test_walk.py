@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from bench.processes import Demo
 from lakehouse import ROOT
 from tests.browser.conftest import eventually
-from tests.test_your_shop import blocks
+from tests.test_your_shop import blocks, section
 
 pytestmark = pytest.mark.browser
 HEADING = "From an empty folder to a message"
@@ -77,11 +77,13 @@ def test_an_own_file_topic_rule_and_limit_reach_screen_and_sandbox(page: Page, t
     demo.variables = demo.environment | {"TILLWATCH_CONFIG": str(config)}
     with demo:
         eventually(lambda: "live after" in demo.last_words(40), 90)
-        page.goto(demo.url("console", "/app?tab=orders&range=6h"))
+        [orders, payments] = re.findall(r"http://localhost:\d+(/app\?tab=\S+)", section(HEADING))
+        page.goto(demo.url("console", orders))
+        expect(page.locator("#notice")).to_be_hidden()
         rows = page.locator('[data-list="order_rows"]')
         expect(rows.locator("tr")).to_have_count(3)
         expect(rows).to_contain_text("samovar")
-        page.goto(demo.url("console", "/app?tab=payments&range=6h"))
+        page.goto(demo.url("console", payments))
         expect(page.locator('[data-list="payments.tables0"] tr')).to_have_count(3)
         expect(page.locator('[data-list="payments.tables0"]')).to_contain_text("p-2")
         eventually(lambda: "2 payments were refused" in told(demo), 60)
