@@ -157,6 +157,7 @@ class Looked:
         self.heard = [at - shown[commit] for commit, at in heard]
         self.since_commit = [at - state["published"][commit] for commit, at in heard]
         self.sizes: list[int] = seen["sizes"]
+        self.without_lists: list[int] = seen["without_lists"]
         told = sum(1 for at in state["shown"].values() if seen["began"] <= at <= seen["ended"])
         self.messages_a_commit = len(self.sizes) / max(1, (sessions - stalled) * told)
 
@@ -227,6 +228,7 @@ def run(sessions: int, seconds: float, rounds: int) -> Report:
             report.row("commits heard, of those published", len(many.heard) / max(1, many.expected), "", at_least=0.999)
             report.row("messages a commit and session", many.messages_a_commit, "", at_most=1.02)
             report.row("bytes of a message, median", percentile(many.sizes, 50), "bytes", at_most=6 * 1024)
+            report.row("the same without its lists, median", percentile(many.without_lists, 50), "bytes", at_most=2048)
             report.row("CPU, plain page", 100 * plain.cpu_s / plain.seconds, "% of a core")
             report.row("CPU", 100 * many.cpu_s / many.seconds, "% of a core")
             report.row("statements a minute, one session", one.statements_a_minute, "")

@@ -2,6 +2,8 @@
 
 `watch(URL, COUNT, SECONDS, STALLED)` prints a line when all are open, and after SECONDS what was seen, both as JSON. So
 many of them are stalled meanwhile: their browser reads nothing until the end, and then what waits for it.
+
+Of the first that is not stalled each message is looked into, for what of it are lists.
 """
 
 from __future__ import annotations
@@ -30,10 +32,14 @@ OPEN_S = 120.0
 
 @dataclass
 class Seen:
-    """What one session heard: when each commit came first (s since the epoch), its messages and their bytes."""
+    """What one session heard: when each commit came first (s since the epoch), its messages and their bytes.
+
+    `frames`: the messages themselves, where they are looked into.
+    """
 
     commits: dict[str, float] = field(default_factory=dict)
     messages: list[tuple[float, int]] = field(default_factory=list)
+    frames: list[str] | None = None
 
 
 def _message(kind: str, content: object) -> list[str]:
@@ -84,12 +90,23 @@ async def session(
             if kind != "PATCH-DOC" or '"events"' not in frame:
                 continue
             seen.messages.append((at, size))
+            if seen.frames is not None:
+                seen.frames.append(frame)
             for commit in set(_COMMIT.findall(frame)):
                 seen.commits.setdefault(commit, at)
 
 
+def bytes_of_lists(frame: str) -> int:
+    """Bytes of a message's lists, as they stand in it: as JSON within JSON."""
+    told = [event["new"] for event in json.loads(frame)["events"] if event.get("attr") == "down"]
+    places = [item for text in told for kind in ("parts", "changed") for item in json.loads(text).get(kind, {}).items()]
+    lists = [{place: part} for place, part in places if place.startswith("list.")]
+    return sum(len(json.dumps(json.dumps(one, separators=(",", ":")))) - len('"{},"') for one in lists)
+
+
 async def watch(url: str, count: int, seconds: float, stalled: int = 0) -> None:
     everyone = [Seen() for _ in range(count)]
+    everyone[stalled].frames = []
     opened = [asyncio.Event() for _ in range(count)]
     now, later = asyncio.Event(), asyncio.Event()
     now.set()
@@ -123,7 +140,20 @@ async def watch(url: str, count: int, seconds: float, stalled: int = 0) -> None:
             if began <= at <= ended:
                 commits[commit].append(at)
         sizes += [size for at, size in seen.messages if began <= at <= ended]
+    looked_into = everyone[stalled]
+    without_lists = [
+        size - bytes_of_lists(frame)
+        for (at, size), frame in zip(looked_into.messages, looked_into.frames or (), strict=True)
+        if began <= at <= ended
+    ]
     # Of what came since the others were asked to end.
     caught_up = sum(any(at > ended for at in seen.commits.values()) for seen in everyone[:stalled])
-    seen_by_all = {"began": began, "ended": ended, "commits": commits, "sizes": sizes, "caught_up": caught_up}
+    seen_by_all = {
+        "began": began,
+        "ended": ended,
+        "commits": commits,
+        "sizes": sizes,
+        "without_lists": without_lists,
+        "caught_up": caught_up,
+    }
     print(json.dumps(seen_by_all), flush=True)

@@ -1,4 +1,4 @@
-"""What a page is sent: parts by the place they fill, each only when it differs from what the browser has."""
+"""What a page is sent: parts by the place they fill, and of each only what differs from what the browser has."""
 
 from __future__ import annotations
 
@@ -30,31 +30,39 @@ class Messages:
         self._sent.clear()
 
     def next(self, parts: Mapping[str, Part], *, full: bool = False) -> dict[str, Any]:
-        """The parts that differ from what was sent, under a number by which the browser sees a gap."""
-        told: dict[str, Part] = {}
+        """What differs from what was sent, under a number by which the browser sees a gap.
+
+        `parts` are whole; of those in `changed` it has all but the fields that are told.
+        """
+        told: dict[str, dict[str, Part]] = {"parts": {}, "changed": {}}
         for place, part in parts.items():
-            news = part if full else _news_once(place, self._sent.get(place), part)
+            before = None if full else self._sent.get(place)
+            news = part if before is None else _news_once(place, before, part)
             # Also where nothing is new: pages that look alike then hold the same objects, and share what is found.
             self._sent[place] = part
             if news is not None:
-                told[place] = news
+                told["parts" if before is None or _is_whole(place, before, part) else "changed"][place] = news
         self._number += 1
-        return {"n": self._number, "now": iso_ms(now_utc()), "parts": told}
+        return {"n": self._number, "now": iso_ms(now_utc()), **told}
 
 
 def text_of(message: Mapping[str, Any]) -> str:
     """A message as JSON."""
-    parts = ",".join(f"{json.dumps(place)}:{_text_once(part)}" for place, part in message["parts"].items())
-    return f'{{"n":{message["n"]},"now":"{message["now"]}","parts":{{{parts}}}}}'
+    kinds = (
+        f'"{kind}":{{{",".join(f"{json.dumps(place)}:{_text_once(part)}" for place, part in message[kind].items())}}}'
+        for kind in ("parts", "changed")
+        if message[kind]
+    )
+    return f"{{{','.join((f'"n":{message["n"]}', f'"now":"{message["now"]}"', *kinds))}}}"
 
 
 # What is kept holds the parts it is about, so that they stay known by their identity.
-_news: LRUCache[tuple[int, int], tuple[Part | None, Part, Part | None]] = LRUCache(256)
+_news: LRUCache[tuple[int, int], tuple[Part, Part, Part | None]] = LRUCache(256)
 _texts: LRUCache[int, tuple[Part, str]] = LRUCache(256)
 
 
-def _news_once(place: str, before: Part | None, part: Part) -> Part | None:
-    """What is to be told of a part where `before` was told last; None for nothing."""
+def _news_once(place: str, before: Part, part: Part) -> Part | None:
+    """What is to be told of a part where `before` was told last; None where they are the same."""
     if not isinstance(part, SharedPart):
         return _news_of(place, before, part)
     key = (id(before), id(part))
@@ -64,14 +72,21 @@ def _news_once(place: str, before: Part | None, part: Part) -> Part | None:
     return _news[key][2]
 
 
-def _news_of(place: str, before: Part | None, part: Part) -> Part | None:
+def _is_whole(place: str, before: Part, part: Part) -> bool:
+    """Whether a part is told with all its fields: the browser has others, or has set some itself, as of the view."""
+    return place == "view" or before.keys() != part.keys()
+
+
+def _news_of(place: str, before: Part, part: Part) -> Part | None:
     if before == part:
         return None
-    if before is None or not place.startswith("list."):
-        return part
-    # A list names rows that the browser has by their key alone.
-    held = {row["key"]: row for row in before["rows"]}
-    return {**part, "rows": [row["key"] if held.get(row["key"]) == row else row for row in part["rows"]]}
+    whole = _is_whole(place, before, part)
+    news = {name: value for name, value in part.items() if whole or before[name] != value}
+    if place.startswith("list.") and "rows" in news:
+        # A list names rows that the browser has by their key alone.
+        held = {row["key"]: row for row in before["rows"]}
+        news["rows"] = [row["key"] if held.get(row["key"]) == row else row for row in part["rows"]]
+    return news
 
 
 def _text_once(part: Part) -> str:

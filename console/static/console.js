@@ -23,16 +23,20 @@ function take(text) {
   head.heard(message.now, number > 0)
   if (number && message.n > number + 1) tell({full: true})
   number = message.n
-  for (const [place, part] of Object.entries(message.parts)) {
+  const {parts = {}, changed = {}} = message, taken = []
+  for (const [place, fields] of [...Object.entries(parts), ...Object.entries(changed)]) {
+    const before = held[place]
+    if (place in changed && !before) { tell({full: true}); continue }
     // A row that is here already comes as its key alone.
-    if (place.startsWith("list.")) {
-      const rows = new Map(((held[place] || {}).rows || []).map((row) => [row.key, row]))
-      part.rows = part.rows.map((row) => typeof row === "string" ? rows.get(row) : row)
-      if (part.rows.includes(undefined)) { tell({full: true}); continue }
+    if (place.startsWith("list.") && fields.rows) {
+      const rows = new Map((before?.rows || []).map((row) => [row.key, row]))
+      fields.rows = fields.rows.map((row) => typeof row === "string" ? rows.get(row) : row)
+      if (fields.rows.includes(undefined)) { tell({full: true}); continue }
     }
-    held[place] = part
+    held[place] = place in changed ? {...before, ...fields} : fields
+    taken.push(place)
   }
-  for (const place of Object.keys(message.parts)) paint(place)
+  for (const place of taken) paint(place)
   head.tick()
 }
 
