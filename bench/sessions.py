@@ -101,7 +101,7 @@ def bytes_of_lists(frame: str) -> int:
     told = [event["new"] for event in json.loads(frame)["events"] if event.get("attr") == "down"]
     places = [item for text in told for kind in ("parts", "changed") for item in json.loads(text).get(kind, {}).items()]
     lists = [{place: part} for place, part in places if place.startswith("list.")]
-    return sum(len(json.dumps(json.dumps(one, separators=(",", ":")))) - len('"{},"') for one in lists)
+    return sum(len(json.dumps(json.dumps(one, separators=(",", ":")))) + len(",") - len('"{}"') for one in lists)
 
 
 async def watch(url: str, count: int, seconds: float, stalled: int = 0) -> None:

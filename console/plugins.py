@@ -1,4 +1,4 @@
-"""Endpoints beside the page: /readyz, /origin and /metrics. /liveness is Panel's own."""
+"""Endpoints beside the page: /, /readyz, /origin and /metrics. /liveness is Panel's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hmac
 
 from bokeh.server.util import check_allowlist, create_hosts_allowlist
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from console.feed.snapshot import now_utc
@@ -30,6 +30,13 @@ def _may_read(request: Request) -> bool:
     if token and hmac.compare_digest(given.encode(), token.encode()):
         return True
     return parts.gate.actor(cookie_of(request.cookies)) is not None
+
+
+@ROUTER.get("/", include_in_schema=False)
+async def root(request: Request) -> RedirectResponse:
+    """On to the page, with what was chosen in the address; Panel's own way there drops it."""
+    query = request.scope["query_string"].decode("latin-1")
+    return RedirectResponse(f"app?{query}" if query else "app")
 
 
 @ROUTER.get("/readyz")

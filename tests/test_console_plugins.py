@@ -25,3 +25,8 @@ def test_readyz_and_metrics_tell_how_the_connection_to_dremio_is(console: TestCl
     assert 'tillwatch_console_dremio_state{tillwatch_console_dremio_state="up"} 1.0' in said
     assert "tillwatch_console_dremio_latency_seconds 0.0" in said
     assert "tillwatch_console_dremio_last_ok_timestamp_seconds NaN" in said
+
+
+def test_the_root_leads_to_the_page_with_what_was_chosen(console: TestClient) -> None:
+    for query in ("", "?tab=orders&range=24h", "?find=why?", "?find=%FF"):
+        assert console.get(f"/{query}", follow_redirects=False).headers["location"] == f"app{query}"

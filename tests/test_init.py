@@ -257,6 +257,43 @@ def test_shapes_that_shops_have(name: str, text: str, expected: str, tmp_path: P
     assert expected in [line.split("  # ")[0].rstrip() for line in lines_of_it]
 
 
+@pytest.mark.parametrize(
+    ("total", "of", "currency", "note"),
+    [
+        ("1.045,50 €", {"decimal": ",", "thousands": ".", "sign": "€"}, "EUR", ""),
+        ("kr. 5,00", {"decimal": ",", "sign": "kr."}, "", "'kr.' stands beside amounts"),
+        ("$5.00", {"sign": "$"}, "USD", "'$' stands beside amounts, and was taken for USD"),
+        ("5.00 SFr", {"sign": "SFr"}, "", "'SFr' stands beside amounts"),
+        ("5.00 CHF", {"sign": "CHF"}, "CHF", ""),
+        ("5.00", {}, "", ""),
+    ],
+)
+def test_a_currency_beside_amounts_is_read(
+    total: str, of: dict[str, str], currency: str, note: str, tmp_path: Path
+) -> None:
+    (tmp_path / "orders.csv").write_text(f"id;placed_at;total\n1;2026-03-02 10:31;{total}\n", encoding="utf-8")
+    done = init(tmp_path / "shop", "--sample", str(tmp_path / "orders.csv"), "--yes")
+    assert done.exit_code == 0, done.output
+    source = sources(tmp_path / "shop")["orders"]
+    assert {name: value for name, value in source.items() if name in ("decimal", "thousands", "sign")} == of
+    settings = yaml.safe_load((tmp_path / "shop" / "tillwatch.yaml").read_text(encoding="utf-8"))
+    assert (settings["orders"] or {}).get("currency", "") == currency
+    assert ("stands beside amounts" in done.output) == bool(note)
+    assert note in " ".join(done.output.split())
+
+
+def test_a_unit_of_pieces_is_no_currency_and_a_constant_one_is_the_shops(tmp_path: Path) -> None:
+    sample = tmp_path / "orders.csv"
+    sample.write_text("id;placed_at;qty;total\n1;2026-03-02 10:31;2;$5.00\n", encoding="utf-8")
+    assert init(tmp_path / "cad", "--sample", str(sample), "--yes", "--const", "currency=CAD").exit_code == 0
+    settings = yaml.safe_load((tmp_path / "cad" / "tillwatch.yaml").read_text(encoding="utf-8"))
+    assert settings["orders"]["currency"] == "CAD"
+    sample.write_text("id;placed_at;qty;total\n1;2026-03-02 10:31;2 pcs;5.00\n", encoding="utf-8")
+    done = init(tmp_path / "pcs", "--sample", str(sample), "--yes")
+    assert "PCS" not in done.output
+    assert "sign" not in done.output
+
+
 def test_parquet_and_packed_text_are_samples_too(tmp_path: Path) -> None:
     table = pa.table({"order_id": ["a"], "order_date": [datetime(2026, 3, 2, 12, tzinfo=UTC)], "total": [1.5]})
     pq.write_table(table, tmp_path / "orders.parquet")

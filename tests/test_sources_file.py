@@ -241,6 +241,21 @@ WRONG = {
         4,
         "'thousands' is 'x'; expected one of . , ' _ or a blank.",
     ),
+    "no sign": (
+        with_field("price", "{path: p, sign: '5'}"),
+        4,
+        "'sign' is '5'; expected what stands beside an amount, like €, US$, kr. or EUR.",
+    ),
+    "a sign that YAML takes for no text": (
+        with_field("price", "{path: p, sign: NO}"),
+        4,
+        "'sign' is 'False'; expected what stands beside an amount, like €, US$, kr. or EUR.",
+    ),
+    "a sign of a count": (
+        with_field("quantity", "{path: p, sign: €}"),
+        4,
+        "'sign' goes with amounts, and quantity is none; leave it out.",
+    ),
     "text without a path": (
         with_field("user_id", "{text: abc}"),
         4,

@@ -76,6 +76,14 @@ AMOUNTS = {
     "lakhs": ({"path": "p", "thousands": ","}, "12,34,567.5", "1234567.5000"),
     "a narrow blank": ({"path": "p", "decimal": ",", "thousands": "\u202f"}, "1\u202f234,5", "1234.5000"),
     "a number of JSON": ({"path": "p", "decimal": ","}, 19.99, "19.9900"),
+    "a currency before it": ({"path": "p", "sign": "US$"}, "US$ 19.99", "19.9900"),
+    "a currency after it": (
+        {"path": "p", "decimal": ",", "thousands": ".", "sign": "€"}, "1.234,50\u00a0€", "1234.5000"
+    ),
+    "short forms of a number": ({"path": "p", "sign": "$"}, "$.99", "0.9900"),
+    "a currency that is left out": ({"path": "p", "sign": "kr."}, "19.99", "19.9900"),
+    "a currency and cents": ({"path": "p", "sign": "EUR", "minor": 2}, "1999 EUR", "19.9900"),
+    "arithmetic with a currency": ({"number": "p / 2", "sign": "£"}, "£5.00", "2.5000"),
     "exact": ({"number": "p * 3 - 0.1"}, 0.1, "0.2000"),
     "before and after": ({"number": "-(1 - p) / 3"}, 2, "0.3333"),
     "Connect's decimal": ({"path": "p", "unscaled": 4}, "AeJA", "12.3456"),
@@ -101,6 +109,32 @@ def test_an_amount_that_is_written_in_another_way_is_not_guessed() -> None:
     how = {"path": "p", "decimal": ",", "thousands": "."}
     for wrong in ("1.23,4", "12.34", "1,2,3", "€ 5", "1.234.56"):
         assert str(one_field("orders_topic", "price", how, {"p": wrong})).startswith("BAD_TYPE price (p) is "), wrong
+
+
+def test_an_amount_of_another_currency_is_none() -> None:
+    for wrong in ("$5.00", "€5€", "€", "€ 5 USD", "5€00", "5.00"):
+        of = {"path": "p", "sign": "€", "decimal": ","}
+        assert str(one_field("orders_topic", "price", of, {"p": wrong})).startswith("BAD_TYPE price (p) is "), wrong
+    assert str(one_field("orders_topic", "price", {"path": "p", "sign": "€"}, {"p": "5.00 $"})) == (
+        "BAD_TYPE price (p) is '5.00 $', expected a number with '.' before decimals, '€' beside it"
+    )
+
+
+def test_a_currency_is_for_amounts_and_conditions_read_numbers_as_the_source_writes_them() -> None:
+    fields = {name: {"value": value} for name, value in order("e", "1").items() if name != "event_id"}
+    of = {"price": "p", "quantity": "q"}
+    content = {"topic": "orders_topic", "decimal": ",", "sign": "€", "select": {"p": {"above": 0}, "q": [1, 2]}}
+    source = made(json.dumps({"a": content | {"map": fields | of}}), "sources.yaml").named("a")
+
+    def told(price: str, quantity: str) -> list[str]:
+        found = source.read(packed({"p": price, "q": quantity}))
+        return [str(each.price) if isinstance(each, Event) else each.reason.value for each in found]
+
+    assert told("5,50 €", "2") == ["5.5000"]
+    assert told("-5,50 €", "2") == told("5,50", "3") == told("5.50", "2") == []
+    text = json.dumps({"a": {"topic": "orders_topic", "sign": "€", "map": fields | {"quantity": "q"}}})
+    [bad] = made(text, "sources.yaml").named("a").read(packed({"q": "2 €"}))
+    assert (bad.reason.value, bad.field) == ("BAD_TYPE", "quantity")
 
 
 def test_a_table_names_what_it_does_not_know() -> None:

@@ -21,9 +21,11 @@ let number = 0                      // of the last message
 function take(text) {
   const message = JSON.parse(text)
   head.heard(message.now, number > 0)
-  if (number && message.n > number + 1) tell({full: true})
+  const gap = number && message.n > number + 1
+  if (gap) tell({full: true})
   number = message.n
-  const {parts = {}, changed = {}} = message, taken = []
+  // Beside fields that are old, new ones would tell what never was.
+  const {parts = {}} = message, changed = gap ? {} : message.changed || {}, taken = []
   for (const [place, fields] of [...Object.entries(parts), ...Object.entries(changed)]) {
     const before = held[place]
     if (place in changed && !before) { tell({full: true}); continue }

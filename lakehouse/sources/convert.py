@@ -56,26 +56,44 @@ def _remembered(convert: Convert) -> Convert:
 # Numbers -------------------------------------------------------------------------------------------------------------
 
 
-def number_reader(decimal: str, thousands: str) -> Callable[[object], Decimal | Wrong]:
-    """What reads a number, or the text of one with these signs; the result is exact."""
-    if (decimal, thousands) == (".", ""):
+def number_reader(decimal: str, thousands: str, beside: str = "") -> Callable[[object], Decimal | Wrong]:
+    """What reads a number, or the text of one with these signs; the result is exact.
+
+    beside: what may stand once before or after it, a currency's sign.
+    """
+    plain = (decimal, thousands) == (".", "")
+    if plain and not beside:
         return _plain_number
     group = re.escape(thousands)
     whole = rf"\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d+" if thousands else r"\d+"
     form = re.compile(rf"\s*([+-]?)({whole})(?:{re.escape(decimal)}(\d+))?\s*", re.ASCII)
 
     def of_text(text: str) -> Decimal | Wrong:
-        found = form.fullmatch(text)
+        alone = _without(beside, text) if beside else text
+        if plain and not isinstance(number := _plain_number(alone), Wrong):
+            return number
+        found = form.fullmatch(alone)
         if found is None:
-            if NOT_FINITE_TEXT.fullmatch(text):
-                return Wrong(Reason.NOT_FINITE, f"is {shown(text.strip())}")
+            if NOT_FINITE_TEXT.fullmatch(alone):
+                return Wrong(Reason.NOT_FINITE, f"is {shown(alone.strip())}")
             signs = f"'{decimal}' before decimals" + (f" and '{thousands}' between thousands" if thousands else "")
+            signs += f", '{beside}' beside it" if beside else ""
             return Wrong(Reason.BAD_TYPE, f"is {shown(text)!r}, expected a number with {signs}")
         sign, digits, decimals = found.groups()
         return Decimal(f"{sign}{digits.replace(thousands, '') if thousands else digits}.{decimals or '0'}")
 
     # What JSON says is a number is written as JSON writes it.
     return lambda value: of_text(value) if type(value) is str else _plain_number(value)
+
+
+def _without(beside: str, text: str) -> str:
+    """The text of a number without what stands beside it; where it stands twice, the text of none."""
+    text = text.strip()
+    if text.endswith(beside):
+        return text.removesuffix(beside).rstrip()
+    sign = text[:1] if text.startswith(("+", "-")) else ""
+    rest = text.removeprefix(sign).lstrip()
+    return sign + rest.removeprefix(beside).lstrip() if rest.startswith(beside) else text
 
 
 def _plain_number(value: object) -> Decimal | Wrong:

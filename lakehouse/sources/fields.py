@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
+from decimal import Decimal
+from unicodedata import category
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from lakehouse.decode.careful import Problem, Wrong, read_value
@@ -17,19 +19,20 @@ from lakehouse.sources.arithmetic import NoArithmetic, calculation
 from lakehouse.sources.convert import Convert, Doubtful
 from lakehouse.sources.entry import Entry
 from lakehouse.sources.path import ABSENT, Getter, Path, Scope, getter
-from lakehouse.texts import near
+from lakehouse.texts import near, visible
 from lakehouse.topics import FieldKind, TopicField
 from lakehouse.topics.topic import AMOUNTS, NUMBERS
 
 ORIGINS = ("path", "first", "value", "text", "number")
 OF_TIMES = ("epoch", "time", "zone", "doubtful")
 OF_NUMBERS = ("decimal", "thousands")
-OF_AMOUNTS = ("minor", "unscaled")
+OF_AMOUNTS = ("minor", "unscaled", "sign")
 KEYS = (*ORIGINS, "table", "default", *OF_TIMES, *OF_NUMBERS, *OF_AMOUNTS)
 EPOCHS = ("s", "ms", "us", "ns", "days", "excel")
 OTHERWISE = "*"
 """In a table of values: whatever else is there."""
 
+_SIGN_LETTERS = 5
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -41,6 +44,22 @@ class Habits:
     doubtful: Doubtful = Doubtful.FIRST
     decimal: str = "."
     thousands: str = ""
+    sign: str = ""
+
+    @property
+    def number(self) -> Callable[[object], Decimal | Wrong]:
+        """What reads a number."""
+        return convert.number_reader(self.decimal, self.thousands, self.sign)
+
+    @property
+    def of_counts(self) -> Habits:
+        """Of numbers that are no amounts."""
+        return replace(self, sign="")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether numbers are written as JSON writes them."""
+        return (self.decimal, self.thousands, self.sign) == (".", "", "")
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ def habits(entries: Mapping[str, Entry], held: Habits) -> Habits:
     """What stands there, over what holds anyway."""
     zone = _zone(entries["zone"]) if "zone" in entries else held.zone
     doubtful = entries["doubtful"].choice(Doubtful) if "doubtful" in entries else held.doubtful
-    decimal, thousands = held.decimal, held.thousands
+    decimal, thousands, sign = held.decimal, held.thousands, held.sign
     if "decimal" in entries:
         decimal = entries["decimal"].one_of((".", ","))
     if "thousands" in entries:
@@ -81,7 +100,22 @@ def habits(entries: Mapping[str, Entry], held: Habits) -> Habits:
     if decimal == thousands:
         entry = entries.get("decimal") or entries["thousands"]
         raise entry.wrong(f"'{decimal}' cannot stand before decimals and between thousands; correct one")
-    return Habits(zone, doubtful, decimal, thousands)
+    if "sign" in entries:
+        sign = entries["sign"].value  # type: ignore[assignment]  # looked at here
+        if sign != "" and not (isinstance(sign, str) and is_sign(sign)):
+            raise entries["sign"].wrong(
+                f"'sign' is '{visible(str(sign), 20)}'; expected what stands beside an amount, like €, US$, kr. or EUR"
+            )
+    return Habits(zone, doubtful, decimal, thousands, sign)
+
+
+def is_sign(text: str) -> bool:
+    """Whether a text may be a currency's, as it stands beside an amount."""
+    if not 0 < len(text) <= _SIGN_LETTERS:
+        return False
+    # A point may end it: kr. 59,00.
+    letters = text[:1] + text[1:].removesuffix(".")
+    return all(each.isalpha() or category(each) == "Sc" for each in letters)
 
 
 def mapped(field: TopicField, entry: Entry, path_of: PathReader, held: Habits) -> Mapped:
@@ -109,7 +143,7 @@ def mapped(field: TopicField, entry: Entry, path_of: PathReader, held: Habits) -
         case "text":
             found = _text(keys["text"], path_of)
         case _:
-            found = _number(keys["number"], path_of, own)
+            found = _number(keys["number"], path_of, own if field.kind in AMOUNTS else own.of_counts)
     if "table" in keys:
         found = _looked_up(field, keys["table"], found)
     found = _converted(field, keys, found, own)
@@ -230,7 +264,7 @@ def _said(value: object) -> str:
 
 def _number(entry: Entry, path_of: PathReader, own: Habits) -> Mapped:
     text = entry.text()
-    read = convert.number_reader(own.decimal, own.thousands)
+    read = own.number
 
     def get_path(path: Path) -> Getter:
         path_of(Entry(entry.where, entry.yaml, entry.place, path.text))
@@ -275,7 +309,7 @@ def _converted(field: TopicField, keys: Mapping[str, Entry], found: Mapped, own:
     if field.kind is FieldKind.TIME:
         how = _time(keys, own)
     elif field.kind in NUMBERS:
-        how = _amount(keys, own)
+        how = _amount(keys, own if field.kind in AMOUNTS else own.of_counts)
     else:
         how = None
     if how is None:
@@ -292,8 +326,7 @@ def _converted(field: TopicField, keys: Mapping[str, Entry], found: Mapped, own:
 def _time(keys: Mapping[str, Entry], own: Habits) -> Convert | None:
     zone = own.zone or UTC
     if "epoch" in keys:
-        read = convert.number_reader(own.decimal, own.thousands)
-        return convert.epoch(keys["epoch"].one_of(EPOCHS), zone, own.doubtful, read)
+        return convert.epoch(keys["epoch"].one_of(EPOCHS), zone, own.doubtful, own.of_counts.number)
     if "time" in keys:
         return convert.of_form(tuple(_form(entry) for entry in keys["time"].each()), zone, own.doubtful)
     return None if own.zone is None else convert.of_zone(zone, own.doubtful)
@@ -303,9 +336,9 @@ def _amount(keys: Mapping[str, Entry], own: Habits) -> Convert | None:
     if "unscaled" in keys:
         return convert.unscaled(keys["unscaled"].count(38))
     minor = keys["minor"].count(8) if "minor" in keys else 0
-    if not minor and ("number" in keys or (own.decimal, own.thousands) == (".", "")):
+    if not minor and ("number" in keys or own.is_plain):
         return None
-    return convert.amount(convert.number_reader(own.decimal, own.thousands), minor)
+    return convert.amount(own.number, minor)
 
 
 def _zone(entry: Entry) -> tzinfo:

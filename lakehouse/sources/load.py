@@ -22,7 +22,7 @@ from lakehouse.topics.topic import EVENT_ID
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, parse_yaml
 
-HABITS = ("zone", "doubtful", *OF_NUMBERS)
+HABITS = ("zone", "doubtful", *OF_NUMBERS, "sign")
 KEYS = ("reads", "topic", "envelope", "registry", "compression", "select", "each", "event_id", "map", "guests", *HABITS)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
@@ -70,7 +70,7 @@ def _source(name: str, entry: Entry, rates: Rates | None) -> Declared:
     held = habits({key: found for key, found in keys.items() if key in HABITS}, Habits())
     fields = _fields(topic, entry, keys, path_of, held, customs)
     lists = _heads(every)
-    selected, read = _selected(keys, path_of, len(lists))
+    selected, read = _selected(keys, path_of, len(lists), held)
     plan = Plan(
         name=name,
         topic=topic,
@@ -173,7 +173,7 @@ def _path(entry: Entry, every: Path | None, told_of: set[str]) -> Path:
 
 
 def _selected(
-    keys: Mapping[str, Entry], path_of: PathReader, lists: int
+    keys: Mapping[str, Entry], path_of: PathReader, lists: int, held: Habits
 ) -> tuple[tuple[tuple[Condition, ...], ...], list[Path]]:
     """Conditions on the message, then on the element of each list; and the paths they read."""
     found: list[list[Condition]] = [[] for _ in range(lists + 1)]
@@ -186,7 +186,8 @@ def _selected(
                 own.append(path_of(entry))
                 return getter(own[-1])
 
-            test = condition(get(Entry(wanted.where, wanted.yaml, wanted.place, text)), wanted, get)
+            first = get(Entry(wanted.where, wanted.yaml, wanted.place, text))
+            test = condition(first, wanted, get, None if held.is_plain else held.number)
             found[max(path.lists for path in own)].append(test)
             read += own
     return tuple(map(tuple, found)), read

@@ -74,7 +74,7 @@ def test_a_websocket_without_signing_in_is_refused(page: Page, guarded: Served) 
 
 
 def test_a_wrong_password_is_told_and_the_right_one_leads_to_the_page_asked_for(page: Page, guarded: Served) -> None:
-    page.goto(f"{guarded.url}/app?tab=errors&theme=light")
+    page.goto(f"{guarded.url}/?tab=errors&theme=light")
     page.fill("#username", "ada")
     page.fill("#password", "guess")
     page.click("button")

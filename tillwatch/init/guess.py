@@ -10,14 +10,15 @@ from lakehouse.rates import CODE
 from lakehouse.sources.convert import number_reader
 from lakehouse.sources.envelope import Envelope
 from lakehouse.texts import near, visible
-from lakehouse.topics import TOPICS, FieldKind
+from lakehouse.topics import TOPICS, FieldKind, TopicField
 from lakehouse.topics.topic import AMOUNTS, NUMBERS
 from lakehouse.user_error import UserError
 from tillwatch.init import names
 from tillwatch.init.choices import EACH_LINE, NOTHING, ORDERS, Choices, Given, Shape, flag
 from tillwatch.init.columns import WRAPPED, Column
 from tillwatch.init.naming import guess_topic
-from tillwatch.init.numbers import Signs, are_numbers, signs_of
+from tillwatch.init.numbers import Signs, are_numbers, currency_of, signs_of
+from tillwatch.init.numbers import ways as ways_of
 from tillwatch.init.sample import Sample
 from tillwatch.init.shapes import drops_total, shape_of
 from tillwatch.init.times import EXCEL, TimeForm, time_form
@@ -176,10 +177,16 @@ class _Guess:
     # How values are written -------------------------------------------------------------------------------------------
 
     def _signs_of(self) -> Signs:
-        if self._given.decimal is not None:
-            return Signs(self._given.decimal, "." if self._given.decimal == "," else ",")
-        fields = [each for each in TOPICS[self._topic].fields if each.kind in NUMBERS]
-        columns = [
+        given, fields = self._given.decimal, TOPICS[self._topic].fields
+        ways = ways_of(commas_first=self._sample.delimiter != ",")
+        if given is not None:
+            ways = [Signs(given, "." if given == "," else ",")]
+        numbers, amounts = (self._likely([each for each in fields if each.kind in of]) for of in (NUMBERS, AMOUNTS))
+        return signs_of(numbers, amounts, ways)
+
+    def _likely(self, fields: Sequence[TopicField]) -> list[Column]:
+        """The columns that may be one of these fields, by their names."""
+        return [
             column
             for column in self._sample.columns
             if column.given
@@ -187,14 +194,13 @@ class _Guess:
                 names.rank(column.words, names.NAMES[self._topic].get(each.name, ())) is not None for each in fields
             )
         ]
-        return signs_of(columns, commas_first=self._sample.delimiter != ",")
 
     def _is_time(self, column: Column) -> bool:
         return self._form_of(column) is not None
 
     def _form_of(self, column: Column) -> TimeForm | None:
         days = "days" if self._sample.envelope in (Envelope.DEBEZIUM, Envelope.CONNECT) else EXCEL
-        return time_form(column.values, number_reader(*self._signs), days)
+        return time_form(column.values, number_reader(*self._signs[:2]), days)
 
     def _form(self, paths: Sequence[str]) -> tuple[str, TimeForm | None]:
         """The column of the time of day, where the time has none, and how both are written."""
@@ -269,8 +275,19 @@ class _Guess:
             self._currencies = self._columns[paths["currency"][0]].given
         if self._given.currency is not None:
             return self._given.currency
+        if (said := self._given.constants.get("currency")) is not None:
+            return said.upper()
         counts = Counter(value.strip().upper() for value in self._currencies)
-        return counts.most_common(1)[0][0] if counts else ""
+        return counts.most_common(1)[0][0] if counts else self._currency_of_sign()
+
+    def _currency_of_sign(self) -> str:
+        sign = self._signs.sign
+        found = currency_of(sign)
+        if sign == "$":
+            self._notes.append("'$' stands beside amounts, and was taken for USD: --currency CODE says another.")
+        elif sign and not found:
+            self._notes.append(f"'{sign}' stands beside amounts: --currency CODE says which currency that is.")
+        return found
 
     def _named(self, patterns: Sequence[str], of_elements: bool) -> str:
         columns = self._sample.columns.of_elements.values() if of_elements else self._within
