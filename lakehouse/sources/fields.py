@@ -101,10 +101,11 @@ def habits(entries: Mapping[str, Entry], held: Habits) -> Habits:
         entry = entries.get("decimal") or entries["thousands"]
         raise entry.wrong(f"'{decimal}' cannot stand before decimals and between thousands; correct one")
     if "sign" in entries:
-        sign = entries["sign"].value  # type: ignore[assignment]  # looked at here
-        if sign != "" and not (isinstance(sign, str) and is_sign(sign)):
+        given = entries["sign"].value
+        sign = given if isinstance(given, str) else str(given)
+        if given != "" and not (sign is given and is_sign(sign)):
             raise entries["sign"].wrong(
-                f"'sign' is '{visible(str(sign), 20)}'; expected what stands beside an amount, like €, US$, kr. or EUR"
+                f"'sign' is '{visible(sign, 20)}'; expected what stands beside an amount, like €, US$, kr. or EUR"
             )
     return Habits(zone, doubtful, decimal, thousands, sign)
 
