@@ -91,8 +91,8 @@ LOOKS = "Nothing in {folder}/a.csv looks like "
          "--id COLUMN, or by --id _line where each line is one. It has colour, date, total."),
         ("a.csv", b"order_id,colour,total\n1,red,5\n", f"{LOOKS}the time of orders; name it by "
          "--time COLUMN."),
-        ("a.csv", b"order_id,date,total\n1,2026-03-02,$5\n", f"{LOOKS}the amount of orders ('total' has "
-         "'$5', which is no number); name it by --total COLUMN."),
+        ("a.csv", b"order_id,date,total\n1,2026-03-02,five\n", f"{LOOKS}the amount of orders ('total' has "
+         "'five', which is no number); name it by --total COLUMN."),
         ("a.csv", b"order_id,date,colour\n1,2026-03-02,red\n", f"{LOOKS}the amount of orders; name it "
          "by --total COLUMN."),
         ("a.csv", b"order_id,date,price\n1,2026-03-02,5\n2,2026-03-02,-5\n", "a.csv, line 3: BAD_VALUE, price is -5, "
