@@ -41,7 +41,7 @@ class Messages:
             # Also where nothing is new: pages that look alike then hold the same objects, and share what is found.
             self._sent[place] = part
             if news is not None:
-                told["parts" if before is None or _is_whole(place, before, part) else "changed"][place] = news
+                told["parts" if news.keys() == part.keys() else "changed"][place] = news
         self._number += 1
         return {"n": self._number, "now": iso_ms(now_utc()), **told}
 
@@ -72,15 +72,11 @@ def _news_once(place: str, before: Part, part: Part) -> Part | None:
     return _news[key][2]
 
 
-def _is_whole(place: str, before: Part, part: Part) -> bool:
-    """Whether a part is told with all its fields: the browser has others, or has set some itself, as of the view."""
-    return place == "view" or before.keys() != part.keys()
-
-
 def _news_of(place: str, before: Part, part: Part) -> Part | None:
     if before == part:
         return None
-    whole = _is_whole(place, before, part)
+    # The browser has other fields, or has set some itself.
+    whole = before.keys() != part.keys() or place == "view"
     news = {name: value for name, value in part.items() if whole or before[name] != value}
     if place.startswith("list.") and "rows" in news:
         # A list names rows that the browser has by their key alone.

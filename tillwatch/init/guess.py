@@ -17,8 +17,7 @@ from tillwatch.init import names
 from tillwatch.init.choices import EACH_LINE, NOTHING, ORDERS, Choices, Given, Shape, flag
 from tillwatch.init.columns import WRAPPED, Column
 from tillwatch.init.naming import guess_topic
-from tillwatch.init.numbers import Signs, are_numbers, currency_of, signs_of
-from tillwatch.init.numbers import ways as ways_of
+from tillwatch.init.numbers import Signs, are_numbers, currency_of, signs_of, ways_of
 from tillwatch.init.sample import Sample
 from tillwatch.init.shapes import drops_total, shape_of
 from tillwatch.init.times import EXCEL, TimeForm, time_form

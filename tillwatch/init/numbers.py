@@ -41,7 +41,7 @@ _POINTS = [Signs(), Signs(".", ","), Signs(".", " "), Signs(".", "'"), Signs("."
 _COMMAS = [Signs(",", ""), Signs(",", "."), Signs(",", " "), Signs(",", "\u00a0"), Signs(",", "\u202f")]
 
 
-def ways(commas_first: bool) -> Sequence[Signs]:
+def ways_of(commas_first: bool) -> Sequence[Signs]:
     """The likeliest first."""
     # 1,234 is a thousand and more where a comma stands between columns, for there it would be in quotes.
     return [Signs(), *_COMMAS, *_POINTS[1:]] if commas_first else [*_POINTS, *_COMMAS]
