@@ -154,6 +154,8 @@ def test_a_table_that_tillwatch_does_not_write_has_a_cadence_and_no_commit(
     [
         ("SELECT n FROM (SELECT 1 AS n LIMIT 5)", "SELECT n FROM (SELECT 1 AS n LIMIT 5)\nLIMIT 10"),
         ("SELECT n FROM t LIMIT 1000000;", "SELECT * FROM (\nSELECT n FROM t LIMIT 1000000\n) AS asked\nLIMIT 10"),
+        ("SELECT n FROM t ORDER BY n LIMIT 10", "SELECT n FROM t ORDER BY n LIMIT 10"),
+        ("SELECT n FROM t LIMIT 2 OFFSET 4", "SELECT * FROM (\nSELECT n FROM t LIMIT 2 OFFSET 4\n) AS asked\nLIMIT 10"),
         ("SELECT n FROM t ORDER BY n LIMIT :most", "SELECT n FROM t ORDER BY n LIMIT 3"),
         ("SELECT ' LIMIT 1' AS words", "SELECT ' LIMIT 1' AS words\nLIMIT 10"),
     ],

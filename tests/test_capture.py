@@ -20,6 +20,7 @@ from lakehouse.settings.base import Shared
 from lakehouse.sources import load_sources
 from lakehouse.stop import Stop
 from lakehouse.user_error import UserError
+from lakehouse.yaml_file import read_yaml
 from producers.connector import Connect, keep, read_connector
 from tillwatch import capture, servers, stack, supervisor
 from tillwatch.settings import DemoSettings
@@ -205,6 +206,21 @@ def test_an_order_counts_when_it_is_made(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv(name, value)
     assert load_sources().fed_by("orders_topic") == ("orders_topic", "shop.public.orders")
     assert (tmp_path / "run" / "config" / "alerts.yaml").exists()
+
+
+def test_sources_of_ones_own_go_on_beside_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "mine"
+    (mine / "boards").mkdir(parents=True)
+    (mine / "tillwatch.yaml").touch()
+    (mine / "sources.yaml").write_text("tills:\n  reads: tills\n  topic: orders_topic\n  map: {order_id: number}\n")
+    (mine / "boards" / "day.yaml").write_text("title: Day\n")
+    monkeypatch.setenv("TILLWATCH_CONFIG", str(mine / "tillwatch.yaml"))
+    config = Path(capture.environment(tmp_path / "data")["TILLWATCH_CONFIG"]).parent
+    assert {"tills", "orders_made"} <= read_yaml(config / "sources.yaml").keys()
+    (mine / "boards" / "day.yaml").write_text("title: Night\n")
+    assert read_yaml(config / "boards" / "day.yaml") == {"title": "Night"}, "an edit is seen while it runs"
+    (mine / "boards" / "day.yaml").unlink()
+    assert not (Path(capture.environment(tmp_path / "data")["TILLWATCH_CONFIG"]).parent / "boards").exists()
 
 
 def test_connect_is_told_of_the_database_in_its_environment_alone(

@@ -108,6 +108,14 @@ def test_zstd_is_found_by_its_first_bytes_and_what_is_cut_is_told() -> None:
         assert one("shop_millis", cut).reason is Reason.NOT_JSON
 
 
+def test_gzip_of_several_streams_is_one_body_and_of_too_many_none() -> None:
+    kind = kinds()["epoch milliseconds"]
+    half = len(kind.value) // 2
+    assert read("shop_millis", gzip.compress(kind.value[:half]) + gzip.compress(kind.value[half:])) == kind.orders
+    many = gzip.compress(kind.value) + gzip.compress(b"") * 50_000
+    assert one("shop_millis", many).detail == f"its {len(many)} bytes are not whole gzip"
+
+
 ODD = [None, b"", b" ", b"null", b"5", b"[]", b"{}", b"{", b"\xff", b"\0", b"\0\0\0\0\x01", b'{"a": NaN}', b'"\\ud800"']
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from lakehouse import ROOT
 from lakehouse.settings.base import Shared
 from lakehouse.settings.database import DatabaseSettings
-from lakehouse.settings.sources import config_path
 from lakehouse.user_error import UserError
 from tillwatch import jars
 from tillwatch.java import java
+from tillwatch.overlay import lay_over
 from tillwatch.parts import Part
 from tillwatch.server import Server, home_of, write_properties
 from tillwatch.settings import DemoSettings
@@ -119,11 +119,10 @@ def words(part: Part, settings: DemoSettings) -> list[str]:
 
 
 def environment(data_dir: Path) -> dict[str, str]:
-    """Settings of all parts: the source of the shop's database, and that an order counts when it is made."""
-    folder = data_dir / "run" / "config"
-    shutil.copytree(config_path().parent, folder, dirs_exist_ok=True)
-    shutil.copy(EXAMPLE / "sources.yaml", folder)
-    return {"TILLWATCH_CONFIG": str(folder / config_path().name), "TILLWATCH_ORDERS_COUNTED_STATUSES": '["CREATED"]'}
+    """Settings of all parts: config/ with the sources of the shop's database laid over it, and that an order counts
+    when it is made."""
+    settings = lay_over([EXAMPLE], data_dir, "run/config")
+    return {"TILLWATCH_CONFIG": str(settings), "TILLWATCH_ORDERS_COUNTED_STATUSES": '["CREATED"]'}
 
 
 def _make(data: Path, programs: Path, settings: DatabaseSettings) -> None:

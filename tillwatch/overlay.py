@@ -48,17 +48,17 @@ def use(folders: Sequence[Path], data_dir: Path, *profiles: str) -> str | None:
     )
 
 
-def lay_over(folders: Sequence[Path], data_dir: Path) -> Path:
+def lay_over(folders: Sequence[Path], data_dir: Path, into: str = FOLDER) -> Path:
     """Make the folder, anew; the settings file in it. Raises UserError for a folder that is none, or cannot be read."""
     _refuse_missing(folders)
-    mine, target = config_path(), data_dir / FOLDER
+    mine, target = config_path(), data_dir / into
     if mine.parent.resolve() == target.resolve():
         raise UserError(f"TILLWATCH_CONFIG names {mine}, which --with makes anew; name the file that you edit.")
     layers = [mine.parent, *folders]
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
+        target.mkdir(parents=True)
         names = {path.relative_to(layer) for layer in layers for path in _files(layer)}
         for name in sorted(names | ({Path(mine.name)} if mine.is_file() else set())):
             (target / name).parent.mkdir(exist_ok=True, parents=True)
@@ -72,7 +72,7 @@ def lay_over(folders: Sequence[Path], data_dir: Path) -> Path:
             settings.touch()
     except OSError as error:
         raise UserError(
-            f"The files of --with cannot be laid into {target}: {error.filename}: {error.strerror}; free it or set "
+            f"The files of config/ cannot be laid into {target}: {error.filename}: {error.strerror}; free it or set "
             "TILLWATCH_DATA_DIR."
         ) from None
     return settings
@@ -106,7 +106,7 @@ def _merge(target: Path, given: Sequence[Path], is_settings: bool) -> None:
             raise UserError(f"{path} cannot be read: {error}; mend it.") from None
     head = "".join(f"# {path.resolve()}\n" for path in given)
     text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=120)
-    head = f"# Made anew at each start of tillwatch --with, of these files; changes go there.\n{head}"
+    head = f"# Made anew at each start, of these files; changes go there.\n{head}"
     target.write_text(head + text, encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _QUOTED = re.compile(r"'(?:[^']|'')*'")
 _NAME = r'(?:"[^"]+"|\w+)'
 _OURS = re.compile(rf'"?{CATALOG}"?\s*\.\s*"?{SCHEMA}"?\s*\.\s*(?:"(\w+)"|(\w+))', re.IGNORECASE)
 _OTHERS = re.compile(rf"\b(?:FROM|JOIN)\s+{_NAME}(?:\s*\.\s*{_NAME})+", re.IGNORECASE)
+_LAST_LIMIT = re.compile(r"LIMIT\s+(\d{1,9})\s*", re.IGNORECASE)
 _BOUNDS = re.compile(r"[()]|\b(?:LIMIT|FETCH|OFFSET)\b", re.IGNORECASE)
 
 
@@ -58,10 +60,13 @@ class Question:
         """SQL of at most `most` rows."""
         used = {name: value for name, value in binds.items() if name in self.binds}
         text = fill(self.template, None if self.outside else commit, used, self.path.name)
-        inner = _outer_bound(text)
-        if inner and "most" in self.binds:
+        bound = _outer_bound(text)
+        if bound is None:
+            return f"{text}\nLIMIT {most}"
+        # An order within brackets binds nobody: what is bounded low enough stays as it is written.
+        if "most" in self.binds or bound <= most:
             return text
-        return f"SELECT * FROM (\n{text}\n) AS asked\nLIMIT {most}" if inner else f"{text}\nLIMIT {most}"
+        return f"SELECT * FROM (\n{text}\n) AS asked\nLIMIT {most}"
 
     def check(self, schema: pa.Schema) -> None:
         """Raises ProtocolError where it declares columns, and the answer has others."""
@@ -129,11 +134,14 @@ def _every(path: Path, text: str) -> timedelta | None:
     return every
 
 
-def _outer_bound(text: str) -> bool:
-    """Whether a statement ends with a bound of its own; one within brackets is another's."""
+def _outer_bound(text: str) -> float | None:
+    """Rows of the bound of its own that a statement ends with, inf where that is no plain number; one within brackets
+    is another's."""
     depth = 0
-    for match in _BOUNDS.finditer(_QUOTED.sub("''", text)):
+    plain = _QUOTED.sub("''", text)
+    for match in _BOUNDS.finditer(plain):
         depth += {"(": 1, ")": -1}.get(match[0], 0)
         if depth == 0 and match[0] not in "()":
-            return True
-    return False
+            last = _LAST_LIMIT.fullmatch(plain, match.start())
+            return int(last[1]) if last else math.inf
+    return None

@@ -17,6 +17,9 @@ from lakehouse.decode.rejected import Reason, Rejected
 MOST_INFLATED = 32 << 20
 """Bytes that a compressed message may become."""
 
+_PIECE = 16 << 10
+_MOST_STREAMS = 1_000
+"""That one message is packed in: each costs a table of its own."""
 _MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 _REGISTRY_BYTES = 5  # a zero, then the schema's number
 
@@ -70,14 +73,21 @@ def _inflated(value: bytes, codec: str) -> bytes | Rejected:
 
 def _gunzipped(value: bytes) -> bytes:
     """At most one byte more than MOST_INFLATED; there may be several streams, one after the other."""
-    held = b""
-    while value and len(held) <= MOST_INFLATED:
+    held, at = bytearray(), 0
+    for _ in range(_MOST_STREAMS):
         stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        held += stream.decompress(value, MOST_INFLATED + 1 - len(held))
-        if len(held) <= MOST_INFLATED and not stream.eof:
+        while not stream.eof and at < len(value):
+            # In pieces: a stream copies what follows it of what it is given, and millions may follow.
+            held += stream.decompress(value[at : at + _PIECE], MOST_INFLATED + 1 - len(held))
+            at += _PIECE
+            if len(held) > MOST_INFLATED:
+                return bytes(held)
+        if not stream.eof:
             raise zlib.error("it is cut")
-        value = stream.unused_data
-    return held
+        at = min(at, len(value)) - len(stream.unused_data)
+        if at == len(value):
+            return bytes(held)
+    raise zlib.error("too many streams")
 
 
 def _unzstd(value: bytes) -> bytes:
