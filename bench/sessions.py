@@ -1,7 +1,7 @@
 """Many browsers at once, as far as the protocol goes: pages are fetched, websockets opened, messages counted.
 
-`watch(URL, COUNT, SECONDS, STALLED)` prints a line when all are open, and after SECONDS what was seen, both as JSON. So
-many of them are stalled meanwhile: their browser reads nothing until the end, and then what waits for it.
+`watch(URL, COUNT, SECONDS, STALLED)` prints a line once all have heard something, and after SECONDS what was seen, both
+as JSON. So many of them are stalled meanwhile: their browser reads nothing until the end, and then what waits for it.
 
 Of the first that is not stalled each message is looked into, for what of it are lists.
 """
@@ -23,6 +23,7 @@ from websockets.typing import Subprotocol
 _TOKEN = re.compile(r'"token":"([^"]+)"')
 _COMMIT = re.compile(r"[0-9a-f]{64}")
 CATCH_UP_S = 10.0
+SETTLE_S = 3.0
 READY = {"type": "event", "name": "document_ready", "values": {"type": "map"}}
 AT_ONCE = 4
 """Pages that are fetched side by side."""
@@ -75,9 +76,11 @@ async def session(
         ):
             for words in _message(kind, content):
                 await socket.send(words)
-    opened.set()
     async with socket:
-        await reads.wait()
+        if not reads.is_set():
+            # One that reads nothing hears nothing, and is open as it stands.
+            opened.set()
+            await reads.wait()
         size, kind = 0, ""
         async for frame in socket:
             at = time.time()
@@ -89,6 +92,7 @@ async def session(
             size += len(frame)
             if kind != "PATCH-DOC" or '"events"' not in frame:
                 continue
+            opened.set()
             seen.messages.append((at, size))
             if seen.frames is not None:
                 seen.frames.append(frame)
@@ -122,6 +126,8 @@ async def watch(url: str, count: int, seconds: float, stalled: int = 0) -> None:
             for task in tasks:
                 if task.done():
                     task.result()
+        # What opening so many took of the server is not what they are to be told by.
+        await asyncio.sleep(SETTLE_S)
         print(json.dumps({"open": count}), flush=True)
         began = time.time()
         await asyncio.sleep(seconds)
