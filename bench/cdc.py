@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,14 +19,17 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from bench.latency import percentile
+from bench.browser import PageChange, browser_page, changes
+from bench.browser import watch as look_at
+from bench.latency import first_changes, percentile
 from bench.pipelines import Stack
 from bench.processes import free_offset
 from bench.report import Report
@@ -65,6 +69,7 @@ SELECT SUM(orders_count) AS made, SUM(total_revenue) AS made_total, SUM(cancelle
   SUM(cancelled_revenue) AS cancelled_total FROM {orders_revenue_per_minute}
 """
 _NEW = "SELECT order_id FROM {orders_processed} WHERE status = 'CREATED' AND order_ts >= :since"
+_PRODUCED = "SELECT order_id, produced_at FROM {orders_processed} WHERE status = 'CREATED' AND order_ts >= :since"
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,13 @@ class Totals:
 
 @dataclass
 class CaptureSeen:
-    """What was found. `delays_s`: from an order's transaction to a Flight answer that has it, while nothing was killed;
-    `recovered_s`: from a kill to a Flight answer with an order that was made after it."""
+    """What was found. `delays_s`: from an order's transaction to a Flight answer that has it, while nothing was killed,
+    and `pixels_s` to the console's figure that has it; `recovered_s`: from a kill to a Flight answer with an order that
+    was made after it."""
 
     totals: Totals | None = None
     delays_s: list[float] = field(default_factory=list)
+    pixels_s: list[float] = field(default_factory=list)
     recovered_s: dict[str, float] = field(default_factory=dict)
     sent_again: int = 0
     problems: list[str] = field(default_factory=list)
@@ -201,7 +208,7 @@ class Watch(threading.Thread):
     def __init__(self, pipeline: Stack) -> None:
         super().__init__(name="watch", daemon=True)
         self._pipeline = pipeline
-        self._since = datetime.now(UTC)
+        self.since = datetime.now(UTC)
         self._ended = threading.Event()
         self.seen: dict[str, float] = {}
 
@@ -213,7 +220,7 @@ class Watch(threading.Thread):
                 if now == head:
                     continue
                 head = now
-                rows = self._pipeline.dremio.sql(fill(_NEW, head, {"since": self._since})).to_pylist()
+                rows = self._pipeline.dremio.sql(fill(_NEW, head, {"since": self.since})).to_pylist()
                 at = time.time()
                 for row in rows:
                     self.seen.setdefault(row["order_id"], at)
@@ -269,7 +276,7 @@ def _run(captured: Captured, orders: int, rate: float, quiet: int) -> CaptureSee
         found.totals = captured.expected(before)
         found.problems += _compare(captured, found.totals)
         if quiet:
-            found.delays_s = _delays(captured, rate, quiet)
+            found.delays_s, found.pixels_s = _delays(captured, rate, quiet)
             found.totals = captured.expected(before)
             found.problems += _compare(captured, found.totals)
         sent = captured.sent()
@@ -306,18 +313,47 @@ def _newest(captured: Captured) -> int:
     return int(row["newest"] or 0)
 
 
-def _delays(captured: Captured, rate: float, orders: int) -> list[float]:
-    watch = Watch(captured.pipeline)
-    [[last]] = captured.ask("SELECT MAX(order_id) FROM orders")
-    watch.start()
-    try:
-        with captured.shop(rate, seed=3, orders=orders) as shop:
-            _until(lambda: shop.poll() is not None, "the shop ends", orders / rate * 4 + _WITHIN_S)
-        time.sleep(_SETTLES_S)
-    finally:
-        watch.stop()
+def _delays(captured: Captured, rate: float, orders: int) -> tuple[list[float], list[float]]:
+    """To a Flight answer, and to a screen."""
+    pipeline = captured.pipeline
+    pipeline.start("console", [sys.executable, "-m", "console"])
+    with browser_page() as page:
+        where = pipeline.url("console", "/app")
+        _until(lambda: _answers(where), "the console answers")
+        look_at(page, where)
+        watch = Watch(pipeline)
+        [[last]] = captured.ask("SELECT MAX(order_id) FROM orders")
+        watch.start()
+        try:
+            with captured.shop(rate, seed=3, orders=orders) as shop:
+                _until(lambda: shop.poll() is not None, "the shop ends", orders / rate * 4 + _WITHIN_S)
+            page.wait_for_timeout(_SETTLES_S * 1000)
+        finally:
+            watch.stop()
+        seen = changes(page)
+    pipeline.stop("console")
     made = captured.ask(f"SELECT order_id, created_at FROM orders WHERE order_id > {last}")
-    return [watch.seen.get(str(order), float("inf")) - at.timestamp() for order, at in made]
+    produced = pipeline.dremio.sql(fill(_PRODUCED, pipeline.dremio.head(), {"since": watch.since})).to_pylist()
+    shown = shown_at({row["order_id"]: row["produced_at"].timestamp() * 1000 for row in produced}, seen)
+    return (
+        [watch.seen.get(str(order), math.inf) - at.timestamp() for order, at in made],
+        [shown.get(str(order), math.inf) / 1000 - at.timestamp() for order, at in made],
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=30).close()
+    except OSError:
+        return False
+    return True
+
+
+def shown_at(produced_ms: Mapping[str, float], seen: Sequence[PageChange]) -> dict[str, float]:
+    """When the tile of orders first included each order (ms since the epoch); those that it never did are left out."""
+    reached, at = first_changes(seen).get("tile orders", ((), ()))
+    places = {order: bisect_left(reached, produced) for order, produced in produced_ms.items()}
+    return {order: at[place] for order, place in places.items() if place < len(at)}
 
 
 def _compare(captured: Captured, wanted: Totals) -> list[str]:
@@ -360,7 +396,9 @@ def main() -> None:
     report.row("orders made", found.totals.made, "")
     report.row("orders cancelled", found.totals.cancelled, "")
     report.row("transaction to Flight answer, p50", percentile(found.delays_s, 50), "s")
-    report.row("transaction to Flight answer, p95", percentile(found.delays_s, 95), "s", at_most=3)
+    report.row("transaction to Flight answer, p95", percentile(found.delays_s, 95), "s")
+    report.row("transaction to pixel, p50", percentile(found.pixels_s, 50), "s")
+    report.row("transaction to pixel, p95", percentile(found.pixels_s, 95), "s", at_most=3)
     for name, seconds in found.recovered_s.items():
         report.row(f"kill of {name}: until new orders are in", seconds, "s")
     report.row("messages of the second snapshot", found.sent_again, "")

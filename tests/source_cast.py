@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lakehouse.decode import Event, Headers, Message, decode
+from lakehouse.decode import AS_DECLARED, Customs, Event, Headers, Message, decode
 
 AT = datetime(2024, 11, 27, 9, 14, 5, 250_000, tzinfo=UTC)
 RECEIVED = datetime(2024, 11, 27, 9, 14, 6, tzinfo=UTC)
 AT_MS = 1_732_698_845_250
+RATES = "date,currency,rate\n2024-11-27,EUR,1.25\n"
+"""To a shop of dollars."""
 YAML = (Path(__file__).parent / "data" / "sources.yaml").read_text(encoding="utf-8")
 
 
@@ -41,9 +43,9 @@ def order(event_id: str, order_id: str, product: str = "mug", **more: Any) -> di
     } | more
 
 
-def event(fields: Mapping[str, Any]) -> Event:
+def event(fields: Mapping[str, Any], customs: Customs = AS_DECLARED) -> Event:
     """What a plain message becomes."""
-    (found,) = decode("orders_topic", Message(json.dumps(fields).encode(), RECEIVED), None)
+    (found,) = decode("orders_topic", Message(json.dumps(fields).encode(), RECEIVED), None, customs)
     assert isinstance(found, Event), found
     return found
 
@@ -92,7 +94,7 @@ def _ce_headers(number: int) -> Headers:
     return (("content-type", b"application/json"), *told)
 
 
-def kinds() -> dict[str, Kind]:
+def kinds(customs: Customs = AS_DECLARED) -> dict[str, Kind]:
     """The eight kinds by name, and beside them a compressed one and Connect's own decimals."""
     at = AT.isoformat()
     connect = {
@@ -158,7 +160,9 @@ def kinds() -> dict[str, Kind]:
                 event(order("N5:1", "N5", "cup", quantity=1, price="1012.5")),
             ),
         ),
-        "cents with a currency": Kind("shop_cents", packed(cents), (), (event(order("p8", "p8")),)),
+        "cents with a currency": Kind(
+            "shop_cents", packed(cents), (), (event(order("p8", "p8", currency="EUR"), customs),)
+        ),
         "gzip": Kind(
             "shop_millis", gzip.compress(packed(millis | {"event": "ms-7"})), (), (event(order("ms-7", "6")),)
         ),

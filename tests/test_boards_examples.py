@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from console.boards import question as questions
 from console.boards.load import Board, load_board
+from console.boards.question import read_question
 from console.catalogue import put
 from console.running import Running
 from embedded.gateway.commits import SqliteCommits
@@ -20,8 +22,9 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.statements import Statements
 from lakehouse import ROOT
 from lakehouse.dremio.client import Dremio
-from lakehouse.dremio.statement import Fragment
+from lakehouse.dremio.statement import QUESTIONS, Fragment, fill
 from lakehouse.settings.dremio import DremioSettings
+from lakehouse.settings.shop import OrdersSettings
 from lakehouse.tables import TABLES
 from tests.board_cast import eventually
 from tests.conftest import Shop
@@ -80,6 +83,45 @@ def test_the_overview_as_a_board_is_right_and_answered(statements: Statements) -
         "Error rate",
     ]  # fmt: skip
     answered(statements, board)
+
+
+@pytest.mark.parametrize("grain", ["order", "line"])
+def test_the_figures_of_the_overview_as_a_board_are_the_overviews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grain: str
+) -> None:
+    monkeypatch.setenv("TILLWATCH_ORDERS_COUNTED_STATUSES", '["CREATED"]')
+    monkeypatch.setenv("TILLWATCH_ORDERS_GRAIN", grain)
+    shop = Shop(tmp_path)
+    for status in ("CREATED", "CREATED", "CANCELLED", "SHIPPED"):
+        shop.order(status=status, order_id="one" if status == "CREATED" else status, event_id=str(uuid4()))
+    shop.order(user_id="bob")
+    for user in ("ada", "bob", "eve"):
+        shop.click(user_id=user)
+    shop.refund(amount=3)
+    shop.error(severity="ERROR")
+    shop.now += timedelta(seconds=5)
+    shop.publish()
+    shop.close()
+    engine = Engine(tmp_path, tmp_path / "spill", threads=1, memory_limit_mb=64, timeout_s=5)
+    statements = Statements(SqliteCommits(tmp_path / "catalog.db"), engine)
+    since, until = shop.now - timedelta(minutes=5), shop.now + timedelta(seconds=1)
+
+    def asked(sql: str) -> dict[str, Any]:
+        [batch] = statements.run(statements.plan(sql).ticket, lambda: False).batches
+        [row] = batch.to_pylist()
+        return row  # type: ignore[no-any-return]  # of what the gateway answers
+
+    board = read_question("shop_figures", ROOT / "examples" / "overview" / "questions")
+    mine = asked(board.statement(None, {"since": since, "until": until}, 10))
+    counting = OrdersSettings.load().counting
+    template = counting.filled((QUESTIONS / "tiles.sql").read_text())
+    tiles = asked(fill(template, None, {"before": since, "since": since, "as_of": until}))
+    engine.close()
+    assert mine["orders"] == tiles["orders"] == (2 if grain == "line" else 3)
+    assert (mine["revenue"], mine["users"]) == (tiles["revenue"], tiles["users"])
+    assert mine["net"] == tiles["revenue"] - tiles["refunded"]
+    assert mine["conversion"] == pytest.approx(100 * tiles["buyers"] / tiles["users"])
+    assert mine["error_rate"] == pytest.approx(100 * tiles["errors"] / tiles["clicks"])
 
 
 def test_the_board_of_the_docs_is_right_and_answered(statements: Statements, tmp_path: Path) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from lakehouse.rates import read_rates
 from lakehouse.sources import document_of, sources_of
 from lakehouse.stop import Stop
 from producers import dead_letters
 from producers.dead_letters import Letter
 from producers.pace import SystemClock
 from tests.conftest import Shop
-from tests.source_cast import AT, RECEIVED, YAML, debezium, kinds, order, packed
+from tests.source_cast import AT, RATES, RECEIVED, YAML, debezium, kinds, order, packed
 
 MIXED = """
 mixed_orders: {reads: shop.events, topic: orders_topic, select: {order_id: {given: true}}}
@@ -79,6 +81,16 @@ def test_eight_kinds_of_message_are_the_rows_of_plain_ones_and_once(mapped: Shop
     mapped.restart()
     mapped.publish()
     assert orders(mapped) == orders(shop)
+
+
+def test_cents_of_another_currency_become_the_shops(mapped: Shop, tmp_path: Path) -> None:
+    (tmp_path / "rates.csv").write_text(RATES)
+    rates = read_rates(tmp_path / "rates.csv", "USD", timedelta(days=7))
+    mapped.sources = sources_of(YAML + ERRORS, "config/sources.yaml", rates)
+    send(mapped)
+    mapped.publish()
+    row = next(row for row in orders(mapped) if row["event_key"] == "p8")
+    assert (row["order_total"], row["original_total"], row["original_currency"]) == (Decimal("31.25"), 25, "EUR")
 
 
 def test_positions_are_by_topic_of_the_log_and_ours_say_how_far_all_of_it_is(mapped: Shop) -> None:

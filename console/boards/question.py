@@ -17,6 +17,7 @@ from lakehouse.dremio.errors import ProtocolError
 from lakehouse.dremio.statement import QUESTIONS, Fragment, Value, fill, named_in, without_comments
 from lakehouse.mistakes import Told, is_wrong
 from lakehouse.settings.durations import parse_duration, write_duration
+from lakehouse.settings.shop import OrdersSettings
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from lakehouse.texts import near
 from lakehouse.user_error import UserError
@@ -86,7 +87,7 @@ def read_question(name: str, folder: Path) -> Question:
         text = read_text(path)
     except NotYaml as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    template = _OURS.sub(lambda found: _braced(found), text)
+    template = OrdersSettings.load().counting.filled(_OURS.sub(lambda found: _braced(found), text))
     plain = _QUOTED.sub("''", without_comments(template))
     tables, binds = named_in(template)
     for table in sorted(tables):

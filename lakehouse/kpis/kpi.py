@@ -15,6 +15,9 @@ OTHER = "(other)"
 """What stands for the groups of a minute that are too many for rows of their own, in each of their columns."""
 
 
+_OF_COUNTING = re.compile(r":(counted_statuses|distinct)\b")
+
+
 class Counting(NamedTuple):
     """What counts as an order: rows with these statuses; with `by_line` a row is a line, and its order_id tells which
     order it is of."""
@@ -26,6 +29,12 @@ class Counting(NamedTuple):
     def distinct(self) -> str:
         """What stands before order_id where orders are counted: `COUNT(:distinct order_id)`."""
         return "DISTINCT" if self.by_line else ""
+
+    def filled(self, text: str) -> str:
+        """SQL with :counted_statuses and :distinct in it, in DuckDB's dialect or Dremio's."""
+        # Statuses come from a closed list (OrdersSettings), never from data.
+        statuses = ", ".join(f"'{status}'" for status in self.statuses)
+        return _OF_COUNTING.sub(lambda found: statuses if found[1] == "counted_statuses" else self.distinct, text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +81,4 @@ class Kpi:
 
 @cache
 def _filled(query: str, counting: Counting) -> str:
-    # Statuses come from a closed list (OrdersSettings), never from data.
-    statuses = ", ".join(f"'{status}'" for status in counting.statuses)
-    return query.replace(":counted_statuses", statuses).replace(":distinct", counting.distinct)
+    return counting.filled(query)

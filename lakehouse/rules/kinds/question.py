@@ -18,6 +18,7 @@ from lakehouse.rules.book import AlertBook
 from lakehouse.rules.moment import Moment
 from lakehouse.rules.rule import Number, Rule, Text, Wrong, names_in
 from lakehouse.settings.durations import Duration
+from lakehouse.settings.shop import OrdersSettings
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from lakehouse.yaml_file import NotYaml, read_text
 
@@ -68,7 +69,8 @@ class QuestionRule(Rule):
             raise Wrong("by", ", ".join(self.by), "each column once")
         folder = info.context.get("folder") if info.context else None
         key = "sql" if self.sql is not None else "question"
-        self._template = self.sql or _template_of(self.question or "", folder)
+        text = self.sql or _template_of(self.question or "", folder)
+        self._template = OrdersSettings.load().counting.filled(text)
         self._check_template(key)
         self._check_columns(key)
         return self
