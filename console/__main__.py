@@ -52,6 +52,8 @@ def serve_arguments(
         *("--keep-alive", "10000"),
         *("--log-level", "warning"),
     ]
+    if settings.root_path:
+        arguments += ["--root-path", settings.root_path]
     for origin in settings.origins(port):
         arguments += ["--allow-websocket-origin", origin]
     for name in ("console.assets", "console.exports", "console.plugins", *plugins):

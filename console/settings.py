@@ -97,10 +97,21 @@ class ConsoleSettings(Section, section="console"):
         (), description="further names that browsers reach it by: HOST or HOST:PORT, as in the address bar"
     )
 
+    root_path: str = Field(
+        "", description="what stands before its addresses at a proxy that takes it away, as /ops"
+    )
+
     @field_validator("allowed_origins")
     @classmethod
     def _origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(origin_of, values))
+
+    @field_validator("root_path")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        if value and not re.fullmatch(r"(/[\w.~-]+)+", value):
+            raise ValueError("expected a path without its last slash, like /ops, or nothing")
+        return value
 
     def origins(self, port: int) -> list[str]:
         """All names that browsers may open the websocket by, where the console listens on `port`."""

@@ -15,6 +15,7 @@ from bokeh.util.token import generate_jwt_token, generate_session_id
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Served, free_port
+from tests.browser.prefix_proxy import proxy
 
 pytestmark = pytest.mark.browser
 
@@ -144,3 +145,36 @@ def test_the_sign_in_page_can_be_used_by_everybody(page: Page, guarded: Served, 
     expect(page.locator("html")).to_have_attribute("data-theme", theme)
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_behind_a_proxy_with_a_path_of_its_own_all_stays_below_it(page: Page, tmp_path: Path) -> None:
+    port = free_port()
+    variables = {"PASSWORD": PASSWORD, "ROOT_PATH": "/ops", "ALLOWED_ORIGINS": f'["127.0.0.1:{port}"]'}
+    console = Served(
+        free_port(), tmp_path / "console.log", **{f"TILLWATCH_CONSOLE_{name}": value for name, value in variables.items()}
+    )
+    console.start()
+    here, left = f"http://127.0.0.1:{port}/ops", list[str]()
+    page.on("request", lambda request: None if request.url.startswith(f"{here}/") else left.append(request.url))
+    page.on("websocket", lambda socket: None if "/ops/app/ws" in socket.url else left.append(socket.url))
+    try:
+        with proxy("/ops", console.port, port):
+            page.goto(f"{here}/?tab=errors")
+            page.fill("#username", "ada")
+            page.fill("#password", "guess")
+            page.click("button")
+            expect(page.locator("body")).to_contain_text("not the password")
+            page.fill("#username", "ada")
+            page.fill("#password", PASSWORD)
+            with page.expect_console_message(lambda message: "document idle" in message.text):
+                page.click("button")
+            assert page.url == f"{here}/app?tab=errors"
+            page.click("nav a[data-tab=overview]")
+            expect(page.locator("[data-tile=orders] .value")).not_to_be_empty()
+            page.click("a.sign-out")
+            page.goto(f"{here}/app")
+            expect(page.get_by_label("Password")).to_be_visible()
+            page.goto("about:blank")
+    finally:
+        console.stop()
+    assert [url for url in left if not url.startswith(("about:", "data:", "blob:"))] == []
