@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from notifier import own
 from notifier.clock import Clock, from_ms, wall_ms
 from notifier.ledger.ledger import Ledger
-from notifier.ledger.outbox import WHOLE
+from notifier.ledger.outbox import WHOLE, Why
 from notifier.model import AlertRow, Muted, Target
 from notifier.planning.board import Board
 from notifier.redact import Redact
@@ -70,7 +70,7 @@ class Announcer:
         ]
         others = [target for target in self._targets if target.channel != channel]
         others = others or [target for target in self._targets if target not in here]
-        whose = f"{channel} {destination}".strip()
+        whose = _name(channel, destination)
         with self._ledger.file.together():
             before = self._ledger.own_alert(own.CHANNEL, whose)
             now = from_ms(self._clock())
@@ -81,6 +81,21 @@ class Announcer:
             elif before is None:
                 text = f"Nobody is told on {whose}: {self._redact(why)}"
                 self._tell(own.fires(own.CHANNEL, whose, text, now), others)
+
+    def parked_are(self, known: Collection[Target]) -> None:
+        """Places are these now: nobody waits for others to be mended, nor for any that is not left alone."""
+        names = {name for target in known for name in (_name(*astuple(target)), target.channel)}
+        with self._ledger.file.together():
+            broken = {
+                _name(place.channel, place.destination)
+                for place in self._ledger.outbox.parked()
+                if place.why is Why.BROKEN
+            }
+            for before in self._ledger.own_alerts(own.CHANNEL):
+                whose = before.service_name or ""
+                if whose not in broken:
+                    text = f"Resolved: {whose} {'is tried again' if whose in names else 'was taken out'}."
+                    self._tell(own.ends(before, text, from_ms(self._clock())), self._targets)
 
     def question(self, rule: str, severity: str, since: datetime, why: str | None) -> None:
         """A rule that asks cannot be judged, or (why None) it can again; told where that has changed."""
@@ -132,3 +147,8 @@ class Announcer:
         self._ledger.plan([alert], [group], hear, self._clock())
         for channel in {target.channel for target in self._targets}:
             self._ledger.file.then(partial(self._wake, channel))
+
+
+def _name(channel: str, destination: str) -> str:
+    """Of a place; of a channel where it is WHOLE."""
+    return f"{channel} {destination}".strip()

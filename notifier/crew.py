@@ -131,7 +131,9 @@ class Crew:
 
     def start(self) -> None:
         """Begin to send."""
-        dropped = self._ledger.outbox.drop_places(self.config.manners, self._clock())
+        with self._ledger.file.together():
+            dropped = self._ledger.outbox.drop_places(self.config.manners, self._clock())
+            self.announcer.parked_are(self.config.manners)
         if dropped:
             logger.warning("%d messages waited for places that are set up no more: listed, and not sent", dropped)
         if not self.senders:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
@@ -336,10 +337,10 @@ class Daemon:
                 for place in self.ledger.outbox.parked()
                 if place.why is Why.BROKEN or place.until_ms > now_ms
             }
-            for name, sender in self.senders.items():
-                for place, why in product((WHOLE, *sender.channel.destinations), Why):
-                    left = (name, place, why) in held
-                    self.metrics.parked_places.labels(name, place or "*", why).set(left)
+            places = {astuple(place) for place in self._crew.config.manners} | {(name, WHOLE) for name in self.senders}
+            self.metrics.set_places(
+                {(name, to or "*", why): (name, to, why) in held for (name, to), why in product(places, Why)}
+            )
         except LedgerError:
             pass  # the other metrics are wanted all the more
         self.metrics.set_config(self._crew.config.hash)
