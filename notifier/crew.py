@@ -88,7 +88,7 @@ class Crew:
             )
             for channel in config.channels
         }
-        router = config.router()
+        router = self.router = config.router()
         self.planner = Planner(
             reader,
             ledger,

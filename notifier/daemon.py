@@ -37,6 +37,7 @@ from notifier.metrics import Metrics
 from notifier.model import Action
 from notifier.people import Doer, People
 from notifier.questions.desk import NOBODY_ASKED, QuestionReader
+from notifier.reconcile import Untold, overdue
 from notifier.redact import Redact
 from notifier.sender import Sender
 from notifier.settings import NotifierSettings
@@ -300,7 +301,11 @@ class Daemon:
             return "No channel is set up."
         if self.health.stalled_s() > 0:
             return "Looks for commits do not end."
-        return untold(self.readiness(), self._freshness.error, self.ledger, self._clock())
+        return untold(self.readiness(), self._freshness.error, self.ledger, self._overdue)
+
+    def _overdue(self) -> list[Untold]:
+        with self.ledger.file.read() as db:
+            return overdue(db, self._crew.router, self._crew.config.manners, self._clock())
 
     def state(self) -> OnCallState:
         """How the notifier is, for who reads it."""
@@ -331,7 +336,7 @@ class Daemon:
         try:
             self.metrics.set_ledger(self.ledger.counts(), *self.ledger.open_counts())
             now_ms = self._clock()
-            self.metrics.overdue.set(len(self.ledger.overdue(now_ms)))
+            self.metrics.overdue.set(len(self._overdue()))
             held = {
                 (place.channel, place.destination, place.why)
                 for place in self.ledger.outbox.parked()

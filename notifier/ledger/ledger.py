@@ -358,11 +358,6 @@ class Ledger:
         with self._read() as db:
             return {(channel, state): count for channel, state, count in db.execute(query)}
 
-    def overdue(self, now_ms: int) -> list[queries.Overdue]:
-        """Open incidents that somebody should know of, and was not told of."""
-        with self._read() as db:
-            return queries.overdue(db, now_ms)
-
     def open_counts(self) -> tuple[Counter[str], Counter[tuple[str, str]]]:
         """Open incidents by severity; open threads by channel and kind."""
         with self._read() as db:
