@@ -55,7 +55,7 @@ class Sender:
         self._failing_others = failing_others
         self._with_figure = with_figure
         self.channel = channel
-        self.access = Access(channel, metrics, monotonic)
+        self.access = Access(channel, metrics, monotonic, chance)
         self._attempts = AttemptLog(channel, ledger.outbox, metrics, waits, clock, chance, told)
         self._ledger = ledger
         self._outbox = ledger.outbox
@@ -81,6 +81,8 @@ class Sender:
             try:
                 self.access.check()
                 wait_s = self.step()
+                if wait_s > 0:
+                    self.access.check(idle=True)
             except LedgerError:
                 # Full, locked or read-only: the ledger has said so, and it may be mended while we run.
                 self._metrics.errors.inc()

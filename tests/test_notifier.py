@@ -503,6 +503,34 @@ def test_a_check_that_breaks_does_not_keep_from_sending(desk: Desk) -> None:
     thread.join()
 
 
+def test_a_token_that_is_revoked_in_a_quiet_hour_is_noticed_and_so_is_its_mending(desk: Desk) -> None:
+    class Guarded(Friend):
+        closed: str | None = None
+        asked = 0
+
+        def check(self) -> str | None:
+            self.asked += 1
+            return self.closed
+
+    channel = desk.channel = Guarded()
+    desk.sender = desk.a_sender(Waits())
+    thread = threading.Thread(target=desk.sender.run, daemon=True)
+    thread.start()
+    wait_for(lambda: desk.sender.access.error is None)
+    channel.closed = "Slack does not let us in: token_revoked."
+    desk.now += timedelta(minutes=3)
+    desk.sender.access.check(idle=True)
+    assert channel.asked == 1
+    # Nothing is sent meanwhile.
+    for closed, span in ((channel.closed, timedelta(minutes=4)), (None, timedelta(seconds=6))):
+        channel.closed = closed
+        desk.now += span
+        desk.sender.wake()
+        wait_for(lambda closed=closed: desk.sender.access.error == closed)  # type: ignore[misc]
+    desk.sender.stop()
+    thread.join(10)
+
+
 def test_an_alert_that_cannot_be_read_is_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreadable(_alert_id: str) -> AlertRow:
         raise RuntimeError("disk I/O error")
