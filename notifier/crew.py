@@ -83,6 +83,8 @@ class Crew:
                 monotonic=monotonic,
                 failing_others=partial(self._failing_but, channel.name),
                 told=self.announcer.parked,
+                died=self.announcer.died,
+                took=self.announcer.took,
                 with_figure=partial(self._figures.onto, brief=MessageKind.EDIT in channel.manner.wants),
                 places=[place.destination for place in config.manners if place.channel == channel.name],
             )

@@ -278,6 +278,15 @@ class Ledger:
         with self._read() as db:
             return next(iter(queries.newest_of(db, ids, 1)), None)
 
+    def own_since(self, rule: str, whose: str, since_ms: int) -> bool:
+        """Whether the notifier's own incident of this rule began after a time, open or not."""
+        i = INCIDENTS
+        query = sa.select(sa.func.count()).where(
+            i.c.source == Source.OWN, i.c.rule == rule, i.c.service_name == whose, i.c.starts_ms > since_ms
+        )
+        with self._read() as db:
+            return bool(db.scalar(query))
+
     def own_alerts(self, rule: str) -> list[AlertRow]:
         """The alerts of the notifier's own incidents of this rule that are open."""
         i = INCIDENTS
