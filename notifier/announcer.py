@@ -31,7 +31,7 @@ LOST_FOR_MS = 300_000
 class Announcer:
     """Makes incidents of the notifier's own, and ends them, each in one transaction. Any thread may call it.
 
-    targets: every place that is set up. redact: what reasons go through, for others are told of them.
+    targets: everybody who may be told of an alert. redact: what reasons go through, for others are told of them.
     """
 
     def __init__(

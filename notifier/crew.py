@@ -62,7 +62,7 @@ class Crew:
         style = Style(settings.console_url, ZoneInfo(settings.timezone))
         waits = Waits(settings.give_up, settings.unreadable)
         ledger.manners, ledger.storm_after = config.manners, settings.storm_after
-        self.announcer = Announcer(ledger, config.targets, self.wake, style.zone, clock, redact)
+        self.announcer = Announcer(ledger, config.everybody, self.wake, style.zone, clock, redact)
         self._figures = UsualFigures(
             reader,
             config.rules,
