@@ -594,6 +594,37 @@ def test_a_history_unreadable_for_two_minutes_means_a_marked_repeat(desk: Desk) 
     assert text_of(desk.channel.posts[0]).startswith("FATAL in payments (late: 2 min) (possible repeat)")
 
 
+@pytest.mark.parametrize("kind", [MessageKind.FIRST, MessageKind.RESOLVED])
+def test_an_unknown_outcome_is_looked_up_before_anything_new_is_sent(tmp_path: Path, kind: MessageKind) -> None:
+    class Noting(Friend):
+        def find(self, destination: str, sought: Sought) -> Finding:
+            done.append("looked up")
+            return Sent("ts-found")
+
+        def send(self, destination: str, note: Notification) -> Outcome:
+            done.append(note.title)
+            return super().send(destination, note)
+
+    done: list[str] = []
+    channel = Noting(answers=[Unknown("no answer")])
+    desk = Desk(tmp_path, channel)
+    if kind is MessageKind.RESOLVED:
+        channel.answers.insert(0, Sent("ts-1"))
+        desk.fatal("inc-1")
+        desk.publish()
+        desk.resolved("inc-1")
+    else:
+        desk.fatal("inc-1")
+    desk.publish()
+    desk.now += timedelta(seconds=30)
+    done.clear()
+    for service in ("cart", "stock"):
+        desk.fatal(service, service=service)
+    desk.publish()
+    assert (done[0], sorted(done[1:])) == ("looked up", ["FATAL in cart", "FATAL in stock"])
+    desk.close()
+
+
 def test_the_thread_waits_for_a_first_message_whose_outcome_is_unknown(desk: Desk) -> None:
     desk.channel.answers = [Unknown("answer lost")]
     desk.channel.findings = [Sent("ts-found")]
