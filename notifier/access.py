@@ -12,17 +12,23 @@ from notifier.text import line
 logger = logging.getLogger("notifier")
 
 CHECK_AGAIN_S = 5.0
+CHECK_EVERY_S = 300.0
+"""How often one that lets us in is asked, give or take a fifth: nobody tells us that a token was revoked, or an app put
+out of a conversation. Slack bears 50 of these calls a minute, and this is one a conversation."""
 
 
 class Access:
     """Kept by one channel's sender, read by other threads."""
 
-    def __init__(self, channel: Channel, metrics: Metrics, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, channel: Channel, metrics: Metrics, monotonic: Callable[[], float], chance: Callable[[], float]
+    ) -> None:
         self.failing: dict[str, str] = {}
         """Why, for each destination whose newest attempt failed."""
         self._channel = channel
         self._metrics = metrics
         self._monotonic = monotonic
+        self._chance = chance
         self._error: str | None = "not asked yet"
         self._refused: str | None = None
         self._check_at = 0.0
@@ -41,9 +47,10 @@ class Access:
         """Seconds until the other side is asked again; None while it lets us in."""
         return None if self._error is None else max(0.1, self._check_at - self._monotonic())
 
-    def check(self) -> None:
-        """Ask now and then whether the other side lets us in, until it does."""
-        if self._error is None or self._monotonic() < self._check_at:
+    def check(self, idle: bool = False) -> None:
+        """Ask now and then whether the other side lets us in; where it does, seldom, and only while nothing is to be
+        sent."""
+        if (self._error is None and not idle) or self._monotonic() < self._check_at:
             return
         name = self._channel.name
         try:
@@ -71,10 +78,15 @@ class Access:
         self.failing = others
         if isinstance(outcome, Sent):
             self._refused = None
-            self._note(None)
+            if self._error is not None:
+                # One that takes it says nothing of the others.
+                soon = len(self._channel.destinations) > 1
+                self._note(None, CHECK_AGAIN_S if soon else None)
         elif gave_up:
             self._note("a message was given up; asking anew")
 
-    def _note(self, error: str | None) -> None:
+    def _note(self, error: str | None, again_s: float | None = None) -> None:
         self._error = error
-        self._check_at = self._monotonic() + CHECK_AGAIN_S
+        if again_s is None:
+            again_s = CHECK_AGAIN_S if error else CHECK_EVERY_S * (0.8 + 0.4 * self._chance())
+        self._check_at = self._monotonic() + again_s

@@ -10,10 +10,11 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from notifier import own
-from notifier.clock import Clock, from_ms, wall_ms
+from notifier.clock import Clock, from_ms, to_ms, wall_ms
 from notifier.ledger.ledger import Ledger
-from notifier.ledger.outbox import WHOLE
-from notifier.model import AlertRow, Muted, Target
+from notifier.ledger.outbox import WHOLE, Why
+from notifier.ledger.rows import Delivery
+from notifier.model import AlertRow, DeadReason, MessageKind, Muted, Source, Target
 from notifier.planning.board import Board
 from notifier.redact import Redact
 from notifier.routing.decide import Decision, Policy
@@ -21,12 +22,16 @@ from notifier.routing.decide import Decision, Policy
 logger = logging.getLogger("notifier")
 
 _WAY = ("notifier",)
+GIVEN_UP_MS = 3_600_000
+"""Of a place that is not told of something others hear no more often."""
+LOST_FOR_MS = 300_000
+"""And no shorter."""
 
 
 class Announcer:
     """Makes incidents of the notifier's own, and ends them, each in one transaction. Any thread may call it.
 
-    targets: every place that is set up. redact: what reasons go through, for others are told of them.
+    targets: everybody who may be told of an alert. redact: what reasons go through, for others are told of them.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Announcer:
         self._clock = clock
         self._redact = redact
         self._judges: bool | None = None
+        self._lacking: dict[str, int] | None = None
 
     def judged(self, judges: bool, since: datetime, why: str) -> None:
         """Whether alerts can be judged now; told where that has changed."""
@@ -68,9 +74,8 @@ class Announcer:
             for target in self._targets
             if target.channel == channel and destination in (WHOLE, target.destination)
         ]
-        others = [target for target in self._targets if target.channel != channel]
-        others = others or [target for target in self._targets if target not in here]
-        whose = f"{channel} {destination}".strip()
+        others = self._all_but(here)
+        whose = _name(channel, destination)
         with self._ledger.file.together():
             before = self._ledger.own_alert(own.CHANNEL, whose)
             now = from_ms(self._clock())
@@ -81,6 +86,74 @@ class Announcer:
             elif before is None:
                 text = f"Nobody is told on {whose}: {self._redact(why)}"
                 self._tell(own.fires(own.CHANNEL, whose, text, now), others)
+
+    def died(self, delivery: Delivery, reason: DeadReason, error: str) -> None:
+        """A message is dead: told as a parked place is, until the place takes messages again; once in GIVEN_UP_MS.
+
+        Not of an edit, whose thread goes on; nor of such news itself, or it would go round for ever.
+        """
+        whose = _name(delivery.channel, delivery.destination)
+        with self._ledger.file.together():
+            alert, now_ms = self._ledger.alert(delivery.alert_id), self._clock()
+            is_news = alert.source is Source.OWN and alert.rule == own.GIVEN_UP
+            if is_news or delivery.kind is MessageKind.EDIT or whose in self._lacks():
+                return
+            if self._ledger.own_since(own.GIVEN_UP, whose, now_ms - GIVEN_UP_MS):
+                return
+            what = f"{alert.rule} in {alert.service_name}" if alert.service_name else alert.rule
+            how = {DeadReason.REFUSED: "it is refused", DeadReason.GAVE_UP: "it was tried for too long"}[reason]
+            text = f"{whose} is not told of {what}, and will not be: {how}. {self._redact(error)}"
+            self._tell(
+                own.fires(own.GIVEN_UP, whose, text, from_ms(now_ms)),
+                self._all_but([Target(delivery.channel, delivery.destination)]),
+            )
+            self._ledger.file.then(lambda: self._lacks().update({whose: now_ms}))
+
+    def took(self, channel: str, destination: str) -> None:
+        """A place has taken a message."""
+        whose = _name(channel, destination)
+        # Not the next moment: the others are to hear first of what is lost.
+        if self._clock() - self._lacks().get(whose, self._clock()) >= LOST_FOR_MS:
+            text = f"Resolved: {whose} takes messages again. What was given up stays so, until somebody tries it again."
+            self._no_longer(own.GIVEN_UP, whose, text)
+
+    def _lacks(self) -> dict[str, int]:
+        """Since when each place lacks a message, while that is told."""
+        if self._lacking is None:
+            held = self._ledger.own_alerts(own.GIVEN_UP)
+            self._lacking = {alert.service_name or "": to_ms(alert.starts_at) for alert in held}
+        return self._lacking
+
+    def _no_longer(self, rule: str, whose: str, text: str) -> None:
+        with self._ledger.file.together():
+            before = self._ledger.own_alert(rule, whose)
+            if before is not None:
+                self._tell(own.ends(before, text, from_ms(self._clock())), self._targets)
+            if rule == own.GIVEN_UP:
+                self._ledger.file.then(lambda: self._lacks().pop(whose, None))
+
+    def _all_but(self, here: Sequence[Target]) -> list[Target]:
+        """All other channels; where there is none, the other places."""
+        channels = {target.channel for target in here}
+        others = [target for target in self._targets if target.channel not in channels]
+        return others or [target for target in self._targets if target not in here]
+
+    def parked_are(self, known: Collection[Target]) -> None:
+        """Places are these now: nobody waits for others to be mended, nor for any that is not left alone."""
+        names = {name for target in known for name in (_name(*astuple(target)), target.channel)}
+        with self._ledger.file.together():
+            broken = {
+                _name(place.channel, place.destination)
+                for place in self._ledger.outbox.parked()
+                if place.why is Why.BROKEN
+            }
+            for before in self._ledger.own_alerts(own.CHANNEL):
+                whose = before.service_name or ""
+                if whose not in broken:
+                    text = f"Resolved: {whose} {'is tried again' if whose in names else 'was taken out'}."
+                    self._no_longer(own.CHANNEL, whose, text)
+            for whose in self._lacks().keys() - names:
+                self._no_longer(own.GIVEN_UP, whose, f"Resolved: {whose} was taken out.")
 
     def question(self, rule: str, severity: str, since: datetime, why: str | None) -> None:
         """A rule that asks cannot be judged, or (why None) it can again; told where that has changed."""
@@ -132,3 +205,8 @@ class Announcer:
         self._ledger.plan([alert], [group], hear, self._clock())
         for channel in {target.channel for target in self._targets}:
             self._ledger.file.then(partial(self._wake, channel))
+
+
+def _name(channel: str, destination: str) -> str:
+    """Of a place; of a channel where it is WHOLE."""
+    return f"{channel} {destination}".strip()

@@ -37,6 +37,9 @@ What it writes is one transaction with that: a crash between them would leave a 
 an incident that never ends.
 """
 
+type Died = Callable[[Delivery, DeadReason, str], None]
+"""Called with a message that is dead, why, and what the other side said."""
+
 
 class AttemptLog:
     """Of one channel. Each method is one change of the ledger; raises LedgerError where it cannot be made."""
@@ -50,7 +53,10 @@ class AttemptLog:
         clock: Clock,
         chance: Callable[[], float],
         told: Told = lambda channel, destination, why: None,
+        died: Died = lambda delivery, reason, error: None,
+        took: Callable[[str, str], None] = lambda channel, destination: None,
     ) -> None:
+        """took: called with channel and destination of each message that was taken."""
         self._name = channel.name
         self._settle_ms = int(channel.settle_s * 1000)
         self._outbox = outbox
@@ -59,6 +65,8 @@ class AttemptLog:
         self._clock = clock
         self._chance = chance
         self._told = told
+        self._died = died
+        self._took = took
 
     def too_long(self, since_ms: int | None, now_ms: int) -> bool:
         """Whether a delivery first tried at `since_ms` is to be given up."""
@@ -82,6 +90,7 @@ class AttemptLog:
         match outcome:
             case Sent(receipt):
                 self._outbox.sent(delivery, receipt, now, receipt if roots else None)
+                self._took(self._name, delivery.destination)
                 self._metrics.sent.labels(self._name, delivery.kind).inc()
                 if delivery.kind is MessageKind.FIRST and ingested_at is not None:
                     self._metrics.latency.labels(self._name).observe(max(0, now - to_ms(ingested_at)) / 1000)
@@ -134,7 +143,9 @@ class AttemptLog:
 
     def found(self, delivery: Delivery, receipt: str, now_ms: int, roots: bool) -> None:
         """It had been taken."""
-        self._outbox.sent(delivery, receipt, now_ms, receipt if roots else None)
+        with self._outbox.together():
+            self._outbox.sent(delivery, receipt, now_ms, receipt if roots else None)
+            self._took(self._name, delivery.destination)
         self._metrics.sent.labels(self._name, delivery.kind).inc()
 
     def absent(self, delivery: Delivery, now_ms: int) -> None:
@@ -167,7 +178,9 @@ class AttemptLog:
                 self._outbox.park(self._name, WHOLE, Why.RATE, now_ms + int(after_s * 1000), error, now_ms)
 
     def _dead(self, delivery: Delivery, reason: DeadReason, error: str, now_ms: int) -> None:
-        muted = self._outbox.dead(delivery, reason, error, now_ms)
+        with self._outbox.together():
+            muted = self._outbox.dead(delivery, reason, error, now_ms)
+            self._died(delivery, reason, error)
         logger.error("%.12s to %s: %s for good: %s", delivery.delivery_key, self._name, reason, error)
         if muted:
             logger.info("%.12s to %s: %d more muted %s", delivery.delivery_key, self._name, muted, Muted.NOT_TOLD)

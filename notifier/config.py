@@ -63,6 +63,17 @@ class Config:
         """The places of channels."""
         return [Target(channel.name, place) for channel in self.channels for place in channel.destinations]
 
+    @cached_property
+    def everybody(self) -> list[Target]:
+        """Whoever may be told of an alert: the places of channels, and the people that routes name."""
+        names = [
+            name
+            for route in self.routing.walk()
+            for to in (route.to or (), *(step.to for step in route.escalate or ()))
+            for name in to
+        ]
+        return list(dict.fromkeys([*self.targets, *(self.people[name] for name in names if name in self.people)]))
+
     def router(self) -> Router:
         return Router(self.routing, destinations_of(self.channels), self.settings.gather, self.people)
 

@@ -62,7 +62,7 @@ class Crew:
         style = Style(settings.console_url, ZoneInfo(settings.timezone))
         waits = Waits(settings.give_up, settings.unreadable)
         ledger.manners, ledger.storm_after = config.manners, settings.storm_after
-        self.announcer = Announcer(ledger, config.targets, self.wake, style.zone, clock, redact)
+        self.announcer = Announcer(ledger, config.everybody, self.wake, style.zone, clock, redact)
         self._figures = UsualFigures(
             reader,
             config.rules,
@@ -83,12 +83,14 @@ class Crew:
                 monotonic=monotonic,
                 failing_others=partial(self._failing_but, channel.name),
                 told=self.announcer.parked,
+                died=self.announcer.died,
+                took=self.announcer.took,
                 with_figure=partial(self._figures.onto, brief=MessageKind.EDIT in channel.manner.wants),
                 places=[place.destination for place in config.manners if place.channel == channel.name],
             )
             for channel in config.channels
         }
-        router = config.router()
+        router = self.router = config.router()
         self.planner = Planner(
             reader,
             ledger,
@@ -131,7 +133,9 @@ class Crew:
 
     def start(self) -> None:
         """Begin to send."""
-        dropped = self._ledger.outbox.drop_places(self.config.manners, self._clock())
+        with self._ledger.file.together():
+            dropped = self._ledger.outbox.drop_places(self.config.manners, self._clock())
+            self.announcer.parked_are(self.config.manners)
         if dropped:
             logger.warning("%d messages waited for places that are set up no more: listed, and not sent", dropped)
         if not self.senders:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
@@ -36,6 +37,7 @@ from notifier.metrics import Metrics
 from notifier.model import Action
 from notifier.people import Doer, People
 from notifier.questions.desk import NOBODY_ASKED, QuestionReader
+from notifier.reconcile import Untold, overdue
 from notifier.redact import Redact
 from notifier.sender import Sender
 from notifier.settings import NotifierSettings
@@ -299,7 +301,11 @@ class Daemon:
             return "No channel is set up."
         if self.health.stalled_s() > 0:
             return "Looks for commits do not end."
-        return untold(self.readiness(), self._freshness.error, self.ledger, self._clock())
+        return untold(self.readiness(), self._freshness.error, self.ledger, self._overdue)
+
+    def _overdue(self) -> list[Untold]:
+        with self.ledger.file.read() as db:
+            return overdue(db, self._crew.router, self._crew.config.manners, self._clock())
 
     def state(self) -> OnCallState:
         """How the notifier is, for who reads it."""
@@ -330,16 +336,16 @@ class Daemon:
         try:
             self.metrics.set_ledger(self.ledger.counts(), *self.ledger.open_counts())
             now_ms = self._clock()
-            self.metrics.overdue.set(len(self.ledger.overdue(now_ms)))
+            self.metrics.overdue.set(len(self._overdue()))
             held = {
                 (place.channel, place.destination, place.why)
                 for place in self.ledger.outbox.parked()
                 if place.why is Why.BROKEN or place.until_ms > now_ms
             }
-            for name, sender in self.senders.items():
-                for place, why in product((WHOLE, *sender.channel.destinations), Why):
-                    left = (name, place, why) in held
-                    self.metrics.parked_places.labels(name, place or "*", why).set(left)
+            places = {astuple(place) for place in self._crew.config.manners} | {(name, WHOLE) for name in self.senders}
+            self.metrics.set_places(
+                {(name, to or "*", why): (name, to, why) in held for (name, to), why in product(places, Why)}
+            )
         except LedgerError:
             pass  # the other metrics are wanted all the more
         self.metrics.set_config(self._crew.config.hash)

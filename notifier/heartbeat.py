@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from http.client import HTTPException, HTTPMessage
 from typing import IO
@@ -20,6 +20,7 @@ from notifier.ledger.file import LedgerError
 from notifier.ledger.ledger import Ledger
 from notifier.ledger.outbox import Why
 from notifier.metrics import Metrics
+from notifier.reconcile import Untold
 
 logger = logging.getLogger("notifier")
 
@@ -44,10 +45,13 @@ def heartbeat_address(value: SecretStr) -> SecretStr:
     return value
 
 
-def untold(parts: Mapping[str, str | None], judged: str | None, ledger: Ledger, now_ms: int) -> str | None:
+def untold(
+    parts: Mapping[str, str | None], judged: str | None, ledger: Ledger, overdue: Callable[[], Sequence[Untold]]
+) -> str | None:
     """Why somebody might not be told of an alert now; None while all would be. Raises LedgerError.
 
-    parts: what is wrong with each, as /-/ready has it. judged: why alerts cannot be judged.
+    parts: what is wrong with each, as /-/ready has it. judged: why alerts cannot be judged. overdue: who was not told
+    in time, asked where all else is well.
     """
     for name, error in {**parts, "alerts": judged}.items():
         if error is not None:
@@ -55,9 +59,10 @@ def untold(parts: Mapping[str, str | None], judged: str | None, ledger: Ledger, 
     for place in ledger.outbox.parked():
         if place.why is Why.BROKEN:
             return f"{place.channel} {place.destination or '(all)'}: {place.reason}"
-    late = ledger.overdue(now_ms)
+    late = overdue()
     if late:
-        return f"{len(late)} times somebody was not told in time, first of the incident {late[0].incident_id[:80]}."
+        first = late[0].incident.incident_id
+        return f"{len(late)} times somebody was not told in time, first of the incident {first[:80]}."
     return None
 
 

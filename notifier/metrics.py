@@ -43,6 +43,7 @@ class Metrics:
     def __init__(self, channels: Iterable[str]) -> None:
         self.registry = CollectorRegistry()
         self._channels: set[str] = set()
+        self._places: set[tuple[str, str, str]] = set()
 
         # ---- is it well
 
@@ -240,6 +241,16 @@ class Metrics:
             by_severity[SEVERITIES[rank(severity)]] += count
         for severity, count in by_severity.items():
             self.incidents_open.labels(severity).set(count)
+
+    def set_places(self, held: Mapping[tuple[str, str, str], bool]) -> None:
+        """Whether each place is left alone: by channel, destination and why. Of others nothing is known any more."""
+        for gone in self._places - held.keys():
+            self.parked_places.remove(*gone)
+        self._places = set(held)
+        for (channel, place, why), left in held.items():
+            self.parked_places.labels(channel, place, why).set(left)
+        for channel in self._channels - {channel for channel, _, _ in held}:
+            self.parked.labels(channel).set(0)
 
     def _counter(self, name: str, text: str, **labels: Iterable[str]) -> Counter:
         return _at_zero(Counter(f"tillwatch_notifier_{name}", text, tuple(labels), registry=self.registry), labels)

@@ -131,7 +131,11 @@ class AlertRow:
     @property
     def recurs(self) -> str:
         """What its rule says of whom: an incident of the same begins anew in a thread that has just ended."""
-        return f"{self.rule} {self.service_name or ''}"
+        return recurs_of(self.rule, self.service_name)
+
+
+def recurs_of(rule: str, service_name: str | None) -> str:
+    return f"{rule} {service_name or ''}"
 
 
 @dataclass(frozen=True)
@@ -245,7 +249,8 @@ class Thread:
 class Member:
     """An incident at a place: the thread that tells of it, None while it is muted there.
 
-    muted: the delivery that lists its muted alerts, by reason. over: its end was told.
+    muted: the delivery that lists its muted alerts, by reason; of NOT_TOLD, the first message that died with it in its
+    thread. over: its end was told.
     """
 
     incident_id: str

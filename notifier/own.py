@@ -11,11 +11,13 @@ CHANNEL = "tillwatch_channel"
 """The rule of a place that somebody has to mend."""
 DATA = "tillwatch_data"
 """The rule of alerts that nobody judges."""
+GIVEN_UP = "tillwatch_given_up"
+"""The rule of a place that was not told of something, and will not be."""
 MISSED = "tillwatch_missed"
 """The rule of what began and ended while a place was parked."""
 QUESTION = "tillwatch_question"
 """The rule of a rule that asks and cannot be judged."""
-RULES = (CHANNEL, DATA, MISSED, QUESTION)
+RULES = (CHANNEL, DATA, GIVEN_UP, MISSED, QUESTION)
 
 
 def fires(rule: str, whose: str, text: str, at: datetime, severity: str = FATAL) -> AlertRow:

@@ -1,9 +1,12 @@
-"""Does the ledger know every alert of the table, and was everybody told of what is open? Changes neither."""
+"""Does the ledger know every alert of the table, and was everybody told of what is open? Changes neither.
+
+The dead-man's switch and the gauge of what is overdue ask the same of the ledger, only later: see `overdue`.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import batched
@@ -13,8 +16,8 @@ import sqlalchemy as sa
 
 from notifier.clock import Clock, from_ms, wall_ms
 from notifier.ledger.people import silences_of
-from notifier.ledger.queries import newest_of, open_incidents
-from notifier.ledger.rows import ALERTS, DELIVERIES, INCIDENTS, MEMBERS, to_incident, to_member
+from notifier.ledger.queries import newest_of, open_alerts, open_incidents
+from notifier.ledger.rows import ALERTS, DELIVERIES, INCIDENTS, MEMBERS, to_incident
 from notifier.manner import Manner
 from notifier.model import (
     FATAL,
@@ -22,8 +25,8 @@ from notifier.model import (
     AlertRow,
     DeliveryState,
     Incident,
-    Member,
     MessageKind,
+    Muted,
     Source,
     Target,
 )
@@ -33,7 +36,8 @@ WAIT_S = 10
 """What is found missing is looked for again for so long: a notifier looks once a second, and may be at it just now."""
 GRACE_MS = 60_000
 """A message that is due for no longer is on its way."""
-_MOST = 100_000
+OVERDUE_MS = 300_000
+"""So long after it was due, a place that was not told is a fault."""
 _AT_ONCE = 500
 
 type Look = Callable[[], AbstractContextManager[sa.Connection]]
@@ -42,11 +46,12 @@ type Manners = Mapping[Target, Manner]
 
 @dataclass(frozen=True)
 class Untold:
-    """An open incident, a place that should have been told of it, and why it was not."""
+    """An open incident, a place that should have been told of it, why it was not, and since when it was due."""
 
     incident: Incident
     target: Target
     why: str
+    since_ms: int
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,14 @@ def reconcile(
 
 def _missing(look: Look, alerts: Sequence[AlertRow], router: Router, manners: Manners, now_ms: int) -> Missing:
     with look() as db:
-        untold, incidents = _untold(db, router, manners, now_ms)
-        return Missing(tuple(_unseen(db, alerts)), tuple(untold), incidents)
+        found = untold(db, router, manners, now_ms)
+        return Missing(tuple(_unseen(db, alerts)), tuple(found), len(db.scalars(open_incidents()).all()))
+
+
+def overdue(db: sa.Connection, router: Router, manners: Manners, now_ms: int) -> list[Untold]:
+    """Who was not told in OVERDUE_MS, the longest first. manners: of all places."""
+    found = [one for one in untold(db, router, manners, now_ms) if one.since_ms <= now_ms - OVERDUE_MS]
+    return sorted(found, key=lambda one: (one.since_ms, one.incident.incident_id))
 
 
 def _unseen(db: sa.Connection, alerts: Sequence[AlertRow]) -> Iterator[AlertRow]:
@@ -97,66 +108,91 @@ def _unseen(db: sa.Connection, alerts: Sequence[AlertRow]) -> Iterator[AlertRow]
         yield from (alert for alert in some if alert.alert_id not in known)
 
 
-def _untold(db: sa.Connection, router: Router, manners: Manners, now_ms: int) -> tuple[list[Untold], int]:
-    """By incident and place, and how many incidents are open."""
+def untold(db: sa.Connection, router: Router, manners: Manners, now_ms: int) -> list[Untold]:
+    """By open incident and place. Asked now and then, and in a storm there are thousands: of most a few columns do.
+
+    1. Places where a thread tells of it, and nothing of that has gone since it joined, or its next step waits.
+    2. Places that routes name, that nothing mutes and where no thread tells of it: where its message died, and all of
+       them where no place at all tells of it.
+    """
+    m = MEMBERS
     open_ids = open_incidents()
-    i, m = INCIDENTS, MEMBERS
-    incidents = {
-        row.incident_id: to_incident(row) for row in db.execute(sa.select(i).where(i.c.incident_id.in_(open_ids)))
-    }
-    members: dict[str, list[Member]] = {incident: [] for incident in incidents}
-    for row in db.execute(sa.select(m).where(m.c.incident_id.in_(open_ids))):
-        members[row.incident_id].append(to_member(row))
-    said = _said(db)
-    alerts = newest_of(db, open_ids, _MOST)
-    around = Surroundings(from_ms(now_ms), lambda alert: False, silences_of(db, now_ms), alerts)
-    found = []
-    for alert in alerts:
-        incident = incidents[alert.incident_id]
-        here = {member.target: member for member in members[alert.incident_id]}
-        for target, member in here.items():
-            if member.thread_id and target in manners:
-                joins = MessageKind.JOINED in manners[target].wants
-                why = said.get(member.thread_id, _Said()).why_not(member, joins, now_ms)
-                if why:
-                    found.append(Untold(incident, target, why))
-        if alert.source is Source.OWN:
-            continue
-        threads = {target for target, member in here.items() if member.thread_id}
-        for decision in router.decide(alert, around):
-            if decision.muted or decision.target in threads:
+    said, died = _said(db), _died(db)
+    found: list[tuple[str, Target, str, int]] = []
+    lone = dict.fromkeys(db.scalars(open_ids).all())
+    threads: dict[str, set[Target]] = {}
+    columns = (m.c.incident_id, m.c.channel, m.c.destination, m.c.thread_id, m.c.since_ms)
+    for row in db.execute(sa.select(*columns).where(m.c.incident_id.in_(open_ids), m.c.thread_id.is_not(None))):
+        target = Target(row.channel, row.destination)
+        threads.setdefault(row.incident_id, set()).add(target)
+        if target in manners:
+            joins = MessageKind.JOINED in manners[target].wants
+            late = said.get(row.thread_id, _Said()).why_not(row.incident_id, row.since_ms or 0, joins, now_ms)
+            if late:
+                found.append((row.incident_id, target, *late))
+    ids = [each for each in lone if each not in threads or died.get(each, set()) - threads[each]]
+    around = Surroundings(
+        from_ms(now_ms),
+        lambda alert: False,
+        silences_of(db, now_ms),
+        open_alerts(db) if ids and router.routing.inhibit else (),
+    )
+    for some in batched(ids, _AT_ONCE):
+        seen = _seen(db, some)
+        for alert in newest_of(db, list(some), _AT_ONCE):
+            key = alert.incident_id
+            if alert.source is Source.OWN:
                 continue
-            why = _lost(db, alert.incident_id, decision.target)
-            # A route that has changed since tells nobody at another place of what was told before.
-            if not threads or why.startswith(DeliveryState.DEAD):
-                found.append(Untold(incident, decision.target, why))
-    return found, len(incidents)
+            for decision in router.decide(alert, around):
+                target = decision.target
+                if decision.muted or target in threads.get(key, ()):
+                    continue
+                # A route that has changed since tells nobody at another place of what was told before.
+                if key not in threads or target in died.get(key, ()):
+                    found.append((key, target, _lost(db, key, target), seen[key]))
+    incidents = _incidents(db, {key for key, *_ in found})
+    return [Untold(incidents[key], target, why, since_ms) for key, target, why, since_ms in found if key in incidents]
 
 
 @dataclass
 class _Said:
-    """What became of a thread's deliveries. sent: when, and of which incident, None for an edit."""
+    """What became of a thread's deliveries. newest_ms: when the newest was sent; sent: of these incidents one was,
+    edits left out. waits: since when one waits and why, and steps: of each incident the same of its next step."""
 
-    sent: list[tuple[int, str | None]] = field(default_factory=list)
+    newest_ms: int | None = None
+    sent: set[str] = field(default_factory=set)
     waits: list[tuple[int, str]] = field(default_factory=list)
+    steps: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def add(self, row: Any) -> None:
         if row.state == DeliveryState.SENT:
-            self.sent.append((row.sent_ms, None if row.kind == MessageKind.EDIT else row.incident_id))
+            self.newest_ms = max(row.sent_ms, self.newest_ms or 0)
+            if row.kind != MessageKind.EDIT:
+                self.sent.add(row.incident_id)
         elif row.state in OPEN:
             first_ms = row.first_attempt_ms or row.planned_ms
             since_ms = row.not_before_ms if row.state == DeliveryState.PLANNED else first_ms
-            self.waits.append((since_ms, f"{row.state}: {row.error}" if row.error else row.state))
+            late = since_ms, f"{row.state}: {row.error}" if row.error else row.state
+            self.waits.append(late)
+            if row.kind == MessageKind.ESCALATED:
+                self.steps[row.incident_id] = late
 
-    def why_not(self, member: Member, joins: bool, now_ms: int) -> str | None:
-        """Why the place was not told of this member of the thread. joins: it is told of each incident that joins."""
+    def why_not(self, incident_id: str, since_ms: int, joins: bool, now_ms: int) -> tuple[str, int] | None:
+        """Why the place was not told of an incident that is in the thread since then, and since when it was due.
+
+        joins: it is told of each incident that joins.
+        """
+        waits = self.waits
         # Whatever went since it joined tells of it; clocks may have been set, so its own message counts too.
-        if any(not joins or at_ms >= member.since_ms or of == member.incident_id for at_ms, of in self.sent):
-            return None
-        if not self.waits:
-            return "nothing waits to be sent"
-        since_ms, why = min(self.waits)
-        return why if since_ms + GRACE_MS <= now_ms or why.startswith(DeliveryState.PARKED) else None
+        newest_ms = self.newest_ms
+        if newest_ms is not None and (not joins or newest_ms >= since_ms or incident_id in self.sent):
+            if incident_id not in self.steps:
+                return None
+            waits = [self.steps[incident_id]]
+        if not waits:
+            return "nothing waits to be sent", since_ms
+        due_ms, why = min(waits)
+        return (why, due_ms) if due_ms + GRACE_MS <= now_ms or why.startswith(DeliveryState.PARKED) else None
 
 
 def _said(db: sa.Connection) -> dict[str, _Said]:
@@ -167,6 +203,41 @@ def _said(db: sa.Connection) -> dict[str, _Said]:
     found: dict[str, _Said] = {}
     for row in db.execute(sa.select(*(d.c[name] for name in names.split())).where(d.c.thread_id.in_(threads))):
         found.setdefault(row.thread_id, _Said()).add(row)
+    return found
+
+
+def _died(db: sa.Connection) -> dict[str, set[Target]]:
+    """Where the first message of each open incident is dead, and of those that were to be told with it."""
+    d, m = DELIVERIES, MEMBERS
+    dead = sa.select(d.c.incident_id, d.c.channel, d.c.destination).where(
+        d.c.incident_id.in_(open_incidents()), d.c.state == DeliveryState.DEAD, d.c.kind == MessageKind.FIRST
+    )
+    beside = sa.select(m.c.incident_id, m.c.channel, m.c.destination).where(
+        m.c.incident_id.in_(open_incidents()),
+        m.c.thread_id.is_(None),
+        sa.func.json_extract(m.c.muted, f"$.{Muted.NOT_TOLD}").is_not(None),
+    )
+    found: dict[str, set[Target]] = {}
+    for row in db.execute(dead.union(beside)):
+        found.setdefault(row.incident_id, set()).add(Target(row.channel, row.destination))
+    return found
+
+
+def _seen(db: sa.Connection, incident_ids: Sequence[str]) -> dict[str, int]:
+    """When the ledger first saw each of these."""
+    a = ALERTS
+    query = sa.select(a.c.incident_id, sa.func.min(a.c.seen_ms).label("seen_ms")).where(
+        a.c.incident_id.in_(incident_ids), a.c.status != "RESOLVED"
+    )
+    return {row.incident_id: row.seen_ms for row in db.execute(query.group_by(a.c.incident_id))}
+
+
+def _incidents(db: sa.Connection, incident_ids: Iterable[str]) -> dict[str, Incident]:
+    i = INCIDENTS
+    found: dict[str, Incident] = {}
+    for some in batched(incident_ids, _AT_ONCE):
+        rows = db.execute(sa.select(i).where(i.c.incident_id.in_(some)))
+        found |= {row.incident_id: to_incident(row) for row in rows}
     return found
 
 

@@ -169,6 +169,7 @@ def _late(delivery: Delivery, alert: AlertRow, now_ms: int) -> str:
 _OWN = {
     own.DATA: ("No alerts can be judged", "Alerts are judged again"),
     own.CHANNEL: ("A channel has to be mended", "A channel is mended"),
+    own.GIVEN_UP: ("A message was given up", "Messages are taken again"),
     own.MISSED: ("What was missed here", "What was missed here"),
     own.QUESTION: ("A rule cannot be judged", "A rule is judged again"),
 }

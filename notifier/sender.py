@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from notifier.access import Access
-from notifier.attempts import WORDS, AttemptLog, Told, Waits
+from notifier.attempts import WORDS, AttemptLog, Died, Told, Waits
 from notifier.channel import Absent, Channel, Outcome, Retry, Sent, Sought, Unknown, Unreadable
 from notifier.clock import HORIZON_MS, Clock, to_ms, wall_ms
 from notifier.ledger.file import LedgerError
@@ -33,7 +33,7 @@ class Sender:
     """Empties the ledger of one channel. `step` does one delivery; `run` does them until stopped.
 
     places: all that it sends to, where people's own addresses are among them. told: called when a place is parked, and
-    when it is mended. with_figure: adds what is usual to a message.
+    when it is mended. died, took: see AttemptLog. with_figure: adds what is usual to a message.
     """
 
     def __init__(
@@ -48,6 +48,8 @@ class Sender:
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         told: Told = lambda channel, destination, why: None,
+        died: Died = lambda delivery, reason, error: None,
+        took: Callable[[str, str], None] = lambda channel, destination: None,
         failing_others: Callable[[], Sequence[str]] = tuple,
         places: Collection[str] = (),
         with_figure: Callable[[Notification, AlertRow], Notification] = lambda note, alert: note,
@@ -55,8 +57,8 @@ class Sender:
         self._failing_others = failing_others
         self._with_figure = with_figure
         self.channel = channel
-        self.access = Access(channel, metrics, monotonic)
-        self._attempts = AttemptLog(channel, ledger.outbox, metrics, waits, clock, chance, told)
+        self.access = Access(channel, metrics, monotonic, chance)
+        self._attempts = AttemptLog(channel, ledger.outbox, metrics, waits, clock, chance, told, died, took)
         self._ledger = ledger
         self._outbox = ledger.outbox
         self._metrics = metrics
@@ -81,6 +83,8 @@ class Sender:
             try:
                 self.access.check()
                 wait_s = self.step()
+                if wait_s > 0:
+                    self.access.check(idle=True)
             except LedgerError:
                 # Full, locked or read-only: the ledger has said so, and it may be mended while we run.
                 self._metrics.errors.inc()

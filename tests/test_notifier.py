@@ -503,6 +503,34 @@ def test_a_check_that_breaks_does_not_keep_from_sending(desk: Desk) -> None:
     thread.join()
 
 
+def test_a_token_that_is_revoked_in_a_quiet_hour_is_noticed_and_so_is_its_mending(desk: Desk) -> None:
+    class Guarded(Friend):
+        closed: str | None = None
+        asked = 0
+
+        def check(self) -> str | None:
+            self.asked += 1
+            return self.closed
+
+    channel = desk.channel = Guarded()
+    desk.sender = desk.a_sender(Waits())
+    thread = threading.Thread(target=desk.sender.run, daemon=True)
+    thread.start()
+    wait_for(lambda: desk.sender.access.error is None)
+    channel.closed = "Slack does not let us in: token_revoked."
+    desk.now += timedelta(minutes=3)
+    desk.sender.access.check(idle=True)
+    assert channel.asked == 1
+    # Nothing is sent meanwhile.
+    for closed, span in ((channel.closed, timedelta(minutes=4)), (None, timedelta(seconds=6))):
+        channel.closed = closed
+        desk.now += span
+        desk.sender.wake()
+        wait_for(lambda closed=closed: desk.sender.access.error == closed)  # type: ignore[misc]
+    desk.sender.stop()
+    thread.join(10)
+
+
 def test_an_alert_that_cannot_be_read_is_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreadable(_alert_id: str) -> AlertRow:
         raise RuntimeError("disk I/O error")
@@ -564,6 +592,37 @@ def test_a_history_unreadable_for_two_minutes_means_a_marked_repeat(desk: Desk) 
     desk.run(timedelta(seconds=30))
     assert [post.possible_repeat for post in desk.channel.posts] == [True]
     assert text_of(desk.channel.posts[0]).startswith("FATAL in payments (late: 2 min) (possible repeat)")
+
+
+@pytest.mark.parametrize("kind", [MessageKind.FIRST, MessageKind.RESOLVED])
+def test_an_unknown_outcome_is_looked_up_before_anything_new_is_sent(tmp_path: Path, kind: MessageKind) -> None:
+    class Noting(Friend):
+        def find(self, destination: str, sought: Sought) -> Finding:
+            done.append("looked up")
+            return Sent("ts-found")
+
+        def send(self, destination: str, note: Notification) -> Outcome:
+            done.append(note.title)
+            return super().send(destination, note)
+
+    done: list[str] = []
+    channel = Noting(answers=[Unknown("no answer")])
+    desk = Desk(tmp_path, channel)
+    if kind is MessageKind.RESOLVED:
+        channel.answers.insert(0, Sent("ts-1"))
+        desk.fatal("inc-1")
+        desk.publish()
+        desk.resolved("inc-1")
+    else:
+        desk.fatal("inc-1")
+    desk.publish()
+    desk.now += timedelta(seconds=30)
+    done.clear()
+    for service in ("cart", "stock"):
+        desk.fatal(service, service=service)
+    desk.publish()
+    assert (done[0], sorted(done[1:])) == ("looked up", ["FATAL in cart", "FATAL in stock"])
+    desk.close()
 
 
 def test_the_thread_waits_for_a_first_message_whose_outcome_is_unknown(desk: Desk) -> None:

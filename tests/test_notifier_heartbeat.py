@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from notifier.daemon import Daemon
 from notifier.freshness import Freshness
 from notifier.heartbeat import Heartbeat, untold
 from notifier.ledger.file import LedgerError
-from notifier.ledger.queries import OVERDUE_MS
-from notifier.model import NOBODY, Target
+from notifier.ledger.look import look
+from notifier.model import Target
+from notifier.reconcile import OVERDUE_MS, Untold, overdue, reconcile
 from notifier.redact import Redactor
+from notifier.render import Notification
 from notifier.routing.decide import Silence
 from notifier.routing.matchers import parse_matcher
 from notifier.settings import NotifierSettings
@@ -95,6 +98,15 @@ def of(switch: Switch, desk: Desk, why_not: Callable[[], str | None] = lambda: N
 
 def counts(desk: Desk) -> dict[str, float]:
     return {result: desk.count("heartbeats_total", result=result) for result in ("sent", "failed", "withheld")}
+
+
+def late(desk: Desk) -> list[Untold]:
+    with desk.ledger.file.read() as db:
+        return overdue(db, desk.planner._router, desk.ledger.manners, desk.clock())
+
+
+def why_not(desk: Desk, parts: dict[str, str | None], judged: str | None) -> str | None:
+    return untold(parts, judged, desk.ledger, lambda: late(desk))
 
 
 # ---- the address
@@ -223,8 +235,8 @@ def test_its_address_is_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("part", ["data", "ledger", "slack"])
 def test_a_part_that_is_not_ready_withholds_it(desk: Desk, part: str) -> None:
-    assert untold(WELL, None, desk.ledger, desk.clock()) is None
-    assert untold({**WELL, part: "no answer."}, None, desk.ledger, desk.clock()) == f"{part}: no answer."
+    assert why_not(desk, WELL, None) is None
+    assert why_not(desk, {**WELL, part: "no answer."}, None) == f"{part}: no answer."
 
 
 def test_data_that_is_too_old_to_judge_withholds_it(desk: Desk) -> None:
@@ -232,28 +244,26 @@ def test_data_that_is_too_old_to_judge_withholds_it(desk: Desk) -> None:
     desk.dremio.publish(desk.now)
     fresh.look(None)
     fresh.verdict()
-    assert untold(WELL, fresh.error, desk.ledger, desk.clock()) is None
+    assert why_not(desk, WELL, fresh.error) is None
     desk.now += timedelta(seconds=80)
     fresh.look(None)
     fresh.verdict()
-    assert untold(WELL, fresh.error, desk.ledger, desk.clock()) == (
-        "alerts: Ingest is down, or cannot read: nothing new is published."
-    )
+    assert why_not(desk, WELL, fresh.error) == ("alerts: Ingest is down, or cannot read: nothing new is published.")
     desk.dremio.publish(desk.now)
     desk.now += timedelta(seconds=5)
     fresh.look(None)
     fresh.verdict()
-    assert untold(WELL, fresh.error, desk.ledger, desk.clock()) is None
+    assert why_not(desk, WELL, fresh.error) is None
 
 
 def test_a_parked_place_withholds_it_until_it_is_mended(desk: Desk) -> None:
     desk.channel.always = Broken("Slack refuses: invalid_auth.", whole=True)
     desk.fatal("inc-1")
     desk.publish()
-    assert untold(WELL, None, desk.ledger, desk.clock()) == "slack (all): Slack refuses: invalid_auth."
+    assert why_not(desk, WELL, None) == "slack (all): Slack refuses: invalid_auth."
     desk.channel.always = None
     desk.run(timedelta(seconds=31))
-    assert untold(WELL, None, desk.ledger, desk.clock()) is None
+    assert why_not(desk, WELL, None) is None
 
 
 def test_a_pause_while_somebody_has_to_mend_something_keeps_nothing_from_going_out_after_it(desk: Desk) -> None:
@@ -276,7 +286,7 @@ def test_a_pause_while_somebody_has_to_mend_something_keeps_nothing_from_going_o
         ("told", None, []),
         ("tried again and again", Retry("Slack does not answer."), [SLACK]),
         ("waits for somebody to mend something", Broken("Slack refuses: not_in_channel."), [SLACK]),
-        ("given up, and told to nobody else", Dead("No such address."), [NOBODY]),
+        ("given up, and told to nobody else", Dead("No such address."), [SLACK]),
     ],
 )
 def test_an_incident_that_somebody_was_not_told_of_for_five_minutes_is_overdue_until_it_ends(
@@ -286,15 +296,15 @@ def test_an_incident_that_somebody_was_not_told_of_for_five_minutes_is_overdue_u
     desk.fatal("inc-1")
     desk.publish()
     desk.run(LATE - timedelta(seconds=2))
-    assert desk.ledger.overdue(desk.clock()) == []
+    assert late(desk) == []
     desk.run(timedelta(seconds=2))
-    found = desk.ledger.overdue(desk.clock())
-    assert [(one.incident_id, one.target, one.due_ms) for one in found] == [
+    found = late(desk)
+    assert [(one.incident.incident_id, one.target, one.since_ms) for one in found] == [
         ("inc-1", target, to_ms(NOON)) for target in overdue
     ], case
     desk.resolved("inc-1")
     desk.publish()
-    assert desk.ledger.overdue(desk.clock()) == []
+    assert late(desk) == []
 
 
 def test_it_says_which_incident_is_overdue_and_how_often(desk: Desk) -> None:
@@ -304,8 +314,57 @@ def test_it_says_which_incident_is_overdue_and_how_often(desk: Desk) -> None:
     desk.fatal("inc-2")
     desk.publish()
     desk.run(LATE + MINUTE)
-    said = untold(WELL, None, desk.ledger, desk.clock())
+    said = why_not(desk, WELL, None)
     assert said == "2 times somebody was not told in time, first of the incident inc-1."
+
+
+def test_what_died_at_one_place_withholds_it_though_another_was_told_as_long_as_reconcile_says_so(
+    tmp_path: Path,
+) -> None:
+    class OneDead(Friend):
+        def send(self, destination: str, note: Notification) -> Outcome:
+            return Dead("No such address.") if destination == "C0GONE" else super().send(destination, note)
+
+    places = ("C0OPS", "C0GONE")
+    desk = Desk(tmp_path, OneDead(destinations=places), router=router(MUTED, {"slack": places}))
+    for incident in ("inc-1", "inc-2"):
+        desk.fatal(incident)
+    desk.publish()
+    desk.now += LATE
+
+    def by_reconcile() -> list[tuple[str, Target]]:
+        look_at = partial(look, desk.ledger.file._path)
+        missing = reconcile(
+            look_at, (), desk.planner._router, desk.ledger.manners, clock=desk.clock, sleep=lambda _: None
+        )
+        return [(one.incident.incident_id, one.target) for one in missing.untold]
+
+    gone = [("inc-1", Target("slack", "C0GONE")), ("inc-2", Target("slack", "C0GONE"))]
+    assert sorted(by_reconcile(), key=str) == gone
+    assert why_not(desk, WELL, None) == "2 times somebody was not told in time, first of the incident inc-1."
+    for incident in ("inc-1", "inc-2"):
+        desk.resolved(incident)
+    desk.publish()
+    assert (by_reconcile(), why_not(desk, WELL, None)) == ([], None)
+    desk.close()
+
+
+def test_a_step_that_waits_is_overdue_though_its_thread_was_told(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    [incident] = desk.ledger.incidents()
+    alert = desk.ledger.alert(incident.newest_alert)
+    desk.channel.always = Retry("Slack does not answer.")
+    here = desk.planner._router.decide(alert, desk.planner.surroundings())
+    desk.ledger.plan(
+        (),
+        (),
+        lambda board: board.escalate(alert, board.incidents["inc-1"], 1, here, None),
+        desk.clock(),
+        incident_ids=["inc-1"],
+    )
+    desk.run(LATE)
+    assert [one.target for one in late(desk)] == [SLACK]
 
 
 MUTED = """
@@ -325,7 +384,7 @@ def test_what_is_muted_or_not_due_is_not_overdue(tmp_path: Path, service: str) -
     desk.fatal("inc-1", service=service, at=NOON - timedelta(hours=2 if service == "old" else 0))
     desk.publish()
     desk.now += LATE
-    assert desk.ledger.overdue(desk.clock()) == []
+    assert late(desk) == []
     desk.close()
 
 
@@ -342,7 +401,7 @@ def test_one_that_its_mute_has_left_behind_is_overdue_when_its_message_died(tmp_
     desk.now += timedelta(hours=1, seconds=1)
     desk.planner.unmute()
     desk.work()
-    assert [one.target for one in desk.ledger.overdue(desk.clock())] == [NOBODY]
+    assert [one.target for one in late(desk)] == [SLACK]
     desk.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from lakehouse.dremio.errors import DremioError
+from lakehouse.roster import NOBODY, Person, Role, Roster
 from notifier.channel import Broken, Channel, Outcome, Sent
 from notifier.channels.email import Email
 from notifier.clock import to_ms
@@ -52,7 +54,7 @@ ADA, BOB = Doer("ada", "console"), Doer("bob", "slack")
 class Night:
     """A crew with a Slack of two conversations and a mailbox; `until` lets the night pass, data fresh or not."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, routes: str = ROUTES, roster: Roster = NOBODY) -> None:
         self.now = MIDNIGHT
         self.fresh = True
         self.dremio = FakeDremio()
@@ -61,7 +63,8 @@ class Night:
         email = Friend("email", ("ops@shop.net",), manner=Email.manner)
         self.slack, self.email = slack, email
         channels: list[Channel] = [_Noted(self, slack), _Noted(self, email)]
-        config = a_config(channels, Routing.model_validate(yaml.safe_load(ROUTES)), timezone="Europe/Berlin")
+        config = a_config(channels, Routing.model_validate(yaml.safe_load(routes)), timezone="Europe/Berlin")
+        config = replace(config, roster=roster)
         self.ledger = Ledger(path / "ledger.db", self.clock)
         metrics = Metrics(["slack", "email"])
         self.crew = Crew(config, self.dremio, self.ledger, metrics, clock=self.clock, monotonic=self.monotonic)
@@ -161,6 +164,37 @@ def night(tmp_path: Path) -> Iterator[Night]:
     opened = Night(tmp_path)
     yield opened
     opened.close()
+
+
+PEOPLE = Roster(
+    tuple(Person(person=name, role=Role.VIEWER, email=f"{name}@shop.net") for name in ("ada", "bob", "eve"))
+)
+"""Of whom the routes below name two."""
+TO_PEOPLE = """
+routes:
+  - {name: all, to: ["slack:C0OPS", "@ada"], escalate: [{after: 30 min, to: ["@bob"]}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("nobody answers", "The data does not answer: Neither Dremio nor a gateway answers at grpc://localhost:1"),
+        ("nothing is published", "Ingest is down, or cannot read: nothing new is published."),
+    ],
+)
+def test_that_no_alerts_can_be_judged_is_with_everybody_in_90_s(tmp_path: Path, how: str, why: str) -> None:
+    night = Night(tmp_path, TO_PEOPLE, PEOPLE)
+    night.until(0, 5)
+    night.fresh, night.dremio.down = False, how == "nobody answers"
+    for _ in range(90):
+        night._turn(1)
+    for place in ("C0OPS", "C0LEADS", "ops@shop.net", "ada@shop.net", "bob@shop.net"):
+        [line] = night.got(place)
+        assert line.endswith("first: No alerts can be judged"), place
+    assert night.got("eve@shop.net") == []
+    assert night.slack.posts[-1].body.startswith(f"No alerts can be judged since 00:05. {why}")
+    night.close()
 
 
 @pytest.mark.timeout(600)

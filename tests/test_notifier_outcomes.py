@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from lakehouse import ROOT
 from notifier.announcer import Announcer
 from notifier.attempts import Waits
 from notifier.channel import Broken, Dead, Retry, RootGone, Sent, Unknown
+from notifier.crew import Crew
 from notifier.ledger.outbox import Why
 from notifier.manner import Manner
 from notifier.metrics import OUTCOMES
@@ -24,7 +25,7 @@ from notifier.planner import in_words
 from notifier.planning.duties import Duties
 from notifier.routing.decide import Silence
 from notifier.routing.matchers import parse_matcher
-from tests.test_notifier import NOON, SLACK, Desk, Friend
+from tests.test_notifier import NOON, SLACK, Desk, Friend, a_config, fatal_to
 from tests.test_notifier_ledger import a_daemon
 from tests.test_routes import router
 
@@ -211,6 +212,74 @@ def test_each_way_an_attempt_ends_is_counted(tmp_path: Path) -> None:
     assert desk.count("probes_total", channel="slack", result="mended") == 1
     assert desk.count("own_alerts_total", rule="tillwatch_missed", status="FIRING") == 1
     desk.close()
+
+
+class Office:
+    """A crew with Slack and a mailbox."""
+
+    def __init__(self, path: Path) -> None:
+        self.slack, self.email = Friend(), Friend("email", ("ops@shop.net",))
+        self.desk = Desk(path, self.slack)
+        routing = fatal_to({"slack": self.slack.destinations, "email": self.email.destinations}).routing
+        config = a_config([self.slack, self.email], routing)
+        self.crew = Crew(
+            config,
+            self.desk.dremio,
+            self.desk.ledger,
+            self.desk.metrics,
+            clock=self.desk.clock,
+            monotonic=self.desk.monotonic,
+        )
+
+    def fails(self, service: str, later: timedelta = timedelta(seconds=1)) -> None:
+        self.desk.now += later
+        self.desk.fatal(service, service=service)
+        self.desk.dremio.publish(self.desk.now)
+        self.crew.plan(0.0)
+        # Twice: what one of them ends with, the others tell.
+        for sender in [*self.crew.senders.values()] * 2:
+            while sender.step() == 0.0:
+                pass
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    opened = Office(tmp_path)
+    yield opened
+    opened.desk.close()
+
+
+def test_a_dead_message_is_told_by_another_way_once_an_hour_until_its_place_takes_messages(office: Office) -> None:
+    office.email.always = Dead("550 5.1.1 no such user.")
+    for service in ("payments", "cart", "stock"):
+        office.fails(service)
+    [told] = [note for note in office.slack.posts if "FATAL in" not in note.title]
+    assert (told.status, told.title) == ("FIRING", "A message was given up")
+    assert told.body == (
+        "email ops@shop.net is not told of fatal_error in payments, and will not be: it is refused. "
+        "550 5.1.1 no such user."
+    )
+    office.slack.posts.clear()
+    office.fails("mail", timedelta(hours=2))
+    assert [note.title for note in office.slack.posts] == ["FATAL in mail"]
+    office.email.always = None
+    office.slack.posts.clear()
+    office.fails("search")
+    assert sorted(note.title for note in office.slack.posts) == ["FATAL in search", "Messages are taken again"]
+    # And so on, but not at once.
+    office.email.always = Dead("550 5.1.1 no such user.")
+    office.slack.posts.clear()
+    office.fails("billing")
+    assert [note.title for note in office.slack.posts] == ["FATAL in billing", "A message was given up"]
+
+
+def test_where_no_way_takes_anything_a_dead_message_does_not_go_round(office: Office) -> None:
+    office.email.always = office.slack.always = Dead("no form of it is taken")
+    for service in ("payments", "cart", "stock"):
+        office.fails(service)
+    fired = office.desk.count("own_alerts_total", rule="tillwatch_given_up", status="FIRING")
+    # Of each place the other is to hear once.
+    assert fired == 2
 
 
 def test_what_a_thread_says_and_what_people_do_is_counted(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.notifier_times import BEGINS, FIRST_STEP_S, Night
+from notifier.channels.pagerduty import PagerDuty
 from notifier.clock import to_ms
 from notifier.ledger.people import Answer
 from notifier.model import DeliveryState, MessageKind
@@ -35,9 +36,9 @@ routes:
 class Office(Desk):
     """A desk with people at it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, routes: str = STEPS) -> None:
         channel = Friend(destinations=("C0OPS", "C0LEADS", "C0BOSS"), manner=EDITS)
-        super().__init__(path, channel, router=router(STEPS, {"slack": channel.destinations}))
+        super().__init__(path, channel, router=router(routes, {"slack": channel.destinations}))
         self.duties = Duties(self.ledger, self.planner._router, self.planner.surroundings, self.clock)
         self.people = People(self.ledger, self.duties, timedelta(hours=4), lambda channel: None, self.clock)
 
@@ -177,6 +178,80 @@ def test_what_stays_open_is_told_again_each_hour(office: Office) -> None:
     reminders = [note for note in office.channel.posts[before:] if note.kind is MessageKind.REMINDER]
     assert reminders
     assert all(note.broadcast for note in reminders)
+
+
+QUIET = """
+times: [{name: lunch, hours: ["12:10-14:00"]}]
+inhibit: [{name: cause, source: [service_name = cause], target: [service_name = effect]}]
+maintenance:
+  - {name: move, when: [service_name = moved], from: 2026-03-02T12:10:00Z, until: 2026-03-02T14:00:00Z}
+routes:
+  - name: quiet
+    when: [service_name = nightly]
+    to: ["slack:C0OPS"]
+    repeat: 30 min
+    escalate: [{after: 40 min, to: ["slack:C0LEADS"]}]
+    mute: [lunch]
+  - {name: cause, when: [service_name = cause], to: []}
+  - name: twice
+    when: [service_name = twice]
+    to: ["slack:C0OPS"]
+    escalate: [{after: 40 min, to: ["slack:C0LEADS"]}]
+    mute: [lunch]
+    continue: true
+  - {name: also, when: [service_name = twice], to: ["slack:C0OPS"]}
+  - {name: all, to: ["slack:C0OPS"], repeat: 30 min, escalate: [{after: 40 min, to: ["slack:C0LEADS"]}]}
+"""
+
+
+@pytest.mark.parametrize("service", ["silent", "effect", "moved", "nightly"])
+def test_what_is_muted_is_told_again_and_goes_up_once_nothing_mutes_it(tmp_path: Path, service: str) -> None:
+    office = Office(tmp_path, QUIET)
+    office.fatal("inc-1", service=service)
+    office.publish()
+    told(office)
+    office.run(timedelta(minutes=10))
+    office.people.silence([parse_matcher("service_name = silent")], "known", NOON + timedelta(hours=2), ADA)
+    office.fatal("inc-2", service="cause")
+    office.publish()
+    revision = office.ledger.revision()
+    office.run(timedelta(minutes=109))
+    assert kinds(office) == []
+    # And nobody who waits for a change is answered for nothing.
+    assert office.ledger.revision() == revision
+    office.resolved("inc-2")
+    office.publish()
+    office.run(timedelta(minutes=2))
+    assert sorted(kinds(office)) == [MessageKind.FIRST, MessageKind.REMINDER]
+    office.close()
+
+
+def test_steps_of_a_route_that_is_muted_wait_though_another_route_tells_the_place(tmp_path: Path) -> None:
+    office = Office(tmp_path, QUIET)
+    office.fatal("inc-1", service="twice")
+    office.publish()
+    told(office)
+    office.run(timedelta(minutes=119))
+    assert kinds(office) == []
+    office.run(timedelta(minutes=3))
+    assert kinds(office) == [MessageKind.FIRST]
+    office.close()
+
+
+@pytest.mark.parametrize("case", ["a channel without reminders", "a place taken out"])
+def test_where_nobody_is_reminded_nothing_is_written_each_second(tmp_path: Path, case: str) -> None:
+    office = Office(tmp_path, "routes: [{name: all, to: [slack], repeat: 30 min}]")
+    if case == "a channel without reminders":
+        office.ledger.manners = dict.fromkeys(office.ledger.manners, PagerDuty.manner)
+    office.fatal("inc-1")
+    office.publish()
+    if case == "a place taken out":
+        office.ledger.manners = {}
+    office.run(timedelta(minutes=29))
+    revision = office.ledger.revision()
+    office.run(timedelta(minutes=10))
+    assert office.ledger.revision() == revision
+    office.close()
 
 
 @pytest.mark.parametrize("step", [timedelta(hours=1), -timedelta(hours=1)])

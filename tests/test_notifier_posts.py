@@ -16,7 +16,7 @@ import pytest
 from notifier.channels.pagerduty import SUMMARY_LIMIT, PagerDuty, event_of
 from notifier.channels.webhook import ENDLESS, Webhook
 from notifier.ledger.ledger import Ledger
-from notifier.model import Ack, AlertRow
+from notifier.model import Ack, AlertRow, DeadReason
 from tests.channel_cast import KEY, NOON, NOTE, Script, Teller, reply
 from tests.test_notifier import an_alert
 
@@ -75,6 +75,22 @@ def test_one_outage_is_one_alert_of_pagerduty(script: Script, ledger: Ledger) ->
     assert len(key) == 64
     assert script.said[4] == {"routing_key": KEY, "event_action": "resolve", "dedup_key": key}
     assert {str(row.kind) for row in ledger.deliveries()} == {"first", "joined", "escalated", "taken", "resolved"}
+
+
+def test_an_outage_whose_trigger_died_and_was_tried_again_is_resolved_there_at_its_end(
+    script: Script, ledger: Ledger
+) -> None:
+    teller = Teller(ledger, script.pagerduty())
+    teller.fires(ALERT)
+    [first] = ledger.deliveries()
+    ledger.outbox.dead(first, DeadReason.GAVE_UP, "PagerDuty answered 500.", teller.now_ms)
+    assert ledger.outbox.revive(first.delivery_key, teller.now_ms)
+    teller.tell()
+    over = ended(ALERT, NOON + timedelta(minutes=10))
+    teller.plan(over, lambda board: board.resolve(over))
+    teller.tell()
+    assert [event["event_action"] for event in script.said] == ["trigger", "resolve"]
+    assert len({event["dedup_key"] for event in script.said}) == 1
 
 
 def test_a_trigger_says_what_where_since_when_and_how_much(script: Script, ledger: Ledger) -> None:

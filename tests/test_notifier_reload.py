@@ -11,9 +11,11 @@ import pytest
 
 from lakehouse.rules import load_rules
 from lakehouse.user_error import UserError
+from notifier.channel import Broken
 from notifier.config import Config, load_config
 from notifier.daemon import Daemon
 from notifier.links import check_links, is_nobodys
+from notifier.model import DeliveryState, Muted
 from notifier.settings import NotifierSettings
 from tests.notifier_cast import cast_of, wait_for
 from tests.test_notifier import Desk, Friend, a_config, fatal_to
@@ -46,6 +48,42 @@ def test_a_configuration_that_is_wrong_is_not_taken_and_said_everywhere(desk: De
     daemon._crew.stop(5)
     assert daemon.readiness()["config"] is None
     assert registry.get_sample_value("tillwatch_notifier_reloads_total", {"result": "done"}) == 1
+
+
+def test_a_parked_place_that_is_taken_out_is_waited_for_no_more(desk: Desk) -> None:
+    slack, email = Friend(always=Broken("Slack refuses: not_in_channel.")), Friend("email", ("ops@shop.net",))
+    routing = fatal_to({"slack": slack.destinations, "email": email.destinations}).routing
+    daemon = Daemon(a_config([slack, email], routing), desk.dremio, desk.ledger)
+    gauge = daemon.metrics.registry.get_sample_value
+    broken = {"channel": "slack", "destination": "C0OPS", "why": "broken"}
+
+    def work() -> None:
+        for sender in daemon.senders.values():
+            while sender.step() == 0.0:
+                pass
+
+    desk.now = datetime.now(UTC)
+    desk.fatal("inc-1")
+    desk.dremio.publish(desk.now)
+    daemon.cycle()
+    work()
+    daemon.refresh_metrics()
+    assert sorted(note.title for note in email.posts) == ["A channel has to be mended", "FATAL in payments"]
+    assert gauge("tillwatch_notifier_parked_places", broken) == 1
+
+    assert daemon.reload(lambda: a_config([email], routing))
+    daemon._crew.stop(5)
+    work()
+    daemon.refresh_metrics()
+    assert [note.title for note in email.posts[2:]] == ["A channel is mended"]
+    assert email.posts[2].body == "Resolved: slack C0OPS was taken out."
+    assert [incident.incident_id for incident in desk.ledger.incidents(status="open")] == ["inc-1"]
+    # What waited there is listed, and nothing is left alone any more.
+    assert [(row.state, row.reason) for row in desk.ledger.deliveries() if row.channel == "slack"] == [
+        (DeliveryState.MUTED, Muted.NO_CHANNEL)
+    ]
+    assert desk.ledger.outbox.parked() == []
+    assert gauge("tillwatch_notifier_parked_places", broken) is None
 
 
 def test_the_hash_tells_configurations_apart_and_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

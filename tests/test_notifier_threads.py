@@ -280,6 +280,54 @@ def test_with_its_first_message_a_thread_dies_and_the_next_alert_begins_another(
     assert told(desk) == [(MessageKind.FIRST, "FATAL in payments")]
 
 
+def test_a_dead_first_message_that_is_tried_again_tells_what_is_open_and_later_its_end(desk: Desk) -> None:
+    desk.channel.answers = [Dead("550 5.1.1 no such user")]
+    desk.fatal("inc-1")
+    desk.fatal("inc-2", rule="many_errors", severity="ERROR")
+    desk.publish()
+    dead = next(row for row in desk.deliveries() if row.state is DeliveryState.DEAD)
+    desk.now += timedelta(minutes=10)
+    assert desk.ledger.outbox.revive(dead.delivery_key, desk.clock())
+    desk.work()
+    [root] = desk.channel.posts
+    assert (root.status, root.title, root.untaken) == ("FIRING", "FATAL in payments · 2 incidents (late: 10 min)", 2)
+    told(desk)
+    # The thread lives again: what is new goes on in it, and it ends with its last incident.
+    desk.fatal("inc-1")
+    for incident in ("inc-1", "inc-2"):
+        desk.resolved(incident)
+    desk.publish()
+    desk.run(timedelta(minutes=2))
+    assert {kind for kind, _ in told(desk)} == {MessageKind.RESOLVED, MessageKind.EDIT}
+
+
+@pytest.mark.parametrize("meanwhile", ["over", "told"])
+def test_a_dead_message_that_has_nothing_to_tell_any_more_is_not_tried_again(desk: Desk, meanwhile: str) -> None:
+    desk.channel.answers = [Dead("550 5.1.1 no such user")]
+    desk.fatal("inc-1")
+    desk.publish()
+    [dead] = desk.deliveries()
+    desk.fatal("inc-1", status="RESOLVED" if meanwhile == "over" else "FIRING")
+    desk.publish()
+    told(desk)
+    assert not desk.ledger.outbox.revive(dead.delivery_key, desk.clock())
+    desk.run(timedelta(minutes=2))
+    assert told(desk) == []
+
+
+def test_what_says_that_something_is_open_is_not_sent_after_its_end(desk: Desk) -> None:
+    desk.fatal("inc-1")
+    desk.publish()
+    desk.channel.answers = [Dead("no form of it is taken")]
+    desk.fatal("inc-2", rule="many_errors", severity="ERROR")
+    desk.publish()
+    dead = next(row for row in desk.deliveries() if row.state is DeliveryState.DEAD)
+    for incident in ("inc-1", "inc-2"):
+        desk.resolved(incident)
+    desk.publish()
+    assert not desk.ledger.outbox.revive(dead.delivery_key, desk.clock())
+
+
 def test_times_of_the_desk() -> None:
     assert NOON.tzinfo is not None
 

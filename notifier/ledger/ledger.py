@@ -81,6 +81,8 @@ class Ledger:
         self.manners: Mapping[Target, Manner] = {}
         """How each place is told; set by who opens the ledger, before anything is planned."""
         self.storm_after = 0
+        self._quiet: dict[str, int] = {}
+        """Threads that are not reminded of before a time; a start looks at them at once."""
         self.metrics = self.outbox.metrics
 
     def count_in(self, metrics: Metrics) -> None:
@@ -144,7 +146,8 @@ class Ledger:
             decide(board)
             if alerts:
                 db.execute(sqlite_insert(ALERTS).on_conflict_do_nothing(), [alert_row(a, now_ms) for a in alerts])
-            boards.write(db, board)
+            if board.has_changed:
+                boards.write(db, board)
             if cursor is not None:
                 _move(db, cursor)
         self.file.then(lambda: self.metrics.planned_all(board, alerts))
@@ -164,6 +167,7 @@ class Ledger:
 
     def shift(self, by_ms: int) -> None:
         """Our clock was set: what is to come keeps its distance."""
+        self._quiet = {}
         with self._write() as db:
             boards.shift(db, by_ms)
 
@@ -234,19 +238,36 @@ class Ledger:
         with self._read() as db:
             return [to_incident(row) for row in db.execute(query.limit(limit))]
 
-    def due_threads(self, now_ms: int) -> list[tuple[str, AlertRow]]:
-        """Open threads that were silent for as long as their route says, each with the newest alert that nobody has."""
+    def due_threads(self, now_ms: int, limit: int = 1000) -> list[tuple[Thread, list[AlertRow]]]:
+        """Open threads that were silent for as long as their route says, where reminders are wanted; each with the
+        newest alerts that nobody has."""
         t, m, i = THREADS, MEMBERS, INCIDENTS
-        due = sa.select(t.c.thread_id).where(
+        due = sa.select(t).where(
             t.c.repeat_ms.is_not(None), t.c.resolved_ms.is_(None), t.c.newest_ms + t.c.repeat_ms <= now_ms
         )
         found = []
+        self._quiet = {thread: until_ms for thread, until_ms in self._quiet.items() if until_ms > now_ms}
         with self._read() as db:
-            for thread_id in db.scalars(due).all():
-                untaken = sa.select(m.c.incident_id).where(m.c.thread_id == thread_id, m.c.over.is_(False))
+            for thread in map(to_thread, db.execute(due).all()):
+                manner = self.manners.get(thread.target)
+                if thread.thread_id in self._quiet or manner is None or MessageKind.REMINDER not in manner.wants:
+                    continue
+                untaken = sa.select(m.c.incident_id).where(m.c.thread_id == thread.thread_id, m.c.over.is_(False))
                 ids = sa.select(i.c.incident_id).where(i.c.incident_id.in_(untaken), i.c.ack_by.is_(None))
-                found += [(thread_id, alert) for alert in queries.newest_of(db, ids, 1)]
+                alerts = queries.newest_of(db, ids, limit)
+                if alerts:
+                    found.append((thread, alerts))
         return found
+
+    def put_off(self, incidents: Sequence[str], threads: Sequence[str], until_ms: int) -> None:
+        """What is muted is due again then. It is no change: who waits for one is not answered."""
+        self._quiet |= dict.fromkeys(threads, until_ms)
+        i = INCIDENTS
+        if incidents:
+            with self._write() as db:
+                for chunk in batched(incidents, _AT_ONCE):
+                    off = sa.update(i).where(i.c.incident_id.in_(chunk), i.c.next_ms.is_not(None))
+                    db.execute(off.values(next_ms=until_ms))
 
     def own_alert(self, rule: str, whose: str) -> AlertRow | None:
         """The alert of the notifier's own incident of this rule that is open."""
@@ -256,6 +277,15 @@ class Ledger:
         )
         with self._read() as db:
             return next(iter(queries.newest_of(db, ids, 1)), None)
+
+    def own_since(self, rule: str, whose: str, since_ms: int) -> bool:
+        """Whether the notifier's own incident of this rule began after a time, open or not."""
+        i = INCIDENTS
+        query = sa.select(sa.func.count()).where(
+            i.c.source == Source.OWN, i.c.rule == rule, i.c.service_name == whose, i.c.starts_ms > since_ms
+        )
+        with self._read() as db:
+            return bool(db.scalar(query))
 
     def own_alerts(self, rule: str) -> list[AlertRow]:
         """The alerts of the notifier's own incidents of this rule that are open."""
@@ -336,11 +366,6 @@ class Ledger:
         query = sa.select(d.c.channel, d.c.state, sa.func.count()).group_by(d.c.channel, d.c.state)
         with self._read() as db:
             return {(channel, state): count for channel, state, count in db.execute(query)}
-
-    def overdue(self, now_ms: int) -> list[queries.Overdue]:
-        """Open incidents that somebody should know of, and was not told of."""
-        with self._read() as db:
-            return queries.overdue(db, now_ms)
 
     def open_counts(self) -> tuple[Counter[str], Counter[tuple[str, str]]]:
         """Open incidents by severity; open threads by channel and kind."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import batched
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,9 +14,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from notifier.ledger.file import LedgerFile
 from notifier.ledger.queries import TELLING, is_open
-from notifier.ledger.rows import DELIVERIES, MEMBERS, PARKED, THREADS, Delivery, to_delivery
+from notifier.ledger.rows import DELIVERIES, INCIDENTS, MEMBERS, PARKED, THREADS, Delivery, to_delivery
 from notifier.metrics import Metrics
-from notifier.model import DeliveryState, MessageKind, Muted, Target
+from notifier.model import DeliveryState, MessageKind, Muted, Target, recurs_of
 from notifier.redact import Redact
 
 WHOLE = ""
@@ -224,7 +226,9 @@ class Outbox:
             if delivery.kind is not MessageKind.FIRST or delivery.thread_id is None:
                 return 0
             d, m, t = DELIVERIES, MEMBERS, THREADS
-            db.execute(sa.update(m).where(m.c.thread_id == delivery.thread_id).values(thread_id=None))
+            # Who tries it again tells of these.
+            listed = sa.func.json_set(m.c.muted, f"$.{Muted.NOT_TOLD}", key)
+            db.execute(sa.update(m).where(m.c.thread_id == delivery.thread_id).values(thread_id=None, muted=listed))
             db.execute(
                 sa.update(t)
                 .where(t.c.thread_id == delivery.thread_id)
@@ -353,13 +357,17 @@ class Outbox:
             ).rowcount
 
     def revive(self, key: str, now_ms: int) -> bool:
-        """Somebody wants it tried again, whatever it came to: False where it is sent, or on its way.
+        """Somebody wants it tried again, whatever it came to: False where it is sent, or on its way, or is dead and has
+        nothing to tell any more.
 
         A place that is parked is tried at once.
         """
         d, p = DELIVERIES, PARKED
         again = (DeliveryState.DEAD, DeliveryState.PARKED, DeliveryState.RETRY)
         with self._write() as db:
+            row = db.execute(_OF_KEY, {"key": key}).first()
+            if row is not None and row.state == DeliveryState.DEAD and not _comes_back(db, to_delivery(row)):
+                return False
             changed = db.execute(
                 sa.update(d)
                 .where(d.c.delivery_key == key, d.c.state.in_(again))
@@ -380,6 +388,36 @@ class Outbox:
                     .values(until_ms=now_ms)
                 )
         return bool(changed)
+
+
+def _comes_back(db: sa.Connection, dead: Delivery) -> bool:
+    """Whether a dead delivery has something to tell still; a first message takes up its thread again.
+
+    What says that something is open must not come after its end: nothing would end it in PagerDuty.
+    """
+    m, i, t = MEMBERS, INCIDENTS, THREADS
+    of_thread = t.c.thread_id == dead.thread_id
+    if dead.kind is not MessageKind.FIRST:
+        over = db.scalar(sa.select(t.c.resolved_ms).where(of_thread)) is not None
+        says_end = dead.kind is MessageKind.RESOLVED
+        return over == says_end or dead.kind in (MessageKind.CLEARED, MessageKind.EDIT)
+    its_own = sa.or_(
+        sa.func.json_extract(m.c.muted, f"$.{Muted.NOT_TOLD}") == dead.delivery_key,
+        m.c.incident_id == dead.incident_id,  # of a ledger that did not write down the others
+    )
+    here = (m.c.channel == dead.channel, m.c.destination == dead.destination)
+    untold = sa.select(i.c.incident_id, i.c.rule, i.c.service_name).join(m, m.c.incident_id == i.c.incident_id)
+    found = db.execute(
+        untold.where(*here, m.c.thread_id.is_(None), m.c.over.is_(False), i.c.resolved_ms.is_(None), its_own)
+    ).all()
+    ids = [row.incident_id for row in found]
+    for some in batched(ids, 500):
+        db.execute(sa.update(m).where(*here, m.c.incident_id.in_(some)).values(thread_id=dead.thread_id))
+    recurs = json.dumps(sorted({recurs_of(row.rule, row.service_name) for row in found}))
+    taken_up = {"resolved_ms": None, "open_members": len(ids), "recurs": recurs}
+    if ids:
+        db.execute(sa.update(t).where(of_thread).values(taken_up))
+    return bool(ids)
 
 
 def _set(db: sa.Connection, key: str, now_ms: int, **values: Any) -> None:

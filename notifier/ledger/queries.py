@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from notifier.ledger.rows import ALERTS, DELIVERIES, INCIDENTS, MEMBERS, THREADS, to_alert
-from notifier.model import NOBODY, OPEN, PASSING, AlertRow, DeliveryState, MessageKind, Muted, Target
+from notifier.ledger.rows import ALERTS, DELIVERIES, INCIDENTS, THREADS, to_alert
+from notifier.model import OPEN, PASSING, AlertRow, DeliveryState, MessageKind, Target
 from notifier.routing.matchers import COLUMNS
 
 TELLING = (MessageKind.FIRST, MessageKind.JOINED, MessageKind.ESCALATED)
@@ -77,54 +76,6 @@ def muted_for_now(db: sa.Connection) -> dict[str, set[Target]]:
     for row in db.execute(query):
         found.setdefault(row.incident_id, set()).add(Target(row.channel, row.destination))
     return found
-
-
-OVERDUE_MS = 300_000
-"""So long after it was due, a place that was not told is a fault."""
-
-
-@dataclass(frozen=True)
-class Overdue:
-    """An open incident that a place was not told of in time, since when it was due. NOBODY: no place was."""
-
-    incident_id: str
-    target: Target
-    due_ms: int
-
-
-def overdue(db: sa.Connection, now_ms: int) -> list[Overdue]:
-    """Open, routed, unmuted incidents and the places that were not told of them; the longest first.
-
-    1. Messages that tell of one for the first time, and are still to be sent: a retry does not make them young again.
-    2. Incidents that nothing tells of and nothing mutes, as where their first message died.
-    """
-    d, i, m, t, a = DELIVERIES, INCIDENTS, MEMBERS, THREADS, ALERTS
-    before_ms = now_ms - OVERDUE_MS
-    due_ms = sa.func.min(d.c.not_before_ms, sa.func.coalesce(d.c.first_attempt_ms, d.c.not_before_ms))
-    waiting = (
-        sa.select(d.c.incident_id, d.c.channel, d.c.destination, due_ms.label("due_ms"))
-        .join(t, t.c.thread_id == d.c.thread_id)
-        .where(is_open(d), d.c.kind.in_(TELLING), due_ms <= before_ms, t.c.resolved_ms.is_(None))
-    )
-    seen_ms = (
-        sa.select(sa.func.min(a.c.seen_ms))
-        .where(a.c.incident_id == i.c.incident_id, a.c.status == "FIRING")
-        .scalar_subquery()
-    )
-    of_incident = d.c.incident_id == i.c.incident_id
-    left_out = sa.select(i.c.incident_id, seen_ms.label("due_ms")).where(
-        i.c.resolved_ms.is_(None),
-        i.c.old.is_(False),
-        seen_ms <= before_ms,
-        ~sa.exists().where(m.c.incident_id == i.c.incident_id, m.c.thread_id.is_not(None)),
-        sa.or_(
-            sa.exists().where(of_incident, d.c.state == DeliveryState.DEAD),
-            ~sa.exists().where(of_incident, d.c.state == DeliveryState.MUTED, d.c.reason != Muted.NOT_TOLD),
-        ),
-    )
-    found = [Overdue(r.incident_id, Target(r.channel, r.destination), r.due_ms) for r in db.execute(waiting)]
-    found += [Overdue(row.incident_id, NOBODY, row.due_ms) for row in db.execute(left_out)]
-    return sorted(found, key=lambda one: (one.due_ms, one.incident_id))
 
 
 def open_counts(db: sa.Connection) -> tuple[Counter[str], Counter[tuple[str, str]]]:

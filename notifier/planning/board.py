@@ -88,6 +88,12 @@ class Board:
         self.members.setdefault(member.incident_id, {})[member.target] = member
 
     @property
+    def has_changed(self) -> bool:
+        """Whether there is something to write down."""
+        out = self.out
+        return bool(self._touched or self._joined or self.notes or out.drafts or out.dropped or out.moved)
+
+    @property
     def changed_incidents(self) -> Iterator[Incident]:
         return (self.incidents[key] for key in self._touched)
 
@@ -201,7 +207,7 @@ class Board:
             if not decision.muted and self._told(incident, decision.target) is None:
                 self._join(alert, incident, decision)
 
-    def remind(self, alert: AlertRow, incident: Incident, thread: Thread) -> None:
+    def remind(self, alert: AlertRow, thread: Thread) -> None:
         """The thread is open for long, and nobody has taken it."""
         self.out.send(alert, thread, MessageKind.REMINDER, broadcast=True)
 

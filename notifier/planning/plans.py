@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from notifier.model import AlertRow, DeliveryDraft, Incident, Target
+from notifier.model import AlertRow, DeliveryDraft, Incident, Target, Thread
 from notifier.planning.board import Board
 from notifier.routing.decide import Decision, OpenAlert, Router, Silence, Surroundings
 
@@ -38,7 +38,9 @@ class Book(Protocol):
 
     def due_incidents(self, now_ms: int) -> list[Incident]: ...
 
-    def due_threads(self, now_ms: int) -> list[tuple[str, AlertRow]]: ...
+    def due_threads(self, now_ms: int) -> list[tuple[Thread, list[AlertRow]]]: ...
+
+    def put_off(self, incidents: Sequence[str], threads: Sequence[str], until_ms: int) -> None: ...
 
 
 def surroundings(

@@ -214,14 +214,20 @@ class MemoryLedger:
     def due_incidents(self, now_ms: int) -> list[Incident]:
         return [self.incidents[key] for key in self._steps.ring(now_ms) if key in self._open]
 
-    def due_threads(self, now_ms: int) -> list[tuple[str, AlertRow]]:
+    def due_threads(self, now_ms: int) -> list[tuple[Thread, list[AlertRow]]]:
         found = []
         for thread_id in self._repeats.ring(now_ms):
             still = [self.incidents[key] for key, member in self._of_thread[thread_id].items() if not member.over]
             if still:
-                newest = max(still, key=lambda incident: incident.newest_ms)
-                found.append((thread_id, self._alerts[newest.newest_alert]))
+                still.sort(key=lambda incident: -incident.newest_ms)
+                found.append((self._threads[thread_id], [self._alerts[each.newest_alert] for each in still]))
         return found
+
+    def put_off(self, incidents: Sequence[str], threads: Sequence[str], until_ms: int) -> None:
+        for incident_id in incidents:
+            self._steps.set(incident_id, until_ms)
+        for thread_id in threads:
+            self._repeats.set(thread_id, until_ms)
 
     def view(self, waiting: Waiting) -> tuple[Delivery, AlertRow, ThreadView]:
         """What a delivery's message tells; without marks, which nobody set."""
@@ -294,7 +300,9 @@ class MemoryLedger:
         heapq.heappush(self._due, (waiting.due_ms, self._number, waiting.draft.key))
 
     def _set_repeat(self, thread: Thread) -> None:
+        manner = self._manners.get(thread.target)
         due = thread.repeat_ms is not None and thread.newest_ms is not None and thread.resolved_ms is None
+        due = due and manner is not None and MessageKind.REMINDER in manner.wants
         self._repeats.set(thread.thread_id, (thread.newest_ms or 0) + (thread.repeat_ms or 0) if due else None)
 
 

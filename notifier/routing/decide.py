@@ -177,6 +177,15 @@ class Router:
         names, policy = taken[0] if taken else ((), self._policy)
         return [Decision(NOBODY, names, policy, group_of(alert, policy.group_by), why)]
 
+    def escalating(self, alert: AlertRow, around: Surroundings) -> Decision:
+        """The route whose steps it goes up, at no place: the first with steps that nothing mutes, else the first."""
+        ways = [(names, policy) for names, policy in self.taking(alert) if policy.escalate] or [((), self._policy)]
+        found = [
+            Decision(NOBODY, names, policy, group_of(alert, policy.group_by), self._muted(alert, policy, around))
+            for names, policy in ways
+        ]
+        return next((way for way in found if not way.muted), found[0])
+
     def taking(self, alert: AlertRow) -> Iterator[tuple[tuple[str, ...], Policy]]:
         """The routes that take it, each with the names around it and its policy."""
         yield from _taking(self.routing.routes, alert, (), self._policy)
