@@ -80,6 +80,45 @@ def test_what_nobody_takes_goes_up_step_by_step_on_time(office: Office) -> None:
     assert [note.action for note in office.ledger.history("inc-1")] == ["escalated", "escalated"]
 
 
+def test_all_routes_that_take_it_have_their_steps(office: Office) -> None:
+    text = """
+    routes:
+      - {name: shop, to: ["slack:C0OPS"], continue: true, escalate: [{after: 30 min, to: ["slack:C0LEADS"]}]}
+      - {name: house, to: ["slack:C0OPS"], escalate: [{after: 10 min, to: ["slack:C0BOSS"]}]}
+    """
+    routes = router(text, {"slack": office.channel.destinations})
+    office.planner._router = office.duties._router = routes
+    office.fatal("inc-1")
+    office.publish()
+    ways = []
+    for minutes in (9, 2, 18, 2):
+        office.run(timedelta(minutes=minutes))
+        first = [row for row in office.deliveries() if row.kind is MessageKind.FIRST]
+        ways.append({row.destination: row.route for row in first})
+    told_first = {"C0OPS": "shop"}
+    told_then = told_first | {"C0BOSS": "house > step 1"}
+    assert ways == [told_first, told_then, told_then, told_then | {"C0LEADS": "shop > step 2"}]
+    incident = office.ledger.incident("inc-1")
+    assert incident is not None
+    assert incident.level == 2
+
+
+def test_what_becomes_fatal_goes_up_the_steps_of_its_new_route(office: Office) -> None:
+    text = """
+    routes:
+      - {name: fatal, when: [severity = FATAL], to: ["slack:C0OPS"], escalate: [{after: 10 min, to: ["slack:C0BOSS"]}]}
+      - {name: others, to: ["slack:C0OPS"]}
+    """
+    office.planner._router = office.duties._router = router(text, {"slack": office.channel.destinations})
+    office.fatal("inc-1", severity="ERROR")
+    office.publish()
+    office.run(timedelta(minutes=20))
+    office.fatal("inc-1", severity="FATAL")
+    office.publish()
+    office.run(timedelta(minutes=1))
+    assert "C0BOSS" in {row.destination for row in office.deliveries()}
+
+
 def test_what_somebody_has_goes_up_no_further_until_it_lapses(office: Office) -> None:
     office.fatal("inc-1")
     office.publish()

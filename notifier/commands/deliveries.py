@@ -106,6 +106,6 @@ def _text(found: OnCallDeliveries) -> str:
 def _row(each: OnCallDelivery) -> tuple[object, ...]:
     why = each.reason or each.error
     if each.detail:
-        why = f"{why} ({each.detail})"
+        why = f"{why} ({each.detail})" if why else each.detail
     place = f"{each.channel} {each.destination}"
     return each.delivery_key[:12], each.planned_at, place, each.kind, each.state, why, each.incident_id

@@ -184,6 +184,11 @@ class Ledger:
         with self._read() as db:
             return views.told(db, delivery)
 
+    def untaken(self, delivery: Delivery) -> bool:
+        """Whether nobody has some of what is open in the delivery's thread."""
+        with self._read() as db:
+            return queries.has_taken(db, delivery.thread_id or "", taken=False)
+
     def root(self, delivery: Delivery) -> str | None:
         """Receipt of the first message of the delivery's thread."""
         with self._read() as db:

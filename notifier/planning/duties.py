@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from notifier.clock import Clock, span_ms
-from notifier.model import AlertRow, Incident
+from notifier.model import AlertRow, Incident, Target
 from notifier.planning.board import Board
 from notifier.planning.plans import Book
 from notifier.routing.decide import Decision, Router, Surroundings
@@ -65,9 +65,8 @@ class Duties:
 
     def _escalate(self, incident: Incident, around: Surroundings, now_ms: int, at_once: bool = False) -> set[str]:
         alert = self._ledger.alert(incident.newest_alert)
-        decisions = self._router.decide(alert, around)
-        steps = next((each.policy.escalate for each in decisions if each.policy.escalate), ())
-        muted = all(each.muted for each in decisions)
+        muted = all(each.muted for each in self._router.decide(alert, around))
+        steps = self._router.stages(alert)
         base_ms = incident.level_ms or incident.told_ms or now_ms
         at_ms = [base_ms + span_ms(step.after) for step in steps]
         level = incident.level
@@ -77,12 +76,9 @@ class Duties:
         if at_once and reached == level and level < len(steps):
             reached = level + 1
         next_ms = at_ms[reached] if reached < len(steps) else None
-        names = [name for step in steps[level:reached] for name in step.to]
-        way = decisions[0]
-        told = [
-            Decision(target, (*way.route, f"step {reached}"), way.policy, way.group)
-            for target in self._router.targets(names)
-        ]
+        told: dict[Target, Decision] = {}
+        for step in steps[level:reached]:
+            told.update((each.target, each) for each in step.decisions)
 
         def escalate(board: Board) -> None:
             held = board.incidents[incident.incident_id]
@@ -93,12 +89,12 @@ class Duties:
                 held.next_ms = now_ms + POSTPONED_MS
                 board.touch(held)
             elif reached > level:
-                board.escalate(alert, held, reached, told, next_ms)
+                board.escalate(alert, held, reached, told.values(), next_ms, by_hand=at_once)
             else:
                 held.next_ms = next_ms
                 board.touch(held)
 
-        return self._plan(incident, {way.group}, escalate, now_ms)
+        return self._plan(incident, {each.group for each in told.values()}, escalate, now_ms)
 
     def _remind(self, thread_id: str, alert: AlertRow, now_ms: int) -> set[str]:
         drafts = self._ledger.plan(
