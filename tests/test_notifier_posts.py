@@ -260,6 +260,9 @@ def test_a_webhook_gets_what_alertmanager_would_post(script: Script, ledger: Led
             "title": "Resolved: ERROR in payments: many_errors; 1 still open",
             "taken_by": [],
             "usual": "",
+            "bars": "",
+            "changes": [],
+            "failing": [],
         },
     }
 

@@ -261,8 +261,12 @@ class Board:
         self.notes.append(Note(incident.incident_id, self.now_ms, who, via, "unacknowledged", why))
 
     def said(self, alert: AlertRow, incident: Incident) -> None:
-        """Something else of it has changed that its roots tell: a silence, a note."""
+        """Something else of it has changed that its roots tell."""
         self._touched.add(incident.incident_id)
+        self.show(alert, incident)
+
+    def show(self, alert: AlertRow, incident: Incident) -> None:
+        """Its roots are to say what is now, though nothing of it has changed: a silence."""
         self._edit_all(alert, incident, at_once=True)
 
     def _edit_all(self, alert: AlertRow, incident: Incident, *, at_once: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What time makes due: steps of escalation, reminders, acknowledgements that lapse."""
+"""What time makes due: steps of escalation, reminders, acknowledgements that lapse, silences that end."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from notifier.clock import Clock, span_ms
 from notifier.model import AlertRow, Incident, Target
 from notifier.planning.board import Board
 from notifier.planning.plans import Book
-from notifier.routing.decide import Decision, Router, Surroundings
+from notifier.reasons import Decided
+from notifier.routing.decide import Decision, Router, Silence, Surroundings
+from notifier.routing.matchers import all_match
 
 POSTPONED_MS = 60_000
 """An incident that is muted everywhere is looked at again so much later."""
+
+
+ENDED_MS = 24 * 3_600_000
+"""A silence that ended so long before a start may have ended while nobody looked."""
 
 
 class Duties:
@@ -25,11 +31,16 @@ class Duties:
         self._router = router
         self._surroundings = surroundings
         self._clock = clock
+        self.decided: list[Decided] = []
+        """Whom the newest tick told of steps of escalation."""
+        self._silences_ms: int | None = None
+        """Until when ends of silences were looked at."""
 
     def tick(self) -> set[str]:
         """Do all that is due now; the channels that have something to send."""
         now_ms = self._clock()
         woken: set[str] = set()
+        self.decided = []
         for incident in self._ledger.lapsed(now_ms):
             woken |= self._lapse(incident, now_ms)
         due = self._ledger.due_incidents(now_ms)
@@ -39,7 +50,26 @@ class Duties:
                 woken |= self._escalate(incident, around, now_ms)
         for thread_id, alert in self._ledger.due_threads(now_ms):
             woken |= self._remind(thread_id, alert, now_ms)
+        since_ms = now_ms - ENDED_MS if self._silences_ms is None else self._silences_ms
+        for silence in self._ledger.ended_silences(since_ms, now_ms):
+            woken |= self.show(silence)
+        self._silences_ms = now_ms
         return woken
+
+    def show(self, silence: Silence) -> set[str]:
+        """It begins or ends, and the roots of what it mutes are to say so; the channels that edit."""
+        muted = [each.incident_id for each in self._ledger.open_alerts() if all_match(silence.matchers, each)]
+        if not muted:
+            return set()
+
+        def show(board: Board) -> None:
+            for incident_id in muted:
+                incident = board.incidents.get(incident_id)
+                if incident is not None and incident.resolved_ms is None:
+                    board.show(self._ledger.alert(incident.newest_alert), incident)
+
+        drafts = self._ledger.plan((), (), show, self._clock(), incident_ids=muted)
+        return {draft.target.channel for draft in drafts}
 
     def escalate_now(self, incident: Incident) -> set[str]:
         """The next step of its route, though it is not due; the channels that have something to send."""
@@ -90,6 +120,7 @@ class Duties:
                 board.touch(held)
             elif reached > level:
                 board.escalate(alert, held, reached, told.values(), next_ms, by_hand=at_once)
+                self.decided += [(incident.incident_id, each) for each in told.values()]
             else:
                 held.next_ms = next_ms
                 board.touch(held)

@@ -203,6 +203,10 @@ class MemoryLedger(Past):
     def silences(self) -> list[Silence]:
         return list(self._silences)
 
+    def ended_silences(self, since_ms: int, until_ms: int) -> list[Silence]:
+        # They hold all the time.
+        return []
+
     def alert(self, alert_id: str) -> AlertRow:
         return self._alerts[alert_id]
 

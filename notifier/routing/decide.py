@@ -85,7 +85,7 @@ class Decision:
 
     @property
     def said(self) -> str:
-        """In a sentence, for log, ledger and people."""
+        """In a sentence, for log and people."""
         way = " > ".join(self.route) or "no route"
         if self.target == NOBODY:
             return f"{way}: nobody is told, {self.muted}"
