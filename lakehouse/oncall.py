@@ -64,7 +64,8 @@ class OnCallIncident(_Model):
     """An incident as people act on it. status comes from alerts alone, the rest from people and the notifier.
 
     source: table for one of the table alerts, question for one of a rule that asks, own for one of the notifier's.
-    level: steps of escalation. What its newest alert says: description, summary, value, threshold, runbook_url.
+    level: steps of escalation. What its newest alert says: alert_type, description, summary, value, threshold,
+    runbook_url.
     """
 
     incident_id: str
@@ -89,6 +90,7 @@ class OnCallIncident(_Model):
     value: float | None = None
     threshold: float | None = None
     runbook_url: str | None = None
+    alert_type: str = ""
 
 
 class OnCallIncidents(_Model):
@@ -272,9 +274,14 @@ class OnCall:
         limit: int = 1000,
         known: int | None = None,
         wait_s: float = 0.0,
+        begins: str | None = None,
     ) -> OnCallIncidents | None:
-        """Incidents, newest alert first; None where nothing has changed since revision `known`, waited for so long."""
-        asked = {"status": status, "since": since, "until": until, "limit": limit, "wait": wait_s or None}
+        """Incidents, newest alert first; None where nothing has changed since revision `known`, waited for so long.
+
+        begins: those alone whose id begins so.
+        """
+        asked: dict[str, Any] = {"status": status, "since": since, "until": until, "limit": limit}
+        asked |= {"begins": begins, "wait": wait_s or None}
         headers = {"If-None-Match": f'"{known}"'} if known is not None else {}
         answer = self._ask("GET", "incidents", asked, headers=headers, wait_s=wait_s)
         return None if answer is None else self._read(OnCallIncidents, answer)
@@ -289,8 +296,11 @@ class OnCall:
     def marks(self, since: datetime | None = None, until: datetime | None = None) -> list[OnCallMark]:
         return [self._read(OnCallMark, one) for one in self._ask("GET", "marks", {"since": since, "until": until})]
 
-    def deliveries(self, state: str | None = None, incident: str | None = None, limit: int = 100) -> OnCallDeliveries:
-        asked = {"state": state, "incident": incident, "limit": limit}
+    def deliveries(
+        self, state: str | None = None, incident: str | None = None, limit: int = 100, begins: str | None = None
+    ) -> OnCallDeliveries:
+        """Newest planned first. begins: those alone whose key begins so."""
+        asked = {"state": state, "incident": incident, "limit": limit, "begins": begins}
         return self._read(OnCallDeliveries, self._ask("GET", "deliveries", asked))
 
     def state(self) -> OnCallState:

@@ -56,12 +56,13 @@ class ReadyOut(BaseModel):
 
 
 Limit = Annotated[int, Query(ge=1, le=10_000)]
+Begins = Annotated[str | None, Query(max_length=1000)]
 
 
 def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
     """The application over a running daemon."""
-    # No docs pages: they load scripts from elsewhere. /openapi.json is there.
-    app = FastAPI(title="tillwatch notifier", version="1", docs_url=None, redoc_url=None)
+    # No docs pages: they load scripts from elsewhere. /openapi.json is there, for who has a token.
+    app = FastAPI(title="tillwatch notifier", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.tokens = tokens
     out = Outgoing(daemon.ledger)
     changes: Changes[tuple[int, bytes]] = Changes(daemon.ledger.revision)
@@ -112,6 +113,11 @@ def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
         daemon.refresh_metrics()
         return Response(generate_latest(daemon.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
+    @app.get("/openapi.json", include_in_schema=False, dependencies=[Depends(token_of)])
+    def addresses() -> JSONResponse:
+        """Every address, and what it takes and gives."""
+        return JSONResponse(app.openapi())
+
     api = APIRouter(
         prefix="/api", dependencies=[Depends(token_of)], responses={401: {"description": "No token, or a wrong one."}}
     )
@@ -127,13 +133,15 @@ def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
         until: datetime | None = None,
         limit: Limit = 1000,
         wait: Annotated[float, Query(ge=0, le=WAIT_S)] = 0,
+        begins: Begins = None,
         known: Annotated[str | None, Header(alias="If-None-Match", max_length=40)] = None,
     ) -> Response:
-        """Incidents, newest alert first. With If-None-Match and wait: answered when something has changed."""
+        """Incidents, newest alert first; of these alone, whose id begins so. With If-None-Match and wait: answered when
+        something has changed."""
         revision = _tag(known)
         if revision is not None and not await changes.since(revision, wait):
             return Response(status_code=304, headers={"ETag": f'"{revision}"'})
-        asked = (status, _ms(since), _ms(until), limit)
+        asked = (status, _ms(since), _ms(until), limit, begins)
 
         def make() -> tuple[int, bytes]:
             found = out.incidents(*asked)
@@ -149,10 +157,10 @@ def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
 
     @api.get("/deliveries")
     def deliveries(
-        state: DeliveryState | None = None, incident: str | None = None, limit: Limit = 100
+        state: DeliveryState | None = None, incident: str | None = None, limit: Limit = 100, begins: Begins = None
     ) -> OnCallDeliveries:
-        """What was sent, waits, failed or was muted."""
-        return out.deliveries(state, incident, limit)
+        """What was sent, waits, failed or was muted; of these alone, whose key begins so."""
+        return out.deliveries(state, incident, limit, begins)
 
     @api.get("/silences")
     def silences() -> list[OnCallSilence]:

@@ -26,6 +26,7 @@ from notifier.planner import Planner
 from notifier.planning.duties import Duties
 from notifier.presses import Presses
 from notifier.questions.desk import NOBODY_ASKED, QuestionDesk, QuestionReader
+from notifier.reasons import reasons
 from notifier.redact import Redact
 from notifier.render import Style
 from notifier.sender import Sender
@@ -177,6 +178,8 @@ class Crew:
         """What time makes due: steps, reminders, acknowledgements that lapse."""
         for channel in self._duties.tick():
             self.wake(channel)
+        for reason in reasons(self._duties.decided):
+            logger.info("nobody has taken it: %s", reason)
 
     def wake(self, channel: str) -> None:
         if channel in self.senders:

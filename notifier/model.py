@@ -69,6 +69,7 @@ class Muted(StrEnum):
     MUTE_TIME = "mute_time"
     NOT_TOLD = "not_told"
     TOLD_BY_END = "told_by_end"  # the message of the end tells it too
+    UNTAKEN = "untaken"  # nobody has the rest of what the channel knows as one
     ENDED = "ended"  # while its channel was parked; a digest tells of it
 
 
@@ -267,8 +268,8 @@ class DeliveryDraft:
     """A delivery to insert, or alerts to add to the one with this key. `alert_id` is its newest alert.
 
     route: the names of the routes that it came by, the outermost first. detail: what mutes it, by its name; of a
-    first message, the step of escalation that it is sent by. broadcast:
-    to be seen outside of its thread too. look_up: it may have been told before, by a ledger that is gone.
+    first message, or one that nobody has it, the step of escalation that it is sent by. broadcast: to be seen outside
+    of its thread too. look_up: it may have been told before, by a ledger that is gone.
     """
 
     key: str

@@ -41,12 +41,17 @@ class Outgoing:
         self._ledger = ledger
 
     def incidents(
-        self, status: Status | None, since_ms: int | None, until_ms: int | None, limit: int
+        self,
+        status: Status | None,
+        since_ms: int | None,
+        until_ms: int | None,
+        limit: int,
+        begins: str | None = None,
     ) -> OnCallIncidents:
         """Newest alert first."""
         # Before the rows: a change in between is seen twice rather than never.
         revision = self._ledger.revision()
-        found = self._ledger.incidents(limit, since_ms, until_ms, status)
+        found = self._ledger.incidents(limit, since_ms, until_ms, status, begins)
         return OnCallIncidents(revision=revision, incidents=self._told(found))
 
     def incident(self, incident_id: str, at_ms: int | None = None) -> OnCallDetail:
@@ -108,6 +113,7 @@ class Outgoing:
             value=alert.metric_value,
             threshold=alert.threshold,
             runbook_url=alert.runbook_url,
+            alert_type=alert.alert_type,
         )
 
     def _alerts(self, alert_ids: Sequence[str]) -> dict[str, AlertRow]:
@@ -137,12 +143,14 @@ class Outgoing:
                 found.setdefault(member.incident_id, []).append(told)
         return found
 
-    def deliveries(self, state: DeliveryState | None, incident: str | None, limit: int) -> OnCallDeliveries:
+    def deliveries(
+        self, state: DeliveryState | None, incident: str | None, limit: int, begins: str | None = None
+    ) -> OnCallDeliveries:
         """Newest planned first."""
         counts = {str(each): 0 for each in DeliveryState}
         for (_, held), count in self._ledger.counts().items():
             counts[held] += count
-        rows = self._ledger.deliveries(state, incident, limit)
+        rows = self._ledger.deliveries(state, incident, limit, begins)
         return OnCallDeliveries(counts=counts, deliveries=[_delivery(row) for row in rows])
 
     @staticmethod

@@ -121,15 +121,27 @@ class People:
     def silence(self, matchers: Sequence[Matcher], reason: str, until: datetime, doer: Doer) -> Silence:
         now = from_ms(self._clock())
         silence = Silence(uuid.uuid4().hex[:12], tuple(matchers), reason, doer.name, until, now, doer.via)
-        self._ledger.people.silence(silence)
+        with self._ledger.file.together():
+            self._ledger.people.silence(silence)
+            self._show(silence)
         self.did(Action.SILENCED, silence.silence_id, doer)
         return silence
 
     def end_silence(self, silence_id: str, doer: Doer) -> bool:
-        ended = self._ledger.people.end_silence(silence_id, doer.name, self._clock())
+        now_ms = self._clock()
+        with self._ledger.file.together():
+            held = next((each for each in self._ledger.silences() if each.silence_id == silence_id), None)
+            ended = self._ledger.people.end_silence(silence_id, doer.name, now_ms)
+            if ended and held is not None:
+                self._show(held)
         if ended:
             self.did(Action.SILENCE_ENDED, silence_id, doer)
         return ended
+
+    def _show(self, silence: Silence) -> None:
+        """Whoever acts looks at the roots for an answer."""
+        for channel in self._duties.show(silence):
+            self._ledger.file.then(partial(self._wake, channel))
 
     def mark(self, text: str, at: datetime | None, doer: Doer) -> Mark:
         mark = self._ledger.people.mark(text, doer.name, doer.via, self._clock() if at is None else to_ms(at))

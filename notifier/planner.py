@@ -26,6 +26,7 @@ from notifier.metrics import Metrics
 from notifier.model import AlertRow, DeliveryDraft, Source
 from notifier.planning import plans
 from notifier.planning.order import in_order, is_old
+from notifier.reasons import Decided, reasons
 from notifier.routing.decide import Router, Surroundings
 
 logger = logging.getLogger("notifier")
@@ -222,9 +223,9 @@ class Planner:
             held = replace(held, ingested_ms=reached)
             now_ms = self._clock()
             self._expect(alert for alert in batch if alert.status != "RESOLVED")
-            groups, hear = plans.hearing(self._router, batch, around)
-            drafts = self._ledger.plan(batch, groups, hear, now_ms, cursor=held)
-            self._told(batch, drafts, commit)
+            heard = plans.hearing(self._router, batch, around)
+            drafts = self._ledger.plan(batch, heard.groups, heard.hear, now_ms, cursor=held)
+            self._told(batch, drafts, heard.decided, commit)
             self._progress()
         return held
 
@@ -249,12 +250,14 @@ class Planner:
 
     def unmute(self) -> int:
         """Tell of open incidents that nothing mutes any more; how many deliveries. Called now and then."""
-        drafts = plans.unmute(self._ledger, self._router, self.surroundings, self._clock())
+        drafts, decided = plans.unmute(self._ledger, self._router, self.surroundings, self._clock())
         if drafts:
-            self._told((), drafts, "")
+            self._told((), drafts, decided, "")
         return len(drafts)
 
-    def _told(self, batch: Sequence[AlertRow], drafts: Sequence[DeliveryDraft], commit: str) -> None:
+    def _told(
+        self, batch: Sequence[AlertRow], drafts: Sequence[DeliveryDraft], decided: Iterable[Decided], commit: str
+    ) -> None:
         for alert in batch:
             self._metrics.alerts.labels(alert.status).inc()
         for channel in dict.fromkeys(draft.target.channel for draft in drafts):
@@ -263,6 +266,8 @@ class Planner:
             logger.info("%d alerts at commit %.12s: %s", len(batch), commit, in_words(drafts))
         else:
             logger.info("nothing mutes them any more: %s", in_words(drafts))
+        for reason in reasons(decided):
+            logger.info("%s", reason)
 
 
 def in_words(drafts: Iterable[DeliveryDraft]) -> str:

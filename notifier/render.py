@@ -252,6 +252,10 @@ def _root_facts(alert: AlertRow, view: ThreadView, style: Style, now_ms: int) ->
     level = max((each.level for each in view.incidents if each.resolved_ms is None), default=0)
     if level and view.untaken:
         facts.append(f"escalated, step {level}")
+    if view.hush:
+        part = "" if view.hush.count == view.open else f"{view.hush.count} of {view.open} "
+        names = ", ".join(line(name, NAME_LIMIT) for name in view.hush.by)
+        facts.append(When(f"{part}silenced by {names} until ", from_ms(view.hush.until_ms), style.zone))
     if view.taken_by:
         facts.append(f"taken by {', '.join(line(name, NAME_LIMIT) for name in view.taken_by)}")
     return [*facts, *_whose(alert), _commit(alert)]

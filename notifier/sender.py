@@ -177,6 +177,11 @@ class Sender:
             self._outbox.mute(key, Muted.NOT_TOLD, now)
             logger.info("%.12s to %s: %s, muted %s", key, self.channel.name, planned.kind, Muted.NOT_TOLD)
             return None
+        whole = planned.kind is MessageKind.TAKEN and self.channel.manner.takes_whole
+        if whole and self._ledger.untaken(planned):
+            self._outbox.mute(key, Muted.UNTAKEN, now)
+            logger.info("%.12s to %s: %s, muted %s", key, self.channel.name, planned.kind, Muted.UNTAKEN)
+            return None
         delivery = self._outbox.begin(key, now)
         if delivery is None:
             return None

@@ -38,7 +38,8 @@ class DaemonSettings(OnCallFields):
 
     host: str = Field("127.0.0.1", description="address its API listens on")
     api_token: SecretStr = Field(
-        SecretStr(""), description="what /api/ asks for as a bearer token; better given as *_FILE; empty: none"
+        SecretStr(""),
+        description="bearer token of yours, which may act, beside those of tokens.json; better given as *_FILE",
     )
     poll_s: float = Field(
         0.0,

@@ -201,7 +201,7 @@ class Cast:
         self, port: str, path: str, body: Any, method: str, given: Mapping[str, str] = MappingProxyType({})
     ) -> tuple[int, Any]:
         headers = {"content-type": "application/json", **given}
-        if port == "notifier" and path.startswith("/api/"):
+        if port == "notifier" and path.startswith(("/api/", "/openapi.json")):
             headers["authorization"] = f"Bearer {self.token()}"
         request = Request(
             f"http://127.0.0.1:{PORTS[port] + self.offset}{path}",

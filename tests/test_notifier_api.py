@@ -82,7 +82,7 @@ ACTS: tuple[tuple[str, str, Any], ...] = (
 
 def test_without_a_token_nothing_is_told_or_done_but_health(api: Api) -> None:
     nobody = api.client(None)
-    asked = [("GET", path, None) for path in READS] + list(ACTS)
+    asked = [("GET", path, None) for path in (*READS, "/openapi.json")] + list(ACTS)
     assert {nobody.request(method, path, json=body).status_code for method, path, body in asked} == {401}
     for path in ("/-/healthy", "/metrics"):
         assert nobody.get(path).status_code == 200

@@ -37,6 +37,7 @@ class Said:
 
     @property
     def json(self) -> Any:
+        assert self.out, self.error
         return json.loads(self.out)
 
 
@@ -273,7 +274,10 @@ def test_people_act_by_commands_on_the_daemon_that_runs(at_work: tuple[Cast, She
     assert {"act-one", "act-two"} <= listed.keys()
     assert listed["act-one"]["word"] == "open"
 
-    taken = shell("ack", "act-o", "--for", "2h", "--note", "on it")
+    # However many have come since.
+    with pytest.MonkeyPatch.context() as fewer:
+        fewer.setattr("notifier.commands.incidents.MOST", 1)
+        taken = shell("ack", "act-o", "--for", "2h", "--note", "on it")
     assert (taken.code, taken.out.startswith("act-one (FATAL in act-one): operator has it until ")) == (0, True)
     again = shell("ack", "act-one", "--json").json
     assert again["ack"]["by"] == "operator"
@@ -290,6 +294,45 @@ def test_people_act_by_commands_on_the_daemon_that_runs(at_work: tuple[Cast, She
     wait_for(lambda: "resolved" in shell("incidents", "--status", "resolved").out)
     over = shell("ack", "act-one")
     assert (over.code, over.error) == (2, "tillwatch: The incident 'act-one' is over.\n")
+
+
+def test_where_an_alert_would_go_knows_silences_and_open_incidents(at_work: tuple[Cast, Shell], tmp_path: Path) -> None:
+    cast, shell = at_work
+    path = tmp_path / "routes.yaml"
+    path.write_text(
+        """
+        inhibit: [{name: down, source: [service_name = depot], target: [service_name = van]}]
+        routes:
+          - name: all
+            to: [slack]
+            group_by: [owner]
+            repeat: 2 h
+            escalate: [{after: 10 min, to: [email]}]
+        """,
+        encoding="utf-8",
+    )
+    fatal(cast, "depot-down", service="depot")
+    wait_for(lambda: sent(cast, "depot-down"))
+    made = shell("silence", "add", "service_name=scooter", "--for", "1h", "--reason", "a move", "--json").json
+    with pytest.MonkeyPatch.context() as other:
+        other.setenv("TILLWATCH_NOTIFIER_ROUTES", str(path))
+        words = ("routes", "test", "severity=FATAL", "owner=fleet")
+        silent, inhibited = shell(*words, "service_name=scooter"), shell(*words, "service_name=van")
+        told = shell(*words, "service_name=bike")
+        [shown] = shell(*words, "service_name=bike", "--json").json
+    assert (silent.code, silent.error) == (1, "")
+    assert f"all: slack C0SANDBOX, muted silenced({made['id']})" in silent.out
+    assert (inhibited.code, "muted inhibited(down, by depot-down)" in inhibited.out) == (1, True)
+    assert told.code == 0
+    assert told.out.splitlines() == [
+        "all: slack C0SANDBOX, told",
+        "    a thread for each owner (owner=fleet); its first message at once; one in 1 min; "
+        "again after 2 h where nobody has it",
+        "step 1 after 10 min where nobody has it: email alice@shop.example",
+    ]
+    assert (shown["group_by"], shown["repeat_s"]) == (["owner"], 7200.0)
+    assert shown["steps"] == [{"after_s": 600.0, "to": [{"channel": "email", "destination": "alice@shop.example"}]}]
+    shell("silence", "end", made["id"])
 
 
 def test_silences_are_made_listed_and_ended(at_work: tuple[Cast, Shell]) -> None:
@@ -357,12 +400,20 @@ def test_deliveries_are_listed_and_tried_again(at_work: tuple[Cast, Shell]) -> N
     assert "1 parked" in shell("deliveries", "list", "--limit", "1").out
     assert shell("deliveries", "retry", "--parked", "email").code == 1
     cast.clear_faults()
-    assert shell("deliveries", "retry", "--parked", "slack", "--json").json == {"retried": [parked["delivery_key"]]}
+    # However many have come since.
+    with pytest.MonkeyPatch.context() as fewer:
+        fewer.setattr("notifier.commands.deliveries.MOST", 1)
+        tried = shell("deliveries", "retry", "--parked", "slack", "--json").json
+        assert tried == {"retried": [parked["delivery_key"]]}
     cast.dremio.publish(datetime.now(UTC))
     wait_for(lambda: any("till" in row["text"] for row in cast.slack()))
     key = parked["delivery_key"][:10]
     wait_for(lambda: shell("deliveries", "list", "--state", "sent").out.count(key) == 1)
-    gone = shell("deliveries", "retry", key)
+    fatal(cast, "newer", service="scales")
+    wait_for(lambda: sent(cast, "newer"))
+    with pytest.MonkeyPatch.context() as fewer:
+        fewer.setattr("notifier.commands.deliveries.MOST", 1)
+        gone = shell("deliveries", "retry", key)
     assert (gone.code, "There is no delivery of that key that could be tried again." in gone.error) == (2, True)
     assert "There is no delivery 'none'" in shell("deliveries", "retry", "none").error
     assert shell("deliveries", "retry", "--dead", "slack").out == "There was none to try again.\n"

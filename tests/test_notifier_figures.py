@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from lakehouse import ROOT
 from lakehouse.dremio.state import ConnectionState
 from lakehouse.rules import load_rules
 from notifier.attempts import Waits
+from notifier.channels import CHANNELS
 from notifier.figures import KEPT_S, QUIET_S, UsualFigures
 from notifier.manner import TELLS, Manner
 from notifier.model import MessageKind, Source
@@ -284,6 +286,10 @@ def test_the_root_its_edits_and_the_end_say_what_is_usual(told: Told) -> None:
     for shown in (text_of(root), str(blocks_of(root)), as_text(root), as_html(root)):
         assert root.usual in shown
         assert root.bars in shown
+    for name, declared in CHANNELS.items():
+        shown = json.dumps(declared.show(root), ensure_ascii=False)
+        assert root.usual in shown, name
+        assert root.bars in shown, name
 
     told.errors(200, NOON + 2 * MINUTE)
     desk.now = NOON + 3 * MINUTE + timedelta(seconds=11)

@@ -146,6 +146,19 @@ def a_bad_day(path: Path) -> Desk:
     return desk
 
 
+def a_part_taken(path: Path) -> Desk:
+    """A channel that knows an outage as one, and somebody who has a part of it."""
+    desk = a_desk(path, Friend(manner=Manner(frozenset(MessageKind), takes_whole=True)))
+    duties = Duties(desk.ledger, desk.planner._router, desk.planner.surroundings, desk.clock)
+    desk.fatal("inc-1")
+    desk.fatal("inc-2", rule="many_errors")
+    desk.publish()
+    people = People(desk.ledger, duties, timedelta(hours=4), lambda _: None, desk.clock)
+    people.take("inc-1", Doer("ada", "console"), None, "")
+    desk.work()
+    return desk
+
+
 def an_end_while_sending(path: Path) -> Desk:
     """A message in hand, and one that somebody wants tried again."""
     desk = a_desk(path, Friend(always=Dead("no such address")))
@@ -172,7 +185,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> str:
     logger.setLevel(logging.INFO)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("TILLWATCH_DATA_DIR", str(path / "data"))
-        for happens in (an_outage, quiet, a_bad_day, an_end_while_sending):
+        for happens in (an_outage, quiet, a_bad_day, a_part_taken, an_end_while_sending):
             happens(path / happens.__name__).close()
     logger.removeHandler(handler)
     logger.setLevel(before)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bench.notifier_times import BEGINS, FIRST_STEP_S, Night
+from notifier.channels import CHANNELS
 from notifier.channels.pagerduty import PagerDuty
 from notifier.clock import to_ms
 from notifier.ledger.people import Answer
@@ -79,6 +82,45 @@ def test_what_nobody_takes_goes_up_step_by_step_on_time(office: Office) -> None:
     assert incident is not None
     assert incident.level == 2
     assert [note.action for note in office.ledger.history("inc-1")] == ["escalated", "escalated"]
+
+
+def test_all_routes_that_take_it_have_their_steps(office: Office) -> None:
+    text = """
+    routes:
+      - {name: shop, to: ["slack:C0OPS"], continue: true, escalate: [{after: 30 min, to: ["slack:C0LEADS"]}]}
+      - {name: house, to: ["slack:C0OPS"], escalate: [{after: 10 min, to: ["slack:C0BOSS"]}]}
+    """
+    routes = router(text, {"slack": office.channel.destinations})
+    office.planner._router = office.duties._router = routes
+    office.fatal("inc-1")
+    office.publish()
+    ways = []
+    for minutes in (9, 2, 18, 2):
+        office.run(timedelta(minutes=minutes))
+        first = [row for row in office.deliveries() if row.kind is MessageKind.FIRST]
+        ways.append({row.destination: row.route for row in first})
+    told_first = {"C0OPS": "shop"}
+    told_then = told_first | {"C0BOSS": "house > step 1"}
+    assert ways == [told_first, told_then, told_then, told_then | {"C0LEADS": "shop > step 2"}]
+    incident = office.ledger.incident("inc-1")
+    assert incident is not None
+    assert incident.level == 2
+
+
+def test_what_becomes_fatal_goes_up_the_steps_of_its_new_route(office: Office) -> None:
+    text = """
+    routes:
+      - {name: fatal, when: [severity = FATAL], to: ["slack:C0OPS"], escalate: [{after: 10 min, to: ["slack:C0BOSS"]}]}
+      - {name: others, to: ["slack:C0OPS"]}
+    """
+    office.planner._router = office.duties._router = router(text, {"slack": office.channel.destinations})
+    office.fatal("inc-1", severity="ERROR")
+    office.publish()
+    office.run(timedelta(minutes=20))
+    office.fatal("inc-1", severity="FATAL")
+    office.publish()
+    office.run(timedelta(minutes=1))
+    assert "C0BOSS" in {row.destination for row in office.deliveries()}
 
 
 def test_what_somebody_has_goes_up_no_further_until_it_lapses(office: Office) -> None:
@@ -155,6 +197,40 @@ def test_what_is_silenced_wakes_nobody_and_is_told_at_its_end(office: Office) ->
     assert kinds(office) == [MessageKind.FIRST]
 
 
+def test_the_root_says_until_when_and_by_whom_it_is_silenced_and_ends_to_say_so(office: Office) -> None:
+    def says() -> list[str]:
+        """What the newest edit of the root says of silences; fails where there was none since the last look."""
+        edit = [note for note in office.channel.posts if note.kind is MessageKind.EDIT][-1]
+        office.channel.posts.clear()
+        return [fact for fact in edit.facts if "silenced" in fact]
+
+    office.fatal("inc-1")
+    office.fatal("inc-2", rule="many_errors", severity="ERROR")
+    office.publish()
+    known = parse_matcher("rule = fatal_error")
+    office.people.silence([known], "known", NOON + timedelta(minutes=30), ADA)
+    office.work()
+    assert says() == ["1 of 2 silenced by ada until 2026-03-02 12:30:00 UTC"]
+    all_of_it = office.people.silence(
+        [parse_matcher("service_name = payments")], "a move", NOON + timedelta(hours=1), BOB
+    )
+    office.work()
+    assert says() == ["silenced by bob until 2026-03-02 13:00:00 UTC"]
+    # By hand, and by the clock.
+    assert office.people.end_silence(all_of_it.silence_id, BOB)
+    office.work()
+    assert says() == ["1 of 2 silenced by ada until 2026-03-02 12:30:00 UTC"]
+    office.run(timedelta(minutes=29))
+    office.channel.posts.clear()
+    # Whoever looks after a restart knows nothing of it.
+    office.duties = Duties(office.ledger, office.planner._router, office.planner.surroundings, office.clock)
+    office.run(timedelta(minutes=2))
+    assert says() == []
+    incident = office.ledger.incident("inc-1")
+    assert incident is not None
+    assert incident.ack is None
+
+
 def test_a_silence_that_is_ended_mutes_nothing_any_more(office: Office) -> None:
     silence = office.people.silence([parse_matcher("severity = FATAL")], "test", NOON + timedelta(days=1), ADA)
     office.fatal("inc-1")
@@ -163,6 +239,28 @@ def test_a_silence_that_is_ended_mutes_nothing_any_more(office: Office) -> None:
     assert not office.people.end_silence(silence.silence_id, BOB)
     office.run(timedelta(seconds=2))
     assert kinds(office) == [MessageKind.FIRST]
+
+
+def test_the_root_says_what_was_changed_within_the_hour_before_and_since_on_every_channel(office: Office) -> None:
+    for minutes, text in ((90, "long ago"), (40, "prices\u202e of spring"), (0, "deploy 1.5")):
+        office.people.mark(text, NOON + timedelta(minutes=5 - minutes), ADA)
+    office.fatal("inc-1")
+    office.publish()
+    [first] = office.channel.posts
+    changes = (
+        "Changed: deploy 1.5 (ada, 5 min after it began)",
+        "Changed: prices of spring (ada, 35 min before)",
+    )
+    assert first.changes == changes
+    for name, declared in CHANNELS.items():
+        shown = json.dumps(declared.show(replace(first, failing=("Not told on fax: no paper.",))), ensure_ascii=False)
+        for said in (*changes, "Not told on fax: no paper."):
+            assert json.dumps(said)[1:-1] in shown, name
+    # What is said below the root says it not again.
+    office.fatal("inc-2", rule="many_errors", severity="ERROR")
+    office.publish()
+    joined = next(note for note in office.channel.posts if note.kind is MessageKind.JOINED)
+    assert joined.changes == ()
 
 
 def test_what_stays_open_is_told_again_each_hour(office: Office) -> None:

@@ -15,8 +15,10 @@ import pytest
 
 from notifier.channels.pagerduty import SUMMARY_LIMIT, PagerDuty, event_of
 from notifier.channels.webhook import ENDLESS, Webhook
+from notifier.clock import to_ms
 from notifier.ledger.ledger import Ledger
-from notifier.model import Ack, AlertRow, DeadReason
+from notifier.model import Ack, AlertRow, DeadReason, DeliveryState, MessageKind, Muted
+from notifier.planning.board import Board
 from tests.channel_cast import KEY, NOON, NOTE, Script, Teller, reply
 from tests.test_notifier import an_alert
 
@@ -91,6 +93,57 @@ def test_an_outage_whose_trigger_died_and_was_tried_again_is_resolved_there_at_i
     teller.tell()
     assert [event["event_action"] for event in script.said] == ["trigger", "resolve"]
     assert len({event["dedup_key"] for event in script.said}) == 1
+
+
+def test_pagerduty_is_acknowledged_once_somebody_has_all_that_is_open(script: Script, ledger: Ledger) -> None:
+    def said_after(change: Callable[[Board], None], alert: AlertRow = ALERT) -> list[str]:
+        before = len(script.said)
+        teller.plan(alert, change)
+        teller.tell()
+        teller.now_ms += 60_000
+        return [event["event_action"] for event in script.said[before:]]
+
+    ack = Ack("ada", "console", to_ms(NOON), None, "on it", "FATAL")
+    over = ended(LESSER, NOON + timedelta(minutes=9))
+    for last in ("taken", "over"):
+        teller = Teller(ledger, script.pagerduty())
+        teller.fires(ALERT)
+        teller.fires(LESSER)
+        teller.tell()
+        assert said_after(lambda board: board.take(ALERT, board.incidents["inc-1"], ack)) == []
+        [muted] = ledger.deliveries(DeliveryState.MUTED)
+        assert (muted.kind, muted.reason) == (MessageKind.TAKEN, Muted.UNTAKEN)
+        if last == "taken":
+            taken = said_after(lambda board: board.take(LESSER, board.incidents["inc-2"], ack), LESSER)
+            assert taken == ["acknowledge"]
+        else:
+            assert said_after(lambda board: board.resolve(over), over) == ["acknowledge"]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_who_takes_all_of_a_thread_is_told_of_once(script: Script, ledger: Ledger, apart: bool) -> None:
+    teller = Teller(ledger, script.webhook())
+    teller.fires(ALERT)
+    teller.fires(LESSER)
+    teller.tell()
+    ack = Ack("ada", "console", teller.now_ms, None, "on it", "FATAL")
+
+    def take(board: Board) -> None:
+        for alert in (ALERT, LESSER):
+            if alert.incident_id in board.incidents:
+                board.take(alert, board.incidents[alert.incident_id], ack)
+
+    # One press of a button, or two requests while the receiver is away.
+    script.usual = reply(503)
+    for together in (["inc-1"], ["inc-2"]) if apart else (["inc-1", "inc-2"],):
+        ledger.plan((), (), take, teller.now_ms, incident_ids=together)
+        teller.tell()
+    script.usual = reply(202)
+    before = len(script.said)
+    teller.now_ms += 120_000
+    teller.tell()
+    [taken] = [body["tillwatch"] for body in script.said[before:]]
+    assert (taken["kind"], taken["taken_by"]) == ("taken", ["ada"])
 
 
 def test_a_trigger_says_what_where_since_when_and_how_much(script: Script, ledger: Ledger) -> None:
@@ -223,6 +276,9 @@ def test_a_webhook_gets_what_alertmanager_would_post(script: Script, ledger: Led
             "title": "Resolved: ERROR in payments: many_errors; 1 still open",
             "taken_by": [],
             "usual": "",
+            "bars": "",
+            "changes": [],
+            "failing": [],
         },
     }
 

@@ -109,6 +109,10 @@ def test_a_silence_is_of_the_threads_rules_and_services_and_no_others(office: Of
         "service_name = payments",
     ]
     assert silence.until == NOON + timedelta(hours=1)
+    # Who pressed it looks at the root for an answer.
+    office.work()
+    assert "silenced by ada until 2026-03-02 13:00:00 UTC" in office.channel.posts[-1].facts
+    told(office)
     office.fatal("inc-3", service="checkout")
     office.publish()
     assert kinds(office) == [MessageKind.FIRST]

@@ -13,6 +13,7 @@ from notifier.attempts import Waits
 from notifier.channel import Broken, Dead, RootGone, Sent
 from notifier.manner import TELLS, Manner
 from notifier.model import DeliveryState, MessageKind, Muted
+from notifier.planning.duties import Duties
 from notifier.planning.storm import fold
 from tests.test_notifier import NOON, Desk, Friend, an_alert
 from tests.test_routes import router
@@ -211,6 +212,47 @@ def test_a_place_without_edits_gets_five_messages_of_a_storm_in_a_minute(tmp_pat
     desk.publish()
     desk.run(timedelta(minutes=10))
     assert len(told(desk)) < 20
+    desk.close()
+
+
+def test_a_storm_that_nobody_takes_is_told_again_as_one_and_after_a_new_fatal(tmp_path: Path) -> None:
+    text = "routes: [{name: all, to: [slack], escalate: [{after: 10 min, to: [slack]}]}]"
+    desk = desk_of(tmp_path, text, storm_after=10)
+    duties = Duties(desk.ledger, desk.planner._router, desk.planner.surroundings, desk.clock)
+
+    def grows(services: int) -> None:
+        storm(desk, services)
+        desk.publish()
+
+    def calls(span: timedelta) -> list[str]:
+        """Titles of messages that somebody has to take it, of the storm's digest alone."""
+        desk.run(span)
+        desk.channel.posts.clear()
+        duties.tick()
+        desk.work()
+        calling = [note for note in desk.channel.posts if note.kind is MessageKind.ESCALATED]
+        return [note.title for note in calling if note.group == "storm"]
+
+    grows(30)
+    assert calls(timedelta(minutes=1)) == []
+    grows(50)  # ten threads of their own, and ten join the digest
+    assert calls(timedelta(minutes=8)) == []
+    desk.run(timedelta(minutes=1))
+    duties.tick()
+    desk.fatal("new", service="accounts", description="disk full")
+    desk.channel.posts.clear()
+    desk.publish()
+    assert desk.channel.posts[0].title == "FATAL in accounts"
+    assert [note.kind for note in desk.channel.posts if note.group == "storm"] == [
+        MessageKind.ESCALATED,
+        MessageKind.EDIT,
+    ]
+    assert calls(timedelta(minutes=1, seconds=1)) == []  # those ten were told of with it
+    late = desk.ledger.incident("fatal_error-49")
+    assert late is not None
+    assert late.level == 1
+    grows(70)
+    assert len(calls(timedelta(minutes=10))) == 1
     desk.close()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from fastapi.testclient import TestClient
+from pydantic import BaseModel
 
 from lakehouse import ROOT
 from lakehouse.user_error import UserError
@@ -23,7 +24,7 @@ from notifier.routing.decide import Decision, OpenAlert, Router, Silence, Surrou
 from notifier.routing.load import load_routing
 from notifier.routing.matchers import Matcher, parse_matcher
 from notifier.routing.times import TimeSpan
-from notifier.routing.tree import Routing
+from notifier.routing.tree import Inhibition, Maintenance, Route, Routing
 from notifier.tokens import Tokens
 from tests.test_notifier import NOON, Desk, Friend, an_alert
 from tests.test_notifier_ledger import a_daemon
@@ -96,6 +97,21 @@ def test_all_is_every_channel_that_is_set_up_and_as_shipped_a_fatal_goes_there()
     everywhere = {"C0OPS": None, "C0SHOP": None, "oncall@shop.example": None}
     assert where(decided("routes: [{name: a, to: [all, slack]}]")) == everywhere
     assert where(decided((ROOT / "config" / "routes.yaml").read_text(), severity="FATAL")) == everywhere
+
+
+def test_the_file_as_shipped_explains_every_key_and_its_example_of_steps_is_one() -> None:
+    lines = [line for line in (ROOT / "config" / "routes.yaml").read_text().splitlines() if line.startswith("#")]
+    for name, field in Route.model_fields.items():
+        assert any(line.startswith(f"#   {field.alias or name} ") for line in lines), name
+    said = " ".join(line.removeprefix("#").strip() for line in lines)
+    models: dict[str, type[BaseModel]] = {"times": TimeSpan, "inhibit": Inhibition, "maintenance": Maintenance}
+    for part, model in models.items():
+        explained = said[said.index(f" {part}: ") :]
+        for name, field in model.model_fields.items():
+            assert (field.alias or name) in explained, f"{part}: {name}"
+    example = next(line for line in lines if "[{after:" in line).removeprefix("#")
+    steps = router(f"routes: [{{name: a, escalate: {example}}}]").routing.routes[0].escalate
+    assert [step.to for step in steps or ()] == [("slack:C0123456789",), ("pagerduty", "@ada")]
 
 
 @pytest.mark.parametrize(
@@ -359,6 +375,30 @@ def test_what_a_cause_in_the_same_publish_mutes_is_told_when_the_cause_is_over(t
     desk.close()
 
 
+def test_the_log_says_of_each_alert_where_it_goes_and_what_mutes_it_and_little_of_a_storm(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "notifier")
+    text = """
+    times: [{name: always}]
+    routes:
+      - {name: nightly, when: [service_name = nightly], to: [slack], mute: [always]}
+      - {name: shop, to: [], routes: [{name: loud, when: [severity = FATAL], to: [slack]}]}
+    """
+    desk = desk_of(tmp_path, text)
+    desk.fatal("inc-n", service="nightly")
+    desk.fatal("inc-w", service="mail", severity="WARN")
+    for number in range(50):
+        desk.fatal(f"inc-{number}", service=f"service-{number}")
+    desk.publish()
+    said = [record.getMessage() for record in caplog.records]
+    assert "nightly: slack C0OPS, muted mute_time(always): inc-n" in said
+    assert "shop: nobody is told, no_route: inc-w" in said
+    [loud] = [sentence for sentence in said if sentence.startswith("shop > loud: slack C0OPS, told: ")]
+    assert loud.endswith(" and 47 more")
+    desk.close()
+
+
 # ---- what a person may get wrong
 
 WRONG = [
@@ -432,6 +472,15 @@ WRONG = [
         "'from' has the value 'soon': input should be",
     ),
     ("routes: [{name: a}]\nmaintenance: [{name: x, when: [], from: 2027-01-01, until: 2027-01-02}]", "'when' is empty"),
+    (
+        "routes:\n- name: a\n  escalate: [{after: 30 min, to: [slack]}, {after: 10 min, to: [email]}]",
+        "line 2, 'a': 'routes': the steps of 'escalate' come one after the other; give each a longer 'after'",
+    ),
+    (
+        "routes:\n- name: a\n  escalate: [{after: 10 min, to: [slack]}, {after: 10 min, to: [email]}]",
+        "the steps of 'escalate' come one after the other",
+    ),
+    ("routes:\n- name: a\n  escalate: [{after: 10 min, to: ['@ada']}]", "'@ada' is nobody in people.yaml"),
     ("routes: [{name: a}]\nmutes: []", "the key 'mutes' is unknown"),
     ("routes: [{name: a}]\non: true", "the key 'on' at line 2 is no text to YAML; quote it"),
 ]

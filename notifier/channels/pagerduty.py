@@ -78,8 +78,9 @@ class PagerDuty:
     name = "pagerduty"
     # What may have been taken is sent again: it changes nothing.
     settle_s = 1.0
-    # Nobody wants a call for each of a hundred services.
-    manner = Manner(frozenset(ACTIONS), storm_after=3)
+    # Nobody wants a call for each of a hundred services. A thread is one alert there: acknowledged, it calls nobody for
+    # what of it nobody has.
+    manner = Manner(frozenset(ACTIONS), storm_after=3, takes_whole=True)
 
     def __init__(
         self,

@@ -156,6 +156,9 @@ def body_of(receiver: str, note: Notification) -> dict[str, Any]:
             "title": f"{note.title}{note.repeat}",
             "taken_by": list(note.taken_by),
             "usual": note.usual,
+            "bars": note.bars,
+            "changes": list(note.changes),
+            "failing": list(note.failing),
         },
     }
 

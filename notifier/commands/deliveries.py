@@ -33,7 +33,7 @@ def list_(
     with on_call(url, token_file) as client:
         whole = None
         if incident is not None:
-            answer = client.incidents(limit=MOST)
+            answer = client.incidents(limit=MOST, begins=incident)
             known = [each.incident_id for each in answer.incidents] if answer else []
             whole = one_of(incident, known, "incident", "incidents")
         found = client.deliveries(state, whole, limit)
@@ -63,20 +63,28 @@ def retry(
     with on_call(url, token_file) as client:
         if parked or dead:
             state = DeliveryState.PARKED if parked else DeliveryState.DEAD
-            keys = _keys_of(client, state, _channel(which))
+            tried = _tried_all(client, state, _channel(which))
         else:
-            known = [each.delivery_key for each in client.deliveries(limit=MOST).deliveries]
-            keys = [one_of(which or "", known, "delivery", "deliveries list")]
-        tried = list(_tried(client, keys, one=not (parked or dead)))
+            known = [each.delivery_key for each in client.deliveries(limit=MOST, begins=which).deliveries]
+            tried = list(_tried(client, [one_of(which or "", known, "delivery", "deliveries list")], one=True))
     said = f"{len(tried)} tried again." if tried else "There was none to try again."
     say(said, {"retried": tried}, as_json)
     if not tried:
         raise typer.Exit(1)
 
 
-def _keys_of(client: OnCall, state: DeliveryState, channel: str | None) -> list[str]:
-    found = client.deliveries(state, limit=MOST).deliveries
-    return [each.delivery_key for each in found if channel in (None, each.channel)]
+def _tried_all(client: OnCall, state: DeliveryState, channel: str | None) -> list[str]:
+    """As many as the API gives at once, while it gives others: what is tried is of another state then."""
+    tried: dict[str, None] = {}
+    seen: set[str] = set()
+    while True:
+        found = client.deliveries(state, limit=MOST).deliveries
+        keys = [each.delivery_key for each in found if channel in (None, each.channel)]
+        fresh = [key for key in keys if key not in seen]
+        seen.update(fresh)
+        tried.update(dict.fromkeys(_tried(client, fresh, one=False)))
+        if not fresh or len(found) < MOST:
+            return list(tried)
 
 
 def _tried(client: OnCall, keys: Iterable[str], one: bool) -> Iterable[str]:
@@ -106,6 +114,6 @@ def _text(found: OnCallDeliveries) -> str:
 def _row(each: OnCallDelivery) -> tuple[object, ...]:
     why = each.reason or each.error
     if each.detail:
-        why = f"{why} ({each.detail})"
+        why = f"{why} ({each.detail})" if why else each.detail
     place = f"{each.channel} {each.destination}"
     return each.delivery_key[:12], each.planned_at, place, each.kind, each.state, why, each.incident_id

@@ -103,13 +103,15 @@ def mark(
     say(f"{shown(done.at)} UTC: {done.text}.", done.model_dump(mode="json"), as_json)
 
 
-def _all(client: OnCall, status: Status | None, since: datetime | None, limit: int) -> Sequence[OnCallIncident]:
-    answer = client.incidents(status, since, limit=MOST)
+def _all(
+    client: OnCall, status: Status | None, since: datetime | None, limit: int, begins: str | None = None
+) -> Sequence[OnCallIncident]:
+    answer = client.incidents(status, since, limit=MOST, begins=begins)
     return answer.incidents[:limit] if answer else ()
 
 
 def _one(client: OnCall, begins: str) -> OnCallIncident:
-    known = {each.incident_id: each for each in _all(client, None, None, MOST)}
+    known = {each.incident_id: each for each in _all(client, None, None, MOST, begins)}
     return known[one_of(begins, known, "incident", "incidents")]
 
 

@@ -82,7 +82,7 @@ def _root(db: sa.Connection, thread_id: str, style: Style, now_ms: int) -> Notif
     if row is None:
         return None
     delivery = replace(to_delivery(row), kind=MessageKind.EDIT)
-    return notification(delivery, newest_alert(db, delivery), view_of(db, thread_id), style, now_ms)
+    return notification(delivery, newest_alert(db, delivery), view_of(db, thread_id, now_ms), style, now_ms)
 
 
 def _written(channel: str, part: str, what: Any) -> str:

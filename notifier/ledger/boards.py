@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from notifier.ledger import queries
 from notifier.ledger.queries import is_open
 from notifier.ledger.rows import (
     ASKED,
@@ -33,6 +34,7 @@ from notifier.ledger.rows import (
 from notifier.manner import Manner
 from notifier.model import DeliveryState, MessageKind, Muted, Target, ThreadKind
 from notifier.planning.board import RECURS_MS, STORM, Board
+from notifier.planning.past import Past
 from notifier.planning.storm import KNOWN_FOR_MS, Storms
 
 _AT_ONCE = 500
@@ -52,13 +54,8 @@ def load(
     storms = Storms(storm_after, now_ms, less)
     if storm_after:
         storms.load(_begun(db, now_ms))
-    count = sa.select(sa.func.count()).select_from(THREADS)
-
-    def is_taken(thread_id: str) -> bool:
-        return bool(db.scalar(count.where(THREADS.c.thread_id == thread_id)))
-
     born_ms = db.scalar(sa.select(CURSOR.c.born_ms)) or 0
-    board = Board(now_ms, manners, storms, is_taken, born_ms)
+    board = Board(now_ms, manners, storms, _Past(db), born_ms)
     for ids in batched(set(incident_ids), _AT_ONCE):
         for row in db.execute(sa.select(INCIDENTS).where(INCIDENTS.c.incident_id.in_(ids))):
             board.incidents[row.incident_id] = to_incident(row)
@@ -77,6 +74,23 @@ def load(
     return board
 
 
+class _Past(Past):
+    """That of the file."""
+
+    def __init__(self, db: sa.Connection) -> None:
+        self._db = db
+
+    def has_thread(self, thread_id: str) -> bool:
+        count = sa.select(sa.func.count()).select_from(THREADS)
+        return bool(self._db.scalar(count.where(THREADS.c.thread_id == thread_id)))
+
+    def has_called(self, thread_id: str, step: str, since_ms: int, least: int) -> bool:
+        return queries.has_called(self._db, thread_id, step, since_ms, least)
+
+    def has_taken(self, thread_id: str) -> bool:
+        return queries.has_taken(self._db, thread_id)
+
+
 def _begun(db: sa.Connection, now_ms: int) -> Iterable[tuple[Target, int, str, bool]]:
     t = THREADS
     query = sa.select(t.c.channel, t.c.destination, t.c.opened_ms, t.c.fold, t.c.as_new_kind).where(
@@ -90,12 +104,17 @@ def _load_open(db: sa.Connection, board: Board) -> None:
     """Deliveries of these threads that more alerts may join, and edits that are still to go."""
     d = DELIVERIES
     columns = (d.c.thread_id, d.c.delivery_key, d.c.kind, d.c.not_before_ms, d.c.planned_ms)
+    # What says no more than that somebody has it may have been tried.
+    again = (DeliveryState.RETRY, DeliveryState.PARKED)
+    still = sa.or_(d.c.state == DeliveryState.PLANNED, sa.and_(d.c.kind == MessageKind.TAKEN, d.c.state.in_(again)))
     first = set()
     for thread_ids in batched(board.threads, _AT_ONCE):
-        query = sa.select(*columns).where(d.c.thread_id.in_(thread_ids), d.c.state == DeliveryState.PLANNED)
+        query = sa.select(*columns).where(d.c.thread_id.in_(thread_ids), still)
         for row in db.execute(query):
             if row.kind == MessageKind.EDIT:
                 board.out.editing.add(row.thread_id)
+            elif row.kind == MessageKind.TAKEN:
+                board.out.taking.add(row.thread_id)
             elif row.kind == MessageKind.MORE:
                 board.out.waiting[row.thread_id] = row.delivery_key
             elif row.kind == MessageKind.FIRST:
@@ -189,6 +208,9 @@ def shift(db: sa.Connection, by_ms: int) -> None:
         .where(i.c.resolved_ms.is_(None))
         .values({name: i.c[name] + by_ms for name in ("level_ms", "told_ms", "next_ms", "ack_ms", "ack_until_ms")})
     )
+    # Of a step that was told it matters whether it was since an incident was.
+    called = (d.c.kind == MessageKind.ESCALATED, ~is_open(d))
+    db.execute(sa.update(d).where(*called).values(planned_ms=d.c.planned_ms + by_ms))
     asked = ("pending_ms", "inside_ms")
     db.execute(sa.update(ASKED).values({name: ASKED.c[name] + by_ms for name in asked}))
     db.execute(sa.update(QUESTIONS).values(judged_ms=QUESTIONS.c.judged_ms + by_ms))

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from lakehouse.oncall import Status
-from notifier.clock import Clock, wall_ms
+from notifier.clock import Clock, to_ms, wall_ms
 from notifier.ledger import boards, queries, views
 from notifier.ledger.file import LedgerFile
 from notifier.ledger.outbox import Outbox
@@ -165,6 +165,11 @@ class Ledger:
         """Those that hold now."""
         return self.people.silences(self._clock())
 
+    def ended_silences(self, since_ms: int, until_ms: int) -> list[Silence]:
+        """Those that ended, or were ended, after a time and no later than another."""
+        ends = [(each.until if each.ended is None else each.ended, each) for each in self.people.silences()]
+        return [silence for end, silence in ends if since_ms < to_ms(end) <= until_ms]
+
     def shift(self, by_ms: int) -> None:
         """Our clock was set: what is to come keeps its distance."""
         self._quiet = {}
@@ -181,12 +186,17 @@ class Ledger:
         """What a delivery's message tells: its thread as it is now, and its newest alert."""
         assert delivery.thread_id is not None  # what is muted is not sent
         with self._read() as db:
-            return views.view_of(db, delivery.thread_id), views.newest_alert(db, delivery)
+            return views.view_of(db, delivery.thread_id, self._clock()), views.newest_alert(db, delivery)
 
     def told(self, delivery: Delivery) -> bool:
         """Whether somebody was told something in the delivery's thread before it."""
         with self._read() as db:
             return views.told(db, delivery)
+
+    def untaken(self, delivery: Delivery) -> bool:
+        """Whether nobody has some of what is open in the delivery's thread."""
+        with self._read() as db:
+            return queries.has_taken(db, delivery.thread_id or "", taken=False)
 
     def root(self, delivery: Delivery) -> str | None:
         """Receipt of the first message of the delivery's thread."""
@@ -347,9 +357,13 @@ class Ledger:
             return int(db.scalar(sa.select(STATE.c.value).where(STATE.c.name == boards.REVISION)) or 0)
 
     def deliveries(
-        self, state: DeliveryState | None = None, incident_id: str | None = None, limit: int = 100
+        self,
+        state: DeliveryState | None = None,
+        incident_id: str | None = None,
+        limit: int = 100,
+        begins: str | None = None,
     ) -> list[Delivery]:
-        """Newest planned first. Of an incident: those of its threads."""
+        """Newest planned first. Of an incident: those of its threads. begins: what the key begins with."""
         d = DELIVERIES
         query = sa.select(d).order_by(d.c.planned_ms.desc(), d.c.sequence.desc())
         if state:
@@ -357,6 +371,8 @@ class Ledger:
         if incident_id:
             threads = sa.select(MEMBERS.c.thread_id).where(MEMBERS.c.incident_id == incident_id)
             query = query.where(sa.or_(d.c.incident_id == incident_id, d.c.thread_id.in_(threads)))
+        if begins:
+            query = query.where(sa.func.substr(d.c.delivery_key, 1, len(begins)) == begins)
         with self._read() as db:
             return [to_delivery(row) for row in db.execute(query.limit(limit))]
 
@@ -378,8 +394,10 @@ class Ledger:
         since_ms: int | None = None,
         until_ms: int | None = None,
         status: Status | None = None,
+        begins: str | None = None,
     ) -> list[Incident]:
-        """Those that fired, newest alert first; alive at some time of the span, and of a status."""
+        """Those that fired, newest alert first; alive at some time of the span, of a status, with an id that begins
+        so."""
         i = INCIDENTS
         query = sa.select(i).order_by(i.c.newest_ms.desc())
         if status is not None:
@@ -392,6 +410,8 @@ class Ledger:
             )
         if until_ms is not None:
             query = query.where(i.c.starts_ms < until_ms)
+        if begins:
+            query = query.where(sa.func.substr(i.c.incident_id, 1, len(begins)) == begins)
         with self._read() as db:
             return [to_incident(row) for row in db.execute(query.limit(limit))]
 

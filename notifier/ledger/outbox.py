@@ -68,6 +68,7 @@ _DUE = (
     .order_by(
         DELIVERIES.c.state != DeliveryState.UNKNOWN,
         DELIVERIES.c.kind.not_in(TELLING),
+        DELIVERIES.c.kind == MessageKind.ESCALATED,
         DELIVERIES.c.kind == MessageKind.EDIT,
         DELIVERIES.c.attempts,
         DELIVERIES.c.planned_ms,
@@ -132,7 +133,8 @@ class Outbox:
         """The next delivery of a channel to work on, outside of the destinations `but`.
 
         What may have been taken is looked up first: until then nothing more of its thread goes. What has to wake
-        somebody goes before what tells more of it, and edits go last; then what was tried less often, then the longest
+        somebody goes before what tells more of it, of that what nobody knows before what nobody has taken; edits go
+        last; then what was tried less often, then the longest
         planned. One waits for every earlier open one of its thread; an edit for the first message
         alone. A time beyond `horizon_ms` from now can only come from a clock that was set back: it counts as due.
         """

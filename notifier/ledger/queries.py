@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from notifier.ledger.rows import ALERTS, DELIVERIES, INCIDENTS, THREADS, to_alert
-from notifier.model import OPEN, PASSING, AlertRow, DeliveryState, MessageKind, Target
+from notifier.ledger.rows import ALERTS, DELIVERIES, INCIDENTS, MEMBERS, THREADS, to_alert
+from notifier.model import OPEN, PASSING, AlertRow, DeliveryState, MessageKind, Target, rank
 from notifier.routing.matchers import COLUMNS
 
 TELLING = (MessageKind.FIRST, MessageKind.JOINED, MessageKind.ESCALATED)
@@ -76,6 +76,35 @@ def muted_for_now(db: sa.Connection) -> dict[str, set[Target]]:
     for row in db.execute(query):
         found.setdefault(row.incident_id, set()).add(Target(row.channel, row.destination))
     return found
+
+
+def has_taken(db: sa.Connection, thread_id: str, taken: bool = True) -> bool:
+    """Whether somebody has an open incident of a thread; taken False: whether nobody has one of them."""
+    i, m = INCIDENTS, MEMBERS
+    of_thread = sa.select(m.c.incident_id).where(m.c.thread_id == thread_id, m.c.over.is_(False))
+    found = sa.select(i.c.incident_id).where(
+        i.c.incident_id.in_(of_thread),
+        i.c.resolved_ms.is_(None),
+        i.c.ack_by.is_not(None) if taken else i.c.ack_by.is_(None),
+    )
+    return db.execute(found.limit(1)).first() is not None
+
+
+def has_called(db: sa.Connection, thread_id: str, step: str, since_ms: int, least: int) -> bool:
+    """Whether a thread was told of a step of escalation since then, of an incident of this rank or a worse."""
+    d, i = DELIVERIES, INCIDENTS
+    found = (
+        sa.select(i.c.severity)
+        .join(d, d.c.incident_id == i.c.incident_id)
+        .where(
+            d.c.thread_id == thread_id,
+            d.c.kind == MessageKind.ESCALATED,
+            d.c.detail == step,
+            d.c.planned_ms >= since_ms,
+            d.c.state.not_in((DeliveryState.MUTED, DeliveryState.DEAD)),
+        )
+    )
+    return any(rank(severity) >= least for severity in db.scalars(found))
 
 
 def open_counts(db: sa.Connection) -> tuple[Counter[str], Counter[tuple[str, str]]]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from notifier.clock import to_ms
+from notifier.ledger.people import silences_of
 from notifier.ledger.rows import (
     ALERTS,
     DELIVERIES,
@@ -24,6 +26,8 @@ from notifier.ledger.rows import (
     to_thread,
 )
 from notifier.model import AlertRow, DeliveryState, Incident, MessageKind, Thread, rank
+from notifier.routing.decide import Silence
+from notifier.routing.matchers import COLUMNS, all_match
 
 SHOWN = 10
 """Incidents that a message names; of the others it tells how many they are."""
@@ -41,10 +45,26 @@ _MEMBERS = (
     .where(MEMBERS.c.thread_id == sa.bindparam("thread_id"))
     .order_by(INCIDENTS.c.newest_ms.desc())
 )
+_OPEN = (
+    # As far as conditions look at them.
+    sa.select(*(ALERTS.c[name] for name in COLUMNS))
+    .join(INCIDENTS, INCIDENTS.c.newest_alert == ALERTS.c.alert_id)
+    .join(MEMBERS, MEMBERS.c.incident_id == INCIDENTS.c.incident_id)
+    .where(MEMBERS.c.thread_id == sa.bindparam("thread_id"), MEMBERS.c.over.is_(False))
+)
 _ALERTS = sa.select(ALERTS).where(ALERTS.c.alert_id.in_(sa.bindparam("alert_ids", expanding=True)))
 _CHANGES = (
     sa.select(MARKS).where(MARKS.c.at_ms >= sa.bindparam("since_ms")).order_by(MARKS.c.at_ms.desc()).limit(CHANGES)
 )
+
+
+@dataclass(frozen=True)
+class Hush:
+    """So many open incidents of a thread are silenced, by these; until_ms: when the first of them no longer is."""
+
+    count: int
+    by: tuple[str, ...]
+    until_ms: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +73,8 @@ class ThreadView:
 
     open, over: how many there are; alerts: their FIRING rows in all; by_service: open incidents of each, the most
     first. taken_by: who has them, by name; untaken: open ones that nobody has. newest: the newest FIRING row of each of
-    `incidents`, by incident; changes: marks of the hour before it began, and since, the newest first.
+    `incidents`, by incident; changes: marks of the hour before it began, and since, the newest first. hush: what of it
+    is silenced.
     """
 
     thread: Thread
@@ -68,15 +89,21 @@ class ThreadView:
     untaken: int = 0
     newest: dict[str, AlertRow] = field(default_factory=dict)
     changes: list[Mark] = field(default_factory=list)
+    hush: Hush | None = None
 
 
-def view_of(db: sa.Connection, thread_id: str) -> ThreadView:
+def view_of(db: sa.Connection, thread_id: str, now_ms: int) -> ThreadView:
     """The thread as it is now."""
     of_thread = {"thread_id": thread_id}
     thread = to_thread(db.execute(_THREAD, of_thread).one())
     members = db.execute(_MEMBERS, of_thread)
     view = view_from(thread, ((to_incident(_without(row, "over")), bool(row.over)) for row in members))
-    return replace(view, newest=_newest(db, view.incidents), changes=_changes(db, view.starts_ms))
+    return replace(
+        view,
+        newest=_newest(db, view.incidents),
+        changes=_changes(db, view.starts_ms),
+        hush=_hush(db, thread_id, now_ms) if view.open else None,
+    )
 
 
 @dataclass
@@ -141,6 +168,19 @@ def _newest(db: sa.Connection, incidents: Sequence[Incident]) -> dict[str, Alert
 
 def _changes(db: sa.Connection, starts_ms: int) -> list[Mark]:
     return [to_mark(row) for row in db.execute(_CHANGES, {"since_ms": starts_ms - CHANGES_MS})]
+
+
+def _hush(db: sa.Connection, thread_id: str, now_ms: int) -> Hush | None:
+    silences = silences_of(db, now_ms)
+    if not silences:
+        return None
+    ends: list[Silence] = []
+    for alert in db.execute(_OPEN, {"thread_id": thread_id}):
+        holding = [silence for silence in silences if all_match(silence.matchers, alert)]
+        ends += [max(holding, key=lambda silence: silence.until)] if holding else []
+    if not ends:
+        return None
+    return Hush(len(ends), tuple(sorted({each.by for each in ends})), to_ms(min(each.until for each in ends)))
 
 
 class _Row:

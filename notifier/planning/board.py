@@ -7,7 +7,7 @@ what has changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from notifier.clock import span_ms, to_ms
@@ -26,6 +26,7 @@ from notifier.model import (
     thread_key,
 )
 from notifier.planning.deliveries import Deliveries
+from notifier.planning.past import Past
 from notifier.planning.storm import Storms, fold
 from notifier.routing.decide import Decision, Reason
 
@@ -59,14 +60,13 @@ class Board:
         now_ms: int,
         manners: Mapping[Target, Manner],
         storms: Storms,
-        is_taken: Callable[[str], bool] = lambda thread_id: False,
+        past: Past | None = None,
         born_ms: int = 0,
     ) -> None:
-        """is_taken: whether there was a thread of this key, beside those that are loaded. born_ms: the ledger's birth:
-        of what was published before it, another ledger may have told."""
+        """born_ms: the ledger's birth: of what was published before it, another ledger may have told."""
         self.now_ms = now_ms
         self._born_ms = born_ms
-        self._is_taken = is_taken
+        self._past = past or Past()
         self.incidents: dict[str, Incident] = {}
         self.members: dict[str, dict[Target, Member]] = {}
         self.threads: dict[str, Thread] = {}
@@ -121,6 +121,7 @@ class Board:
                 if thread:
                     self.out.edit(alert, thread)
             elif thread:
+                self._count_down(incident, decision)
                 self._more(alert, incident, thread, decision)
             else:
                 self._join(alert, incident, decision)
@@ -160,13 +161,19 @@ class Board:
             return
         if incident.resolved_ms is not None:
             return
+        free = incident.ack is None
         incident.resolved_ms = to_ms(alert.alert_timestamp)
         incident.ack, incident.next_ms = None, None
         self._touched.add(incident.incident_id)
         self.notes.append(Note(incident.incident_id, self.now_ms, "rules", _via(alert), "resolved", alert.description))
         for member in list(self.members.get(incident.incident_id, {}).values()):
             if member.thread_id and not member.over:
-                self._over(alert, incident, member, self.threads[member.thread_id])
+                thread = self.threads[member.thread_id]
+                self._over(alert, incident, member, thread)
+                whole = thread.resolved_ms is None and self.out.takes_whole(thread.target)
+                if free and whole and self._past.has_taken(thread.thread_id):
+                    # It may have been the last that nobody has.
+                    self.out.taken(alert, thread)
 
     def _over(self, alert: AlertRow, incident: Incident, member: Member, thread: Thread) -> None:
         member.over = True
@@ -212,18 +219,33 @@ class Board:
         self.out.send(alert, thread, MessageKind.REMINDER, broadcast=True)
 
     def escalate(
-        self, alert: AlertRow, incident: Incident, level: int, decisions: Iterable[Decision], next_ms: int | None
+        self,
+        alert: AlertRow,
+        incident: Incident,
+        level: int,
+        decisions: Iterable[Decision],
+        next_ms: int | None,
+        *,
+        by_hand: bool = False,
     ) -> None:
-        """The incident reaches a step of its route: these are told, or told again. next_ms: when the next is due."""
+        """The incident reaches a step of its route: these are told, or told again. next_ms: when the next is due.
+
+        A thread, be it of a storm, is told of a step once for all that nobody has taken for so long.
+        """
+        since_ms = incident.level_ms or incident.told_ms or self.now_ms
         incident.level, incident.next_ms = level, next_ms
         self._touched.add(incident.incident_id)
         self.notes.append(Note(incident.incident_id, self.now_ms, "notifier", "notifier", "escalated", f"step {level}"))
         for decision in decisions:
             thread = self._told(incident, decision.target)
-            if thread:
-                self.out.send(alert, thread, MessageKind.ESCALATED, broadcast=True)
-            else:
+            if thread is None:
                 self._join(alert, incident, decision, MessageKind.ESCALATED)
+            elif by_hand:
+                self.out.send(alert, thread, MessageKind.ESCALATED, broadcast=True)
+            elif not self._past.has_called(thread.thread_id, f"step {level}", since_ms, rank(incident.severity)):
+                key = self.out.send(alert, thread, MessageKind.ESCALATED, broadcast=True)
+                if key:
+                    self.out.drafts[key].detail = f"step {level}"
         self._edit_all(alert, incident)
 
     # ---- people
@@ -234,7 +256,7 @@ class Board:
         self._touched.add(incident.incident_id)
         self.notes.append(Note(incident.incident_id, self.now_ms, ack.by, ack.via, "acknowledged", ack.note))
         for thread in self._threads(incident):
-            self.out.send(alert, thread, MessageKind.TAKEN)
+            self.out.taken(alert, thread)
         self._edit_all(alert, incident, at_once=True)
 
     def let_go(self, incident: Incident, who: str, via: str, why: str) -> None:
@@ -245,8 +267,12 @@ class Board:
         self.notes.append(Note(incident.incident_id, self.now_ms, who, via, "unacknowledged", why))
 
     def said(self, alert: AlertRow, incident: Incident) -> None:
-        """Something else of it has changed that its roots tell: a silence, a note."""
+        """Something else of it has changed that its roots tell."""
         self._touched.add(incident.incident_id)
+        self.show(alert, incident)
+
+    def show(self, alert: AlertRow, incident: Incident) -> None:
+        """Its roots are to say what is now, though nothing of it has changed: a silence."""
         self._edit_all(alert, incident, at_once=True)
 
     def _edit_all(self, alert: AlertRow, incident: Incident, *, at_once: bool = False) -> None:
@@ -335,7 +361,7 @@ class Board:
     def _new_key(self, target: Target, group: str, incident: Incident) -> str:
         """The key of a new thread: one whose first message died may have had the first."""
         number, key = 1, thread_key(target, group, incident.incident_id)
-        while key in self.threads or self._is_taken(key):
+        while key in self.threads or self._past.has_thread(key):
             number += 1
             key = thread_key(target, group, f"{incident.incident_id} {number}")
         return key
@@ -362,9 +388,14 @@ class Board:
         if incident.told_ms is None:
             incident.told_ms = incident.level_ms = self.now_ms
             self._touched.add(incident.incident_id)
-        if decision.policy.escalate and incident.next_ms is None and incident.ack is None:
-            incident.next_ms = self.now_ms + span_ms(decision.policy.escalate[0].after)
-            self._touched.add(incident.incident_id)
+        self._count_down(incident, decision)
+
+    def _count_down(self, incident: Incident, decision: Decision) -> None:
+        """When to look for the first step of escalation, where none is reached yet."""
+        if decision.calls_after is None or incident.next_ms is not None or incident.level or incident.ack:
+            return
+        incident.next_ms = (incident.level_ms or self.now_ms) + span_ms(decision.calls_after)
+        self._touched.add(incident.incident_id)
 
     def _more(self, alert: AlertRow, incident: Incident, thread: Thread, decision: Decision) -> None:
         """Another row of an incident that the thread tells of."""

@@ -13,8 +13,9 @@ class Deliveries:
     """Of one change. manners: of all places.
 
     Loaded by the ledger: `waiting`, the delivery of a thread that later alerts join, of which `first_waiting` are first
-    messages; `editing`, threads with an edit that is still to go; `fresh`, those whose first message is: it tells what
-    is then. Made: `drafts` by key; `dropped`, planned ones that have nothing to tell any more; `moved`, threads.
+    messages; threads with a delivery that tells what is when it goes: `editing`, an edit, `taking`, that somebody has
+    it, `fresh`, the first message. Made: `drafts` by key; `dropped`, planned ones that have nothing to tell any more;
+    `moved`, threads.
     """
 
     def __init__(self, now_ms: int, manners: Mapping[Target, Manner]) -> None:
@@ -23,6 +24,7 @@ class Deliveries:
         self.waiting: dict[str, str] = {}
         self.first_waiting: frozenset[str] = frozenset()
         self.editing: set[str] = set()
+        self.taking: set[str] = set()
         self.fresh: set[str] = set()
         self.drafts: dict[str, DeliveryDraft] = {}
         self.dropped: set[str] = set()
@@ -31,6 +33,11 @@ class Deliveries:
     def edits(self, target: Target) -> bool:
         """Whether a root can be edited there."""
         return self._wants(target, MessageKind.EDIT)
+
+    def takes_whole(self, target: Target) -> bool:
+        """Whether a place knows only of a whole thread that somebody has it."""
+        manner = self._manners.get(target)
+        return manner is not None and manner.takes_whole
 
     def _wants(self, target: Target, kind: MessageKind) -> bool:
         """Whether the channel has a use for it; a place that is set up no more has none for anything."""
@@ -70,6 +77,11 @@ class Deliveries:
             broadcast=broadcast,
         )
         return key
+
+    def taken(self, alert: AlertRow, thread: Thread) -> None:
+        """Somebody has incidents of it; one message tells of all that are taken until it goes."""
+        if thread.thread_id not in self.taking and self.send(alert, thread, MessageKind.TAKEN):
+            self.taking.add(thread.thread_id)
 
     def edit(self, alert: AlertRow, thread: Thread, *, at_once: bool = False) -> None:
         """The root is to say what is now; one edit tells of all that has changed until it goes.

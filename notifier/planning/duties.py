@@ -1,17 +1,23 @@
-"""What time makes due: steps of escalation, reminders, acknowledgements that lapse."""
+"""What time makes due: steps of escalation, reminders, acknowledgements that lapse, silences that end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from notifier.clock import Clock, span_ms
 from notifier.model import AlertRow, Incident, Target, Thread
 from notifier.planning.board import Board
 from notifier.planning.plans import Book
-from notifier.routing.decide import Decision, Router, Surroundings
+from notifier.reasons import Decided
+from notifier.routing.decide import Router, Silence, Stage, Surroundings
+from notifier.routing.matchers import all_match
 
 POSTPONED_MS = 60_000
 """What is muted is looked at again so much later."""
+
+
+ENDED_MS = 24 * 3_600_000
+"""A silence that ended so long before a start may have ended while nobody looked."""
 
 
 class Duties:
@@ -25,25 +31,44 @@ class Duties:
         self._router = router
         self._surroundings = surroundings
         self._clock = clock
+        self.decided: list[Decided] = []
+        """Whom the newest tick told of steps of escalation."""
+        self._silences_ms: int | None = None
+        """Until when ends of silences were looked at."""
 
     def tick(self) -> set[str]:
         """Do all that is due now and not muted; the channels that have something to send."""
         now_ms = self._clock()
         woken: set[str] = set()
+        self.decided = []
         for incident in self._ledger.lapsed(now_ms):
             woken |= self._lapse(incident, now_ms)
-        incidents, threads = self._ledger.due_incidents(now_ms), self._ledger.due_threads(now_ms)
-        if not incidents and not threads:
-            return woken
-        around = self._surroundings()
+        due, threads = self._ledger.due_incidents(now_ms), self._ledger.due_threads(now_ms)
+        if due or threads:
+            woken |= self._tell(due, threads, self._surroundings(), now_ms)
+        since_ms = now_ms - ENDED_MS if self._silences_ms is None else self._silences_ms
+        for silence in self._ledger.ended_silences(since_ms, now_ms):
+            woken |= self.show(silence)
+        self._silences_ms = now_ms
+        return woken
+
+    def _tell(
+        self,
+        due: Iterable[Incident],
+        threads: Iterable[tuple[Thread, Sequence[AlertRow]]],
+        around: Surroundings,
+        now_ms: int,
+    ) -> set[str]:
+        """Steps and reminders; what is muted is put off."""
+        woken: set[str] = set()
         muted: list[str] = []
-        for incident in incidents:
+        for incident in due:
             newest = self._ledger.alert(incident.newest_alert)
-            way = self._router.escalating(newest, around)
-            if way.muted and way.policy.escalate:
+            told = self._escalate(incident, newest, self._router.stages(newest, around), now_ms)
+            if told is None:
                 muted.append(incident.incident_id)
             else:
-                woken |= self._escalate(incident, newest, way, now_ms)
+                woken |= told
         quiet: list[str] = []
         for thread, alerts in threads:
             alert = next((each for each in alerts if not self._is_muted(each, thread.target, around)), None)
@@ -55,11 +80,26 @@ class Duties:
             self._ledger.put_off(muted, quiet, now_ms + POSTPONED_MS)
         return woken
 
+    def show(self, silence: Silence) -> set[str]:
+        """It begins or ends, and the roots of what it mutes are to say so; the channels that edit."""
+        muted = [each.incident_id for each in self._ledger.open_alerts() if all_match(silence.matchers, each)]
+        if not muted:
+            return set()
+
+        def show(board: Board) -> None:
+            for incident_id in muted:
+                incident = board.incidents.get(incident_id)
+                if incident is not None and incident.resolved_ms is None:
+                    board.show(self._ledger.alert(incident.newest_alert), incident)
+
+        drafts = self._ledger.plan((), (), show, self._clock(), incident_ids=muted)
+        return {draft.target.channel for draft in drafts}
+
     def escalate_now(self, incident: Incident) -> set[str]:
         """The next step of its route, though it is not due; the channels that have something to send."""
         alert = self._ledger.alert(incident.newest_alert)
-        way = self._router.escalating(alert, self._surroundings())
-        return self._escalate(incident, alert, way, self._clock(), at_once=True)
+        stages = self._router.stages(alert, self._surroundings())
+        return self._escalate(incident, alert, stages, self._clock(), at_once=True) or set()
 
     def tell_figure(self, incident: Incident) -> set[str]:
         """What is usual of it is known now, and its roots are to say it; the channels that edit."""
@@ -80,23 +120,24 @@ class Duties:
         return self._plan(incident, (), let_go, now_ms)
 
     def _escalate(
-        self, incident: Incident, alert: AlertRow, way: Decision, now_ms: int, at_once: bool = False
-    ) -> set[str]:
-        steps = way.policy.escalate
+        self, incident: Incident, alert: AlertRow, stages: Sequence[Stage], now_ms: int, at_once: bool = False
+    ) -> set[str] | None:
+        """The channels that have something to send; None where all that is due is muted. at_once: the next step, though
+        it is not due or is muted."""
         base_ms = incident.level_ms or incident.told_ms or now_ms
-        at_ms = [base_ms + span_ms(step.after) for step in steps]
+        at_ms = [base_ms + span_ms(stage.after) for stage in stages]
         level = incident.level
-        reached = level
-        while not way.muted and reached < len(steps) and at_ms[reached] <= now_ms:
-            reached += 1
-        if at_once and reached == level and level < len(steps):
-            reached = level + 1
-        next_ms = at_ms[reached] if reached < len(steps) else None
-        names = [name for step in steps[level:reached] for name in step.to]
-        told = [
-            Decision(target, (*way.route, f"step {reached}"), way.policy, way.group)
-            for target in self._router.targets(names)
-        ]
+        due = [place for place in range(level, len(stages)) if at_ms[place] <= now_ms]
+        if at_once and not due and level < len(stages):
+            due = [level]
+        # One that is muted waits, unless a later one that is not has its turn.
+        loud = [place for place in due if at_once or not _is_quiet(stages[place])]
+        if due and not loud:
+            return None
+        reached = loud[-1] + 1 if loud else level
+        next_ms = at_ms[reached] if reached < len(stages) else None
+        decisions = [each for stage in stages[level:reached] for each in stage.decisions]
+        told = {each.target: each for each in decisions if at_once or not each.muted}
 
         def escalate(board: Board) -> None:
             held = board.incidents[incident.incident_id]
@@ -104,12 +145,13 @@ class Duties:
                 held.next_ms = None
                 board.touch(held)
             elif reached > level:
-                board.escalate(alert, held, reached, told, next_ms)
+                board.escalate(alert, held, reached, told.values(), next_ms, by_hand=at_once)
+                self.decided += [(incident.incident_id, each) for each in told.values()]
             else:
                 held.next_ms = next_ms
                 board.touch(held)
 
-        return self._plan(incident, {way.group}, escalate, now_ms)
+        return self._plan(incident, {each.group for each in told.values()}, escalate, now_ms)
 
     def _remind(self, alert: AlertRow, thread: Thread, now_ms: int) -> set[str]:
         def remind(board: Board) -> None:
@@ -131,3 +173,8 @@ class Duties:
     ) -> set[str]:
         drafts = self._ledger.plan((), groups, change, now_ms, incident_ids=[incident.incident_id])
         return {draft.target.channel for draft in drafts}
+
+
+def _is_quiet(stage: Stage) -> bool:
+    """Whether all that it would tell is muted."""
+    return bool(stage.decisions) and all(each.muted for each in stage.decisions)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from notifier.model import AlertRow, DeliveryDraft, Incident, Target, Thread
 from notifier.planning.board import Board
+from notifier.reasons import Decided
 from notifier.routing.decide import Decision, OpenAlert, Router, Silence, Surroundings
 
 type Change = Callable[[Board], None]
@@ -27,6 +29,8 @@ class Book(Protocol):
     ) -> list[DeliveryDraft]: ...
 
     def silences(self) -> list[Silence]: ...
+
+    def ended_silences(self, since_ms: int, until_ms: int) -> list[Silence]: ...
 
     def open_alerts(self) -> Sequence[OpenAlert]: ...
 
@@ -60,8 +64,18 @@ def surroundings(
     return Surroundings(now, old, book.silences(), open_alerts() if router.routing.inhibit else ())
 
 
-def hearing(router: Router, alerts: Sequence[AlertRow], around: Surroundings) -> tuple[set[str], Change]:
-    """The groups of these alerts, and a change that lets the board hear them, in order."""
+@dataclass(frozen=True)
+class Hearing:
+    """What alerts make of the board: the groups that they belong to, a change that lets it hear them, in order, and
+    what was decided of each."""
+
+    groups: set[str]
+    hear: Change
+    decided: list[Decided]
+
+
+def hearing(router: Router, alerts: Sequence[AlertRow], around: Surroundings) -> Hearing:
+    """Decide on each of these alerts."""
     decisions: dict[str, list[Decision]] = {
         alert.alert_id: router.decide(alert, around) for alert in alerts if alert.status != "RESOLVED"
     }
@@ -73,14 +87,18 @@ def hearing(router: Router, alerts: Sequence[AlertRow], around: Surroundings) ->
             else:
                 board.hear(alert, decisions[alert.alert_id], around.old(alert))
 
-    return {each.group for of_alert in decisions.values() for each in of_alert}, hear
+    incidents = {alert.alert_id: alert.incident_id for alert in alerts}
+    decided = [(incidents[alert_id], each) for alert_id, of_alert in decisions.items() for each in of_alert]
+    return Hearing({each.group for _, each in decided}, hear, decided)
 
 
-def unmute(book: Book, router: Router, look: Callable[[], Surroundings], now_ms: int) -> list[DeliveryDraft]:
+def unmute(
+    book: Book, router: Router, look: Callable[[], Surroundings], now_ms: int
+) -> tuple[list[DeliveryDraft], list[Decided]]:
     """Tell of open incidents that nothing mutes any more. look: the surroundings, asked where something is muted."""
     muted = book.muted_alerts()
     if not muted:
-        return []
+        return [], []
     around = look()
     told: dict[str, list[Decision]] = {}
     alerts = []
@@ -90,11 +108,12 @@ def unmute(book: Book, router: Router, look: Callable[[], Surroundings], now_ms:
         if told[alert.incident_id]:
             alerts.append(alert)
     if not alerts:
-        return []
+        return [], []
 
     def tell(board: Board) -> None:
         for alert in alerts:
             board.unmute(alert, told[alert.incident_id])
 
-    groups = {each.group for decisions in told.values() for each in decisions}
-    return book.plan((), groups, tell, now_ms, incident_ids=[alert.incident_id for alert in alerts])
+    decided = [(incident, each) for incident, decisions in told.items() for each in decisions]
+    groups = {each.group for _, each in decided}
+    return book.plan((), groups, tell, now_ms, incident_ids=[alert.incident_id for alert in alerts]), decided

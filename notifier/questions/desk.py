@@ -28,6 +28,7 @@ from notifier.model import AlertRow
 from notifier.planning import plans
 from notifier.questions.answer import CannotJudge, Finding, findings
 from notifier.questions.judging import judge, taken_out
+from notifier.reasons import reasons
 from notifier.routing.decide import Router
 
 logger = logging.getLogger("notifier")
@@ -266,12 +267,14 @@ class QuestionDesk:
             return False  # judged now
 
         around = plans.surroundings(self._ledger, self._router, from_ms(now_ms), old, alerts)
-        groups, hear = plans.hearing(self._router, alerts, around)
-        drafts = self._ledger.plan(alerts, groups, hear, now_ms)
+        heard = plans.hearing(self._router, alerts, around)
+        drafts = self._ledger.plan(alerts, heard.groups, heard.hear, now_ms)
         for channel in dict.fromkeys(draft.target.channel for draft in drafts):
             self._ledger.file.then(partial(self._wake, channel))
         for alert in alerts:
             self._ledger.file.then(partial(logger.info, "%s %s: %s", alert.rule, alert.status, alert.incident_id))
+        for reason in reasons(heard.decided):
+            self._ledger.file.then(partial(logger.info, "%s", reason))
 
     # ---- how rules fare
 

@@ -23,8 +23,10 @@ from notifier.model import (
     Target,
     Thread,
     ThreadKind,
+    rank,
 )
 from notifier.planning.board import RECURS_MS, STORM, Board
+from notifier.planning.past import Past
 from notifier.planning.plans import Change
 from notifier.planning.storm import KNOWN_FOR_MS, Storms
 from notifier.routing.decide import Silence
@@ -42,7 +44,7 @@ class Waiting:
     due_ms: int
 
 
-class MemoryLedger:
+class MemoryLedger(Past):
     """What notifier.planning.plans.Book asks of a ledger, and what senders do with it.
 
     manners: of all places. silences: that held at the time; nobody acknowledges anything.
@@ -69,6 +71,8 @@ class MemoryLedger:
         self._blocked: dict[str, list[Waiting]] = {}
         self._due: list[tuple[int, int, str]] = []
         self._steps, self._repeats = _Alarms(), _Alarms()
+        self._called: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        """Threads and the steps that they were told of: when, and of which incident."""
         self._number = 0
 
     # ---- planning
@@ -100,7 +104,7 @@ class MemoryLedger:
 
     def _board(self, now_ms: int, incident_ids: Iterable[str], groups: Iterable[str]) -> Board:
         """As notifier.ledger.boards.load makes one of the file."""
-        board = Board(now_ms, self._manners, self._storms(now_ms), self._threads.__contains__)
+        board = Board(now_ms, self._manners, self._storms(now_ms), self)
         for incident_id in incident_ids:
             if incident_id in self.incidents:
                 board.incidents[incident_id] = self.incidents[incident_id]
@@ -127,6 +131,15 @@ class MemoryLedger:
                         first.add(draft.key)
         board.out.first_waiting = frozenset(first)
         return board
+
+    # ---- what was before
+
+    def has_thread(self, thread_id: str) -> bool:
+        return thread_id in self._threads
+
+    def has_called(self, thread_id: str, step: str, since_ms: int, least: int) -> bool:
+        called = self._called.get((thread_id, step), ())
+        return any(at_ms >= since_ms and rank(self.incidents[key].severity) >= least for at_ms, key in called)
 
     def _storms(self, now_ms: int) -> Storms:
         while self._begun and self._begun[0][1] <= now_ms - KNOWN_FOR_MS:
@@ -176,6 +189,10 @@ class MemoryLedger:
             if draft.muted in PASSING and self._members[draft.incident_id][draft.target].thread_id is None:
                 self._muted[draft.incident_id, draft.target] = None
         else:
+            if draft.kind is MessageKind.ESCALATED:
+                self._called.setdefault((draft.thread_id or "", draft.detail or ""), []).append(
+                    (now_ms, draft.incident_id)
+                )
             waiting = Waiting(draft, now_ms, draft.not_before_ms)
             self._waiting[draft.key] = waiting
             self._in_line.setdefault(draft.thread_id or "", []).append(waiting)
@@ -185,6 +202,10 @@ class MemoryLedger:
 
     def silences(self) -> list[Silence]:
         return list(self._silences)
+
+    def ended_silences(self, since_ms: int, until_ms: int) -> list[Silence]:
+        # They hold all the time.
+        return []
 
     def alert(self, alert_id: str) -> AlertRow:
         return self._alerts[alert_id]

@@ -78,8 +78,8 @@ class Simulation:
     def _hear(self, alerts: Sequence[AlertRow]) -> None:
         router = self._rules.router
         around = self._surroundings(alerts)
-        groups, hear = plans.hearing(router, alerts, around)
-        self.ledger.plan(alerts, groups, hear, self._now_ms)
+        heard = plans.hearing(router, alerts, around)
+        self.ledger.plan(alerts, heard.groups, heard.hear, self._now_ms)
         if not self.ledger.something_muted:
             self._held = None
         elif self._held is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Protocol
@@ -72,7 +72,8 @@ class Reason:
 class Decision:
     """What becomes of an alert at one place. `route`: the names from the outermost in; `policy` is that of the last.
 
-    group: the key of the thread that it belongs to there.
+    group: the key of the thread that it belongs to there. calls_after: how long after it was first told the first step
+    of escalation is due, of whichever of the alert's routes; None: no route has steps.
     """
 
     target: Target
@@ -80,15 +81,24 @@ class Decision:
     policy: Policy
     group: str
     muted: Reason | None = None
+    calls_after: timedelta | None = None
 
     @property
     def said(self) -> str:
-        """In a sentence, for log, ledger and people."""
+        """In a sentence, for log and people."""
         way = " > ".join(self.route) or "no route"
         if self.target == NOBODY:
             return f"{way}: nobody is told, {self.muted}"
         where = f"{self.target.channel} {self.target.destination}"
         return f"{way}: {where}, {'muted ' + str(self.muted) if self.muted else 'told'}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of escalation: so long after an incident was first told, these are told too, or again."""
+
+    after: timedelta
+    decisions: tuple[Decision, ...]
 
 
 class OpenAlert(Columned, Protocol):
@@ -161,6 +171,7 @@ class Router:
         found: dict[Target, Decision] = {}
         routed = False
         taken = list(self.taking(alert))
+        calls_after = min((policy.escalate[0].after for _, policy in taken if policy.escalate), default=None)
         for names, policy in taken:
             muted = self._muted(alert, policy, around)
             group = group_of(alert, policy.group_by)
@@ -169,7 +180,7 @@ class Router:
             for target in targets:
                 # What one route mutes another may tell.
                 if target not in found or (found[target].muted and not muted):
-                    found[target] = Decision(target, names, policy, group, muted)
+                    found[target] = Decision(target, names, policy, group, muted, calls_after)
         if found:
             return list(found.values())
         old = Reason(Muted.OLD) if around.old(alert) else None
@@ -177,18 +188,25 @@ class Router:
         names, policy = taken[0] if taken else ((), self._policy)
         return [Decision(NOBODY, names, policy, group_of(alert, policy.group_by), why)]
 
-    def escalating(self, alert: AlertRow, around: Surroundings) -> Decision:
-        """The route whose steps it goes up, at no place: the first with steps that nothing mutes, else the first."""
-        ways = [(names, policy) for names, policy in self.taking(alert) if policy.escalate] or [((), self._policy)]
-        found = [
-            Decision(NOBODY, names, policy, group_of(alert, policy.group_by), self._muted(alert, policy, around))
-            for names, policy in ways
-        ]
-        return next((way for way in found if not way.muted), found[0])
-
     def taking(self, alert: AlertRow) -> Iterator[tuple[tuple[str, ...], Policy]]:
         """The routes that take it, each with the names around it and its policy."""
         yield from _taking(self.routing.routes, alert, (), self._policy)
+
+    def stages(self, alert: AlertRow, around: Surroundings) -> list[Stage]:
+        """The steps of all routes that take it, one after the other: those that are due at the same time are one."""
+        found: dict[timedelta, dict[Target, Decision]] = {}
+        for names, policy in self.taking(alert):
+            muted, group = self._muted(alert, policy, around), group_of(alert, policy.group_by)
+            for step in policy.escalate:
+                told = found.setdefault(step.after, {})
+                for target in self._targets(step.to):
+                    # What one route mutes another may tell.
+                    if target not in told or (told[target].muted and not muted):
+                        told[target] = Decision(target, names, policy, group, muted)
+        return [
+            Stage(after, tuple(replace(each, route=(*each.route, f"step {number}")) for each in told.values()))
+            for number, (after, told) in enumerate(sorted(found.items()), 1)
+        ]
 
     def _targets(self, names: Sequence[str]) -> Iterator[Target]:
         for name in names:
@@ -199,10 +217,6 @@ class Router:
                 for place in self._destinations.get(each, ()):
                     if not destination or place == destination:
                         yield Target(each, place)
-
-    def targets(self, names: Sequence[str]) -> list[Target]:
-        """The places that names of a `to:` stand for."""
-        return list(dict.fromkeys(self._targets(names)))
 
     def _muted(self, alert: AlertRow, policy: Policy, around: Surroundings) -> Reason | None:
         """The first thing that mutes it: that it is old, planned work, a silence, an inhibition, the time of day."""

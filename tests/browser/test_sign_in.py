@@ -151,7 +151,9 @@ def test_behind_a_proxy_with_a_path_of_its_own_all_stays_below_it(page: Page, tm
     port = free_port()
     variables = {"PASSWORD": PASSWORD, "ROOT_PATH": "/ops", "ALLOWED_ORIGINS": f'["127.0.0.1:{port}"]'}
     console = Served(
-        free_port(), tmp_path / "console.log", **{f"TILLWATCH_CONSOLE_{name}": value for name, value in variables.items()}
+        free_port(),
+        tmp_path / "console.log",
+        **{f"TILLWATCH_CONSOLE_{name}": value for name, value in variables.items()},
     )
     console.start()
     here, left = f"http://127.0.0.1:{port}/ops", list[str]()
