@@ -353,7 +353,7 @@ def test_silences_are_made_listed_and_ended(at_work: tuple[Cast, Shell]) -> None
     assert "service_name =~ mail.*, severity != FATAL  operator" in shell("silence", "list").out
     assert shell("silence", "end", made["id"][:8]).out == f"Silence {made['id']} ended.\n"
     assert shell("silence", "list", "--json").json == []
-    assert [each["id"] for each in shell("silence", "list", "--all", "--json").json] == [made["id"]]
+    assert made["id"] in [each["id"] for each in shell("silence", "list", "--all", "--json").json]
     assert shell("silence", "end", made["id"]).out == f"Silence {made['id']} was over.\n"
     assert "There is no silence 'none'" in shell("silence", "end", "none").error
     long = shell("silence", "add", "severity=WARN", "--for", "30d", "--reason", "x")
