@@ -91,6 +91,15 @@ def phases(before: Sample, after: Sample) -> dict[str, float]:
     return found
 
 
+def mean_batch(before: Sample, after: Sample) -> float:
+    """Mean seconds of a whole batch, between two looks."""
+    seconds, batches = (
+        total(after, name) - total(before, name)
+        for name in ("tillwatch_ingest_batch_seconds_sum", "tillwatch_ingest_batch_seconds_count")
+    )
+    return seconds / batches if batches else 0.0
+
+
 def handled(before: Sample, after: Sample) -> float:
     """Messages that became rows or dead letters between two looks."""
     name = "tillwatch_ingest_events_total"
@@ -110,6 +119,6 @@ def write_lag(report: Report, lag: Sequence[tuple[float, float]], minutes: float
 def batch_rows(report: Report, taken: Sequence[float], of_phases: Mapping[str, float]) -> None:
     """Rows on the batches' times."""
     for per_cent in (50, 95):
-        report.row(f"batch time, p{per_cent} of {len(taken)}", percentile(taken, per_cent), "s")
+        report.row(f"batch time, p{per_cent} of {len(taken)}", percentile(taken, per_cent), "s", beside=True)
     for phase, seconds in of_phases.items():
-        report.row(f"phase {phase}, mean", seconds, "s")
+        report.row(f"phase {phase}, mean", seconds, "s", beside=True)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bench.browser import browser_page, changes, watch
-from bench.driver import sample
+from bench.driver import mean_batch, phases, sample
 from bench.latency import SentEvent, first_seen, per_element, percentile
 from bench.processes import MEMORY, Cpu, Demo, memory_by_part
 from bench.report import Report
@@ -39,6 +39,8 @@ _CLICKS = """SELECT produced_at FROM {clicks_processed}
 WHERE produced_at >= :since AND produced_at < :until AND click_ts >= :lately"""
 _ERRORS = """SELECT produced_at FROM {errors_processed}
 WHERE produced_at >= :since AND produced_at < :until AND error_ts >= :lately AND severity IN ('ERROR', 'FATAL')"""
+_READ = """SELECT produced_at, ingested_at FROM {orders_processed}
+WHERE produced_at >= :since AND produced_at < :until AND order_ts >= :lately"""
 _FATALS = """SELECT service_name, MIN(produced_at) AS produced_at FROM {errors_processed}
 WHERE produced_at >= :since AND produced_at < :until AND severity = 'FATAL' AND service_name LIKE 'bench-%'
 GROUP BY service_name"""
@@ -49,7 +51,8 @@ class Measured:
     """What one run gave. Seconds; CPU in per cent of a core and memory in MB, by part.
 
     `filled_s` is when the past was filled in, from the start, 0 without; `while_filling` is event to pixel until then.
-    `statements` are those that the console sends a minute.
+    `statements` are those that the console sends a minute. `to_ingest` is from an order to when ingest read it, `batch`
+    the mean from there to its publish, `phases` that of each of its phases.
     """
 
     events: int
@@ -61,6 +64,9 @@ class Measured:
     filled_s: float
     while_filling: list[float]
     statements: float
+    to_ingest: list[float]
+    batch: float
+    phases: dict[str, float]
 
 
 def measure(rate: float, minutes: float, fatal_every_s: float, words: Sequence[str]) -> Measured:
@@ -72,9 +78,9 @@ def measure(rate: float, minutes: float, fatal_every_s: float, words: Sequence[s
         filled_s = 0.0 if "--no-fill" in words else demo.wait_filled()
         filled = _now() - timedelta(seconds=demo.seconds - filled_s)
         with fatals(demo, fatal_every_s):
-            since, cpu, asked = _now(), Cpu(demo), statements(demo)
+            since, cpu, asked, begun = _now(), Cpu(demo), statements(demo), sample(demo, "ingest")
             demo.sleep(60 * minutes, cpu)
-            asked = statements(demo) - asked
+            asked, ended = statements(demo) - asked, sample(demo, "ingest")
             until, used, memory = _now(), cpu.percent(), memory_by_part(demo)
             demo.sleep(TAIL_S)
         seen = changes(page)
@@ -82,6 +88,7 @@ def measure(rate: float, minutes: float, fatal_every_s: float, words: Sequence[s
             events = events_of(dremio, since, until)
             early = events_of(dremio, opened, filled) if filled > opened else []
             fatal = fatals_of(dremio, since, until) if fatal_every_s else []
+            read = _rows(dremio, _READ, since, until)
         return Measured(
             len(events),
             per_element(events, seen),
@@ -92,6 +99,9 @@ def measure(rate: float, minutes: float, fatal_every_s: float, words: Sequence[s
             filled_s,
             first_seen(early, seen),
             asked / minutes,
+            [(_ms(row["ingested_at"]) - _ms(row["produced_at"])) / 1000 for row in read],
+            mean_batch(begun, ended),
+            phases(begun, ended),
         )
 
 
@@ -197,7 +207,13 @@ def tell(rate: float, minutes: float, fatal_every_s: float, found: Measured) -> 
             at_most=limit if per_cent == 95 else None,
         )
     for per_cent in (50, 95, 99):
-        report.row(f"event to first pixel, p{per_cent}", percentile(found.first, per_cent), "s")
+        seconds = percentile(found.first, per_cent)
+        report.row(f"event to first pixel, p{per_cent}", seconds, "s", beside=per_cent == 95)
+    # The way of an event: it is read, goes through the batch to its publish, and is asked for and drawn.
+    report.row("order to ingest, p95", percentile(found.to_ingest, 95), "s", beside=True)
+    report.row("batch to its publish, mean", found.batch, "s", beside=True)
+    for phase, seconds in found.phases.items():
+        report.row(f"phase {phase}, mean", seconds, "s", beside=True)
     for element in found.by_element:
         if element in p95 and element != slowest:
             report.row(f"event to {element}, p95", p95[element], "s")
@@ -210,13 +226,13 @@ def tell(rate: float, minutes: float, fatal_every_s: float, found: Measured) -> 
     if found.to_slack:
         report.row(f"FATAL to Slack, p50 of {len(found.to_slack)}", percentile(found.to_slack, 50), "s")
         report.row("FATAL to Slack, p95", percentile(found.to_slack, 95), "s", at_most=SLACK_LIMIT_S)
-    report.row("statements of the console", found.statements, "a minute")
+    report.row("statements of the console", found.statements, "a minute", beside=True)
     default = rate == 20
     if found.filled_s:
         report.row("start to past filled in", found.filled_s, "s", at_most=FILLED_LIMIT_S if default else None)
     report.row("CPU", sum(found.cpu.values()), "% of a core", at_most=CPU_LIMIT if default else None)
     for part, used in found.cpu.items():
-        report.row(f"CPU of {part}", used, "% of a core")
+        report.row(f"CPU of {part}", used, "% of a core", beside=part == "ingest")
     total = sum(found.memory.values())
     report.row(f"memory at the end ({MEMORY})", total, "MB", at_most=MEMORY_LIMIT_MB if default else None)
     for part, used in sorted(found.memory.items()):

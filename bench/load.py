@@ -163,13 +163,13 @@ def main() -> None:
     low, middle, high = (found[rate] for rate in RATES)
     lower = (middle.cpu - low.cpu) / (middle.rate - low.rate)
     upper = (high.cpu - middle.cpu) / (high.rate - middle.rate)
-    report.row("an event more, 5,000 to 25,000/s", lower * 1e6, "us of CPU")
-    report.row("an event more, 25,000 to 50,000/s", upper * 1e6, "us of CPU")
+    report.row("an event more, 5,000 to 25,000/s", lower * 1e6, "us of CPU", beside=True)
+    report.row("an event more, 25,000 to 50,000/s", upper * 1e6, "us of CPU", beside=True)
     report.row("an event more, the upper step / the lower", upper / lower, "x", at_most=1.2)
     if arguments.backlog:
         drained, cpu = backlog(arguments.backlog)
         report.row("backlog: drained", drained, "events/s", at_least=100_000)
-        report.row("backlog: CPU of ingest", cpu / arguments.backlog * 1e6, "us an event")
+        report.row("backlog: CPU of ingest", cpu / arguments.backlog * 1e6, "us an event", beside=True)
     report.finish()
 
 

@@ -1,5 +1,6 @@
-"""Write the promised figures of bench/results into docs/performance.md, and six of them into README: `-m bench.pages`.
+"""Write the figures of bench/results into docs/performance.md, and six of them into README: `-m bench.pages`.
 
+Those that something is promised of, and those that a bench marks as worth knowing beside them, in a table of their own.
 What a bench has not measured here keeps the line it has.
 """
 
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from lakehouse import ROOT
 
 BEGIN, END = "<!-- bench:begin", "<!-- bench:end -->"
 TABLE = ("| figure | measured | promised | command |", "|---|---|---|---|")
+BESIDE = ("Beside the promises:", "", "| figure | measured | command |", "|---|---|---|")
 PROMISES = (
     "**Seconds.** At 100 events a second an event is on the screen within {live-100: event to pixel, slowest*} (95 %), "
     "a FATAL in Slack within {live-100: FATAL to Slack, p95}.",
@@ -34,17 +37,50 @@ PROMISES = (
 """README's promises; {bench: figure} is what stands in the table, * the rest of a name."""
 
 
-def measured() -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Lines of the table, and the conditions, by bench: of each bench that has promised figures in bench/results."""
-    rows: dict[str, list[str]] = {}
-    conditions: dict[str, str] = {}
-    for path in RESULTS.glob("*.json"):
+type Lines = dict[str, list[str]]
+"""Lines of a table, by bench."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Lines of both tables, and by bench the conditions that it ran in."""
+
+    promised: Lines
+    beside: Lines
+    conditions: dict[str, str]
+
+    def updated(self, new: Found) -> Found:
+        """The same with what other benches, or later runs, have found."""
+        old = {bench: lines for bench, lines in self.beside.items() if bench not in new.conditions}
+        return Found(self.promised | new.promised, old | new.beside, self.conditions | new.conditions)
+
+    def lines(self) -> list[str]:
+        """The part of the page that is written."""
+        beside = [line for bench in sorted(self.beside) for line in self.beside[bench]]
+        return [
+            *TABLE,
+            *(line for bench in sorted(self.promised) for line in self.promised[bench]),
+            *(("", *BESIDE, *beside) if beside else ()),
+            "",
+            "Conditions:",
+            "",
+            *(self.conditions[bench] for bench in sorted(self.conditions)),
+        ]
+
+
+def measured(results: Path) -> Found:
+    """What each bench has in this folder; of one without a promised figure nothing is told."""
+    found = Found({}, {}, {})
+    for path in results.glob("*.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
-        lines = [_row(content, figure) for figure in content.get("figures", ()) if figure["kept"] is not None]
+        bench, figures = content["bench"], content.get("figures", ())
+        lines = [_row(content, figure) for figure in figures if figure["kept"] is not None]
         if lines:
-            rows[content["bench"]] = lines
-            conditions[content["bench"]] = f"- `{content['bench']}`: {content['conditions']} ({content['machine']})."
-    return rows, conditions
+            found.promised[bench] = lines
+            found.conditions[bench] = f"- `{bench}`: {content['conditions']} ({content['machine']})."
+            if beside := [_beside(content, figure) for figure in figures if figure.get("beside")]:
+                found.beside[bench] = beside
+    return found
 
 
 def _row(content: dict[str, Any], figure: dict[str, Any]) -> str:
@@ -60,16 +96,22 @@ def _row(content: dict[str, Any], figure: dict[str, Any]) -> str:
     return f"| {content['bench']}: {figure['name']} | {shown}{verdict} | {limit} | `{content['command']}` |"
 
 
-def written(page: str) -> tuple[dict[str, list[str]], dict[str, str]]:
+def _beside(content: dict[str, Any], figure: dict[str, Any]) -> str:
+    shown = f"{figure['value']:,.4g} {figure['unit']}".strip()
+    return f"| {content['bench']}: {figure['name']} | {shown} | `{content['command']}` |"
+
+
+def written(page: str) -> Found:
     """The same as the page has them."""
-    rows: dict[str, list[str]] = {}
+    found = Found({}, {}, {each[1]: each[0] for each in re.finditer(r"^- `([^`]+)`: .*$", page, re.MULTILINE)})
     for line in re.findall(r"^\| [a-z].*\|$", page, re.MULTILINE):
         if ": " in line:
-            rows.setdefault(line[2:].split(": ", 1)[0], []).append(line)
-    return rows, {found[1]: found[0] for found in re.finditer(r"^- `([^`]+)`: .*$", page, re.MULTILINE)}
+            lines = found.promised if line.count(" | ") == 3 else found.beside
+            lines.setdefault(line[2:].split(": ", 1)[0], []).append(line)
+    return found
 
 
-def promises(rows: dict[str, list[str]]) -> list[str]:
+def promises(rows: Lines) -> list[str]:
     """README's lines. Raises KeyError for a figure that the table has not."""
     cells = [line.strip("| ").split(" | ") for lines in rows.values() for line in lines]
     values = {name: value for name, value, *_ in cells}
@@ -92,11 +134,9 @@ def _write(page: Path, lines: list[str]) -> None:
 
 def main() -> None:
     page = ROOT / "docs" / "performance.md"
-    (rows, conditions), (new_rows, new_conditions) = written(page.read_text(encoding="utf-8")), measured()
-    rows, conditions = rows | new_rows, conditions | new_conditions
-    table = [line for bench in sorted(rows) for line in rows[bench]]
-    _write(page, [*TABLE, *table, "", "Conditions:", "", *(conditions[bench] for bench in sorted(conditions))])
-    _write(ROOT / "README.md", promises(rows))
+    found = written(page.read_text(encoding="utf-8")).updated(measured(RESULTS))
+    _write(page, found.lines())
+    _write(ROOT / "README.md", promises(found.promised))
 
 
 if __name__ == "__main__":

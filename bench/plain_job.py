@@ -240,7 +240,7 @@ def run_ours(pipeline: Stack, ends: Offsets, options: argparse.Namespace, report
         drained, report = drain(pipeline, ends), reports["drain"]
         report.row("ours: drained", drained.rate, "events/s", at_least=DRAIN_LIMIT)
         for phase, seconds in phases({}, sample(pipeline)).items():
-            report.row(f"ours: phase {phase}, mean", seconds, "s")
+            report.row(f"ours: phase {phase}, mean", seconds, "s", beside=True)
     else:
         drain(pipeline, ends)
     if "live" in reports:
@@ -257,7 +257,7 @@ def run_plain(pipeline: Stack, folder: Path, options: argparse.Namespace, report
         drained = drain_plain(pipeline, checkpoints)
         if "drain" in reports:
             name = f"plain: drained, of {drained.events:,} events that ours has had by then"
-            reports["drain"].row(name, drained.rate, "events/s")
+            reports["drain"].row(name, drained.rate, "events/s", beside=True)
         if "fresh" not in reports:
             return Freshness((), ())
         fresh = measure_freshness(pipeline, "plain", PLAIN, options.rate, options.minutes)
@@ -269,7 +269,8 @@ def run_plain(pipeline: Stack, folder: Path, options: argparse.Namespace, report
 def write_freshness(report: Report, found: Freshness, name: str) -> None:
     for row, seconds in (("raw", found.raw), ("KPI", found.kpi)):
         for per_cent in (50, 95):
-            report.row(f"{name}: event to {row} row, p{per_cent} of {len(seconds)}", percentile(seconds, per_cent), "s")
+            told = f"{name}: event to {row} row, p{per_cent} of {len(seconds)}"
+            report.row(told, percentile(seconds, per_cent), "s", beside=True)
 
 
 def compare(report: Report, ours: Freshness, plain: Freshness) -> None:
@@ -277,7 +278,7 @@ def compare(report: Report, ours: Freshness, plain: Freshness) -> None:
     write_freshness(report, ours, "ours")
     write_freshness(report, plain, "plain")
     p95 = percentile(plain.kpi, 95)
-    report.row("plain: event to KPI row, p95 less the watermark", p95 - WATERMARK_S, "s")
+    report.row("plain: event to KPI row, p95 less the watermark", p95 - WATERMARK_S, "s", beside=True)
     report.row("event to raw row, p95, ours / plain", percentile(ours.raw, 95) / percentile(plain.raw, 95), "x")
     report.row("event to KPI row, p95, ours / plain", percentile(ours.kpi, 95) / p95, "x", at_most=FRESH_LIMIT)
 

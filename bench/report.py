@@ -21,7 +21,10 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value; `at_most` and `at_least` are what is promised of it."""
+    """One measured value; `at_most` and `at_least` are what is promised of it.
+
+    `beside`: nothing is, but it belongs on the page: a phase, or what a promise is understood by.
+    """
 
     name: str
     value: float
@@ -29,6 +32,7 @@ class Figure:
     at_most: float | None = None
     at_least: float | None = None
     exactly: float | None = None
+    beside: bool = False
 
     @property
     def kept(self) -> bool | None:
@@ -58,9 +62,10 @@ class Report:
         at_most: float | None = None,
         at_least: float | None = None,
         exactly: float | None = None,
+        beside: bool = False,
     ) -> None:
         """Add a figure."""
-        self.figures.append(Figure(name, value, unit, at_most, at_least, exactly))
+        self.figures.append(Figure(name, value, unit, at_most, at_least, exactly, beside))
 
     def finish(self) -> None:
         """Print the table and write bench/results/NAME.json. Exits with 1 where a promise is not kept."""

@@ -20,6 +20,7 @@ from embedded.catalog import Catalog, only_writer
 from embedded.log import EventLog
 from embedded.ports import ONE, LocalLog, LocalStore
 from lakehouse.decode import Event
+from lakehouse.logs import ingest_arguments
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.ports import claim_port
@@ -162,14 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="embedded.ingest", description="Read the event log into the Iceberg tables, exactly once; Ctrl-C ends it."
     )
-    parser.add_argument("--verbose", action="store_true", help="log every publish")
-    arguments = parser.parse_args()
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for name in ("pyiceberg", "urllib3", "asyncio"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    ingest_arguments(parser, "pyiceberg", "urllib3", "asyncio")
     stop = Stop.on_signals()
     with exit_on_user_error():
         run(stop)

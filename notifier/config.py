@@ -9,7 +9,7 @@ from functools import cached_property
 
 from lakehouse.roster import Roster
 from lakehouse.rules import Rule, load_rules
-from lakehouse.rules.kinds.question import QuestionRule
+from lakehouse.rules.kinds.question import QuestionRule, asking
 from lakehouse.settings.shop import AlertsSettings
 from lakehouse.settings.sources import config_path
 from notifier.channel import Channel
@@ -40,7 +40,7 @@ class Config:
     @cached_property
     def question_rules(self) -> tuple[QuestionRule, ...]:
         """Those that are judged here."""
-        return tuple(rule for rule in self.rules if isinstance(rule, QuestionRule))
+        return asking(self.rules)
 
     @cached_property
     def people(self) -> dict[str, Target]:

@@ -86,7 +86,8 @@ class KpisSettings(Section, section="kpis"):
     time_limit: Duration = Field(
         timedelta(seconds=5),
         ge=timedelta(milliseconds=100),
-        description="a query that takes longer is given up: its rows are left out, said, and computed later",
+        description="a query that takes longer (for each 20,000 rows that Spark reads at once) is given up: its rows "
+        "are left out, said, and computed later",
     )
 
 

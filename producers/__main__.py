@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lakehouse.logs import log_to_stderr
 from lakehouse.stop import Stop
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError, exit_on_user_error
@@ -150,7 +151,7 @@ def _incident(text: str, since_ms: int) -> Outage:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     # It logs each connection that is refused; our own sentence says it once.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     with exit_on_user_error():

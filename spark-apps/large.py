@@ -8,76 +8,25 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pyarrow as pa
-from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import transforms
 from decoding import events_of
 from lakehouse.clock import CLOCK_SLACK
-from lakehouse.kpis import Kpi, kpis_of
 from lakehouse.rules import Received
-from lakehouse.tables import RAW_OF_TOPIC, TABLES, Table
+from lakehouse.tables import RAW_OF_TOPIC, TABLES
 from lakehouse.topics import TOPICS
-from lakehouse.user_error import UserError
+from large_kpis import EventSpan, Fresh, LargeKpis, table_of
 from pipeline.batch.core import Core
 from pipeline.batch.draft import Draft
-from pipeline.batch.kept import KeptMinutes
 from pipeline.batch.points import reach
 from pipeline.batch.terms import Terms
-from pipeline.batch.times import MINUTE_US, micros, moment, us_of
+from pipeline.batch.times import moment
 from store import NessieStore
-
-
-@dataclass(frozen=True)
-class EventSpan:
-    """Times of events, the first and the last included, and how many events."""
-
-    low: datetime
-    high: datetime
-    rows: int
-
-
-@dataclass(frozen=True)
-class Fresh:
-    """Events of one topic that are not stored yet, held by Spark."""
-
-    topic: str
-    rows: DataFrame
-    span: EventSpan
-
-
-@dataclass(frozen=True)
-class SparkPartials:
-    """What the KPIs of a topic are kept up by, asked of Spark: of the batch's rows, and of all that are stored."""
-
-    session: SparkSession
-    raw: Table
-    brought: DataFrame
-    stored: DataFrame
-
-    def new(self, kept: KeptMinutes, minutes: set[int]) -> pa.Table:
-        return self._ask(kept, self.brought, minutes)
-
-    def whole(self, kept: KeptMinutes, minutes: set[int]) -> pa.Table:
-        event_at = F.col(str(self.raw.event_time))
-        low, high = moment(min(minutes) * MINUTE_US), moment((max(minutes) + 1) * MINUTE_US)
-        # As literals: Iceberg then opens only the files of that time.
-        within = (event_at >= transforms.instant(low)) & (event_at < transforms.instant(high))
-        return self._ask(kept, self.stored.where(within), minutes)
-
-    def _ask(self, kept: KeptMinutes, rows: DataFrame, minutes: set[int]) -> pa.Table:
-        wanted = self.session.createDataFrame(pa.table({"minute": pa.array(sorted(minutes), pa.int64())}))
-        wanted = wanted.select(F.timestamp_seconds(F.col("minute") * 60).alias("minute"))
-        try:
-            rows = transforms.rows_of_minutes(rows, wanted, str(self.raw.event_time))
-            return transforms.partials(self.session, self.raw.name, rows, kept.split.new)
-        except PySparkException as error:
-            raise UserError(f"Spark refuses the query: {error}") from None
 
 
 class LargeWay:
@@ -87,15 +36,15 @@ class LargeWay:
         self._core = core
         self._store = store
         self._terms = terms
-        self._session: SparkSession | None = None
+        self._kpis = LargeKpis(core, terms)
 
     def fill(self, messages: DataFrame, draft: Draft) -> None:
         """All that the small way and the KPIs do, into the draft."""
         began = time.perf_counter()
         decoded = transforms.decoded(messages, self._terms.sources, self._terms.max_event_age, self._terms.rules)
         # A stream works in a copy of the session; SQL and writes of a batch belong there.
-        self._session = decoded.sparkSession
-        self._store.share(self._session)
+        session = decoded.sparkSession
+        self._store.share(session)
         decoded = decoded.persist()
         # Topics share no table: side by side, one's planning fills the other's pauses.
         with ThreadPoolExecutor(len(TOPICS), thread_name_prefix="topic") as topics:
@@ -115,7 +64,9 @@ class LargeWay:
                 reach("dead-letters-written")
                 began = draft.phase("raw", began)
                 self._core.read_to(draft)
-                list(topics.map(lambda new: self._kpis(new, draft), fresh.values()))
+                for left_out in topics.map(lambda new: self._kpis.compute(session, new, draft), fresh.values()):
+                    for each in left_out:
+                        self._core.kpis.leave_out(each.kpi, draft.touched[each.kpi.topic], each.why, draft)
                 draft.phase("kpis", began)
             finally:
                 decoded.unpersist()
@@ -166,7 +117,8 @@ class LargeWay:
         table = RAW_OF_TOPIC[topic]
         good = decoded.where((F.col("topic") == topic) & F.col("event_at").isNotNull())
         event_at = F.col(str(table.event_time))
-        stored = self._table(table).where(event_at.between(transforms.instant(span.low), transforms.instant(span.high)))
+        within = event_at.between(transforms.instant(span.low), transforms.instant(span.high))
+        stored = table_of(decoded.sparkSession, table).where(within)
         # Not persist(): Spark computes what it holds of a table anew after each write to that table, and after the
         # append of these very rows none of them would be new.
         fresh = transforms.fresh(good, stored.select("event_key", event_at.alias("event_at"))).localCheckpoint()
@@ -202,104 +154,6 @@ class LargeWay:
     def _append(self, name: str, rows: DataFrame, draft: Draft) -> None:
         rows.writeTo(transforms.table_name(TABLES[name])).append()
         draft.by_bulk.add(name)
-
-    def _kpis(self, new: Fresh, draft: Draft) -> None:
-        """Say what KPIs are kept up by, and recompute the rows of the others, of touched minutes."""
-        touched = new.rows.select(transforms.minute_of("event_at").alias("minute")).distinct().persist()
-        try:
-            minutes = us_of(touched.toArrow()["minute"]) // MINUTE_US
-            draft.touched[new.topic] = set(minutes.tolist())
-            assert self._session is not None
-            raw = RAW_OF_TOPIC[new.topic]
-            brought = transforms.raw_rows(new.rows, raw, draft.ingested_at)
-            draft.partials[new.topic] = SparkPartials(self._session, raw, brought, self._table(raw))
-            span = micros(new.span.low) // MINUTE_US, micros(new.span.high) // MINUTE_US
-            for kpi in kpis_of(new.topic):
-                if kpi.name in self._core.memory.kept:
-                    continue  # the core does it
-                if self._core.kpis.rests(kpi):
-                    # Also where the rest is over before the batch is: nothing of this size is for one process.
-                    draft.resting.add(kpi.name)
-                    continue
-                try:
-                    if kpi.window == 1:
-                        self._replace(kpi, touched, touched, span, {}, draft)
-                    else:
-                        self._windows(kpi, touched, span, draft)
-                except PySparkException as error:
-                    self._core.kpis.leave_out(kpi, draft.touched[new.topic], error, draft)
-                    draft.by_bulk.discard(kpi.name)
-        finally:
-            touched.unpersist()
-
-    def _windows(self, kpi: Kpi, touched: DataFrame, minutes: tuple[int, int], draft: Draft) -> None:
-        """The same of the window ends after touched minutes, and of those that time has made due."""
-        known_to = self._core.known_to
-        newest = self._core.kpis.newest_end(draft, known_to)
-        if newest is None:
-            return
-        after = F.explode(F.sequence(F.lit(1), F.lit(kpi.window))).alias("after")
-        ends = touched.select("minute", after).select(
-            (F.col("minute") + F.make_interval(mins=F.col("after"))).alias("window_end")
-        )
-        due_ends = self._core.kpis.newly_due(kpi, newest, known_to)
-        if due_ends:
-            rows = ", ".join(f"(TIMESTAMP '{moment(end * MINUTE_US):%Y-%m-%d %H:%M:%S}')" for end in sorted(due_ends))
-            ends = ends.unionByName(touched.sparkSession.sql(f"SELECT * FROM VALUES {rows} AS t(window_end)"))
-        first_end = min({minutes[0] + 1, *due_ends})
-        last_end = min(max({minutes[1] + kpi.window, *due_ends}), newest)
-        if first_end > last_end:
-            return
-        ends = ends.where(F.col("window_end") <= transforms.instant(moment(newest * MINUTE_US))).distinct().persist()
-        try:
-            read = ends.select(
-                F.explode(
-                    F.sequence(
-                        F.col("window_end") - F.expr(f"INTERVAL {kpi.window} MINUTE"),
-                        F.col("window_end") - F.expr("INTERVAL 1 MINUTE"),
-                        F.expr("INTERVAL 1 MINUTE"),
-                    )
-                ).alias("minute")
-            ).distinct()
-            as_minutes = ends.select(F.col("window_end").alias("minute"))
-            self._replace(kpi, as_minutes, read, (first_end - kpi.window, last_end), {"window_ends": ends}, draft)
-        finally:
-            ends.unpersist()
-
-    def _replace(
-        self,
-        kpi: Kpi,
-        touched: DataFrame,
-        read: DataFrame,
-        span: tuple[int, int],
-        sources: dict[str, DataFrame],
-        draft: Draft,
-    ) -> None:
-        """Recompute the KPI rows of `touched` minutes from raw rows of the minutes `read`; replace their hours.
-
-        `span`: first and last of all these minutes. As literals: Iceberg then opens only the files of that time.
-        """
-        raw, table = RAW_OF_TOPIC[kpi.topic], kpi.table
-        event_time_column = str(raw.event_time)
-        event_at = F.col(event_time_column)
-        low, high = moment(span[0] * MINUTE_US), moment((span[1] + 1) * MINUTE_US)
-        rows = self._table(raw).where((event_at >= transforms.instant(low)) & (event_at < transforms.instant(high)))
-        rows = transforms.rows_of_minutes(rows, read, event_time_column)
-        counting = self._terms.orders.counting
-        session = touched.sparkSession
-        new = transforms.kpi_rows(session, table, {raw.name: rows, **sources}, counting, draft.ingested_at)
-        by = str(table.partition_by)
-        from_hour = low.replace(minute=0, second=0, microsecond=0)
-        to_hour = high.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-        old = self._table(table).where(
-            (F.col(by) >= transforms.instant(from_hour)) & (F.col(by) < transforms.instant(to_hour))
-        )
-        transforms.replaced(old, new, touched, by).writeTo(transforms.table_name(table)).overwritePartitions()
-        draft.by_bulk.add(table.name)
-
-    def _table(self, table: Table) -> DataFrame:
-        assert self._session is not None
-        return self._session.table(transforms.table_name(table))
 
 
 def alerting(rows: pa.Table, topic: str, read_at: datetime) -> list[Received]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from lakehouse.logs import log_to_stderr
 from lakehouse.rules import state_from_rows
 from lakehouse.settings.base import Shared
 from lakehouse.settings.kafka import KafkaSettings
@@ -140,9 +141,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.what == "new-repository") != (arguments.to is not None):
         parser.error("new-repository and --to URI belong together")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("pyiceberg", "urllib3", "py4j"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    log_to_stderr("pyiceberg", "urllib3", "py4j")
     with exit_on_user_error():
         try:
             if arguments.what == "tables":

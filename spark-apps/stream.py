@@ -25,6 +25,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from engine import Driver
 from lakehouse.kafka import KafkaDown, KafkaLog
+from lakehouse.logs import ingest_arguments
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.durations import write_duration
@@ -324,14 +325,7 @@ def main() -> None:
     parser.add_argument(
         "--conf", action="append", default=[], metavar="NAME=VALUE", help="one of Spark's own settings; repeatable"
     )
-    parser.add_argument("--verbose", action="store_true", help="log every publish")
-    arguments = parser.parse_args()
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for name in ("pyiceberg", "urllib3", "asyncio", "py4j"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    arguments = ingest_arguments(parser, "pyiceberg", "urllib3", "asyncio", "py4j")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # the watch says itself when Kafka does not answer
     urllib3.disable_warnings()
     stop = Stop.on_signals()

@@ -162,10 +162,42 @@ def test_each_gap_in_the_types_has_its_reason() -> None:
             assert re.search(r'",? # \w', line), line
 
 
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for place in ("*.md", "docs/*.md", "deploy/**/*.md", "examples/*/*.md")
+    for path in ROOT.glob(place)
+)
+FOLDERS = {path.parent.name for path in ROOT.glob("*/*.py")} | {"deploy", "docs", "examples", "requirements"}
+OURS = "|".join(sorted(FOLDERS))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_links_to_what_is_there(page: str) -> None:
+    """Files, and the headings in them; as a reader follows them: from where the page lies."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for link, heading in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        target = (ROOT / page).parent / link if link else ROOT / page
+        assert target.exists(), f"{page} links to {link}"
+        if heading:
+            assert heading in _headings(target.read_text(encoding="utf-8")), f"{page} links to {link}#{heading}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith(("docs/", "CONTRIBUTING"))])
+def test_a_page_names_files_that_are_there(page: str) -> None:
+    """In backticks, from the top: `lakehouse/kpis/`, also with a * in it. A part that is a <name> may be any."""
+    named = re.findall(rf"`((?:{OURS})/[\w./*<>-]*)`", (ROOT / page).read_text(encoding="utf-8"))
+    files = [re.sub(r"<[^>]*>", "*", name) for name in named if "." in name or name.endswith("/")]
+    assert [name for name in files if not any(ROOT.glob(name))] == []
+
+
+def _headings(text: str) -> set[str]:
+    """The names that a page's headings have in addresses."""
+    titles = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_the_readme_names_what_is_there() -> None:
     readme = (ROOT / "README.md").read_text()
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
-        assert (ROOT / link).exists(), link
     default = _mb("uv") + _mb("default")
     said = re.search(r"about (\d+) MB for the demo", readme)
     assert said is not None

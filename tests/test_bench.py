@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
+import pytest
 
+from bench import pages
 from bench.browser import PageChange
-from bench.driver import phases
+from bench.driver import mean_batch, phases
 from bench.latency import SentEvent, first_seen, per_element, percentile
 from bench.mixture import mixture
 from bench.notifier_nights import counted
@@ -21,6 +23,7 @@ from bench.notifier_storm import Told, told
 from bench.parity import differences, expected
 from bench.processes import cpu_seconds, directory_mb, environment, free_offset, memory_mb
 from bench.readers import disagreements
+from bench.report import Report
 from bench.soak import Questions
 from bench.start import bare_environment
 from lakehouse import ROOT
@@ -143,6 +146,30 @@ def test_a_phase_is_its_mean_between_two_looks() -> None:
     before = {(f"{name}_sum", labels): 1.0, (f"{name}_count", labels): 2.0}
     after = {(f"{name}_sum", labels): 4.0, (f"{name}_count", labels): 8.0}
     assert phases(before, after) == {"raw": 0.5}
+    whole = "tillwatch_ingest_batch_seconds"
+    assert mean_batch({}, {(f"{whole}_sum", ""): 3.0, (f"{whole}_count", ""): 6.0}) == 0.5
+
+
+def test_the_page_tells_what_is_worth_knowing_beside_the_promises_and_keeps_what_was_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.report.RESULTS", tmp_path)
+    for name in ("one", "other"):
+        report = Report(name, "by hand")
+        report.row("events lost", 0, "", exactly=0)
+        report.row("phase publish, mean", 0.0123456, "s", beside=True)
+        report.row("events written", 500, "")
+        report.finish()
+    found = pages.measured(tmp_path)
+    lines = "\n".join(found.lines())
+    assert [line.split(" | ")[:2] for line in found.promised["one"]] == [["| one: events lost", "0"]]
+    assert [line.split(" | ")[:2] for line in found.beside["one"]] == [["| one: phase publish, mean", "0.01235 s"]]
+    assert "events written" not in lines
+    assert lines.index("one: events lost") < lines.index("Beside the promises") < lines.index("one: phase publish")
+    # A page that is read again is the same, and what this machine has not measured stays on it.
+    assert pages.written(lines) == found
+    (tmp_path / "other.json").unlink()
+    assert pages.written(lines).updated(pages.measured(tmp_path)) == found
 
 
 def test_a_storm_is_counted_from_what_its_messages_say() -> None:

@@ -71,3 +71,17 @@ def test_tokens_without_end_take_no_memory_and_each_lives_its_time(monkeypatch: 
     now = TOKEN_LIFE_S
     with pytest.raises(Refusal):
         entered(tokens[-1])
+
+
+def test_a_session_lasts_while_it_is_used() -> None:
+    now = 0.0
+    sessions = Sessions(Users({"ada": "lovelace"}), 60, clock=lambda: now)
+    opened = sessions.enter(basic("ada", "lovelace"), handshake=False).session
+    assert opened is not None
+    mine = basic("ada", "lovelace") | {"cookie": [f"SESSION_ID={opened.id}"]}
+    for _ in range(2):
+        now += 59
+        assert sessions.enter(mine, handshake=False).session is opened
+    now += 60
+    with pytest.raises(Refusal, match="UserSession is not available"):
+        sessions.enter(mine, handshake=False)

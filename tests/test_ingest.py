@@ -16,6 +16,7 @@ from lakehouse.decode.values import page_of
 from lakehouse.kpis import KPIS
 from lakehouse.settings.shop import OrdersSettings
 from lakehouse.user_error import UserError
+from pipeline.maintenance import plan
 from tests import test_events
 from tests.conftest import NOON, Shop
 
@@ -330,6 +331,25 @@ def test_small_files_are_merged_and_still_tell_duplicates(shop: Shop) -> None:
         shop.click(NOON + number * SECOND, event_id=f"c{number}")
     shop.publish()
     assert len(shop.rows("clicks_processed")) == 40
+
+
+def test_files_of_a_busy_hour_that_do_not_all_fit_into_one_are_merged_while_it_lasts(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.click()
+    shop.publish()
+    table = shop.ingest.catalog.tables["clicks_processed"]
+    (first,) = table.live.values()
+    # The sixteen that are worth a merge are more than one file may hold.
+    monkeypatch.setattr(plan, "BYTES_OF_A_MERGED_FILE", 12 * first.bytes)
+    monkeypatch.setattr(plan, "BYTES_NOT_SMALL", 2 * first.bytes)
+    for _ in range(40):
+        shop.click()
+        shop.publish()
+        shop.ingest.core.workshop.wait()
+    assert len(table.live) < 20
+    assert max(file.bytes for file in table.live.values()) <= 12 * first.bytes
+    assert len(shop.rows("clicks_processed")) == 41
 
 
 def test_hours_at_rest_become_one_file(shop: Shop) -> None:

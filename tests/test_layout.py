@@ -1,4 +1,4 @@
-"""What import-linter cannot see: spark-apps is a folder of scripts, no package."""
+"""What import-linter cannot see: spark-apps is a folder of scripts, no package; who asks of which kind a rule is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse import ROOT
+from tests.test_alike import PARTS
 
 OURS = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"deploy", "tests"}
 SCRIPTS = sorted((ROOT / "spark-apps").rglob("*.py"))
@@ -33,3 +34,21 @@ def test_a_script_on_spark_knows_only_the_contract_and_the_core(path: Path) -> N
 def test_the_scripts_on_spark_do_not_import_each_other_in_a_circle() -> None:
     names = {path.stem for path in SCRIPTS}
     TopologicalSorter({path.stem: imported(path) & names for path in SCRIPTS}).prepare()
+
+
+def test_nobody_but_a_kind_of_rule_itself_asks_of_which_kind_one_is() -> None:
+    kinds = ROOT / "lakehouse" / "rules" / "kinds"
+    paths = [path for part in PARTS for path in (ROOT / part).rglob("*.py")]
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    of_kinds = [(node, path) for path in kinds.glob("*.py") for node in trees[path].body]
+    home = {node.name: path for node, path in of_kinds if isinstance(node, ast.ClassDef)}
+    assert "QuestionRule" in home
+    asked = [
+        f"{path.relative_to(ROOT)}:{node.lineno} asks for {name.id}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance"
+        for name in ast.walk(node.args[1])
+        if isinstance(name, ast.Name) and home.get(name.id, path) != path
+    ]
+    assert asked == []

@@ -14,7 +14,7 @@ from lakehouse.decode import Event, Rejected
 from lakehouse.decode.document import parse_document
 from lakehouse.sources import Source, sources_of
 from lakehouse.sources.envelope import attributes
-from lakehouse.sources.reading import few
+from lakehouse.sources.letters import few
 from tests.source_cast import YAML, kinds, order, packed
 
 SOURCES = sources_of(YAML, "config/sources.yaml")

@@ -14,7 +14,8 @@ import pytest
 from lakehouse.decode import Event, Message, Reason, Rejected
 from lakehouse.sources import sources_of
 from lakehouse.sources.envelope import MOST_INFLATED
-from lakehouse.sources.reading import LETTER_BYTES, MOST_ELEMENTS, MOST_LETTERS
+from lakehouse.sources.letters import LETTER_BYTES, MOST_LETTERS
+from lakehouse.sources.reading import MOST_ELEMENTS
 from tests.source_cast import RECEIVED, YAML, kinds, packed
 
 SOURCES = sources_of(YAML, "config/sources.yaml")

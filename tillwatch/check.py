@@ -128,7 +128,6 @@ def _questions_and_boards(looking: Looking) -> None:
 
 def _people_routes_and_rules(looking: Looking) -> None:
     from lakehouse.rules import load_rules
-    from lakehouse.rules.kinds.question import QuestionRule
     from notifier.channels import CHANNELS
     from notifier.links import check_links
     from notifier.settings import NotifierSettings
@@ -140,7 +139,7 @@ def _people_routes_and_rules(looking: Looking) -> None:
     routed = False
     with noted(path):
         rules = load_rules(path) if path.exists() else ()
-        looking.asked |= {rule.question for rule in rules if isinstance(rule, QuestionRule) and rule.question}
+        looking.asked |= {rule.asked for rule in rules if rule.asked}
         # What comes of a rule that is wrong is not known.
         routed = not is_left_out(path)
         _note(path, unanswerable(path, rules, looking.plans, looking.notes))

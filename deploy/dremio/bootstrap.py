@@ -23,6 +23,7 @@ from dremio_rest import Patience, Rest, RestAnswer
 from dremio_source import provide_source
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import AuthError, DremioError, Timeout, Unavailable
+from lakehouse.logs import log_to_stderr
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG
 from lakehouse.user_error import UserError, exit_on_user_error
@@ -126,7 +127,7 @@ def main(arguments: list[str] | None = None, *, pause_s: float = 1.0) -> None:
     parser.add_argument("--within", metavar="SPAN", default="10 min", help="most time to wait; default: 10 min")
     parser.add_argument("--only-question", action="store_true", help="only ask the question, by Arrow Flight")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     with exit_on_user_error():
         patience = Patience(given.within, pause_s)
         settings = DremioSettings.load()

@@ -19,6 +19,7 @@ from embedded.gateway.server import Gateway, hide_tracebacks
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.settings import check_door, tls_pair, users_of
 from embedded.gateway.statements import Statements
+from lakehouse.logs import log_to_stderr
 from lakehouse.memory import few_arenas
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.ports import claim_port
@@ -33,7 +34,7 @@ _KEY_BYTES = 32
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     with exit_on_user_error():
         serve(command_line.read())
 

@@ -30,6 +30,7 @@ from embedded.gateway.errors import Kind, Refusal, TooDeep, out_of_memory
 from embedded.gateway.sql.queries import Column
 from embedded.gateway.translation import Shape, parameter_kinds, write
 from embedded.gateway.wording import planning_refusal, running_refusal
+from lakehouse.logs import log_to_stderr
 
 IDLE_S = 40.0
 """The process ends when nothing was asked of it for so long: the next statement starts another."""
@@ -66,7 +67,7 @@ class Task:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     control = socket.socket(fileno=int(sys.argv[1]))
     _, content = frames.receive(control)
     room: duck.Room = frames.unpacked(content)

@@ -10,10 +10,12 @@ import math
 import secrets
 import threading
 import time
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from cachetools import FIFOCache, TTLCache
 
 from embedded.gateway.errors import Kind, Refusal
 from embedded.gateway.paths import Context, parsed
@@ -33,7 +35,6 @@ class FlightSession:
     id: str
     context: Context
     user: str = ""
-    used_at: float = 0.0
 
 
 class Caller(NamedTuple):
@@ -65,10 +66,12 @@ class Sessions:
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        # By user, then by id; those unused for longest come first.
-        self._sessions: dict[str, OrderedDict[str, FlightSession]] = defaultdict(OrderedDict)
+        # By user, then by id. One that is used is put in anew.
+        self._sessions: dict[str, TTLCache[str, FlightSession]] = defaultdict(
+            lambda: TTLCache(_MOST_SESSIONS, ttl_s, timer=clock)
+        )
         # By their digests, which tell nothing by the time that a look at them takes: user, and until when.
-        self._tokens: dict[bytes, tuple[str, float]] = {}
+        self._tokens: FIFOCache[bytes, tuple[str, float]] = FIFOCache(_TOKENS_KNOWN)
 
     def enter(self, headers: Mapping[str, list[str]], handshake: bool) -> Caller:
         """Let a call in; names of headers are in small letters, as HTTP/2 has them.
@@ -124,8 +127,6 @@ class Sessions:
             if known is None:
                 return None
             with self._lock:
-                while len(self._tokens) >= _TOKENS_KNOWN:
-                    del self._tokens[next(iter(self._tokens))]
                 self._tokens[digest] = known
         user, until = known
         return user if self._clock() < until else None
@@ -144,28 +145,19 @@ class Sessions:
         return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
 
     def _open(self, schema: str, user: str) -> FlightSession:
-        now = self._clock()
-        session = FlightSession(secrets.token_hex(16), Context(parsed(schema)), user, now)
+        session = FlightSession(secrets.token_hex(16), Context(parsed(schema)), user)
         with self._lock:
-            own = self._sessions[user]
-            while own and (len(own) >= _MOST_SESSIONS or self._is_over(next(iter(own.values())), now)):
-                own.popitem(last=False)
-            own[session.id] = session
+            self._sessions[user][session.id] = session
         return session
 
     def _known(self, cookie: str, user: str) -> FlightSession:
-        now = self._clock()
         with self._lock:
             own = self._sessions[user]
             session = own.get(cookie)
-            if session is None or self._is_over(session, now):
+            if session is None:
                 raise Refusal(Kind.UNAUTHENTICATED, "UserSession is not available in the cache")
-            session.used_at = now
-            own.move_to_end(cookie)
+            own[cookie] = session
             return session
-
-    def _is_over(self, session: FlightSession, now: float) -> bool:
-        return now - session.used_at >= self.ttl_s
 
 
 def _basic(encoded: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from embedded.sandbox.app import create_app
 from embedded.sandbox.breaking import Protocol
 from embedded.sandbox.inbox import Inbox
 from embedded.sandbox.settings import SandboxSettings
+from lakehouse.logs import log_to_stderr
 from lakehouse.settings.base import Shared
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.ports import claim_port
@@ -25,9 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
         description="Stand-in for Slack, a mail server, PagerDuty and webhooks: shows what arrived, breaks on demand.",
     )
     parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # aiosmtpd tells each command of each session.
-    logging.getLogger("mail.log").setLevel(logging.WARNING)
+    log_to_stderr("mail.log")  # aiosmtpd tells each command of each session
     with exit_on_user_error():
         shared = Shared.load()
         settings = SandboxSettings.load()

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from embedded.sandbox import breaking
 from embedded.sandbox.faults import INTERACTIVE, FaultSwitches
+from embedded.sandbox.press import Press
 from embedded.sandbox.workspace import APP_ID, TEAM_DOMAIN, TEAM_ID, channel_name, person
 
 type Reason = Literal["refresh_requested", "warning", "link_disabled"]
@@ -43,43 +44,6 @@ class Connection:
     def peer(self) -> tuple[str, int] | None:
         client = self.socket.client
         return (client.host, client.port) if client else None
-
-
-@dataclass(eq=False)
-class Press:
-    """Somebody pressed a button.
-
-    sent: how often the app was told. late: it did not take it in time, and a person sees a warning. deaf: its
-    acknowledgement is not taken. answered, heard: one came, one was taken.
-    """
-
-    envelope_id: str
-    payload: Mapping[str, Any]
-    pressed_ms: int
-    base_url: str
-    sent: int = 0
-    late: bool = False
-    deaf: bool = False
-    acknowledged_ms: int | None = None
-    answers: int = 0
-    answered: asyncio.Event = field(default_factory=asyncio.Event)
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def told(self) -> dict[str, Any]:
-        """For those who look on."""
-        action = self.payload["actions"][0]
-        return {
-            "envelope_id": self.envelope_id,
-            "channel": self.payload["channel"]["id"],
-            "ts": self.payload["message"]["ts"],
-            "action_id": action["action_id"],
-            "label": action["text"]["text"],
-            "user": self.payload["user"]["id"],
-            "pressed_ms": self.pressed_ms,
-            "sent": self.sent,
-            "late": self.late,
-            "acknowledged_ms": self.acknowledged_ms,
-        }
 
 
 class Hub:

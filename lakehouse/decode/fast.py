@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from lakehouse.decode.amounts import amount_arguments, amount_lines, converts_amounts, kept_name, local_name
 from lakehouse.decode.customs import AS_DECLARED, Customs
 from lakehouse.decode.event import Event, event_type, hash_of, key_fields, placed
 from lakehouse.decode.values import EXACT, MAX_COUNT, SCALES, parse_time
@@ -110,25 +111,26 @@ def event_lines(
     `given` and `amount`: where a field's value stands, and the bytes of an amount's, None where it is optional and not
     there. `ready`: fields whose value is of our type already. `place`: where an element's place stands.
     """
-    amounts, converts = [field for field in topic.fields if field.kind in SCALES], _converts(topic, customs)
+    amounts, converts = [field for field in topic.fields if field.kind in SCALES], converts_amounts(topic, customs)
     refused: list[str] = []
     for field in topic.stored:
         if field.kind is FieldKind.CURRENCY:
-            yield f"{_local(field)} = {given(field) if converts else None}"
+            yield f"{local_name(field)} = {given(field) if converts else None}"
         elif customs.may_lack(topic, field):
-            yield f"{_local(field)} = '' if {given(field)} is None else str({given(field)})"
-            yield f"if not {_local(field)}.strip():"
-            yield f"    {_local(field)} = ''"
+            yield f"{local_name(field)} = '' if {given(field)} is None else str({given(field)})"
+            yield f"if not {local_name(field)}.strip():"
+            yield f"    {local_name(field)} = ''"
         elif field not in amounts:
-            yield from [f"{_local(field)} = {given(field)}"] if field.name in ready else _value_lines(field, given)
+            yield from [f"{local_name(field)} = {given(field)}"] if field.name in ready else _value_lines(field, given)
             refused += _refused(field, given)
     if amounts:
-        factors = _amount_arguments(topic, amounts)
-        arguments = [amount(f) if f in amounts else _local(f) for f in factors]
+        factors = amount_arguments(topic, amounts)
+        arguments = [amount(f) if f in amounts else local_name(f) for f in factors]
         if converts:
             assert topic.currency is not None
-            currency = _local(topic.currency)
-            yield f"rate = rate_of({currency}, {_local(topic.field(topic.time))}) if {currency} is not None else None"
+            currency = local_name(topic.currency)
+            at = local_name(topic.field(topic.time))
+            yield f"rate = rate_of({currency}, {at}) if {currency} is not None else None"
             refused.append(f"{currency} is not None and rate is None")
             arguments.append("rate")
         yield f"amounts = amounts_of({', '.join(arguments)})"
@@ -136,36 +138,22 @@ def event_lines(
     yield f"if {' or '.join(refused)}:"
     yield "    return None"
     if amounts:
-        yield f"{', '.join([*map(_local, amounts), *(map(_kept, amounts) if converts else ())])}, = amounts"
+        yield f"{', '.join([*map(local_name, amounts), *(map(kept_name, amounts) if converts else ())])}, = amounts"
     yield f"key = {given(EVENT_ID)}"
     yield "if not (key and key.strip()):"
     first, later = key_fields(topic)
-    said = "".join(f", {_local(field)}" for field in first)
+    said = "".join(f", {local_name(field)}" for field in first)
     made = "hash_of(tuple(said))" if later else f"hash_of(({topic.name!r}{said}))"
     if later:
         yield f"    said = [{topic.name!r}{said}]"
         for field in later:
-            yield f"    if {_local(field)} is not None:"
-            yield f"        said.append(({field.name!r}, {_local(field)}))"
+            yield f"    if {local_name(field)} is not None:"
+            yield f"        said.append(({field.name!r}, {local_name(field)}))"
     yield f"    key = placed({made}, {place})" if place else f"    key = {made}"
     # The key is that of what was given: a later rate makes no other event of it.
-    stored = [_kept(field) if converts and field in amounts else _local(field) for field in topic.stored]
-    as_given = [f"None if rate is None else {_local(field)}" if converts else "None" for field in topic.originals]
+    stored = [kept_name(field) if converts and field in amounts else local_name(field) for field in topic.stored]
+    as_given = [f"None if rate is None else {local_name(field)}" if converts else "None" for field in topic.originals]
     yield f"event = Event({', '.join(['key', *stored, *as_given])})"
-
-
-def _local(field: TopicField) -> str:
-    """A field's name among the others of the source."""
-    return f"v_{field.name}"
-
-
-def _kept(field: TopicField) -> str:
-    """That of an amount in the shop's currency."""
-    return f"k_{field.name}"
-
-
-def _converts(topic: Topic, customs: Customs) -> bool:
-    return customs.rates is not None and topic.currency is not None
 
 
 def _rates(rates: Rates) -> Callable[[str, datetime | None], Decimal | None]:
@@ -183,7 +171,7 @@ def _rates(rates: Rates) -> Callable[[str, datetime | None], Decimal | None]:
 
 
 def _value_lines(field: TopicField, at: Callable[[TopicField], str]) -> Iterator[str]:
-    name, given = _local(field), at(field)
+    name, given = local_name(field), at(field)
     if field.kind is FieldKind.TIME:
         yield f"{name} = parse_time({given})" + ("" if field.required else f" if {given} else None")
     elif field.kind is FieldKind.ID:
@@ -197,7 +185,7 @@ def _value_lines(field: TopicField, at: Callable[[TopicField], str]) -> Iterator
 
 def _refused(field: TopicField, at: Callable[[TopicField], str]) -> Iterator[str]:
     """When a value must be looked at carefully."""
-    name = _local(field)
+    name = local_name(field)
     given = "" if field.required else f"{name} is not None and "
     match field.kind:
         case FieldKind.ID if field.required:
@@ -208,53 +196,3 @@ def _refused(field: TopicField, at: Callable[[TopicField], str]) -> Iterator[str
             yield f"{given}not 0 < {name} <= {MAX_COUNT}"
         case FieldKind.TIME:
             yield f"{name} is None" + ("" if field.required else f" and {at(field)}")
-
-
-def _amount_arguments(topic: Topic, amounts: list[TopicField]) -> list[TopicField]:
-    """The counts that amounts are products of, then the amounts."""
-    factors = {name for field in amounts for name in field.product or ()}
-    return [*(field for field in topic.fields if field.name in factors and field not in amounts), *amounts]
-
-
-def amount_lines(topic: Topic, customs: Customs = AS_DECLARED) -> Iterator[str]:
-    """All amounts of the plainest kind of numbers, remembered: the same products are sold over and over.
-
-    With rates, each twice: as given, and in the shop's currency.
-    """
-    amounts = [field for field in topic.fields if field.kind in SCALES]
-    if not amounts:
-        return
-    yield "@lru_cache(maxsize=8192)"
-    converts = _converts(topic, customs)
-    arguments = [*map(_local, _amount_arguments(topic, amounts)), *(["rate"] if converts else [])]
-    yield f"def amounts_of({', '.join(arguments)}):"
-    for field in amounts:
-        given = "" if field.required else f"{_local(field)} is not None and "
-        yield f"    if {given}not plain({_local(field)}):"
-        yield "        return None"
-    for field in sorted(amounts, key=lambda each: each.product is not None):
-        name, scale = _local(field), SCALES[field.kind]
-        yield f"    if {name} is not None:"
-        yield f"        {name} = Decimal({name}.decode())"
-        if field.product:
-            yield "    else:"
-            yield f"        {name} = EXACT.multiply({', '.join(f'v_{factor}' for factor in field.product)})"
-            yield f"        if {name}.adjusted() >= {scale.digits - 1}:"
-            yield "            return None"
-    if converts:
-        for field in amounts:
-            name, kept = _local(field), _kept(field)
-            yield f"    {kept} = {name}"
-            yield f"    if {name} is not None and rate is not None:"
-            yield f"        {kept} = EXACT.multiply({name}, rate)"
-            yield f"        if {kept}.adjusted() >= {SCALES[field.kind].digits - 1}:"
-            yield "            return None"
-    names = [(field, _local(field)) for field in amounts]
-    names += [(field, _kept(field)) for field in amounts if converts]
-    for field, name in names:
-        yield f"    if {name} is not None:"
-        yield f"        {name} = {name}.quantize(unit_{field.name}, context=EXACT)"
-        if field.above is not None:
-            yield f"        if {name} <= {field.above}:"
-            yield "            return None"
-    yield f"    return ({', '.join(name for _, name in names)},)"

@@ -47,6 +47,7 @@ def _topic(value: str) -> str:
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 TopicName = Annotated[str, AfterValidator(_topic)]
+Severity = Literal["INFO", "WARN", "ERROR", "FATAL"]
 Values = Annotated[tuple[str, ...], Field(min_length=1)]
 WholeMinutes = Annotated[Duration, AfterValidator(_whole_minutes)]
 
@@ -78,7 +79,7 @@ class Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    severity: Literal["INFO", "WARN", "ERROR", "FATAL"]
+    severity: Severity
     description: Text
     owner: Text
     summary: Text
@@ -99,6 +100,16 @@ class Rule(BaseModel):
     def asks(self) -> bool:
         """Whether the notifier judges it, by asking a question: the engines know nothing of it."""
         return False
+
+    @property
+    def asked(self) -> str | None:
+        """The question of config/questions that it asks by name, None where there is none."""
+        return None
+
+    @property
+    def severities(self) -> tuple[str, ...]:
+        """All that an alert of it may have."""
+        return (self.severity,)
 
     @property
     def alerts_on(self) -> str | None:

@@ -27,8 +27,9 @@ from lakehouse import ROOT
 from lakehouse.decode import EVENT_TYPES, MAX_LEAD, Event, Headers, Logged, Rejected, decoder, event_time, in_time
 from lakehouse.decode.customs import Customs
 from lakehouse.rates import AS_GIVEN, Rates
+from lakehouse.sources.letters import Found
 from lakehouse.sources.load import read_sources
-from lakehouse.sources.reading import Found, Reader, finished
+from lakehouse.sources.reading import Reader, finished
 from lakehouse.texts import near
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError

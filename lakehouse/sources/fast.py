@@ -10,8 +10,9 @@ from typing import Any, TypedDict
 import msgspec
 
 from lakehouse.decode import Event
+from lakehouse.decode.amounts import amount_lines
 from lakehouse.decode.document import JsonNumber
-from lakehouse.decode.fast import amount_lines, compiled, event_lines, event_names
+from lakehouse.decode.fast import compiled, event_lines, event_names
 from lakehouse.decode.values import SCALES
 from lakehouse.sources.envelope import Envelope
 from lakehouse.sources.fields import Mapped

@@ -23,15 +23,13 @@ from lakehouse.sources.envelope import (
     unwrapped,
 )
 from lakehouse.sources.fast import fast_parse, fast_reader
+from lakehouse.sources.letters import Found, few
 from lakehouse.sources.path import ABSENT, EVERY, Scope, numbered
 from lakehouse.sources.plan import Plan
 from lakehouse.topics import Topic
 
 MOST_ELEMENTS = 10_000
 """Of the lists in one message."""
-MOST_LETTERS = 100
-LETTER_BYTES = 16 << 20
-"""Of one message, at most so many dead letters, and so many bytes in all: each keeps the message's bytes."""
 
 UNUSUAL = (
     msgspec.MsgspecError,
@@ -44,8 +42,6 @@ UNUSUAL = (
 """What the fast way raises where it does not take a message."""
 
 BRACE = ord("{")
-
-type Found = tuple[Event | Rejected, ...]
 
 
 class _Refused(Exception):
@@ -231,23 +227,6 @@ def is_utf8(payload: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def few(found: Found, size: int) -> Found:
-    """As many dead letters of one message as MOST_LETTERS and LETTER_BYTES allow; the last says how many it stands for.
-
-    `size`: bytes of the message.
-    """
-    most = max(1, min(MOST_LETTERS, LETTER_BYTES // max(1, size)))
-    letters = [place for place, each in enumerate(found) if isinstance(each, Rejected)]
-    if len(letters) <= most:
-        return found
-    last, left = found[letters[most - 1]], set(letters[most:])
-    assert isinstance(last, Rejected)
-    more = msgspec.structs.replace(last, detail=f"{last.detail}; so are {len(left):,} more elements of the message")
-    kept = [each for place, each in enumerate(found) if place not in left]
-    kept[letters[most - 1]] = more  # what is left out stands after it
-    return tuple(kept)
 
 
 def finished(found: Found, readers: Sequence[Reader], value: bytes | None, headers: Headers) -> Found:

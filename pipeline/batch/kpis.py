@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Timer
 
 import duckdb
 import pyarrow as pa
@@ -27,9 +26,10 @@ from pipeline.batch.draft import Draft
 from pipeline.batch.kept import KeptMinutes
 from pipeline.batch.kpi_files import KpiFiles
 from pipeline.batch.kpi_state import KpiStanding, KpiState, left_out, stand
+from pipeline.batch.limit import time_limit
 from pipeline.batch.memory import Memory
 from pipeline.batch.positions import as_of
-from pipeline.batch.rows import kpi_rows
+from pipeline.batch.rows import kpi_rows, too_many_groups
 from pipeline.batch.split import END, ENDS
 from pipeline.batch.terms import Terms
 from pipeline.batch.times import MINUTE_US, micros
@@ -190,10 +190,7 @@ class KpiTables:
         by = answer[str(kpi.table.partition_by)]
         most = pc.max(pc.value_counts(by.combine_chunks()).field("counts")).as_py() if len(by) else 0
         if most > self._most_groups:
-            raise UserError(
-                f"{kpi.table.declared_in}: the query gives {most} rows for one minute, over kpis.most_groups "
-                f"({self._most_groups}), and no one row can stand for the rest; group by less, or raise that."
-            )
+            raise too_many_groups(kpi.table, most, self._most_groups)
         return answer
 
     def _ends(self, kpi: Kpi, draft: Draft, known_to: int | None) -> set[int]:
@@ -235,14 +232,9 @@ class KpiTables:
         return set(range(done + 1, min(newest, stored[1] + kpi.window) + 1))
 
     def _ask(self, sql: str, sources: Mapping[str, pa.Table]) -> pa.Table:
-        """Raises duckdb.InterruptException where it takes too long."""
-        limit = Timer(self._limit_s, self._duckdb.interrupt)
-        limit.daemon = True
-        limit.start()
-        try:
+        """Raises TookTooLong where it takes too long."""
+        with time_limit(self._limit_s, self._duckdb.interrupt):
             return asked(self._duckdb, sql, sources)
-        finally:
-            limit.cancel()
 
     # What was left out, is new or has changed ----------------------------------------------------------------------
 
@@ -370,8 +362,7 @@ class KpiTables:
 
     def _rest(self, kpi: Kpi, error: Exception, before: _Rest | None) -> _Rest:
         seconds = FIRST_REST_S if before is None else min(2 * before.seconds, LONGEST_REST_S)
-        slow = isinstance(error, duckdb.InterruptException)
-        why = f"it took over {self._limit_s:g} s" if slow else " ".join(str(error).partition("LINE ")[0].split())[:500]
+        why = " ".join(str(error).partition("LINE ")[0].split())[:500]
         logger.error("%s is left out, again in %.0f s: %s", kpi.name, seconds, why)
         return _Rest(time.monotonic() + seconds, seconds, why)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lakehouse.tables import RAW_OF_TOPIC
-from pipeline.maintenance.plan import BYTES_OF_A_MERGED_FILE
+from pipeline.maintenance.plan import fitting, is_small
 from pipeline.storage.files import LiveFile, TableFiles
 
 MERGE_AT = 16  # small files of one level and hour that become one
@@ -21,11 +21,14 @@ MERGED = (
 
 
 def mergeable(files: TableFiles, added: Sequence[LiveFile]) -> list[LiveFile]:
-    """MERGE_AT or more live files of one level, of an hour that a publish has just written to, or none."""
+    """Small files of one level, of an hour that a publish has just written to, as many as one file may hold; or none.
+
+    None before there are MERGE_AT of them.
+    """
     for hour in {file.hour for file in added}:
         held = files.hours.get(hour, {}).values()
         for level in range(LEVELS):
-            group = [file for file in held if file.level == level]
-            if len(group) >= MERGE_AT and sum(file.bytes for file in group) <= BYTES_OF_A_MERGED_FILE:
-                return group
+            small = [file for file in held if file.level == level and is_small(file)]
+            if len(small) >= MERGE_AT:
+                return fitting(small)
     return []

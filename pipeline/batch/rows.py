@@ -87,11 +87,24 @@ def kpi_rows(table: Table, answer: pa.Table, updated_at: datetime) -> pa.Table:
     columns = [_cast(table, column, f) for column, f in zip(stamped.columns, schema, strict=True)]
     for column in table.columns:
         if column.required and stamped[column.name].null_count:
-            raise UserError(
-                f"{table.declared_in}: the query gives '{column.name}' without a value for some minute; declare it "
-                "`required: false`, or use COALESCE."
-            )
+            raise no_value(table, column.name)
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def no_value(table: Table, column: str) -> UserError:
+    """Why rows of a KPI table are refused, of which some lack a value."""
+    return UserError(
+        f"{table.declared_in}: the query gives '{column}' without a value for some minute; declare it "
+        "`required: false`, or use COALESCE."
+    )
+
+
+def too_many_groups(table: Table, rows: int, most: int) -> UserError:
+    """Why they are refused where a minute has more than `most` of them."""
+    return UserError(
+        f"{table.declared_in}: the query gives {rows} rows for one minute, over kpis.most_groups ({most}), and no one "
+        "row can stand for the rest; group by less, or raise that."
+    )
 
 
 def _cast(table: Table, column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:

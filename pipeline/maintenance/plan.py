@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -90,15 +90,11 @@ class Maintenance:
         merges = 0
         for name, hour in sorted(self._unrested, key=str):
             files = self._store.tables[name].hours.get(hour, {})
-            small = [
-                file
-                for file in files.values()
-                if file.rows < ROWS_NOT_SMALL and file.bytes < BYTES_NOT_SMALL and file.uri not in going
-            ]
+            small = [file for file in files.values() if is_small(file) and file.uri not in going]
             if TABLES[name].partition_by is None or len(small) < 2:
                 self._unrested.discard((name, hour))
             elif max(file.born for file in small) <= self._last_sequence:
-                group = _group(small)
+                group = fitting(small)
                 if len(group) < 2:
                     self._unrested.discard((name, hour))
                     continue
@@ -108,7 +104,12 @@ class Maintenance:
                     return
 
 
-def _group(small: list[LiveFile]) -> list[LiveFile]:
+def is_small(file: LiveFile) -> bool:
+    """Whether it is worth a merge at all."""
+    return file.rows < ROWS_NOT_SMALL and file.bytes < BYTES_NOT_SMALL
+
+
+def fitting(small: Iterable[LiveFile]) -> list[LiveFile]:
     """As many of them, in the order of their events, as one file may hold."""
     group: list[LiveFile] = []
     rows = size = 0

@@ -10,7 +10,7 @@ from lakehouse.dremio.errors import DremioError, NotFound, QueryError
 from lakehouse.dremio.statement import named_in
 from lakehouse.mistakes import is_wrong
 from lakehouse.rules import Rule
-from lakehouse.rules.kinds.question import QuestionRule
+from lakehouse.rules.kinds.question import QuestionRule, asking
 from lakehouse.yaml_file import line_of, parse_yaml, read_text
 from notifier.questions.answer import CannotJudge, check_columns
 from tillwatch.checks.planning import Planner, with_near
@@ -25,12 +25,12 @@ def unanswerable(path: Path, rules: Sequence[Rule], plans: Planner, notes: list[
     path: the file of the rules. notes: gets what could not be looked at, and why. A statement of a question's file that
     is wrong was told of that file.
     """
-    asking = [rule for rule in rules if isinstance(rule, QuestionRule)]
-    if not asking:
+    found = asking(rules)
+    if not found:
         return
     text = read_text(path)
     names = [each.get("name") if isinstance(each, dict) else None for each in parse_yaml(text)["rules"]]
-    for rule in asking:
+    for rule in found:
         if rule.question is None or not is_wrong(rule.question):
             yield from _wrong_of(rule, path, text, names.index(rule.name), plans, notes)
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lakehouse.rules import Rule
-from lakehouse.rules.kinds.question import QuestionRule
 from lakehouse.rules.rule import names_in
 from lakehouse.texts import near
 from lakehouse.yaml_file import line_of, read_text
-from notifier.model import SEVERITIES
 from notifier.routing.matchers import Matcher
 from notifier.routing.tree import Route, Routing
 
@@ -25,11 +23,10 @@ class _Values:
 
     def __init__(self, rule: Rule) -> None:
         self.name = rule.name
-        severities = SEVERITIES if isinstance(rule, QuestionRule) and rule.severity_from else (rule.severity,)
         self.known: Mapping[str, Sequence[str]] = {
             "rule": (rule.name,),
             "alert_type": (rule.alert_type,),
-            "severity": severities,
+            "severity": rule.severities,
             "owner": (rule.owner,),
             # What ends an incident goes to whoever was told of it, by no route.
             "status": ("FIRING",),

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from sqlglot import exp
 
 from embedded.gateway.errors import validation
-from embedded.gateway.sql import calls, casts, kinds, operators, regexes, times
+from embedded.gateway.sql import calls, casts, kinds, operators, times
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.parameters import Parameters
 from embedded.gateway.sql.raw import Raw, quoted, raw
+from embedded.gateway.sql.similar import regular
 from embedded.gateway.sql.walk import Scope
 
 
@@ -224,7 +225,7 @@ class Expressions:
         if not isinstance(pattern, exp.Literal) or not pattern.is_string:
             raise validation("The gateway does not answer SIMILAR TO what is no text in quotes yet")
         self._must_be(similar.this, kinds.TEXT)
-        found = f"regexp_full_match({{0}}, {quoted(regexes.similar(pattern.name, escape))})"
+        found = f"regexp_full_match({{0}}, {quoted(regular(pattern.name, escape))})"
         template = f"(NOT {found})" if similar.args.get("negate") else found
         return self.put(node, raw(template, similar.this), kinds.BOOL)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 from embedded.gateway.errors import validation
-from embedded.gateway.sql import kinds, regexes
+from embedded.gateway.sql import kinds, patterns
 from embedded.gateway.sql.maths import not_yet
 from embedded.gateway.sql.raw import quoted
 from embedded.gateway.sql.rows import Call, Row
@@ -83,45 +83,6 @@ def _mask_part(name: str, of_first: bool, shown: bool) -> Row:
         return _ascii_only(name, f"concat({head}, {tail})")
 
     return Row(name, "text[, whole!, text!, text!, text!]", "text", how, _REFERENCE)
-
-
-def _sure(pattern: regexes.Pattern, how: str) -> str:
-    """`how`, for texts of which Java and RE2 think alike."""
-    if not pattern.unsure:
-        return how
-    unsure = not_yet("this regular expression of such a text")
-    return f"CASE WHEN regexp_matches({{0}}, {quoted(pattern.unsure)}) THEN {unsure} ELSE {how} END"
-
-
-def _regexp_like(call: Call) -> str:
-    pattern = regexes.translated(call.text(1) or "", dot_all=True)
-    return _sure(pattern, f"regexp_matches({{0}}, {quoted(pattern.text)})")
-
-
-def _regexp_replace(call: Call) -> str:
-    pattern = regexes.translated(call.text(1) or "", dot_all=False)
-    if pattern.empty and call.text(2):
-        raise validation("The gateway does not answer REGEXP_REPLACE of an expression that may match nothing yet")
-    put = regexes.replacement(call.text(2) or "", pattern)
-    return _sure(pattern, f"regexp_replace({{0}}, {quoted(pattern.text)}, {quoted(put)}, 'g')")
-
-
-def _regexp_extract(call: Call) -> str:
-    pattern = regexes.translated(call.text(1) or "", dot_all=False)
-    group = call.whole(2)
-    if group is None or not 0 <= group <= pattern.groups:
-        raise validation(f"Invalid group index '{group}'")
-    if pattern.tail and not group:
-        raise validation("The gateway does not answer REGEXP_EXTRACT of what ends in $ yet")
-    return _sure(pattern, f"regexp_extract({{0}}, {quoted(pattern.text)}, {group})")
-
-
-def _regexp_part(call: Call) -> str:
-    pattern = regexes.translated(call.text(1) or "", dot_all=False)
-    if pattern.tail:
-        raise validation("The gateway does not answer SUBSTR of what ends in $ yet")
-    text = quoted(pattern.text)
-    return _sure(pattern, f"CASE WHEN regexp_matches({{0}}, {text}) THEN regexp_extract({{0}}, {text}) END")
 
 
 def _ilike(call: Call) -> str:
@@ -219,11 +180,11 @@ ROWS = [
     Row("POSITION", "text, text", "int", _find("{1}", "{0}"), _TESTS, note="POSITION(part IN text)"),
     Row("QUOTE", "text", "text", None, _REFERENCE),
     Row("REGEXP_COL_LIKE", "text, text", "bool", None, _REFERENCE),
-    Row("REGEXP_EXTRACT", "text, text!, whole!", "text", _regexp_extract, _TESTS),
+    Row("REGEXP_EXTRACT", "text, text!, whole!", "text", patterns.extracted, _TESTS),
     Row("REGEXP_EXTRACT", "text, text!", "text", None, _REFERENCE, note="which group it gives is not known"),
-    Row("REGEXP_LIKE", "text, text!", "bool", _regexp_like, _SOURCE, note="found anywhere in the text"),
-    Row("REGEXP_MATCHES", "text, text!", "bool", _regexp_like, _SOURCE, note="found anywhere in the text"),
-    Row("REGEXP_REPLACE", "text, text!, text!", "text", _regexp_replace, _TESTS, note="$1 stands for a group"),
+    Row("REGEXP_LIKE", "text, text!", "bool", patterns.like, _SOURCE, note="found anywhere in the text"),
+    Row("REGEXP_MATCHES", "text, text!", "bool", patterns.like, _SOURCE, note="found anywhere in the text"),
+    Row("REGEXP_REPLACE", "text, text!, text!", "text", patterns.replaced, _TESTS, note="$1 stands for a group"),
     Row("REGEXP_SPLIT", "text, text!, text!, int", lambda _: kinds.list_of(kinds.TEXT), None, _REFERENCE),
     Row("REPEAT", "text, int", "text", f"CASE WHEN {{1}} < 0 THEN {not_yet('REPEAT below 0')} "
         "ELSE repeat({0}, {1}) END", _REFERENCE),
@@ -250,7 +211,7 @@ ROWS = [
     *(row for name in ("SUBSTR", "SUBSTRING") for row in (
         Row(name, "text, whole", "text", _substring, _TESTS),
         Row(name, "text, whole, whole", "text", _substring, _TESTS),
-        Row(name, "text, text!", "text", _regexp_part, _SOURCE, note="what a regular expression finds first"),
+        Row(name, "text, text!", "text", patterns.part, _SOURCE, note="what a regular expression finds first"),
     )),
     Row("SUBSTRING_INDEX", "text, text, int", "text", _SUBSTRING_INDEX, _REFERENCE),
     Row("TOASCII", "text, text", "text", None, _REFERENCE),

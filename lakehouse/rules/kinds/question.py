@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 import pyarrow as pa
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
@@ -16,7 +16,7 @@ from lakehouse.dremio.errors import DremioError
 from lakehouse.dremio.statement import QUESTIONS, fill, named_in, without_comments
 from lakehouse.rules.book import AlertBook
 from lakehouse.rules.moment import Moment
-from lakehouse.rules.rule import Number, Rule, Text, Wrong, names_in
+from lakehouse.rules.rule import Number, Rule, Severity, Text, Wrong, names_in
 from lakehouse.settings.durations import Duration
 from lakehouse.settings.shop import OrdersSettings
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
@@ -114,6 +114,14 @@ class QuestionRule(Rule):
                     raise Wrong(where, name, f"a column of the answer: {', '.join(known)}", known)
 
     @property
+    def asked(self) -> str | None:
+        return self.question
+
+    @property
+    def severities(self) -> tuple[str, ...]:
+        return get_args(Severity) if self.severity_from else (self.severity,)
+
+    @property
     def asks(self) -> bool:
         return True
 
@@ -160,3 +168,8 @@ def _template_of(name: str, folder: Path | None) -> str:
     own = sorted(path.stem for path in places[0].glob("*.sql")) if folder else []
     there = f"; there are {', '.join(own)}" if own else ""
     raise Wrong("question", name, f"the name of a file {places[0] / 'NAME.sql'}{there}", own)
+
+
+def asking(rules: Iterable[Rule]) -> tuple[QuestionRule, ...]:
+    """Those of the rules that ask."""
+    return tuple(rule for rule in rules if isinstance(rule, QuestionRule))
