@@ -69,7 +69,8 @@ def test_questions_of_the_console_are_read_by_their_own_tokens(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "again", ["/* ", "/*", "-- ", "//", "'", "' ", '"', '" ', "1e", "1.", "a$", "$", " \n", "*/", "/*/", "'' ", "::", "."]
+    "again",
+    ["/* ", "/*", "-- ", "//", "'", "' ", '"', '" ', "1e", "1.", "a$", "$", " \n", "*/", "/*/", "'' ", "::", "."],
 )
 def test_a_long_text_is_read_once_whatever_it_repeats(again: str) -> None:
     """What takes the square of its length takes minutes here."""
@@ -77,7 +78,9 @@ def test_a_long_text_is_read_once_whatever_it_repeats(again: str) -> None:
         words_of(f"SELECT {again * (300_000 // len(again))}")
 
 
-@pytest.mark.parametrize("sql", ["SELECT 1 /* 2", "SELECT 1 /*+ 2", "SELECT 1 /* 2 */ /*/", f"SELECT 1 {'/* ' * 6_600}"])
+@pytest.mark.parametrize(
+    "sql", ["SELECT 1 /* 2", "SELECT 1 /*+ 2", "SELECT 1 /* 2 */ /*/", f"SELECT 1 {'/* ' * 6_600}"]
+)
 def test_a_comment_that_nobody_closes_is_refused_where_it_begins(sql: str) -> None:
     with pytest.raises(Refusal, match="a comment is not closed") as caught:
         Dialect().read(sql)
