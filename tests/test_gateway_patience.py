@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from embedded.gateway.files import LocalFiles
 from embedded.gateway.nessie import NessieCommits
 from embedded.gateway.s3 import SIDE_BY_SIDE, S3Files
 from embedded.gateway.statements import Statements
+from embedded.gateway.waiting import LONGEST_S, MOST_OF_A_USER, Waiting
 from lakehouse.tables import CATALOG, SCHEMA
 from tests.gateway_cast import Desk
 from tests.test_gateway_nessie_versions import Branched
@@ -154,3 +156,25 @@ def _once() -> Callable[[], None]:
             raise cancelled("the client is gone")
 
     return check
+
+
+def test_a_user_has_so_many_calls_waiting_for_the_next_publish() -> None:
+    asked, head = threading.Semaphore(0), ["a"]
+
+    def look() -> str:
+        if threading.current_thread().name != "waiting":
+            asked.release()
+        return head[0]
+
+    waiting = Waiting(look, every_s=0.01)
+    with ThreadPoolExecutor(MOST_OF_A_USER) as pool:
+        answers = [pool.submit(waiting.head, "a", LONGEST_S, "ada") for _ in range(MOST_OF_A_USER)]
+        for _ in answers:
+            asked.acquire()
+        with pytest.raises(Refusal, match="user ada has 32 calls waiting for the next publish") as caught:
+            waiting.head("a", LONGEST_S, "ada")
+        assert caught.value.kind is Kind.UNAVAILABLE
+        assert waiting.head("a", 0, "grace") == "a"
+        head[0] = "b"
+    assert [answer.result() for answer in answers] == ["b"] * MOST_OF_A_USER
+    assert waiting.head("a", LONGEST_S, "ada") == "b"

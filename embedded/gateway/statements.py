@@ -102,9 +102,9 @@ class Statements:
         # Long and wide ones count for more, so that a few hundred of them do not fill the memory.
         self._written: LRUCache[tuple[bytes | str, ...], _Plan] = LRUCache(_LETTERS_KEPT, _letters_of)
 
-    def next_head(self, known: str, wait_s: float) -> str:
+    def next_head(self, known: str, wait_s: float, user: str = "") -> str:
         """The head of main once it is another commit than `known`, or when the wait is over. Raises Refusal."""
-        return self._waiting.head(known, wait_s)
+        return self._waiting.head(known, wait_s, user)
 
     def _head_id(self) -> str:
         return self._head(Context(), nobody_left).main.id
