@@ -32,6 +32,7 @@ from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.heads import Head, commit_of, refuse_requested
 from embedded.gateway.nested import given_sql, quoted
 from embedded.gateway.paths import Context
+from embedded.gateway.paths import written as path_written
 from embedded.gateway.patience import Check, Patience
 from embedded.gateway.reading import parquet, ranges_of, read_item, text_sql, where_of
 from embedded.gateway.relations import Bound
@@ -187,7 +188,8 @@ class Statements:
             for relation, commit_id in pairs
         ]
         schema, _, written = self._write(statement, sources, sql, patience)
-        batches = self._counted(self._rows(statement, written, sources, schema, patience), user)
+        asker = (user, path_written(context.schema))
+        batches = self._counted(self._rows(statement, written, sources, schema, patience, asker), user)
         if statement.shape.constant and not written.heavy:
             rows = pa.Table.from_batches(batches, schema)
             self._constants.answered(ticket, Answer(sql, rows))
@@ -297,6 +299,7 @@ class Statements:
         sources: list[Source],
         schema: pa.Schema,
         patience: Patience,
+        asker: tuple[str, str] = ("", ""),
     ) -> Iterator[pa.RecordBatch]:
         with ExitStack() as held:
             given: dict[str, pa.Table] = {}
@@ -307,7 +310,7 @@ class Statements:
                 for source, relation in zip(sources, statement.shape.relations, strict=True)
             ]
             patience.check()
-            query = written.filled(relations, statement.times)
+            query = written.filled(relations, statement.times, asker)
             if written.heavy:
                 batches = self._engine.run_apart(query, given, patience.gone, patience.left_s)
             else:
