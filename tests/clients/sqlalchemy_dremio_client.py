@@ -30,7 +30,7 @@ def every_table() -> dict[str, int]:
     return {name: len(pandas.read_sql_query(f"SELECT * FROM {SCHEMA}.{name}", connection)) for name in names}
 
 
-def asked(where: object) -> list[str]:
+def asked(where: sqlalchemy.ColumnElement[bool]) -> list[str]:
     found = connection.execute(sqlalchemy.select(orders.c.order_id).where(where).order_by(orders.c.order_id))
     return [row[0] for row in found]
 
