@@ -3,7 +3,7 @@
     python -m bench gateway_bombs [--rows 20000] [--timeout 10] [--only REPEAT]
 
 A gateway of its own with a statement timeout of a few seconds gets one bomb after the other, each for a few seconds,
-while another client asks SELECT 1 on and on.
+while another client asks SELECT 1 on and on. Some go by Flight SQL, and as prepared statements; most by legacy Flight.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -26,6 +27,7 @@ from pyarrow import flight
 
 from bench.processes import cpu_seconds, environment, free_offset, memory_mb
 from bench.report import Report
+from embedded.gateway.flight_sql.messages import make, packed, unpacked
 from lakehouse.settings.ports import PORTS
 from lakehouse.tables import CATALOG, SCHEMA
 from tests.conftest import Shop
@@ -47,13 +49,17 @@ ANSWERED = "answered"
 WARM = "SELECT REPEAT('ab', 2) AS t"
 
 
+LEGACY, FLIGHT_SQL, PREPARED = "legacy", "Flight SQL", "prepared"
+
+
 @dataclass(frozen=True)
 class Bomb:
-    """A statement, and whether it may be answered too: some are only large."""
+    """A statement, whether it may be answered too (some are only large), and the way that it goes."""
 
     name: str
     sql: str
     may_answer: bool = False
+    way: str = LEGACY
 
 
 HEAVY = f"SELECT COUNT(REPEAT(a.event_key, 2)) AS n FROM {TABLE} a, {TABLE} b, {TABLE} c"
@@ -75,6 +81,8 @@ def bombs() -> list[Bomb]:
     nested = "SELECT 1 AS n"
     for level in range(150):
         nested = f"SELECT n FROM ({nested}) t{level}"
+    keys = ", ".join(f"'key-{n}' AS k{n}" for n in range(200))
+    columns = ", ".join(f"INFORMATION_SCHEMA.COLUMNS {letter}" for letter in "abcde")
     return [
         # texts
         Bomb("REPEAT of every row", f"SELECT SUM(LENGTH(REPEAT(event_key, 100000))) AS n FROM {TABLE}"),
@@ -89,7 +97,11 @@ def bombs() -> list[Bomb]:
             f"SELECT MAX(REGEXP_REPLACE(REPEAT(event_key, 99), '.', REPEAT('ab', 999))) AS n FROM {TABLE}",
         ),
         Bomb("texts doubled thirty times", f"WITH {doubled} SELECT MAX(LENGTH(s)) AS n FROM c29"),
-        Bomb("LISTAGG of a cross join", f"SELECT LENGTH(LISTAGG(a.event_key, ',')) AS n FROM {cross}"),
+        Bomb(
+            "LISTAGG of a cross join",
+            f"SELECT LENGTH(LISTAGG(a.event_key, ',')) AS n FROM {cross}",
+            way=FLIGHT_SQL,
+        ),
         Bomb("one huge row", f"SELECT LISTAGG(REPEAT(event_key, 2000), ',') AS n FROM {TABLE}"),
         # rows
         Bomb(
@@ -109,13 +121,34 @@ def bombs() -> list[Bomb]:
             "SELECT MAX(r) AS r FROM "
             f"(SELECT ROW_NUMBER() OVER (ORDER BY a.event_key, b.event_key) AS r FROM {cross}) x",
         ),
-        Bomb("median of a cross join", f"SELECT MEDIAN(a.order_total + b.quantity) AS n FROM {cross}"),
-        Bomb("rows of a cross join", f"SELECT a.*, b.event_key AS k FROM {cross}"),
+        Bomb("median of a cross join", f"SELECT MEDIAN(a.order_total + b.quantity) AS n FROM {cross}", way=PREPARED),
+        Bomb("rows of a cross join", f"SELECT a.*, b.event_key AS k FROM {cross}", way=FLIGHT_SQL),
+        Bomb(
+            "PIVOT of a cross join",
+            f"SELECT * FROM (SELECT a.event_key AS k, b.quantity AS q FROM {cross}, {TABLE} c) "
+            f"PIVOT (SUM(q) FOR k IN ({keys}))",
+            way=FLIGHT_SQL,
+        ),
+        Bomb(
+            "INFORMATION_SCHEMA five times",
+            f"SELECT COUNT(*) AS n FROM {columns} WHERE a.ORDINAL_POSITION + b.ORDINAL_POSITION < c.ORDINAL_POSITION "
+            "AND d.ORDINAL_POSITION < e.ORDINAL_POSITION",
+            way=PREPARED,
+        ),
+        Bomb(
+            "table_files of a cross join",
+            f"SELECT MAX(REPEAT(f.file_path, a.quantity)) AS n FROM TABLE(table_files('{TABLE}')) f, {cross}, "
+            f"{TABLE} c",
+            way=FLIGHT_SQL,
+        ),
+        Bomb("DESCRIBE of a long path", "DESCRIBE " + ".".join(["a"] * 200_000), way=PREPARED),
+        Bomb("SHOW of a long pattern", f"SHOW TABLES IN {CATALOG} LIKE '{'%_' * 400_000}x'", True, FLIGHT_SQL),
+        Bomb("a comment that nobody closes", "SELECT " + "/* " * 300_000),
         Bomb("doubled CTEs", f"WITH {chain} SELECT COUNT(*) AS n FROM c24", may_answer=True),
         # texts of statements
         Bomb("49 brackets", "SELECT " + "(" * 49 + "1" + ")" * 49 + " AS n", may_answer=True),
         Bomb("43 COALESCEs", "SELECT " + "COALESCE(" * 43 + "1" + ", 2)" * 43 + " AS n", may_answer=True),
-        Bomb("2,000 brackets", "SELECT " + "(" * 2000 + "1" + ")" * 2000 + " AS n"),
+        Bomb("2,000 brackets", "SELECT " + "(" * 2000 + "1" + ")" * 2000 + " AS n", way=PREPARED),
         Bomb("400,000 brackets", "SELECT " + "(" * 400_000 + "1" + ")" * 400_000 + " AS n"),
         Bomb("900 terms", "SELECT " + "+".join(["1"] * 900) + " AS n", may_answer=True),
         Bomb("20,000 terms", "SELECT " + "+".join(["1"] * 20_000) + " AS n", may_answer=True),
@@ -128,6 +161,7 @@ def bombs() -> list[Bomb]:
             "a list of 100,000",
             f"SELECT COUNT(*) AS n FROM {TABLE} WHERE quantity IN ({','.join(map(str, range(100_000)))})",
             may_answer=True,
+            way=PREPARED,
         ),
         Bomb("5,000 columns", "SELECT " + ", ".join(f"{n} AS c{n}" for n in range(5_000)), may_answer=True),
         Bomb(
@@ -188,7 +222,7 @@ def run(report: Report, process: psutil.Process, port: int, timeout_s: float, ch
         base = memory_of(process)
         waiting = waiting or base - at_start
         with Watched(process, port) as watched:
-            said, phase_s = again_and_again(port, bomb.sql)
+            said, phase_s = again_and_again(port, bomb)
         backs.append(back_within(process, base))
         phases.append(phase_s)
         memories.append(watched.most_mb - base)
@@ -196,8 +230,8 @@ def run(report: Report, process: psutil.Process, port: int, timeout_s: float, ch
         fine = said in DREMIOS or (bomb.may_answer and said == ANSWERED)
         wrong += not fine
         print(
-            f"{bomb.name:<28}{said:<24}{phase_s:6.2f} s {memories[-1]:5.0f} MB, back in {backs[-1]:4.1f} s, "
-            f"SELECT 1 p95 {watched.p95_ms:5.1f} ms {'' if fine else 'WRONG'}",
+            f"{bomb.name:<30}{bomb.way:<11}{said:<24}{phase_s:6.2f} s {memories[-1]:5.0f} MB, "
+            f"back in {backs[-1]:4.1f} s, SELECT 1 p95 {watched.p95_ms:5.1f} ms {'' if fine else 'WRONG'}",
             flush=True,
         )
     report.row("bombs that ended otherwise than with Dremio's class", wrong, "", exactly=0)
@@ -318,11 +352,11 @@ def cpu_of(process: psutil.Process) -> float:
     return sum(cpu_seconds(one) or 0.0 for one in [process, *process.children(recursive=True)])
 
 
-def again_and_again(port: int, sql: str) -> tuple[str, float]:
+def again_and_again(port: int, bomb: Bomb) -> tuple[str, float]:
     """The same for as long as the others take to be asked often enough; how the last ended, and the longest call."""
     until, longest = time.monotonic() + ASKED_S, 0.0
     while True:
-        said, phase_s = blast(port, sql)
+        said, phase_s = blast(port, bomb)
         longest = max(longest, phase_s)
         if time.monotonic() > until:
             return said, longest
@@ -330,16 +364,30 @@ def again_and_again(port: int, sql: str) -> tuple[str, float]:
 
 @contextlib.contextmanager
 def client(port: int, timeout_s: float = 300) -> Iterator[Callable[..., list[float]]]:
-    """Asks a statement, reads it to its end, and says how long each of its two calls took."""
+    """Asks a statement, reads it to its end, and says how long each of its two or three calls took."""
     with flight.FlightClient(f"grpc://localhost:{port}") as one:
         token = one.authenticate_basic_token("dremio", "dremio123")
         options = flight.FlightCallOptions(headers=[token], timeout=timeout_s)
 
-        def asking(sql: str, phases: list[float] | None = None) -> list[float]:
+        def prepared(sql: str) -> bytes:
+            request = packed(make("ActionCreatePreparedStatementRequest", query=sql))
+            [result] = one.do_action(flight.Action("CreatePreparedStatement", request), options)
+            created: Any = unpacked(result.body.to_pybytes())
+            handle = created.prepared_statement_handle
+            return packed(make("CommandPreparedStatementQuery", prepared_statement_handle=handle))
+
+        def asking(sql: str, phases: list[float] | None = None, way: str = LEGACY) -> list[float]:
             phases = [] if phases is None else phases
             began = time.monotonic()
             try:
-                info = one.get_flight_info(flight.FlightDescriptor.for_command(sql), options)
+                command: str | bytes = sql
+                if way == FLIGHT_SQL:
+                    command = packed(make("CommandStatementQuery", query=sql))
+                elif way == PREPARED:
+                    command = prepared(sql)
+                    phases.append(time.monotonic() - began)
+                    began = time.monotonic()
+                info = one.get_flight_info(flight.FlightDescriptor.for_command(command), options)
                 phases.append(time.monotonic() - began)
                 began = time.monotonic()
                 for _ in one.do_get(info.endpoints[0].ticket, options):
@@ -351,16 +399,16 @@ def client(port: int, timeout_s: float = 300) -> Iterator[Callable[..., list[flo
         yield asking
 
 
-def ask(port: int, sql: str, timeout_s: float = 300, phases: list[float] | None = None) -> None:
+def ask(port: int, sql: str, timeout_s: float = 300, phases: list[float] | None = None, way: str = LEGACY) -> None:
     with client(port, timeout_s) as asking:
-        asking(sql, phases)
+        asking(sql, phases, way)
 
 
-def blast(port: int, sql: str) -> tuple[str, float]:
-    """How it ended, and the seconds of its longer call."""
+def blast(port: int, bomb: Bomb) -> tuple[str, float]:
+    """How it ended, and the seconds of its longest call."""
     phases: list[float] = []
     try:
-        ask(port, sql, phases=phases)
+        ask(port, bomb.sql, phases=phases, way=bomb.way)
     except KeyboardInterrupt:
         # What pyarrow makes of a cancel in the middle of an answer.
         return "FlightCancelledError", max(phases)

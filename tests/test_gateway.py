@@ -589,10 +589,14 @@ class Watched(Engine):
     ran: list[str]
 
     def run(
-        self, sql: str, gone: Callable[[], bool], given: Mapping[str, pa.Table] | None = None
+        self,
+        sql: str,
+        gone: Callable[[], bool],
+        given: Mapping[str, pa.Table] | None = None,
+        within_s: float | None = None,
     ) -> Iterator[pa.RecordBatch]:
         self.ran.append(sql)
-        return super().run(sql, gone, given)
+        return super().run(sql, gone, given, within_s)
 
 
 def test_a_question_over_minutes_reads_only_the_files_that_overlap(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from embedded.gateway.sessions import Caller, Sessions
 from embedded.gateway.settings import GatewaySettings, users_of
 from embedded.gateway.statements import Statements
 from embedded.gateway.tokens import Word
-from embedded.gateway.users import Guesses, Users
 from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.passwords import hash_of
 from lakehouse.settings.dremio import DremioSettings
@@ -497,53 +496,3 @@ def test_users_that_cannot_be_are_a_sentence_without_the_secret(setting: str, va
     with pytest.raises(UserError, match=says) as caught:
         users_of(GatewaySettings.load(**{setting: value}), DremioSettings.load())
     assert "s3cret" not in str(caught.value)
-
-
-def test_whoever_guesses_waits_longer_and_longer_and_the_right_password_never_does() -> None:
-    now, waited = 0.0, list[float]()
-    guesses = Guesses(clock=lambda: now, sleep=waited.append, memory_s=900)
-    sessions = Sessions(Users({"ada": "lovelace"}), 60, guesses=guesses)
-
-    def guess(user: str) -> None:
-        with pytest.raises(Refusal, match="Invalid username or password"):
-            sessions.enter(basic(user, "wrong"), handshake=True)
-
-    for _ in range(12):
-        guess("ada")
-    assert waited == [0.25, 0.5, 1, 2, 4, 8, 8, 8, 8]
-    sessions.enter(basic("ada", "lovelace"), handshake=True)
-    guess("grace")
-    assert len(waited) == 9, "each name by itself"
-    now = 901
-    guess("ada")
-    assert len(waited) == 9, "and forgotten after a while"
-
-
-def test_guessing_on_many_lines_is_no_faster_and_takes_no_memory() -> None:
-    waiting, go_on = threading.Semaphore(0), threading.Event()
-
-    def sleep(_: float) -> None:
-        waiting.release()
-        go_on.wait(30)
-
-    guesses = Guesses(sleep=sleep, most_names=100)
-    for _ in range(guesses.free):
-        guesses.wrong("ada")
-    with ThreadPoolExecutor(guesses.at_once) as pool:
-        for _ in range(guesses.at_once):
-            pool.submit(guesses.wrong, "ada")
-        for _ in range(guesses.at_once):
-            waiting.acquire()
-        with pytest.raises(Refusal, match="Too many failed sign-ins") as caught, guesses.look("ada"):
-            pass
-        assert caught.value.kind is Kind.UNAVAILABLE
-        with guesses.look("grace"):
-            pass
-        go_on.set()
-    with guesses.look("ada"):
-        pass
-    for number in range(1_000):
-        guesses.wrong(f"{number}-" + "x" * 10_000)
-    assert len(guesses._wrong) == 100
-    assert max(map(len, guesses._wrong)) <= 64
-    assert not guesses._waiting

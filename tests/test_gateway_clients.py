@@ -60,6 +60,9 @@ ONE = [{"order_id": "o-3"}]
         ("session", [{"n": 3}]),
         ("polars", [["o-1", "10.5000"], ["o-2", "10.5000"], ["o-3", "10.5000"]]),
         ("polars parameters", [["o-3"]]),
+        ("polars empty", {"order_id": "String", "price": "Decimal(precision=18, scale=4)"}),
+        ("polars describe", COLUMNS),
+        ("polars in batches", 3),
         ("after all", [{"n": 1}]),
     ],
 )
@@ -69,6 +72,7 @@ def test_adbc_is_answered(adbc: dict[str, Any], ask: str, answer: object) -> Non
 
 def test_adbc_reads_every_table(adbc: dict[str, Any]) -> None:
     assert set(adbc["every table"]) == PATHS
+    assert adbc["polars every table"] == adbc["every table"]
     assert adbc["every table"][f"{CATALOG}.{SCHEMA}.orders_processed"] == 3
     assert adbc["select"][2] == {"order_id": "o-3", "price": "10.5000", "order_ts": "2026-03-02 12:00:00.123000"}
 
@@ -80,6 +84,9 @@ def test_adbc_reads_every_table(adbc: dict[str, Any]) -> None:
         ("bad SQL", r'^ProgrammingError: INVALID_ARGUMENT: .*encountered "SELEC"'),
         ("bad column", r"^ProgrammingError: INVALID_ARGUMENT: .*Column 'nope' not found"),
         ("bad password", r"^ProgrammingError: UNAUTHENTICATED: .*Invalid username or password"),
+        ("polars bad SQL", r"^ProgrammingError: INVALID_ARGUMENT: .*encountered \"SELEC\""),
+        ("polars bad column", r"^ProgrammingError: INVALID_ARGUMENT: .*Column 'nope' not found"),
+        ("polars bad password", r"^ProgrammingError: UNAUTHENTICATED: .*Invalid username or password"),
         ("delete", r"^ProgrammingError: UNAUTHORIZED: .*read-only"),
         ("insert", r"^NotSupportedError: NOT_IMPLEMENTED: .*acceptPut is not implemented"),
     ],
@@ -101,6 +108,7 @@ def test_adbc_cancels_at_once(adbc: dict[str, Any]) -> None:
         ("columns", COLUMNS),
         ("vendor", "Dremio Server"),
         ("parameters", ONE),
+        ("describe", COLUMNS),
         ("after all", [{"n": 1}]),
     ],
 )
@@ -116,6 +124,10 @@ def test_flightsql_dbapi_reads_every_table_and_is_refused_with_dremios_status(db
     assert dbapi["update"]["error"].startswith("ArrowNotImplementedError: acceptPut is not implemented")
 
 
+def test_flightsql_dbapi_cancels_at_once(dbapi: dict[str, Any]) -> None:
+    assert dbapi["cancel"] < 1
+
+
 @pytest.mark.parametrize(
     ("ask", "answer"),
     [
@@ -125,6 +137,7 @@ def test_flightsql_dbapi_reads_every_table_and_is_refused_with_dremios_status(db
         ("frames: mutate", ["quantity", "twice"]),
         ("frames: branch", 3),
         ("frames: explain", True),
+        ("describe", COLUMNS),
         ("after all", [{"n": 1}]),
     ],
 )
@@ -144,6 +157,7 @@ def test_dremio_simple_query_and_dremioframe_read_every_table(python: dict[str, 
     [
         ("bad SQL", 'encountered "SELEC"'),
         ("bad password", "Invalid username or password"),
+        ("frames: bad SQL", "Failure parsing the query"),  # it stands inside a SELECT of the client's
         ("frames: bad column", "Column 'nope' not found"),
         ("frames: bad password", "Invalid username or password"),
         ("frames: delete", "read-only"),

@@ -62,7 +62,7 @@ def test_it_is_planned_and_run_once(desk: Desk, monkeypatch: pytest.MonkeyPatch,
     [
         "SELECT NOW() AS n",
         "SELECT RANDOM() AS n",
-        "SELECT CURRENT_USER AS n",
+        "SELECT USER AS n",
         "SELECT CURRENT_DATE AS n",
         "SELECT CAST('2026-01-01' AS DATE) AS n",
         "SELECT (SELECT 1) AS n",

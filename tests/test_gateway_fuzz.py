@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -21,10 +23,12 @@ from embedded.gateway.errors import Refusal
 from embedded.gateway.sql.table import TABLE
 from embedded.gateway.statements import Statements
 from embedded.gateway.translation import Written
+from lakehouse.memory import give_back
 from tests.test_gateway_closed import CALLS, reached
 from tests.test_gateway_statements import FILES, cases
 
 MANY = int(os.environ.get("FUZZED_STATEMENTS", "2000"))
+MOST_GROWN_MB = 60
 
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|\w+|\s+|.", re.DOTALL)
 _ODD = [
@@ -111,10 +115,21 @@ def _mutated(chance: random.Random, sql: str, others: list[str]) -> str:
     return "".join(tokens)
 
 
-def test_mutated_statements_are_answered_or_refused(fuzz: Fuzz) -> None:
-    chance = random.Random(11)
-    for _ in range(MANY):
+def test_mutated_statements_are_answered_or_refused_and_leave_nothing_in_memory(fuzz: Fuzz) -> None:
+    chance, before_mb = random.Random(11), 0.0
+    for number in range(MANY):
+        if number == MANY // 4:
+            before_mb = _memory_mb()  # with whatever is kept for the next ones
         fuzz.try_(_mutated(chance, chance.choice(fuzz.written), fuzz.written))
+    grown_mb = _memory_mb() - before_mb
+    assert grown_mb < MOST_GROWN_MB, f"{MANY:,} statements took {grown_mb:.1f} MB"
+
+
+def _memory_mb() -> float:
+    gc.collect()
+    give_back()
+    mb: float = psutil.Process().memory_info().rss / 1e6
+    return mb
 
 
 def _spelled(chance: random.Random, name: str) -> str:

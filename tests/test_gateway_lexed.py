@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import re
+from contextlib import suppress
 
 import pytest
 from sqlglot import Token
 
 from embedded.gateway import translation
+from embedded.gateway.dialect import Dialect
 from embedded.gateway.errors import Refusal
 from embedded.gateway.tokens import words_of
 from embedded.gateway.values import cut
@@ -64,3 +66,26 @@ def test_statements_that_were_changed_at_random_are_read_alike() -> None:
 def test_questions_of_the_console_are_read_by_their_own_tokens(name: str) -> None:
     sql = re.sub(r"{(\w+)}", r'nessie.\1 AT COMMIT "a"', question_sql(name))
     assert check(re.sub(r":\w+", "TIMESTAMP '2026-01-01 00:00:00.123'", sql))
+
+
+@pytest.mark.parametrize(
+    "again",
+    ["/* ", "/*", "-- ", "//", "'", "' ", '"', '" ', "1e", "1.", "a$", "$", " \n", "*/", "/*/", "'' ", "::", "."],
+)
+def test_a_long_text_is_read_once_whatever_it_repeats(again: str) -> None:
+    """What takes the square of its length takes minutes here."""
+    with suppress(Refusal):
+        words_of(f"SELECT {again * (300_000 // len(again))}")
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT 1 /* 2", "SELECT 1 /*+ 2", "SELECT 1 /* 2 */ /*/", f"SELECT 1 {'/* ' * 6_600}"]
+)
+def test_a_comment_that_nobody_closes_is_refused_where_it_begins(sql: str) -> None:
+    with pytest.raises(Refusal, match="a comment is not closed") as caught:
+        Dialect().read(sql)
+    assert caught.value.start == (sql.rindex("/*") if "*/" in sql else sql.index("/*"))
+
+
+def test_a_comment_ends_at_its_first_end() -> None:
+    assert [word.text for word in words_of("SELECT /* /* 'a' */ 1 /**/ /*/ */ + 2 -- /*")] == ["SELECT", "1", "+", "2"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from embedded.gateway.errors import Refusal
 from lakehouse.tables import CATALOG, SCHEMA
 from tests.gateway_cast import Desk
+from tests.test_gateway_fuzz import MANY
 
 ORDERS = f"{CATALOG}.{SCHEMA}.orders_processed"
 SEEDS = (
@@ -59,7 +60,7 @@ def test_mutated_statements_are_answered_or_refused_in_a_sentence(tmp_path: Path
     chance = random.Random(7)
     words = [word for seed in SEEDS for word in _WORD.findall(seed)] + ODD
     answered = 0
-    for _ in range(800):
+    for _ in range(MANY * 2 // 5):
         sql = mutated(chance, words)
         started = time.monotonic()
         try:

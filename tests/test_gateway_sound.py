@@ -13,6 +13,7 @@ import pytest
 from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Refusal
+from embedded.gateway.paths import Context
 from lakehouse.tables import CATALOG, SCHEMA
 from tests.gateway_cast import Desk
 
@@ -111,3 +112,18 @@ def test_whoever_reads_no_more_keeps_no_heavy_statement_waiting(tmp_path: Path) 
         list(stalled)
     assert not [thread for thread in threading.enumerate() if thread.name == "deadline"]
     engine.close()
+
+
+def test_who_asks_and_in_which_schema_is_told_to_each_alone(desk: Desk) -> None:
+    sql = 'SELECT USER AS "name", CURRENT_SCHEMA AS "schema"'
+    context = Context((CATALOG, "a b"))
+
+    def told(user: str, context: Context) -> list[dict[str, str]]:
+        ticket = desk.statements.plan(sql, context, user=user).ticket
+        [batch] = desk.statements.run(ticket, lambda: False, user).batches
+        rows: list[dict[str, str]] = batch.to_pylist()
+        return rows
+
+    for user in ("ada", "gr'ace", "{0}\\", '"\x01r0"', "'\x01u1'"):
+        assert told(user, Context()) == [{"name": user, "schema": ""}]
+        assert told(user, context) == [{"name": user, "schema": f'{CATALOG}."a b"'}]

@@ -41,4 +41,8 @@ def test_reflected_tables_are_read(told: dict[str, Any]) -> None:
 def test_a_refusal_reaches_the_client_in_dremios_words(told: dict[str, Any]) -> None:
     assert "Column 'nope' not found in any table" in told["bad column"]["error"]
     assert f'Unknown table ["{CATALOG}.{SCHEMA}".sales]' in told["bad table"]["error"]
+    assert 'encountered "SELEC"' in told["bad SQL"]["error"]
+    assert "Invalid username or password" in told["bad password"]["error"]
+    # The dialect sends what it should bind as it stands, and Dremio says the same of it.
+    assert "Cannot convert RexNode" in told["parameters"]["error"]
     assert told["after all"] == 1

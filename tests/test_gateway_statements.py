@@ -58,8 +58,8 @@ def statements(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Statements]
 
 
 def ask(statements: Statements, sql: str) -> pa.Table:
-    planned = statements.plan(sql)
-    answer = statements.run(planned.ticket, lambda: False)
+    planned = statements.plan(sql, user="dremio")
+    answer = statements.run(planned.ticket, lambda: False, "dremio")
     return pa.Table.from_batches(list(answer.batches), schema=planned.schema)
 
 

@@ -51,15 +51,15 @@ class Apart:
         """Seconds spent on starting the process, ever: no statement pays for it with its own time."""
         _sweep(room)
 
-    def value(self, task: Task, gone: Callable[[], bool]) -> Any:
-        """What any task but `run` gives. Raises Refusal: its time is that of planning."""
-        with self._child(task, gone, planning=True) as next_frame:
+    def value(self, task: Task, gone: Callable[[], bool], within_s: float | None = None) -> Any:
+        """What any task but `run` gives. Raises Refusal: its time is that of planning, or what is left of it."""
+        with self._child(task, gone, within_s, planning=True) as next_frame:
             _, content = next_frame()
         return frames.unpacked(content)
 
-    def rows(self, task: Task, gone: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
+    def rows(self, task: Task, gone: Callable[[], bool], within_s: float | None = None) -> Iterator[pa.RecordBatch]:
         """The answer to `run` in batches. Raises Refusal."""
-        with self._child(task, gone, planning=False) as next_frame:
+        with self._child(task, gone, within_s, planning=False) as next_frame:
             schema = pa.ipc.read_schema(pa.py_buffer(next_frame()[1]))
             while (frame := next_frame())[0] == frames.BATCH:
                 yield pa.ipc.read_record_batch(pa.py_buffer(frame[1]), schema)
@@ -76,9 +76,9 @@ class Apart:
 
     @contextlib.contextmanager
     def _child(
-        self, task: Task, gone: Callable[[], bool], *, planning: bool
+        self, task: Task, gone: Callable[[], bool], within_s: float | None, *, planning: bool
     ) -> Iterator[Callable[[], tuple[bytes, bytearray]]]:
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + (self._timeout_s if within_s is None else within_s)
         reason: list[Refusal] = []
         started_s = self._started_s
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from embedded.gateway import information
 from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.engine import MAX_BATCH_ROWS
-from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.errors import validation
 from embedded.gateway.paths import (
     INFORMATION_SCHEMA,
     Context,
@@ -21,6 +21,7 @@ from embedded.gateway.paths import (
     parsed,
     written,
 )
+from embedded.gateway.patience import Check, each
 from embedded.gateway.rest import Rest, explained, read_only, source_of, unsupported
 from embedded.gateway.snapshots import StoredColumn
 from embedded.gateway.tokens import Word, encountered
@@ -66,10 +67,14 @@ _PLAN = pa.schema([("text", pa.string())])
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """What commands look at. columns: of a table by its path, None where there is none such."""
+    """What commands look at. columns: of a table by its path, None where there is none such.
+
+    check: raises Refusal once the command is to end.
+    """
 
     commits: Commits
     columns: Callable[[Path, Commit, At | None], Sequence[StoredColumn] | None]
+    check: Check
 
 
 type Rows = Callable[[Commit, Looking], Iterable[tuple[object, ...]]]
@@ -90,11 +95,10 @@ class Command:
     explains: int | None = None
     long: bool = False
 
-    def batches(self, commit: Commit, looking: Looking, gone: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
-        """The rows, until nobody waits for them any more. Raises Refusal for what is not there."""
-        for found in batched(self.rows(commit, looking), MAX_BATCH_ROWS):
-            if gone():
-                raise Refusal(Kind.CANCELLED, "Query cancelled: the client is gone")
+    def batches(self, commit: Commit, looking: Looking) -> Iterator[pa.RecordBatch]:
+        """The rows. Raises Refusal for what is not there, and once it is to end."""
+        looking.check()
+        for found in batched(each(self.rows(commit, looking), looking.check), MAX_BATCH_ROWS):
             yield from information.table_of(self.schema, found).to_batches()
 
 
@@ -118,7 +122,7 @@ def read(sql: str, words: list[Word], context: Context, commit: Callable[[], Com
             rest = Rest(words, 2)
             like = rest.like()
             rest.end()
-            return Command(_SCHEMAS, lambda commit, _: [(name,) for name in information.schemata(commit) if like(name)])
+            return Command(_SCHEMAS, lambda commit, looking: _schemas(commit, looking, like))
         case "SHOW", "TABLES" | "VIEWS":
             return _show(Rest(words, 2), second, context)
         case "SHOW", _ if second in _NOT_YET:
@@ -153,6 +157,10 @@ def _logs(commit: Commit, looking: Looking) -> Iterable[tuple[object, ...]]:
         yield change.commit_id, change.author, change.authored_us and change.authored_us // 1000, change.message
 
 
+def _schemas(commit: Commit, looking: Looking, like: Callable[[str], bool]) -> Iterable[tuple[object, ...]]:
+    return [(name,) for name in each(information.schemata(commit), looking.check) if like(name)]
+
+
 def _show(rest: Rest, what: str, context: Context) -> Command:
     """SHOW TABLES or VIEWS [AT …] [IN path] [LIKE 'pattern']."""
     at, start = rest.at(), rest.start()
@@ -164,11 +172,15 @@ def _show(rest: Rest, what: str, context: Context) -> Command:
     missing = validation(f"Source {written(path)} does not exist.", start)
     if is_ours(path):
 
-        def tables(commit: Commit, _: Looking) -> Iterable[tuple[object, ...]]:
+        def tables(commit: Commit, looking: Looking) -> Iterable[tuple[object, ...]]:
             if not is_schema(path, commit.folders()):
                 raise missing
             inside = [found for found in commit.paths() if found[: len(path) - 1] == path[1:]]
-            return [(".".join((CATALOG, *folder)), name) for *folder, name in inside if what == "TABLES" and like(name)]
+            return [
+                (".".join((CATALOG, *folder)), name)
+                for *folder, name in each(inside, looking.check)
+                if what == "TABLES" and like(name)
+            ]
 
         return Command(_TABLES if what == "TABLES" else _VIEWS, tables, at=at)
     if not is_schema(path, ()):

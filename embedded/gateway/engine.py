@@ -54,7 +54,7 @@ class Engine:
         spill_limit_mb: int = 1024,
         heavy_at_once: int = 2,
     ) -> None:
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         room = duck.Room(readable, spill, threads, memory_limit_mb, spill_limit_mb, remote)
         self.no_iceberg_scan = room.no_iceberg_scan
         """Why DuckDB's own Iceberg reader is not there; nothing where it is."""
@@ -78,10 +78,11 @@ class Engine:
         relations: Sequence[Sequence[Column]],
         empty: Sequence[str],
         gone: Callable[[], bool],
+        within_s: float | None = None,
     ) -> Written:
         """A heavy statement for DuckDB, which has planned it over the empty relations. Raises Refusal."""
         task = Task("write", sql, statement.shape, relations, empty, statement.times)
-        written: Written = self._apart.value(task, gone)
+        written: Written = self._apart.value(task, gone, within_s)
         return written
 
     def parameters_apart(
@@ -108,31 +109,37 @@ class Engine:
         try:
             cursor.execute(sql)
         except duckdb.Error as error:
-            raise running_refusal(error, None, self._timeout_s) from None
+            raise running_refusal(error, None, self.timeout_s) from None
         finally:
             self._idle.append(cursor)
 
-    def run_apart(self, sql: str, given: Mapping[str, pa.Table], gone: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
+    def run_apart(
+        self, sql: str, given: Mapping[str, pa.Table], gone: Callable[[], bool], within_s: float | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """As `run`, for a heavy statement: it sees files and what it is given, and no table in memory."""
-        return self._apart.rows(Task("run", sql, given=frames.packed_tables(given)), gone)
+        return self._apart.rows(Task("run", sql, given=frames.packed_tables(given)), gone, within_s)
 
     def run(
-        self, sql: str, gone: Callable[[], bool], given: Mapping[str, pa.Table] | None = None
+        self,
+        sql: str,
+        gone: Callable[[], bool],
+        given: Mapping[str, pa.Table] | None = None,
+        within_s: float | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """The answer in batches of at most MAX_BATCH_ROWS rows; none when it is empty.
 
         The statement has run when the first batch comes. `gone` says that nobody waits any more. given: tables that
-        this statement alone reads, by name.
+        this statement alone reads, by name. within_s: what is left of its time; None: all.
         """
         cursor = _taken(self._idle, self._database)
-        watched = self._watch.add(cursor, gone, self._timeout_s)
+        watched = self._watch.add(cursor, gone, self.timeout_s if within_s is None else within_s)
         try:
             for name, table in (given or {}).items():
                 cursor.register(name, table)
             reader = cursor.execute(sql).to_arrow_reader(MAX_BATCH_ROWS)
             yield from reader
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise running_refusal(error, watched.reason, self._timeout_s) from None
+            raise running_refusal(error, watched.reason, self.timeout_s) from None
         finally:
             # An interrupt meant for this statement must not reach the next one on this cursor.
             if self._watch.remove(watched):

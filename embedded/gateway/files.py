@@ -10,6 +10,8 @@ from typing import Protocol
 
 from cachetools import LRUCache
 
+from embedded.gateway.patience import Check, endless
+
 
 class Files(Protocol):
     """Files that never change once they are written. Every method may be called from any thread.
@@ -20,8 +22,8 @@ class Files(Protocol):
     def read(self, locations: Sequence[str]) -> list[bytes]:
         """The whole content of small files."""
 
-    def holding(self, locations: Sequence[str]) -> AbstractContextManager[list[str]]:
-        """Paths at which DuckDB reads the files, good for as long as it lasts."""
+    def holding(self, locations: Sequence[str], check: Check = endless) -> AbstractContextManager[list[str]]:
+        """Paths at which DuckDB reads the files, good for as long as it lasts. Raises what `check` does meanwhile."""
 
 
 class LocalFiles:
@@ -31,7 +33,7 @@ class LocalFiles:
         return [_content(local_path(location)) for location in locations]
 
     @contextmanager
-    def holding(self, locations: Sequence[str]) -> Iterator[list[str]]:
+    def holding(self, locations: Sequence[str], check: Check = endless) -> Iterator[list[str]]:
         yield [local_path(location) for location in locations]
 
 

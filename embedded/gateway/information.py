@@ -12,6 +12,7 @@ import pyarrow as pa
 from embedded.gateway.commits import Commit, key_of
 from embedded.gateway.errors import Refusal
 from embedded.gateway.paths import INFORMATION_SCHEMA
+from embedded.gateway.patience import Check, each
 from embedded.gateway.snapshots import StoredColumn
 from lakehouse.tables import CATALOG, SCHEMA
 
@@ -56,8 +57,8 @@ TABLES: Mapping[str, pa.Schema] = {
 }
 
 
-def rows(name: str, commit: Commit, columns: Columns) -> pa.Table:
-    """The rows of a table of INFORMATION_SCHEMA at a commit."""
+def rows(name: str, commit: Commit, columns: Columns, check: Check) -> pa.Table:
+    """The rows of a table of INFORMATION_SCHEMA at a commit. Raises what `check` does meanwhile."""
     found: list[tuple[Any, ...]]
     match name:
         case "CATALOGS":
@@ -68,7 +69,7 @@ def rows(name: str, commit: Commit, columns: Columns) -> pa.Table:
             found = [(DREMIO, INFORMATION_SCHEMA, table, "SYSTEM_TABLE") for table in sorted(TABLES)]
             found += [(DREMIO, _within(folder), table, "TABLE") for *folder, table in commit.paths()]
         case "COLUMNS":
-            found = list(_all_columns(commit, columns))
+            found = list(_all_columns(commit, columns, check))
         case _:
             found = []  # the pipeline makes no views
     return table_of(TABLES[name], found)
@@ -88,10 +89,10 @@ def own_columns(name: str) -> list[StoredColumn]:
     ]
 
 
-def _all_columns(commit: Commit, columns: Columns) -> Iterator[tuple[Any, ...]]:
+def _all_columns(commit: Commit, columns: Columns, check: Check) -> Iterator[tuple[Any, ...]]:
     for table in sorted(TABLES):
         yield from _described(INFORMATION_SCHEMA, table, own_columns(table))
-    for *folder, table in commit.paths():
+    for *folder, table in each(commit.paths(), check):
         try:
             found = columns(key_of((*folder, table)), commit) or ()
         except Refusal as refusal:

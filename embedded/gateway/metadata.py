@@ -39,6 +39,7 @@ from embedded.gateway.errors import data_read, validation
 from embedded.gateway.files import Files
 from embedded.gateway.information import table_of
 from embedded.gateway.java_text import bounds, java, pairs
+from embedded.gateway.patience import Check, each, endless
 from embedded.gateway.table_functions import SCHEMAS
 from pipeline.storage.reading import Content
 
@@ -49,7 +50,7 @@ type _Key = tuple[str, str, int]
 _LISTS: dict[int, Callable[..., StructProtocol]] = {-1: ManifestFile, 508: PartitionFieldSummary}
 _ENTRIES: dict[int, Callable[..., StructProtocol]] = {-1: ManifestEntry, 2: DataFile}
 _ENUMS: dict[int, Callable[..., Enum]] = {0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent}
-_SIDE_BY_SIDE = 32  # manifests
+_SIDE_BY_SIDE = 16  # manifests
 
 
 class Pieces:
@@ -93,14 +94,14 @@ class TableMetadata:
         if not any(field["transform"] != "void" for field in self._fields(self._metadata["default-spec-id"])):
             raise validation(f"Table {path} is not partitioned.", start)
 
-    def rows(self, function: str) -> pa.Table:
-        """The answer of a function, named in capitals."""
+    def rows(self, function: str, check: Check = endless) -> pa.Table:
+        """The answer of a function, named in capitals. Raises what `check` does meanwhile."""
         answers: Mapping[str, Callable[[], pa.Table]] = {
             "TABLE_HISTORY": lambda: table_of(SCHEMAS[function], list(self._history())),
             "TABLE_SNAPSHOT": lambda: table_of(SCHEMAS[function], list(self._snapshots())),
-            "TABLE_MANIFESTS": lambda: table_of(SCHEMAS[function], list(self._listed())),
-            "TABLE_FILES": self._all_files,
-            "TABLE_PARTITIONS": self._all_partitions,
+            "TABLE_MANIFESTS": lambda: table_of(SCHEMAS[function], list(each(self._listed(), check))),
+            "TABLE_FILES": lambda: self._all_files(check),
+            "TABLE_PARTITIONS": lambda: self._all_partitions(check),
         }
         with self._readable():
             return answers[function]()
@@ -136,8 +137,8 @@ class TableMetadata:
                 self._summaries(manifest),
             )
 
-    def _all_files(self) -> pa.Table:
-        pieces = list(self._by_manifest("TABLE_FILES", self._data_files))
+    def _all_files(self, check: Check) -> pa.Table:
+        pieces = list(each(self._by_manifest("TABLE_FILES", self._data_files), check))
         return pa.concat_tables(pieces) if pieces else SCHEMAS["TABLE_FILES"].empty_table()
 
     def _data_files(self, spec_id: int, files: Iterable[DataFile]) -> Iterator[_Row]:
@@ -151,9 +152,9 @@ class TableMetadata:
                 *(file.split_offsets, file.equality_ids, file.sort_order_id, spec_id),
             )
 
-    def _all_partitions(self) -> pa.Table:
+    def _all_partitions(self, check: Check) -> pa.Table:
         rows, files = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
-        for piece in self._by_manifest("TABLE_PARTITIONS", self._partitions):
+        for piece in each(self._by_manifest("TABLE_PARTITIONS", self._partitions), check):
             for row in piece.to_pylist():
                 rows[row["partition"], row["spec_id"]] += row["record_count"]
                 files[row["partition"], row["spec_id"]] += row["file_count"]

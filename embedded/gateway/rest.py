@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from embedded.gateway.errors import Kind, Refusal, validation
@@ -60,9 +61,9 @@ class Rest:
             word = self.words[self.place] if self.place < len(self.words) else None
             if word is None or word.kind != "text":
                 raise encountered(word.text if word else "<EOF>", self.start())
-            pattern = word.plain.strip()
+            pattern = re.sub("%+", "%", word.plain.strip().lower())
             self.place += 1
-        return lambda name: _is_like(name.lower(), pattern.lower())
+        return lambda name: _is_like(name.lower(), pattern)
 
     def end(self) -> None:
         if self.place < len(self.words):
@@ -70,11 +71,16 @@ class Rest:
 
 
 def _is_like(name: str, pattern: str) -> bool:
-    """Whether the whole name fits: % is any text, _ any letter. Takes as long as both are, whatever the pattern."""
+    """Whether the whole name fits: % (never two in a row) is any text, _ any letter.
+
+    Takes at most 2 * len(name) ** 2 steps, whatever the pattern.
+    """
     fits = [True] + [False] * len(name)  # how much of the name the pattern so far fits
     for sign in pattern:
+        first = next((place for place, fit in enumerate(fits) if fit), None)
+        if first is None:
+            return False
         if sign == "%":
-            first = next((place for place, fit in enumerate(fits) if fit), len(fits))
             fits = [place >= first for place in range(len(fits))]
         else:
             fits = [False, *(fit and sign in ("_", letter) for fit, letter in zip(fits, name, strict=False))]

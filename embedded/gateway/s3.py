@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.patience import Check, endless
 from lakehouse.tables import CATALOG
 from pipeline.settings import S3Settings
 from pipeline.storage.objects import NoBucket, Objects, S3Denied, S3Down
@@ -128,7 +129,7 @@ class S3Files:
         return list(self._pool.map(self._s3.get, locations))
 
     @contextmanager
-    def holding(self, locations: Sequence[str]) -> Iterator[list[str]]:
+    def holding(self, locations: Sequence[str], check: Check = endless) -> Iterator[list[str]]:
         copies: list[_Copy] = []
         missing: list[tuple[str, _Copy]] = []
         with self._lock:
@@ -149,6 +150,7 @@ class S3Files:
                 for location, copy in missing:
                     self._pool.submit(self._fetch, location, copy)
             for copy in copies:
+                check()
                 copy.size.result()
             yield [str(copy.path) for copy in copies]
         finally:
@@ -159,6 +161,10 @@ class S3Files:
 
     def _fetch(self, location: str, copy: _Copy) -> None:
         """Copy a file; what goes wrong is told to all who wait for it."""
+        with self._lock:
+            if not copy.leases:  # whoever asked for it waits no more
+                del self._copies[location]
+                return
         try:
             # It may have been cleaned away while the gateway ran.
             self._folder.mkdir(parents=True, exist_ok=True)

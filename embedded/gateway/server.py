@@ -143,10 +143,10 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
 
     def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> Iterator[flight.Result]:
         """Flight SQL's, and one that Dremio has not: the head of main once it is not the one that the caller knows."""
-        if action.type == NEXT_HEAD:
-            head = _told(lambda: self._statements.next_head(*_known(action)), "")
-            return iter([flight.Result(pa.py_buffer(head.encode()))])
         session, body = _session(context), action.body.to_pybytes()
+        if action.type == NEXT_HEAD:
+            head = _told(lambda: self._statements.next_head(*_known(action), session.user), "")
+            return iter([flight.Result(pa.py_buffer(head.encode()))])
         asking = Asking(self._statements, session, context.is_cancelled)
         results = _told(lambda: self._flight_sql.act(action.type, body, asking), "")
         return iter([flight.Result(pa.py_buffer(result)) for result in results])

@@ -11,6 +11,7 @@ import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import batched
 from typing import Any
 
 from cachetools import LRUCache
@@ -18,9 +19,11 @@ from cachetools import LRUCache
 from embedded.gateway.errors import data_read
 from embedded.gateway.files import Files, LocalFiles, Once
 from embedded.gateway.manifests import Bounds, DataFile, Listed, Lists, Manifest, overlap, read_manifest
+from embedded.gateway.patience import Check, each, endless
 
 __all__ = ["DataFile", "Snapshot", "Snapshots", "StoredColumn"]
 
+_SIDE_BY_SIDE = 16  # manifests
 _TIMES = ("timestamptz", "timestamp")
 
 
@@ -91,20 +94,22 @@ class Snapshots:
             return False
         return any(item["snapshot-id"] == snapshot_id for item in snapshots)
 
-    def files_in(self, snapshot: Snapshot, bounds: Bounds) -> list[DataFile] | None:
+    def files_in(self, snapshot: Snapshot, bounds: Bounds, check: Check = endless) -> list[DataFile] | None:
         """The files that may hold a row inside all bounds; None where DuckDB's own Iceberg reader is to find them.
 
-        Raises Refusal when a manifest cannot be read.
+        Raises Refusal when a manifest cannot be read, and what `check` raises meanwhile.
         """
         if snapshot.manifests is None:
             return None
         listed = [manifest for manifest in snapshot.manifests if overlap(manifest.ranges, bounds)]
-        return self.files_of(snapshot, listed, bounds)
+        return self.files_of(snapshot, listed, bounds, check)
 
-    def files_of(self, snapshot: Snapshot, listed: Iterable[Listed], bounds: Bounds) -> list[DataFile] | None:
+    def files_of(
+        self, snapshot: Snapshot, listed: Iterable[Listed], bounds: Bounds, check: Check = endless
+    ) -> list[DataFile] | None:
         """The same of some of its manifests."""
         try:
-            manifests = self._read_manifests([manifest.path for manifest in listed], snapshot.times)
+            manifests = self._read_manifests([manifest.path for manifest in listed], snapshot.times, check)
         except (OSError, ValueError) as error:
             raise data_read(snapshot.metadata_location, error) from None
         found: list[DataFile] = []
@@ -151,13 +156,14 @@ class Snapshots:
         key = f"{metadata['table-uuid']}/{schema_id}"
         return Snapshot(location, snapshot_id, key, columns, manifests, by_id=len(metadata["schemas"]) > 1)
 
-    def _read_manifests(self, paths: Sequence[str], times: Mapping[int, str]) -> list[Manifest]:
+    def _read_manifests(self, paths: Sequence[str], times: Mapping[int, str], check: Check) -> list[Manifest]:
         """Those not known yet are read side by side."""
         with self._lock:
             known = {path: manifest for path in paths if (manifest := self._manifests.get(path)) is not None}
         new = [path for path in paths if path not in known]
-        for path, content in zip(new, self._source.read(new) if new else (), strict=True):
-            known[path] = read_manifest(path, content, times)
+        for some in each(batched(new, _SIDE_BY_SIDE), check):
+            for path, content in zip(some, self._source.read(some), strict=True):
+                known[path] = read_manifest(path, content, times)
         with self._lock:
             for path in new:
                 if len(known[path]) <= self._manifests.maxsize:

@@ -18,6 +18,7 @@ from embedded.gateway.heads import Head
 from embedded.gateway.metadata import Pieces, TableMetadata
 from embedded.gateway.nested import empty_sql, quoted
 from embedded.gateway.paths import Context, Path, information_table, lookups, table_key, written
+from embedded.gateway.patience import Check, each
 from embedded.gateway.relations import Relation
 from embedded.gateway.snapshots import Snapshot, Snapshots, StoredColumn
 from embedded.gateway.sql.kinds import of_arrow, stored
@@ -40,11 +41,14 @@ class Source:
     names: frozenset[str]
     columns: Sequence[Column]
     snapshot: Snapshot | None = None
-    rows: Callable[[], pa.Table] | None = None
+    rows: Callable[[Check], pa.Table] | None = None
 
 
 class Sources:
-    """Finds relations. Every method may be called from any thread, and raises Refusal for what is not there."""
+    """Finds relations. Every method may be called from any thread, and raises Refusal for what is not there.
+
+    Each raises what `check` does, too, while it looks.
+    """
 
     def __init__(self, commits: Commits, snapshots: Snapshots, files: Files, ahead: Ahead | None) -> None:
         self._commits = commits
@@ -53,8 +57,11 @@ class Sources:
         self._ahead = ahead
         self._pieces = Pieces()
 
-    def find(self, relation: Relation, ats: tuple[At, ...], context: Context, head: Head) -> tuple[Commit, Source]:
+    def find(
+        self, relation: Relation, ats: tuple[At, ...], context: Context, head: Head, check: Check
+    ) -> tuple[Commit, Source]:
         """The commit at which a relation is read, and what it is there."""
+        check()
         at = None if relation.at is None else ats[relation.at]
         if at is not None:
             if relation.function is not None:
@@ -64,13 +71,14 @@ class Sources:
             commit = head.main  # whatever version the session uses
         else:
             commit = head.commit
-        return commit, self.at(relation, ats, context, commit)
+        return commit, self.at(relation, ats, context, commit, check)
 
-    def at(self, relation: Relation, ats: tuple[At, ...], context: Context, commit: Commit) -> Source:
+    def at(self, relation: Relation, ats: tuple[At, ...], context: Context, commit: Commit, check: Check) -> Source:
         """What a relation is at a commit."""
+        check()
         at = None if relation.at is None else ats[relation.at]
         if relation.function is not None:
-            return self._function(relation, relation.function, at, context, commit)
+            return self._function(relation, relation.function, at, context, commit, check)
         found = self._look(relation.path, at, context, commit)
         if found is None:
             raise object_not_found(list(relation.path), relation.start, len(relation.path[-1]))
@@ -79,9 +87,11 @@ class Sources:
             if at is not None:
                 raise validation(f"Time travel is not supported on table '[{', '.join(path)}]'", at.start)
             return _own(path[1].upper(), commit, self._columns_of)
-        return _of(self._snapshot(path, location, at))
+        return _of(self._snapshot(path, location, at, check))
 
-    def columns(self, path: Path, commit: Commit, at: At | None, context: Context) -> Sequence[StoredColumn] | None:
+    def columns(
+        self, path: Path, commit: Commit, at: At | None, context: Context, check: Check
+    ) -> Sequence[StoredColumn] | None:
         """The columns of a table by its path; None when it is not there."""
         found = self._look(path, at, context, commit)
         if found is None:
@@ -89,7 +99,7 @@ class Sources:
         full, location = found
         if location is None:
             return information.own_columns(full[1].upper())
-        return self._snapshot(full, location, at).columns
+        return self._snapshot(full, location, at, check).columns
 
     def _look(self, path: Path, at: At | None, context: Context, commit: Commit) -> tuple[Path, str | None] | None:
         """The full path of a table and where its metadata lies, None for INFORMATION_SCHEMA's; None for no table."""
@@ -102,14 +112,16 @@ class Sources:
                 return full, location
         return None
 
-    def _function(self, relation: Relation, function: str, at: At | None, context: Context, commit: Commit) -> Source:
+    def _function(
+        self, relation: Relation, function: str, at: At | None, context: Context, commit: Commit, check: Check
+    ) -> Source:
         found = next(
             (full for full in lookups(relation.path, context.schema, apart=False) if table_key(full) in commit.tables),
             None,
         )
         if found is None:
             raise not_found(written(relation.path), relation.start)
-        snapshot = self._snapshot(found, commit.tables[table_key(found) or ""], at)
+        snapshot = self._snapshot(found, commit.tables[table_key(found) or ""], at, check)
         if function == "TABLE_PARTITIONS":
             self._metadata(snapshot).refuse_unpartitioned(written(found), relation.start)
         schema = SCHEMAS[function]
@@ -117,8 +129,8 @@ class Sources:
         rows = partial(self._rows_of, snapshot, function)
         return Source(function, empty_sql(schema), names, _columns(schema), rows=rows)
 
-    def _rows_of(self, snapshot: Snapshot, function: str) -> pa.Table:
-        return self._metadata(snapshot).rows(function)
+    def _rows_of(self, snapshot: Snapshot, function: str, check: Check) -> pa.Table:
+        return self._metadata(snapshot).rows(function, check)
 
     def _metadata(self, snapshot: Snapshot) -> TableMetadata:
         return TableMetadata(self._files, snapshot.metadata_location, snapshot.past_id, self._pieces)
@@ -127,21 +139,21 @@ class Sources:
         location = commit.tables.get(table)
         return None if location is None else self._snapshots.at(location).columns
 
-    def _snapshot(self, path: Path, location: str, at: At | None) -> Snapshot:
+    def _snapshot(self, path: Path, location: str, at: At | None, check: Check) -> Snapshot:
         table = table_key(path) or ""
         if self._ahead is not None:
             self._ahead.asked(table)
         if at is None or at.kind != "SNAPSHOT":
             return self._snapshots.at(location)
-        return self._past(table, location, at)
+        return self._past(table, location, at, check)
 
-    def _past(self, table: str, location: str, at: At) -> Snapshot:
+    def _past(self, table: str, location: str, at: At, check: Check) -> Snapshot:
         """A table's snapshot by its id: the live metadata lists the last few, past ones stand in their own metadata."""
         try:
             wanted = int(at.value)
         except ValueError:
             raise validation(f"'{at.value}' is no snapshot id", at.start) from None
-        for candidate in chain([location], self._commits.metadata_locations(table)):
+        for candidate in each(chain([location], self._commits.metadata_locations(table)), check):
             if self._snapshots.holds(candidate, wanted):
                 return self._snapshots.at(candidate, wanted)
         full = ".".join((CATALOG, *path_of(table)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.heads import Head, commit_of, refuse_requested
 from embedded.gateway.nested import given_sql, quoted
 from embedded.gateway.paths import Context
+from embedded.gateway.paths import written as path_written
+from embedded.gateway.patience import Check, Patience
 from embedded.gateway.reading import parquet, ranges_of, read_item, text_sql, where_of
 from embedded.gateway.relations import Bound
 from embedded.gateway.seal import Seal
@@ -79,7 +82,9 @@ class Statements:
         ticket_key: bytes | None = None,
         most_rows: int = 10_000_000,
         statements_a_user: int = 100,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._turns = Turns(statements_a_user)
         self._most_rows = most_rows
         self._tickets = Seal(ticket_key or secrets.token_bytes(32))
@@ -98,9 +103,9 @@ class Statements:
         # Long and wide ones count for more, so that a few hundred of them do not fill the memory.
         self._written: LRUCache[tuple[bytes | str, ...], _Plan] = LRUCache(_LETTERS_KEPT, _letters_of)
 
-    def next_head(self, known: str, wait_s: float) -> str:
+    def next_head(self, known: str, wait_s: float, user: str = "") -> str:
         """The head of main once it is another commit than `known`, or when the wait is over. Raises Refusal."""
-        return self._waiting.head(known, wait_s)
+        return self._waiting.head(known, wait_s, user)
 
     def _head_id(self) -> str:
         return self._head(Context(), nobody_left).main.id
@@ -124,14 +129,19 @@ class Statements:
     def _read(self, sql: str, gone: Callable[[], bool]) -> Statement | list[Word]:
         return self._dialect.read(sql, lambda text: self._engine.read_apart(text, gone))
 
+    def _patience(self, gone: Callable[[], bool], *, planning: bool) -> Patience:
+        return Patience(self._engine.timeout_s, gone, planning=planning, clock=self._clock)
+
     def _plan(self, sql: str, context: Context, gone: Callable[[], bool]) -> Planned:
+        patience = self._patience(gone, planning=True)
         statement = self._read(sql, gone)
         if isinstance(statement, Statement) and statement.shape.constant and not statement.shape.heavy:
-            schema, told, _ = self._write(statement, [], sql, gone)
+            schema, told, _ = self._write(statement, [], sql, patience)
             ticket = self._signed({"sql": sql, "context": _NO_CONTEXT.told(), "commits": []})
             planned = Planned(schema, told, ticket, constant=True)
             self._constants.planned(sql, planned)
             return planned
+        patience.check()
         head = self._head(context, gone)
         content: dict[str, object] = {"sql": sql, "context": context.told()}
         if not isinstance(statement, Statement):
@@ -141,14 +151,17 @@ class Statements:
             commit = self._commanded(command.at, head)
             content["head"] = commit.id
             if not command.long:
-                for _ in command.rows(commit, self._looking(context)):
+                for _ in command.rows(commit, self._looking(context, patience.check)):
                     break  # what it refuses, it refuses at the first
             return Planned(command.schema, described(command.schema), self._signed(content))
         shape = statement.shape
         try:
-            found = [self._sources.find(relation, statement.ats, context, head) for relation in shape.relations]
+            found = [
+                self._sources.find(relation, statement.ats, context, head, patience.check)
+                for relation in shape.relations
+            ]
             content["commits"] = [commit.id for commit, _ in found]
-            schema, told, _ = self._write(statement, [source for _, source in found], sql, gone)
+            schema, told, _ = self._write(statement, [source for _, source in found], sql, patience)
         except Refusal:
             # It is kept for a statement that goes on; the shape may be asked for again, and is then read anew.
             shape.tree = None
@@ -160,21 +173,23 @@ class Statements:
         if (known := self.known(ticket)) is not None:
             return Streamed(known.sql, known.rows.schema, iter(known.rows.to_batches()))
         content = self._opened(ticket)
+        patience = self._patience(gone, planning=False)
         sql, context = str(content["sql"]), Context.of(content["context"])
         head_id, commit_ids = str(content.get("head")), content.get("commits", ())
         statement = self._read(sql, gone)
         if not isinstance(statement, Statement):
             commit = commit_of(self._commits, head_id)
             command = commands.read(sql, statement, context, lambda: commit)
-            rows = command.batches(commit, self._looking(context), gone)
+            rows = command.batches(commit, self._looking(context, patience.check))
             return Streamed(sql, command.schema, self._counted(rows, user), command.uses)
         pairs = zip(statement.shape.relations, commit_ids, strict=True)
         sources = [
-            self._sources.at(relation, statement.ats, context, commit_of(self._commits, commit_id))
+            self._sources.at(relation, statement.ats, context, commit_of(self._commits, commit_id), patience.check)
             for relation, commit_id in pairs
         ]
-        schema, _, written = self._write(statement, sources, sql, gone)
-        batches = self._counted(self._rows(statement, written, sources, schema, gone), user)
+        schema, _, written = self._write(statement, sources, sql, patience)
+        asker = (user, path_written(context.schema))
+        batches = self._counted(self._rows(statement, written, sources, schema, patience, asker), user)
         if statement.shape.constant and not written.heavy:
             rows = pa.Table.from_batches(batches, schema)
             self._constants.answered(ticket, Answer(sql, rows))
@@ -195,9 +210,9 @@ class Statements:
                     raise too_many_rows(self._most_rows)
                 yield batch
 
-    def _looking(self, context: Context) -> commands.Looking:
+    def _looking(self, context: Context, check: Check) -> commands.Looking:
         return commands.Looking(
-            self._commits, lambda path, commit, at: self._sources.columns(path, commit, at, context)
+            self._commits, lambda path, commit, at: self._sources.columns(path, commit, at, context, check), check
         )
 
     def _commanded(self, at: At | None, head: Head) -> Commit:
@@ -226,10 +241,11 @@ class Statements:
             statement = self._read(f"{before}{at.value}", gone)
             if not isinstance(statement, Statement) or statement.shape.relations:
                 raise validation("Expected timestamp literal or constant timestamp expression", len(before))
-            schema, _, written = self._write(statement, [], f"{before}{at.value}", gone)
+            patience = self._patience(gone, planning=True)
+            schema, _, written = self._write(statement, [], f"{before}{at.value}", patience)
             if schema.types != [pa.timestamp("ms")]:
                 raise validation("Expected timestamp literal or constant timestamp expression", len(before))
-            batches = list(self._rows(statement, written, [], schema, gone))
+            batches = list(self._rows(statement, written, [], schema, patience))
         except Refusal as refusal:
             refusal.start = max(0, (refusal.start or 0) - len(before)) + at.start
             raise
@@ -250,11 +266,15 @@ class Statements:
         Raises Refusal for what `plan` refuses before the engine is asked.
         """
         with self._turns.one(user):
+            patience = self._patience(gone, planning=True)
             statement = self._read(sql, gone)
             if not isinstance(statement, Statement):
                 raise encountered("?", 0)
             shape, head = statement.shape, self._head(context, gone)
-            sources = [self._sources.find(relation, statement.ats, context, head)[1] for relation in shape.relations]
+            sources = [
+                self._sources.find(relation, statement.ats, context, head, patience.check)[1]
+                for relation in shape.relations
+            ]
             _check_needs(statement, sources)
             columns = [source.columns for source in sources]
             if shape.heavy:
@@ -278,19 +298,23 @@ class Statements:
         written: Written,
         sources: list[Source],
         schema: pa.Schema,
-        gone: Callable[[], bool],
+        patience: Patience,
+        asker: tuple[str, str] = ("", ""),
     ) -> Iterator[pa.RecordBatch]:
         with ExitStack() as held:
             given: dict[str, pa.Table] = {}
             relations = [
-                self._relation(source, relation.bounds, statement.times, held, given, in_memory=not written.heavy)
+                self._relation(
+                    source, relation.bounds, statement.times, held, given, patience.check, in_memory=not written.heavy
+                )
                 for source, relation in zip(sources, statement.shape.relations, strict=True)
             ]
-            query = written.filled(relations, statement.times)
+            patience.check()
+            query = written.filled(relations, statement.times, asker)
             if written.heavy:
-                batches = self._engine.run_apart(query, given, gone)
+                batches = self._engine.run_apart(query, given, patience.gone, patience.left_s)
             else:
-                batches = self._engine.run(query, gone, given)
+                batches = self._engine.run(query, patience.gone, given, patience.left_s)
             for batch in batches:
                 yield wire.cast(batch, schema)
 
@@ -301,6 +325,7 @@ class Statements:
         times: tuple[str, ...],
         held: ExitStack,
         given: dict[str, pa.Table],
+        check: Check,
         *,
         in_memory: bool,
     ) -> str:
@@ -309,8 +334,9 @@ class Statements:
         Dremio cuts times to milliseconds when it reads; so does this, without a time zone calendar, which costs DuckDB
         more than reading does.
         """
+        check()
         if source.rows is not None:
-            table = source.rows()
+            table = source.rows(check)
             name = f"given_{len(given)}"
             given[name] = table
             return given_sql(table.schema, name)
@@ -319,13 +345,13 @@ class Statements:
         ranges = ranges_of(snapshot, bounds, times)
         items = ", ".join(read_item(column) for column in snapshot.columns)
         where = where_of(ranges, snapshot)
-        files = self._snapshots.files_in(snapshot, ranges)
+        files = self._snapshots.files_in(snapshot, ranges, check)
         if files is None:
             if why := self._engine.no_iceberg_scan:
                 raise needs_iceberg_scan(snapshot.metadata_location, why)
             past = f", snapshot_from_id = {snapshot.past_id}" if snapshot.past_id is not None else ""
             return f"(SELECT {items} FROM iceberg_scan({text_sql(snapshot.metadata_location)}{past}){where})"
-        reading = self._reading(snapshot)
+        reading = self._reading(snapshot, check)
         if not in_memory:
             return f"(SELECT {items} FROM {held.enter_context(reading(files))}{where})" if files else source.empty
         shelved = held.enter_context(self._shelf.holding(snapshot.schema_key, items, source.empty, files, reading))
@@ -338,12 +364,12 @@ class Statements:
             parts.append(f"SELECT {items} FROM {held.enter_context(reading(shelved.rest))}{where}")
         return f"({' UNION ALL '.join(parts)})" if parts else source.empty
 
-    def _reading(self, snapshot: Snapshot) -> Reading:
+    def _reading(self, snapshot: Snapshot, check: Check) -> Reading:
         @contextmanager
         def reading(files: Sequence[DataFile]) -> Iterator[str]:
             with ExitStack() as held:
                 try:
-                    paths = held.enter_context(self._files.holding([file.path for file in files]))
+                    paths = held.enter_context(self._files.holding([file.path for file in files], check))
                 except OSError as error:
                     raise data_read(snapshot.metadata_location, error) from None
                 yield parquet(paths, snapshot)
@@ -352,7 +378,7 @@ class Statements:
 
     # ---- schema -----------------------------------------------------------------------------------------------------
 
-    def _write(self, statement: Statement, sources: list[Source], sql: str, gone: Callable[[], bool]) -> _Plan:
+    def _write(self, statement: Statement, sources: list[Source], sql: str, patience: Patience) -> _Plan:
         """The answer's schemas and DuckDB's SQL, remembered by shape and by the schemas of its tables."""
         key: tuple[bytes | str, ...] = (statement.shape.digest, *(source.schema_key for source in sources))
         with self._lock:
@@ -368,7 +394,7 @@ class Statements:
                 written = write(statement.shape, sql, columns)
         # DuckDB plans it too, and refuses what is wrong beyond names and types.
         if written is None or written.heavy:
-            written = self._engine.write_apart(statement, sql, columns, empty, gone)
+            written = self._engine.write_apart(statement, sql, columns, empty, patience.gone, patience.left_s)
         else:
             self._engine.describe(written.filled(empty, statement.times), sql)
         schema = wire.schema_of(written.columns)

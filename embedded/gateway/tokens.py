@@ -15,6 +15,7 @@ _LEXER = re.compile(
     r"""\s*(?:
         (?P<word>[^\W\d]\w*(?:\$\w*)?)
       | (?P<blank>--[^\r\n]*|//[^\r\n]*|/\*.*?\*/|\Z)
+      | (?P<unclosed>/\*)
       | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)
       | (?P<sign>::|==|->>?|<>|<=|>=|!=|\|\||[-+*/%(),.;<>=\[\]])
       | (?P<text>'(?:[^']|'')*')
@@ -64,6 +65,9 @@ def words_of(sql: str, parameters: bool = False) -> list[Word]:
         kind = match.lastgroup or "other"
         if kind == "blank":
             continue
+        if kind == "unclosed":
+            # Looked for to the end once; no other may be, or a text of them takes the square of its length.
+            raise Refusal(Kind.PARSE, "Failure parsing the query: a comment is not closed.", match.start(kind), 2)
         text, start = match[kind], match.start(kind)
         found.append(_word(Word, (kind, text, start, text.upper() if kind == "word" else text)))
         if kind == "sign":

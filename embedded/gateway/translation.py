@@ -69,14 +69,22 @@ class Written:
     mark: str = field(repr=False)
     heavy: bool = False
 
-    def filled(self, sources: list[str], times: tuple[str, ...]) -> str:
-        """The statement with a source (a table expression in brackets) for each relation, and its times."""
+    def filled(self, sources: list[str], times: tuple[str, ...], asker: tuple[str, str] = ("", "")) -> str:
+        """The statement with a source (a table expression in brackets) for each relation, its times, and who asks.
+
+        asker: the user, and the session's schema.
+        """
 
         def replace(match: re.Match[str]) -> str:
             number = int(match[2])
-            return sources[number] if match[1] == "r" else times[number]
+            match match[1]:
+                case "r":
+                    return sources[number]
+                case "t":
+                    return times[number]
+            return "'" + asker[number].replace("'", "''") + "'"
 
-        return re.sub(rf"[\"']{self.mark}([rt])(\d+)[\"']", replace, self.sql)
+        return re.sub(rf"[\"']{self.mark}([rtu])(\d+)[\"']", replace, self.sql)
 
 
 def _call(name: str) -> Any:
@@ -90,6 +98,13 @@ def _call(name: str) -> Any:
     return build
 
 
+_WITHOUT_BRACKETS = frozenset(
+    """CURRENT_CATALOG CURRENT_DATE CURRENT_DATE_UTC CURRENT_PATH CURRENT_ROLE CURRENT_SCHEMA CURRENT_TIME
+    CURRENT_TIMESTAMP CURRENT_USER LAST_QUERY_ID LOCALTIME LOCALTIMESTAMP SESSION_USER SYSTEM_USER USER
+    """.split()  # noqa: SIM905  # a list of words reads best as one
+)
+"""Functions that stand without brackets: Calcite's parser takes them for names, so a column is called like them."""
+
 # Read with syntax of their own. Every other call is taken as it is written: the table of functions knows what it means.
 _PARSED = ("CAST", "EXTRACT", "POSITION", "SUBSTRING", "TRIM")
 
@@ -99,7 +114,10 @@ class _Dialect(Dremio):
 
     class Tokenizer(Dremio.Tokenizer):
         NESTED_COMMENTS = False
-        KEYWORDS = {**Dremio.Tokenizer.KEYWORDS, "MINUS": Dremio.Tokenizer.KEYWORDS["EXCEPT"]}  # noqa: RUF012  # as sqlglot has it
+        KEYWORDS = {  # noqa: RUF012  # as sqlglot has it
+            **{name: kind for name, kind in Dremio.Tokenizer.KEYWORDS.items() if name not in _WITHOUT_BRACKETS},
+            "MINUS": Dremio.Tokenizer.KEYWORDS["EXCEPT"],
+        }
 
     class Parser(Dremio.Parser):  # type: ignore[misc, valid-type]  # sqlglot sets it when the class is made
         FUNCTIONS = {name: _call(name) for name in ("TIMESTAMPADD", "TIMESTAMPDIFF")}  # noqa: RUF012
@@ -200,14 +218,8 @@ def _of_values(tree: exp.Expr) -> exp.Expr:
     return exp.select("*").from_(tree) if isinstance(tree, exp.Values) else tree
 
 
-_WITHOUT_BRACKETS = frozenset(
-    """CURRENT_CATALOG CURRENT_DATE_UTC CURRENT_PATH CURRENT_SCHEMA LAST_QUERY_ID LOCALTIME LOCALTIMESTAMP SESSION_USER
-    SYSTEM_USER USER""".split()  # noqa: SIM905  # a list of words reads best as one
-)
-
-
 def _call_without_brackets(nodes: Sequence[exp.Expr]) -> bool:
-    """Functions that sqlglot takes for columns, for they stand without brackets; whether there were any."""
+    """Put calls in the places of functions without brackets, which were read as columns; whether there were any."""
     found = False
     for column in nodes:
         if not isinstance(column, exp.Column) or (name := column.name.upper()) not in _WITHOUT_BRACKETS:
@@ -215,7 +227,7 @@ def _call_without_brackets(nodes: Sequence[exp.Expr]) -> bool:
         if column.args.get("table") or column.this.args.get("quoted"):
             continue
         call: exp.Expr = exp.Anonymous(this=name, expressions=[])
-        if name == "CURRENT_DATE_UTC" and isinstance(column.parent, exp.Select) and column.arg_key == "expressions":
+        if isinstance(column.parent, exp.Select) and column.arg_key == "expressions":
             call = exp.alias_(call, column.name, quoted=True)
         column.replace(call)
         found = True
@@ -294,6 +306,8 @@ def _indexed(words: list[Word], index: int) -> Refusal:
     return encountered(word.text, word.start)
 
 
+_NEVER_BRACKETS = frozenset({"CURRENT_SCHEMA", "SESSION_USER", "SYSTEM_USER", "USER"})
+
 _SIZED = frozenset({"CHAR", "DECIMAL", "NUMERIC", "VARBINARY", "VARCHAR"})
 """Types that have a length."""
 
@@ -306,6 +320,8 @@ def check_functions(words: list[Word]) -> None:
         name = word.plain.upper()
         dotted = index > 0 and words[index - 1].text == "."
         before = words[index - 1].upper if index else ""
+        if word.kind == "word" and name in _NEVER_BRACKETS:
+            raise validation(f"The gateway does not answer {name} with brackets yet", word.start, len(word.text))
         # sqlglot reads a type twice, as one and as a function: in each other they would take it hours.
         syntax = word.kind == "word" and name in SYNTAX and (name not in _SIZED or before == "AS")
         if not dotted and (name in DONE or syntax):

@@ -19,8 +19,7 @@ from embedded.gateway.words import RESERVED
 # Functions, as they are read: by their name, or with a syntax of their own.
 _FUNCTION_NODES: frozenset[type[exp.Expr]] = frozenset(
     {
-        exp.Anonymous, exp.Case, exp.Cast, exp.CurrentDate, exp.CurrentRole, exp.CurrentTime, exp.CurrentTimestamp,
-        exp.CurrentUser, exp.Extract, exp.If, exp.StrPosition, exp.Substring, exp.Trim,
+        exp.Anonymous, exp.Case, exp.Cast, exp.Extract, exp.If, exp.StrPosition, exp.Substring, exp.Trim,
     }
 )  # fmt: skip
 

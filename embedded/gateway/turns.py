@@ -1,4 +1,4 @@
-"""How many statements a user has running at a time."""
+"""How many statements a user has running at a time, and how many other calls waiting."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ from embedded.gateway.errors import Kind, Refusal
 
 
 class Turns:
-    """Counts statements by user. May be used from many threads."""
+    """Counts by user. May be used from many threads.
 
-    def __init__(self, most: int) -> None:
+    what: is counted, in the words of who is told that it is too many.
+    """
+
+    def __init__(self, most: int, what: str = "statements running") -> None:
         self._most = most
+        self._what = what
         self._lock = threading.Lock()
         self._running: Counter[str] = Counter()
 
     @contextmanager
     def one(self, user: str) -> Iterator[None]:
-        """For as long as a statement is planned, or its answer streams. Raises Refusal when the user has too many."""
+        """For as long as it goes on: a statement is planned, say, or streams. Raises Refusal for one too many."""
         with self._lock:
             if self._running[user] >= self._most:
                 raise Refusal(
                     Kind.UNAVAILABLE,
-                    f"RESOURCE ERROR: user {user} has {self._most:,} statements running, as many as one user may have: "
+                    f"RESOURCE ERROR: user {user} has {self._most:,} {self._what}, as many as one user may have: "
                     "try again when one has ended.",
                 )
             self._running[user] += 1

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from cachetools import TTLCache
 
@@ -105,17 +107,30 @@ class Users:
         return hmac.new(self._key, text.encode(), hashlib.sha256).digest()
 
 
+class _Wrong(NamedTuple):
+    """How many wrong passwords a name had, and when the next one may be looked at."""
+
+    times: int
+    next_look: float
+
+
+_NONE = _Wrong(0, -math.inf)
+
+
 class Guesses:
     """Makes whoever guesses wait for the answer, the longer the more wrong passwords a name had; right ones never do.
 
-    The newest `most_names` names with wrong passwords are remembered, each for `memory_s` after its last one. A few
-    passwords of a name are looked at or wait at a time: more lines do not guess faster.
+    The newest `most_names` names with wrong passwords are remembered, each for `memory_s` after its last one. Passwords
+    of a name that is guessed at are looked at in the order they came, one each `look_every_s`, so that more lines do
+    not guess faster than that. How many wrong ones wait for their answers keeps no right one out.
     """
 
     free = 3
     first_s = 0.25
     longest_s = 8.0
     at_once = 4
+    look_every_s = 0.25
+    most_in_line = 32
 
     def __init__(
         self,
@@ -124,51 +139,57 @@ class Guesses:
         memory_s: float = 900,
         most_names: int = 10_000,
     ) -> None:
+        self._clock = clock
         self._sleep = sleep
         self._changed = threading.Condition()
-        self._wrong: TTLCache[str, int] = TTLCache(most_names, memory_s, clock)
-        self._waiting: Counter[str] = Counter()
+        self._wrong: TTLCache[str, _Wrong] = TTLCache(most_names, memory_s, clock)
+        self._lines: dict[str, deque[object]] = {}
         self._looking: Counter[str] = Counter()
 
     @contextmanager
     def look(self, name: str) -> Iterator[None]:
         """For as long as a password of the name is looked at, once it is its turn.
 
-        Raises Refusal (UNAVAILABLE) while too many wait at this name for having been wrong.
+        Raises Refusal (UNAVAILABLE) for a name that is guessed at while too many stand in line for it.
         """
-        name = _short(name)
+        name, me = _short(name), object()
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting[name] >= self.at_once or self._has_room(name))
-            if self._waiting[name] >= self.at_once:
+            line = self._lines.setdefault(name, deque())
+            if self._wrong.get(name, _NONE).times > self.free and len(line) >= self.most_in_line:
                 raise Refusal(Kind.UNAVAILABLE, "Too many failed sign-ins at once: try again in a few seconds.")
-            self._looking[name] += 1
+            line.append(me)
+            self._changed.wait_for(lambda: line[0] is me and self._looking[name] < self.at_once)
+            wait_s = self._wrong.get(name, _NONE).next_look - self._clock()
+        try:
+            if wait_s > 0:
+                self._sleep(wait_s)
+        finally:
+            with self._changed:
+                line.popleft()
+                if not line:
+                    del self._lines[name]
+                self._looking[name] += 1
+                self._changed.notify_all()
         try:
             yield
         finally:
-            self._less(self._looking, name)
+            with self._changed:
+                self._looking[name] -= 1
+                if not self._looking[name]:
+                    del self._looking[name]
+                self._changed.notify_all()
 
     def wrong(self, name: str) -> None:
         """The password was wrong: waits, from the fourth on."""
         name = _short(name)
         with self._changed:
-            count = self._wrong[name] = self._wrong.get(name, 0) + 1
-            self._waiting[name] += 1
-            self._changed.notify_all()
-        try:
+            before = self._wrong.get(name, _NONE)
+            count, next_look = before.times + 1, before.next_look
             if count > self.free:
-                self._sleep(min(self.longest_s, self.first_s * 2 ** min(count - self.free - 1, 10)))
-        finally:
-            self._less(self._waiting, name)
-
-    def _has_room(self, name: str) -> bool:
-        return self._looking[name] + self._waiting[name] < self.at_once
-
-    def _less(self, counts: Counter[str], name: str) -> None:
-        with self._changed:
-            counts[name] -= 1
-            if not counts[name]:
-                del counts[name]
-            self._changed.notify_all()
+                next_look = max(next_look, self._clock()) + self.look_every_s
+            self._wrong[name] = _Wrong(count, next_look)
+        if count > self.free:
+            self._sleep(min(self.longest_s, self.first_s * 2 ** min(count - self.free - 1, 10)))
 
 
 def _short(name: str) -> str:

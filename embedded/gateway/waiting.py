@@ -6,8 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from embedded.gateway.turns import Turns
+
 LONGEST_S = 5.0
 """No call is held longer: whoever waits has other things to do, and its connection may be gone."""
+MOST_OF_A_USER = 32
+"""Each holds a thread of the server. Console, notifier and small page have one or a few."""
 
 
 class Waiting:
@@ -24,9 +28,17 @@ class Waiting:
         self._looks = False
         self._heard = 0
         self._newest: str | Exception = ""
+        self._turns = Turns(MOST_OF_A_USER, "calls waiting for the next publish")
 
-    def head(self, known: str, within_s: float) -> str:
-        """The head, once it is not `known`, or when `within_s` is over. Raises what the look for it raised."""
+    def head(self, known: str, within_s: float, user: str = "") -> str:
+        """The head, once it is not `known`, or when `within_s` is over; `user` is who asks.
+
+        Raises what the look for it raised, and Refusal when the user has too many calls waiting.
+        """
+        with self._turns.one(user):
+            return self._next(known, within_s)
+
+    def _next(self, known: str, within_s: float) -> str:
         with self._moved:
             heard = self._heard
         head = self._head()

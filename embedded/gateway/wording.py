@@ -44,12 +44,14 @@ _PLAIN = re.compile(
     re.IGNORECASE,
 )
 _TELLTALE = re.compile(r"[/\\]|\bSET\b|(?i:python|pyarrow|duckdb|\.(parquet|csv|json|avro|db)\b)")
+_MOST = 4_000
+"""Letters of a text that are looked at: what a client wrote stands in it too, as long as its statement."""
 _DEEP = re.compile(r"max(imum)?[ _]expression[ _]depth|recursion|nested too deep", re.IGNORECASE)
 
 
 def planning_refusal(error: duckdb.Error, sql: str) -> Refusal:
     """What a client is told of a statement that cannot be planned; `sql` is the statement as it was sent."""
-    text = str(error)
+    text = str(error)[:_MOST]
     if match := re.search(r'Referenced column "([^"]+)" not found|does not have a column named "([^"]+)"', text):
         name = match[1] or match[2]
         return validation(f"Column '{name}' not found in any table", *place_of_name(name, sql))
@@ -80,7 +82,7 @@ def running_refusal(error: Exception, reason: str | None, timeout_s: float) -> R
         return cancelled(reason or "interrupted")
     if issubclass(kind, duckdb.OutOfMemoryException):
         return out_of_memory()
-    text = str(error)
+    text = str(error)[:_MOST]
     said = _plain(text)
     if said and issubclass(
         kind, duckdb.ConversionException | duckdb.InvalidInputException | duckdb.OutOfRangeException

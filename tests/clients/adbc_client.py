@@ -73,6 +73,10 @@ def prepared() -> list[str]:
         return [str(field.type) for field in schema]
 
 
+def frame(sql: str, on: Any = connection) -> polars.DataFrame:
+    return polars.read_database(sql, on)
+
+
 def insert() -> None:
     with connection.cursor() as cursor:
         cursor.adbc_ingest("orders_processed", pa.table({"a": [1]}), mode="append")
@@ -128,6 +132,15 @@ ASKS: dict[str, Callable[[], object]] = {
     "polars parameters": lambda: polars.read_database(
         f"SELECT order_id FROM {ORDERS} WHERE user_id = ?", connection, execute_options={"parameters": ["grace's"]}
     ).rows(),
+    "polars empty": lambda: dict(frame(f"SELECT order_id, price FROM {ORDERS} WHERE order_id = 'none'").schema),
+    "polars every table": lambda: {path: len(frame(f"SELECT * FROM {path}")) for path in every_table()},
+    "polars describe": lambda: frame(f"DESCRIBE {ORDERS}")["COLUMN_NAME"].to_list(),
+    "polars in batches": lambda: sum(
+        len(part) for part in polars.read_database(f"SELECT * FROM {ORDERS}", connection, iter_batches=True)
+    ),
+    "polars bad SQL": lambda: frame("SELEC 1"),
+    "polars bad column": lambda: frame(f"SELECT nope FROM {ORDERS}"),
+    "polars bad password": lambda: frame("SELECT 1 AS n", connect("guess")),
     "after all": lambda: rows("SELECT 1 AS n"),
 }
 atexit.register(connection.close)

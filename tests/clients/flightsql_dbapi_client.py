@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,17 @@ def columns() -> list[str]:
     return names
 
 
+def cancel() -> float:
+    """Seconds until a reader that is cancelled gives back the line."""
+    tables = ", ".join(f"{ORDERS} AS t{number}" for number in range(18))
+    reader = client.do_get(client.execute(f"SELECT t0.order_id FROM {tables}").endpoints[0].ticket)
+    reader.read_chunk()
+    begun = time.monotonic()
+    reader.cancel()
+    rows(client.execute("SELECT 1 AS n"))
+    return time.monotonic() - begun
+
+
 ASKS: dict[str, Callable[[], object]] = {
     "select": lambda: rows(client.execute(f"SELECT order_id FROM {ORDERS} ORDER BY order_id")),
     "every table": lambda: {path: len(rows(client.execute(f"SELECT * FROM {path}"))) for path in tables()},
@@ -50,6 +62,8 @@ ASKS: dict[str, Callable[[], object]] = {
     "columns": columns,
     "vendor": lambda: rows(client.get_sql_info([0]))[0]["value"],
     "parameters": parameters,
+    "describe": lambda: [row["COLUMN_NAME"] for row in rows(client.execute(f"DESCRIBE {ORDERS}"))],
+    "cancel": cancel,
     "bad SQL": lambda: client.execute("SELEC 1"),
     "bad password": lambda: connect("guess"),
     "update": lambda: client.execute_update(f"DELETE FROM {ORDERS}"),

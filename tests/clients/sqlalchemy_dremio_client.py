@@ -30,6 +30,16 @@ def every_table() -> dict[str, int]:
     return {name: len(pandas.read_sql_query(f"SELECT * FROM {SCHEMA}.{name}", connection)) for name in names}
 
 
+def asked(where: sqlalchemy.ColumnElement[bool]) -> list[str]:
+    found = connection.execute(sqlalchemy.select(orders.c.order_id).where(where).order_by(orders.c.order_id))
+    return [row[0] for row in found]
+
+
+def guessed() -> None:
+    address = ADDRESS.replace("dremio123", "guess")
+    sqlalchemy.create_engine(f"{address}/?UseEncryption=false").connect()
+
+
 def count(sql: str) -> int:
     return int(pandas.read_sql_query(sql, connection)["n"][0])
 
@@ -49,6 +59,9 @@ ASKS: dict[str, Callable[[], object]] = {
     "query": lambda: count(f"SELECT COUNT(*) AS n FROM {SCHEMA}.orders_processed"),
     "bytes": lambda: count(f"SELECT SUM(file_size_in_bytes) AS n FROM TABLE(table_files('{SCHEMA}.orders_processed'))"),
     "inside": lambda: inside.connect().exec_driver_sql("SELECT COUNT(*) AS n FROM orders_processed").fetchall()[0][0],
+    "parameters": lambda: asked(sqlalchemy.and_(orders.c.user_id == "grace's", orders.c.quantity >= 1)),
+    "bad SQL": lambda: count("SELEC 1"),
+    "bad password": guessed,
     "bad column": lambda: count(f"SELECT nope AS n FROM {SCHEMA}.orders_processed"),
     "bad table": lambda: look.get_columns("sales", schema=SCHEMA),
     "after all": lambda: count("SELECT 1 AS n"),

@@ -83,12 +83,36 @@ def how(source: Kind, target: Kind) -> str:
     if source.name in kinds.INEXACT and target.name in kinds.WHOLE:
         return f"CAST(round({{0}}) AS {target.duckdb})"
     if source.name in kinds.INEXACT and target.name == "decimal":
-        raise validation(f"The gateway does not answer a CAST of {source} to {target} yet")
+        return _rounded(source, target)
     if {*names} <= kinds.NUMBERS or names in (("date", "timestamp"), ("timestamp", "date"), ("timestamp", "time")):
         return plain
     if names == ("text", "binary"):
         return "encode({0})"
     raise validation(f"The gateway does not answer a CAST of {source} to {target} yet")
+
+
+_MOST_UNITS = 10**11
+_MOST_SCALE = 20
+
+
+def _rounded(source: Kind, target: Kind) -> str:
+    """A double as a decimal.
+
+    Dremio's Java rounds a half away from zero, its native code to the even neighbour, each by other digits of the
+    double; what is nearly a half, or does not fit, is answered by neither here.
+    """
+    if target.scale > _MOST_SCALE:
+        raise validation(f"The gateway does not answer a CAST of {source} to {target} yet")
+    units = f"(CAST({{0}} AS DOUBLE) * 1e{target.scale})"
+    most = min(_MOST_UNITS, 10**target.digits)
+    whole = f"CAST(CAST(round({units}) AS BIGINT) AS DECIMAL(12,0))"
+    unit = f"CAST(1e-{target.scale} AS DECIMAL({max(target.scale, 1)},{target.scale}))"
+    unsure = not_yet(f"a CAST of this {source} to {target}")
+    return (
+        f"CASE WHEN {{0}} IS NULL THEN NULL WHEN abs({units}) < {most} - 1 "
+        f"AND abs(abs({units}) - floor(abs({units})) - 0.5) > 0.001 "
+        f"THEN CAST({whole} * {unit} AS {target.duckdb}) ELSE {unsure} END"
+    )
 
 
 def _printed(source: Kind) -> str:

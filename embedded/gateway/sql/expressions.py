@@ -12,8 +12,9 @@ from sqlglot import exp
 from embedded.gateway.errors import validation
 from embedded.gateway.sql import calls, casts, kinds, operators, times
 from embedded.gateway.sql.kinds import Kind
+from embedded.gateway.sql.others import OF_WHO_ASKS
 from embedded.gateway.sql.parameters import Parameters
-from embedded.gateway.sql.raw import Raw, quoted, raw
+from embedded.gateway.sql.raw import Raw, cast, quoted, raw
 from embedded.gateway.sql.similar import regular
 from embedded.gateway.sql.walk import Scope
 
@@ -27,6 +28,8 @@ class Expressions:
         self.scopes = scopes
         # By id: a node that was replaced (kept, or its id might be another's), and what stands there now.
         self._replaced: dict[int, tuple[exp.Expr, exp.Expr]] = {}
+        # Ids of what is compared with something; the tree holds it until it is asked for.
+        self._compares: set[int] = set()
 
     def kind(self, node: exp.Expr) -> Kind:
         """Rewrite an expression where it stands; its type. Raises Refusal for what the gateway does not answer."""
@@ -78,9 +81,6 @@ class Expressions:
             raise self.scopes.no_column(node)
         return found
 
-    def _context(self, node: exp.Expr) -> Kind:
-        return calls.call(self, node, _CONTEXT[type(node)], [])
-
     def _same(self, node: exp.Expr) -> Kind:
         return self.kind(node.this)
 
@@ -110,8 +110,10 @@ class Expressions:
         return kind
 
     def _arithmetic(self, node: exp.Expr) -> Kind:
+        by_days = any(map(operators.moves_by_days, (node.this, node.expression)))
+        compared = id(node) in self._compares
         left, right = self.kind(node.this), self.kind(node.expression)
-        how, kind = operators.arithmetic(type(node), left, right)
+        how, kind = operators.arithmetic(type(node), left, right, by_days=by_days, compared=compared)
         return self.put(node, raw(f"CAST({how} AS {kind.duckdb})", node.this, node.expression), kind)
 
     def _joined(self, node: exp.Expr) -> Kind:
@@ -151,6 +153,7 @@ class Expressions:
             for place, item in enumerate(list(left.expressions)):
                 self._alike(item, [other.expressions[place] for other in others])
             return
+        self._compares.update(id(side.unnest()) for side in (left, *others))
         own = self.kind(left)
         found = [self.kind(other) for other in others]
         targets = [casts.comparable(own, kind) for kind in found]
@@ -284,7 +287,11 @@ class Expressions:
         return self.put(node, raw(f"CAST({how} AS BIGINT)", node.expression), kinds.BIGINT)
 
     def _called(self, node: exp.Expr) -> Kind:
-        return calls.call(self, node, node.name.upper(), list(node.expressions))
+        name = node.name.upper()
+        if name in OF_WHO_ASKS and not node.expressions:
+            # Filled in when it runs, for the statement of another may have the same shape.
+            return self.put(node, cast(exp.Literal.string(f"{self._mark}u{OF_WHO_ASKS[name]}"), kinds.TEXT), kinds.TEXT)
+        return calls.call(self, node, name, list(node.expressions))
 
     def _substring(self, node: exp.Expr) -> Kind:
         given = [node.this, node.args.get("start"), node.args.get("length")]
@@ -306,14 +313,6 @@ class Expressions:
     def _within(self, node: exp.Expr) -> Kind:
         return calls.within_group(self, node)
 
-
-_CONTEXT: Mapping[type[exp.Expr], str] = {
-    exp.CurrentDate: "CURRENT_DATE",
-    exp.CurrentTime: "CURRENT_TIME",
-    exp.CurrentTimestamp: "CURRENT_TIMESTAMP",
-    exp.CurrentUser: "CURRENT_USER",
-    exp.CurrentRole: "CURRENT_ROLE",
-}
 
 _RULES: Mapping[type[exp.Expr], Callable[[Expressions, exp.Expr], Kind]] = {
     exp.Literal: Expressions._literal,
@@ -348,5 +347,4 @@ _RULES: Mapping[type[exp.Expr], Callable[[Expressions, exp.Expr], Kind]] = {
     exp.StrPosition: Expressions._position,
     exp.Window: Expressions._window,
     exp.WithinGroup: Expressions._within,
-    **dict.fromkeys(_CONTEXT, Expressions._context),
 }

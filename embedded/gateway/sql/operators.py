@@ -15,10 +15,16 @@ from embedded.gateway.sql.maths import remainder
 _SIGNS: dict[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%"}
 
 
-def arithmetic(node: type[exp.Expr], left: Kind, right: Kind) -> tuple[str, Kind]:
-    """DuckDB's SQL for {0} sign {1}, and its type. Raises Refusal."""
+def arithmetic(
+    node: type[exp.Expr], left: Kind, right: Kind, *, by_days: bool = False, compared: bool = False
+) -> tuple[str, Kind]:
+    """DuckDB's SQL for {0} sign {1}, and its type. Raises Refusal.
+
+    by_days: one of them is an interval of years, months or days, as it is written (moves_by_days). compared: what comes
+    of it is compared, and goes nowhere else.
+    """
     sign = _SIGNS[node]
-    moved = _moved(sign, left, right)
+    moved = _moved(sign, left, right, by_days=by_days, compared=compared)
     if moved is not None:
         return moved
     kind = of_arithmetic(sign, left, right)
@@ -33,15 +39,31 @@ def arithmetic(node: type[exp.Expr], left: Kind, right: Kind) -> tuple[str, Kind
     return f"CASE WHEN {{1}} = 0 THEN error('divide by zero') ELSE {_quotient(left, right, kind)} END", kind
 
 
-def _moved(sign: str, left: Kind, right: Kind) -> tuple[str, Kind] | None:
-    """A time and an interval."""
+def moves_by_days(node: exp.Expr) -> bool:
+    """Whether it is written as an interval of years, months or days, and of no part of a day."""
+    node = node.unnest()
+    kind = node.args["to"].this if isinstance(node, exp.Cast) else node
+    unit = kind.args.get("unit") if isinstance(kind, exp.Interval) else None
+    if isinstance(unit, exp.IntervalSpan):
+        return (unit.this.name.upper(), unit.expression.name.upper()) == ("YEAR", "MONTH")
+    return isinstance(unit, exp.Var) and unit.name.upper() in ("YEAR", "MONTH", "DAY")
+
+
+def _moved(sign: str, left: Kind, right: Kind, *, by_days: bool, compared: bool) -> tuple[str, Kind] | None:
+    """A time and an interval.
+
+    A DATE and an interval of days is a DATE: Dremio sees to that where one is added. Where one is taken away its plan
+    says DATE and its functions give a TIMESTAMP, so that only a comparison comes out alike.
+    """
     if left.name in kinds.INTERVALS and sign == "+" and right.name not in kinds.INTERVALS:
         left, right = right, left
     if right.name not in kinds.INTERVALS or sign not in "+-":
         return None
     if left == kinds.TIMESTAMP or (left == kinds.TIME and right == kinds.DAYS):
         return f"{{0}} {sign} {{1}}", left
-    raise validation(f"The gateway does not answer {left} {sign} {right} yet; TIMESTAMPADD it does")
+    if left == kinds.DATE and by_days and (sign == "+" or compared):
+        return f"{{0}} {sign} {{1}}", left
+    raise validation(f"The gateway does not answer {left} {sign} {right} here yet; TIMESTAMPADD it does")
 
 
 def _quotient(left: Kind, right: Kind, kind: Kind) -> str:

@@ -8,6 +8,9 @@ from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.rows import Call, Row
 
 _REFERENCE, _SOURCE = "reference", "reference; source of 25.2"
+_TESTED = "reference; tests of 25.2"
+OF_WHO_ASKS = {"USER": 0, "SESSION_USER": 0, "SYSTEM_USER": 0, "QUERY_USER": 0, "CURRENT_SCHEMA": 1}
+"""What stands in the place of these is known when a statement runs: the user, and the session's schema."""
 
 
 def _common(call: Call) -> Kind:
@@ -138,7 +141,10 @@ ROWS = [
         ARRAY_SUM SET_UNION MAP_KEYS MAP_VALUES SIZE
         TRY_CONVERT_FROM"""),
     *_nothing("ISNUMERIC IS_BIGINT IS_INT IS_VARCHAR"),
-    *_nothing("CURRENT_SCHEMA LAST_QUERY_ID QUERY_USER SESSION_USER SYSTEM_USER USER IS_MEMBER", note="of the session"),
+    *(Row(name, "", "text", "'…'", _TESTED, note="who is signed in")
+      for name in ("QUERY_USER", "SESSION_USER", "SYSTEM_USER", "USER")),
+    Row("CURRENT_SCHEMA", "", "text", "'…'", _TESTED, note="of the session"),
+    *_nothing("LAST_QUERY_ID IS_MEMBER", note="of the session"),
     *_nothing("IMAXDIR IMINDIR MAXDIR MINDIR LIST_FILES", note="of files"),
     *_nothing("AI_CLASSIFY AI_COMPLETE AI_GENERATE", note="of language models"),
     # In the source of 25.2, not in the reference.
