@@ -415,10 +415,11 @@ class PageSession:
         # What wakes people is of now, whatever moment is looked at.
         asked = asked_of(self._watch.duty, None, self._asks)
         incidents = overview.all_incidents(newest, self.max_age, asked)
+        open_count, worst_beyond = overview.open_counts(newest, incidents)
         parts["head"] = head_part(
             newest,
             viewers=self.hub.viewers,
-            open_incidents=sum(1 for incident in incidents if incident.state == "open"),
+            open_incidents=open_count,
             failed=failed,
         )
         if drill is not None:
@@ -429,7 +430,7 @@ class PageSession:
         if frozen:
             moment = {"commit": snapshot.commit, "as_of": iso_ms(snapshot.as_of), "every_s": None}
             parts["head"] |= moment | {"frozen": True}
-        parts["banner"] = banner_part(incidents, self._watch.duty)
+        parts["banner"] = banner_part(incidents, self._watch.duty, worst_beyond)
         parts["acted"] = {"answers": self._done}
         parts["view"] = view_part(self.view, notices, self._at)
         parts["go"] = self._went

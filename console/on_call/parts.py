@@ -124,8 +124,9 @@ def words_of(incident: ListedIncident, duty: Duty) -> tuple[str, str] | None:
     return ("open", "escalated") if known.level else None
 
 
-def banner_part(incidents: Iterable[ListedIncident], duty: Duty) -> Part:
-    """What every tab carries while the worst is open: those that nobody has, and those that are silenced."""
+def banner_part(incidents: Iterable[ListedIncident], duty: Duty, beyond: int = 0) -> Part:
+    """What every tab carries while the worst is open: those that nobody has, and those that are silenced. beyond: more
+    of them that nobody is known to have."""
     alone: list[ListedIncident] = []
     silenced: list[tuple[ListedIncident, datetime]] = []
     for incident in incidents:
@@ -138,9 +139,9 @@ def banner_part(incidents: Iterable[ListedIncident], duty: Duty) -> Part:
             alone.append(incident)
     return {
         "alone": [_entry(each, each.starts_at) for each in alone[:BANNER_NAMES]],
-        "more": max(0, len(alone) - BANNER_NAMES),
+        "more": max(0, len(alone) - BANNER_NAMES) + beyond,
         "silenced": [_entry(each, until) for each, until in silenced[:BANNER_NAMES]],
-        "count": len(alone),
+        "count": len(alone) + beyond,
         # Nobody can have it where nobody can be asked who does.
         "unknown": duty.error is not None,
     }

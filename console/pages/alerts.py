@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from console import look
+from console.choices import WORST
 from console.drill.charts import FigureBars, FigureChart
 from console.drill.finding import matching
 from console.drill.tab import DrillTab, Found, TabPage
 from console.feed.asker import Want, want
-from console.feed.incidents import ListedIncident, incidents_of
+from console.feed.incidents import ListedIncident, count_open, in_order, incidents_of, standing_of
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
 from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
@@ -120,28 +122,30 @@ class AlertsTab(DrillTab):
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         since, until = _listed(view, span)
         asked = {"incidents": want("incidents", pin.commit, since=since, until=until, most=INCIDENTS_SHOWN)}
+        if view.span is None:
+            asked["open"] = want("open_incidents", pin.commit, worst=WORST, most=INCIDENTS_SHOWN)
         chosen = self._chosen(view)
         if self.page.asked.get(view.incident or "") is not None:
             return asked  # it has no row in the table
         if chosen is not None:
-            moments = (chosen["newest_at"], chosen["resolved_at"])
-            begin, end = _around(chosen["starts_at"], *moments, None if chosen["resolved_at"] else pin.as_of)
+            moments = (chosen.newest_at, chosen.resolved_at)
+            begin, end = _around(chosen.starts_at, *moments, None if chosen.resolved_at else pin.as_of)
             ranges: dict[str, Any] = {"since": begin, "until": end, "most": ROWS_BEHIND}
-            asked["alerts"] = want("incident_alerts", pin.commit, incident_id=chosen["incident_id"], **ranges)
-            if chosen["service_name"] and chosen["severity"]:
+            asked["alerts"] = want("incident_alerts", pin.commit, incident_id=chosen.incident_id, **ranges)
+            if chosen.service_name and chosen.severity:
                 asked["errors"] = want(
                     "incident_errors",
                     pin.commit,
-                    service_name=chosen["service_name"],
-                    severity=chosen["severity"],
+                    service_name=chosen.service_name,
+                    severity=chosen.severity,
                     **ranges,
                 )
                 asked["kinds"] = want(
                     "error_kinds",
                     pin.commit,
-                    severities=(chosen["severity"],),
+                    severities=(chosen.severity,),
                     all_services=0,
-                    services=(chosen["service_name"],),
+                    services=(chosen.service_name,),
                     kind=ERROR_KIND,
                     matches=matching(View(self.name), ()),
                     **ranges | {"most": KINDS_BEHIND},
@@ -157,21 +161,32 @@ class AlertsTab(DrillTab):
             )
         return asked
 
-    def _chosen(self, view: View) -> dict[str, Any] | None:
+    def _chosen(self, view: View) -> ListedIncident | None:
         if not view.incident or self.found is None:
             return None
-        return next((row for row in self.found.tables["incidents"] if row["incident_id"] == view.incident), None)
+        of_table = self._of_table(self.found)
+        return next((one for one in of_table if one.incident_id == view.incident), None)
+
+    def _of_table(self, found: Found) -> tuple[ListedIncident, ...]:
+        """Those that were touched in the range, and whatever else is open where the range ends now."""
+        listed = incidents_of(found.tables["incidents"], self.page.max_age)
+        read = {one.incident_id for one in listed}
+        standing = [one for one in standing_of(found.tables.get("open", [])) if one.incident_id not in read]
+        # Of the one that is looked at the alerts are read after all.
+        words = _words(found.tables.get("alerts", []))
+        standing = [replace(one, **words) if one.incident_id == found.view.incident else one for one in standing]
+        return tuple(in_order([*listed, *standing]))
 
     def found_parts(self, found: Found) -> dict[str, Part]:
         asked = self.page.asked
         since, until = _listed(found.view, found.span)
-        of_table = tuple(incidents_of(found.tables["incidents"], self.page.max_age))
+        of_table = self._of_table(found)
         found_incidents = with_asked(of_table, asked, since, until)
-        open_count = sum(1 for incident in found_incidents if incident.state == "open")
+        open_count = count_open(found_incidents, found.tables.get("open", []), INCIDENTS_SHOWN)
         count = len(found_incidents)
         words = f"{exactly(count)} {'incident' if count == 1 else 'incidents'}, {exactly(open_count)} open"
-        if len(of_table) == INCIDENTS_SHOWN:
-            words = f"the last {exactly(count)} incidents, {exactly(open_count)} open among them"
+        if len(found.tables["incidents"]) == INCIDENTS_SHOWN:
+            words = f"the last {exactly(count)} incidents, {exactly(open_count)} open"
         words = "; ".join([words, *(visible(sentence, REASON_LETTERS) for sentence in left_out(asked))])
         parts: dict[str, Part] = {
             f"list.{INCIDENTS.name}": {
@@ -257,6 +272,19 @@ class AlertsTab(DrillTab):
             "facts": [*facts, ["first", row["starts_at"]], ["newest", row["newest_at"]]],
             "links": [["see its time in Errors", self.page.link(errors), "go"], *runbook],
         }
+
+
+def _words(alerts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the newest alert of an incident says of it."""
+    firing = next((row for row in alerts if row["status"] == "FIRING"), None)
+    if firing is None:
+        return {}
+    return {
+        "description": firing["description"] or "",
+        "newest_at": firing["alert_timestamp"],
+        "threshold": firing["threshold"],
+        "runbook_url": firing["runbook_url"] or "",
+    }
 
 
 def _kind_row(row: Mapping[str, Any], time: Span, link: Callable[[View], str]) -> Part:
