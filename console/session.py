@@ -175,8 +175,8 @@ class PageSession:
         return Pulse(snapshot.as_of, asked_s, self._statements.a_minute(), tick_mean_s(), max(1, self.hub.viewers))
 
     def history(self, incident_id: str) -> OnCallDetail | str | None:
-        known = self.duty.incidents.get(incident_id)
-        return self._histories.get(incident_id, known.revision, self) if known else None
+        known = self._watch.duty.incidents.get(incident_id)
+        return self._histories.get(incident_id, known.revision if known else 0, self, self._at)
 
     def exported(self, name: str) -> pa.Table | None:
         """The answer that a list of the tab is made from."""

@@ -221,7 +221,8 @@ class AlertsTab(DrillTab):
                     and one.service_name == chosen.service_name
                 ]
             }
-            parts |= duty_part(chosen, self.page.duty, self.page.actor, self.page.history(chosen.incident_id))
+            history = self.page.history(chosen.incident_id)
+            parts |= duty_part(chosen, self.page.duty, self.page.actor, history, past=self.page.frozen)
             parts[f"list.{ALERTS_BEHIND.name}"] = {
                 "rows": [
                     {
