@@ -9,7 +9,7 @@ from typing import Any
 
 from console import look
 from console.choices import WORST
-from console.drill.charts import FigureBars, FigureChart
+from console.drill.figure_chart import FigureBars, FigureChart, SharedAxis
 from console.drill.finding import matching
 from console.drill.tab import DrillTab, Found, TabPage
 from console.feed.asker import Want, want
@@ -18,7 +18,7 @@ from console.feed.numbers import exactly
 from console.feed.pins import Pin
 from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
 from console.on_call.asked import Asked, left_out, with_asked
-from console.on_call.figure import TRADE, FigureDesk, IncidentFigure
+from console.on_call.figure import TRADE, ConversionDesk, FigureDesk, IncidentFigure
 from console.on_call.parts import HISTORY, TOLD, duty_part, words_of
 from console.parts import ERROR_ROW_COLUMNS, INCIDENT_COLUMNS, Part, error_row, incident_row, iso_ms
 from console.tab import Card, ChartPlace, ListColumn, RowList
@@ -75,7 +75,7 @@ SAID = RowList(
     note="a click shows them in Errors",
 )
 KINDS_BEHIND = 5
-FIGURE, MEANWHILE = "incident_figure", "incident_trade"
+FIGURE, MEANWHILE, CONVERSION = "incident_figure", "incident_trade", "incident_conversion"
 ERRORS_BEHIND = RowList(
     "behind_errors",
     "Error rows behind it",
@@ -97,8 +97,9 @@ class AlertsTab(DrillTab):
     cards = (
         Card(
             (
-                ChartPlace(FIGURE, "Minute by minute", "pale before it began; line: limit, dashes: usual"),
-                ChartPlace(MEANWHILE, "Orders meanwhile", "pale before it began; dashes: usual"),
+                ChartPlace(FIGURE, "Minute by minute", "shaded since it began; line: limit, dashes: usual"),
+                ChartPlace(MEANWHILE, "Orders meanwhile", "dashes: usual"),
+                ChartPlace(CONVERSION, "Conversion meanwhile", "of those who click in a minute, who order in it, %"),
                 SAID,
                 BESIDE,
                 HISTORY,
@@ -118,6 +119,8 @@ class AlertsTab(DrillTab):
         figures = page.figures
         self._figure = FigureDesk(lambda incident: figures.get(incident.rule), page.answer)
         self._trade = FigureDesk(lambda incident: _beside(figures.get(incident.rule)), page.answer)
+        self._conversion = ConversionDesk(page.answer)
+        self._axis = SharedAxis()
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         since, until = _listed(view, span)
@@ -202,15 +205,19 @@ class AlertsTab(DrillTab):
             "duty": {"incident": None},
             "figure": {"facts": [], "error": None, "drawn": False},
             "trade": {"facts": [], "error": None, "drawn": False},
+            "conversion": {"facts": [], "error": None, "drawn": False},
             f"said.{self.name}": {"words": "", "range": None},
         }
         chosen = next((one for one in found_incidents if one.incident_id == found.view.incident), None)
         if chosen is not None:
             parts["detail.behind"] = self._behind(chosen, found)
-            if [desk.look(chosen, found.pin) for desk in (self._figure, self._trade)] != [False, False]:
+            news = [desk.look(chosen, found.pin) for desk in (self._figure, self._trade)]
+            news.append(self._conversion.look(chosen, found.pin, self._time(chosen.incident_id)))
+            if any(news):
                 self.draw_anew()
             parts["figure"] = self._figure.part(chosen, self.page.settings.currency)
             parts["trade"] = self._trade.part(chosen, self.page.settings.currency)
+            parts["conversion"] = self._conversion.part()
             parts[f"list.{BESIDE.name}"] = {
                 "rows": [
                     incident_row(one, words_of(one, self.page.duty))
@@ -248,11 +255,33 @@ class AlertsTab(DrillTab):
             parts[f"said.{self.name}"] = _elsewhere(found, asked)
         return parts
 
+    def _figures(self, incident_id: str | None) -> dict[str, IncidentFigure]:
+        """What is known of how the incident's figures go, by the place of each."""
+        held = {FIGURE: self._figure.held, MEANWHILE: self._trade.held}
+        return {place: one for place, one in held.items() if one and one.incident.incident_id == incident_id}
+
+    def _time(self, incident_id: str | None) -> Span | None:
+        """The time that all of its charts show: whole minutes; None before any figure is known."""
+        compared = [one.compared for one in self._figures(incident_id).values()]
+        return (min(one.first for one in compared), max(one.until for one in compared)) if compared else None
+
     def draw_charts(self, found: Found) -> None:
-        for place, desk in ((FIGURE, self._figure), (MEANWHILE, self._trade)):
-            held = desk.held
-            if held is not None and held.incident.incident_id == found.view.incident:
-                self.chart(place, FigureChart, _bars(held, look.tokens(found.view.theme)), None)
+        figures, axis = self._figures(found.view.incident), self._time(found.view.incident)
+        if axis is None:
+            return
+        colours = look.tokens(found.view.theme)
+        if not self.charts:
+            # One that left with the tab's charts has their models.
+            self._axis = SharedAxis()
+        bars = {place: _bars(held, axis, colours) for place, held in figures.items()}
+        conversion = self._conversion.held
+        if conversion is not None and conversion.incident.incident_id == found.view.incident:
+            like = next(iter(bars.values()))
+            bars[CONVERSION] = replace(
+                like, first=conversion.first, values=conversion.values, limit=None, usual=None, unit="%"
+            )
+        for place, data in bars.items():
+            self.chart(place, FigureChart, data, self._axis)
 
     def _behind(self, incident: ListedIncident, found: Found) -> Part:
         """What is said of the chosen incident, and where to go from it."""
@@ -308,10 +337,12 @@ def _beside(figure: AlertFigure | None) -> AlertFigure | None:
     return None if figure is not None and figure.table == TRADE.table else TRADE
 
 
-def _bars(held: IncidentFigure, colours: Mapping[str, str]) -> FigureBars:
+def _bars(held: IncidentFigure, axis: Span, colours: Mapping[str, str]) -> FigureBars:
     return FigureBars(
         held.compared.first,
         held.compared.since,
+        held.compared.until,
+        axis,
         held.compared.values,
         held.limit,
         held.compared.usual,
