@@ -85,11 +85,10 @@ def test_figure_orders_and_conversion_are_on_one_time_axis_on_which_it_is_shaded
     dremio.publish(NOON + timedelta(seconds=11))
     page = Page(dremio, f"tab=alerts&incident={MANY}")
     page.until(lambda parts: parts["conversion"]["drawn"] and parts["trade"]["drawn"] and parts["figure"]["drawn"])
-    alerts = page.session.drills["alerts"]
+    alerts: Any = page.session.drills["alerts"]
     alerts.draw()
-    drawn = {
-        place: alerts.charts[place]._data for place in ("incident_figure", "incident_trade", "incident_conversion")
-    }
+    places = ("incident_figure", "incident_trade", "incident_conversion")
+    drawn = {place: alerts.charts[place]._data for place in places}
     # The rule judges a minute once it is closed: its figure began before the first alert, and an hour before is shown.
     axis = (BEGAN - 62 * MINUTE, NOON)
     assert [data.axis for data in drawn.values()] == [axis] * 3
@@ -99,13 +98,13 @@ def test_figure_orders_and_conversion_are_on_one_time_axis_on_which_it_is_shaded
     assert (conversion.first, conversion.unit) == (axis[0], "%")
     assert list(conversion.values) == [None] * 2 + [75.0] * 60 + [25.0] * 10
     # One range of the browser's, and one line where any of them is pointed at.
-    figures = [
-        next(model for model in alerts.places[place].get_root().references() if isinstance(model, figure))
-        for place in drawn
-    ]
-    assert len({one.x_range.id for one in figures}) == 1
-    assert (figures[0].x_range.start, figures[0].x_range.end) == tuple(moment.replace(tzinfo=None) for moment in axis)
-    assert len({tool.overlay.id for one in figures for tool in one.select(CrosshairTool)}) == 1
+    roots = [alerts.places[place].get_root().references() for place in places]
+    figures = [next(model for model in models if isinstance(model, figure)) for models in roots]
+    lines = [next(model.overlay for model in models if isinstance(model, CrosshairTool)) for models in roots]
+    assert {id(one) for one in lines} == {id(alerts._axis.pointed)}
+    assert {id(one.x_range) for one in figures} == {id(alerts._axis.range)}
+    shown = (alerts._axis.range.start, alerts._axis.range.end)
+    assert shown == tuple(moment.replace(tzinfo=None) for moment in axis)
 
 
 def test_conversion_fails_alone(dremio: FakeDremio) -> None:
