@@ -124,11 +124,15 @@ class FigureDesk:
             self._incident = incident.incident_id
             self.held = self.error = self._asked = None
         figure = self._figure_of(incident)
+        ended_at = incident.resolved_at
+        if figure and incident.state == "old":
+            # It was over when it came in, and nothing says when; nor has it a row that would.
+            ended_at = incident.newest_at + figure.lag
         question = figure and UsualQuestion.of(
             figure,
             incident.service_name or None,
             starts_at=incident.starts_at,
-            ended_at=incident.resolved_at,
+            ended_at=ended_at,
             now=pin.as_of,
         )
         if not figure or not question:
