@@ -13,7 +13,7 @@ from cachetools import LRUCache
 from console.catalogue import Catalogue, current
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.parts import Part, SharedPart, iso_ms
-from console.url import query, without_effect
+from console.url import moment_text, query, without_effect
 from console.view import View
 from lakehouse.texts import REASON_LETTERS, visible
 
@@ -91,6 +91,14 @@ def _text_once(part: Part) -> str:
     if id(part) not in _texts:
         _texts[id(part)] = part, json.dumps(part, separators=(",", ":"))
     return _texts[id(part)][1]
+
+
+def before_all(view: View, snapshot: FeedSnapshot) -> list[str]:
+    """The sentence that says why nothing lies in the chosen range, where it ends before the first event of all."""
+    first = min((moment for moment in snapshot.first_events.values() if moment), default=None)
+    if view.span is None or first is None or view.span[1] > first:
+        return []
+    return [f"Nothing is there of the range that is shown: the first event is of {moment_text(first)}."]
 
 
 def head_part(snapshot: FeedSnapshot, *, viewers: int, open_incidents: int, failed: Mapping[str, str]) -> Part:

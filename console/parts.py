@@ -102,6 +102,7 @@ def error_row(row: Mapping[str, Any]) -> Part:
 
 def incident_row(incident: ListedIncident, known: tuple[str, str] | None = None) -> Part:
     """known: its state and the words for it, where the notifier knows more than the rows say."""
+    uncounted = incident.unread and not incident.firings
     return {
         "key": incident.incident_id,
         "produced_at": iso_ms(incident.touched_at),
@@ -113,8 +114,8 @@ def incident_row(incident: ListedIncident, known: tuple[str, str] | None = None)
         "rule": visible(incident.rule),
         "description": visible(incident.description),
         "href": incident_link(incident.incident_id),
-        "firings": incident.firings,
-        "alerts": f"{incident.firings} {'alert' if incident.firings == 1 else 'alerts'}",
+        "firings": None if uncounted else incident.firings,
+        "alerts": "still open" if uncounted else f"{incident.firings} {'alert' if incident.firings == 1 else 'alerts'}",
         "starts_at": iso_ms(incident.starts_at),
         "newest_at": iso_ms(incident.newest_at),
         "resolved_at": iso_ms(incident.resolved_at),

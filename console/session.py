@@ -29,13 +29,13 @@ from console.feed.compared import interest
 from console.feed.minutes import starts_of
 from console.feed.past import Then
 from console.feed.pins import Pin, cadence_s
-from console.feed.snapshot import FeedSnapshot
+from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.tiles import ErrorRateLimits
 from console.gate import SignIn
 from console.live_chart import Events, last_hour, move
 from console.live_events import incident_rows, limits_of, mark_rows
 from console.live_hour import empty_part, live_hours
-from console.message import Messages, boards_part, head_part, text_of, view_part
+from console.message import Messages, before_all, boards_part, head_part, text_of, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS, tick_mean_s
 from console.on_call.acts import Actor, Done
 from console.on_call.asked import Asked, asked_of
@@ -74,7 +74,7 @@ class PageSession:
         self.max_age = parts.alerts_max_age
         self.counting = parts.counting
         self.limits = ErrorRateLimits(self.settings.error_rate_watch, self.settings.error_rate_bad)
-        self.view, self.notices = parse(asked)
+        self.view, self.notices = parse(asked, now_utc())
         # A page with a longer address never gets its websocket: the browser is sent to one that has room.
         self.shorter = None
         if len(asked) > LONGEST_QUERY:
@@ -175,8 +175,8 @@ class PageSession:
         return Pulse(snapshot.as_of, asked_s, self._statements.a_minute(), tick_mean_s(), max(1, self.hub.viewers))
 
     def history(self, incident_id: str) -> OnCallDetail | str | None:
-        known = self.duty.incidents.get(incident_id)
-        return self._histories.get(incident_id, known.revision, self) if known else None
+        known = self._watch.duty.incidents.get(incident_id)
+        return self._histories.get(incident_id, known.revision if known else 0, self, self._at)
 
     def exported(self, name: str) -> pa.Table | None:
         """The answer that a list of the tab is made from."""
@@ -287,7 +287,7 @@ class PageSession:
     def show(self, asked: str) -> None:
         """Go to another view, as the URL says it."""
         before = self.view
-        self.view, self.notices = parse(asked)
+        self.view, self.notices = parse(asked, now_utc())
         if self.view.theme != before.theme:
             self.doc.theme = look.bokeh_theme(self.view.theme)
         if before.tab != self.view.tab and before.tab in self.drills:
@@ -378,23 +378,23 @@ class PageSession:
             return self._messages.next({"out": {"out": True}}, full=full)
         newest = self.hub.snapshot
         then = Then(newest) if self.view.at is None else self._past.at(self.view.at, self._interest, self)
-        notices = list(self.notices)
+        drill = self.drills.get(self.view.tab)
+        heeds_range = self._tab.heeds_range and not isinstance(drill, BoardTab)
+        notices = self.notices + (before_all(self.view, newest) if heeds_range else [])
+        moment = self.view.at and moment_text(self.view.at)
         if then.error is not None:
-            assert self.view.at is not None
             why = visible(then.error, REASON_LETTERS)
-            notices.append(f"The moment {moment_text(self.view.at)} cannot be shown: {why}. Shown is now.")
+            notices.append(f"The moment {moment} cannot be shown: {why}. Shown is now.")
             then = Then(newest)
         if self._not_yet(then.snapshot, newest):
-            assert self.view.at is not None
             # A link is made within a second of an alert, and a moment is held up to a minute back.
-            notices.append(f"Shown is now: at {moment_text(self.view.at)} nothing was kept yet of this incident.")
+            notices.append(f"Shown is now: at {moment} nothing was kept yet of this incident.")
             then = Then(newest)
         frozen = then.snapshot is not newest
         self._at = self.view.at if frozen else None
         snapshot = self._shown = then.snapshot or NOTHING_YET
         parts: dict[str, Part] = {}
         failed: dict[str, str] = {}
-        drill = self.drills.get(self.view.tab)
         if drill is not None:
             parts.update(drill.parts(self.view, snapshot))
             if drill.failed:
@@ -415,10 +415,11 @@ class PageSession:
         # What wakes people is of now, whatever moment is looked at.
         asked = asked_of(self._watch.duty, None, self._asks)
         incidents = overview.all_incidents(newest, self.max_age, asked)
+        open_count, worst_beyond = overview.open_counts(newest, incidents)
         parts["head"] = head_part(
             newest,
             viewers=self.hub.viewers,
-            open_incidents=sum(1 for incident in incidents if incident.state == "open"),
+            open_incidents=open_count,
             failed=failed,
         )
         if drill is not None:
@@ -427,9 +428,9 @@ class PageSession:
             every_s = self._cadence_s if drill.paced else None
             parts["head"] |= {"commit": commit, "as_of": iso_ms(as_of), "every_s": every_s}
         if frozen:
-            moment = {"commit": snapshot.commit, "as_of": iso_ms(snapshot.as_of), "every_s": None}
-            parts["head"] |= moment | {"frozen": True}
-        parts["banner"] = banner_part(incidents, self._watch.duty)
+            of_then = {"commit": snapshot.commit, "as_of": iso_ms(snapshot.as_of), "every_s": None}
+            parts["head"] |= of_then | {"frozen": True}
+        parts["banner"] = banner_part(incidents, self._watch.duty, worst_beyond)
         parts["acted"] = {"answers": self._done}
         parts["view"] = view_part(self.view, notices, self._at)
         parts["go"] = self._went

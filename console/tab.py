@@ -51,12 +51,12 @@ class ListColumn:
 
 @dataclass(frozen=True)
 class RowList:
-    """A list of rows, filled by the part `list.NAME`: {"rows": [{"key", …}], "produced_at", "words", "more"}.
+    """A list of rows, filled by the part `list.NAME`: {"rows": [{"key", …}], "produced_at", "words", "more", "empty"}.
 
-    `empty` is said without any row; {soon} in it becomes how soon one would appear. With `choose`, a click on a row
-    puts its key into that parameter of the URL (a filter's name, or incident), and the row that is `chosen` stands out.
-    What `exports` names of the tab's answers can be taken as a file. Of a list that is `whole` a click on a row shows
-    all of its fields; its keys are event_key, or its rows have that as `event`.
+    `empty` is said without any row, or what the part has of that name; {soon} in it becomes how soon one would appear.
+    With `choose`, a click on a row puts its key into that parameter of the URL (a filter's name, or incident), and the
+    row that is `chosen` stands out. What `exports` names of the tab's answers can be taken as a file. Of a list that is
+    `whole` a click on a row shows all of its fields; its keys are event_key, or its rows have that as `event`.
     A `long` list scrolls by itself; `items` are drawn below each other instead of in a table, as incidents are on the
     Overview. `note` stands beside the title until a message brings words.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode
 
 from console.catalogue import current
@@ -18,6 +18,10 @@ from console.view import COMPARED, COMPARED_WORDS, RANGES, THEMES, ZONES, Span, 
 from lakehouse.texts import visible
 
 YEARS = (1900, 2200)
+AHEAD = timedelta(seconds=5)
+"""A moment may lie so far past our clock: whoever wrote the link has another one."""
+FURTHEST = timedelta(days=30)
+"""No range begins later than so far ahead: a clock that is ahead stamps events of tomorrow, which can be looked at."""
 LONGEST_QUERY = 4000
 """Characters of a query string. It stands in the websocket's address and in the session's token, and a header that
 holds more than twice as much is refused."""
@@ -106,8 +110,9 @@ def query_of(arguments: Mapping[str, list[bytes]]) -> str:
     return urlencode([(name, value) for name, values in arguments.items() for value in values], safe=_SAFE)
 
 
-def parse(query: str) -> tuple[View, list[str]]:
-    """The View of a query string, and a sentence for each value that could not be used and fell back.
+def parse(query: str, now: datetime | None = None) -> tuple[View, list[str]]:
+    """The View of a query string, and a sentence for each value that could not be used and fell back; with `now` also
+    for times that have not come yet.
 
     Names it does not know are ignored, and so is a name without a value.
     """
@@ -149,7 +154,9 @@ def parse(query: str) -> tuple[View, list[str]]:
     if "from" in given or "to" in given:
         try:
             span = _span(given.get("from", [""])[-1], given.get("to", [""])[-1])
+            _not_after("from", span[0], now and now + FURTHEST)
         except ValueError as error:
+            span = None
             notices.append(f"The range cannot be shown: {error}; shown is live.")
     brush: Span | None = None
     if "brush" in given:
@@ -174,7 +181,9 @@ def parse(query: str) -> tuple[View, list[str]]:
     if text := given.get("at", [""])[-1].strip():
         try:
             at = _moment("at", text)
+            _not_after("at", at, now and now + AHEAD)
         except ValueError as error:
+            at = None
             notices.append(f"The moment cannot be shown: {error}; shown is now.")
     view = View(
         tab=one("tab", tuple(current().tabs), HOME),
@@ -211,6 +220,11 @@ def _span(start: str, end: str) -> Span:
     if since >= until:
         raise ValueError(f"'to' ({moment_text(until)}) is not after 'from' ({moment_text(since)})")
     return since, until
+
+
+def _not_after(name: str, moment: datetime, last: datetime | None) -> None:
+    if last is not None and moment > last:
+        raise ValueError(f"'{name}' ({moment_text(moment)}) lies in the future")
 
 
 def _moment(name: str, text: str) -> datetime:

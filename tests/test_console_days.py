@@ -19,7 +19,9 @@ import pytest
 
 from console.choices import DEVICES, FAILURES, STATUSES
 from console.drill.tab import DrillTab
+from console.live_hour import live_hours
 from console.running import Running
+from console.session import PageSession
 from lakehouse.dremio.client import Dremio
 from lakehouse.kinds import kind_of
 from lakehouse.settings.dremio import DremioSettings
@@ -30,7 +32,7 @@ from producers.pace import SystemClock
 from producers.reading import read
 from producers.replay import replay
 from tests.conftest import Shop
-from tests.test_console_session import a_console
+from tests.test_console_session import a_console, a_document
 from tests.test_console_tabs import Opened
 from tests.test_gateway import start_gateway, stop
 
@@ -68,6 +70,9 @@ DAYS = {
     "no data": Day(_utc(2025, 1, 1), _utc(2025, 1, 2), rows=0),
     "a real history": Day(_utc(1997, 1, 1), _utc(1998, 7, 1), rows=0),
 }
+
+LAST = Day(NOW - timedelta(minutes=70), NOW, beside=0.0)
+"""What a screen shows of now."""
 
 
 class Bulk(Shop):
@@ -147,8 +152,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     shop = Bulk(data_dir)
     shop.max_event_age, shop.now = None, NOW
     chance = random.Random(23)
-    for day in DAYS.values():
+    for day in (*DAYS.values(), LAST):
         _fill(shop, day, chance)
+    for number in range(40):
+        shop.refund(NOW - timedelta(seconds=100 * number + 1), amount=f"{number}.25")
     replay(read(HISTORY, Layout.of(HISTORY, form="cdnow")), shop.sink, SystemClock(), Stop())
     shop.sink.flush()
     shop.publish()
@@ -294,3 +301,117 @@ def test_pipeline_says_what_each_table_takes(shown: Shown) -> None:
     [orders] = [row for row in parts["list.table_sizes"]["rows"] if row["table"] == "orders_processed"]
     [counted] = [row for row in rows if row["name"] == "orders_processed"]
     assert orders["rows"].replace("\u202f", "") == str(counted["row_count"])
+
+
+def _touched(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Alert rows by their incident."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row["incident_id"]].append(row)
+    return found
+
+
+@pytest.mark.parametrize("name", ["summer ends", "an hour and nothing before", "a month", "no data"])
+def test_incidents_are_what_their_alert_rows_come_to(shown: Shown, name: str) -> None:
+    day = DAYS[name]
+    incidents = _touched(shown.rows("alerts", "alert_timestamp", day.since, day.until))
+    errors = shown.rows("errors_processed", "error_ts", day.since, day.until)
+    fatal = [row for row in errors if row["severity"] == "FATAL"]
+    assert sum(map(len, incidents.values())) == len(fatal), "one alert a fatal error"
+    _, parts, file = shown.opened("alerts", day)
+    words = parts["list.incident_rows"]["words"].replace("\u202f", "")
+    if len(incidents) < 200:
+        assert words.startswith(f"{len(incidents)} incident"), words
+    listed = file("incident_rows")
+    assert len(listed) == min(200, len(incidents))
+    for row in listed:
+        rows = incidents[row["incident_id"]]
+        times = [one["alert_timestamp"] for one in rows]
+        assert (row["firings"], row["newest_at"]) == (len(rows), max(times))
+        assert row["starts_at"] == min(one["starts_at"] for one in rows)
+
+
+def test_an_incidents_charts_are_what_the_rows_of_their_minutes_come_to(shown: Shown) -> None:
+    rows = shown.rows("alerts", "alert_timestamp", LAST.since, LAST.until)
+    incidents = _touched(row for row in rows if row["rule"] == "fatal_error")
+    for incident in (incidents, _touched(shown.rows("alerts", "alert_timestamp", *DAYS["a month"][:2]))):
+        chosen, of_it = max(incident.items(), key=lambda item: len(item[1]))
+        since, until = min(row["alert_timestamp"] for row in of_it), max(row["alert_timestamp"] for row in of_it)
+        around = (
+            f"from={since - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}&to={until + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+        )
+        page = Opened(shown.console, f"tab=alerts&incident={chosen}&{around}")
+        page.parts(lambda parts: all(parts[chart]["drawn"] for chart in ("figure", "trade", "conversion")))
+        tab = page.session.drills["alerts"]
+        tab.draw()
+        for place in ("incident_figure", "incident_trade", "incident_conversion"):
+            data = _drawn(tab, place)
+            end = data.first + len(data.values) * timedelta(minutes=1)
+            assert data.first <= since < end, "the incident's own time"
+            want = _of_minutes(shown, place, of_it[0]["service_name"], data.first, end)
+            assert [value or 0 for value in data.values] == pytest.approx(want), place
+
+
+def _of_minutes(shown: Shown, place: str, service: str, since: datetime, until: datetime) -> list[float]:
+    """The figure of each minute, from raw rows."""
+    starts = [since + minute * timedelta(minutes=1) for minute in range((until - since) // timedelta(minutes=1))]
+    orders = _by_minute(shown.rows("orders_processed", "order_ts", since, until), "order_ts")
+    if place == "incident_trade":
+        return [len(orders[start]) for start in starts]
+    if place == "incident_figure":
+        errors = _by_minute(shown.rows("errors_processed", "error_ts", since, until), "error_ts")
+        return [
+            sum(row["severity"] == "FATAL" and row["service_name"] == service for row in errors[start])
+            for start in starts
+        ]
+    clicks = _by_minute(shown.rows("clicks_processed", "click_ts", since, until), "click_ts")
+    found = []
+    for start in starts:
+        came, bought = ({row["user_id"] for row in rows[start]} for rows in (clicks, orders))
+        found.append(100 * len(came & bought) / len(came) if came else 0.0)
+    return found
+
+
+def _by_minute(rows: Iterable[Row], time: str) -> dict[datetime, list[Row]]:
+    found: dict[datetime, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row[time].replace(second=0, microsecond=0)].append(row)
+    return found
+
+
+def test_the_overview_is_what_the_rows_of_its_hour_come_to(shown: Shown) -> None:
+    snapshot = shown.console.hub.snapshot
+    assert snapshot.as_of is not None
+    hours = live_hours(snapshot)
+    # The open minute has not begun.
+    starts = hours["revenue_per_minute"].starts[:-1]
+    since, until = starts[0], snapshot.as_of
+    orders = _by_minute(shown.rows("orders_processed", "order_ts", since, until), "order_ts")
+    errors = _by_minute(shown.rows("errors_processed", "error_ts", since, until), "error_ts")
+    clicks = shown.rows("clicks_processed", "click_ts", since - timedelta(minutes=5), until)
+    drawn = {
+        name: {column: list(values[:-1]) for column, values in hour.series.items()} for name, hour in hours.items()
+    }
+    assert drawn["revenue_per_minute"]["revenue"] == pytest.approx(
+        [float(sum(row["order_total"] for row in orders[start])) for start in starts]
+    )
+    assert drawn["orders_per_minute"]["orders"] == [len(orders[start]) for start in starts]
+    for severity in FAILURES:
+        assert drawn["errors_per_minute"][severity.lower()] == [
+            sum(row["severity"] == severity for row in errors[start]) for start in starts
+        ]
+    for start, users in zip(starts, drawn["active_users"]["users"], strict=True):
+        ends = start + timedelta(minutes=1)
+        came = {row["user_id"] for row in clicks if ends - timedelta(minutes=5) <= row["click_ts"] < ends}
+        assert (users or 0) == len(came), start
+    doc, _context = a_document()
+    parts = PageSession(doc, shown.console, "")._message(full=True)["parts"]
+    tile = (until - timedelta(minutes=5), until)
+    sold = sum(row["order_total"] for row in shown.rows("orders_processed", "order_ts", *tile))
+    back = sum(row["amount"] for row in shown.rows("refunds_processed", "refund_ts", *tile))
+    assert back
+    assert Decimal(parts["tile.net"]["value"]) == sold - back
+    assert Decimal(parts["tile.revenue"]["value"]) == sold
+    rules = f'{CATALOG}.{SCHEMA}.rule_state AT COMMIT "{shown.commit}"'
+    standing = shown.dremio.sql(f"SELECT incident_id FROM {rules} WHERE incident_id IS NOT NULL")
+    assert parts["head"]["open"] == len(standing) > 0

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import uvicorn
 
 from console.on_call.acts import Actor
 from console.on_call.histories import Histories
-from console.session import PageSession
+from console.session import IN_THE_PAST, PageSession
+from console.url import moment_text
 from lakehouse.oncall import OnCall, OnCallDetail
 from notifier.api import create_app
 from notifier.tokens import Tokens
@@ -203,7 +204,7 @@ def test_a_history_that_could_not_be_read_is_asked_again(house: House) -> None:
     answers: list[OnCallDetail | str] = ["The notifier cannot be reached.", "The notifier cannot be reached."]
     with house.on_call(None) as client:
         answers.append(client.incident(CART))
-    histories = Histories(lambda _incident, answer: answer(answers.pop(0)), lambda: clock[0])
+    histories = Histories(lambda _incident, _at, answer: answer(answers.pop(0)), lambda: clock[0])
 
     class Viewer:
         watches, present = "alerts", True
@@ -236,3 +237,50 @@ def test_alerts_that_came_since_do_not_keep_anybody_from_taking_an_incident(hous
     assert late["error"] == "Nothing was done: It has changed since: unverified has it. Look again, then decide."
     held = page.until(lambda parts: parts["duty"]["taken"])["duty"]
     assert page.act("unack", incident=CART, revision=seen["revision"], had=held["had"])["error"] is None
+
+
+def test_a_moment_of_the_past_shows_who_was_told_and_what_had_happened_by_then(house: House) -> None:
+    live = house.page(f"tab=alerts&incident={CART}")
+    live.until(lambda parts: parts["duty"]["revision"] is not None)
+    assert live.act("ack", incident=CART, minutes=60)["error"] is None
+    with house.on_call(None) as client:
+        [line] = client.incident(CART).history
+
+    def at(moment: datetime) -> dict[str, Any]:
+        page = house.page(f"tab=alerts&incident={CART}&at={moment_text(moment)}")
+        return page.until(lambda parts: parts["head"]["frozen"] and parts.get("list.told", {"rows": []})["rows"])
+
+    before = at(line.at - timedelta(seconds=1))
+    assert before["list.history"] == {"rows": [], "empty": None}
+    assert before["duty"]["facts"] == [["nobody had it then", None]]
+    after = at(line.at)
+    assert [row["action"] for row in after["list.history"]["rows"]] == ["acknowledged"]
+    assert after["duty"]["facts"] == [["unverified had it then", None]]
+    for parts in (before, after):
+        assert [(row["destination"], row["state"]) for row in parts["list.told"]["rows"]] == [("C0OPS", "sent")]
+        # Nobody acts in the past.
+        assert (parts["duty"]["revision"], parts["duty"]["error"]) == (None, IN_THE_PAST.error)
+
+
+@pytest.mark.parametrize("at", ["", "&at=2026-03-02T12:00:00Z"])
+def test_a_notifier_that_was_never_there_is_no_sign_that_nobody_was_told(house: House, at: str) -> None:
+    alone = a_console(house.desk.dremio, now=NOON + timedelta(seconds=1))
+    doc, _context = a_document()
+    session = PageSession(doc, alone, f"tab=alerts&incident={CART}{at}")
+    session.build()
+
+    def told() -> str:
+        return str(session._message(full=True)["parts"].get("list.told", {}).get("empty"))
+
+    wait_for(lambda: told() == "Who was told is not known: The notifier cannot be reached.")
+    history = session._message(full=True)["parts"]["list.history"]
+    assert history == {"rows": [], "empty": "What happened is not known: The notifier cannot be reached."}
+
+
+def test_an_incident_that_the_notifier_does_not_know_says_so(house: House) -> None:
+    house.desk.dremio.alert(NOON, STOCK[:-1] + "9")
+    house.desk.dremio.publish(NOON + timedelta(seconds=2))
+    parts = house.page(f"tab=alerts&incident={STOCK[:-1]}9").until(
+        lambda parts: "There is no incident" in str(parts.get("list.told", {}).get("empty"))
+    )
+    assert parts["duty"]["error"] is None

@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from bokeh.models import CrosshairTool
+from bokeh.plotting import figure
 
 from console.on_call.figure import figures_of
 from console.parts import iso_ms
@@ -62,12 +64,56 @@ def test_an_incidents_page_says_how_its_figure_stands_and_draws_it(dremio: FakeD
     ]
     assert [row["key"] for row in parts["list.beside"]["rows"]] == [ODD]
     alerts = page.session.drills["alerts"]
+    page.until(lambda parts: parts["conversion"]["drawn"])
     alerts.draw()
-    assert list(alerts.charts) == ["incident_figure", "incident_trade"]
+    assert list(alerts.charts) == ["incident_figure", "incident_trade", "incident_conversion"]
     # Another incident is another figure; none is drawn for it until it is known.
     page.session.show(f"tab=alerts&incident={ELSEWHERE}")
     parts = page.until(lambda parts: parts["figure"]["facts"] and not parts["list.beside"]["rows"])
     assert parts["figure"]["facts"][0] == ["0 errors a minute, usually 0", None]
+
+
+def test_figure_orders_and_conversion_are_on_one_time_axis_on_which_it_is_shaded_while_it_fires(
+    dremio: FakeDremio,
+) -> None:
+    for minute in range(-70, 0):
+        for user in ("ada", "bob", "eve", "joe"):
+            dremio.click(NOON + minute * MINUTE, user)
+        for user in ("ada",) if minute >= -10 else ("ada", "bob", "eve"):
+            dremio.order(NOON + minute * MINUTE, user_id=user)
+    dremio.click(NOON - 90 * MINUTE)
+    dremio.publish(NOON + timedelta(seconds=11))
+    page = Page(dremio, f"tab=alerts&incident={MANY}")
+    page.until(lambda parts: parts["conversion"]["drawn"] and parts["trade"]["drawn"] and parts["figure"]["drawn"])
+    alerts: Any = page.session.drills["alerts"]
+    alerts.draw()
+    places = ("incident_figure", "incident_trade", "incident_conversion")
+    drawn = {place: alerts.charts[place]._data for place in places}
+    # The rule judges a minute once it is closed: its figure began before the first alert, and an hour before is shown.
+    axis = (BEGAN - 62 * MINUTE, NOON)
+    assert [data.axis for data in drawn.values()] == [axis] * 3
+    assert [data.since for data in drawn.values()] == [BEGAN - 2 * MINUTE, BEGAN, BEGAN - 2 * MINUTE]
+    assert {data.until for data in drawn.values()} == {NOON}
+    conversion = drawn["incident_conversion"]
+    assert (conversion.first, conversion.unit) == (axis[0], "%")
+    assert list(conversion.values) == [None] * 2 + [75.0] * 60 + [25.0] * 10
+    # One range of the browser's, and one line where any of them is pointed at.
+    roots = [alerts.places[place].get_root().references() for place in places]
+    figures = [next(model for model in models if isinstance(model, figure)) for models in roots]
+    lines = [next(model.overlay for model in models if isinstance(model, CrosshairTool)) for models in roots]
+    assert {id(one) for one in lines} == {id(alerts._axis.pointed)}
+    assert {id(one.x_range) for one in figures} == {id(alerts._axis.range)}
+    shown = (alerts._axis.range.start, alerts._axis.range.end)
+    assert shown == tuple(moment.replace(tzinfo=None) for moment in axis)
+
+
+def test_conversion_fails_alone(dremio: FakeDremio) -> None:
+    dremio.broken = {"conversion_minutes"}
+    parts = Page(dremio, f"tab=alerts&incident={MANY}").until(
+        lambda parts: parts["conversion"]["error"] and parts["trade"]["drawn"]
+    )
+    assert "Column 'x' not found" in parts["conversion"]["error"]
+    assert (parts["conversion"]["drawn"], parts["drill.alerts"]["error"]) == (False, None)
 
 
 def test_whatever_an_incident_is_of_its_page_says_what_it_costs_in_orders(dremio: FakeDremio) -> None:

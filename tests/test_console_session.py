@@ -32,6 +32,7 @@ from console.running import Running
 from console.session import IN_THE_PAST, PageSession
 from console.settings import ConsoleSettings
 from console.tabs import questions
+from console.url import moment_text
 from lakehouse import ROOT
 from lakehouse.kpis import Counting
 from lakehouse.oncall import OnCall, OnCallDown
@@ -198,3 +199,27 @@ def test_a_link_made_within_a_second_of_an_alert_leads_to_it_and_not_to_the_minu
     found, why = shown(known=True)
     assert (found["view"]["notices"], found["head"]["frozen"]) == ([], True)
     assert why == IN_THE_PAST.error
+
+
+def test_a_moment_that_has_not_come_is_asked_of_nobody_and_said() -> None:
+    console = a_console()
+    doc, _context = a_document()
+    session = PageSession(doc, console, "tab=orders&at=2199-01-01T00:00:00Z")
+    assert not console.past._moments
+    head, view = (session._message(full=True)["parts"][name] for name in ("head", "view"))
+    assert (head["frozen"], view["at"]) == (False, None)
+    assert view["notices"] == [
+        "The moment cannot be shown: 'at' (2199-01-01T00:00:00Z) lies in the future; shown is now."
+    ]
+
+
+def test_a_range_before_all_that_there_is_says_when_that_begins() -> None:
+    console = a_console()
+    doc, _context = a_document()
+    shown = PageSession(doc, console, "tab=orders&from=1997-01-01&to=1998-01-01")
+    first = min(filter(None, console.hub.snapshot.first_events.values()))
+    said = f"Nothing is there of the range that is shown: the first event is of {moment_text(first)}."
+    assert shown._message()["parts"]["view"]["notices"] == [said]
+    doc, _context = a_document()
+    elsewhere = PageSession(doc, console, "tab=overview&from=1997-01-01&to=1998-01-01")
+    assert elsewhere._message()["parts"]["view"]["notices"] == []

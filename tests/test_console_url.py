@@ -13,6 +13,7 @@ from console.tabs import HOME, TABS
 from console.url import LONGEST_QUERY, fitting, parse, query, query_of, without_effect
 from console.view import COMPARED, RANGES, THEMES, ZONES, View
 
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 moments = st.datetimes(
     datetime(1990, 1, 1),  # noqa: DTZ001  # hypothesis wants bare bounds
     datetime(2100, 1, 1),  # noqa: DTZ001
@@ -91,6 +92,34 @@ def test_a_value_that_cannot_be_used_falls_back_with_a_sentence(asked: str, sent
     view, notices = parse(asked)
     assert view == View(HOME)
     assert sentence in " ".join(notices)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ("at=2100-01-01", "The moment cannot be shown: 'at' (2100-01-01T00:00:00Z) lies in the future; shown is now."),
+        ("at=2026-03-02T12:00:06Z", "lies in the future; shown is now."),
+        ("from=2100-01-01&to=2101-01-01", "'from' (2100-01-01T00:00:00Z) lies in the future; shown is live."),
+    ],
+)
+def test_a_time_that_has_not_come_yet_falls_back_with_a_sentence(asked: str, sentence: str) -> None:
+    view, [notice] = parse(asked, NOON)
+    assert view == View(HOME)
+    assert sentence in notice
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "at=2026-03-02T12:00:00Z",
+        "at=2026-03-02T12:00:04Z",  # by a clock that is a little ahead
+        "from=2026-03-02&to=2026-03-03",  # today, all of it
+        "from=2026-03-03T14:00:00Z&to=2026-03-03T15:00:00Z",  # events of a clock that is a day ahead
+    ],
+)
+def test_a_time_that_may_be_there_is_taken(asked: str) -> None:
+    assert parse(asked, NOON) == parse(asked)
+    assert parse(asked)[1] == []
 
 
 def test_thousands_of_parameters_are_read_and_those_that_nobody_knows_are_ignored() -> None:

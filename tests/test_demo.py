@@ -45,14 +45,15 @@ def shared(tmp_path: Path) -> Shared:
 
 def test_a_new_screen_gets_the_last_hour_first_then_yesterday_and_a_week_ago() -> None:
     shopped: list[tuple[fill.Span, bool]] = []
-    settings = DemoSettings.load(fill_pause=timedelta(0), fill_piece=timedelta(minutes=30))
+    settings = DemoSettings.load(fill_pause=timedelta(0), fill_piece=timedelta(minutes=40))
 
     filling.fill_past(settings, NOON, None, lambda span, back: shopped.append((span, back)), quiet, Stop())
 
     assert shopped[0] == ((NOON - fill.HOUR, NOON), False)
     assert all(in_background for _, in_background in shopped[1:])
-    assert fill.joined(span for span, _ in shopped[1:3]) == [(NOON - DAY - fill.HOUR, NOON - DAY)]
-    assert fill.joined(span for span, _ in shopped[3:]) == [(NOON - 7 * DAY - fill.HOUR, NOON - 7 * DAY)]
+    # And the minutes to come, of then: the first incident is compared with the same minutes, and some around them.
+    assert fill.joined(span for span, _ in shopped[1:3]) == [(NOON - DAY - fill.HOUR, NOON - DAY + fill.AHEAD)]
+    assert fill.joined(span for span, _ in shopped[3:]) == [(NOON - 7 * DAY - fill.HOUR, NOON - 7 * DAY + fill.AHEAD)]
 
 
 def test_a_second_start_fills_only_hours_without_any_row() -> None:
@@ -61,7 +62,7 @@ def test_a_second_start_fills_only_hours_without_any_row() -> None:
     has_rows = {eleven, eleven - DAY, eleven - DAY + fill.HOUR}
 
     filling.fill_past(
-        DemoSettings.load(fill_pause=timedelta(0), fill_piece=timedelta(hours=1)),
+        DemoSettings.load(fill_pause=timedelta(0), fill_piece=timedelta(hours=2)),
         NOON,
         lambda start, end: {hour for hour in has_rows if start - fill.HOUR < hour < end},
         lambda span, _: shopped.append(span),
@@ -71,7 +72,7 @@ def test_a_second_start_fills_only_hours_without_any_row() -> None:
 
     assert shopped == [
         (datetime(2026, 3, 4, 12, tzinfo=UTC), NOON),
-        (NOON - 7 * DAY - fill.HOUR, NOON - 7 * DAY),
+        (NOON - 7 * DAY - fill.HOUR, NOON - 7 * DAY + fill.AHEAD),
     ]
 
 

@@ -7,8 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 HOUR = timedelta(hours=1)
 LOOK_BACK = (timedelta(0), timedelta(days=1), timedelta(days=7))
+AHEAD = timedelta(minutes=20)
+"""Of the days before so much more: the minutes to come are compared with those of then, and 10 minutes around them."""
 
 type Span = tuple[datetime, datetime]
+
+
+def span_of(now: datetime, back: timedelta) -> Span:
+    """What of a day before is to have rows, or of today."""
+    return now - back - HOUR, now - back + (AHEAD if back else timedelta(0))
 
 
 def hours_of(start: datetime, end: datetime) -> list[Span]:
@@ -22,14 +29,13 @@ def hours_of(start: datetime, end: datetime) -> list[Span]:
 
 
 def to_fill(now: datetime, back: timedelta, with_rows: Collection[datetime]) -> list[Span]:
-    """What to fill of the hour before `now - back`: its clock hours without any row, neighbours joined.
+    """What to fill of `span_of(now, back)`: its clock hours without any row, neighbours joined.
 
     `with_rows` holds the starts of clock hours that have a row.
     """
-    end = now - back
     empty = [
         span
-        for span in hours_of(end - HOUR, end)
+        for span in hours_of(*span_of(now, back))
         if span[0].replace(minute=0, second=0, microsecond=0) not in with_rows
     ]
     return joined(empty)

@@ -132,7 +132,7 @@ def fill_past(
     for back in fill.LOOK_BACK:
         known: set[datetime] = set()
         if hours_with_rows is not None:
-            known = hours_with_rows(now - back - fill.HOUR, now - back)
+            known = hours_with_rows(*fill.span_of(now, back))
         for span in fill.to_fill(now, back, known):
             if ending.is_set():
                 return

@@ -98,36 +98,6 @@ class TimeBars:
 
 
 @dataclass(frozen=True)
-class FigureBars:
-    """A value of each minute from `first` on, None where nobody knows it; what is before `since` is drawn pale.
-
-    limit and usual are lines across, None for none; bar, line and dashes are colours.
-    """
-
-    first: datetime
-    since: datetime
-    values: Sequence[float | None]
-    limit: float | None
-    usual: float | None
-    unit: str
-    bar: str
-    line: str
-    dashes: str
-
-    def frame(self) -> pd.DataFrame:
-        """One row a minute whose value is known: start, bottom, end, top, n, alpha. Times naive UTC."""
-        minute = timedelta(minutes=1)
-        starts = [(self.first + place * minute, value) for place, value in enumerate(self.values)]
-        rows = [
-            (_naive(start), min(0.0, value), _naive(start + 0.9 * minute), max(0.0, value), value,
-             1.0 if start >= self.since else 0.4)
-            for start, value in starts
-            if value is not None
-        ]  # fmt: skip
-        return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "n", "alpha"])
-
-
-@dataclass(frozen=True)
 class HeatCells:
     """How much there was of each of `names`, which stand below each other, in each step of a time axis.
 
@@ -187,23 +157,10 @@ class TimeChart:
         span = hv.DynamicMap(_draw_brush, streams=[self._pipe])
         self._bounds = streams.BoundsX(source=drawn, boundsx=None)
         self._bounds.add_subscriber(lambda boundsx: on_brush(_span(boundsx)))
-        self.pane = _pane((span * drawn).opts(hv.opts.Overlay(responsive=True, hooks=[_tidy, _closer])), theme)
+        self.pane = pane_of((span * drawn).opts(hv.opts.Overlay(responsive=True, hooks=[tidy, _closer])), theme)
 
     def send(self, bars: TimeBars) -> None:
         self._pipe.send(bars)
-
-
-class FigureChart:
-    """Bars over minutes between two lines."""
-
-    def __init__(self, data: FigureBars, theme: Theme, _told: None) -> None:
-        self._pipe = streams.Pipe(data=data)
-        layers = (_draw_figure, _draw_limit, _draw_usual)
-        drawn = [hv.DynamicMap(layer, streams=[self._pipe]) for layer in layers]
-        self.pane = _pane(hv.Overlay(drawn).collate().opts(hv.opts.Overlay(responsive=True, hooks=[_tidy])), theme)
-
-    def send(self, data: FigureBars) -> None:
-        self._pipe.send(data)
 
 
 class HeatChart:
@@ -216,7 +173,7 @@ class HeatChart:
         self._taps = streams.Tap(source=drawn)
         self._taps.add_subscriber(self._tapped)
         self._on_tap = on_tap
-        self.pane = _pane(drawn, theme)
+        self.pane = pane_of(drawn, theme)
 
     def send(self, cells: HeatCells) -> None:
         self._cells = cells
@@ -238,7 +195,7 @@ class RankingChart:
         self._taps = streams.Tap(source=drawn)
         self._taps.add_subscriber(self._tapped)
         self._on_tap = on_tap
-        self.pane = _pane(drawn, theme)
+        self.pane = pane_of(drawn, theme)
 
     def send(self, ranking: Ranking) -> None:
         self._ranking = ranking
@@ -252,7 +209,7 @@ class RankingChart:
                 return
 
 
-def _pane(drawn: Any, theme: Theme) -> pn.pane.HoloViews:
+def pane_of(drawn: Any, theme: Theme) -> pn.pane.HoloViews:
     return pn.pane.HoloViews(  # type: ignore[no-untyped-call]  # panel leaves this one out
         drawn, theme=theme, sizing_mode="stretch_both", linked_axes=False
     )
@@ -265,14 +222,14 @@ def recolour(pane: pn.pane.HoloViews, theme: Theme) -> None:
         plot.traverse(lambda one: setattr(one.renderer, "theme", theme))
 
 
-def _hover(tooltips: list[tuple[str, str]]) -> HoverTool:
+def hover_of(tooltips: list[tuple[str, str]]) -> HoverTool:
     """Words on hover, @start a time in the zone that is shown. Made anew for each: a model belongs to one document."""
     clock = CustomJSHover(code="return window.tillwatch.clock(value, true)")
     return HoverTool(tooltips=tooltips, formatters={"@start": clock})
 
 
 def _draw_bars(data: TimeBars) -> hv.Rectangles:
-    hover = _hover([("from", "@start{custom}"), ("@part", f"@n{{{data.digits}}} {data.unit}"), ("all", "@words")])
+    hover = hover_of([("from", "@start{custom}"), ("@part", f"@n{{{data.digits}}} {data.unit}"), ("all", "@words")])
     return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["part", "n", "color", "words"]).opts(
         color="color",
         line_width=0,
@@ -291,7 +248,7 @@ def _draw_bars(data: TimeBars) -> hv.Rectangles:
 
 
 def _draw_heat(data: HeatCells) -> hv.Rectangles:
-    hover = _hover([("from", "@start{custom}"), ("", "@name"), (data.unit, "@n{0,0}")])
+    hover = hover_of([("from", "@start{custom}"), ("", "@name"), (data.unit, "@n{0,0}")])
     return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["name", "n", "alpha"]).opts(
         color=data.color,
         alpha="alpha",
@@ -308,34 +265,6 @@ def _draw_heat(data: HeatCells) -> hv.Rectangles:
         framewise=True,
         hooks=[_tidy_heat],
     )
-
-
-def _draw_figure(data: FigureBars) -> hv.Rectangles:
-    hover = _hover([("minute", "@start{custom}"), (data.unit, "@n{0,0.[00]}")])
-    known = [0.0, *(value for value in (*data.values, data.limit, data.usual) if value is not None)]
-    end = data.first + len(data.values) * timedelta(minutes=1)
-    return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["n", "alpha"]).opts(
-        color=data.bar,
-        alpha="alpha",
-        line_width=0,
-        tools=[hover],
-        default_tools=[],
-        toolbar=None,
-        xlabel="",
-        ylabel="",
-        xlim=(_naive(data.first), _naive(end)),
-        ylim=(1.08 * min(known), 1.08 * max(known) or 1.0),
-        framewise=True,
-    )
-
-
-def _draw_limit(data: FigureBars) -> hv.HLines:
-    return hv.HLines([] if data.limit is None else [data.limit]).opts(color=data.line, line_width=2)
-
-
-def _draw_usual(data: FigureBars) -> hv.HLines:
-    usual = [] if data.usual is None else [data.usual]
-    return hv.HLines(usual).opts(color=data.dashes, line_width=2, line_dash="dashed")
 
 
 def _draw_brush(data: TimeBars) -> hv.VSpans:
@@ -380,7 +309,7 @@ def _tidy_times(figure: Any) -> bool:
     return True
 
 
-def _tidy(plot: Any, _element: Any) -> None:
+def tidy(plot: Any, _element: Any) -> None:
     figure = plot.state
     if _tidy_times(figure):
         figure.yaxis[0].formatter = NumeralTickFormatter(format="0.[00]a")

@@ -73,6 +73,10 @@ class TabPage(Protocol):
         """What the notifier knows of incidents."""
 
     @property
+    def frozen(self) -> bool:
+        """Whether a moment of the past is shown."""
+
+    @property
     def asked(self) -> Asked:
         """The incidents of rules that ask, as they stood at the moment shown."""
 
@@ -88,7 +92,8 @@ class TabPage(Protocol):
         """How the console fares now."""
 
     def history(self, incident_id: str) -> OnCallDetail | str | None:
-        """An incident with its history, a sentence in its place, or None while it is being asked."""
+        """An incident with its history up to the moment shown, a sentence in its place, or None while it is being
+        asked."""
 
     def pin(self, snapshot: FeedSnapshot) -> Pin | None:
         """The commit to ask at now; None before the first publish."""

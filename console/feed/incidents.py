@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -31,11 +31,27 @@ class ListedIncident:
     """The limit that its newest alert was over, or under."""
     asked: bool = False
     """Whether it is of a rule that asks, and known from the notifier alone."""
+    unread: bool = False
+    """Whether its alerts were not read: it is known from where its rule stands. It has neither words nor firings."""
 
 
 def incidents_of(rows: Iterable[Mapping[str, Any]], max_age: timedelta) -> list[ListedIncident]:
     """Incidents from the rows of `incidents`, in order."""
     return in_order(_incident(row, max_age) for row in rows)
+
+
+def standing_of(rows: Iterable[Mapping[str, Any]]) -> list[ListedIncident]:
+    """Incidents from the rows of `open_incidents`, in order."""
+    return in_order(_standing(row) for row in rows)
+
+
+def count_open(incidents: Sequence[ListedIncident], rows: Sequence[Mapping[str, Any]], most: int) -> int:
+    """How many are open: of those that are known, or where the rows of `open_incidents` are cut at `most`, of all."""
+    known = [one for one in incidents if one.state == "open"]
+    if len(rows) < most:
+        return len(known)
+    # Those of rules that ask have no row there.
+    return max(len(known), int(rows[0]["open_count"]) + sum(one.asked for one in known))
 
 
 def in_order(incidents: Iterable[ListedIncident]) -> list[ListedIncident]:
@@ -71,4 +87,23 @@ def _incident(row: Mapping[str, Any], max_age: timedelta) -> ListedIncident:
         touched_at=row["touched_at"],
         runbook_url=row["runbook_url"] or "",
         threshold=row.get("threshold"),
+    )
+
+
+def _standing(row: Mapping[str, Any]) -> ListedIncident:
+    newest = row["newest_received_at"] or row["starts_at"]
+    return ListedIncident(
+        incident_id=row["incident_id"],
+        rule=row["rule"],
+        service_name=row["service_name"] or "",
+        severity=row["severity"] or "",
+        description=row["rule"],
+        state="open",
+        firings=0,
+        starts_at=row["starts_at"],
+        newest_at=newest,
+        resolved_at=None,
+        touched_at=newest,
+        runbook_url="",
+        unread=True,
     )

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from console.choices import WORST
 from console.feed.snapshot import FeedAnswer
 from lakehouse.clock import SHOWN
 from lakehouse.kpis import Counting
@@ -20,6 +21,8 @@ INCIDENT_SPAN = timedelta(hours=24)
 ANY_AHEAD = timedelta(days=10_000)
 """A FATAL of a clock that is ahead is news now, not when its time comes."""
 INCIDENTS_SHOWN = 200
+OPEN_KNOWN = 1000
+"""Open incidents that are known one by one; of more than these only their number is."""
 
 
 class Ask(Protocol):
@@ -50,9 +53,17 @@ def first_minute(as_of: datetime) -> datetime:
 
 def ask_frame(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], _counting: Counting) -> None:
     """What every tab shows: the open incidents are counted in the navigation; clocks ahead and KPIs that lack rows."""
-    ask("incidents", since=as_of - INCIDENT_SPAN, until=as_of + ANY_AHEAD, most=INCIDENTS_SHOWN)
-    before = held.get("clock_ahead")
-    # Ingest reports once a minute. Nearer to another as_of either way: it goes back when a clock is set right.
-    if before is None or abs(as_of - before.as_of) >= CLOCK_EVERY:
+    touched = ask("incidents", since=as_of - INCIDENT_SPAN, until=as_of + ANY_AHEAD, most=INCIDENTS_SHOWN)
+    # What is open and was not touched lately changes seldom; in a storm the answer above has no room for all.
+    if touched is None or len(touched) >= INCIDENTS_SHOWN or _is_due("open_incidents", as_of, held):
+        ask("open_incidents", worst=WORST, most=OPEN_KNOWN)
+    # Ingest reports once a minute.
+    if _is_due("clock_ahead", as_of, held):
         ask("clock_ahead", since=as_of - SHOWN)
         ask("kpis_left_out")
+
+
+def _is_due(question: str, as_of: datetime, held: Mapping[str, FeedAnswer]) -> bool:
+    """Whether its answer is of another time: either way, for as_of goes back when a clock is set right."""
+    before = held.get(question)
+    return before is None or abs(as_of - before.as_of) >= CLOCK_EVERY

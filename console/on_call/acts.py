@@ -141,13 +141,14 @@ class Acts:
             logger.exception("%s failed", act.what)
             answer(Done(act.number, f"It is not known whether it was done ({type(error).__name__}); see the log."))
 
-    def detail(self, incident_id: str, answer: Callable[[OnCallDetail | str], None]) -> None:
-        """An incident with its history, or a sentence, to `answer` from another thread."""
+    def detail(self, incident_id: str, at: datetime | None, answer: Callable[[OnCallDetail | str], None]) -> None:
+        """An incident with its history, up to a moment where one is given, or a sentence; to `answer` from another
+        thread."""
 
         def ask() -> None:
             try:
                 with self._open(None) as client:
-                    answer(client.incident(incident_id))
+                    answer(client.incident(incident_id, at))
             except (OnCallError, UserError) as error:
                 answer(str(error))
             except Exception:

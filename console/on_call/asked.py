@@ -1,10 +1,13 @@
-"""Incidents of rules that ask: they have no row in the table alerts, so they are joined from what the notifier says."""
+"""Incidents of rules that ask: they have no row in the table alerts, so they are joined from what the notifier says.
+
+And its words for those of the table whose alerts the console does not read.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +23,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """incidents: those that are known. error: why they are left out; None where they are not, or there can be none."""
+    """incidents: those that are known. error: why they are left out; None where they are not, or there can be none.
+
+    known: what the notifier said last of any incident, by id.
+    """
 
     incidents: tuple[ListedIncident, ...] = ()
     error: str | None = None
+    known: Mapping[str, OnCallIncident] = field(default_factory=dict)
 
     def get(self, incident_id: str) -> ListedIncident | None:
         return next((each for each in self.incidents if each.incident_id == incident_id), None)
@@ -53,15 +60,17 @@ def asked_of(duty: Duty, as_of: datetime | None, asks: bool) -> Asked:
     if duty.error is not None:
         # What was known of before may be over by now.
         known = asks or any(each.source == "question" for each in duty.incidents.values())
-        return Asked(error=duty.error if known else None)
+        return Asked(error=duty.error if known else None, known=duty.incidents)
     found = [each for each in duty.incidents.values() if each.source == "question"]
-    return Asked(tuple(_listed(each, as_of) for each in found if as_of is None or each.starts_at <= as_of))
+    listed = tuple(_listed(each, as_of) for each in found if as_of is None or each.starts_at <= as_of)
+    return Asked(listed, known=duty.incidents)
 
 
 def with_asked(
     found: tuple[ListedIncident, ...], asked: Asked, since: datetime, until: datetime
 ) -> tuple[ListedIncident, ...]:
     """The incidents of the table, and those of rules that ask of [since, until), in order."""
+    found = tuple(_worded(each, asked.known.get(each.incident_id)) if each.unread else each for each in found)
     more = asked.within(since, until)
     return tuple(in_order([*found, *more])) if more else found
 
@@ -70,6 +79,19 @@ def left_out(asked: Asked) -> Iterable[str]:
     """The sentence that says so, where they are."""
     if asked.error:
         yield f"those of rules that ask are left out: {asked.error}"
+
+
+def _worded(incident: ListedIncident, known: OnCallIncident | None) -> ListedIncident:
+    if known is None:
+        return incident
+    return replace(
+        incident,
+        description=known.description or incident.description,
+        firings=known.alerts,
+        newest_at=known.newest_at,
+        runbook_url=known.runbook_url or "",
+        threshold=known.threshold,
+    )
 
 
 def _listed(incident: OnCallIncident, as_of: datetime | None) -> ListedIncident:

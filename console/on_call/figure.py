@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+
+import pyarrow as pa
 
 from console.feed.asker import Got, Want, want
 from console.feed.incidents import ListedIncident
@@ -15,6 +18,7 @@ from lakehouse.figures.usual import Comparison, UsualQuestion
 from lakehouse.figures.words import in_all_text, standing
 from lakehouse.rules import load_rules
 from lakehouse.rules.figure import AlertFigure
+from lakehouse.rules.minute import MINUTE
 from lakehouse.texts import REASON_LETTERS, visible
 from lakehouse.user_error import UserError
 
@@ -51,6 +55,51 @@ class IncidentFigure:
         return self.incident.threshold if self.figure.limited else None
 
 
+@dataclass(frozen=True)
+class IncidentConversion:
+    """Of each minute from `first` on: the part of those who clicked in it that ordered in it too (percent); None where
+    nobody clicked."""
+
+    incident: ListedIncident
+    first: datetime
+    values: tuple[float | None, ...]
+
+
+class ConversionDesk:
+    """Asks how many of those who came order while an incident lasts, and keeps its last answer as a FigureDesk does."""
+
+    def __init__(self, answer: Callable[[Want], Got | None]) -> None:
+        self._answer = answer
+        self._asked: Want | None = None
+        self.held: IncidentConversion | None = None
+        self.error: str | None = None
+
+    def look(self, incident: ListedIncident, pin: Pin, span: tuple[datetime, datetime] | None) -> bool:
+        """Take what is known of the whole minutes of a span at a commit; whether that is something new."""
+        before = self.held
+        if before is not None and before.incident.incident_id != incident.incident_id:
+            self.held = self.error = self._asked = None
+        if span is not None:
+            wanted = want("conversion_minutes", pin.commit, since=span[0], until=span[1])
+            got = self._answer(wanted) if wanted != self._asked else None
+            if got is not None:
+                self.error = got.error
+                if got.table is not None:
+                    self._asked = wanted
+                    self.held = IncidentConversion(incident, span[0], _percent(got.table, span))
+        return self.held is not before
+
+    def part(self) -> Part:
+        """As a FigureDesk's: it says nothing in words."""
+        error = self.error and visible(self.error, REASON_LETTERS)
+        return {"facts": [], "error": error, "drawn": self.held is not None}
+
+
+def _percent(rows: pa.Table, span: tuple[datetime, datetime]) -> tuple[float | None, ...]:
+    found = {row["moment"]: 100 * row["buyers"] / row["users"] for row in rows.to_pylist() if row["users"]}
+    return tuple(found.get(span[0] + minute * MINUTE) for minute in range((span[1] - span[0]) // MINUTE))
+
+
 class FigureDesk:
     """Asks for a figure of the incident that is looked at, and keeps its last answer while the next is awaited.
 
@@ -75,11 +124,15 @@ class FigureDesk:
             self._incident = incident.incident_id
             self.held = self.error = self._asked = None
         figure = self._figure_of(incident)
+        ended_at = incident.resolved_at
+        if figure and incident.state == "old":
+            # It was over when it came in, and nothing says when; nor has it a row that would.
+            ended_at = incident.newest_at + figure.lag
         question = figure and UsualQuestion.of(
             figure,
             incident.service_name or None,
             starts_at=incident.starts_at,
-            ended_at=incident.resolved_at,
+            ended_at=ended_at,
             now=pin.as_of,
         )
         if not figure or not question:

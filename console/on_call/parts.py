@@ -11,7 +11,7 @@ from console.on_call.acts import Actor
 from console.on_call.watch import Duty
 from console.parts import Part, incident_link, iso_ms
 from console.tab import ListColumn, RowList
-from lakehouse.oncall import OnCallDetail, OnCallIncident
+from lakehouse.oncall import HistoryLine, OnCallDetail, OnCallIncident
 from lakehouse.texts import REASON_LETTERS, visible
 
 HISTORY = RowList(
@@ -42,13 +42,22 @@ TOLD = RowList(
 BANNER_NAMES = 5
 
 
-def duty_part(incident: ListedIncident, duty: Duty, actor: Actor, detail: OnCallDetail | str | None) -> dict[str, Part]:
-    """What stands on an incident's page beside its rows: who has it, what one may do, its history and its messages."""
-    known = duty.incidents.get(incident.incident_id)
-    if isinstance(detail, OnCallDetail) and (known is None or detail.revision > known.revision):
-        known = detail
-    error = duty.error or (detail if isinstance(detail, str) else None)
-    is_open = incident.state == "open"
+def duty_part(
+    incident: ListedIncident, duty: Duty, actor: Actor, detail: OnCallDetail | str | None, *, past: bool = False
+) -> dict[str, Part]:
+    """What stands on an incident's page beside its rows: who has it, what one may do, its history and its messages.
+
+    past: a moment is shown: its history up to then, and nobody acts in it. Whom messages reached is of now, each with
+    its time: that of the message that led there is later than the moment it names.
+    """
+    known = None if past else duty.incidents.get(incident.incident_id)
+    told = detail if isinstance(detail, OnCallDetail) else None
+    if told is not None and not past and (known is None or told.revision > known.revision):
+        known = told
+    error = duty.error or (detail if isinstance(detail, str) and known else None)
+    facts = _facts(known) if known else []
+    if past and told is not None and incident.state == "open":
+        facts = [[_had_then(told.history), None]]
     parts: dict[str, Part] = {
         "duty": {
             "incident": incident.incident_id,
@@ -56,27 +65,27 @@ def duty_part(incident: ListedIncident, duty: Duty, actor: Actor, detail: OnCall
             "error": error and visible(error, REASON_LETTERS),
             "may": actor.may_act,
             "person": visible(actor.person or ""),
-            "open": is_open,
-            "facts": _facts(known) if known else [],
+            "open": incident.state == "open",
+            "facts": facts,
             "taken": bool(known and known.ack),
             "had": known.ack.by if known and known.ack else "",
             "silence": known.silenced.id if known and known.silenced else None,
         }
     }
-    if isinstance(detail, OnCallDetail):
-        lines = [
-            {
-                "key": f"{number}",
-                "at": iso_ms(line.at),
-                "who": visible(line.who),
-                "via": visible(line.via),
-                "action": visible(line.action),
-                "note": visible(line.note),
-            }
-            for number, line in enumerate(detail.history)
-        ]
-        parts[f"list.{HISTORY.name}"] = {"rows": lines[::-1]}
-    told = known.told if known else []
+    lines = [
+        {
+            "key": f"{number}",
+            "at": iso_ms(line.at),
+            "who": visible(line.who),
+            "via": visible(line.via),
+            "action": visible(line.action),
+            "note": visible(line.note),
+        }
+        for number, line in enumerate(told.history if told else ())
+    ]
+    why = None if told else _not_known(detail)
+    parts[f"list.{HISTORY.name}"] = {"rows": lines[::-1], "empty": why and f"What happened {why}"}
+    heard = known or told
     parts[f"list.{TOLD.name}"] = {
         "rows": [
             {
@@ -87,10 +96,29 @@ def duty_part(incident: ListedIncident, duty: Duty, actor: Actor, detail: OnCall
                 "state": each.state,
                 "why": visible(each.receipt or each.reason or ""),
             }
-            for number, each in enumerate(told)
-        ]
+            for number, each in enumerate(heard.told if heard else ())
+        ],
+        "empty": None if heard else f"Who was told {_not_known(detail)}",
     }
     return parts
+
+
+def _not_known(detail: str | OnCallDetail | None) -> str:
+    """That the notifier has not said it, and why; the end of a sentence."""
+    if isinstance(detail, str):
+        return f"is not known: {visible(detail, REASON_LETTERS)}"
+    return "is being asked."
+
+
+def _had_then(history: Iterable[HistoryLine]) -> str:
+    """Who had it once all that happened, in words."""
+    who = None
+    for line in history:
+        if line.action == "acknowledged":
+            who = line.who
+        elif line.action in ("unacknowledged", "resolved"):
+            who = None
+    return f"{visible(who)} had it then" if who else "nobody had it then"
 
 
 def _facts(known: OnCallIncident) -> list[list[str | None]]:
@@ -124,8 +152,9 @@ def words_of(incident: ListedIncident, duty: Duty) -> tuple[str, str] | None:
     return ("open", "escalated") if known.level else None
 
 
-def banner_part(incidents: Iterable[ListedIncident], duty: Duty) -> Part:
-    """What every tab carries while the worst is open: those that nobody has, and those that are silenced."""
+def banner_part(incidents: Iterable[ListedIncident], duty: Duty, beyond: int = 0) -> Part:
+    """What every tab carries while the worst is open: those that nobody has, and those that are silenced. beyond: more
+    of them that nobody is known to have."""
     alone: list[ListedIncident] = []
     silenced: list[tuple[ListedIncident, datetime]] = []
     for incident in incidents:
@@ -138,9 +167,9 @@ def banner_part(incidents: Iterable[ListedIncident], duty: Duty) -> Part:
             alone.append(incident)
     return {
         "alone": [_entry(each, each.starts_at) for each in alone[:BANNER_NAMES]],
-        "more": max(0, len(alone) - BANNER_NAMES),
+        "more": max(0, len(alone) - BANNER_NAMES) + beyond,
         "silenced": [_entry(each, until) for each, until in silenced[:BANNER_NAMES]],
-        "count": len(alone),
+        "count": len(alone) + beyond,
         # Nobody can have it where nobody can be asked who does.
         "unknown": duty.error is not None,
     }

@@ -18,14 +18,15 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 15.0
 MOST = 1000
+MOST_OPEN = 2000
 MARKS_KEPT = timedelta(days=1)
 _NOTHING: Mapping[str, OnCallIncident] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
 class Duty:
-    """What the notifier said last. incidents: the newest, by id. marks: what people marked in the last day, the newest
-    first. error: why it says nothing now; None where it does.
+    """What the notifier said last. incidents: the newest, and those that are open, by id. marks: what people marked in
+    the last day, the newest first. error: why it says nothing now; None where it does.
 
     revision: None until it has said anything.
     """
@@ -83,7 +84,12 @@ class Watch:
         found = client.incidents(limit=MOST, known=known, wait_s=self._wait_s if known is not None else 0.0)
         self._pause_s = FIRST_PAUSE_S
         if found is not None:
-            incidents = MappingProxyType({each.incident_id: each for each in found.incidents})
+            listed = {each.incident_id: each for each in found.incidents}
+            if len(listed) == MOST:
+                # Those that are open count, however many came since. None is what an unchanged revision is answered by.
+                still = client.incidents(status="open", limit=MOST_OPEN)
+                listed |= {each.incident_id: each for each in still.incidents} if still else {}
+            incidents = MappingProxyType(listed)
             # A mark is a revision too.
             marks = tuple(client.marks(since=now_utc() - MARKS_KEPT))
             self._take(Duty(found.revision, incidents, None, marks))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from console import look
-from console.drill.charts import FigureBars, FigureChart
+from console.choices import WORST
+from console.drill.figure_chart import FigureBars, FigureChart, SharedAxis
 from console.drill.finding import matching
 from console.drill.tab import DrillTab, Found, TabPage
 from console.feed.asker import Want, want
-from console.feed.incidents import ListedIncident, incidents_of
+from console.feed.incidents import ListedIncident, count_open, in_order, incidents_of, standing_of
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
 from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
 from console.on_call.asked import Asked, left_out, with_asked
-from console.on_call.figure import TRADE, FigureDesk, IncidentFigure
+from console.on_call.figure import TRADE, ConversionDesk, FigureDesk, IncidentFigure
 from console.on_call.parts import HISTORY, TOLD, duty_part, words_of
 from console.parts import ERROR_ROW_COLUMNS, INCIDENT_COLUMNS, Part, error_row, incident_row, iso_ms
 from console.tab import Card, ChartPlace, ListColumn, RowList
@@ -73,7 +75,7 @@ SAID = RowList(
     note="a click shows them in Errors",
 )
 KINDS_BEHIND = 5
-FIGURE, MEANWHILE = "incident_figure", "incident_trade"
+FIGURE, MEANWHILE, CONVERSION = "incident_figure", "incident_trade", "incident_conversion"
 ERRORS_BEHIND = RowList(
     "behind_errors",
     "Error rows behind it",
@@ -95,8 +97,9 @@ class AlertsTab(DrillTab):
     cards = (
         Card(
             (
-                ChartPlace(FIGURE, "Minute by minute", "pale before it began; line: limit, dashes: usual"),
-                ChartPlace(MEANWHILE, "Orders meanwhile", "pale before it began; dashes: usual"),
+                ChartPlace(FIGURE, "Minute by minute", "shaded since it began; line: limit, dashes: usual"),
+                ChartPlace(MEANWHILE, "Orders meanwhile", "dashes: usual"),
+                ChartPlace(CONVERSION, "Conversion meanwhile", "of those who click in a minute, who order in it, %"),
                 SAID,
                 BESIDE,
                 HISTORY,
@@ -116,32 +119,36 @@ class AlertsTab(DrillTab):
         figures = page.figures
         self._figure = FigureDesk(lambda incident: figures.get(incident.rule), page.answer)
         self._trade = FigureDesk(lambda incident: _beside(figures.get(incident.rule)), page.answer)
+        self._conversion = ConversionDesk(page.answer)
+        self._axis = SharedAxis()
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         since, until = _listed(view, span)
         asked = {"incidents": want("incidents", pin.commit, since=since, until=until, most=INCIDENTS_SHOWN)}
+        if view.span is None:
+            asked["open"] = want("open_incidents", pin.commit, worst=WORST, most=INCIDENTS_SHOWN)
         chosen = self._chosen(view)
         if self.page.asked.get(view.incident or "") is not None:
             return asked  # it has no row in the table
         if chosen is not None:
-            moments = (chosen["newest_at"], chosen["resolved_at"])
-            begin, end = _around(chosen["starts_at"], *moments, None if chosen["resolved_at"] else pin.as_of)
+            moments = (chosen.newest_at, chosen.resolved_at)
+            begin, end = _around(chosen.starts_at, *moments, None if chosen.resolved_at else pin.as_of)
             ranges: dict[str, Any] = {"since": begin, "until": end, "most": ROWS_BEHIND}
-            asked["alerts"] = want("incident_alerts", pin.commit, incident_id=chosen["incident_id"], **ranges)
-            if chosen["service_name"] and chosen["severity"]:
+            asked["alerts"] = want("incident_alerts", pin.commit, incident_id=chosen.incident_id, **ranges)
+            if chosen.service_name and chosen.severity:
                 asked["errors"] = want(
                     "incident_errors",
                     pin.commit,
-                    service_name=chosen["service_name"],
-                    severity=chosen["severity"],
+                    service_name=chosen.service_name,
+                    severity=chosen.severity,
                     **ranges,
                 )
                 asked["kinds"] = want(
                     "error_kinds",
                     pin.commit,
-                    severities=(chosen["severity"],),
+                    severities=(chosen.severity,),
                     all_services=0,
-                    services=(chosen["service_name"],),
+                    services=(chosen.service_name,),
                     kind=ERROR_KIND,
                     matches=matching(View(self.name), ()),
                     **ranges | {"most": KINDS_BEHIND},
@@ -157,21 +164,32 @@ class AlertsTab(DrillTab):
             )
         return asked
 
-    def _chosen(self, view: View) -> dict[str, Any] | None:
+    def _chosen(self, view: View) -> ListedIncident | None:
         if not view.incident or self.found is None:
             return None
-        return next((row for row in self.found.tables["incidents"] if row["incident_id"] == view.incident), None)
+        of_table = self._of_table(self.found)
+        return next((one for one in of_table if one.incident_id == view.incident), None)
+
+    def _of_table(self, found: Found) -> tuple[ListedIncident, ...]:
+        """Those that were touched in the range, and whatever else is open where the range ends now."""
+        listed = incidents_of(found.tables["incidents"], self.page.max_age)
+        read = {one.incident_id for one in listed}
+        standing = [one for one in standing_of(found.tables.get("open", [])) if one.incident_id not in read]
+        # Of the one that is looked at the alerts are read after all.
+        words = _words(found.tables.get("alerts", []))
+        standing = [replace(one, **words) if one.incident_id == found.view.incident else one for one in standing]
+        return tuple(in_order([*listed, *standing]))
 
     def found_parts(self, found: Found) -> dict[str, Part]:
         asked = self.page.asked
         since, until = _listed(found.view, found.span)
-        of_table = tuple(incidents_of(found.tables["incidents"], self.page.max_age))
+        of_table = self._of_table(found)
         found_incidents = with_asked(of_table, asked, since, until)
-        open_count = sum(1 for incident in found_incidents if incident.state == "open")
+        open_count = count_open(found_incidents, found.tables.get("open", []), INCIDENTS_SHOWN)
         count = len(found_incidents)
         words = f"{exactly(count)} {'incident' if count == 1 else 'incidents'}, {exactly(open_count)} open"
-        if len(of_table) == INCIDENTS_SHOWN:
-            words = f"the last {exactly(count)} incidents, {exactly(open_count)} open among them"
+        if len(found.tables["incidents"]) == INCIDENTS_SHOWN:
+            words = f"the last {exactly(count)} incidents, {exactly(open_count)} open"
         words = "; ".join([words, *(visible(sentence, REASON_LETTERS) for sentence in left_out(asked))])
         parts: dict[str, Part] = {
             f"list.{INCIDENTS.name}": {
@@ -187,15 +205,19 @@ class AlertsTab(DrillTab):
             "duty": {"incident": None},
             "figure": {"facts": [], "error": None, "drawn": False},
             "trade": {"facts": [], "error": None, "drawn": False},
+            "conversion": {"facts": [], "error": None, "drawn": False},
             f"said.{self.name}": {"words": "", "range": None},
         }
         chosen = next((one for one in found_incidents if one.incident_id == found.view.incident), None)
         if chosen is not None:
             parts["detail.behind"] = self._behind(chosen, found)
-            if [desk.look(chosen, found.pin) for desk in (self._figure, self._trade)] != [False, False]:
+            news = [desk.look(chosen, found.pin) for desk in (self._figure, self._trade)]
+            news.append(self._conversion.look(chosen, found.pin, self._time(chosen.incident_id)))
+            if any(news):
                 self.draw_anew()
             parts["figure"] = self._figure.part(chosen, self.page.settings.currency)
             parts["trade"] = self._trade.part(chosen, self.page.settings.currency)
+            parts["conversion"] = self._conversion.part()
             parts[f"list.{BESIDE.name}"] = {
                 "rows": [
                     incident_row(one, words_of(one, self.page.duty))
@@ -206,7 +228,8 @@ class AlertsTab(DrillTab):
                     and one.service_name == chosen.service_name
                 ]
             }
-            parts |= duty_part(chosen, self.page.duty, self.page.actor, self.page.history(chosen.incident_id))
+            history = self.page.history(chosen.incident_id)
+            parts |= duty_part(chosen, self.page.duty, self.page.actor, history, past=self.page.frozen)
             parts[f"list.{ALERTS_BEHIND.name}"] = {
                 "rows": [
                     {
@@ -232,11 +255,33 @@ class AlertsTab(DrillTab):
             parts[f"said.{self.name}"] = _elsewhere(found, asked)
         return parts
 
+    def _figures(self, incident_id: str | None) -> dict[str, IncidentFigure]:
+        """What is known of how the incident's figures go, by the place of each."""
+        held = {FIGURE: self._figure.held, MEANWHILE: self._trade.held}
+        return {place: one for place, one in held.items() if one and one.incident.incident_id == incident_id}
+
+    def _time(self, incident_id: str | None) -> Span | None:
+        """The time that all of its charts show: whole minutes; None before any figure is known."""
+        compared = [one.compared for one in self._figures(incident_id).values()]
+        return (min(one.first for one in compared), max(one.until for one in compared)) if compared else None
+
     def draw_charts(self, found: Found) -> None:
-        for place, desk in ((FIGURE, self._figure), (MEANWHILE, self._trade)):
-            held = desk.held
-            if held is not None and held.incident.incident_id == found.view.incident:
-                self.chart(place, FigureChart, _bars(held, look.tokens(found.view.theme)), None)
+        figures, axis = self._figures(found.view.incident), self._time(found.view.incident)
+        if axis is None:
+            return
+        colours = look.tokens(found.view.theme)
+        if not self.charts:
+            # One that left with the tab's charts has their models.
+            self._axis = SharedAxis()
+        bars = {place: _bars(held, axis, colours) for place, held in figures.items()}
+        conversion = self._conversion.held
+        if conversion is not None and conversion.incident.incident_id == found.view.incident:
+            like = next(iter(bars.values()))
+            bars[CONVERSION] = replace(
+                like, first=conversion.first, values=conversion.values, limit=None, usual=None, unit="%"
+            )
+        for place, data in bars.items():
+            self.chart(place, FigureChart, data, self._axis)
 
     def _behind(self, incident: ListedIncident, found: Found) -> Part:
         """What is said of the chosen incident, and where to go from it."""
@@ -259,6 +304,19 @@ class AlertsTab(DrillTab):
         }
 
 
+def _words(alerts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the newest alert of an incident says of it."""
+    firing = next((row for row in alerts if row["status"] == "FIRING"), None)
+    if firing is None:
+        return {}
+    return {
+        "description": firing["description"] or "",
+        "newest_at": firing["alert_timestamp"],
+        "threshold": firing["threshold"],
+        "runbook_url": firing["runbook_url"] or "",
+    }
+
+
 def _kind_row(row: Mapping[str, Any], time: Span, link: Callable[[View], str]) -> Part:
     """Messages that are alike, with the way to all of them."""
     chosen = {name: (row[name],) for name in ("kind", "severity")} | {"service": (row["service_name"],)}
@@ -279,10 +337,12 @@ def _beside(figure: AlertFigure | None) -> AlertFigure | None:
     return None if figure is not None and figure.table == TRADE.table else TRADE
 
 
-def _bars(held: IncidentFigure, colours: Mapping[str, str]) -> FigureBars:
+def _bars(held: IncidentFigure, axis: Span, colours: Mapping[str, str]) -> FigureBars:
     return FigureBars(
         held.compared.first,
         held.compared.since,
+        held.compared.until,
+        axis,
         held.compared.values,
         held.limit,
         held.compared.usual,

@@ -10,14 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from console.choices import FAILURES
+from console.choices import FAILURES, WORST
 from console.feed.compared import figures_beside
-from console.feed.incidents import ListedIncident, incidents_of
+from console.feed.incidents import ListedIncident, count_open, in_order, incidents_of, standing_of
 from console.feed.minutes import Series, minutes_of
 from console.feed.questions import (
     ANY_AHEAD,
     INCIDENT_SPAN,
     LIST_ROWS,
+    OPEN_KNOWN,
     TILE_SPAN,
     Ask,
     first_minute,
@@ -125,8 +126,23 @@ class Overview(Tab):
 # Sessions look at the same snapshot: the first one pays.
 @lru_cache(maxsize=4)
 def incidents(snapshot: FeedSnapshot, max_age: timedelta) -> tuple[ListedIncident, ...]:
-    answer = snapshot.answers.get("incidents")
-    return tuple(incidents_of(answer.table.to_pylist(), max_age)) if answer else ()
+    """Those that were touched lately, and whatever else is open."""
+    answer, standing = (snapshot.answers.get(name) for name in ("incidents", "open_incidents"))
+    found = incidents_of(answer.table.to_pylist(), max_age) if answer else []
+    if standing is not None:
+        read = {one.incident_id for one in found}
+        found += [one for one in standing_of(standing.table.to_pylist()) if one.incident_id not in read]
+    return tuple(in_order(found))
+
+
+def open_counts(snapshot: FeedSnapshot, found: Sequence[ListedIncident]) -> tuple[int, int]:
+    """How many incidents are open, and how many more of the worst severity there are than are known one by one."""
+    standing = snapshot.answers.get("open_incidents")
+    if standing is None or len(standing.table) < OPEN_KNOWN:
+        return count_open(found, (), OPEN_KNOWN), 0
+    rows = standing.table.to_pylist()
+    worst = sum(one.state == "open" and one.severity.upper() == WORST and not one.asked for one in found)
+    return count_open(found, rows, OPEN_KNOWN), max(0, rows[0]["worst_count"] - worst)
 
 
 def all_incidents(snapshot: FeedSnapshot, max_age: timedelta, asked: Asked) -> tuple[ListedIncident, ...]:

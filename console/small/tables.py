@@ -45,7 +45,7 @@ def _cell(column: ListColumn, row: Mapping[str, Any], zone: tzinfo) -> str:
         return _time(value, zone) if value else ""
     if column.kind == "badge":
         return _dot(column.of, value)
-    return escape(str(value))
+    return "" if value is None else escape(str(value))
 
 
 def _dot(kind: str, word: str) -> str:

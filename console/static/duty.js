@@ -28,7 +28,7 @@ function paintDuty() {
   if (!pending && !$("#duty-said").dataset.told) setText($("#duty-said"), duty.may ? (duty.person ? say("as", duty) : "") : say("viewer_only"))
 }
 
-// How a figure of the incident stands: its own, and the orders; its chart is there where there is something to draw.
+// How a figure of the incident stands: its own, the orders, conversion; its chart is there where there is something to draw.
 function paintFigure(name) {
   const figure = held[name], error = $(`#${name}-error`), chart = $(`[data-chart="incident_${name}"]`)
   setText($(`#${name}-facts`), figure.facts.map(([words, at]) => at ? `${words} ${fullTime(at)}` : words).join("; "))
@@ -94,5 +94,5 @@ document.addEventListener("submit", (event) => {
 paints("out", () => location.replace(declared.at_provider
   ? `login?next=${encodeURIComponent(location.pathname + location.search)}` : "logout"))
 paints("duty", paintDuty)
-for (const name of ["figure", "trade"]) paints(name, () => paintFigure(name))
+for (const name of ["figure", "trade", "conversion"]) paints(name, () => paintFigure(name))
 paints("banner", paintBanner)

@@ -95,7 +95,7 @@ function paintList(name) {
   })
   kept[name] = now
   if (!elements.length) {
-    const words = list.empty || say("nothing")
+    const words = part.empty || list.empty || say("nothing")
     elements.push(list.items ? make("li", {class: "empty"}, words)
       : make("tr", {class: "empty"}, make("td", {colspan: list.columns.length}, words)))
   }

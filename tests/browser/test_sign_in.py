@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -111,6 +112,23 @@ def test_signing_in_leads_nowhere_else(page: Page, guarded: Served, asked: str) 
     [cookie] = [cookie for cookie in page.context.cookies() if cookie["name"] == "user"]
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
     assert 6 < (cookie["expires"] - time.time()) / 86_400 < 8
+
+
+@pytest.mark.parametrize(("forwarded", "secure"), [({}, False), ({"X-Forwarded-Proto": "https"}, True)])
+def test_a_cookie_given_over_tls_never_goes_in_the_clear(
+    guarded: Served, forwarded: dict[str, str], secure: bool
+) -> None:
+    """As a proxy of this machine, which speaks TLS to the browser, asks."""
+    address = urlsplit(guarded.url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    form = urlencode({"username": "ada", "password": PASSWORD})
+    connection.request("POST", "/login", form, {"Content-Type": "application/x-www-form-urlencoded", **forwarded})
+    given = connection.getresponse().msg.get_all("Set-Cookie") or []
+    connection.close()
+    [cookie] = [one for one in given if one.startswith("user=")]
+    words = {word.strip().lower() for word in cookie.split(";")[1:]}
+    assert {"httponly", "samesite=lax"} <= words
+    assert ("secure" in words) == secure
 
 
 def test_a_sign_in_outlives_a_restart(page: Page, guarded: Served) -> None:
