@@ -119,6 +119,7 @@ class BoardTab(DrillTab):
     def draw(self) -> None:
         """Build what is not built yet, and draw what came over the range."""
         self._move()
+        self.recoloured()
         for live in self.live_panels:
             if live.waits:
                 live.build(self.page, self._hour)
@@ -129,7 +130,6 @@ class BoardTab(DrillTab):
             except Exception:
                 logger.exception("%s could not be drawn", panel.of.name)
             panel.shown = panel.made
-        self._theme = self.page.view.theme
 
     def _draw(self, panel: RangePanel) -> None:
         made, spec = panel.made, panel.of.spec

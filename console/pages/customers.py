@@ -11,7 +11,8 @@ from console import look
 from console.choices import DEVICES
 from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
-from console.drill.tab import BRUSHED, EPOCH, DrillTab, Found, binned
+from console.drill.found import Found
+from console.drill.tab import BRUSHED, EPOCH, DrillTab, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import THIN, exactly
 from console.feed.pins import Pin
@@ -47,6 +48,7 @@ CUSTOMERS = RowList(
     choose="user",
     long=True,
     exports="rows",
+    also=("funnel",),
 )
 JOURNEY = RowList(
     "customer_events",
@@ -125,8 +127,19 @@ class CustomersTab(DrillTab):
         counted = f"{exactly(came)} {'customer' if came == 1 else 'customers'}, {exactly(new)} of them new"
         shown = f"; the last {exactly(len(rows))} seen are shown" if len(rows) == self.page.settings.rows_shown else ""
         return {
-            **self.facet(DEVICE, view, ((device, by_device.get(device, "0")) for device in DEVICES)),
-            **self.facet(LAST_STEP, view, ((step, steps.get(at, "0")) for at, step in enumerate(STEPS, 1)), STEPS),
+            **self.facet(
+                DEVICE,
+                view,
+                ((device, by_device.get(device, "0")) for device in DEVICES),
+                known="device" in found.answers,
+            ),
+            **self.facet(
+                LAST_STEP,
+                view,
+                ((step, steps.get(at, "0")) for at, step in enumerate(STEPS, 1)),
+                STEPS,
+                known="funnel" in found.answers,
+            ),
             **self.facet(USER, view, ((user, "") for user in users)),
             **self.facet(FIND, view, ()),
             **self.legend("visits_time", _pages(found.tables["time"])),

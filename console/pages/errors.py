@@ -13,8 +13,9 @@ from console import look
 from console.choices import FAILURES, SEVERITIES
 from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
+from console.drill.found import Found
 from console.drill.ordering import order_part, ordering, shown_words
-from console.drill.tab import BRUSHED, DrillTab, Found, binned
+from console.drill.tab import BRUSHED, DrillTab, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
@@ -52,6 +53,7 @@ KINDS = RowList(
     choose="kind",
     long=True,
     exports="kinds",
+    also=("trend",),
 )
 ORDERED = {
     "at": "error_ts",
@@ -68,6 +70,7 @@ ROWS = RowList(
     "No error matches. Widen the range, or take a filter away.",
     long=True,
     exports="rows",
+    also=("service",),
     whole=True,
 )
 
@@ -81,7 +84,15 @@ class ErrorsTab(DrillTab):
     cards = (
         Card((ChartPlace("errors_time", "Errors over time by severity", BRUSHED, "time", "No error in this range."),)),
         Card(
-            (ChartPlace("errors_heat", "By service over time", "stronger is more; click one to keep it", "heat"),),
+            (
+                ChartPlace(
+                    "errors_heat",
+                    "By service over time",
+                    "stronger is more; click one to keep it",
+                    "heat",
+                    also=("service",),
+                ),
+            ),
             columns=8,
         ),
         Card((ChartPlace("errors_service", "By service", "click one to keep it", "service"),), columns=4),
@@ -139,9 +150,10 @@ class ErrorsTab(DrillTab):
         rows, most = found.tables["rows"], self.page.settings.rows_shown
         count = f"{exactly(total)} {_noun(severities, total)}"
         listed = sorted({*list(by_service)[:SERVICES_SHOWN], *services})
+        known = "service" in found.answers
         return {
-            **self.facet(SEVERITY, view, _counted(by_severity, reversed(SEVERITIES))),
-            **self.facet(SERVICE, view, _counted(by_service, listed)),
+            **self.facet(SEVERITY, view, _counted(by_severity, reversed(SEVERITIES)), known=known),
+            **self.facet(SERVICE, view, _counted(by_service, listed), known=known),
             **self.facet(KIND, view, ((kind, "") for kind in view.chosen("kind"))),
             **self.facet(FIND, view, ()),
             f"list.{KINDS.name}": {

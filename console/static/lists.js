@@ -94,7 +94,7 @@ function paintList(name) {
     return element
   })
   kept[name] = now
-  if (!elements.length) {
+  if (!elements.length && !part.unknown) {
     const words = list.empty || say("nothing")
     elements.push(list.items ? make("li", {class: "empty"}, words)
       : make("tr", {class: "empty"}, make("td", {colspan: list.columns.length}, words)))
