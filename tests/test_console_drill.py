@@ -11,7 +11,8 @@ import holoviews as hv
 import pytest
 
 from console import look
-from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, bar_start, step_of
+from console.drill.heat import HeatCells, HeatChart
 from console.drill.ordering import order_part, ordering, shown_words
 from console.drill.tab import whole_bars
 from console.feed.numbers import THIN
@@ -128,6 +129,31 @@ def test_the_bar_that_is_still_filling_is_drawn_whole() -> None:
     figure = hv.renderer("bokeh").get_plot(chart.pane.object).state
     end = NOON.replace(second=0, tzinfo=None) + timedelta(minutes=1)
     assert (figure.x_range.start, figure.x_range.end) == (span[0].replace(tzinfo=None), end)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "begins", "ends"),
+    [
+        ("2026-11-28T09:05:30", "2026-11-28T12:05:30", "2026-11-28T09:00:00", "2026-11-28T12:10:00"),
+        ("2026-11-28T09:05:30", "2026-11-28T09:25:00", "2026-11-28T09:05:00", "2026-11-28T09:25:00"),
+        ("2026-11-28T09:00:00", "2026-11-28T12:00:00", "2026-11-28T09:00:00", "2026-11-28T12:00:00"),
+        ("2023-11-29T12:00:00", "2026-11-28T00:00:00", "2023-11-27T00:00:00", "2026-11-28T00:00:00"),
+    ],
+)
+def test_a_range_that_begins_within_a_bar_has_that_bar_whole_and_pale(
+    since: str, until: str, begins: str, ends: str
+) -> None:
+    span = (datetime.fromisoformat(f"{since}Z"), datetime.fromisoformat(f"{until}Z"))
+    _, width = step_of(span)
+    first = bar_start(span[0], width)
+    counts = {(first, "a"): 1.0, (first + width, "a"): 2.0}
+    bars = TimeBars(counts, {"a": "#112233"}, width, span, None, "orders")
+    cells = HeatCells(counts, ["a"], width, span, "errors", "#000")
+    theme = bokeh_theme("dark")
+    for chart in (TimeChart(bars, theme, lambda _span: None), HeatChart(cells, theme, lambda _name: None)):
+        axis = hv.renderer("bokeh").get_plot(chart.pane.object).state.x_range
+        assert (axis.start, axis.end) == (datetime.fromisoformat(begins), datetime.fromisoformat(ends))
+    assert list(bars.frame()["color"]) == ["#112233" if since == begins else "#11223373", "#112233"]
 
 
 def test_a_product_says_how_many_places_it_went_since_the_time_before() -> None:

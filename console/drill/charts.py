@@ -16,7 +16,6 @@ from bokeh.models import (
     CustomJS,
     CustomJSHover,
     CustomJSTickFormatter,
-    FixedTicker,
     HoverTool,
     NumeralTickFormatter,
 )
@@ -41,8 +40,9 @@ STEPS: tuple[tuple[timedelta, str, timedelta], ...] = (
 )
 LONGEST_STEP = ("MONTH", timedelta(days=30))
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PALE = "73"
-"""The opacity of a bar that is not full yet, as the end of a colour: 0.45."""
+"""The opacity of a bar that is not full, as the end of a colour: 0.45."""
 FEWEST = 4
 """Lines that there is room for, however few there are."""
 
@@ -60,11 +60,20 @@ def step_of(span: Span) -> tuple[str, timedelta]:
     return LONGEST_STEP
 
 
+def bar_start(moment: datetime, width: timedelta) -> datetime:
+    """The start of the bar that holds a time, as SQL has it: a week begins on Monday, a month on its first day."""
+    if width <= timedelta(days=1):
+        return EPOCH + (moment - EPOCH) // width * width
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day - timedelta(days=day.weekday()) if width <= timedelta(days=7) else day.replace(day=1)
+
+
 @dataclass(frozen=True)
 class TimeBars:
     """Stacked bars on a time axis. `counts` maps (start of a bar, part) to its height; parts stack in their order.
 
-    A bar that reaches past `until` is not full yet and is drawn pale. `digits` is how a number is written on hover.
+    A bar that reaches beyond the span holds only a part of its rows and is drawn pale, but whole. `digits` is how a
+    number is written on hover.
     """
 
     counts: Mapping[tuple[datetime, str], float]
@@ -89,10 +98,10 @@ class TimeBars:
             words = ", ".join(f"{part} {exactly(round(count, 3))}" for part, count in counts.items())
             if len(counts) > 1:
                 words += f"; {exactly(round(sum(counts.values()), 3))} in all"
-            paleness = PALE if start + self.width > self.span[1] else ""
+            paleness = PALE if start < self.span[0] or start + self.width > self.span[1] else ""
             for part, count in counts.items():
                 color = f"{self.parts[part]}{paleness}"
-                rows.append((_naive(start), top, _naive(end), top + count, part, count, color, words))
+                rows.append((naive(start), top, naive(end), top + count, part, count, color, words))
                 top += count
         return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "part", "n", "color", "words"])
 
@@ -119,42 +128,12 @@ class FigureBars:
         minute = timedelta(minutes=1)
         starts = [(self.first + place * minute, value) for place, value in enumerate(self.values)]
         rows = [
-            (_naive(start), min(0.0, value), _naive(start + 0.9 * minute), max(0.0, value), value,
+            (naive(start), min(0.0, value), naive(start + 0.9 * minute), max(0.0, value), value,
              1.0 if start >= self.since else 0.4)
             for start, value in starts
             if value is not None
         ]  # fmt: skip
         return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "n", "alpha"])
-
-
-@dataclass(frozen=True)
-class HeatCells:
-    """How much there was of each of `names`, which stand below each other, in each step of a time axis.
-
-    `counts` maps (start of a step, name) to its number; a cell is the more opaque in `color` the more there was.
-    """
-
-    counts: Mapping[tuple[datetime, str], float]
-    names: Sequence[str]
-    width: timedelta
-    span: Span
-    unit: str
-    color: str
-
-    def frame(self) -> pd.DataFrame:
-        """One row a cell: start, bottom, end, top, name, n, alpha; and one without a number for each name, so that all
-        are there. Times naive UTC."""
-        places = {name: len(self.names) - 1 - place for place, name in enumerate(self.names)}
-        most = max((count for (_, name), count in self.counts.items() if name in places), default=0.0) or 1.0
-        first = _naive(self.span[0])
-        rows = [(first, places[name] + 0.06, first, places[name] + 0.94, name, 0.0, 0.0) for name in self.names]
-        rows += [
-            (_naive(start), places[name] + 0.06, _naive(start + self.width * 0.94), places[name] + 0.94, name, count,
-             0.15 + 0.85 * (count / most) ** 0.5)
-            for (start, name), count in sorted(self.counts.items())
-            if name in places and count
-        ]  # fmt: skip
-        return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "name", "n", "alpha"])
 
 
 @dataclass(frozen=True)
@@ -187,7 +166,7 @@ class TimeChart:
         span = hv.DynamicMap(_draw_brush, streams=[self._pipe])
         self._bounds = streams.BoundsX(source=drawn, boundsx=None)
         self._bounds.add_subscriber(lambda boundsx: on_brush(_span(boundsx)))
-        self.pane = _pane((span * drawn).opts(hv.opts.Overlay(responsive=True, hooks=[_tidy, _closer])), theme)
+        self.pane = pane_of((span * drawn).opts(hv.opts.Overlay(responsive=True, hooks=[_tidy, _closer])), theme)
 
     def send(self, bars: TimeBars) -> None:
         self._pipe.send(bars)
@@ -200,32 +179,10 @@ class FigureChart:
         self._pipe = streams.Pipe(data=data)
         layers = (_draw_figure, _draw_limit, _draw_usual)
         drawn = [hv.DynamicMap(layer, streams=[self._pipe]) for layer in layers]
-        self.pane = _pane(hv.Overlay(drawn).collate().opts(hv.opts.Overlay(responsive=True, hooks=[_tidy])), theme)
+        self.pane = pane_of(hv.Overlay(drawn).collate().opts(hv.opts.Overlay(responsive=True, hooks=[_tidy])), theme)
 
     def send(self, data: FigureBars) -> None:
         self._pipe.send(data)
-
-
-class HeatChart:
-    """Cells of a time axis, a line a name; `on_tap` gets the name whose line was clicked."""
-
-    def __init__(self, cells: HeatCells, theme: Theme, on_tap: Callable[[str], None]) -> None:
-        self._cells = cells
-        self._pipe = streams.Pipe(data=cells)
-        drawn = hv.DynamicMap(_draw_heat, streams=[self._pipe])
-        self._taps = streams.Tap(source=drawn)
-        self._taps.add_subscriber(self._tapped)
-        self._on_tap = on_tap
-        self.pane = _pane(drawn, theme)
-
-    def send(self, cells: HeatCells) -> None:
-        self._cells = cells
-        self._pipe.send(cells)
-
-    def _tapped(self, x: object, y: object) -> None:
-        names = self._cells.names
-        if isinstance(y, int | float) and 0 <= y < len(names):
-            self._on_tap(names[len(names) - 1 - int(y)])
 
 
 class RankingChart:
@@ -238,7 +195,7 @@ class RankingChart:
         self._taps = streams.Tap(source=drawn)
         self._taps.add_subscriber(self._tapped)
         self._on_tap = on_tap
-        self.pane = _pane(drawn, theme)
+        self.pane = pane_of(drawn, theme)
 
     def send(self, ranking: Ranking) -> None:
         self._ranking = ranking
@@ -252,7 +209,7 @@ class RankingChart:
                 return
 
 
-def _pane(drawn: Any, theme: Theme) -> pn.pane.HoloViews:
+def pane_of(drawn: Any, theme: Theme) -> pn.pane.HoloViews:
     return pn.pane.HoloViews(  # type: ignore[no-untyped-call]  # panel leaves this one out
         drawn, theme=theme, sizing_mode="stretch_both", linked_axes=False
     )
@@ -265,14 +222,14 @@ def recolour(pane: pn.pane.HoloViews, theme: Theme) -> None:
         plot.traverse(lambda one: setattr(one.renderer, "theme", theme))
 
 
-def _hover(tooltips: list[tuple[str, str]]) -> HoverTool:
+def hover_of(tooltips: list[tuple[str, str]]) -> HoverTool:
     """Words on hover, @start a time in the zone that is shown. Made anew for each: a model belongs to one document."""
     clock = CustomJSHover(code="return window.tillwatch.clock(value, true)")
     return HoverTool(tooltips=tooltips, formatters={"@start": clock})
 
 
 def _draw_bars(data: TimeBars) -> hv.Rectangles:
-    hover = _hover([("from", "@start{custom}"), ("@part", f"@n{{{data.digits}}} {data.unit}"), ("all", "@words")])
+    hover = hover_of([("from", "@start{custom}"), ("@part", f"@n{{{data.digits}}} {data.unit}"), ("all", "@words")])
     return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["part", "n", "color", "words"]).opts(
         color="color",
         line_width=0,
@@ -284,34 +241,14 @@ def _draw_bars(data: TimeBars) -> hv.Rectangles:
         toolbar=None,
         xlabel="",
         ylabel="",
-        xlim=_axis(data.span, data.width),
+        xlim=axis_of(data.span, data.width),
         ylim=(0, _top(data)),
         framewise=True,
     )
 
 
-def _draw_heat(data: HeatCells) -> hv.Rectangles:
-    hover = _hover([("from", "@start{custom}"), ("", "@name"), (data.unit, "@n{0,0}")])
-    return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["name", "n", "alpha"]).opts(
-        color=data.color,
-        alpha="alpha",
-        line_width=0,
-        tools=[hover],
-        default_tools=[],
-        toolbar=None,
-        xlabel="",
-        ylabel="",
-        xlim=_axis(data.span, data.width),
-        # A name alone is a line too, not a slab.
-        ylim=(len(data.names) - max(FEWEST, len(data.names)), len(data.names)),
-        responsive=True,
-        framewise=True,
-        hooks=[_tidy_heat],
-    )
-
-
 def _draw_figure(data: FigureBars) -> hv.Rectangles:
-    hover = _hover([("minute", "@start{custom}"), (data.unit, "@n{0,0.[00]}")])
+    hover = hover_of([("minute", "@start{custom}"), (data.unit, "@n{0,0.[00]}")])
     known = [0.0, *(value for value in (*data.values, data.limit, data.usual) if value is not None)]
     end = data.first + len(data.values) * timedelta(minutes=1)
     return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["n", "alpha"]).opts(
@@ -323,7 +260,7 @@ def _draw_figure(data: FigureBars) -> hv.Rectangles:
         toolbar=None,
         xlabel="",
         ylabel="",
-        xlim=(_naive(data.first), _naive(end)),
+        xlim=(naive(data.first), naive(end)),
         ylim=(1.08 * min(known), 1.08 * max(known) or 1.0),
         framewise=True,
     )
@@ -339,7 +276,7 @@ def _draw_usual(data: FigureBars) -> hv.HLines:
 
 
 def _draw_brush(data: TimeBars) -> hv.VSpans:
-    marks = [tuple(map(_naive, data.brush))] if data.brush else []
+    marks = [tuple(map(naive, data.brush))] if data.brush else []
     return hv.VSpans(marks).opts(color="#9fabb8", alpha=0.25, line_width=0)
 
 
@@ -370,7 +307,7 @@ def _draw_ranking(data: Ranking) -> hv.Bars:
     )
 
 
-def _tidy_times(figure: Any) -> bool:
+def tidy_times(figure: Any) -> bool:
     """Times below; whether that was still to be done, for a chart is tidied at each drawing."""
     if isinstance(figure.xaxis[0].formatter, CustomJSTickFormatter):
         return False
@@ -382,7 +319,7 @@ def _tidy_times(figure: Any) -> bool:
 
 def _tidy(plot: Any, _element: Any) -> None:
     figure = plot.state
-    if _tidy_times(figure):
+    if tidy_times(figure):
         figure.yaxis[0].formatter = NumeralTickFormatter(format="0.[00]a")
         figure.yaxis[0].ticker.desired_num_ticks = 4
         figure.min_border_left = 48
@@ -393,16 +330,6 @@ def _closer(plot: Any, _element: Any) -> None:
     figure = plot.state
     if not figure.js_event_callbacks.get(DoubleTap.event_name):
         figure.js_on_event(DoubleTap, CustomJS(code="window.tillwatch.closer(cb_obj)"))
-
-
-def _tidy_heat(plot: Any, element: Any) -> None:
-    figure = plot.state
-    if _tidy_times(figure):
-        figure.ygrid.grid_line_color = None
-    places = zip(element.dimension_values("name"), element.dimension_values("bottom"), strict=True)
-    names = {int(bottom) + 0.5: label(name, LABEL_LETTERS) for name, bottom in places}
-    figure.yaxis[0].ticker = FixedTicker(ticks=sorted(names))
-    figure.yaxis[0].major_label_overrides = names
 
 
 def _tidy_ranking(plot: Any, element: Any) -> None:
@@ -422,15 +349,16 @@ def _top(data: TimeBars) -> float:
     return max(tops.values(), default=1.0) * 1.08 or 1.0
 
 
-def _axis(span: Span, width: timedelta) -> tuple[datetime, datetime]:
-    """The time axis of a range: up to the end of its last bar, which would be cut where the range ends within it."""
-    since, until = map(_naive, span)
-    end = since + -((since - until) // width) * width
-    # Weeks and months begin where SQL has them begin.
-    return since, end if width <= timedelta(days=1) and end - until < width else until
+def axis_of(span: Span, width: timedelta) -> tuple[datetime, datetime]:
+    """The time axis of a range: from the start of its first bar to the end of its last, which would be cut where the
+    range begins or ends within them."""
+    since = bar_start(span[0], width)
+    end = since + -((since - span[1]) // width) * width
+    # Of weeks and months the last is drawn up to where the range ends.
+    return naive(since), naive(end if width <= timedelta(days=1) else span[1])
 
 
-def _naive(moment: datetime) -> datetime:
+def naive(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 

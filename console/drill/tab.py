@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import panel as pn
@@ -15,7 +15,7 @@ from bokeh.core.property.validation import validate
 from bokeh.models import Column
 
 from console import look
-from console.drill.charts import recolour, step_of
+from console.drill.charts import bar_start, recolour, step_of
 from console.drill.found import Found, failed_part, found_of
 from console.feed.asker import Got, Want
 from console.feed.pins import Pin
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 FACET_LETTERS = 40
 BRUSHED = "drag over a time to narrow all else to it; double click to look closer, with shift from further away"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_WORDS: Mapping[str, str] = {}
 UNKNOWN: Part = {"rows": [], "colours": [], "produced_at": None, "words": "", "unknown": True}
 """A list, or a legend, of which nothing is known: it does not say that there is nothing."""
@@ -373,7 +372,7 @@ def drill_part(view: View, spans: tuple[Span, Span] | None, *, loading: bool, er
 def whole_bars(span: Span) -> Span:
     """A range that ends now, from the start of its first bar on: half a bar looks like a drop."""
     _, width = step_of(span)
-    return EPOCH + (span[0] - EPOCH) // width * width, span[1]
+    return bar_start(span[0], width), span[1]
 
 
 def rebinned(moment: datetime, width: timedelta) -> datetime:

@@ -9,10 +9,10 @@ from typing import Any
 
 from console import look
 from console.choices import DEVICES
-from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.charts import EPOCH, Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
 from console.drill.found import Found
-from console.drill.tab import BRUSHED, EPOCH, DrillTab, binned
+from console.drill.tab import BRUSHED, DrillTab, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import THIN, exactly
 from console.feed.pins import Pin

@@ -11,9 +11,10 @@ from typing import Any
 
 from console import look
 from console.choices import FAILURES, SEVERITIES
-from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
 from console.drill.found import Found
+from console.drill.heat import HeatCells, HeatChart
 from console.drill.ordering import order_part, ordering, shown_words
 from console.drill.tab import BRUSHED, DrillTab, binned
 from console.feed.asker import Want, want
