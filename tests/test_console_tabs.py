@@ -229,3 +229,22 @@ def test_a_tab_of_which_nothing_could_be_asked_says_so_once(console: Running) ->
         the_fake(console).down = False
     assert "Neither Dremio nor a gateway answers" in parts["drill.customers"]["error"]
     assert troubled(parts) == set()
+
+
+def test_a_cell_leads_to_the_rows_behind_it_and_back(console: Running) -> None:
+    page = Opened(console, "tab=errors&range=24h&service=mail&severity=ERROR")
+    page.session.view = page.session.view.filtered("service", ())
+    page.parts(lambda _parts: "heat" in page.session.drills["errors"].found.tables)  # type: ignore[union-attr]
+    drill = page.session.drills["errors"]
+    drill.draw()
+    cells = drill.charts["errors_heat"]._pipe.data
+    (start, service), count = next(iter(cells.counts.items()))
+    before = page.session.view
+    row = len(cells.names) - 0.5 - cells.names.index(service)
+    drill.charts["errors_heat"]._tapped(start + cells.width / 2, row)
+    assert page.session.view.brush == (start, start + cells.width)
+    assert page.session.view.chosen("service") == (service,)
+    rows = page.parts(lambda parts: len(parts["list.error_rows"]["rows"]) == count)["list.error_rows"]["rows"]
+    assert {row["service"] for row in rows} == {service}
+    drill.chosen_cell("service", service, page.session.view.brush)
+    assert page.session.view == before

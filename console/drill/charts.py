@@ -10,7 +10,7 @@ from typing import Any
 import holoviews as hv
 import pandas as pd
 import panel as pn
-from bokeh.events import DoubleTap
+from bokeh.events import DoubleTap, Tap
 from bokeh.models import (
     BoxSelectTool,
     CustomJS,
@@ -244,6 +244,7 @@ def _draw_bars(data: TimeBars) -> hv.Rectangles:
         xlim=axis_of(data.span, data.width),
         ylim=(0, _top(data)),
         framewise=True,
+        hooks=[_tappable(data.width)],
     )
 
 
@@ -323,6 +324,21 @@ def _tidy(plot: Any, _element: Any) -> None:
         figure.yaxis[0].formatter = NumeralTickFormatter(format="0.[00]a")
         figure.yaxis[0].ticker.desired_num_ticks = 4
         figure.min_border_left = 48
+
+
+def _tappable(width: timedelta) -> Callable[[Any, Any], None]:
+    """A click on a bar chooses its time: what is behind it."""
+
+    def hook(plot: Any, _element: Any) -> None:
+        figure, bars, ms = plot.state, plot.handles["source"], int(width.total_seconds() * 1000)
+        for known in figure.js_event_callbacks.get(Tap.event_name, []):
+            if known.args["bars"] is bars:
+                known.args = {"bars": bars, "width": ms}
+                return
+        code = "window.tillwatch.tapped(cb_obj, bars, width)"
+        figure.js_on_event(Tap, CustomJS(args={"bars": bars, "width": ms}, code=code))
+
+    return hook
 
 
 def _closer(plot: Any, _element: Any) -> None:

@@ -35,7 +35,9 @@ from lakehouse.texts import REASON_LETTERS, label, visible
 logger = logging.getLogger(__name__)
 
 FACET_LETTERS = 40
-BRUSHED = "drag over a time to narrow all else to it; double click to look closer, with shift from further away"
+BRUSHED = (
+    "click a bar or drag to narrow all else to that time; double click to look closer, with shift from further away"
+)
 NO_WORDS: Mapping[str, str] = {}
 UNKNOWN: Part = {"rows": [], "colours": [], "produced_at": None, "words": "", "unknown": True}
 """A list, or a legend, of which nothing is known: it does not say that there is nothing."""
@@ -343,6 +345,16 @@ class DrillTab(Tab):
         """A value of a filter was clicked: it is chosen, or no longer."""
         [default] = [one.default for one in self.filters if one.name == name]
         self.page.select(self.page.view.toggled(name, value, default))
+
+    def chosen_cell(self, name: str, value: str, span: Span | None) -> None:
+        """A cell was clicked: its value of a filter and its time are all that is looked at, or no longer. Beside the
+        cells it is the value alone, as on a bar."""
+        if span is None:
+            self.toggle(name, value)
+            return
+        view = self.page.view
+        behind = replace(view.filtered(name, (value,)), brush=span)
+        self.page.select(replace(view.filtered(name, ()), brush=None) if view == behind else behind)
 
     @property
     def pin(self) -> Pin | None:

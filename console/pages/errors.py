@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
@@ -16,7 +16,7 @@ from console.drill.finding import FIND, matching
 from console.drill.found import Found
 from console.drill.heat import HeatCells, HeatChart
 from console.drill.ordering import order_part, ordering, shown_words
-from console.drill.tab import BRUSHED, DrillTab, binned
+from console.drill.tab import BRUSHED, DrillTab, binned, rebinned
 from console.feed.asker import Want, want
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
@@ -89,7 +89,7 @@ class ErrorsTab(DrillTab):
                 ChartPlace(
                     "errors_heat",
                     "By service over time",
-                    "stronger is more; click one to keep it",
+                    "stronger is more, in the colour of the worst; click one for what is behind it",
                     "heat",
                     also=("service",),
                 ),
@@ -185,13 +185,17 @@ class ErrorsTab(DrillTab):
         unit = _noun(severities, 2)
         self.chart("errors_time", TimeChart, TimeBars(counts, parts, width, found.span, view.brush, unit), self.brushed)
         _, by_service = _sums(found, severities)
-        cells = binned(found.tables.get("heat", []), itemgetter("service_name"), width)
+        made_of: dict[tuple[datetime, str], dict[str, float]] = defaultdict(dict)
+        for row in found.tables["heat"]:
+            cell = made_of[rebinned(row["moment"], width), row["service_name"]]
+            cell[row["severity"]] = cell.get(row["severity"], 0.0) + float(row["n"])
+        cells = {at: sum(counts.values()) for at, counts in made_of.items()}
         ranked = list(by_service)[:SERVICES_SHOWN]
         self.chart(
             "errors_heat",
             HeatChart,
-            HeatCells(cells, ranked, width, found.span, unit, colours["orange"]),
-            lambda service: self.toggle("service", service),
+            HeatCells(cells, ranked, width, found.span, unit, colours["orange"], parts, made_of),
+            lambda service, span: self.chosen_cell("service", service, span),
         )
         self.chart(
             "errors_service",

@@ -3,7 +3,7 @@
 import {go, parameters, tell} from "./choices.js"
 import {listen, scale} from "./controls.js"
 import {$} from "./dom.js"
-import {closer} from "./drill.js"
+import {closer, tapped} from "./drill.js"
 import "./boards.js"
 import "./duty.js"
 import * as head from "./head.js"
@@ -46,7 +46,7 @@ function take(text) {
 function found() { head.found(); tell({full: true}) }
 
 // What code within the page calls: that of the charts' axes, and of what the websocket brings.
-window.tillwatch = {take, lost: head.lost, found, clock, moment, point, closer, go}
+window.tillwatch = {take, lost: head.lost, found, clock, moment, point, closer, tapped, go}
 
 listen()
 take($("#first").textContent)

@@ -80,6 +80,22 @@ function paintDetail(name) {
 
 const CLOSER = 3, CLOSEST_MS = 5 * 60_000, FURTHEST_MS = 30 * 365 * 86_400_000
 
+const iso = (ms) => new Date(ms).toISOString().replace(".000Z", "Z")
+const SECOND_CLICK_MS = 350
+let clicked = 0
+
+// A click on a bar: its time is all that is looked at, or no longer. `width` is how long a bar is; `bars` is their source.
+export function tapped({x}, bars, width) {
+  const place = Array.from(bars.data.start).findIndex((start) => x >= start && x < start + width)
+  clearTimeout(clicked)
+  if (place < 0) return
+  const start = bars.data.start[place], brush = `${iso(start)}~${iso(start + width)}`
+  clicked = setTimeout(() => choose((next) => {
+    if (next.get("brush") === brush) next.delete("brush")
+    else next.set("brush", brush)
+  }), SECOND_CLICK_MS)
+}
+
 // A double click on a time axis: the range gets so much closer around that moment, or with shift further away.
 export function closer({x, modifiers}) {
   const [from, to] = held[`drill.${held.view.tab}`].span.map((iso) => Date.parse(iso))
@@ -87,7 +103,8 @@ export function closer({x, modifiers}) {
   const length = Math.max(CLOSEST_MS, Math.min(FURTHEST_MS, (to - from) * factor))
   // What is clicked stays where it is; nothing is asked of times that have not come.
   const start = Math.min(x - length * (x - from) / (to - from), Math.max(to, now()) - length)
-  const seconds = (ms) => new Date(Math.round(ms / 1000) * 1000).toISOString().replace(".000Z", "Z")
+  const seconds = (ms) => iso(Math.round(ms / 1000) * 1000)
+  clearTimeout(clicked)
   choose((next) => {
     for (const name of ["range", "brush"]) next.delete(name)
     next.set("from", seconds(start)); next.set("to", seconds(start + length))

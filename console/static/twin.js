@@ -7,6 +7,8 @@ import {clock} from "./times.js"
 // Columns of a chart's source that only place and colour what is drawn.
 const DRAWN = /^(middle|closes|alpha|color|bottom|top|end|index|whole|words|left|right|.*_color|.*_alpha)$/
 const TIMES = new Set(["minute", "start"])
+// Columns that are there for some charts only.
+const SPARE = new Set(["then", "made_of"])
 
 function sources(name) {
   const root = window.Bokeh?.documents[0]?.get_model_by_name(name)
@@ -16,8 +18,8 @@ function sources(name) {
 }
 
 function rows({data}) {
-  const known = (name) => Array.from(data[name]).some((value) => !Number.isNaN(value))
-  const names = Object.keys(data).filter((name) => !DRAWN.test(name) && (name !== "then" || known(name)))
+  const known = (name) => Array.from(data[name]).some((value) => value !== "" && !Number.isNaN(value))
+  const names = Object.keys(data).filter((name) => !DRAWN.test(name) && (!SPARE.has(name) || known(name)))
   const length = names.length ? data[names[0]].length : 0
   const cell = (name, at) => {
     const value = data[name][at]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Served, opened
+from tests.browser.conftest import Served, bar_at, opened
 
 pytestmark = pytest.mark.browser
 
@@ -237,6 +237,15 @@ def test_a_double_click_on_a_time_looks_closer_and_back_goes_back(page: Page, se
     assert timedelta(hours=7.5) < length < timedelta(hours=8.5)
     expect(words).to_contain_text("orders")
     page.go_back()
+    expect(words).to_have_text(whole)
+    # One click chooses the time of its bar, ten minutes of a day, and another one lets it go.
+    page.mouse.click(*bar_at(page, "orders_time"))
+    page.wait_for_url("**brush=**")
+    since, until = dict(parse_qsl(page.url.partition("?")[2]))["brush"].split("~")
+    assert datetime.fromisoformat(until) - datetime.fromisoformat(since) == timedelta(minutes=10)
+    expect(words).not_to_have_text(whole)
+    page.mouse.click(*bar_at(page, "orders_time"))
+    expect(page).not_to_have_url(re.compile("brush"))
     expect(words).to_have_text(whole)
 
 
