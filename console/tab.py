@@ -84,7 +84,7 @@ class RowList:
 @dataclass(frozen=True)
 class ChartPlace:
     """Where a drill-down tab draws a chart. `empty` is said in its stead where its answer has no row; `of` names that
-    among the tab's, `also` the others that it is drawn from."""
+    among the tab's, `also` the others that it is drawn from. `chooses` is the filter whose values its bars are."""
 
     name: str
     title: str
@@ -92,6 +92,7 @@ class ChartPlace:
     of: str = ""
     empty: str = "Nothing of this lies in the range."
     also: tuple[str, ...] = ()
+    chooses: str = ""
     kind: ClassVar[str] = "chart"
 
     @property

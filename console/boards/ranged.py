@@ -80,7 +80,7 @@ def panels_of(board: str, spec: BoardSpec, questions: Mapping[str, Question]) ->
     charts = [
         Panel(
             f"{board}.charts{number}", ("charts", number), chart, questions[chart.question],
-            ChartPlace(f"{board}.charts{number}", chart.title, chart.note, empty=chart.empty),
+            ChartPlace(f"{board}.charts{number}", chart.title, chart.note, empty=chart.empty, chooses=chart.filter),
         )
         for number, chart in enumerate(spec.charts)
     ]  # fmt: skip

@@ -85,7 +85,8 @@ class TimeBars:
     digits: str = "0,0"
 
     def frame(self) -> pd.DataFrame:
-        """One row a rectangle: start, bottom, end, top, part, n, color, words. Times naive UTC, as Bokeh wants them.
+        """One row a rectangle: start, bottom, end, top, part, n, color, words, closes. Times naive UTC, as Bokeh wants
+        them; the bar's time ends when it closes.
 
         Paleness is in the colour, which no selection touches; words tell of the whole bar.
         """
@@ -101,9 +102,11 @@ class TimeBars:
             paleness = PALE if start < self.span[0] or start + self.width > self.span[1] else ""
             for part, count in counts.items():
                 color = f"{self.parts[part]}{paleness}"
-                rows.append((naive(start), top, naive(end), top + count, part, count, color, words))
+                closes = naive(start + self.width)
+                rows.append((naive(start), top, naive(end), top + count, part, count, color, words, closes))
                 top += count
-        return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "part", "n", "color", "words"])
+        columns = ["start", "bottom", "end", "top", "part", "n", "color", "words", "closes"]
+        return pd.DataFrame(rows, columns=columns)
 
 
 @dataclass(frozen=True)
@@ -139,11 +142,12 @@ class FigureBars:
 @dataclass(frozen=True)
 class Ranking:
     """Horizontal bars, the first on top: (name, value, color, chosen). With nothing chosen, all stand out. `notes` are
-    words behind a name."""
+    words behind a name; `choices` the value that a click chooses, where that is another than the name."""
 
     rows: Sequence[tuple[str, float, str, bool]]
     unit: str
     notes: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
 
     def labels(self) -> dict[str, str]:
         """What stands at each bar, to its name: short enough for the axis, and no two alike."""
@@ -186,7 +190,7 @@ class FigureChart:
 
 
 class RankingChart:
-    """Horizontal bars; `on_tap` gets the name that was clicked."""
+    """Horizontal bars; `on_tap` gets what was chosen by a click."""
 
     def __init__(self, ranking: Ranking, theme: Theme, on_tap: Callable[[str], None]) -> None:
         self._ranking = ranking
@@ -205,7 +209,7 @@ class RankingChart:
         """A bar's whole line can be clicked; which coordinate is the name depends on how HoloViews swaps axes."""
         for words, name in self._ranking.labels().items():
             if words in (x, y):
-                self._on_tap(name)
+                self._on_tap(self._ranking.choices.get(name, name))
                 return
 
 
@@ -230,7 +234,8 @@ def hover_of(tooltips: list[tuple[str, str]]) -> HoverTool:
 
 def _draw_bars(data: TimeBars) -> hv.Rectangles:
     hover = hover_of([("from", "@start{custom}"), ("@part", f"@n{{{data.digits}}} {data.unit}"), ("all", "@words")])
-    return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["part", "n", "color", "words"]).opts(
+    frame = data.frame()
+    return hv.Rectangles(frame, list(frame.columns[:4]), list(frame.columns[4:])).opts(
         color="color",
         line_width=0,
         # What a selection leaves out is said by the brush's own mark.
@@ -244,7 +249,7 @@ def _draw_bars(data: TimeBars) -> hv.Rectangles:
         xlim=axis_of(data.span, data.width),
         ylim=(0, _top(data)),
         framewise=True,
-        hooks=[_tappable(data.width)],
+        hooks=[_tappable],
     )
 
 
@@ -285,13 +290,20 @@ def _draw_ranking(data: Ranking) -> hv.Bars:
     any_chosen = any(chosen for *_, chosen in data.rows)
     frame = pd.DataFrame(
         [
-            (words, value, color, 1.0 if chosen or not any_chosen else 0.35, label(name, 80))
+            (
+                words,
+                value,
+                color,
+                1.0 if chosen or not any_chosen else 0.35,
+                label(name, 80),
+                data.choices.get(name, name),
+            )
             for words, (name, value, color, chosen) in reversed(list(zip(data.labels(), data.rows, strict=True)))
         ],
-        columns=["name", "value", "color", "alpha", "whole"],
+        columns=["name", "value", "color", "alpha", "whole", "choice"],
     )
     hover = HoverTool(tooltips=[("", "@whole"), (data.unit, "@value{0,0.[00]}")])
-    return hv.Bars(frame, "name", ["value", "color", "alpha", "whole"]).opts(
+    return hv.Bars(frame, "name", ["value", "color", "alpha", "whole", "choice"]).opts(
         invert_axes=True,
         color="color",
         alpha="alpha",
@@ -326,19 +338,12 @@ def _tidy(plot: Any, _element: Any) -> None:
         figure.min_border_left = 48
 
 
-def _tappable(width: timedelta) -> Callable[[Any, Any], None]:
+def _tappable(plot: Any, _element: Any) -> None:
     """A click on a bar chooses its time: what is behind it."""
-
-    def hook(plot: Any, _element: Any) -> None:
-        figure, bars, ms = plot.state, plot.handles["source"], int(width.total_seconds() * 1000)
-        for known in figure.js_event_callbacks.get(Tap.event_name, []):
-            if known.args["bars"] is bars:
-                known.args = {"bars": bars, "width": ms}
-                return
-        code = "window.tillwatch.tapped(cb_obj, bars, width)"
-        figure.js_on_event(Tap, CustomJS(args={"bars": bars, "width": ms}, code=code))
-
-    return hook
+    figure = plot.state
+    if not figure.js_event_callbacks.get(Tap.event_name):
+        code = "window.tillwatch.tapped(cb_obj, bars)"
+        figure.js_on_event(Tap, CustomJS(args={"bars": plot.handles["source"]}, code=code))
 
 
 def _closer(plot: Any, _element: Any) -> None:

@@ -40,22 +40,23 @@ class HeatCells:
     made_of: Mapping[tuple[datetime, str], Mapping[str, float]] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
-        """One row a cell: start, bottom, end, top, name, n, made_of (words), color, alpha; and one without a number for
-        each name, so that all are there. Times naive UTC."""
+        """One row a cell: start, bottom, end, top, name, n, made_of (words), color, alpha, closes, choice; and one
+        without a number for each name, so that all are there. Times naive UTC."""
         places = {name: len(self.names) - 1 - place for place, name in enumerate(self.names)}
         most = max((count for (_, name), count in self.counts.items() if name in places), default=0.0) or 1.0
         first = naive(self.span[0])
         rows: list[tuple[Any, ...]] = [
-            (first, places[name] + 0.06, first, places[name] + 0.94, name, 0.0, "", self.color, 0.0)
+            (first, places[name] + 0.06, first, places[name] + 0.94, name, 0.0, "", self.color, 0.0, first, name)
             for name in self.names
         ]
         for (start, name), count in sorted(self.counts.items()):
             if name in places and count:
                 words, color = self._said(start, name)
+                closes = naive(start + self.width)
                 end, alpha = naive(start + self.width * 0.94), FAINTEST + (1 - FAINTEST) * (count / most) ** 0.5
                 bottom, top = places[name] + 0.06, places[name] + 0.94
-                rows.append((naive(start), bottom, end, top, name, count, words, color, alpha))
-        columns = ["start", "bottom", "end", "top", "name", "n", "made_of", "color", "alpha"]
+                rows.append((naive(start), bottom, end, top, name, count, words, color, alpha, closes, name))
+        columns = ["start", "bottom", "end", "top", "name", "n", "made_of", "color", "alpha", "closes", "choice"]
         return pd.DataFrame(rows, columns=columns)
 
     def _said(self, start: datetime, name: str) -> tuple[str, str]:
@@ -102,9 +103,8 @@ class HeatChart:
 def _draw_heat(data: HeatCells) -> hv.Rectangles:
     told = [("", "@made_of")] if data.made_of else []
     hover = hover_of([("from", "@start{custom}"), ("", "@name"), (data.unit, "@n{0,0}"), *told])
-    return hv.Rectangles(
-        data.frame(), ["start", "bottom", "end", "top"], ["name", "n", "made_of", "color", "alpha"]
-    ).opts(
+    frame = data.frame()
+    return hv.Rectangles(frame, list(frame.columns[:4]), list(frame.columns[4:])).opts(
         color="color",
         alpha="alpha",
         line_width=0,

@@ -84,11 +84,15 @@ class CustomersTab(DrillTab):
                     "How far they come",
                     "each after those above it; click one for who stopped there",
                     "funnel",
+                    chooses="last_step",
                 ),
             ),
             columns=8,
         ),
-        Card((ChartPlace("visits_device", "Clicks by device", "click one to keep it", "device"),), columns=4),
+        Card(
+            (ChartPlace("visits_device", "Clicks by device", "click one to keep it", "device", chooses="device"),),
+            columns=4,
+        ),
         Card((CUSTOMERS,)),
     )
 
@@ -172,8 +176,12 @@ class CustomersTab(DrillTab):
         self.chart(
             "funnel",
             RankingChart,
-            Ranking([(words, count, colours["green"], step in chosen) for step, words, count in funnel], "customers"),
-            lambda words: self.toggle("last_step", _step_of(words)),
+            Ranking(
+                [(words, count, colours["green"], step in chosen) for step, words, count in funnel],
+                "customers",
+                choices={words: step for step, words, _ in funnel},
+            ),
+            lambda step: self.toggle("last_step", step),
         )
         by_device = {row["device_type"]: float(row["n"]) for row in found.tables["device"]}
         self.chart(
@@ -225,10 +233,6 @@ def _funnel(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
 
 def _share(count: float, of: float) -> str:
     return f", {100 * count / of:.0f}{THIN}%" if of else ""
-
-
-def _step_of(words: str) -> str:
-    return next(step for step, known in STEPS.items() if words.startswith(known))
 
 
 def _customer(row: Mapping[str, Any], currency: str, users: tuple[str, ...]) -> Part:

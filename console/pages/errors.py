@@ -92,11 +92,15 @@ class ErrorsTab(DrillTab):
                     "stronger is more, in the colour of the worst; click one for what is behind it",
                     "heat",
                     also=("service",),
+                    chooses="service",
                 ),
             ),
             columns=8,
         ),
-        Card((ChartPlace("errors_service", "By service", "click one to keep it", "service"),), columns=4),
+        Card(
+            (ChartPlace("errors_service", "By service", "click one to keep it", "service", chooses="service"),),
+            columns=4,
+        ),
         Card((KINDS,)),
         Card((ROWS,)),
     )

@@ -60,7 +60,10 @@ class OrdersTab(DrillTab):
     filters = (STATUS, PRODUCT, FIND)
     cards = (
         Card((ChartPlace("orders_time", "Orders over time by status", BRUSHED, "time", "No order in this range."),)),
-        Card((ChartPlace("orders_status", "By status", "orders; click one to keep it", "status"),), columns=6),
+        Card(
+            (ChartPlace("orders_status", "By status", "orders; click one to keep it", "status", chooses="status"),),
+            columns=6,
+        ),
         Card(
             (
                 ChartPlace(
@@ -69,6 +72,7 @@ class OrdersTab(DrillTab):
                     "revenue; ▲▼ places since as long before; click one to keep it",
                     "product",
                     also=("product_before",),
+                    chooses="product",
                 ),
             ),
             columns=6,

@@ -84,16 +84,24 @@ const iso = (ms) => new Date(ms).toISOString().replace(".000Z", "Z")
 const SECOND_CLICK_MS = 350
 let clicked = 0
 
-// A click on a bar: its time is all that is looked at, or no longer. `width` is how long a bar is; `bars` is their source.
-export function tapped({x}, bars, width) {
-  const place = Array.from(bars.data.start).findIndex((start) => x >= start && x < start + width)
+// All that is looked at is a time, and a value of a filter where one is given; or it is no longer.
+export function behind(start, closes, filter, value) {
+  const brush = `${iso(start)}~${iso(closes)}`
+  choose((next) => {
+    const known = next.get("brush") === brush && (!filter || String(next.getAll(filter)) === value)
+    next.delete("brush")
+    if (filter) next.delete(filter)
+    if (known) return
+    next.set("brush", brush)
+    if (filter) next.set(filter, value)
+  })
+}
+
+// A click on a bar leads to what is behind it, once it is no double click; `bars` is the bars' source.
+export function tapped({x}, {data}) {
+  const place = Array.from(data.start).findIndex((start, at) => x >= start && x < data.closes[at])
   clearTimeout(clicked)
-  if (place < 0) return
-  const start = bars.data.start[place], brush = `${iso(start)}~${iso(start + width)}`
-  clicked = setTimeout(() => choose((next) => {
-    if (next.get("brush") === brush) next.delete("brush")
-    else next.set("brush", brush)
-  }), SECOND_CLICK_MS)
+  if (place >= 0) clicked = setTimeout(() => behind(data.start[place], data.closes[place]), SECOND_CLICK_MS)
 }
 
 // A double click on a time axis: the range gets so much closer around that moment, or with shift further away.

@@ -105,6 +105,32 @@ def test_a_chart_is_a_table_too(page: Page, served: Served) -> None:
     expect(page.locator("#twin tbody tr").first).to_be_visible()
 
 
+def test_what_the_bars_of_a_chart_choose_is_chosen_by_the_keyboard_too(page: Page, served: Served) -> None:
+    served.post("/fake/fatal?service=mill&message=It%20stands%20still")
+    opened(page, served, "tab=orders&range=24h")
+    page.get_by_role("button", name="Top products as a table").focus()
+    page.keyboard.press("Enter")
+    mug = page.locator("#twin").get_by_role("button", name=re.compile("^mug"))
+    mug.focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("product=mug"))
+    expect(page.locator("#twin")).to_be_hidden()
+    expect(page.locator('[data-facet="product"] [aria-pressed="true"]')).to_contain_text("mug")
+    page.keyboard.press("4")
+    page.get_by_role("button", name="By service over time as a table").click()
+    # A cell that holds the worst says so in words.
+    cell = page.locator("#twin tr", has_text="mill")
+    expect(cell).to_contain_text("FATAL 1")
+    cell.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("service=mill.*brush=|brush=.*service=mill"))
+    expect(page.locator('[data-list="error_rows"] tr')).to_contain_text(["It stands still"])
+    page.get_by_role("button", name="Errors over time by severity as a table").click()
+    page.locator("#twin tbody tr").last.get_by_role("button").click()
+    # The same time once more lets it go.
+    expect(page).not_to_have_url(re.compile("brush="))
+
+
 def test_the_rows_on_the_screen_can_be_taken_as_files(page: Page, served: Served) -> None:
     opened(page, served, "tab=orders")
     expect(page.locator('[data-list="order_rows"] tr').nth(3)).to_be_visible()
