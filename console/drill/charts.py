@@ -347,9 +347,10 @@ def _tappable(plot: Any, _element: Any) -> None:
 
 
 def _closer(plot: Any, _element: Any) -> None:
-    """A double click on the axis of the tab's range looks closer there."""
+    """A double click on the axis of the tab's range looks closer there; where fingers point, they scroll over it."""
     figure = plot.state
     if not figure.js_event_callbacks.get(DoubleTap.event_name):
+        figure.js_on_change("inner_width", CustomJS(code="window.tillwatch.laid(cb_obj)"))
         figure.js_on_event(DoubleTap, CustomJS(code="window.tillwatch.closer(cb_obj)"))
 
 
