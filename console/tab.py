@@ -55,8 +55,9 @@ class RowList:
 
     `empty` is said without any row; {soon} in it becomes how soon one would appear. With `choose`, a click on a row
     puts its key into that parameter of the URL (a filter's name, or incident), and the row that is `chosen` stands out.
-    What `exports` names of the tab's answers can be taken as a file; `also` names those of which its rows or words are
-    made too: where one of them could not be asked, the list says so. Of a list that is `whole` a click on a row shows
+    What `exports` names of the tab's answers can be taken as a file, or without it the rows as they are shown; `also`
+    names those of which rows or words are made too: where one of them could not be asked, the list says so.
+    Of a list that is `whole` a click on a row shows
     all of its fields; its keys are event_key, or its rows have that as `event`.
     A `long` list scrolls by itself; `items` are drawn below each other instead of in a table, as incidents are on the
     Overview. `note` stands beside the title until a message brings words.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from console.drill.tab import UNKNOWN
+from console.exports import csv_bytes
 from console.parts import iso_ms
 from console.running import Running
 from console.session import PageSession
@@ -248,3 +249,26 @@ def test_a_cell_leads_to_the_rows_behind_it_and_back(console: Running) -> None:
     assert {row["service"] for row in rows} == {service}
     drill.chosen_cell("service", service, page.session.view.brush)
     assert page.session.view == before
+
+
+@pytest.mark.parametrize(
+    "query", [f"tab=alerts&incident={uuid.UUID(int=2)}", "tab=pipeline&range=24h", "tab=errors&range=1h"]
+)
+def test_every_list_and_chart_of_a_tab_can_be_taken_as_a_file(console: Running, query: str) -> None:
+    page = Opened(console, query)
+    tab = page.session.drills[page.session.view.tab]
+
+    def all_there(_parts: dict[str, Any]) -> bool:
+        return tab.found is not None and {"errors", "heat", "sizes"} & tab.found.answers.keys() != set()
+
+    parts = page.parts(all_there)
+    for listed in tab.lists():
+        file, part = page.session.exported(listed.name), parts.get(f"list.{listed.name}")
+        assert (file is None) == (part is None), listed.name
+        # Incidents are made of their alerts.
+        if file is not None and part is not None and listed.name != "incident_rows":
+            assert file.num_rows == len(part["rows"]), listed.name
+        if file is not None:
+            assert csv_bytes(file).count(b"\n") > file.num_rows
+    for place in tab.chart_places():
+        assert place.startswith("incident") or page.session.exported(place) is not None

@@ -80,7 +80,8 @@ class BoardTab(DrillTab):
         return max((panel.as_of for panel in self.live_panels if panel.as_of), default=None)
 
     def exported(self, name: str) -> pa.Table | None:
-        return next((panel.table for panel in self.range_panels if panel.of.name == name), None)
+        live = next((panel.table for panel in self.live_panels if panel.kind.name == name), None)
+        return next((panel.table for panel in self.range_panels if panel.of.name == name), live)
 
     def parts(self, view: View, snapshot: FeedSnapshot) -> Mapping[str, Part]:
         """The board's parts: of each panel the newest answer that there is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow as pa
 from console.feed.asker import Got, Want
 from console.feed.pins import Pin
 from console.parts import Part
+from console.tab import RowList
 from console.view import Span, View
 from lakehouse.texts import REASON_LETTERS, visible
 
@@ -66,6 +68,21 @@ def found_of(
         answers = {name: before.answers[name] for name in failed if name in before.answers} | answers
     tables = Rows({name: table.to_pylist() for name, table in answers.items()})
     return Found(view, pin, *spans, asked, tables, answers, failed)
+
+
+def shown_table(rows: RowList, shown: Iterable[Part]) -> pa.Table:
+    """Rows as they are shown: a column a field, times as such, all else in words."""
+    columns = {column.field: column for column in rows.columns}
+    listed = list(shown)
+    arrays = {}
+    for name, column in columns.items():
+        values = [row.get(name) for row in listed]
+        if column.kind == "time":
+            at = [None if value is None else datetime.fromisoformat(value) for value in values]
+            arrays[name] = pa.array(at, pa.timestamp("ms", "UTC"))
+        else:
+            arrays[name] = pa.array([None if value is None else str(value) for value in values], pa.string())
+    return pa.table(arrays)
 
 
 def failed_part(words: str) -> Part:

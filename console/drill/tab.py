@@ -16,7 +16,7 @@ from bokeh.models import Column
 
 from console import look
 from console.drill.charts import bar_start, recolour, step_of
-from console.drill.found import Found, failed_part, found_of
+from console.drill.found import Found, failed_part, found_of, shown_table
 from console.feed.asker import Got, Want
 from console.feed.pins import Pin
 from console.feed.snapshot import FeedSnapshot
@@ -175,9 +175,13 @@ class DrillTab(Tab):
         return self.error or next(iter(self.found.failed.values() if self.found else ()), None)
 
     def exported(self, name: str) -> pa.Table | None:
-        """The answer that a list of the tab is made from."""
-        is_listed = any(one.name == name and one.exports for one in self.lists())
-        return self._files.get(name) if is_listed else None
+        """The answer that a list or a chart of the tab is made from; the rows that are shown where they are made of
+        several, or of what is no answer."""
+        panel = next((one for one in self._panels() if one.name == name), None)
+        if isinstance(panel, RowList) and not panel.exports:
+            shown = self._told[1].get(f"list.{name}") if self._told else None
+            return shown_table(panel, shown["rows"]) if shown else None
+        return self._files.get(name)
 
     def parts(self, view: View, snapshot: FeedSnapshot) -> Mapping[str, Part]:
         """The tab's parts, from the newest whole set of answers; asks for the next set where view or commit moved."""

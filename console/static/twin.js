@@ -4,6 +4,7 @@ import {toggle} from "./choices.js"
 import {say} from "./declared.js"
 import {$, make, setText} from "./dom.js"
 import {behind} from "./drill.js"
+import {fillExports} from "./lists.js"
 import {clock} from "./times.js"
 
 // Columns of a chart's source that only place and colour what is drawn, or say what a click on it chooses.
@@ -57,8 +58,11 @@ function fill(name, filter) {
   if (!tables.length) setTimeout(() => { if ($("#twin").open) fill(name, filter) }, 500)
 }
 
-export function showTwin({twin, title, chooses: filter}) {
+export function showTwin({twin, title, chooses: filter, file}) {
   setText($("#twin h2"), title)
+  const files = $("#twin .exports")
+  files.hidden = file === undefined
+  fillExports(files, twin)
   $("#twin").showModal()
   fill(twin, filter)
 }

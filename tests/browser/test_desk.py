@@ -142,6 +142,11 @@ def test_the_rows_on_the_screen_can_be_taken_as_files(page: Page, served: Served
     assert len(lines) == table.num_rows == shown
     assert [line["order_id"] for line in lines] == table["order_id"].to_pylist()
     assert [line["order_total"] for line in lines] == [str(total) for total in table["order_total"].to_pylist()]
+    page.get_by_role("button", name="By status as a table", exact=True).click()
+    with page.expect_download() as taken:
+        page.locator("#twin").get_by_role("link", name="CSV").click()
+    counted = csv.DictReader(io.StringIO(taken.value.path().read_text(encoding="utf-8")))
+    assert {line["status"] for line in counted} >= {"CREATED", "CANCELLED"}
 
 
 def test_who_has_no_page_open_gets_no_rows(page: Page, served: Served) -> None:
