@@ -179,15 +179,16 @@ class PageSession:
         return self._histories.get(incident_id, known.revision if known else 0, self, self._at)
 
     def exported(self, name: str) -> pa.Table | None:
-        """The answer that a list of the tab is made from."""
+        """The answer that a list or a chart of the tab is made from."""
         tab = self._tab
-        listed = next((one for one in tab.lists() if one.name == name and one.exports), None)
-        if listed is None or self._is_out:
+        if self._is_out:
             return None
         drill = self.drills.get(tab.name)
         if drill is not None:
             return drill.exported(name)
-        answer = self._shown.answers.get(listed.exports)
+        listed = next((one.exports for one in tab.lists() if one.name == name), None)
+        asked = CHARTS[name].question if tab.live and name in CHARTS else listed
+        answer = self._shown.answers.get(asked or "")
         return answer.table if answer else None
 
     def select(self, view: View) -> None:

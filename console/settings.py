@@ -97,9 +97,7 @@ class ConsoleSettings(Section, section="console"):
         (), description="further names that browsers reach it by: HOST or HOST:PORT, as in the address bar"
     )
 
-    root_path: str = Field(
-        "", description="what stands before its addresses at a proxy that takes it away, as /ops"
-    )
+    root_path: str = Field("", description="what stands before its addresses at a proxy that takes it away, as /ops")
 
     @field_validator("allowed_origins")
     @classmethod

@@ -55,8 +55,10 @@ class RowList:
 
     `empty` is said without any row, or what the part has of that name; {soon} in it becomes how soon one would appear.
     With `choose`, a click on a row puts its key into that parameter of the URL (a filter's name, or incident), and the
-    row that is `chosen` stands out. What `exports` names of the tab's answers can be taken as a file. Of a list that is
-    `whole` a click on a row shows all of its fields; its keys are event_key, or its rows have that as `event`.
+    row that is `chosen` stands out. What `exports` names of the tab's answers can be taken as a file, or without it the
+    rows as they are shown; `also` names those of which rows or words are made too: where one could not be asked, the
+    list says so. Of a list that is `whole` a click on a row shows all of its fields; its keys are event_key, or its
+    rows have that as `event`.
     A `long` list scrolls by itself; `items` are drawn below each other instead of in a table, as incidents are on the
     Overview. `note` stands beside the title until a message brings words.
     """
@@ -70,21 +72,34 @@ class RowList:
     choose: str = ""
     long: bool = False
     exports: str = ""
+    also: tuple[str, ...] = ()
     whole: bool = False
     kind: ClassVar[str] = "list"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The tab's answers that it is made of."""
+        return (*((self.exports,) if self.exports else ()), *self.also)
 
 
 @dataclass(frozen=True)
 class ChartPlace:
     """Where a drill-down tab draws a chart. `empty` is said in its stead where its answer has no row; `of` names that
-    among the tab's."""
+    among the tab's, `also` the others that it is drawn from. `chooses` is the filter whose values its bars are."""
 
     name: str
     title: str
     note: str = ""
     of: str = ""
     empty: str = "Nothing of this lies in the range."
+    also: tuple[str, ...] = ()
+    chooses: str = ""
     kind: ClassVar[str] = "chart"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The tab's answers that it is drawn from."""
+        return (*((self.of,) if self.of else ()), *self.also)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import holoviews as hv
 import pytest
 
 from console import look
-from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, bar_start, step_of
+from console.drill.heat import HeatCells, HeatChart
 from console.drill.ordering import order_part, ordering, shown_words
 from console.drill.tab import whole_bars
 from console.feed.numbers import THIN
@@ -111,14 +112,30 @@ def test_a_bar_that_is_not_full_stays_pale_under_a_selection_and_tells_of_all_it
 def test_lines_of_a_heat_chart_are_named_and_each_is_clicked_as_itself() -> None:
     names = ["payments", "x" * 300, "cart"]
     counts = {(NOON.replace(second=0), "payments"): 9.0, (NOON.replace(second=0), "cart"): 1.0}
-    clicked: list[str] = []
+    minute, clicked = NOON.replace(second=0), []
     cells = HeatCells(counts, names, timedelta(minutes=1), (NOON - timedelta(hours=1), NOON), "errors", "#000")
-    chart = HeatChart(cells, bokeh_theme("dark"), clicked.append)
+    chart = HeatChart(cells, bokeh_theme("dark"), lambda name, span: clicked.append((name, span)))
     figure = hv.renderer("bokeh").get_plot(chart.pane.object).state
     assert list(figure.yaxis[0].major_label_overrides.values()) == ["payments", "x" * 23 + "…", "cart"]
     for place in (2.5, 1.5, 0.5, -0.5, 3.5):
         chart._tapped(NOON, place)
-    assert clicked == names
+    chart._tapped(NOON - timedelta(minutes=9), 0.5)
+    cell = (minute, minute + timedelta(minutes=1))
+    assert clicked == [("payments", cell), (names[1], None), ("cart", cell), ("cart", None)]
+
+
+def test_a_cell_with_the_worst_is_told_by_its_colour_and_in_words() -> None:
+    minute = NOON.replace(second=0)
+    made_of = {(minute, "cart"): {"ERROR": 8.0, "FATAL": 1.0}, (minute, "mail"): {"ERROR": 9.0}}
+    counts = {at: sum(parts.values()) for at, parts in made_of.items()}
+    parts = {"FATAL": "#d55e00", "ERROR": "#e69f00"}
+    span = (NOON - timedelta(hours=1), NOON)
+    frame = HeatCells(counts, ["cart", "mail"], timedelta(minutes=1), span, "errors", "#000", parts, made_of).frame()
+    cells = frame[frame["n"] > 0]
+    assert list(zip(cells["name"], cells["color"], cells["made_of"], strict=True)) == [
+        ("cart", "#d55e00", "FATAL 1, ERROR 8"),
+        ("mail", "#e69f00", "ERROR 9"),
+    ]
 
 
 def test_the_bar_that_is_still_filling_is_drawn_whole() -> None:
@@ -128,6 +145,31 @@ def test_the_bar_that_is_still_filling_is_drawn_whole() -> None:
     figure = hv.renderer("bokeh").get_plot(chart.pane.object).state
     end = NOON.replace(second=0, tzinfo=None) + timedelta(minutes=1)
     assert (figure.x_range.start, figure.x_range.end) == (span[0].replace(tzinfo=None), end)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "begins", "ends"),
+    [
+        ("2026-11-28T09:05:30", "2026-11-28T12:05:30", "2026-11-28T09:00:00", "2026-11-28T12:10:00"),
+        ("2026-11-28T09:05:30", "2026-11-28T09:25:00", "2026-11-28T09:05:00", "2026-11-28T09:25:00"),
+        ("2026-11-28T09:00:00", "2026-11-28T12:00:00", "2026-11-28T09:00:00", "2026-11-28T12:00:00"),
+        ("2023-11-29T12:00:00", "2026-11-28T00:00:00", "2023-11-27T00:00:00", "2026-11-28T00:00:00"),
+    ],
+)
+def test_a_range_that_begins_within_a_bar_has_that_bar_whole_and_pale(
+    since: str, until: str, begins: str, ends: str
+) -> None:
+    span = (datetime.fromisoformat(f"{since}Z"), datetime.fromisoformat(f"{until}Z"))
+    _, width = step_of(span)
+    first = bar_start(span[0], width)
+    counts = {(first, "a"): 1.0, (first + width, "a"): 2.0}
+    bars = TimeBars(counts, {"a": "#112233"}, width, span, None, "orders")
+    cells = HeatCells(counts, ["a"], width, span, "errors", "#000")
+    theme = bokeh_theme("dark")
+    for chart in (TimeChart(bars, theme, lambda _span: None), HeatChart(cells, theme, lambda _name, _span: None)):
+        axis = hv.renderer("bokeh").get_plot(chart.pane.object).state.x_range
+        assert (axis.start, axis.end) == (datetime.fromisoformat(begins), datetime.fromisoformat(ends))
+    assert list(bars.frame()["color"]) == ["#112233" if since == begins else "#11223373", "#112233"]
 
 
 def test_a_product_says_how_many_places_it_went_since_the_time_before() -> None:

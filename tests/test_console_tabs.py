@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from console.drill.tab import UNKNOWN
+from console.exports import csv_bytes
 from console.parts import iso_ms
 from console.running import Running
 from console.session import PageSession
@@ -134,10 +137,138 @@ def test_a_refusal_goes_with_the_choice_that_caused_it(console: Running) -> None
     the_fake(console).broken = {"order_rows"}
     try:
         page.session.view = page.session.view.filtered("status", ("CANCELLED",))
-        assert page.parts(lambda parts: parts["drill.orders"]["error"])
+        assert page.parts(lambda parts: parts["panel.order_rows"]["failed"])
     finally:
         the_fake(console).broken = set()
     page.session.view = page.session.view.filtered("status", ())
     parts = page.parts()
-    assert parts["drill.orders"]["error"] is None
+    assert parts["panel.order_rows"] == {"words": "", "failed": False, "read_at": None}
     assert parts["head"]["failed"] == {}
+
+
+def troubled(parts: dict[str, Any]) -> set[str]:
+    """The panels that say why they are not of the newest answers."""
+    return {
+        place.removeprefix("panel.") for place, part in parts.items() if place.startswith("panel.") and part["words"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "question", "panels", "filled"),
+    [
+        ("tab=pipeline&range=15m", "table_sizes", {"table_sizes"}, "list.chain"),
+        ("tab=pipeline&range=7d", "pipeline_counts", {"messages_time"}, "list.dead_letters"),
+        ("tab=orders&range=15m", "orders_by_status", {"orders_status", "order_rows"}, "facet.orders.product"),
+        ("tab=orders&range=30d", "orders_over_time", {"orders_time"}, "list.order_rows"),
+        ("tab=customers&range=15m", "customer_funnel", {"funnel", "customer_rows"}, "legend.visits_time"),
+        ("tab=errors&range=15m", "errors_of_services", {"errors_heat"}, "list.error_kinds"),
+        (f"tab=alerts&incident={uuid.UUID(int=1)}", "error_kinds", {"behind_kinds"}, "list.behind_alerts"),
+    ],
+)
+def test_a_question_that_fails_is_told_in_its_own_panel_and_the_others_are_filled(
+    console: Running, query: str, question: str, panels: set[str], filled: str
+) -> None:
+    the_fake(console).broken = {question}
+    tab = query[4 : query.index("&")]
+    try:
+        page = Opened(console, query)
+        parts = page.parts(troubled)
+    finally:
+        the_fake(console).broken = set()
+    drill = page.session.drills[tab]
+    drill.draw()
+    assert troubled(parts) == panels
+    for panel in panels:
+        words = parts[f"panel.{panel}"]["words"]
+        assert words.startswith(f"{question} could not be asked: Column 'x' not found in any table.")
+        assert "It is asked again by itself" in words
+        assert not parts.get(f"list.{panel}", UNKNOWN)["rows"]
+        assert parts.get(f"list.{panel}", UNKNOWN)["unknown"]
+        assert panel not in drill.charts
+        assert parts["empty"].get(panel, " ") == " "
+    assert parts[filled]
+    assert parts[f"drill.{tab}"]["error"] is None
+    assert all(
+        place in drill.charts for place in set(drill.chart_places()) - panels if not place.startswith("incident")
+    )
+
+
+def test_a_panel_whose_question_fails_keeps_what_it_showed_while_the_others_take_the_next_choice(
+    console: Running,
+) -> None:
+    page = Opened(console, "tab=orders&range=24h")
+    drill = page.session.drills["orders"]
+    before = page.parts()
+    drill.draw()
+    shown, file = drill.charts["orders_status"]._pipe.data, page.session.exported("order_rows")
+    the_fake(console).broken = {"order_rows", "orders_by_status"}
+    try:
+        page.session.view = page.session.view.filtered("product", ("mug",))
+        parts = page.parts(lambda parts: parts["panel.order_rows"]["failed"])
+    finally:
+        the_fake(console).broken = set()
+    drill.draw()
+    assert "what you see is the last good answer" in parts["panel.order_rows"]["words"]
+    assert parts["list.order_rows"] == before["list.order_rows"]
+    assert page.session.exported("order_rows") is file
+    assert drill.charts["orders_status"]._pipe.data is shown
+    assert [chosen for *_, chosen in drill.charts["orders_product"]._pipe.data.rows].count(True) == 1
+    # How many there are of each is not known of this choice.
+    assert [count for _, count, *_ in parts["facet.orders.status"]["values"]] == [""] * 5
+    # Nothing is drawn anew until there is something new.
+    found = drill.found
+    assert page.parts()["panel.order_rows"]["failed"]
+    assert drill.found is found
+
+
+def test_a_tab_of_which_nothing_could_be_asked_says_so_once(console: Running) -> None:
+    page = Opened(console, "tab=customers&range=1h")
+    the_fake(console).down = True
+    try:
+        parts = page.parts()
+    finally:
+        the_fake(console).down = False
+    assert "Neither Dremio nor a gateway answers" in parts["drill.customers"]["error"]
+    assert troubled(parts) == set()
+
+
+def test_a_cell_leads_to_the_rows_behind_it_and_back(console: Running) -> None:
+    page = Opened(console, "tab=errors&range=24h&service=mail&severity=ERROR")
+    page.session.view = page.session.view.filtered("service", ())
+    page.parts(lambda _parts: "heat" in page.session.drills["errors"].found.tables)  # type: ignore[union-attr]
+    drill = page.session.drills["errors"]
+    drill.draw()
+    cells = drill.charts["errors_heat"]._pipe.data
+    (start, service), count = next(iter(cells.counts.items()))
+    before = page.session.view
+    row = len(cells.names) - 0.5 - cells.names.index(service)
+    drill.charts["errors_heat"]._tapped(start + cells.width / 2, row)
+    assert page.session.view.brush == (start, start + cells.width)
+    assert page.session.view.chosen("service") == (service,)
+    rows = page.parts(lambda parts: len(parts["list.error_rows"]["rows"]) == count)["list.error_rows"]["rows"]
+    assert {row["service"] for row in rows} == {service}
+    drill.chosen_cell("service", service, page.session.view.brush)
+    assert page.session.view == before
+
+
+@pytest.mark.parametrize(
+    "query", [f"tab=alerts&incident={uuid.UUID(int=2)}", "tab=pipeline&range=24h", "tab=errors&range=1h"]
+)
+def test_every_list_and_chart_of_a_tab_can_be_taken_as_a_file(console: Running, query: str) -> None:
+    page = Opened(console, query)
+    tab = page.session.drills[page.session.view.tab]
+
+    def all_there(_parts: dict[str, Any]) -> bool:
+        return tab.found is not None and {"errors", "heat", "sizes"} & tab.found.answers.keys() != set()
+
+    parts = page.parts(all_there)
+    for listed in tab.lists():
+        file, part = page.session.exported(listed.name), parts.get(f"list.{listed.name}")
+        assert (file is None) == (part is None), listed.name
+        # Incidents are made of their alerts.
+        if file is not None and part is not None and listed.name != "incident_rows":
+            assert file.num_rows == len(part["rows"]), listed.name
+        if file is not None:
+            assert csv_bytes(file).count(b"\n") > file.num_rows
+    for place in tab.chart_places():
+        assert place.startswith("incident") or page.session.exported(place) is not None

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 
+import pyarrow as pa
 from bokeh.models import Column, Range1d
 
 from console import look
@@ -50,6 +51,11 @@ class LivePanel:
     def waits(self) -> bool:
         """Whether there is something to draw, and no chart yet."""
         return self._hour is not None and self._chart is None
+
+    @property
+    def table(self) -> pa.Table | None:
+        """The answer that is drawn."""
+        return self._hour[0].table if self._hour else None
 
     @property
     def as_of(self) -> datetime | None:

@@ -16,10 +16,18 @@ from console.boards.feed import LIVE_ROWS, AsksSql, answer_of
 from console.boards.live import colour_names
 from console.boards.question import Question
 from console.boards.spec import OTHERS, BoardSpec, CellSpec, FilterSpec, RangeSpec, TableSpec
-from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.charts import (
+    EPOCH,
+    Ranking,
+    RankingChart,
+    TimeBars,
+    TimeChart,
+    bar_start,
+    step_of,
+)
 from console.drill.finding import LONGEST
+from console.drill.heat import HeatCells, HeatChart
 from console.drill.ordering import ordering
-from console.drill.tab import EPOCH
 from console.feed.asker import Want, want
 from console.feed.numbers import THIN, exactly, with_currency
 from console.feed.pins import Pin
@@ -72,7 +80,7 @@ def panels_of(board: str, spec: BoardSpec, questions: Mapping[str, Question]) ->
     charts = [
         Panel(
             f"{board}.charts{number}", ("charts", number), chart, questions[chart.question],
-            ChartPlace(f"{board}.charts{number}", chart.title, chart.note, empty=chart.empty),
+            ChartPlace(f"{board}.charts{number}", chart.title, chart.note, empty=chart.empty, chooses=chart.filter),
         )
         for number, chart in enumerate(spec.charts)
     ]  # fmt: skip
@@ -201,7 +209,7 @@ def drawn(spec: RangeSpec, table: pa.Table, view: View, span: Span, currency: st
     for row in rows:
         part = word_in(row, spec.by) if spec.by else spec.title
         value = number_in(row, spec.value) or 0.0
-        key = (_floored(moment_in(row, "moment"), width), part)
+        key = (bar_start(moment_in(row, "moment"), width), part)
         counts[key] = counts.get(key, 0.0) + value
         sums[part] = sums.get(part, 0.0) + value
     largest = sorted(sums, key=lambda part: (-sums[part], part))
@@ -235,14 +243,6 @@ def _ranking(spec: RangeSpec, rows: list[dict[str, Any]], view: View, colours: M
     named = colour_names(names, spec.colours) if spec.colours else ["blue"] * len(names)
     ranked = [(name, sums[name], colours[color], name in chosen) for name, color in zip(names, named, strict=True)]
     return Drawn(RankingChart, Ranking(ranked, unit), {})
-
-
-def _floored(moment: datetime, width: timedelta) -> datetime:
-    """The start of the bar that holds a time, as SQL has it: a week begins on Monday, a month on its first day."""
-    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    if width <= timedelta(days=1):
-        return EPOCH + (moment - EPOCH) // width * width
-    return day - timedelta(days=day.weekday()) if width <= timedelta(days=7) else day.replace(day=1)
 
 
 def listed(panel: Panel, table: pa.Table, view: View, shown: int, currency: str) -> Part:

@@ -21,6 +21,7 @@ from console.boards.spec import RangeSpec
 from console.boards.tile_row import TileRow, tile_name
 from console.drill.charts import TimeChart
 from console.drill.finding import FIND
+from console.drill.heat import HeatChart
 from console.drill.tab import BRUSHED, DrillTab, drill_part, spans_of
 from console.feed.minutes import starts_of
 from console.feed.pins import Pin
@@ -29,7 +30,7 @@ from console.live_chart import last_hour, move
 from console.parts import Part
 from console.straight import Patch
 from console.tab import Card, ChartPlace, OpenedPlace
-from console.view import View
+from console.view import Span, View
 from lakehouse.texts import REASON_LETTERS, visible
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ class BoardTab(DrillTab):
         return max((panel.as_of for panel in self.live_panels if panel.as_of), default=None)
 
     def exported(self, name: str) -> pa.Table | None:
-        return next((panel.table for panel in self.range_panels if panel.of.name == name), None)
+        live = next((panel.table for panel in self.live_panels if panel.kind.name == name), None)
+        return next((panel.table for panel in self.range_panels if panel.of.name == name), live)
 
     def parts(self, view: View, snapshot: FeedSnapshot) -> Mapping[str, Part]:
         """The board's parts: of each panel the newest answer that there is."""
@@ -119,6 +121,7 @@ class BoardTab(DrillTab):
     def draw(self) -> None:
         """Build what is not built yet, and draw what came over the range."""
         self._move()
+        self.recoloured()
         for live in self.live_panels:
             if live.waits:
                 live.build(self.page, self._hour)
@@ -129,7 +132,6 @@ class BoardTab(DrillTab):
             except Exception:
                 logger.exception("%s could not be drawn", panel.of.name)
             panel.shown = panel.made
-        self._theme = self.page.view.theme
 
     def _draw(self, panel: RangePanel) -> None:
         made, spec = panel.made, panel.of.spec
@@ -140,7 +142,14 @@ class BoardTab(DrillTab):
             if spec.filter:
                 self.toggle(spec.filter, name)
 
-        self.chart(panel.of.name, made.kind, made.data, self.brushed if made.kind is TimeChart else chosen)
+        def cell(name: str, span: Span | None) -> None:
+            if spec.filter:
+                self.chosen_cell(spec.filter, name, span)
+            elif span is not None:
+                self.brushed(span)
+
+        told = {TimeChart: self.brushed, HeatChart: cell}.get(made.kind, chosen)
+        self.chart(panel.of.name, made.kind, made.data, told)
 
     def draw_live(self, patch: Patch) -> None:
         """Send what is new of the live charts that stand."""
@@ -183,7 +192,7 @@ def tab_of(board: Board, currency: str) -> type[BoardTab]:
             "cards": (*map(_live_card, kinds), *(_card(panel, panel in over_time[:1]) for panel in panels)),
             "filters": (*(one.tab_filter for one in spec.filters), *((FIND,) if spec.find else ())),
             "heeds_range": spec.ranged,
-            "heeds_brush": bool(over_time),
+            "heeds_brush": any(one.whole_range for one in panels),
             "paced": spec.ranged,
             "compares": bool(spec.tiles or spec.live),
         }

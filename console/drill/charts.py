@@ -10,13 +10,12 @@ from typing import Any
 import holoviews as hv
 import pandas as pd
 import panel as pn
-from bokeh.events import DoubleTap
+from bokeh.events import DoubleTap, Tap
 from bokeh.models import (
     BoxSelectTool,
     CustomJS,
     CustomJSHover,
     CustomJSTickFormatter,
-    FixedTicker,
     HoverTool,
     NumeralTickFormatter,
 )
@@ -41,8 +40,9 @@ STEPS: tuple[tuple[timedelta, str, timedelta], ...] = (
 )
 LONGEST_STEP = ("MONTH", timedelta(days=30))
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PALE = "73"
-"""The opacity of a bar that is not full yet, as the end of a colour: 0.45."""
+"""The opacity of a bar that is not full, as the end of a colour: 0.45."""
 FEWEST = 4
 """Lines that there is room for, however few there are."""
 
@@ -60,11 +60,20 @@ def step_of(span: Span) -> tuple[str, timedelta]:
     return LONGEST_STEP
 
 
+def bar_start(moment: datetime, width: timedelta) -> datetime:
+    """The start of the bar that holds a time, as SQL has it: a week begins on Monday, a month on its first day."""
+    if width <= timedelta(days=1):
+        return EPOCH + (moment - EPOCH) // width * width
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day - timedelta(days=day.weekday()) if width <= timedelta(days=7) else day.replace(day=1)
+
+
 @dataclass(frozen=True)
 class TimeBars:
     """Stacked bars on a time axis. `counts` maps (start of a bar, part) to its height; parts stack in their order.
 
-    A bar that reaches past `until` is not full yet and is drawn pale. `digits` is how a number is written on hover.
+    A bar that reaches beyond the span holds only a part of its rows and is drawn pale, but whole. `digits` is how a
+    number is written on hover.
     """
 
     counts: Mapping[tuple[datetime, str], float]
@@ -76,7 +85,8 @@ class TimeBars:
     digits: str = "0,0"
 
     def frame(self) -> pd.DataFrame:
-        """One row a rectangle: start, bottom, end, top, part, n, color, words. Times naive UTC, as Bokeh wants them.
+        """One row a rectangle: start, bottom, end, top, part, n, color, words, closes. Times naive UTC, as Bokeh wants
+        them; the bar's time ends when it closes.
 
         Paleness is in the colour, which no selection touches; words tell of the whole bar.
         """
@@ -89,52 +99,25 @@ class TimeBars:
             words = ", ".join(f"{part} {exactly(round(count, 3))}" for part, count in counts.items())
             if len(counts) > 1:
                 words += f"; {exactly(round(sum(counts.values()), 3))} in all"
-            paleness = PALE if start + self.width > self.span[1] else ""
+            paleness = PALE if start < self.span[0] or start + self.width > self.span[1] else ""
             for part, count in counts.items():
                 color = f"{self.parts[part]}{paleness}"
-                rows.append((_naive(start), top, _naive(end), top + count, part, count, color, words))
+                closes = naive(start + self.width)
+                rows.append((naive(start), top, naive(end), top + count, part, count, color, words, closes))
                 top += count
-        return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "part", "n", "color", "words"])
-
-
-@dataclass(frozen=True)
-class HeatCells:
-    """How much there was of each of `names`, which stand below each other, in each step of a time axis.
-
-    `counts` maps (start of a step, name) to its number; a cell is the more opaque in `color` the more there was.
-    """
-
-    counts: Mapping[tuple[datetime, str], float]
-    names: Sequence[str]
-    width: timedelta
-    span: Span
-    unit: str
-    color: str
-
-    def frame(self) -> pd.DataFrame:
-        """One row a cell: start, bottom, end, top, name, n, alpha; and one without a number for each name, so that all
-        are there. Times naive UTC."""
-        places = {name: len(self.names) - 1 - place for place, name in enumerate(self.names)}
-        most = max((count for (_, name), count in self.counts.items() if name in places), default=0.0) or 1.0
-        first = _naive(self.span[0])
-        rows = [(first, places[name] + 0.06, first, places[name] + 0.94, name, 0.0, 0.0) for name in self.names]
-        rows += [
-            (_naive(start), places[name] + 0.06, _naive(start + self.width * 0.94), places[name] + 0.94, name, count,
-             0.15 + 0.85 * (count / most) ** 0.5)
-            for (start, name), count in sorted(self.counts.items())
-            if name in places and count
-        ]  # fmt: skip
-        return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "name", "n", "alpha"])
+        columns = ["start", "bottom", "end", "top", "part", "n", "color", "words", "closes"]
+        return pd.DataFrame(rows, columns=columns)
 
 
 @dataclass(frozen=True)
 class Ranking:
     """Horizontal bars, the first on top: (name, value, color, chosen). With nothing chosen, all stand out. `notes` are
-    words behind a name."""
+    words behind a name; `choices` the value that a click chooses, where that is another than the name."""
 
     rows: Sequence[tuple[str, float, str, bool]]
     unit: str
     notes: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
 
     def labels(self) -> dict[str, str]:
         """What stands at each bar, to its name: short enough for the axis, and no two alike."""
@@ -163,30 +146,8 @@ class TimeChart:
         self._pipe.send(bars)
 
 
-class HeatChart:
-    """Cells of a time axis, a line a name; `on_tap` gets the name whose line was clicked."""
-
-    def __init__(self, cells: HeatCells, theme: Theme, on_tap: Callable[[str], None]) -> None:
-        self._cells = cells
-        self._pipe = streams.Pipe(data=cells)
-        drawn = hv.DynamicMap(_draw_heat, streams=[self._pipe])
-        self._taps = streams.Tap(source=drawn)
-        self._taps.add_subscriber(self._tapped)
-        self._on_tap = on_tap
-        self.pane = pane_of(drawn, theme)
-
-    def send(self, cells: HeatCells) -> None:
-        self._cells = cells
-        self._pipe.send(cells)
-
-    def _tapped(self, x: object, y: object) -> None:
-        names = self._cells.names
-        if isinstance(y, int | float) and 0 <= y < len(names):
-            self._on_tap(names[len(names) - 1 - int(y)])
-
-
 class RankingChart:
-    """Horizontal bars; `on_tap` gets the name that was clicked."""
+    """Horizontal bars; `on_tap` gets what was chosen by a click."""
 
     def __init__(self, ranking: Ranking, theme: Theme, on_tap: Callable[[str], None]) -> None:
         self._ranking = ranking
@@ -205,7 +166,7 @@ class RankingChart:
         """A bar's whole line can be clicked; which coordinate is the name depends on how HoloViews swaps axes."""
         for words, name in self._ranking.labels().items():
             if words in (x, y):
-                self._on_tap(name)
+                self._on_tap(self._ranking.choices.get(name, name))
                 return
 
 
@@ -230,7 +191,8 @@ def hover_of(tooltips: list[tuple[str, str]]) -> HoverTool:
 
 def _draw_bars(data: TimeBars) -> hv.Rectangles:
     hover = hover_of([("from", "@start{custom}"), ("@part", f"@n{{{data.digits}}} {data.unit}"), ("all", "@words")])
-    return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["part", "n", "color", "words"]).opts(
+    frame = data.frame()
+    return hv.Rectangles(frame, list(frame.columns[:4]), list(frame.columns[4:])).opts(
         color="color",
         line_width=0,
         # What a selection leaves out is said by the brush's own mark.
@@ -241,34 +203,15 @@ def _draw_bars(data: TimeBars) -> hv.Rectangles:
         toolbar=None,
         xlabel="",
         ylabel="",
-        xlim=_axis(data.span, data.width),
+        xlim=axis_of(data.span, data.width),
         ylim=(0, _top(data)),
         framewise=True,
-    )
-
-
-def _draw_heat(data: HeatCells) -> hv.Rectangles:
-    hover = hover_of([("from", "@start{custom}"), ("", "@name"), (data.unit, "@n{0,0}")])
-    return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["name", "n", "alpha"]).opts(
-        color=data.color,
-        alpha="alpha",
-        line_width=0,
-        tools=[hover],
-        default_tools=[],
-        toolbar=None,
-        xlabel="",
-        ylabel="",
-        xlim=_axis(data.span, data.width),
-        # A name alone is a line too, not a slab.
-        ylim=(len(data.names) - max(FEWEST, len(data.names)), len(data.names)),
-        responsive=True,
-        framewise=True,
-        hooks=[_tidy_heat],
+        hooks=[_tappable],
     )
 
 
 def _draw_brush(data: TimeBars) -> hv.VSpans:
-    marks = [tuple(map(_naive, data.brush))] if data.brush else []
+    marks = [tuple(map(naive, data.brush))] if data.brush else []
     return hv.VSpans(marks).opts(color="#9fabb8", alpha=0.25, line_width=0)
 
 
@@ -276,13 +219,20 @@ def _draw_ranking(data: Ranking) -> hv.Bars:
     any_chosen = any(chosen for *_, chosen in data.rows)
     frame = pd.DataFrame(
         [
-            (words, value, color, 1.0 if chosen or not any_chosen else 0.35, label(name, 80))
+            (
+                words,
+                value,
+                color,
+                1.0 if chosen or not any_chosen else 0.35,
+                label(name, 80),
+                data.choices.get(name, name),
+            )
             for words, (name, value, color, chosen) in reversed(list(zip(data.labels(), data.rows, strict=True)))
         ],
-        columns=["name", "value", "color", "alpha", "whole"],
+        columns=["name", "value", "color", "alpha", "whole", "choice"],
     )
     hover = HoverTool(tooltips=[("", "@whole"), (data.unit, "@value{0,0.[00]}")])
-    return hv.Bars(frame, "name", ["value", "color", "alpha", "whole"]).opts(
+    return hv.Bars(frame, "name", ["value", "color", "alpha", "whole", "choice"]).opts(
         invert_axes=True,
         color="color",
         alpha="alpha",
@@ -299,7 +249,7 @@ def _draw_ranking(data: Ranking) -> hv.Bars:
     )
 
 
-def _tidy_times(figure: Any) -> bool:
+def tidy_times(figure: Any) -> bool:
     """Times below; whether that was still to be done, for a chart is tidied at each drawing."""
     if isinstance(figure.xaxis[0].formatter, CustomJSTickFormatter):
         return False
@@ -311,27 +261,26 @@ def _tidy_times(figure: Any) -> bool:
 
 def tidy(plot: Any, _element: Any) -> None:
     figure = plot.state
-    if _tidy_times(figure):
+    if tidy_times(figure):
         figure.yaxis[0].formatter = NumeralTickFormatter(format="0.[00]a")
         figure.yaxis[0].ticker.desired_num_ticks = 4
         figure.min_border_left = 48
 
 
+def _tappable(plot: Any, _element: Any) -> None:
+    """A click on a bar chooses its time: what is behind it."""
+    figure = plot.state
+    if not figure.js_event_callbacks.get(Tap.event_name):
+        code = "window.tillwatch.tapped(cb_obj, bars)"
+        figure.js_on_event(Tap, CustomJS(args={"bars": plot.handles["source"]}, code=code))
+
+
 def _closer(plot: Any, _element: Any) -> None:
-    """A double click on the axis of the tab's range looks closer there."""
+    """A double click on the axis of the tab's range looks closer there; where fingers point, they scroll over it."""
     figure = plot.state
     if not figure.js_event_callbacks.get(DoubleTap.event_name):
+        figure.js_on_change("inner_width", CustomJS(code="window.tillwatch.laid(cb_obj)"))
         figure.js_on_event(DoubleTap, CustomJS(code="window.tillwatch.closer(cb_obj)"))
-
-
-def _tidy_heat(plot: Any, element: Any) -> None:
-    figure = plot.state
-    if _tidy_times(figure):
-        figure.ygrid.grid_line_color = None
-    places = zip(element.dimension_values("name"), element.dimension_values("bottom"), strict=True)
-    names = {int(bottom) + 0.5: label(name, LABEL_LETTERS) for name, bottom in places}
-    figure.yaxis[0].ticker = FixedTicker(ticks=sorted(names))
-    figure.yaxis[0].major_label_overrides = names
 
 
 def _tidy_ranking(plot: Any, element: Any) -> None:
@@ -351,15 +300,16 @@ def _top(data: TimeBars) -> float:
     return max(tops.values(), default=1.0) * 1.08 or 1.0
 
 
-def _axis(span: Span, width: timedelta) -> tuple[datetime, datetime]:
-    """The time axis of a range: up to the end of its last bar, which would be cut where the range ends within it."""
-    since, until = map(_naive, span)
-    end = since + -((since - until) // width) * width
-    # Weeks and months begin where SQL has them begin.
-    return since, end if width <= timedelta(days=1) and end - until < width else until
+def axis_of(span: Span, width: timedelta) -> tuple[datetime, datetime]:
+    """The time axis of a range: from the start of its first bar to the end of its last, which would be cut where the
+    range begins or ends within them."""
+    since = bar_start(span[0], width)
+    end = since + -((since - span[1]) // width) * width
+    # Of weeks and months the last is drawn up to where the range ends.
+    return naive(since), naive(end if width <= timedelta(days=1) else span[1])
 
 
-def _naive(moment: datetime) -> datetime:
+def naive(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 

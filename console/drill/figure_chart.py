@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import holoviews as hv
@@ -14,7 +14,7 @@ from bokeh.models.annotations import Span
 from bokeh.themes import Theme
 from holoviews import streams
 
-from console.drill.charts import hover_of, pane_of, tidy
+from console.drill.charts import hover_of, naive, pane_of, tidy
 
 MINUTE = timedelta(minutes=1)
 LEFT = 52
@@ -45,7 +45,7 @@ class FigureBars:
         """One row a minute whose value is known: start, bottom, end, top, n, alpha. Times naive UTC."""
         starts = [(self.first + place * MINUTE, value) for place, value in enumerate(self.values)]
         rows = [
-            (_naive(start), min(0.0, value), _naive(start + 0.9 * MINUTE), max(0.0, value), value,
+            (naive(start), min(0.0, value), naive(start + 0.9 * MINUTE), max(0.0, value), value,
              1.0 if start >= self.since else 0.4)
             for start, value in starts
             if value is not None
@@ -88,11 +88,11 @@ class FigureChart:
     def _join(self, plot: Any, _element: Any) -> None:
         self._axis.join(plot.state, self._data.dashes)
         # What HoloViews sets at each drawing is the range that it made itself.
-        self._axis.range.update(**dict(zip(("start", "end"), map(_naive, self._data.axis), strict=True)))
+        self._axis.range.update(**dict(zip(("start", "end"), map(naive, self._data.axis), strict=True)))
 
 
 def _draw_firing(data: FigureBars) -> hv.VSpans:
-    return hv.VSpans([(_naive(data.since), _naive(data.until))]).opts(color=data.dashes, alpha=0.12, line_width=0)
+    return hv.VSpans([(naive(data.since), naive(data.until))]).opts(color=data.dashes, alpha=0.12, line_width=0)
 
 
 def _draw_figure(data: FigureBars) -> hv.Rectangles:
@@ -107,7 +107,7 @@ def _draw_figure(data: FigureBars) -> hv.Rectangles:
         toolbar=None,
         xlabel="",
         ylabel="",
-        xlim=(_naive(data.axis[0]), _naive(data.axis[1])),
+        xlim=(naive(data.axis[0]), naive(data.axis[1])),
         ylim=(1.08 * min(known), 1.08 * max(known) or 1.0),
         framewise=True,
     )
@@ -120,7 +120,3 @@ def _draw_limit(data: FigureBars) -> hv.HLines:
 def _draw_usual(data: FigureBars) -> hv.HLines:
     usual = [] if data.usual is None else [data.usual]
     return hv.HLines(usual).opts(color=data.dashes, line_width=2, line_dash="dashed")
-
-
-def _naive(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import panel as pn
@@ -15,7 +15,8 @@ from bokeh.core.property.validation import validate
 from bokeh.models import Column
 
 from console import look
-from console.drill.charts import recolour, step_of
+from console.drill.charts import bar_start, recolour, step_of
+from console.drill.found import Found, failed_part, found_of, shown_table
 from console.feed.asker import Got, Want
 from console.feed.pins import Pin
 from console.feed.snapshot import FeedSnapshot
@@ -24,8 +25,8 @@ from console.on_call.asked import Asked
 from console.on_call.watch import Duty
 from console.parts import Part, iso_ms
 from console.settings import ConsoleSettings
-from console.tab import ChartPlace, Tab, TabFilter
-from console.view import Span, View
+from console.tab import ChartPlace, RowList, Tab, TabFilter
+from console.view import Chosen, Span, View
 from lakehouse.kpis import Counting
 from lakehouse.oncall import OnCallDetail
 from lakehouse.rules.figure import AlertFigure
@@ -34,9 +35,12 @@ from lakehouse.texts import REASON_LETTERS, label, visible
 logger = logging.getLogger(__name__)
 
 FACET_LETTERS = 40
-BRUSHED = "drag over a time to narrow all else to it; double click to look closer, with shift from further away"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BRUSHED = (
+    "click a bar or drag to narrow all else to that time; double click to look closer, with shift from further away"
+)
 NO_WORDS: Mapping[str, str] = {}
+UNKNOWN: Part = {"rows": [], "colours": [], "produced_at": None, "words": "", "unknown": True}
+"""A list, or a legend, of which nothing is known: it does not say that there is nothing."""
 
 
 class Pulse(NamedTuple):
@@ -114,19 +118,6 @@ class TabPage(Protocol):
         """Call the tab's `draw` soon."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """All answers of a tab for one view at one commit."""
-
-    view: View
-    pin: Pin
-    span: Span
-    inner: Span
-    asked: Mapping[str, Want]
-    tables: Mapping[str, list[dict[str, Any]]]
-    answers: Mapping[str, pa.Table]
-
-
 class DrillTab(Tab):
     """One drill-down tab of one page. A tab says what it asks, what it sends and what it draws."""
 
@@ -144,6 +135,11 @@ class DrillTab(Tab):
         self._theme = page.view.theme
         self._wanted: set[Want] = set()
         self._told: tuple[Found, Mapping[str, Part]] | None = None
+        self._good: dict[str, Part] = {}
+        """The last good part of each place of its panels."""
+        self._about: tuple[str, Chosen] = ("", {})
+        self._files: dict[str, pa.Table] = {}
+        """The answer that each list's rows were made of."""
         self.places = {
             place: pn.Column(sizing_mode="stretch_both", margin=0, min_height=0) for place in self.chart_places()
         }
@@ -151,8 +147,13 @@ class DrillTab(Tab):
         """Where live charts stand once the tab is opened, by their name."""
 
     @classmethod
+    def _panels(cls) -> list[RowList | ChartPlace]:
+        """Its lists and charts."""
+        return [block for card in cls.cards for block in card.blocks if isinstance(block, RowList | ChartPlace)]
+
+    @classmethod
     def _places(cls) -> list[ChartPlace]:
-        return [block for card in cls.cards for block in card.blocks if isinstance(block, ChartPlace)]
+        return [panel for panel in cls._panels() if isinstance(panel, ChartPlace)]
 
     @classmethod
     def chart_places(cls) -> list[str]:
@@ -176,12 +177,16 @@ class DrillTab(Tab):
     @property
     def failed(self) -> str | None:
         """Why something of what it shows is not of the newest answers."""
-        return self.error
+        return self.error or next(iter(self.found.failed.values() if self.found else ()), None)
 
     def exported(self, name: str) -> pa.Table | None:
-        """The answer that a list of the tab is made from."""
-        listed = next((one for one in self.lists() if one.name == name and one.exports), None)
-        return self.found.answers.get(listed.exports) if listed is not None and self.found else None
+        """The answer that a list or a chart of the tab is made from; the rows that are shown where they are made of
+        several, or of what is no answer."""
+        panel = next((one for one in self._panels() if one.name == name), None)
+        if isinstance(panel, RowList) and not panel.exports:
+            shown = self._told[1].get(f"list.{name}") if self._told else None
+            return shown_table(panel, shown["rows"]) if shown else None
+        return self._files.get(name)
 
     def parts(self, view: View, snapshot: FeedSnapshot) -> Mapping[str, Part]:
         """The tab's parts, from the newest whole set of answers; asks for the next set where view or commit moved."""
@@ -193,46 +198,79 @@ class DrillTab(Tab):
         parts: dict[str, Part] = {}
         if found is not None:
             if not self.steady or self._told is None or self._told[0] is not found:
-                self._told = found, self.found_parts(found)
+                self._told = found, self._made(found)
             parts.update(self._told[1])
-            parts["empty"] = {
-                place.name: None if found.tables.get(place.of, [place]) else place.empty for place in self._places()
-            }
+            parts["empty"] = {place.name: self._instead(place, found) for place in self._places()}
         loading = loading and (found is None or found.view != view)
         spans = (found.span, found.inner) if found else None
-        parts[f"drill.{self.name}"] = drill_part(
-            found.view if found else view, spans, loading=loading, error=self.error
-        )
+        error = self.error or (self._untold(found) if found else None)
+        parts[f"drill.{self.name}"] = drill_part(found.view if found else view, spans, loading=loading, error=error)
         if found is not None and found is not self._drawn:
             self.page.redraw()
         return parts
 
+    def _made(self, found: Found) -> dict[str, Part]:
+        """The tab's parts. A panel whose question failed keeps its last good ones, and says why; the others go on."""
+        parts = self.found_parts(found)
+        about = (found.view.incident, found.view.filters)
+        if about != self._about:
+            # What is behind another incident, or of another customer, is not old: it is not what was asked for.
+            of_another = {block.name for card in self.cards if card.detail for block in card.blocks}
+            self._good = {
+                place: part for place, part in self._good.items() if place.partition(".")[2] not in of_another
+            }
+            self._about = about
+        for panel in self._panels():
+            needs, places = panel.needs, [f"{kind}.{panel.name}" for kind in ("list", "legend")]
+            why = found.why(needs, stands=panel.name in self.charts or places[0] in self._good)
+            parts[f"panel.{panel.name}"] = failed_part(why)
+            now = {place: parts[place] for place in places if place in parts}
+            if why:
+                parts |= {place: self._good.get(place, UNKNOWN) for place in now}
+            elif needs and needs[0] in found.answers:
+                self._good |= now
+                self._files[panel.name] = found.answers[needs[0]]
+        return parts
+
+    def _instead(self, place: ChartPlace, found: Found) -> str | None:
+        """What is said in place of a chart that has nothing to show."""
+        if found.why(place.needs, stands=True):
+            return None if place.name in self.charts else " "
+        return None if found.tables.get(place.of, [place]) else place.empty
+
+    def _untold(self, found: Found) -> str | None:
+        """Why a question failed of which no panel says that it needs it."""
+        needed = {name for panel in self._panels() for name in panel.needs}
+        why = next((why for name, why in found.failed.items() if name not in needed), None)
+        return why and visible(why, REASON_LETTERS)
+
     def _take(self, view: View, pin: Pin) -> bool:
         """Take the answers for a view at a commit, if all are there."""
-        span, inner = spans_of(view, pin)
+        spans = spans_of(view, pin)
         # What a tab wants may hang on what it found: an incident's rows on the incident.
-        asked = self.wants(view, pin, span, inner)
-        if self.found is not None and self.found.asked == asked and self.found.view == view:
+        asked = self.wants(view, pin, *spans)
+        before = self.found
+        known = before is not None and before.asked == asked and before.view == view
+        if before is not None and known and not before.failed:
             self.error = None  # of what was asked since, and is no longer wanted
             return True
         wants = set(asked.values())
         self.page.forget(self._wanted - wants)
         self._wanted = wants
-        got = {name: self.page.answer(wanted) for name, wanted in asked.items()}
-        if any(answer is None for answer in got.values()):
+        answered = {name: self.page.answer(wanted) for name, wanted in asked.items()}
+        got = {name: answer for name, answer in answered.items() if answer is not None}
+        if len(got) < len(asked):
             return False
-        failed: list[str] = [answer.error for answer in got.values() if answer is not None and answer.error]
-        if failed:
+        failed = {name: answer.error for name, answer in got.items() if answer.error}
+        if len(failed) == len(asked):
             # The last good answers stay; the asker tries again by itself, and the next commit is another question.
-            self.error = visible(failed[0], REASON_LETTERS)
+            self.error = visible(next(iter(failed.values())), REASON_LETTERS)
             return True
         self.error = None
-        answers = {
-            name: answer.table for name, answer in got.items() if answer is not None and answer.table is not None
-        }
-        tables = {name: table.to_pylist() for name, table in answers.items()}
-        self.found = Found(view, pin, span, inner, asked, tables, answers)
-        return self.wants(view, pin, span, inner) == asked or self._take(view, pin)
+        if before is not None and known and before.failed == failed:
+            return True
+        self.found = found_of(view, pin, spans, asked, got, before)
+        return self.wants(view, pin, *spans) == asked or self._take(view, pin)
 
     def draw(self) -> None:
         found = self.found
@@ -242,10 +280,18 @@ class DrillTab(Tab):
         try:
             # What is drawn is ours: looking at each value once more is a sixth of what a chart costs.
             with validate(False):
+                self.recoloured()
                 self.draw_charts(found)
-            self._theme = self.page.view.theme
         except Exception:
             logger.exception("the charts of %s could not be drawn", self.name)
+
+    def recoloured(self) -> None:
+        """Let all charts that stand be drawn in the page's theme, those too that get no new data."""
+        theme = self.page.view.theme
+        if theme != self._theme:
+            for held in self.charts.values():
+                recolour(held.pane, look.bokeh_theme(theme))
+            self._theme = theme
 
     def draw_anew(self) -> None:
         """What the charts show has changed, though the tab's answers have not."""
@@ -259,18 +305,26 @@ class DrillTab(Tab):
             column.clear()
 
     def facet(
-        self, of: TabFilter, view: View, counts: Iterable[tuple[str, str]], words: Mapping[str, str] = NO_WORDS
+        self,
+        of: TabFilter,
+        view: View,
+        counts: Iterable[tuple[str, str]],
+        words: Mapping[str, str] = NO_WORDS,
+        *,
+        known: bool = True,
     ) -> dict[str, Part]:
         """The part that shows a filter: its values with how many there are, in words, and which of them are chosen.
 
-        `words` are those of values that do not stand for themselves.
+        `words` are those of values that do not stand for themselves. Where it is not `known` how many there are, no
+        value says so.
         """
         chosen = view.chosen(of.name)
         if of.search:
             return {f"facet.{self.name}.{of.name}": {"search": of.search, "text": next(iter(chosen), "")}}
         shown = chosen or of.default
         values = [
-            [value, count, value in shown, words.get(value) or label(value, FACET_LETTERS)] for value, count in counts
+            [value, count if known else "", value in shown, words.get(value) or label(value, FACET_LETTERS)]
+            for value, count in counts
         ]
         kind = of.name if any(look.has_colour(of.name, choice) for choice in of.choices) else "plain"
         return {f"facet.{self.name}.{of.name}": {"kind": kind, "values": values, "narrowed": bool(chosen)}}
@@ -280,14 +334,15 @@ class DrillTab(Tab):
         return {f"legend.{place}": {"colours": [[visible(part), colour] for part, colour in parts.items()]}}
 
     def chart(self, place: str, kind: Any, data: Any, told: Any) -> None:
-        """Build the chart of a place, or give it new data."""
-        held, theme = self.charts.get(place), self.page.view.theme
+        """Build the chart of a place, or give it new data. One whose question failed stays as it is."""
+        [needs] = [one.needs for one in self._places() if one.name == place]
+        if self._drawn is not None and self._drawn.why(needs, stands=True):
+            return
+        held = self.charts.get(place)
         if held is None:
-            held = self.charts[place] = kind(data, look.bokeh_theme(theme), told)
+            held = self.charts[place] = kind(data, look.bokeh_theme(self.page.view.theme), told)
             self.places[place].objects = [held.pane]
         else:
-            if theme != self._theme:
-                recolour(held.pane, look.bokeh_theme(theme))
             held.send(data)
 
     def brushed(self, span: Span | None) -> None:
@@ -299,6 +354,16 @@ class DrillTab(Tab):
         """A value of a filter was clicked: it is chosen, or no longer."""
         [default] = [one.default for one in self.filters if one.name == name]
         self.page.select(self.page.view.toggled(name, value, default))
+
+    def chosen_cell(self, name: str, value: str, span: Span | None) -> None:
+        """A cell was clicked: its value of a filter and its time are all that is looked at, or no longer. Beside the
+        cells it is the value alone, as on a bar."""
+        if span is None:
+            self.toggle(name, value)
+            return
+        view = self.page.view
+        behind = replace(view.filtered(name, (value,)), brush=span)
+        self.page.select(replace(view.filtered(name, ()), brush=None) if view == behind else behind)
 
     @property
     def pin(self) -> Pin | None:
@@ -328,7 +393,7 @@ def drill_part(view: View, spans: tuple[Span, Span] | None, *, loading: bool, er
 def whole_bars(span: Span) -> Span:
     """A range that ends now, from the start of its first bar on: half a bar looks like a drop."""
     _, width = step_of(span)
-    return EPOCH + (span[0] - EPOCH) // width * width, span[1]
+    return bar_start(span[0], width), span[1]
 
 
 def rebinned(moment: datetime, width: timedelta) -> datetime:

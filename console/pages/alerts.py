@@ -11,7 +11,8 @@ from console import look
 from console.choices import WORST
 from console.drill.figure_chart import FigureBars, FigureChart, SharedAxis
 from console.drill.finding import matching
-from console.drill.tab import DrillTab, Found, TabPage
+from console.drill.found import Found
+from console.drill.tab import DrillTab, TabPage
 from console.feed.asker import Want, want
 from console.feed.incidents import ListedIncident, count_open, in_order, incidents_of, standing_of
 from console.feed.numbers import exactly
@@ -54,6 +55,7 @@ ALERTS_BEHIND = RowList(
     ),
     "No alert row of this incident lies in the kept data.",
     long=True,
+    exports="alerts",
 )
 BESIDE = RowList(
     "beside",
@@ -61,6 +63,7 @@ BESIDE = RowList(
     INCIDENT_COLUMNS,
     "Nothing else is open for this service.",
     choose="incident",
+    also=("incidents",),
 )
 SAID = RowList(
     "behind_kinds",
@@ -73,6 +76,7 @@ SAID = RowList(
     ),
     "No message of this service and severity lies in its time.",
     note="a click shows them in Errors",
+    exports="kinds",
 )
 KINDS_BEHIND = 5
 FIGURE, MEANWHILE, CONVERSION = "incident_figure", "incident_trade", "incident_conversion"
@@ -82,6 +86,7 @@ ERRORS_BEHIND = RowList(
     ERROR_ROW_COLUMNS,
     "No error row of this service and severity lies in its time.",
     long=True,
+    exports="errors",
 )
 
 
@@ -251,7 +256,7 @@ class AlertsTab(DrillTab):
             parts[f"list.{ERRORS_BEHIND.name}"] = {
                 "rows": [error_row(row) for row in found.tables.get("errors", [])],
             }
-        elif found.view.incident:
+        elif found.view.incident and not {"incidents", "elsewhere"} & found.failed.keys():
             parts[f"said.{self.name}"] = _elsewhere(found, asked)
         return parts
 

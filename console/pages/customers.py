@@ -9,9 +9,10 @@ from typing import Any
 
 from console import look
 from console.choices import DEVICES
-from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.charts import EPOCH, Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
-from console.drill.tab import BRUSHED, EPOCH, DrillTab, Found, binned
+from console.drill.found import Found
+from console.drill.tab import BRUSHED, DrillTab, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import THIN, exactly
 from console.feed.pins import Pin
@@ -47,6 +48,7 @@ CUSTOMERS = RowList(
     choose="user",
     long=True,
     exports="rows",
+    also=("funnel",),
 )
 JOURNEY = RowList(
     "customer_events",
@@ -82,11 +84,15 @@ class CustomersTab(DrillTab):
                     "How far they come",
                     "each after those above it; click one for who stopped there",
                     "funnel",
+                    chooses="last_step",
                 ),
             ),
             columns=8,
         ),
-        Card((ChartPlace("visits_device", "Clicks by device", "click one to keep it", "device"),), columns=4),
+        Card(
+            (ChartPlace("visits_device", "Clicks by device", "click one to keep it", "device", chooses="device"),),
+            columns=4,
+        ),
         Card((CUSTOMERS,)),
     )
 
@@ -125,8 +131,19 @@ class CustomersTab(DrillTab):
         counted = f"{exactly(came)} {'customer' if came == 1 else 'customers'}, {exactly(new)} of them new"
         shown = f"; the last {exactly(len(rows))} seen are shown" if len(rows) == self.page.settings.rows_shown else ""
         return {
-            **self.facet(DEVICE, view, ((device, by_device.get(device, "0")) for device in DEVICES)),
-            **self.facet(LAST_STEP, view, ((step, steps.get(at, "0")) for at, step in enumerate(STEPS, 1)), STEPS),
+            **self.facet(
+                DEVICE,
+                view,
+                ((device, by_device.get(device, "0")) for device in DEVICES),
+                known="device" in found.answers,
+            ),
+            **self.facet(
+                LAST_STEP,
+                view,
+                ((step, steps.get(at, "0")) for at, step in enumerate(STEPS, 1)),
+                STEPS,
+                known="funnel" in found.answers,
+            ),
             **self.facet(USER, view, ((user, "") for user in users)),
             **self.facet(FIND, view, ()),
             **self.legend("visits_time", _pages(found.tables["time"])),
@@ -159,8 +176,12 @@ class CustomersTab(DrillTab):
         self.chart(
             "funnel",
             RankingChart,
-            Ranking([(words, count, colours["green"], step in chosen) for step, words, count in funnel], "customers"),
-            lambda words: self.toggle("last_step", _step_of(words)),
+            Ranking(
+                [(words, count, colours["green"], step in chosen) for step, words, count in funnel],
+                "customers",
+                choices={words: step for step, words, _ in funnel},
+            ),
+            lambda step: self.toggle("last_step", step),
         )
         by_device = {row["device_type"]: float(row["n"]) for row in found.tables["device"]}
         self.chart(
@@ -212,10 +233,6 @@ def _funnel(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
 
 def _share(count: float, of: float) -> str:
     return f", {100 * count / of:.0f}{THIN}%" if of else ""
-
-
-def _step_of(words: str) -> str:
-    return next(step for step, known in STEPS.items() if words.startswith(known))
 
 
 def _customer(row: Mapping[str, Any], currency: str, users: tuple[str, ...]) -> Part:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
 from console import look
 from console.choices import FAILURES, SEVERITIES
-from console.drill.charts import HeatCells, HeatChart, Ranking, RankingChart, TimeBars, TimeChart, step_of
+from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
+from console.drill.found import Found
+from console.drill.heat import HeatCells, HeatChart
 from console.drill.ordering import order_part, ordering, shown_words
-from console.drill.tab import BRUSHED, DrillTab, Found, binned
+from console.drill.tab import BRUSHED, DrillTab, binned, rebinned
 from console.feed.asker import Want, want
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
@@ -52,6 +54,7 @@ KINDS = RowList(
     choose="kind",
     long=True,
     exports="kinds",
+    also=("trend",),
 )
 ORDERED = {
     "at": "error_ts",
@@ -68,6 +71,7 @@ ROWS = RowList(
     "No error matches. Widen the range, or take a filter away.",
     long=True,
     exports="rows",
+    also=("service",),
     whole=True,
 )
 
@@ -81,10 +85,22 @@ class ErrorsTab(DrillTab):
     cards = (
         Card((ChartPlace("errors_time", "Errors over time by severity", BRUSHED, "time", "No error in this range."),)),
         Card(
-            (ChartPlace("errors_heat", "By service over time", "stronger is more; click one to keep it", "heat"),),
+            (
+                ChartPlace(
+                    "errors_heat",
+                    "By service over time",
+                    "stronger is more, in the colour of the worst; click one for what is behind it",
+                    "heat",
+                    also=("service",),
+                    chooses="service",
+                ),
+            ),
             columns=8,
         ),
-        Card((ChartPlace("errors_service", "By service", "click one to keep it", "service"),), columns=4),
+        Card(
+            (ChartPlace("errors_service", "By service", "click one to keep it", "service", chooses="service"),),
+            columns=4,
+        ),
         Card((KINDS,)),
         Card((ROWS,)),
     )
@@ -139,9 +155,10 @@ class ErrorsTab(DrillTab):
         rows, most = found.tables["rows"], self.page.settings.rows_shown
         count = f"{exactly(total)} {_noun(severities, total)}"
         listed = sorted({*list(by_service)[:SERVICES_SHOWN], *services})
+        known = "service" in found.answers
         return {
-            **self.facet(SEVERITY, view, _counted(by_severity, reversed(SEVERITIES))),
-            **self.facet(SERVICE, view, _counted(by_service, listed)),
+            **self.facet(SEVERITY, view, _counted(by_severity, reversed(SEVERITIES)), known=known),
+            **self.facet(SERVICE, view, _counted(by_service, listed), known=known),
             **self.facet(KIND, view, ((kind, "") for kind in view.chosen("kind"))),
             **self.facet(FIND, view, ()),
             f"list.{KINDS.name}": {
@@ -172,13 +189,17 @@ class ErrorsTab(DrillTab):
         unit = _noun(severities, 2)
         self.chart("errors_time", TimeChart, TimeBars(counts, parts, width, found.span, view.brush, unit), self.brushed)
         _, by_service = _sums(found, severities)
-        cells = binned(found.tables.get("heat", []), itemgetter("service_name"), width)
+        made_of: dict[tuple[datetime, str], dict[str, float]] = defaultdict(dict)
+        for row in found.tables["heat"]:
+            cell = made_of[rebinned(row["moment"], width), row["service_name"]]
+            cell[row["severity"]] = cell.get(row["severity"], 0.0) + float(row["n"])
+        cells = {at: sum(counts.values()) for at, counts in made_of.items()}
         ranked = list(by_service)[:SERVICES_SHOWN]
         self.chart(
             "errors_heat",
             HeatChart,
-            HeatCells(cells, ranked, width, found.span, unit, colours["orange"]),
-            lambda service: self.toggle("service", service),
+            HeatCells(cells, ranked, width, found.span, unit, colours["orange"], parts, made_of),
+            lambda service, span: self.chosen_cell("service", service, span),
         )
         self.chart(
             "errors_service",

@@ -11,8 +11,9 @@ from console import look
 from console.choices import STATUSES
 from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
+from console.drill.found import Found
 from console.drill.ordering import order_part, ordering, shown_words
-from console.drill.tab import BRUSHED, DrillTab, Found, binned
+from console.drill.tab import BRUSHED, DrillTab, binned
 from console.feed.asker import Want, want
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
@@ -46,6 +47,7 @@ ROWS = RowList(
     "No order matches. Widen the range, or take a filter away.",
     long=True,
     exports="rows",
+    also=("status",),
     whole=True,
 )
 
@@ -58,7 +60,10 @@ class OrdersTab(DrillTab):
     filters = (STATUS, PRODUCT, FIND)
     cards = (
         Card((ChartPlace("orders_time", "Orders over time by status", BRUSHED, "time", "No order in this range."),)),
-        Card((ChartPlace("orders_status", "By status", "orders; click one to keep it", "status"),), columns=6),
+        Card(
+            (ChartPlace("orders_status", "By status", "orders; click one to keep it", "status", chooses="status"),),
+            columns=6,
+        ),
         Card(
             (
                 ChartPlace(
@@ -66,6 +71,8 @@ class OrdersTab(DrillTab):
                     "Top products",
                     "revenue; ▲▼ places since as long before; click one to keep it",
                     "product",
+                    also=("product_before",),
+                    chooses="product",
                 ),
             ),
             columns=6,
@@ -107,7 +114,12 @@ class OrdersTab(DrillTab):
         shown = shown_words(view, len(rows), most, lines)
         by_status = {row["status"]: exactly(row["n"]) for row in found.tables["status"]}
         return {
-            **self.facet(STATUS, view, ((status, by_status.get(status, "0")) for status in STATUSES)),
+            **self.facet(
+                STATUS,
+                view,
+                ((status, by_status.get(status, "0")) for status in STATUSES),
+                known="status" in found.answers,
+            ),
             **self.facet(PRODUCT, view, ((product, "") for product in view.chosen("product"))),
             **self.facet(FIND, view, ()),
             f"list.{ROWS.name}": {

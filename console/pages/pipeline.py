@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from console import look
 from console.drill.charts import TimeBars, TimeChart, step_of
-from console.drill.tab import DrillTab, Found, binned, rebinned
+from console.drill.found import Found
+from console.drill.tab import DrillTab, binned, rebinned
 from console.feed.asker import Want, want
 from console.feed.numbers import THIN, exactly, short
 from console.feed.pins import Pin
@@ -62,6 +63,7 @@ CHAIN = RowList(
         ListColumn("What it is", "words", hover="{words}", css="wide"),
     ),
     "Nothing is known yet.",
+    also=("newest", "positions"),
 )
 PARTITIONS = RowList(
     "partitions",
@@ -75,6 +77,7 @@ PARTITIONS = RowList(
         ListColumn("First event", "first", "time", css="spare"),
     ),
     "Nothing was read yet: look whether ingest (or the Spark driver) runs.",
+    exports="positions",
 )
 LETTERS = RowList(
     "dead_letters",
@@ -88,6 +91,8 @@ LETTERS = RowList(
         ListColumn("See and send again", "command", hover="{command}", css="spare"),
     ),
     "Every message of this range could be read.",
+    exports="letters",
+    also=("samples",),
 )
 MAINTENANCE = RowList(
     "maintenance",

@@ -1,7 +1,7 @@
 // Boards: what a panel says beside its figures, and tabs that came, went or changed since the page was made.
 
 import {declared, say} from "./declared.js"
-import {$, make, setText} from "./dom.js"
+import {$, make, setAttribute, setText} from "./dom.js"
 import {held, paints} from "./parts.js"
 import {fullTime} from "./times.js"
 
@@ -11,6 +11,8 @@ function paintPanel(name) {
   if (place) {
     place.hidden = !words
     place.classList.toggle("failed", failed)
+    const shown = place.previousElementSibling
+    if (shown?.matches(".chart, .scroll")) setAttribute(shown, "data-late", failed || null)
     setText(place, words)
   }
   if (read) setText(read, readAt ? say("read_at", {at: fullTime(readAt)}) : "")

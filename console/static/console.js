@@ -3,7 +3,7 @@
 import {go, parameters, tell} from "./choices.js"
 import {listen, scale} from "./controls.js"
 import {$} from "./dom.js"
-import {closer} from "./drill.js"
+import {closer, tapped} from "./drill.js"
 import "./boards.js"
 import "./duty.js"
 import * as head from "./head.js"
@@ -13,6 +13,7 @@ import {held, paint} from "./parts.js"
 import "./tiles.js"
 import "./row.js"
 import {point, renew} from "./tip.js"
+import {laid} from "./touch.js"
 import "./twin.js"
 import {clock, moment} from "./times.js"
 
@@ -46,7 +47,7 @@ function take(text) {
 function found() { head.found(); tell({full: true}) }
 
 // What code within the page calls: that of the charts' axes, and of what the websocket brings.
-window.tillwatch = {take, lost: head.lost, found, clock, moment, point, closer, go}
+window.tillwatch = {take, lost: head.lost, found, clock, moment, point, closer, tapped, laid, go}
 
 listen()
 take($("#first").textContent)

@@ -80,6 +80,30 @@ function paintDetail(name) {
 
 const CLOSER = 3, CLOSEST_MS = 5 * 60_000, FURTHEST_MS = 30 * 365 * 86_400_000
 
+const iso = (ms) => new Date(ms).toISOString().replace(".000Z", "Z")
+const SECOND_CLICK_MS = 350
+let clicked = 0
+
+// All that is looked at is a time, and a value of a filter where one is given; or it is no longer.
+export function behind(start, closes, filter, value) {
+  const brush = `${iso(start)}~${iso(closes)}`
+  choose((next) => {
+    const known = next.get("brush") === brush && (!filter || String(next.getAll(filter)) === value)
+    next.delete("brush")
+    if (filter) next.delete(filter)
+    if (known) return
+    next.set("brush", brush)
+    if (filter) next.set(filter, value)
+  })
+}
+
+// A click on a bar leads to what is behind it, once it is no double click; `bars` is the bars' source.
+export function tapped({x}, {data}) {
+  const place = Array.from(data.start).findIndex((start, at) => x >= start && x < data.closes[at])
+  clearTimeout(clicked)
+  if (place >= 0) clicked = setTimeout(() => behind(data.start[place], data.closes[place]), SECOND_CLICK_MS)
+}
+
 // A double click on a time axis: the range gets so much closer around that moment, or with shift further away.
 export function closer({x, modifiers}) {
   const [from, to] = held[`drill.${held.view.tab}`].span.map((iso) => Date.parse(iso))
@@ -87,7 +111,8 @@ export function closer({x, modifiers}) {
   const length = Math.max(CLOSEST_MS, Math.min(FURTHEST_MS, (to - from) * factor))
   // What is clicked stays where it is; nothing is asked of times that have not come.
   const start = Math.min(x - length * (x - from) / (to - from), Math.max(to, now()) - length)
-  const seconds = (ms) => new Date(Math.round(ms / 1000) * 1000).toISOString().replace(".000Z", "Z")
+  const seconds = (ms) => iso(Math.round(ms / 1000) * 1000)
+  clearTimeout(clicked)
   choose((next) => {
     for (const name of ["range", "brush"]) next.delete(name)
     next.set("from", seconds(start)); next.set("to", seconds(start + length))

@@ -94,7 +94,7 @@ function paintList(name) {
     return element
   })
   kept[name] = now
-  if (!elements.length) {
+  if (!elements.length && !part.unknown) {
     const words = part.empty || list.empty || say("nothing")
     elements.push(list.items ? make("li", {class: "empty"}, words)
       : make("tr", {class: "empty"}, make("td", {colspan: list.columns.length}, words)))
@@ -143,13 +143,14 @@ document.addEventListener("click", (event) => {
   if (page) choose((next) => page.dataset.page === "1" ? next.delete("page") : next.set("page", page.dataset.page))
 })
 
-// The rows that are shown, as a file: each page has a key of its own to them.
+// What is shown, as a file: each page has a key of its own to it.
+export function fillExports(place, name) {
+  const link = (kind, words) => make("a", {href: `export/${held.export.key}/${name}.${kind}`, download: true}, words)
+  place.replaceChildren(link("csv", "CSV"), " ", link("parquet", "Parquet"))
+}
+
 function paintExports() {
-  for (const place of document.querySelectorAll("[data-export]")) {
-    const links = ["csv", "parquet"].map((kind) =>
-      make("a", {href: `export/${held.export.key}/${place.dataset.export}.${kind}`, download: true}, kind === "csv" ? "CSV" : "Parquet"))
-    place.replaceChildren(links[0], " ", links[1])
-  }
+  for (const place of document.querySelectorAll("[data-export]")) fillExports(place, place.dataset.export)
 }
 
 paints("export", paintExports)

@@ -141,3 +141,22 @@ def eventually(holds: Callable[[], bool], within_s: float = 10.0) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.05)
+
+
+BAR = """name => {
+  const found = [...Bokeh.documents[0].get_model_by_name(name)?.references() ?? []]
+  const source = found.find((one) => one.type === "ColumnDataSource" && one.data.start?.length)
+  const view = source && Bokeh.index.find_one(found.find((one) => one.type === "Figure"))
+  if (!view?.frame) return null
+  const last = source.data.start.length - 1, of = (name) => source.data[name][last]
+  const {left, top} = view.el.getBoundingClientRect()
+  return [left + (view.frame.x_scale.compute(of("start")) + view.frame.x_scale.compute(of("end"))) / 2,
+    top + (view.frame.y_scale.compute(of("bottom")) + view.frame.y_scale.compute(of("top"))) / 2]
+}"""
+
+
+def bar_at(page: Page, chart: str) -> tuple[float, float]:
+    """The middle of the last bar, or cell, of a chart over time: x and y on the page."""
+    page.wait_for_function(BAR, arg=chart)
+    x, y = page.evaluate(BAR, chart)
+    return x, y

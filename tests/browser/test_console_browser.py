@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Served, eventually, opened
+from tests.browser.conftest import PATIENCE_MS, Served, bar_at, eventually, opened
 
 pytestmark = pytest.mark.browser
 
@@ -122,6 +122,31 @@ def test_brushing_the_time_axis_narrows_rows_and_the_url_which_a_colleague_can_o
     expect(page.locator('[data-facet="status"] button', has_text="CANCELLED")).to_have_attribute(
         "aria-pressed", "false"
     )
+
+
+def test_a_finger_scrolls_over_charts_and_a_tap_shows_and_chooses(chromium: Browser, served: Served) -> None:
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    opened(page, served, "tab=orders&range=24h")
+    finger = context.new_cdp_session(page)
+    x, y = bar_at(page, "orders_time")
+    moves = [{"x": x, "y": y - up} for up in range(0, 200, 10)]
+    for step, place in (("touchStart", moves[:1]), *(("touchMove", [place]) for place in moves[1:]), ("touchEnd", [])):
+        finger.send("Input.dispatchTouchEvent", {"type": step, "touchPoints": place})
+    page.wait_for_function("scrollY > 100")
+    assert "brush=" not in page.url
+    page.touchscreen.tap(*bar_at(page, "orders_time"))
+    expect(page.locator(".bk-Tooltip").get_by_text("orders").first).to_be_visible()
+    page.wait_for_url("**brush=**")
+    page.goto(f"{served.url}/app")
+    live = page.locator("[data-chart=orders_per_minute]")
+    expect(live.locator("canvas").first).to_be_visible()
+    live.tap(position={"x": 200, "y": 60})
+    expect(page.locator("#tip")).to_contain_text("Orders per minute")
+    page.touchscreen.tap(200, 20)
+    expect(page.locator("#tip")).to_be_hidden()
+    context.close()
 
 
 def test_back_returns_to_the_former_tab(page: Page, served: Served) -> None:
@@ -251,6 +276,13 @@ def test_nothing_on_a_tab_shuts_anybody_out(page: Page, served: Served) -> None:
     for tab, row in zip(TABS, LISTS, strict=True):
         page.click(f"nav a[data-tab={tab}]")
         expect(page.locator(f'[data-list="{row}"] tr').first).to_be_visible()
+        for chart in page.locator(f"#{tab} [data-chart]").all():
+            name = chart.get_attribute("aria-label")
+            assert name, "a chart without a name"
+            assert page.get_by_role("button", name=f"{name} as a table", exact=True, include_hidden=True).count() == 1
+        if tab in ("errors", "pipeline"):
+            # Errors and Alerts in the light, the others in the dark.
+            page.keyboard.press("d")
         # What is shown while the next answer is awaited is paler, and so is what is old.
         served.post("/fake/heartbeat")
         expect(page.locator("body")).to_have_attribute("data-health", "ok")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Served, opened
+from tests.browser.conftest import Served, bar_at, opened
 
 pytestmark = pytest.mark.browser
 
@@ -105,6 +105,32 @@ def test_a_chart_is_a_table_too(page: Page, served: Served) -> None:
     expect(page.locator("#twin tbody tr").first).to_be_visible()
 
 
+def test_what_the_bars_of_a_chart_choose_is_chosen_by_the_keyboard_too(page: Page, served: Served) -> None:
+    served.post("/fake/fatal?service=mill&message=It%20stands%20still")
+    opened(page, served, "tab=orders&range=24h")
+    page.get_by_role("button", name="Top products as a table").focus()
+    page.keyboard.press("Enter")
+    mug = page.locator("#twin").get_by_role("button", name=re.compile("^mug"))
+    mug.focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("product=mug"))
+    expect(page.locator("#twin")).to_be_hidden()
+    expect(page.locator('[data-facet="product"] [aria-pressed="true"]')).to_contain_text("mug")
+    page.keyboard.press("4")
+    page.get_by_role("button", name="By service over time as a table").click()
+    # A cell that holds the worst says so in words.
+    cell = page.locator("#twin tr", has_text="mill")
+    expect(cell).to_contain_text("FATAL 1")
+    cell.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("service=mill.*brush=|brush=.*service=mill"))
+    expect(page.locator('[data-list="error_rows"] tr')).to_contain_text(["It stands still"])
+    page.get_by_role("button", name="Errors over time by severity as a table").click()
+    page.locator("#twin tbody tr").last.get_by_role("button").click()
+    # The same time once more lets it go.
+    expect(page).not_to_have_url(re.compile("brush="))
+
+
 def test_the_rows_on_the_screen_can_be_taken_as_files(page: Page, served: Served) -> None:
     opened(page, served, "tab=orders")
     expect(page.locator('[data-list="order_rows"] tr').nth(3)).to_be_visible()
@@ -116,6 +142,11 @@ def test_the_rows_on_the_screen_can_be_taken_as_files(page: Page, served: Served
     assert len(lines) == table.num_rows == shown
     assert [line["order_id"] for line in lines] == table["order_id"].to_pylist()
     assert [line["order_total"] for line in lines] == [str(total) for total in table["order_total"].to_pylist()]
+    page.get_by_role("button", name="By status as a table", exact=True).click()
+    with page.expect_download() as taken:
+        page.locator("#twin").get_by_role("link", name="CSV").click()
+    counted = csv.DictReader(io.StringIO(taken.value.path().read_text(encoding="utf-8")))
+    assert {line["status"] for line in counted} >= {"CREATED", "CANCELLED"}
 
 
 def test_who_has_no_page_open_gets_no_rows(page: Page, served: Served) -> None:
@@ -237,6 +268,15 @@ def test_a_double_click_on_a_time_looks_closer_and_back_goes_back(page: Page, se
     assert timedelta(hours=7.5) < length < timedelta(hours=8.5)
     expect(words).to_contain_text("orders")
     page.go_back()
+    expect(words).to_have_text(whole)
+    # One click chooses the time of its bar, ten minutes of a day, and another one lets it go.
+    page.mouse.click(*bar_at(page, "orders_time"))
+    page.wait_for_url("**brush=**")
+    since, until = dict(parse_qsl(page.url.partition("?")[2]))["brush"].split("~")
+    assert datetime.fromisoformat(until) - datetime.fromisoformat(since) == timedelta(minutes=10)
+    expect(words).not_to_have_text(whole)
+    page.mouse.click(*bar_at(page, "orders_time"))
+    expect(page).not_to_have_url(re.compile("brush"))
     expect(words).to_have_text(whole)
 
 
