@@ -113,7 +113,7 @@ def test_a_topic_and_its_kpi_are_a_file_each_on_the_stack_too_shipped_or_own(sta
                     sink.send(f"{what}s_topic", None, sent(what, number, at + timedelta(seconds=number % 60)))
                 sink.send(f"{what}s_topic", None, sent(what, 0, at))
             sink.flush()
-            driver.until(lambda: rows(MANY), 120)
+            driver.until(lambda: rows(MANY), 240)
             time.sleep(1)  # a batch of its own
             for what in kinds:
                 sink.send(f"{what}s_topic", None, sent(what, MANY, at, "FAILED"))
