@@ -47,20 +47,22 @@ class _Binds(dict[str, Any]):
 
     def __init__(self, template: str) -> None:
         text = re.sub(r"--[^\n]*|'[^']*'", "", template)
-        super().__init__({name: _value(name) for name in re.findall(r"(?<![:\w]):([a-z_]\w*)", text)})
+        names = re.findall(r"(?<![:\w]):([a-z_]\w*)", text)
+        super().__init__({name: _value(name, letters="{dead_letters}" in template) for name in names})
 
 
-def _value(name: str) -> Any:
+def _value(name: str, *, letters: bool = False) -> Any:
+    """`letters`: what is asked about are dead letters, which are no events."""
     if name == "rows":
         moment = datetime(2026, 3, 2, tzinfo=UTC)
         figure = AlertFigure(table="errors_per_minute", column="error_count", unit="errors", fewer=False)
         return figure.rows({"service_name": ["a"], "severity": ["b"]}, [(moment, moment), (moment, moment)])
     if name == "matches":
-        return matching(View("errors").filtered("find", ("x",)), ["event_key"])
+        return matching(View("errors").filtered("find", ("x",)), ["topic" if letters else "event_key"])
     if name == "tables":
         return _sizes()
     if name == "sorted":
-        return Fragment("produced_at DESC, event_key", {})
+        return Fragment("received_at DESC, topic" if letters else "produced_at DESC, event_key", {})
     if name == "distinct":
         return distinct_orders(Counting((), by_line=True))
     if name in ("kind", "page"):
