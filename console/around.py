@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from console.choices import FAILURES
@@ -14,7 +14,9 @@ from lakehouse.dremio.statement import Fragment
 
 AROUND = timedelta(minutes=1)
 SPANS_LOOKED_AT = 30
-SHOWN = 50
+LOOKED_AT = 1000
+"""Errors: more are a storm, in which one more says nothing."""
+NEAREST = 10
 BY_TIME = Fragment("error_ts ASC NULLS LAST, event_key", {})
 
 
@@ -29,8 +31,8 @@ def joined(spans: Iterable[Span]) -> list[Span]:
     return found[-SPANS_LOOKED_AT:]
 
 
-def errors_within(spans: Iterable[Span], pin: Pin) -> dict[str, Want]:
-    """What asks for the failures of these times, as `around`; nothing where there are no times."""
+def errors_within(spans: Iterable[Span], pin: Pin, most: int = LOOKED_AT) -> dict[str, Want]:
+    """What asks for the failures of these times, the first `most`, as `around`; nothing where there are no times."""
     times = joined(spans)
     if not times:
         return {}
@@ -40,9 +42,19 @@ def errors_within(spans: Iterable[Span], pin: Pin) -> dict[str, Want]:
     return {
         "around": want(
             "error_rows", pin.commit, since=times[0][0], until=times[-1][1], severities=FAILURES, all_services=1,
-            services=(), matches=matches, sorted=BY_TIME, most=SHOWN, skip=0,
+            services=(), matches=matches, sorted=BY_TIME, most=most, skip=0,
         )
     }  # fmt: skip
+
+
+def nearest(rows: Iterable[Mapping[str, Any]], moments: Sequence[datetime]) -> list[Mapping[str, Any]]:
+    """Of errors those that came nearest to each of these moments, NEAREST of them, in the order of time."""
+    errors = list(rows)
+    kept: dict[str, Mapping[str, Any]] = {}
+    for moment in moments:
+        near = sorted(errors, key=lambda row: abs(row["error_ts"] - moment))[:NEAREST]
+        kept |= {row["event_key"]: row for row in near if abs(row["error_ts"] - moment) <= AROUND}
+    return sorted(kept.values(), key=lambda row: (row["error_ts"], row["event_key"]))
 
 
 def near_words(rows: Sequence[Any] | None, when: str, whose: str) -> str:
@@ -51,5 +63,4 @@ def near_words(rows: Sequence[Any] | None, when: str, whose: str) -> str:
         return ""
     if not rows:
         return f"no {' or '.join(FAILURES)} {when}"
-    cut = f", the first {SHOWN} of them" if len(rows) == SHOWN else ""
-    return f"an error names no {whose}: those {when}{cut}, whosever they are"
+    return f"an error names no {whose}: those {when}, whosever they are"

@@ -36,6 +36,7 @@ def console() -> Iterator[Running]:
         (30, "FATAL", "just after"),
         (40 * 60, "ERROR", "between"),
         (90 * 60 + 59, "ERROR", "as it was cancelled"),
+        *((120 + second, "ERROR", f"storm {second}") for second in range(1, 40)),
     ):
         dremio.error(THEN + seconds * SECOND, severity, error_message=message)
     # She came on the cart twice: once she ordered soon after, once never.
@@ -59,11 +60,14 @@ def test_an_order_is_told_in_the_order_of_time_with_the_errors_around_it(console
         ("order", "3 of tea", "CREATED", "$30.00"),
         ("error near", "payments: just after", "FATAL", None),
         ("order", "3 of tea", "PROCESSING", "$30.00"),
+        *[("error near", f"payments: storm {second}", "ERROR", None) for second in range(1, 11)],
         ("order", "3 of tea", "CANCELLED", "$30.00"),
         ("error near", "payments: as it was cancelled", "ERROR", None),
         ("paid back", "refund r-1", None, "−$30.00"),
     ]
-    assert told["words"] == "an error names no order: those within a minute of its steps, whosever they are"
+    assert told["words"] == (
+        "an error names no order: those within a minute of its steps, the 10 nearest each, whosever they are"
+    )
 
 
 def test_an_order_from_before_the_range_is_told_all_the_same_and_an_unknown_one_is_not(console: Running) -> None:

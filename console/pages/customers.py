@@ -160,7 +160,8 @@ class CustomersTab(DrillTab):
                 most=self.page.settings.rows_shown,
             )  # fmt: skip
             if self.found is not None and self.found.view.chosen("user") == view.chosen("user"):
-                asked |= errors_within(_hard_times(self.found.tables.get("events", []), pin.as_of), pin)
+                times = _hard_times(self.found.tables.get("events", []), pin.as_of)
+                asked |= errors_within(times, pin, self.page.settings.rows_shown)
         return asked
 
     def found_parts(self, found: Found) -> dict[str, Part]:
@@ -173,7 +174,8 @@ class CustomersTab(DrillTab):
         steps = {row["step"]: exactly(row["users"]) for row in found.tables["funnel"]}
         counted = f"{exactly(came)} {'customer' if came == 1 else 'customers'}, {exactly(new)} of them new"
         most, matching_all = self.page.settings.rows_shown, rows[0]["found"] if rows else 0
-        shown = shown_words(view, len(rows), most, matching_all) if matching_all or view.page > 1 else ""
+        # Of a page beyond the last there is no row that tells how many there are.
+        shown = shown_words(view, len(rows), most, max(matching_all, view.page - 1))
         return {
             **self.facet(DEVICE, view, ((device, by_device.get(device, "0")) for device in DEVICES)),
             **self.facet(LAST_STEP, view, ((step, steps.get(at, "0")) for at, step in enumerate(STEPS, 1)), STEPS),

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from console import look
-from console.around import AROUND, errors_within, near_words
+from console.around import AROUND, NEAREST, errors_within, near_words, nearest
 from console.choices import STATUSES
 from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, step_of
 from console.drill.finding import FIND, matching
@@ -164,8 +164,10 @@ class OrdersTab(DrillTab):
 
     def _story_rows(self, found: Found) -> list[Part]:
         """What became of the chosen orders, and the errors around it, in the order of time."""
-        rows = [(row["moment"], self._event(row)) for row in found.tables.get("story", ())]
-        rows += [(row["error_ts"], _near(row)) for row in found.tables.get("around", ())]
+        story = found.tables.get("story", [])
+        rows = [(row["moment"], self._event(row)) for row in story]
+        near = nearest(found.tables.get("around", ()), [row["moment"] for row in story])
+        rows += [(row["error_ts"], _near(row)) for row in near]
         return [part for _, part in sorted(rows, key=lambda row: (row[0], row[1]["key"]))]
 
     def _event(self, row: Mapping[str, Any]) -> Part:
@@ -204,7 +206,9 @@ class OrdersTab(DrillTab):
             },
             f"list.{STORY.name}": {
                 "rows": self._story_rows(found),
-                "words": near_words(found.tables.get("around"), "within a minute of its steps", "order"),
+                "words": near_words(
+                    found.tables.get("around"), f"within a minute of its steps, the {NEAREST} nearest each", "order"
+                ),
             },
             f"list.{BEST.name}": {
                 "rows": [self._best(row) for row in found.tables["customer"]],
