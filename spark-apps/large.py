@@ -175,9 +175,7 @@ class LargeWay:
         # A producer whose clock is ahead sent it at once.
         received_at = F.least("received_at", transforms.instant(draft.read_at)).cast("double")
         produced_at = F.col(COLUMNS[topic]["produced_at"]).cast("double")
-        took = F.when(
-            F.col("log_time") & produced_at.isNotNull(), F.greatest(received_at - produced_at, F.lit(0.0))
-        )
+        took = F.when(F.col("log_time") & produced_at.isNotNull(), F.greatest(received_at - produced_at, F.lit(0.0)))
         figures = fresh.groupBy("log_topic", "source_partition").agg(
             F.min("event_at").alias("low"),
             F.max("event_at").alias("high"),

@@ -37,11 +37,11 @@ class Draft:
 
     `read_at`: this machine's clock: no message was received later than this, whatever its log time says. `touched`:
     minutes (since the epoch) of new rows, a topic; `new_rows`: what KPIs read of them, or `partials` of it. `by_bulk`:
-    tables that were written past the store; `late_s`, `to_log_s`: by topic, how long before `read_at` the earliest late
-    event lay, and the mean from produced_at to the log (s); `under_way`: files that are written beside the batch, until `settle`.
+    tables that were written past the store; `under_way`: files that are written beside the batch, until `settle`.
     `changed_hours`: KPI rows by hour as they will be, of which `changed_minutes` differ. `resting`: KPIs that the batch
     leaves out to its end. `kpi_state`: where KPIs stand, if that changes. `accept`: what is to be remembered once the
-    publish is out.
+    publish is out. By topic, `late_s`: how long before `read_at` the earliest late event lay, `to_log_s`: the mean from
+    produced_at to the log (s).
     """
 
     read_at: datetime
