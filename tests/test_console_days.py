@@ -227,7 +227,7 @@ def test_orders_are_what_their_rows_come_to(shown: Shown, name: str) -> None:
         for user, theirs in bought.items()
     }  # fmt: skip
     top = sorted(spent, key=lambda user: (spent[user][2] - spent[user][1], user))[:12]
-    assert [(row["user_id"], (row["n"], row["amount"], row["refunded"])) for row in file("orders_by_customer")] == [
+    assert [(row["user_id"], (row["n"], row["amount"], row["refunded"])) for row in file("top_customers")] == [
         (user, spent[user]) for user in top
     ]
     assert _ranked(_drawn(tab, "orders_customer").rows) == [

@@ -73,7 +73,7 @@ STORY = RowList(
 LOOKED_BACK = timedelta(days=30)
 """How long before the range an order may have begun: as long as raw rows are kept by themselves."""
 BEST = RowList(
-    "orders_by_customer",
+    "top_customers",
     "Top customers",
     (
         ListColumn("Customer", "user", "link", hover="all that {user} did", css="wide", ranged=True),
@@ -137,7 +137,7 @@ class OrdersTab(DrillTab):
                 statuses=statuses, matches=matches, most=PRODUCTS_RANKED,
             ),
             "customer": want(
-                "orders_by_customer", pin.commit, distinct=distinct, **ranges,
+                "top_customers", pin.commit, distinct=distinct, **ranges,
                 statuses=view.chosen("status") or self.page.counting.statuses, matches=matches, most=CUSTOMERS_SHOWN,
                 **products,
             ),
