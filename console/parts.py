@@ -27,7 +27,7 @@ class SharedPart(dict[str, Any]):
 
 ORDER_COLUMNS = (
     ListColumn("Time", "at", "time"),
-    ListColumn("Order", "order", hover="user {user}"),
+    ListColumn("Order", "order", "link", hover="all that is known of it; user {user}", ranged=True, leads="order_href"),
     ListColumn("Product", "product"),
     ListColumn("Pieces", "quantity", "number", css="spare"),
     ListColumn("Total", "total", "number"),
@@ -80,6 +80,7 @@ def order_row(row: Mapping[str, Any], currency: str) -> Part:
         "at": iso_ms(row["order_ts"]),
         "produced_at": iso_ms(row["produced_at"]),
         "order": visible(row["order_id"]),
+        "order_href": order_link(row["order_id"]),
         "user": customer_name(row["user_id"]),
         "product": visible(row["product_id"]),
         "quantity": row["quantity"],
@@ -121,6 +122,11 @@ def incident_row(incident: ListedIncident, known: tuple[str, str] | None = None)
         "resolved_at": iso_ms(incident.resolved_at),
         "runbook_url": incident.runbook_url if incident.runbook_url.startswith(("http://", "https://")) else "",
     }
+
+
+def order_link(order_id: str) -> str:
+    """Where all that is known of an order is shown."""
+    return f"?{urlencode({'tab': 'orders', 'order': order_id})}"
 
 
 def incident_link(incident_id: str = "") -> str:

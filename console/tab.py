@@ -36,7 +36,8 @@ class ListColumn:
     `href`. `hover` is shown on hover, with fields of the row in braces. `css` is a class of the cell: wide takes what
     room there is, spare is left out on a phone, state is the state of an incident. `sort` is the column of the tables
     that the rows can be ordered by (drill.ordering). A `ranged` link leads there with the range that is
-    chosen, which its row does not name: rows stay what they are when another is.
+    chosen, which its row does not name: rows stay what they are when another is. `leads` is the field of the row that
+    holds a link's address.
     """
 
     head: str
@@ -47,6 +48,7 @@ class ListColumn:
     css: str = ""
     sort: str = ""
     ranged: bool = False
+    leads: str = "href"
 
 
 @dataclass(frozen=True)

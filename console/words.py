@@ -75,6 +75,7 @@ BROWSER: Mapping[str, str] = {
     "held": "held while you read · let go",
     "nothing": "Nothing here.",
     "customer": "all that this customer did",
+    "order": "all that is known of this order",
     "none": "—",
     "more": "{n} more",
     "page": "page {page} of {pages}",

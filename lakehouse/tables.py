@@ -134,8 +134,10 @@ PIPELINE_METRICS = Table(
         Column(
             "metric",
             "string",
-            "good bad duplicate key_conflict late left_out lag log_end lost heartbeat; clock_ahead: log times over 60 "
-            "s ahead of the time they were read at, clock_ahead_seconds: the most of that; "
+            "good bad duplicate key_conflict late left_out lag log_end lost heartbeat; late_seconds: how long before "
+            "it was read a late event lay, at most; to_log_seconds: from produced_at to the log's own time, mean; "
+            "clock_ahead: log times over 60 s ahead of the time they were read at, clock_ahead_seconds: the most of "
+            "that; "
             "batch_seconds, PHASE_seconds: mean of the batches since the row before",
         ),
         Column("value", "double", "the figure", "count or seconds"),

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import transforms
-from decoding import events_of
+from decoding import COLUMNS, events_of
 from lakehouse.clock import CLOCK_SLACK
 from lakehouse.rules import Received
 from lakehouse.tables import RAW_OF_TOPIC, TABLES
@@ -124,11 +124,18 @@ class LargeWay:
         fresh = transforms.fresh(good, stored.select("event_key", event_at.alias("event_at"))).localCheckpoint()
         closed = transforms.instant(moment(self._core.closed_to(topic)))
         late = (transforms.minute_of("event_at") + F.expr("INTERVAL 1 MINUTE") <= closed).cast("long")
+        # A producer whose clock is ahead sent it at once.
+        received_at = F.least("received_at", transforms.instant(draft.read_at)).cast("double")
+        produced_at = F.col(COLUMNS[topic]["produced_at"]).cast("double")
+        took = F.when(F.col("log_time") & produced_at.isNotNull(), F.greatest(received_at - produced_at, F.lit(0.0)))
         figures = fresh.groupBy("log_topic", "source_partition").agg(
             F.min("event_at").alias("low"),
             F.max("event_at").alias("high"),
             F.count("*").alias("rows"),
             F.sum(late).alias("late"),
+            F.min(F.when(late == 1, F.col("event_at"))).alias("late_from"),
+            F.sum(took).alias("took"),
+            F.count(took).alias("timed"),
             F.sum(F.col("key_conflict").cast("long")).alias("key_conflict"),
         )
         found = figures.toArrow().to_pylist()
@@ -137,8 +144,12 @@ class LargeWay:
         draft.counts[topic, "duplicate"] += span.rows - new
         for row in found:
             draft.counts[topic, "late"] += row["late"]
+            if row["late"]:
+                draft.came_late(topic, row["late_from"])
             draft.counts[topic, "key_conflict"] += row["key_conflict"]
             draft.began_at((row["log_topic"], row["source_partition"]), row["low"])
+        if timed := sum(row["timed"] for row in found):
+            draft.to_log_s[topic] = sum(row["took"] or 0.0 for row in found) / timed
         if not new:
             return None
         low, high = min(row["low"] for row in found), max(row["high"] for row in found)

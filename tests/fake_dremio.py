@@ -120,6 +120,11 @@ class FakeDremio:
         with self._lock:
             self._connection.execute(f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(names))})', row)
 
+    def execute(self, statement: str) -> None:
+        """A statement that writes many rows at once."""
+        with self._lock:
+            self._connection.execute(statement)
+
     def delete(self, table: str, column: str, values: tuple[str, ...]) -> None:
         with self._lock:
             self._connection.execute(f'DELETE FROM "{table}" WHERE list_contains(?, "{column}")', [list(values)])

@@ -95,9 +95,16 @@ def _fill(shop: Shop, day: Day, chance: random.Random) -> None:
         quantity, price = chance.randint(1, 3), Decimal(chance.randint(100, 9999)) / 100
         total = quantity * price * (-1 if chance.random() < day.back else 1)
         shop.order(
-            at, user_id=chance.choice(users), product_id=f"p{chance.randint(1, 30)}", status=chance.choice(STATUSES),
-            quantity=quantity, price=float(price), order_total=float(total),
+            at, order_id=f"order {at.isoformat()}", user_id=chance.choice(users),
+            product_id=f"p{chance.randint(1, 30)}", status=chance.choice(STATUSES), quantity=quantity,
+            price=float(price), order_total=float(total),
         )  # fmt: skip
+        if chance.random() < 0.2:
+            # Some are paid back days after the range, and one of them twice.
+            for _ in range(chance.choice((1, 1, 2))):
+                later = at + chance.random() * timedelta(days=3)
+                paid_back = float(quantity * price / 2)
+                shop.refund(later, order_id=f"order {at.isoformat()}", amount=paid_back)
     for at in moments():
         page = chance.choice(("", "page/product/7?x=1", "/page/cart", "https://a.example/page/search#top", "help"))
         shop.click(at, user_id=chance.choice(users), url=page, device_type=chance.choice(DEVICES))
@@ -215,9 +222,35 @@ def test_orders_are_what_their_rows_come_to(shown: Shown, name: str) -> None:
         assert words.startswith(f"{len(rows)} orders")
         assert f"{abs(sum(amounts.values())):.2f}" in words
     assert words.count("−") == (sum(amounts.values()) < 0)
+    paid_back: dict[str, Decimal] = defaultdict(Decimal)
+    for row in shown.rows("refunds_processed", "refund_ts", day.since, NOW):
+        paid_back[row["order_id"]] += row["amount"]
+    bought: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        bought[row["user_id"]].append(row)
+    spent = {
+        user: (len(theirs), sum(row["order_total"] for row in theirs),
+               sum(paid_back[order] for order in {row["order_id"] for row in theirs}))
+        for user, theirs in bought.items()
+    }  # fmt: skip
+    top = sorted(spent, key=lambda user: (spent[user][2] - spent[user][1], user))[:12]
+    assert [(row["user_id"], (row["n"], row["amount"], row["refunded"])) for row in file("top_customers")] == [
+        (user, spent[user]) for user in top
+    ]
+    assert _ranked(_drawn(tab, "orders_customer").rows) == [
+        (user, float(spent[user][1] - spent[user][2])) for user in top
+    ]
     newest = sorted(rows, key=lambda row: (-row["order_ts"].timestamp(), row["event_key"]))[:200]
     assert [row["event_key"] for row in file("order_rows")] == [row["event_key"] for row in newest]
     assert [row["order_total"] for row in file("order_rows")] == [row["order_total"] for row in newest]
+
+
+def test_a_tap_on_a_customer_leads_to_all_that_they_did(shown: Shown) -> None:
+    tab, _, _ = shown.opened("orders", DAYS["a gap"])
+    [(best, _), *_] = _ranked(_drawn(tab, "orders_customer").rows)
+    tab.charts["orders_customer"]._tapped(1.0, best)
+    view = tab.page.view
+    assert (view.tab, view.filters, view.span) == ("customers", {"user": (best,)}, DAYS["a gap"][:2])
 
 
 @pytest.mark.parametrize("name", DAYS)
@@ -242,11 +275,24 @@ def test_customers_are_what_their_rows_come_to(shown: Shown, name: str) -> None:
         saw[row["user_id"]].add(row["page"])
     bought = {row["user_id"] for row in orders}
     came = set(saw)
-    looked = {user for user in came if "product" in saw[user]}
+    home = {user for user in came if "home" in saw[user]}
+    looked = {user for user in home if "product" in saw[user]}
     carted = {user for user in looked if "cart" in saw[user]}
     ordered = carted & bought
-    steps = [value for _, value in _ranked(_drawn(tab, "funnel").rows)]
-    assert steps == [len(came), len(looked), len(carted), len(ordered)]
+    took = [came, home, looked, carted, ordered]
+    new = [len(step - before) for step in took]
+    bars = [counts for _, counts in _drawn(tab, "funnel").steps.values()]
+    assert [(bar["new"], bar["returning"]) for bar in bars] == [
+        (fresh, len(step) - fresh) for step, fresh in zip(took, new, strict=True)
+    ]
+    listed = parts["list.funnel_steps"]["rows"]
+    assert [(row["took"], row["new"], row["returning"]) for row in listed] == (
+        [(str(len(step)), str(fresh), str(len(step) - fresh)) for step, fresh in zip(took, new, strict=True)]
+        if came
+        else []
+    )
+    for row, step, further in zip(listed, took, took[1:], strict=False):
+        assert row["lost"].partition(",")[0] == str(len(step - further))
     words = parts["list.customer_rows"]["words"].replace("\u202f", "")
     assert words.startswith(f"{len(came)} customers, {len(came - before)} of them new")
     spent: dict[str, Decimal] = defaultdict(Decimal)
@@ -256,7 +302,7 @@ def test_customers_are_what_their_rows_come_to(shown: Shown, name: str) -> None:
         (row["user_id"], row["clicks"], row["orders"], row["amount"], row["step"]) for row in file("customer_rows")
     } == {
         (user, sum(row["user_id"] == user for row in clicks), sum(row["user_id"] == user for row in orders),
-         spent[user], 4 if user in ordered else 3 if user in carted else 2 if user in looked else 1)
+         spent[user], 1 + sum(user in step for step in (home, looked, carted, ordered)))
         for user in came
     }  # fmt: skip
 

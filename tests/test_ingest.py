@@ -256,6 +256,29 @@ def test_as_of_is_what_every_topic_is_read_to_and_a_heartbeat_moves_it(shop: Sho
     assert metrics["batch_seconds"] >= sum(phases) > 0
 
 
+def test_what_came_late_and_how_long_the_way_to_the_log_was_is_told(shop: Shop) -> None:
+    def sent(seconds: int) -> str:
+        return (shop.now - timedelta(seconds=seconds)).isoformat()
+
+    shop.click(produced_at=sent(3))
+    shop.publish()
+    shop.pass_time(timedelta(minutes=5))
+    shop.ingest.publish(heartbeat=True)
+    assert {row["value"] for row in shop.rows("pipeline_metrics") if row["metric"] == "to_log_seconds"} == {3}
+    for minutes in (4, 3, 0):
+        shop.click(shop.now - timedelta(minutes=minutes), produced_at=sent(1))
+    shop.order(produced_at=sent(-30))  # by a clock that is ahead
+    shop.publish()
+    shop.click(shop.now - timedelta(minutes=2), produced_at=sent(2))
+    shop.publish()
+    shop.pass_time(timedelta(seconds=15))
+    shop.ingest.publish(heartbeat=True)
+    told = {(row["topic"], row["metric"]): row["value"] for row in shop.rows("pipeline_metrics")}
+    assert (told["clicks_topic", "late"], told["clicks_topic", "late_seconds"]) == (3, 240)
+    assert ("orders_topic", "late_seconds") not in told
+    assert (told["clicks_topic", "to_log_seconds"], told["orders_topic", "to_log_seconds"]) == (1.5, 0)
+
+
 def test_nothing_is_published_where_there_is_nothing_new(shop: Shop) -> None:
     shop.order(event_id="x")
     shop.publish()

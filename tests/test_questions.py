@@ -35,7 +35,7 @@ NOT NULLIF ON OR OVER ROUND ROW_NUMBER SELECT SUM THEN UNION ALL UPPER USING VAL
 SUBSTRING TABLE TABLE_FILES CONCAT WITH POSITION REPLACE REGEXP_REPLACE
 """
 SAFE = frozenset(_SAFE.split())
-_LISTS = "severities services statuses products counted_statuses topics reasons kinds devices users metrics"
+_LISTS = "orders severities services statuses products counted_statuses topics reasons kinds devices users metrics"
 LISTS = frozenset(_LISTS.split())
 # They count whole tables, which reads no rows.
 WITHOUT_RANGE = {"demo_rows"}
@@ -47,20 +47,24 @@ class _Binds(dict[str, Any]):
 
     def __init__(self, template: str) -> None:
         text = re.sub(r"--[^\n]*|'[^']*'", "", template)
-        super().__init__({name: _value(name) for name in re.findall(r"(?<![:\w]):([a-z_]\w*)", text)})
+        names = re.findall(r"(?<![:\w]):([a-z_]\w*)", text)
+        letters = "{dead_letters}" in template
+        super().__init__({name: _value(name, letters=letters) for name in names})
+        if "sorted" in self:
+            # By a column that it gives.
+            self["sorted"] = Fragment(re.findall(r"-- Columns: (\w+)", template)[0] + " DESC", {})
 
 
-def _value(name: str) -> Any:
+def _value(name: str, *, letters: bool = False) -> Any:
+    """`letters`: what is asked about are dead letters, which are no events."""
     if name == "rows":
         moment = datetime(2026, 3, 2, tzinfo=UTC)
         figure = AlertFigure(table="errors_per_minute", column="error_count", unit="errors", fewer=False)
         return figure.rows({"service_name": ["a"], "severity": ["b"]}, [(moment, moment), (moment, moment)])
     if name == "matches":
-        return matching(View("errors").filtered("find", ("x",)), ["event_key"])
+        return matching(View("errors").filtered("find", ("x",)), ["topic" if letters else "event_key"])
     if name == "tables":
         return _sizes()
-    if name == "sorted":
-        return Fragment("produced_at DESC, event_key", {})
     if name == "distinct":
         return distinct_orders(Counting((), by_line=True))
     if name in ("kind", "page"):

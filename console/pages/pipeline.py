@@ -6,12 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import cycle
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
-from console import look
+from console import chain, dead_letters, look
+from console.chain import CHAIN
+from console.dead_letters import LETTERS, REJECTED
 from console.drill.charts import TimeBars, TimeChart, step_of
+from console.drill.finding import FIND, matching
 from console.drill.found import Found
+from console.drill.ordering import order_part, ordering, shown_words
 from console.drill.tab import DrillTab, binned, rebinned
 from console.feed.asker import Want, want
 from console.feed.numbers import THIN, exactly, short
@@ -20,8 +25,8 @@ from console.feed.snapshot import now_utc
 from console.parts import Part, iso_ms
 from console.tab import Card, ChartPlace, ListColumn, RowList
 from console.view import Span, View
-from console.words import STALE_S
-from lakehouse.decode import REASONS, Reason
+from lakehouse.clock import SHOWN
+from lakehouse.decode import Reason
 from lakehouse.dremio.statement import Fragment
 from lakehouse.sources import load_sources
 from lakehouse.tables import TABLES, full_name
@@ -30,7 +35,8 @@ from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
 
 VERDICTS = {"good": "green", "duplicate": "sky", "key_conflict": "purple", "bad": "state-bad"}
-"""What became of a message, to its colour. Late ones are good too, and would be counted twice."""
+"""What became of a message, to its colour. Late ones are good too, and would be counted twice: they have a chart."""
+LATE_COLOURS = ("blue", "orange", "green", "purple", "sky", "vermilion")
 PHASES = {
     "read": "text-quiet",
     "decode": "sky",
@@ -42,29 +48,9 @@ PHASES = {
     "publish": "orange",
 }
 """What a batch's time goes into, to its colour."""
-LETTERS_READ = 100
 RUNS_SHOWN = 20
 NEWEST = timedelta(minutes=5)
 
-LATE_S = 10.0
-"""A partition that was not read to the end for so long lags."""
-BATCH_S = 2.0
-LOOK_S = 1.0
-TICK_S = 0.25
-
-CHAIN = RowList(
-    "chain",
-    "From event to screen",
-    (
-        ListColumn("Part", "part"),
-        ListColumn("State", "state_words", css="state"),
-        ListColumn("Now", "now", "number"),
-        ListColumn("Limit", "limit", "number"),
-        ListColumn("What it is", "words", hover="{words}", css="wide"),
-    ),
-    "Nothing is known yet.",
-    also=("newest", "positions"),
-)
 PARTITIONS = RowList(
     "partitions",
     "How far ingest has read",
@@ -79,20 +65,18 @@ PARTITIONS = RowList(
     "Nothing was read yet: look whether ingest (or the Spark driver) runs.",
     exports="positions",
 )
-LETTERS = RowList(
-    "dead_letters",
-    "Dead letters",
+NONE_LATE = "No event of this range came after its minute had been judged."
+LATE = RowList(
+    "late_events",
+    "What came late",
     (
-        ListColumn("Newest", "newest_at", "time"),
         ListColumn("Topic", "topic"),
-        ListColumn("Reason", "reason", hover="{meaning}"),
-        ListColumn("Count", "count", "number"),
-        ListColumn("The newest of them", "sample", hover="{sample}", css="wide"),
-        ListColumn("See and send again", "command", hover="{command}", css="spare"),
+        ListColumn("Late events", "late", "number"),
+        ListColumn("Late by at most", "late_by", "number", hover="from the event to its being read"),
+        ListColumn("Most at", "most_at", "time", css="spare"),
     ),
-    "Every message of this range could be read.",
-    exports="letters",
-    also=("samples",),
+    NONE_LATE,
+    exports="late_ones",
 )
 MAINTENANCE = RowList(
     "maintenance",
@@ -128,59 +112,88 @@ SIZES = RowList(
 )
 
 
-class Link(NamedTuple):
-    """A part of the chain: what it takes now and at most, in words of its own; unit s, or none for a count."""
-
-    part: str
-    now: float | None
-    limit: float | None
-    words: str
-    unit: str = "s"
-
-
 class PipelineTab(DrillTab):
     """What ingest, publishes, the console's questions and its pages take."""
 
     title = "Pipeline"
     order = 50
     steady = False
+    filters = (FIND,)
     cards = (
         Card((CHAIN,)),
         Card((ChartPlace("messages_time", "Messages over time", "by what became of them", "counts"),), columns=6),
         Card((ChartPlace("phases_time", "Seconds of a batch", "by phase, the mean of a minute", "means"),), columns=6),
+        Card(
+            (
+                ChartPlace(
+                    "late_time", "Late events over time", "their minute had been judged already", "late", NONE_LATE
+                ),
+            ),
+            columns=6,
+        ),
+        Card((LATE,), columns=6),
         Card((PARTITIONS,), columns=6),
         Card((SIZES,), columns=6),
         Card((MAINTENANCE,)),
         Card((LETTERS,)),
+        Card((REJECTED,)),
     )
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         step = step_of(span)[0]
         ranges = {"since": inner[0], "until": inner[1]}
         charts = {"step": step, "since": span[0], "until": span[1]}
-        letters: dict[str, Any] = {"topics": _log_topics(), "reasons": tuple(Reason)}
+        letters: dict[str, Any] = {
+            **ranges,
+            "topics": _log_topics(),
+            "reasons": tuple(Reason),
+            "matches": matching(view, dead_letters.SEARCHED),
+        }
         return {
             "counts": want("pipeline_counts", pin.commit, metrics=tuple(VERDICTS), **charts),
             "means": want("pipeline_means", pin.commit, metrics=tuple(f"{one}_seconds" for one in PHASES), **charts),
-            "newest": want("pipeline_newest", pin.commit, since=pin.as_of - NEWEST, metrics=("lag", "batch_seconds")),
+            "newest": want("pipeline_newest", pin.commit, since=pin.as_of - NEWEST, metrics=chain.MEASURED),
+            "ahead": want("clock_ahead", pin.commit, since=pin.as_of - SHOWN),
+            "late": want("late_events", pin.commit, **charts),
+            "late_ones": want("late_events", pin.commit, step=step, **ranges),
             "positions": want("pipeline_positions", pin.commit),
-            "letters": want("dead_letters_by_reason", pin.commit, **ranges, **letters),
-            "samples": want("dead_letters", pin.commit, **ranges, **letters, most=LETTERS_READ),
+            "letters": want("dead_letters_by_reason", pin.commit, **letters),
+            "samples": want("dead_letter_samples", pin.commit, **letters),
+            "letter_rows": want(
+                "dead_letter_rows", pin.commit, **letters,
+                **ordering(view, REJECTED, self.page.settings.rows_shown, dead_letters.WHERE_IT_WAS),
+            ),
             "sizes": want("table_sizes", pin.commit, tables=_sizes()),
             "maintenance": want("maintenance", pin.commit, **ranges, most=RUNS_SHOWN),
-        }
+        }  # fmt: skip
 
     def found_parts(self, found: Found) -> dict[str, Part]:
         letters = found.tables["letters"]
         count = sum(row["letters"] for row in letters)
+        rows, most, now = found.tables["letter_rows"], self.page.settings.rows_shown, now_utc()
         return {
             **self.legend("messages_time", {name.replace("_", " "): colour for name, colour in VERDICTS.items()}),
             **self.legend("phases_time", PHASES),
-            f"list.{CHAIN.name}": {"rows": [_link(one) for one in self._chain(found)]},
+            **self.legend("late_time", _late_colours(found.tables["late"])),
+            **self.facet(FIND, found.view, ()),
+            f"list.{CHAIN.name}": {
+                "rows": [
+                    chain.link_row(one)
+                    for one in chain.links(
+                        found.tables["newest"], found.tables["positions"], found.tables["ahead"], self.page.pulse(), now
+                    )
+                ]
+            },
+            f"list.{LATE.name}": {"rows": _late(found.tables["late_ones"])},
             f"list.{PARTITIONS.name}": {"rows": [_partition(row) for row in found.tables["positions"]]},
             f"list.{LETTERS.name}": {
-                "rows": [_letters(row, found.tables["samples"]) for row in letters],
+                "rows": [dead_letters.by_reason(row, found.tables["samples"], found.inner[0], now) for row in letters],
                 "words": f"{exactly(count)} in this range" if count else "",
+            },
+            f"list.{REJECTED.name}": {
+                "rows": [dead_letters.letter_row(row) for row in rows],
+                "words": shown_words(found.view, len(rows), most, count),
+                **order_part(found.view, REJECTED, most, count),
             },
             f"list.{SIZES.name}": {
                 "rows": [_size(row) for row in found.tables["sizes"]],
@@ -189,24 +202,6 @@ class PipelineTab(DrillTab):
             f"list.{MAINTENANCE.name}": {"rows": [_run(row) for row in found.tables["maintenance"]]},
         }
 
-    def _chain(self, found: Found) -> Iterable[Link]:
-        newest = {(row["topic"], row["metric"]): row["value"] for row in found.tables["newest"]}
-        waiting = [value for (_, metric), value in newest.items() if metric == "lag"]
-        behind = [_behind(row) for row in found.tables["positions"] if row["read_to"] is not None]
-        pulse = self.page.pulse()
-        unread = sum(waiting) if waiting else None
-        yield Link("in the log", unread, None, "messages that ingest had not read when it last told", "")
-        yield Link("reading", max(behind, default=None), LATE_S, "how far it is behind the log, at the worst partition")
-        batch = next((value for (_, metric), value in newest.items() if metric == "batch_seconds"), None)
-        yield Link("publish", batch, BATCH_S, "a batch, from reading to its commit, mean of the last minute")
-        age = None if pulse.as_of is None else max(0.0, (now_utc() - pulse.as_of).total_seconds())
-        # Rounded, so that an age that only grows is not sent at every tick.
-        yield Link("newest commit", None if age is None else float(int(age)), STALE_S, "age of the newest commit")
-        yield Link("questions", pulse.asked_s, LOOK_S, "all questions of the open tabs at a new commit")
-        yield Link("statements", pulse.statements, None, "statements a minute, whoever looks", "")
-        yield Link("screen", pulse.tick_s, TICK_S, "drawing what is new on one page, mean")
-        yield Link("viewers", float(pulse.viewers), None, "pages that are open", "")
-
     def draw_charts(self, found: Found) -> None:
         colours = look.tokens(found.view.theme)
         _, width = step_of(found.span)
@@ -214,6 +209,9 @@ class PipelineTab(DrillTab):
         counts = binned(found.tables["counts"], itemgetter("metric"), width)
         verdicts = {name: colours[colour] for name, colour in VERDICTS.items()}
         self.chart("messages_time", TimeChart, TimeBars(counts, verdicts, width, span, brush, "messages"), self.brushed)
+        late = binned(found.tables["late"], lambda row: visible(row["topic"]), width)
+        topics = {topic: colours[colour] for topic, colour in _late_colours(found.tables["late"]).items()}
+        self.chart("late_time", TimeChart, TimeBars(late, topics, width, span, brush, "events"), self.brushed)
         spent: dict[tuple[datetime, str], list[float]] = defaultdict(list)
         for row in found.tables["means"]:
             spent[rebinned(row["moment"], width), row["metric"].removesuffix("_seconds")].append(row["mean"])
@@ -231,9 +229,37 @@ def _log_topics() -> tuple[str, ...]:
         return tuple(TOPICS)
 
 
-def _behind(row: Mapping[str, Any]) -> float:
-    behind: timedelta = row["updated_at"] - row["read_to"]
-    return max(0.0, behind.total_seconds())
+def _late_colours(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The topics of late events to their colours; of many topics some share one."""
+    topics = sorted({visible(row["topic"]) for row in rows})
+    return dict(zip(topics, cycle(LATE_COLOURS), strict=False))
+
+
+def _late(rows: Iterable[Mapping[str, Any]]) -> list[Part]:
+    """A row a topic, the one with the most late events first."""
+    by_topic: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_topic[row["topic"]].append(row)
+    counts = {topic: sum(row["n"] for row in steps) for topic, steps in by_topic.items()}
+    return [
+        {
+            "key": topic,
+            "topic": visible(topic),
+            "late": exactly(int(counts[topic])),
+            "late_by": _length(max(row["late_s"] for row in by_topic[topic])),
+            "most_at": iso_ms(max(by_topic[topic], key=itemgetter("n"))["moment"]),
+        }
+        for topic in sorted(counts, key=lambda topic: (-counts[topic], topic))
+    ]
+
+
+def _length(late_s: float) -> str | None:
+    """None where ingest did not say."""
+    if not late_s:
+        return None
+    if late_s < 120:
+        return chain.seconds(late_s)
+    return f"{short(late_s / 60, 0)}{THIN}min" if late_s < 7200 else f"{short(late_s / 3600, 1)}{THIN}h"
 
 
 @cache
@@ -265,58 +291,15 @@ def _bytes(count: int) -> str:
     return f"{short(count / 1_000_000, 1)}{THIN}MB"
 
 
-def _seconds(value: float) -> str:
-    return f"{short(value, 2)}{THIN}s"
-
-
-def _link(one: Link) -> Part:
-    state = "none" if one.now is None else "open" if one.limit is not None and one.now > one.limit else "resolved"
-    said = {"none": "n/a", "open": "over its limit", "resolved": "ok" if one.limit is not None else ""}
-
-    def words(value: float | None) -> str | None:
-        if value is None:
-            return None
-        return _seconds(value) if one.unit else short(value, 0)
-
-    return {
-        "key": one.part,
-        "part": one.part,
-        "state": state,
-        "state_words": said[state],
-        "now": words(one.now),
-        "limit": words(one.limit),
-        "words": one.words,
-    }
-
-
 def _partition(row: Mapping[str, Any]) -> Part:
     return {
         "key": f"{row['topic']} {row['source_partition']}",
         "topic": visible(row["topic"]),
         "partition": row["source_partition"],
         "offset": exactly(row["next_offset"]),
-        "behind": None if row["read_to"] is None else _seconds(_behind(row)),
+        "behind": None if row["read_to"] is None else chain.seconds(chain.behind_s(row)),
         "read_to": iso_ms(row["read_to"]),
         "first": iso_ms(row["first_event_at"]),
-    }
-
-
-def _letters(row: Mapping[str, Any], samples: Iterable[Mapping[str, Any]]) -> Part:
-    of_this = (one for one in samples if (one["topic"], one["reason"]) == (row["topic"], row["reason"]))
-    sample = next(of_this, None)
-    text = ""
-    if sample is not None:
-        payload = (sample["payload"] or b"")[:400].decode("utf-8", "replace")
-        text = visible(f"{sample['detail']}: {payload}" if payload else sample["detail"])
-    return {
-        "key": f"{row['topic']} {row['reason']}",
-        "newest_at": iso_ms(row["newest_at"]),
-        "topic": visible(row["topic"]),
-        "reason": row["reason"],
-        "meaning": REASONS.get(row["reason"], ""),
-        "count": exactly(row["letters"]),
-        "sample": text,
-        "command": f"tillwatch producers dead-letters show --reason {row['reason']}",
     }
 
 
@@ -324,7 +307,7 @@ def _run(row: Mapping[str, Any]) -> Part:
     return {
         "key": iso_ms(row["started_at"]),
         "at": iso_ms(row["started_at"]),
-        "took": _seconds(row["seconds"]),
+        "took": chain.seconds(row["seconds"]),
         "merged": exactly(row["files_merged"]),
         "written": exactly(row["files_written"]),
         "deleted": exactly(row["files_deleted"]),

@@ -23,7 +23,7 @@ function cell(column, row, list) {
   else if (column.kind === "time") element.append(time(value))
   else if (column.kind === "badge") element.append(badge(column.of, value))
   // Where the whole row is chosen by a click, the link is only there for another tab of the browser.
-  else if (column.kind === "link" && row.href) element.append(make("a", {href: row.href,
+  else if (column.kind === "link" && row[column.leads]) element.append(make("a", {href: row[column.leads],
     "data-go": list.choose ? false : column.ranged ? "ranged" : true}, value))
   else element.append(String(value))
   return element

@@ -23,9 +23,12 @@ async function show(row) {
     const {fields} = JSON.parse(text)
     place.replaceChildren(...fields.flatMap(([name, text, kind]) => [make("dt", {}, name.replaceAll("_", " ")),
       make("dd", {}, text === null ? say("none") : kind === "time" ? fullTime(text) : text)]))
-    const user = fields.find(([name]) => name === "user_id")
-    $("#row-links").replaceChildren(...(user?.[1] ? [make("a", {href: `?tab=customers&user=${encodeURIComponent(user[1])}`,
-      "data-go": "ranged", "data-close": true}, say("customer"))] : []))
+    const leads = (field, address, words) => {
+      const id = fields.find(([name]) => name === field)?.[1]
+      return id ? [make("a", {href: `?${address}=${encodeURIComponent(id)}`, "data-go": "ranged", "data-close": true}, say(words))] : []
+    }
+    const links = [...leads("order_id", "tab=orders&order", "order"), ...leads("user_id", "tab=customers&user", "customer")]
+    $("#row-links").replaceChildren(...links.flatMap((link, index) => index ? [" · ", link] : [link]))
   } catch (error) {
     if (number === asked) place.replaceChildren(make("dd", {class: "failed"}, error.message))
   }

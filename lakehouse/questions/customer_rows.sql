@@ -1,9 +1,10 @@
--- Customers (no guests) with a click on one of :devices in [:since, :until) and the step they came to (as for customer_funnel), the
--- last seen first, at most :most: their clicks and orders (counts), what they ordered for (the shop's currency), when
--- they were first and last seen. :distinct as for orders_by_status, :page is lakehouse.kinds.CLICK_PAGE, :matches a condition on an event's row.
+-- Customers (no guests) with a click on one of :devices in [:since, :until) and the step they came to (as for customer_funnel), :most of
+-- them after :skip, in the order :sorted (a column, then user_id): their clicks and orders (counts), what they ordered for
+-- (the shop's currency), when they were first and last seen; `found` is how many there are in all. :distinct as for
+-- orders_by_status, :page is lakehouse.kinds.CLICK_PAGE, :matches a condition on an event's row.
 -- Columns: user_id string, step int, clicks int, orders int, amount decimal, first_at timestamp,
---   newest_at timestamp, newest timestamp.
-SELECT user_id, step, clicks, orders, amount, first_at, newest_at, newest
+--   newest_at timestamp, newest timestamp, found int.
+SELECT user_id, step, clicks, orders, amount, first_at, newest_at, newest, COUNT(*) OVER () AS found
 FROM (
   SELECT
     user_id,
@@ -14,10 +15,11 @@ FROM (
     MAX(moment) AS newest_at,
     MAX(produced_at) AS newest,
     CASE
-      WHEN SUM(products) = 0 THEN 1
-      WHEN SUM(carts) = 0 THEN 2
-      WHEN COUNT(order_id) = 0 THEN 3
-      ELSE 4
+      WHEN SUM(homes) = 0 THEN 1
+      WHEN SUM(products) = 0 THEN 2
+      WHEN SUM(carts) = 0 THEN 3
+      WHEN COUNT(order_id) = 0 THEN 4
+      ELSE 5
     END AS step
   FROM (
     SELECT
@@ -25,6 +27,7 @@ FROM (
       click_ts AS moment,
       produced_at,
       1 AS clicks,
+      CASE WHEN :page = 'home' THEN 1 ELSE 0 END AS homes,
       CASE WHEN :page = 'product' THEN 1 ELSE 0 END AS products,
       CASE WHEN :page = 'cart' THEN 1 ELSE 0 END AS carts,
       CAST(NULL AS VARCHAR) AS order_id,
@@ -33,12 +36,12 @@ FROM (
     WHERE click_ts >= :since AND click_ts < :until AND user_id <> ''
       AND device_type IN (:devices) AND :matches
     UNION ALL
-    SELECT user_id, order_ts AS moment, produced_at, 0, 0, 0, order_id, order_total AS amount
+    SELECT user_id, order_ts AS moment, produced_at, 0, 0, 0, 0, order_id, order_total AS amount
     FROM {orders_processed}
     WHERE order_ts >= :since AND order_ts < :until AND user_id <> '' AND :matches
   ) AS events
   GROUP BY user_id
 ) AS users
 WHERE clicks > 0 AND step IN (:steps)
-ORDER BY newest_at DESC NULLS LAST, user_id
-LIMIT :most
+ORDER BY :sorted
+LIMIT :most OFFSET :skip

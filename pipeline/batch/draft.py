@@ -40,7 +40,8 @@ class Draft:
     tables that were written past the store; `under_way`: files that are written beside the batch, until `settle`.
     `changed_hours`: KPI rows by hour as they will be, of which `changed_minutes` differ. `resting`: KPIs that the batch
     leaves out to its end. `kpi_state`: where KPIs stand, if that changes. `accept`: what is to be remembered once the
-    publish is out.
+    publish is out. By topic, `late_s`: how long before `read_at` the earliest late event lay, `to_log_s`: the mean from
+    produced_at to the log (s).
     """
 
     read_at: datetime
@@ -51,6 +52,8 @@ class Draft:
     removed: dict[str, list[LiveFile]] = field(default_factory=dict)
     by_bulk: set[str] = field(default_factory=set)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    late_s: dict[str, float] = field(default_factory=dict)
+    to_log_s: dict[str, float] = field(default_factory=dict)
     touched: dict[str, set[int]] = field(default_factory=dict)
     new_rows: dict[str, pa.Table] = field(default_factory=dict)
     received: dict[str, datetime] = field(default_factory=dict)
@@ -99,6 +102,11 @@ class Draft:
             self.received[topic] = max(received_at, self.received.get(topic, EPOCH))
         position = self.positions[partition]
         position.read_to = max(received_at, position.read_to or EPOCH)
+
+    def came_late(self, topic: str, earliest: datetime) -> None:
+        """Of the topic's late events the first is of `earliest`."""
+        late_s = (self.read_at - earliest).total_seconds()
+        self.late_s[topic] = max(late_s, self.late_s.get(topic, 0.0))
 
     def began_at(self, partition: Partition, event_at: datetime) -> None:
         """New events of the partition begin at `event_at`."""

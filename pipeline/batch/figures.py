@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from statistics import fmean
 from typing import Any
 
 from lakehouse.clock import ClockAhead
@@ -27,6 +28,8 @@ class Figures:
         self.counts: Counter[tuple[str, str]] = Counter()
         self._since = time.monotonic()
         self._spans = metrics.Spans()
+        self._late_s: dict[str, float] = {}
+        self._to_log_s: dict[str, list[float]] = {}
         self._clock_ahead = clock_ahead
         self._feeds = feeds
 
@@ -49,6 +52,9 @@ class Figures:
         figures += [(topic, name, float(n)) for (topic, name), n in sums.items()]
         if heartbeat:
             figures.append(("", "heartbeat", 1.0))
+        late_s, to_log_s = self._with(draft)
+        figures += [(topic, "late_seconds", seconds) for topic, seconds in late_s.items()]
+        figures += [(topic, "to_log_seconds", fmean(took)) for topic, took in to_log_s.items()]
         figures += self._spans.means() + self._clock_ahead.figures()
         at = draft.ingested_at
         return [
@@ -61,14 +67,27 @@ class Figures:
         self.counts.clear()
         self._since = time.monotonic()
         self._spans.clear()
+        self._late_s.clear()
+        self._to_log_s.clear()
         self._clock_ahead.clear()
 
     def count(self, draft: Draft) -> None:
         """Remember a draft's counts, here and on the page."""
         self.counts.update(draft.counts)
+        self._late_s, self._to_log_s = self._with(draft)
         for (topic, outcome), number in draft.counts.items():
             if number:
                 metrics.EVENTS.labels(topic, outcome).inc(number)
+
+    def _with(self, draft: Draft) -> tuple[dict[str, float], dict[str, list[float]]]:
+        """By topic, the most that an event was late (s), and each batch's mean way to the log (s), the draft's too."""
+        late_s = self._late_s | {
+            topic: max(seconds, self._late_s.get(topic, 0.0)) for topic, seconds in draft.late_s.items()
+        }
+        to_log_s = self._to_log_s | {
+            topic: [*self._to_log_s.get(topic, ()), took] for topic, took in draft.to_log_s.items()
+        }
+        return late_s, to_log_s
 
     def published(self, draft: Draft, as_of: datetime | None) -> float:
         """A publish went through; returns its seconds."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from operator import attrgetter
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,9 @@ from pipeline.batch.rows import DEAD_LETTERS, dead_letter, raw_rows, table_of
 from pipeline.batch.times import MINUTE_US, micros, moment, us_of
 from pipeline.judging.watch import Tally
 from pipeline.storage.files import HOUR_US, Store
+
+TIMED = 100
+"""Events of a topic and batch that are timed on their way to the log."""
 
 type Times = NDArray[np.int64]
 """Event times (us)."""
@@ -191,7 +196,13 @@ class SmallWay:
         counts[topic.name, "duplicate"] += read - len(topic.events)
         counts[topic.name, "good"] += len(topic.events)
         closed = closed_to(self._sources.fed_by(topic.name), before)
-        counts[topic.name, "late"] += int(((times // MINUTE_US + 1) * MINUTE_US <= closed).sum())
+        late = times[(times // MINUTE_US + 1) * MINUTE_US <= closed]
+        counts[topic.name, "late"] += len(late)
+        if len(late):
+            draft.came_late(topic.name, moment(int(late.min())))
+        took = _to_log_s(topic, draft)
+        if took:
+            draft.to_log_s[topic.name] = fmean(took)
         topic.rows, topic.hashes, topic.times = rows, hashes, times
 
     def _raw(self, topic: _Topic, rows: pa.Table, draft: Draft) -> None:
@@ -231,6 +242,17 @@ def closed_to(log_topics: Collection[str], positions: Mapping[Partition, Positio
     """Minutes of what these topics of the log feed that ended by then (us) were judged: what comes for them is late."""
     read_to = as_of({place: position for place, position in positions.items() if place[0] in log_topics})
     return micros(read_to - CLOSING_DELAY) if read_to is not None else 0
+
+
+def _to_log_s(topic: _Topic, draft: Draft) -> list[float]:
+    """Seconds from being sent to being in the log, of the newest events that tell: enough for a mean, and cheap. A
+    producer whose clock is ahead sent them at once."""
+    sent_at = attrgetter("produced_at")  # which every topic has: its struct is made with it
+    newest = zip(topic.events[-TIMED:], topic.records[-TIMED:], strict=True)
+    sent = [(sent_at(event), record) for event, record in newest if record.log_time]
+    return [
+        max(0.0, (min(record.received_at, draft.read_at) - at).total_seconds()) for at, record in sent if at is not None
+    ]
 
 
 def _first_ones(topic: _Topic, counts: Counter[tuple[str, str]]) -> list[int]:
