@@ -19,6 +19,8 @@ TILE_BASES = {
     "week": "5 min, vs the same last week",
 }
 """The window of a tile and its base, by what it is compared with."""
+TITLE = "{title} · tillwatch"
+"""Of the browser's own tab."""
 ALL_OK = "all feeds ok"
 NOTHING_NEW = "ingest is down or cannot read: it has published nothing for three heartbeats"
 UNPUBLISHED = "nothing is published yet: look whether the producers and ingest (or the Spark driver) run"
@@ -29,12 +31,13 @@ LOST_SERVER = "this page has lost its server: what you see is old; trying again"
 
 KEYS = (
     ("f", "hold this moment, or go back to now"),
+    ("p", "let what is shown stand still, or go on"),
     ("m", "mark that something was changed"),
     ("t", "choose the range"),
     ("/", "find in the rows of this tab"),
     ("d", "dark or light"),
     ("z", "the zone of times"),
-    ("Esc", "one step back: from an incident, a customer, a brushed time"),
+    ("Esc", "one step back: what just came up, then from an incident, a customer, a brushed time"),
     ("?", "this list"),
 )
 """What keys do, beside those of the tabs."""
@@ -61,6 +64,14 @@ BROWSER: Mapping[str, str] = {
     "websockets on",
     "frozen_at": "frozen at {at}",
     "frozen": "as it was known then; Freeze again goes back to now",
+    "paused": "paused: what is shown stands still",
+    "paused_new": "paused, {orders} and {errors} new since",
+    "paused_none": "paused, nothing new since",
+    "go_on": "go on",
+    "orders_1": "1 order",
+    "orders_n": "{n} orders",
+    "errors_1": "1 error",
+    "errors_n": "{n} errors",
     "late": "this tab still shows its last answer; it should be renewed every {every}",
     "not_asked": "This could not be asked: {why} What you see is the last good answer.",
     "asking": "Asking…",
@@ -77,6 +88,8 @@ BROWSER: Mapping[str, str] = {
     "customer": "all that this customer did",
     "none": "—",
     "more": "{n} more",
+    "title": TITLE,
+    "title_count": f"({{n}}) {TITLE}",
     "page": "page {page} of {pages}",
     "page_before": "the page before",
     "page_after": "the page after",
@@ -101,6 +114,8 @@ BROWSER: Mapping[str, str] = {
     "acted_note": "Noted.",
     "as": "as {person}",
     "viewer_only": "You are signed in as a viewer: only an operator may act.",
+    "toast_more": "{n} new: {words}",
+    "toast_close": "close this (Esc)",
     "backwards": "The range ends before it begins: set `to` after `from`.",
 }
 """What the browser code says by itself; what stands in braces it fills in."""

@@ -3,6 +3,7 @@
 import {choose, go, onTab, parameters, showSpan, tell, toggle} from "./choices.js"
 import {declared, say} from "./declared.js"
 import {$, setAttribute, setText} from "./dom.js"
+import {paintTitle} from "./duty.js"
 import {now} from "./head.js"
 import {held, paints, repaint} from "./parts.js"
 import {fromInput, isUtc, localInput, showUtc, zoneName} from "./times.js"
@@ -23,6 +24,7 @@ function paintView() {
   const tab = view.tab || declared.home
   const turned = setZone(view.zone === "utc")
   document.body.dataset.tab = tab
+  paintTitle()
   for (const link of document.querySelectorAll("nav a")) {
     setAttribute(link, "aria-current", link.dataset.tab === tab ? "page" : null)
     // Opened in a tab of the browser, a tab keeps what was chosen too.
