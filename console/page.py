@@ -95,7 +95,8 @@ def _charts(tab: type[Tab], currency: str) -> Iterator[tuple[type[LiveChart], di
         unit = chart.unit.replace("{currency}", currency)
         apart = issubclass(chart, BoardChart) and chart.apart
         told = {"title": chart.title, "values": chart.values, "unit": unit, "digits": chart.digits}
-        yield chart, told | {"tab": tab.name, "apart": apart}
+        behind = {"leads": chart.leads, "minutes": chart.minutes_behind, "parted": chart.parted_by}
+        yield chart, told | behind | {"tab": tab.name, "apart": apart}
 
 
 def _list(one: RowList) -> dict[str, Any]:

@@ -31,6 +31,7 @@ LOST_SERVER = "this page has lost its server: what you see is old; trying again"
 
 KEYS = (
     ("f", "hold this moment, or go back to now"),
+    ("a", "choose a moment, and see all as it was then"),
     ("p", "let what is shown stand still, or go on"),
     ("m", "mark that something was changed"),
     ("t", "choose the range"),
@@ -96,6 +97,7 @@ BROWSER: Mapping[str, str] = {
     **{f"base_{name}": words for name, words in TILE_BASES.items()},
     "then_yesterday": "the same minute yesterday",
     "then_week": "the same minute last week",
+    "tip_leads": "a click shows what is behind it: {tab}",
     "newest": "newest",
     "read_at": "read at {at}",
     "kept": "Kept for the other tabs, without effect here: {kept}.",
@@ -116,6 +118,7 @@ BROWSER: Mapping[str, str] = {
     "viewer_only": "You are signed in as a viewer: only an operator may act.",
     "toast_more": "{n} new: {words}",
     "toast_close": "close this (Esc)",
+    "no_moment": "That is no time: choose day, hour and minute.",
     "backwards": "The range ends before it begins: set `to` after `from`.",
 }
 """What the browser code says by itself; what stands in braces it fills in."""

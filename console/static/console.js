@@ -1,5 +1,6 @@
 // Paints what the console sends, and lets the charts' own code in.
 
+import {behind} from "./behind.js"
 import {go, parameters, tell} from "./choices.js"
 import {listen, scale} from "./controls.js"
 import {$} from "./dom.js"
@@ -47,7 +48,7 @@ function take(text) {
 function found() { head.found(); tell({full: true}) }
 
 // What code within the page calls: that of the charts' axes, and of what the websocket brings.
-window.tillwatch = {take, lost: head.lost, found, clock, moment, point, closer, go}
+window.tillwatch = {take, lost: head.lost, found, clock, moment, point, closer, behind, go}
 
 listen()
 take($("#first").textContent)

@@ -5,6 +5,7 @@ import {declared, say} from "./declared.js"
 import {$, setAttribute, setText} from "./dom.js"
 import {paintTitle} from "./duty.js"
 import {now} from "./head.js"
+import {paintMoment} from "./moment.js"
 import {held, paints, repaint} from "./parts.js"
 import {fromInput, isUtc, localInput, showUtc, zoneName} from "./times.js"
 
@@ -50,6 +51,7 @@ function paintView() {
     }
   }
   setAttribute($("#freeze"), "aria-pressed", Boolean(view.at))
+  paintMoment(view.at, turned)
   const notices = view.notices || []
   $("#notice").hidden = !notices.length
   setText($("#notice"), notices.join(" "))
@@ -94,10 +96,10 @@ function redrawAxes() {
   }
 }
 
-function follow(link) {
-  if (link.dataset.tab !== undefined) return choose((next) => onTab(next, link.dataset.tab))
-  const target = new URLSearchParams(link.getAttribute("href").replace(/^\?/, ""))
-  const kept = ["theme", "zone", "at", "kiosk", "compare", ...(link.dataset.go === "ranged" ? ["range", "from", "to"] : [])]
+// Goes to an address within the page, and keeps how it is looked at; what else was chosen is left behind.
+export function follow(address, ranged = false) {
+  const target = new URLSearchParams(address.replace(/^\?/, ""))
+  const kept = ["theme", "zone", "at", "kiosk", "compare", ...(ranged ? ["range", "from", "to"] : [])]
   for (const name of kept) if (parameters().has(name)) target.set(name, parameters().get(name))
   draft = null
   go(target.toString())
@@ -108,7 +110,8 @@ function clicked(event) {
   const link = at("a[data-tab], a[data-go]")
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
     event.preventDefault()
-    follow(link)
+    if (link.dataset.tab !== undefined) choose((next) => onTab(next, link.dataset.tab))
+    else follow(link.getAttribute("href"), link.dataset.go === "ranged")
   }
   const row = at("[data-choose]")
   if (row && !event.ctrlKey && !event.metaKey) {

@@ -5,6 +5,7 @@ import {freeze} from "./controls.js"
 import {declared} from "./declared.js"
 import {$, make} from "./dom.js"
 import {openMark} from "./mark.js"
+import {chooseMoment} from "./moment.js"
 import {held} from "./parts.js"
 import {pause} from "./pause.js"
 import {closeToast} from "./toast.js"
@@ -26,7 +27,7 @@ function back() {
 }
 
 const does = {
-  f: freeze, p: pause, m: openMark, t: () => $("#range").focus(), "/": find, d: click("#theme"), z: click("#zone"),
+  f: freeze, a: chooseMoment, p: pause, m: openMark, t: () => $("#range").focus(), "/": find, d: click("#theme"), z: click("#zone"),
   "?": () => $("#keys").showModal(), Escape: back,
 }
 

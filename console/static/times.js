@@ -1,5 +1,6 @@
 // Times in the zone that is shown, and lengths of time.
 
+export const MINUTE_MS = 60_000
 let utc = false
 const formats = {}
 

@@ -187,6 +187,54 @@ def test_a_new_fatal_is_told_once_on_whichever_tab(page: Page, served: Served) -
     expect(page.locator("#behind-title")).to_be_visible()
 
 
+def test_a_minute_of_a_live_chart_leads_to_its_rows_and_a_strip_to_its_incident(page: Page, served: Served) -> None:
+    served.post("/fake/fatal?service=crane&message=It%20swings")
+    served.post("/fake/order?product=anchor")
+    opened(page, served, "theme=light")
+    expect(page.locator('[data-list="latest_orders"] tr').first).to_contain_text("anchor")
+    box = page.locator('[data-chart="orders_per_minute"]').bounding_box()
+    assert box
+    # The last minute, on the axis.
+    page.mouse.click(box["x"] + box["width"] - 18, box["y"] + box["height"] - 32)
+    expect(page).to_have_url(re.compile("tab=orders"))
+    asked = dict(parse_qsl(page.url.partition("?")[2]))
+    since, until = map(datetime.fromisoformat, asked["brush"].split("~"))
+    assert until - since == timedelta(minutes=1)
+    assert until == datetime.fromisoformat(asked["to"])
+    assert asked["theme"] == "light"
+    expect(page.locator('[data-words="order_rows"]')).to_have_text(re.compile(r"^\d+ orders?,"))
+    page.go_back()
+    expect(page.locator("#overview")).to_be_visible()
+    # Above all bars there is the strip alone.
+    page.evaluate(
+        "(at) => tillwatch.behind({x: at, y: 1e9, origin: Bokeh.documents[0].get_model_by_name('errors_per_minute')})",
+        since.timestamp() * 1000 + 59_000,
+    )
+    expect(page).to_have_url(re.compile("tab=alerts&incident="))
+    page.go_back()
+    # The table of a chart leads there too, for who has no pointer.
+    page.get_by_role("button", name="Errors per minute as a table").click()
+    page.locator("#twin tbody a").last.click()
+    expect(page.locator("#twin")).to_be_hidden()
+    expect(page).to_have_url(re.compile("tab=errors.*brush="))
+
+
+def test_the_console_as_it_was_is_asked_for_on_the_page(page: Page, served: Served) -> None:
+    opened(page, served)
+    page.keyboard.press("a")
+    field = page.locator("#moment-at")
+    expect(field).to_be_focused()
+    field.fill("2026-01-15T12:00:00")
+    page.locator("#zone").click()
+    # What was typed keeps its meaning in another zone; the viewer's is Berlin.
+    expect(field).to_have_value("2026-01-15T11:00")
+    page.locator("#moment button").click()
+    expect(page).to_have_url(re.compile("at=2026-01-15T11(:|%3A)00"))
+    expect(page.locator("#moment")).to_be_hidden()
+    expect(page.locator("#age")).to_contain_text("frozen at")
+    expect(page.locator("#freeze")).to_have_attribute("aria-pressed", "true")
+
+
 def test_a_chart_is_a_table_too(page: Page, served: Served) -> None:
     opened(page, served)
     page.get_by_role("button", name="Orders per minute as a table").click()
