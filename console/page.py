@@ -24,7 +24,7 @@ from console.tab import RowList, Tab
 from console.tabs import CHARTS, HOME
 from console.url import link
 from console.view import COMPARED_WORDS, RANGE_WORDS, View
-from console.words import BROWSER, KEYS, LENGTHS, STALE_S, TILE_BASES, WAITING
+from console.words import BROWSER, KEYS, LENGTHS, STALE_S, TILE_BASES, WAITING, ZONE_WORDS
 
 PAGE = get_env().from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 
@@ -52,6 +52,8 @@ def _declared(catalogue: Catalogue) -> dict[str, Any]:
         "worst": WORST,
         "at_provider": settings.auth == "oidc",
         "stale_s": STALE_S,
+        "zones": ZONE_WORDS if settings.zone else ZONE_WORDS[:2],
+        "shop_zone": settings.zone,
         "words": BROWSER,
         "keys": KEYS,
     }

@@ -75,7 +75,7 @@ class PageSession:
         self.max_age = parts.alerts_max_age
         self.counting = parts.counting
         self.limits = ErrorRateLimits(self.settings.error_rate_watch, self.settings.error_rate_bad)
-        self.view, self.notices = parse(asked)
+        self.view, self.notices = parse(asked, shop_zone=bool(self.settings.zone))
         # A page with a longer address never gets its websocket: the browser is sent to one that has room.
         self.shorter = None
         if len(asked) > LONGEST_QUERY:
@@ -292,7 +292,7 @@ class PageSession:
     def show(self, asked: str) -> None:
         """Go to another view, as the URL says it."""
         before = self.view
-        self.view, self.notices = parse(asked)
+        self.view, self.notices = parse(asked, shop_zone=bool(self.settings.zone))
         # What is chosen anew is shown, and goes on; another zone writes the same times.
         if self._pause is not None and replace(self.view, zone=before.zone) != before:
             self._pause = None

@@ -29,6 +29,13 @@ WAITING = "waiting for the first data"
 AGE = "data {age} old"
 LOST_SERVER = "this page has lost its server: what you see is old; trying again"
 
+ZONE_WORDS = (
+    ("local", "Times are in your own zone"),
+    ("utc", "Times are in UTC"),
+    ("shop", "Times are in the zone of the shop"),
+)
+"""What is said of each zone that is shown; a click goes on to the next."""
+
 KEYS = (
     ("f", "hold this moment, or go back to now"),
     ("a", "choose a moment, and see all as it was then"),
@@ -37,7 +44,7 @@ KEYS = (
     ("t", "choose the range"),
     ("/", "find in the rows of this tab"),
     ("d", "dark or light"),
-    ("z", "the zone of times"),
+    ("z", "the zone of times: yours, UTC, the shop's"),
     ("Esc", "one step back: what just came up, then from an incident, a customer, a brushed time"),
     ("?", "this list"),
 )

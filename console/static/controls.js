@@ -7,7 +7,7 @@ import {paintTitle} from "./duty.js"
 import {now} from "./head.js"
 import {paintMoment} from "./moment.js"
 import {held, paints, repaint} from "./parts.js"
-import {fromInput, isUtc, localInput, showUtc, zoneName} from "./times.js"
+import {fromInput, localInput, showZoneOf, zoneName, zoneOf} from "./times.js"
 
 let view = {}
 // Times typed but not yet shown, as moments: what is written in the fields follows the zone, its meaning stays.
@@ -23,7 +23,7 @@ function keepDraft() {
 function paintView() {
   view = held.view || view
   const tab = view.tab || declared.home
-  const turned = setZone(view.zone === "utc")
+  const turned = setZone(view.zone || "local")
   document.body.dataset.tab = tab
   paintTitle()
   for (const link of document.querySelectorAll("nav a")) {
@@ -77,12 +77,18 @@ export function scale() {
   }
 }
 
-function paintZone() { setText($("#zone"), zoneName()); setAttribute($("#zone"), "aria-pressed", isUtc()) }
+function paintZone() {
+  const button = $("#zone")
+  setText(button, zoneName())
+  setAttribute(button, "aria-pressed", zoneOf() !== "local")
+  setAttribute(button, "title", declared.zones.find(([name]) => name === zoneOf())[1])
+}
 
-function setZone(utc) {
-  const turned = utc !== isUtc()
+function setZone(name) {
+  const before = zoneOf()
+  showZoneOf(name)
+  const turned = before !== zoneOf()
   if (turned) {
-    showUtc(utc)
     repaint()
     redrawAxes()
   }
@@ -190,8 +196,9 @@ export function listen() {
     else next.delete("theme")
   }))
   $("#zone").addEventListener("click", () => choose((next) => {
-    if (isUtc()) next.delete("zone")
-    else next.set("zone", "utc")
+    const names = declared.zones.map(([name]) => name), name = names[(names.indexOf(zoneOf()) + 1) % names.length]
+    if (name === "local") next.delete("zone")
+    else next.set("zone", name)
   }))
   $("#freeze").addEventListener("click", freeze)
   window.addEventListener("resize", scale)
