@@ -107,8 +107,8 @@ class PageSession:
         self._key = secrets.token_urlsafe(16)
         offer(self._key, self)
         self.wire = Wire(name="wire")
-        self._live = LivePage(self.figures)
-        self.events = self._live.events
+        self.live = LivePage(self.figures)
+        self.events = self.live.events
         # Set while the page stands still.
         self._pause: Pause | None = None
         self.drills = {kind.name: kind(self) for kind in self._tabs.drill_tabs()}
@@ -218,10 +218,10 @@ class PageSession:
         doc.js_on_event(ConnectionLost, CustomJS(code="window.tillwatch.lost()"))
         doc.js_on_event(ClientReconnected, CustomJS(code="window.tillwatch.found()"))
         self.wire.on_change("up", lambda _attr, _old, new: self._told(new))
-        for chart in self._live.charts:
+        for chart in self.live.charts:
             doc.add_root(chart.root)
         # A model that draws nothing is no root of its own.
-        self._live.charts[0].root.tags = [self.wire]
+        self.live.charts[0].root.tags = [self.wire]
         for drill in self.drills.values():
             for place, column in drill.places.items():
                 # Not get_root: only what Panel served does it let go with the session. What it would add of its own
@@ -343,12 +343,12 @@ class PageSession:
         if self._is_out:
             return
         self._drawn = self._drawable
-        if starts := self._live.draw(self._shown, self.view.compare, patch):
+        if starts := self.live.draw(self._shown, self.view.compare, patch):
             self._show_events(starts)
 
     def _show_events(self, starts: Sequence[datetime]) -> None:
         incidents = overview.all_incidents(self._shown, self.max_age, self.asked)
-        self._live.show_events(starts, incidents, self._watch.duty)
+        self.live.show_events(starts, incidents, self._watch.duty)
 
     def _redraw(self) -> None:
         drill = self.drills.get(self.view.tab)

@@ -60,7 +60,7 @@ function health(head, {age, fed, silent, every}) {
   if (head.error) return ["stale", head.error]
   if (fed !== null && fed > declared.stale_s) return ["stale", say("nothing_new")]
   if (head.frozen) return ["frozen", say("frozen")]
-  if (head.paused) return ["paused", say("paused")]
+  if (head.paused) return ["paused", ""]
   if (failed.length) return ["late", say("failed", {names: failed.map(([name]) => name.replaceAll("_", " ")).join(", "), why: failed[0][1]})]
   if (every && age > head.every_s + declared.stale_s) return ["late", say("late", {every})]
   if (fed === null) return ["waiting", head.polled ? say("unpublished") : ""]
