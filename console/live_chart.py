@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, ClassVar
 
-from bokeh.events import MouseLeave, MouseMove
+from bokeh.events import MouseLeave, MouseMove, Tap
 from bokeh.models import (
     BasicTicker,
     CDSView,
@@ -69,6 +69,11 @@ class LiveChart:
     beside: ClassVar[str] = ""
     shows: ClassVar[tuple[str, str]] = ("", "")
     """The KPI table and the column that its values are of: the limits of rules over it are lines across."""
+    leads: ClassVar[str] = ""
+    """The tab that lists what is behind a minute, which a click on it leads to, with `minutes_behind` brushed."""
+    minutes_behind: ClassVar[int] = 1
+    parted_by: ClassVar[tuple[str, tuple[str, ...]]] = ("", ())
+    """The filter of that tab which the values are parts by, and the value of each."""
 
     root: figure
     source: ColumnDataSource
@@ -158,14 +163,17 @@ def axes(name: str, hour: Range1d, y_format: str = "0[.]0a") -> figure:
 
 class Events:
     """What happened in the hour, behind all live charts of a page: incidents as strips, what people marked as lines;
-    and what the charts share when a minute is pointed at: one crosshair, and one set of words (static/tip.js)."""
+    and what the charts share when a minute is pointed at: one crosshair, and one set of words (static/tip.js). A click
+    leads to what is behind (static/behind.js)."""
 
     def __init__(self) -> None:
-        self.incidents = ColumnDataSource({"start": [], "end": [], "color": [], "words": []}, name="incidents")
+        names = ("start", "end", "color", "words", "incident")
+        self.incidents = ColumnDataSource({name: [] for name in names}, name="incidents")
         self.marks = ColumnDataSource({"at": [], "words": []}, name="marks")
         self._crosshair = Span(dimension="height", line_width=1)
         self._pointed = CustomJS(code="window.tillwatch.point(cb_obj)")
         self._left = CustomJS(code="window.tillwatch.point(null)")
+        self._tapped = CustomJS(code="window.tillwatch.behind(cb_obj)")
 
     def behind(self, chart: LiveChart, look: Mapping[str, str], limits: Mapping[str, float]) -> None:
         """Let a chart show them, the line of what it is compared with, and limits by their words, where its scale
@@ -184,6 +192,7 @@ class Events:
         plot.add_tools(CrosshairTool(overlay=self._crosshair, dimensions="height"))
         plot.js_on_event(MouseMove, self._pointed)
         plot.js_on_event(MouseLeave, self._left)
+        plot.js_on_event(Tap, self._tapped)
 
     def show(self, incidents: EventRows, marks: EventRows) -> None:
         """Send what differs."""

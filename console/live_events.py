@@ -22,8 +22,8 @@ WORDS_LETTERS = 80
 # Pages look at the same snapshot: the first one pays.
 @lru_cache(maxsize=8)
 def incident_rows(incidents: tuple[ListedIncident, ...], since: datetime, until: datetime) -> EventRows:
-    """The first of the incidents that were there in [since, until): start, end (ms since the epoch), color, words. One
-    that is open ends with the hour."""
+    """The first of the incidents that were there in [since, until): start, end (ms since the epoch), color, words,
+    incident (its id). One that is open ends with the hour."""
     colours = look.tokens("dark")
     rows = [
         (
@@ -31,11 +31,12 @@ def incident_rows(incidents: tuple[ListedIncident, ...], since: datetime, until:
             ms_of(min(until, _end(each, until))),
             look.colour(colours, "severity", each.severity or UNSAID),
             visible(f"{each.severity or UNSAID} {each.service_name or each.rule}: {each.description}", WORDS_LETTERS),
+            each.incident_id,
         )
         for each in incidents
         if each.starts_at < until and _end(each, until) >= since
     ]
-    return _columns(("start", "end", "color", "words"), rows[:MOST])
+    return _columns(("start", "end", "color", "words", "incident"), rows[:MOST])
 
 
 @lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from console.catalogue import Catalogue, current
+from console.feed.pins import Pin
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.parts import Part, SharedPart, iso_ms
 from console.url import moment_text, query, without_effect
@@ -109,6 +110,7 @@ def head_part(snapshot: FeedSnapshot, *, viewers: int, open_incidents: int, fail
         "fed_as_of": iso_ms(snapshot.as_of),
         "every_s": None,
         "frozen": False,
+        "paused": None,
         "viewers": max(1, viewers),
         "error": snapshot.error and visible(snapshot.error, REASON_LETTERS),
         "notice": snapshot.clock_ahead or visible(snapshot.kpis_left_out, REASON_LETTERS),
@@ -117,6 +119,12 @@ def head_part(snapshot: FeedSnapshot, *, viewers: int, open_incidents: int, fail
         "open_words": f"{open_incidents} open {'incident' if open_incidents == 1 else 'incidents'}",
         "polled": snapshot.polled_at is not None,
     }
+
+
+def commit_part(pin: Pin | None, every_s: float | None) -> Part:
+    """What it says of the commit that is shown, and how often a tab that is paced moves on."""
+    commit, as_of = (pin.commit, pin.as_of) if pin else (None, None)
+    return {"commit": commit, "as_of": iso_ms(as_of), "every_s": every_s}
 
 
 def boards_part() -> Part:

@@ -24,7 +24,7 @@ from console.tab import RowList, Tab
 from console.tabs import CHARTS, HOME
 from console.url import link
 from console.view import COMPARED_WORDS, RANGE_WORDS, View
-from console.words import BROWSER, KEYS, LENGTHS, STALE_S, TILE_BASES, WAITING
+from console.words import BROWSER, KEYS, LENGTHS, STALE_S, TILE_BASES, WAITING, ZONE_WORDS
 
 PAGE = get_env().from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 
@@ -52,6 +52,8 @@ def _declared(catalogue: Catalogue) -> dict[str, Any]:
         "worst": WORST,
         "at_provider": settings.auth == "oidc",
         "stale_s": STALE_S,
+        "zones": ZONE_WORDS if settings.zone else ZONE_WORDS[:2],
+        "shop_zone": settings.zone,
         "words": BROWSER,
         "keys": KEYS,
     }
@@ -95,7 +97,8 @@ def _charts(tab: type[Tab], currency: str) -> Iterator[tuple[type[LiveChart], di
         unit = chart.unit.replace("{currency}", currency)
         apart = issubclass(chart, BoardChart) and chart.apart
         told = {"title": chart.title, "values": chart.values, "unit": unit, "digits": chart.digits}
-        yield chart, told | {"tab": tab.name, "apart": apart}
+        behind = {"leads": chart.leads, "minutes": chart.minutes_behind, "parted": chart.parted_by}
+        yield chart, told | behind | {"tab": tab.name, "apart": apart}
 
 
 def _list(one: RowList) -> dict[str, Any]:

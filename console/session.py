@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import panel as pn
@@ -28,22 +28,22 @@ from console.feed.asker import Got, Want
 from console.feed.compared import interest
 from console.feed.minutes import starts_of
 from console.feed.past import Then
-from console.feed.pins import Pin, cadence_s
+from console.feed.pins import Pin, cadence_s, pin_of
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.tiles import ErrorRateLimits
 from console.gate import SignIn
-from console.live_chart import Events, last_hour, move
-from console.live_events import incident_rows, limits_of, mark_rows
-from console.live_hour import empty_part, live_hours
-from console.message import Messages, before_all, boards_part, head_part, text_of, view_part
+from console.live_hour import empty_part
+from console.live_page import LivePage
+from console.message import Messages, before_all, boards_part, commit_part, head_part, text_of, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS, tick_mean_s
 from console.on_call.acts import Actor, Done
 from console.on_call.asked import Asked, asked_of
-from console.on_call.parts import banner_part
+from console.on_call.parts import banner_part, news_part
 from console.on_call.watch import Duty
 from console.page import PAGE, declared, in_script
 from console.pages import overview
-from console.parts import Part, iso_ms
+from console.parts import Part
+from console.pause import Pause
 from console.running import Running, running
 from console.straight import Patch
 from console.tab import Tab
@@ -51,6 +51,7 @@ from console.tabs import CHARTS, HOME
 from console.url import CUT, LONGEST_QUERY, fitting, link, moment_text, parse, query, query_of
 from console.view import View
 from console.wire import Wire
+from console.words import TITLE
 from lakehouse.oncall import OnCallDetail
 from lakehouse.texts import REASON_LETTERS, visible
 
@@ -74,7 +75,7 @@ class PageSession:
         self.max_age = parts.alerts_max_age
         self.counting = parts.counting
         self.limits = ErrorRateLimits(self.settings.error_rate_watch, self.settings.error_rate_bad)
-        self.view, self.notices = parse(asked, now_utc())
+        self.view, self.notices = parse(asked, now_utc(), shop_zone=bool(self.settings.zone))
         # A page with a longer address never gets its websocket: the browser is sent to one that has room.
         self.shorter = None
         if len(asked) > LONGEST_QUERY:
@@ -100,17 +101,16 @@ class PageSession:
         self._messages = Messages()
         self._drawn: tuple[object, ...] | None = None
         self._shown = NOTHING_YET
+        self._of_tab: Mapping[str, Part] = {}
         # The moment that is shown, where that is not now.
         self._at = self.view.at
         self._key = secrets.token_urlsafe(16)
         offer(self._key, self)
         self.wire = Wire(name="wire")
-        self.hour = last_hour()
-        colours = look.tokens("dark")
-        self.charts = [chart(colours, self.hour) for chart in CHARTS.values()]
-        self.events = Events()
-        for chart in self.charts:
-            self.events.behind(chart, colours, limits_of(self.figures, *chart.shows))
+        self.live = LivePage(self.figures)
+        self.events = self.live.events
+        # Set while the page stands still.
+        self._pause: Pause | None = None
         self.drills = {kind.name: kind(self) for kind in self._tabs.drill_tabs()}
         self.tick = doc.locked_callback(self._first, policy="latest")
         self.redraw = doc.locked_callback(self._redraw, policy="latest")
@@ -147,7 +147,7 @@ class PageSession:
     def pin(self, snapshot: FeedSnapshot) -> Pin | None:
         if self._at is None:
             return self._pins.pin(snapshot, self._cadence_s)
-        return Pin(snapshot.commit, snapshot.as_of) if snapshot.commit and snapshot.as_of else None
+        return pin_of(snapshot)
 
     def answer(self, wanted: Want) -> Got | None:
         return self._asker.get(wanted, self)
@@ -194,6 +194,7 @@ class PageSession:
     def select(self, view: View) -> None:
         # Another choice has other rows: the first of them.
         self.view = view = replace(view, page=1)
+        self._pause = None
         self._went = {"query": query(view), "times": self._went["times"] + 1}
         self.wake()
 
@@ -218,10 +219,10 @@ class PageSession:
         doc.js_on_event(ConnectionLost, CustomJS(code="window.tillwatch.lost()"))
         doc.js_on_event(ClientReconnected, CustomJS(code="window.tillwatch.found()"))
         self.wire.on_change("up", lambda _attr, _old, new: self._told(new))
-        for chart in self.charts:
+        for chart in self.live.charts:
             doc.add_root(chart.root)
         # A model that draws nothing is no root of its own.
-        self.charts[0].root.tags = [self.wire]
+        self.live.charts[0].root.tags = [self.wire]
         for drill in self.drills.values():
             for place, column in drill.places.items():
                 # Not get_root: only what Panel served does it let go with the session. What it would add of its own
@@ -231,7 +232,7 @@ class PageSession:
                 doc.roots[-1].update(name=place)
             for holder in drill.holders.values():
                 doc.add_root(holder)
-        doc.title = "tillwatch"
+        doc.title = TITLE.format(title=self._tab.title)
         doc.template = PAGE
         doc.config.update(reconnect_session=True, notify_connection_status=False)
         first = in_script(self._message(full=True))
@@ -260,7 +261,7 @@ class PageSession:
         self.drills.clear()
 
     def _told(self, text: str) -> None:
-        """A viewer's choice: {"view": query string}, {"visible": bool} or {"full": true}."""
+        """A viewer's choice: {"view": query string}, {"visible": bool}, {"paused": bool} or {"full": true}."""
         try:
             said = json.loads(text)
         except ValueError:
@@ -271,7 +272,11 @@ class PageSession:
             self._messages.forget()
         if isinstance(said.get("view"), str):
             self.show(said["view"])
+        if "paused" in said:
+            self._pause = Pause(self._of_tab, self._shown_at) if said["paused"] and self._at is None else None
         if "act" in said:
+            # Who acts sees what comes of it.
+            self._pause = None
             self._acts.ask(said["act"], self.actor, self._acted)
         self.hub.on_demand()
         self.wake()
@@ -288,7 +293,10 @@ class PageSession:
     def show(self, asked: str) -> None:
         """Go to another view, as the URL says it."""
         before = self.view
-        self.view, self.notices = parse(asked, now_utc())
+        self.view, self.notices = parse(asked, now_utc(), shop_zone=bool(self.settings.zone))
+        # What is chosen anew is shown, and goes on; another zone writes the same times.
+        if self._pause is not None and replace(self.view, zone=before.zone) != before:
+            self._pause = None
         if self.view.theme != before.theme:
             self.doc.theme = look.bokeh_theme(self.view.theme)
         if before.tab != self.view.tab and before.tab in self.drills:
@@ -308,11 +316,11 @@ class PageSession:
         # All changes of a tick are one message; tiles first, for they are what people wait for.
         patch = Patch()
         patch.sets(self.wire, "down", json.dumps(text))
-        if self._tab.live and self._drawable != self._drawn:
+        if self._tab.live and self._pause is None and self._drawable != self._drawn:
             with patch.seldom(self.doc):
                 self._draw_charts(patch)
         board = self.drills.get(self.view.tab)
-        if isinstance(board, BoardTab) and not self._is_out:
+        if isinstance(board, BoardTab) and self._pause is None and not self._is_out:
             with patch.seldom(self.doc):
                 if board.as_of is not None:
                     self._show_events(starts_of(board.as_of))
@@ -336,28 +344,16 @@ class PageSession:
         if self._is_out:
             return
         self._drawn = self._drawable
-        hours = live_hours(self._shown, self.view.compare)
-        if not hours:
-            return
-        starts = max(hour.starts for hour in hours.values())
-        move(self.hour, starts)
-        self._show_events(starts)
-        for chart in self.charts:
-            try:
-                if hour := hours.get(chart.name):
-                    chart.update(*hour, patch)
-            except Exception:
-                # One broken chart must not keep the others from their news.
-                logger.exception("%s could not be drawn", chart.name)
+        if starts := self.live.draw(self._shown, self.view.compare, patch):
+            self._show_events(starts)
 
     def _show_events(self, starts: Sequence[datetime]) -> None:
-        since, until = starts[0], starts[-1] + timedelta(minutes=1)
         incidents = overview.all_incidents(self._shown, self.max_age, self.asked)
-        self.events.show(incident_rows(incidents, since, until), mark_rows(self._watch.duty, since, until))
+        self.live.show_events(starts, incidents, self._watch.duty)
 
     def _redraw(self) -> None:
         drill = self.drills.get(self.view.tab)
-        if drill is not None and not self._closed and not self._is_out:
+        if drill is not None and not self._closed and not self._is_out and self._pause is None:
             # Bokeh looks through all models of the page once for all charts, not once for each.
             with self.doc.models.freeze():
                 drill.draw()
@@ -373,6 +369,24 @@ class PageSession:
             return any(one.incident_id == self.view.incident for one in found)
 
         return known(newest) and not known(then)
+
+    def _tab_parts(self, snapshot: FeedSnapshot) -> dict[str, Part]:
+        """What the tab shows of a snapshot."""
+        drill = self.drills.get(self.view.tab)
+        if drill is not None:
+            return dict(drill.parts(self.view, snapshot))
+        if not self._tab.live:
+            return {}
+        found = overview.overview_parts(
+            snapshot, self.settings.currency, self.limits, self.max_age, self.duty, self.asked, self.view.compare
+        )
+        return {**found, "empty": empty_part(snapshot)}
+
+    @property
+    def _shown_at(self) -> Pin | None:
+        """The commit that the tab shows; None before it has an answer."""
+        drill = self.drills.get(self.view.tab)
+        return drill.pin if drill is not None else pin_of(self._shown)
 
     def _message(self, *, full: bool = False) -> dict[str, Any]:
         if self._is_out:
@@ -393,45 +407,27 @@ class PageSession:
             then = Then(newest)
         frozen = then.snapshot is not newest
         self._at = self.view.at if frozen else None
-        snapshot = self._shown = then.snapshot or NOTHING_YET
-        parts: dict[str, Part] = {}
-        failed: dict[str, str] = {}
-        if drill is not None:
-            parts.update(drill.parts(self.view, snapshot))
-            if drill.failed:
-                failed[drill.name] = drill.failed
-        if self._tab.live:
-            parts.update(
-                overview.overview_parts(
-                    snapshot,
-                    self.settings.currency,
-                    self.limits,
-                    self.max_age,
-                    self.duty,
-                    self.asked,
-                    self.view.compare,
-                )
-            )
-            parts["empty"] = empty_part(snapshot)
+        if self._pause is None:
+            self._shown = then.snapshot or NOTHING_YET
+            self._of_tab = self._tab_parts(self._shown)
+        parts: dict[str, Part] = {**self._of_tab}
+        failed = {drill.name: drill.failed} if drill is not None and drill.failed else {}
         # What wakes people is of now, whatever moment is looked at.
         asked = asked_of(self._watch.duty, None, self._asks)
         incidents = overview.all_incidents(newest, self.max_age, asked)
         open_count, worst_beyond = overview.open_counts(newest, incidents)
-        parts["head"] = head_part(
-            newest,
-            viewers=self.hub.viewers,
-            open_incidents=open_count,
-            failed=failed,
-        )
+        parts["head"] = head_part(newest, viewers=self.hub.viewers, open_incidents=open_count, failed=failed)
         if drill is not None:
             # A tab that has no answer yet shows no commit.
-            commit, as_of = (drill.pin.commit, drill.pin.as_of) if drill.pin else (None, None)
-            every_s = self._cadence_s if drill.paced else None
-            parts["head"] |= {"commit": commit, "as_of": iso_ms(as_of), "every_s": every_s}
+            every_s = self._cadence_s if drill.paced and self._pause is None else None
+            parts["head"] |= commit_part(drill.pin, every_s)
+        if self._pause is not None:
+            moving = self._pins.pin(newest, self.settings.drill_refresh_s)
+            parts["head"] |= commit_part(self._shown_at, None) | {"paused": self._pause.part(moving, self.answer)}
         if frozen:
-            of_then = {"commit": snapshot.commit, "as_of": iso_ms(snapshot.as_of), "every_s": None}
-            parts["head"] |= of_then | {"frozen": True}
+            parts["head"] |= commit_part(pin_of(self._shown), None) | {"frozen": True}
         parts["banner"] = banner_part(incidents, self._watch.duty, worst_beyond)
+        parts["news"] = news_part(incidents, self._watch.duty, ready="incidents" in newest.answers)
         parts["acted"] = {"answers": self._done}
         parts["view"] = view_part(self.view, notices, self._at)
         parts["go"] = self._went

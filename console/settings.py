@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Literal
+from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, field_validator
 
 from lakehouse.settings.base import Section
+from lakehouse.texts import near
 
 SIGNED_IN_DAYS = 7
 """After so long people sign in again."""
@@ -52,6 +54,7 @@ class ConsoleSettings(Section, section="console"):
     drill_refresh_s: float = Field(5.0, gt=0, le=3600, description="seconds between two refreshes of a drill-down tab")
     rows_shown: int = Field(200, ge=10, le=2000, description="most rows in a table of rows")
     currency: str = Field("$", max_length=4, description="sign before sums of money")
+    zone: str = Field("", description="the shop's own zone, an IANA name: pages offer its times too; empty: none")
     error_rate_watch: float = Field(0.02, gt=0, le=1, description="errors per click from which the tile says watch")
     error_rate_bad: float = Field(0.05, gt=0, le=1, description="errors per click from which the tile says bad")
     password: SecretStr = Field(
@@ -98,6 +101,14 @@ class ConsoleSettings(Section, section="console"):
     )
 
     root_path: str = Field("", description="what stands before its addresses at a proxy that takes it away, as /ops")
+
+    @field_validator("zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        # Only what browsers know too: a path or a file of this machine is none.
+        if value and value not in available_timezones():
+            raise ValueError(f"no zone{near(value, available_timezones())}; expected an IANA name like Europe/Berlin")
+        return value
 
     @field_validator("allowed_origins")
     @classmethod

@@ -60,7 +60,7 @@ def filters_of(tabs: Iterable[type[Tab]]) -> dict[str, TabFilter]:
 
 
 def check_charts(charts: Mapping[str, type[LiveChart]]) -> None:
-    """Raises UserError for a chart that asks a question, or stands beside a chart, that is not there."""
+    """Raises UserError for a chart that asks a question, leads to a tab or stands beside a chart that is not there."""
     for name, chart in charts.items():
         file = f"console/live/{name}.py"
         if not (QUESTIONS / f"{chart.question}.sql").exists():
@@ -68,6 +68,8 @@ def check_charts(charts: Mapping[str, type[LiveChart]]) -> None:
                 f"{file} asks '{chart.question}', and there is no lakehouse/questions/{chart.question}.sql; "
                 "write it, or name another."
             )
+        if chart.leads and chart.leads not in TABS:
+            raise UserError(f"{file} leads to '{chart.leads}', which is no tab; name one of {', '.join(TABS)}.")
         if chart.beside and (chart.beside not in charts or charts[chart.beside].beside):
             raise UserError(f"{file} stands beside '{chart.beside}', which has no card of its own; name one that has.")
 

@@ -110,11 +110,11 @@ def query_of(arguments: Mapping[str, list[bytes]]) -> str:
     return urlencode([(name, value) for name, values in arguments.items() for value in values], safe=_SAFE)
 
 
-def parse(query: str, now: datetime | None = None) -> tuple[View, list[str]]:
+def parse(query: str, now: datetime | None = None, *, shop_zone: bool = True) -> tuple[View, list[str]]:
     """The View of a query string, and a sentence for each value that could not be used and fell back; with `now` also
     for times that have not come yet.
 
-    Names it does not know are ignored, and so is a name without a value.
+    Names it does not know are ignored, and so is a name without a value. shop_zone: whether the shop has a zone.
     """
     given: dict[str, list[str]] = {}
     # Bytes that are no text come as surrogates, which nothing else can give.
@@ -190,7 +190,7 @@ def parse(query: str, now: datetime | None = None) -> tuple[View, list[str]]:
         range=_DEFAULT.range if span else one("range", tuple(RANGES), _DEFAULT.range),
         span=span,
         theme=one("theme", THEMES, _DEFAULT.theme),
-        zone=one("zone", ZONES, _DEFAULT.zone),
+        zone=one("zone", ZONES if shop_zone else ZONES[:2], _DEFAULT.zone),
         filters={
             name: values
             for name, known in current().filters.items()

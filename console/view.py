@@ -19,7 +19,8 @@ COMPARED = {"before": timedelta(minutes=5), "yesterday": timedelta(days=1), "wee
 """What now is compared with: how long ago it was. By UTC, so that every day has one."""
 COMPARED_WORDS = {"before": "5 min before", "yesterday": "yesterday", "week": "last week"}
 THEMES = ("dark", "light")
-ZONES = ("local", "utc")
+ZONES = ("local", "utc", "shop")
+"""Whose times are shown: the viewer's, UTC, or those of `console.zone`."""
 
 type Span = tuple[datetime, datetime]
 type Chosen = Mapping[str, tuple[str, ...]]

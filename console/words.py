@@ -19,6 +19,8 @@ TILE_BASES = {
     "week": "5 min, vs the same last week",
 }
 """The window of a tile and its base, by what it is compared with."""
+TITLE = "{title} · tillwatch"
+"""Of the browser's own tab."""
 ALL_OK = "all feeds ok"
 NOTHING_NEW = "ingest is down or cannot read: it has published nothing for three heartbeats"
 UNPUBLISHED = "nothing is published yet: look whether the producers and ingest (or the Spark driver) run"
@@ -27,14 +29,23 @@ WAITING = "waiting for the first data"
 AGE = "data {age} old"
 LOST_SERVER = "this page has lost its server: what you see is old; trying again"
 
+ZONE_WORDS = (
+    ("local", "Times are in your own zone"),
+    ("utc", "Times are in UTC"),
+    ("shop", "Times are in the zone of the shop"),
+)
+"""What is said of each zone that is shown; a click goes on to the next."""
+
 KEYS = (
     ("f", "hold this moment, or go back to now"),
+    ("a", "choose a moment, and see all as it was then"),
+    ("p", "let what is shown stand still, or go on"),
     ("m", "mark that something was changed"),
     ("t", "choose the range"),
     ("/", "find in the rows of this tab"),
     ("d", "dark or light"),
-    ("z", "the zone of times"),
-    ("Esc", "one step back: from an incident, a customer, a brushed time"),
+    ("z", "the zone of times: yours, UTC, the shop's"),
+    ("Esc", "one step back: what just came up, then from an incident, a customer, a brushed time"),
     ("?", "this list"),
 )
 """What keys do, beside those of the tabs."""
@@ -61,6 +72,14 @@ BROWSER: Mapping[str, str] = {
     "websockets on",
     "frozen_at": "frozen at {at}",
     "frozen": "as it was known then; Freeze again goes back to now",
+    "paused": "paused: what is shown stands still",
+    "paused_new": "paused, {orders} and {errors} new since",
+    "paused_none": "paused, nothing new since",
+    "go_on": "go on",
+    "orders_1": "1 order",
+    "orders_n": "{n} orders",
+    "errors_1": "1 error",
+    "errors_n": "{n} errors",
     "late": "this tab still shows its last answer; it should be renewed every {every}",
     "not_asked": "This could not be asked: {why} What you see is the last good answer.",
     "asking": "Asking…",
@@ -78,12 +97,15 @@ BROWSER: Mapping[str, str] = {
     "order": "all that is known of this order",
     "none": "—",
     "more": "{n} more",
+    "title": TITLE,
+    "title_count": f"({{n}}) {TITLE}",
     "page": "page {page} of {pages}",
     "page_before": "the page before",
     "page_after": "the page after",
     **{f"base_{name}": words for name, words in TILE_BASES.items()},
     "then_yesterday": "the same minute yesterday",
     "then_week": "the same minute last week",
+    "tip_leads": "a click shows what is behind it: {tab}",
     "newest": "newest",
     "read_at": "read at {at}",
     "kept": "Kept for the other tabs, without effect here: {kept}.",
@@ -102,6 +124,9 @@ BROWSER: Mapping[str, str] = {
     "acted_note": "Noted.",
     "as": "as {person}",
     "viewer_only": "You are signed in as a viewer: only an operator may act.",
+    "toast_more": "{n} new: {words}",
+    "toast_close": "close this (Esc)",
+    "no_moment": "That is no time: choose day, hour and minute.",
     "backwards": "The range ends before it begins: set `to` after `from`.",
 }
 """What the browser code says by itself; what stands in braces it fills in."""

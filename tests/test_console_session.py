@@ -37,6 +37,7 @@ from lakehouse import ROOT
 from lakehouse.kpis import Counting
 from lakehouse.oncall import OnCall, OnCallDown
 from tests.fake_dremio import FakeDremio, a_shop
+from tests.notifier_cast import wait_for
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 ALL = Counting(("CREATED", "PROCESSING", "SHIPPED", "DELIVERED", "CANCELLED"))
@@ -223,3 +224,40 @@ def test_a_range_before_all_that_there_is_says_when_that_begins() -> None:
     doc, _context = a_document()
     elsewhere = PageSession(doc, console, "tab=overview&from=1997-01-01&to=1998-01-01")
     assert elsewhere._message()["parts"]["view"]["notices"] == []
+
+
+def test_a_paused_page_stands_still_while_its_head_goes_on() -> None:
+    dremio = FakeDremio()
+    a_shop(dremio, NOON)
+    parts = a_console(dremio, now=NOON)
+    doc, _context = a_document()
+    session = PageSession(doc, parts, "")
+    session.build()
+    before = session._message(full=True)["parts"]
+    session._told(json.dumps({"paused": True}))
+
+    def paused() -> dict[str, Any]:
+        now: dict[str, Any] = session._message(full=True)["parts"]
+        return now
+
+    wait_for(lambda: paused()["head"]["paused"]["new"] == {"orders": 0, "errors": 0})
+    dremio.order(NOON, "9999.00", product_id="late")
+    dremio.publish(NOON + timedelta(seconds=1))
+    parts.poller.poll()
+    wait_for(lambda: paused()["head"]["paused"]["new"]["orders"] == 1)
+    held = paused()
+    assert {place: held[place] for place in before if place.startswith(("tile.", "list.", "spark."))} == {
+        place: part for place, part in before.items() if place.startswith(("tile.", "list.", "spark."))
+    }
+    assert held["head"]["commit"] == before["head"]["commit"]
+    assert held["head"]["fed_as_of"] != before["head"]["fed_as_of"]
+    session._told(json.dumps({"paused": False}))
+    after = session._message(full=True)["parts"]
+    assert after["head"]["paused"] is None
+    assert after["tile.revenue"] != before["tile.revenue"]
+    # What is chosen anew goes on too; another zone does not.
+    session._told(json.dumps({"paused": True}))
+    session.show("zone=utc")
+    assert paused()["head"]["paused"] is not None
+    session.show("zone=utc&theme=light")
+    assert paused()["head"]["paused"] is None

@@ -61,6 +61,11 @@ def test_any_query_gives_a_view(asked: str) -> None:
     assert view.tab in TABS
 
 
+def test_a_shop_without_a_zone_of_its_own_has_none_to_show() -> None:
+    assert parse("zone=shop", shop_zone=False) == (View(HOME), ["'shop' is no zone; shown is local."])
+    assert parse("zone=shop")[0].zone == "shop"
+
+
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [

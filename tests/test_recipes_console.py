@@ -142,7 +142,7 @@ while shown.get(f"drill.{session.view.tab}", {}).get("loading"):
     answered.clear()
     shown = session._message(full=True)["parts"]
 html = file_html(doc, CDN, template=doc.template, template_variables=doc.template_variables)
-charts = {chart.name: {name: sum(chart.source.data[name]) for name in chart.values} for chart in session.charts}
+charts = {chart.name: {name: sum(chart.source.data[name]) for name in chart.values} for chart in session.live.charts}
 print(json.dumps({
     "asked": asked, "html": html, "charts": charts, "parts": shown, "notices": session.notices,
     "query": query(session.view), "declared": json.loads(doc.template_variables["declared"]),

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from console.settings import ConsoleSettings
 from lakehouse import ROOT
 from lakehouse.rules.load import load_rules
 from lakehouse.settings.base import Section, Shared
@@ -65,6 +66,7 @@ def test_the_settings_file_lists_every_setting_with_its_default(monkeypatch: pyt
         ("TILLWATCH_DREMIO_URI", "localhost", DremioSettings, "expected grpc://HOST:PORT"),
         ("TILLWATCH_DREMIO_PROTOCOL", "jdbc", DremioSettings, "'dremio.protocol' has the value 'jdbc'"),
         ("TILLWATCH_DREMIO_PLAN_TIMEOUT", "0 s", DremioSettings, "expected more than nothing, like '5 s'"),
+        ("TILLWATCH_CONSOLE_ZONE", "Europe/Berln", ConsoleSettings, "no zone (did you mean 'Europe/Berlin'?)"),
         ("TILLWATCH_DREMIO_TOKEN", "tökens", DremioSettings, "expected letters, digits and signs of ASCII"),
         ("TILLWATCH_ORDERS_COUNTED_STATUSES", '["LOST"]', OrdersSettings, "expected one or more of CREATED"),
         ("TILLWATCH_ORDERS_COUNTED_STATUSES", "CREATED", OrdersSettings, "orders"),

@@ -20,6 +20,11 @@ class Pin:
     as_of: datetime
 
 
+def pin_of(snapshot: FeedSnapshot) -> Pin | None:
+    """The commit of a snapshot; None before the first publish."""
+    return Pin(snapshot.commit, snapshot.as_of) if snapshot.commit and snapshot.as_of else None
+
+
 def cadence_s(view: View, fastest_s: float) -> float:
     """Seconds for which a tab stays on one commit: the longer the range, the dearer the question."""
     length = (view.span[1] - view.span[0]) if view.span else None

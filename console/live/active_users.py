@@ -25,6 +25,8 @@ class ActiveUsers(LiveChart):
     empty = "Nobody clicked in this hour."
     values = ("users",)
     columns = 6
+    leads = "customers"
+    minutes_behind = 5
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source("users", "closes")

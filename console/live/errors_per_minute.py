@@ -23,6 +23,8 @@ class ErrorsPerMinute(LiveChart):
     # The worst stands on the axis, where its height can be read.
     values = tuple(severity.lower() for severity in reversed(FAILURES))
     columns = 6
+    leads = "errors"
+    parted_by = ("severity", tuple(reversed(FAILURES)))
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source(*self.values)

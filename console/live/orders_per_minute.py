@@ -19,6 +19,7 @@ class OrdersPerMinute(LiveChart):
     shows = ("orders_revenue_per_minute", "orders_count")
     empty = "No order in this hour."
     values = ("orders",)
+    leads = "orders"
     beside = "revenue_per_minute"
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:

@@ -27,6 +27,7 @@ class RevenuePerMinute(LiveChart):
     empty = "No revenue in this hour."
     values = ("revenue",)
     columns = 9
+    leads = "orders"
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:
         self.source = empty_source("revenue")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 
 from console.choices import WORST
 from console.feed.incidents import ListedIncident
@@ -40,6 +41,8 @@ TOLD = RowList(
     "Nobody was told of this incident: no route takes it, or no channel is set up.",
 )
 BANNER_NAMES = 5
+NEWS_MOST = 50
+NEWS_LETTERS = 120
 
 
 def duty_part(
@@ -173,6 +176,56 @@ def banner_part(incidents: Iterable[ListedIncident], duty: Duty, beyond: int = 0
         # Nobody can have it where nobody can be asked who does.
         "unknown": duty.error is not None,
     }
+
+
+def news_part(incidents: Iterable[ListedIncident], duty: Duty, *, ready: bool) -> Part:
+    """What a page says once, when it comes: the worst that are open, and what people did. Of either the browser tells
+    what it did not know when it was ready, and the notifier known: what a page finds as it is opened is no news."""
+    worst = [one for one in incidents if one.state == "open" and one.severity.upper() == WORST]
+    return {
+        "ready": ready,
+        "known": duty.revision is not None,
+        "fatal": [_fatal(one, duty.incidents.get(one.incident_id)) for one in worst[:NEWS_MOST]],
+        "acts": _acts_of(duty),
+    }
+
+
+def _fatal(incident: ListedIncident, known: OnCallIncident | None) -> Part:
+    name = visible(incident.service_name or incident.rule)
+    return {
+        "key": incident.incident_id,
+        "href": incident_link(incident.incident_id),
+        "words": f"{WORST} {name}: {visible(incident.description, NEWS_LETTERS)}",
+        # Whom it does not wake, it does not call either.
+        "quiet": bool(known and (known.silenced or known.ack)),
+    }
+
+
+# All pages look at the same: the first one pays.
+@lru_cache(maxsize=2)
+def _acts_of(duty: Duty) -> list[Part]:
+    """What somebody did, each once: a silence is one, whatever it covers."""
+    acks, silences = list[tuple[datetime, Part]](), dict[str, Part]()
+    for known in duty.incidents.values():
+        name, href = visible(known.service_name or known.rule), incident_link(known.incident_id)
+        if known.status == "open" and known.ack:
+            key = f"ack {known.incident_id} {iso_ms(known.ack.at)}"
+            words = f"{name}: acknowledged by {visible(known.ack.by)}"
+            acks.append((known.ack.at, {"key": key, "href": href, "words": words}))
+        if known.status == "open" and known.silenced:
+            key, words = f"silence {known.silenced.id}", f"{name}: silenced by {visible(known.silenced.by)}"
+            silences.setdefault(key, {"key": key, "href": href, "words": words})
+    acks.sort(key=lambda one: one[0], reverse=True)
+    marks = [
+        {
+            "key": f"mark {iso_ms(mark.at)} {mark.who}",
+            "href": "",
+            "words": f"{visible(mark.who)} marked: {visible(mark.text, NEWS_LETTERS)}",
+        }
+        for mark in duty.marks
+    ]
+    kinds = ([act for _, act in acks], list(silences.values()), marks)
+    return [act for kind in kinds for act in kind[:NEWS_MOST]]
 
 
 def _entry(incident: ListedIncident, at: datetime) -> Part:

@@ -1,5 +1,6 @@
 // Paints what the console sends, and lets the charts' own code in.
 
+import {behind} from "./behind.js"
 import {go, parameters, tell} from "./choices.js"
 import {listen, scale} from "./controls.js"
 import {$} from "./dom.js"
@@ -11,6 +12,7 @@ import "./keys.js"
 import "./lists.js"
 import {held, paint} from "./parts.js"
 import "./tiles.js"
+import "./toast.js"
 import "./row.js"
 import {point, renew} from "./tip.js"
 import {laid} from "./touch.js"
@@ -47,7 +49,7 @@ function take(text) {
 function found() { head.found(); tell({full: true}) }
 
 // What code within the page calls: that of the charts' axes, and of what the websocket brings.
-window.tillwatch = {take, lost: head.lost, found, clock, moment, point, closer, tapped, laid, go}
+window.tillwatch = {take, lost: head.lost, found, clock, moment, point, closer, tapped, laid, behind, go}
 
 listen()
 take($("#first").textContent)

@@ -3,9 +3,11 @@
 import {choose, go, onTab, parameters, showSpan, tell, toggle} from "./choices.js"
 import {declared, say} from "./declared.js"
 import {$, setAttribute, setText} from "./dom.js"
+import {paintTitle} from "./duty.js"
 import {now} from "./head.js"
+import {paintMoment} from "./moment.js"
 import {held, paints, repaint} from "./parts.js"
-import {fromInput, isUtc, localInput, showUtc, zoneName} from "./times.js"
+import {fromInput, localInput, showZoneOf, zoneName, zoneOf} from "./times.js"
 
 let view = {}
 // Times typed but not yet shown, as moments: what is written in the fields follows the zone, its meaning stays.
@@ -21,8 +23,9 @@ function keepDraft() {
 function paintView() {
   view = held.view || view
   const tab = view.tab || declared.home
-  const turned = setZone(view.zone === "utc")
+  const turned = setZone(view.zone || "local")
   document.body.dataset.tab = tab
+  paintTitle()
   for (const link of document.querySelectorAll("nav a")) {
     setAttribute(link, "aria-current", link.dataset.tab === tab ? "page" : null)
     // Opened in a tab of the browser, a tab keeps what was chosen too.
@@ -48,6 +51,7 @@ function paintView() {
     }
   }
   setAttribute($("#freeze"), "aria-pressed", Boolean(view.at))
+  paintMoment(view.at, turned)
   const notices = view.notices || []
   $("#notice").hidden = !notices.length
   setText($("#notice"), notices.join(" "))
@@ -73,12 +77,18 @@ export function scale() {
   }
 }
 
-function paintZone() { setText($("#zone"), zoneName()); setAttribute($("#zone"), "aria-pressed", isUtc()) }
+function paintZone() {
+  const button = $("#zone")
+  setText(button, zoneName())
+  setAttribute(button, "aria-pressed", zoneOf() !== "local")
+  setAttribute(button, "title", declared.zones.find(([name]) => name === zoneOf())[1])
+}
 
-function setZone(utc) {
-  const turned = utc !== isUtc()
+function setZone(name) {
+  const before = zoneOf()
+  showZoneOf(name)
+  const turned = before !== zoneOf()
   if (turned) {
-    showUtc(utc)
     repaint()
     redrawAxes()
   }
@@ -92,10 +102,10 @@ function redrawAxes() {
   }
 }
 
-function follow(link) {
-  if (link.dataset.tab !== undefined) return choose((next) => onTab(next, link.dataset.tab))
-  const target = new URLSearchParams(link.getAttribute("href").replace(/^\?/, ""))
-  const kept = ["theme", "zone", "at", "kiosk", "compare", ...(link.dataset.go === "ranged" ? ["range", "from", "to"] : [])]
+// Goes to an address within the page, and keeps how it is looked at; what else was chosen is left behind.
+export function follow(address, ranged = false) {
+  const target = new URLSearchParams(address.replace(/^\?/, ""))
+  const kept = ["theme", "zone", "at", "kiosk", "compare", ...(ranged ? ["range", "from", "to"] : [])]
   for (const name of kept) if (parameters().has(name)) target.set(name, parameters().get(name))
   draft = null
   go(target.toString())
@@ -106,7 +116,8 @@ function clicked(event) {
   const link = at("a[data-tab], a[data-go]")
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
     event.preventDefault()
-    follow(link)
+    if (link.dataset.tab !== undefined) choose((next) => onTab(next, link.dataset.tab))
+    else follow(link.getAttribute("href"), link.dataset.go === "ranged")
   }
   const row = at("[data-choose]")
   if (row && !event.ctrlKey && !event.metaKey) {
@@ -185,8 +196,9 @@ export function listen() {
     else next.delete("theme")
   }))
   $("#zone").addEventListener("click", () => choose((next) => {
-    if (isUtc()) next.delete("zone")
-    else next.set("zone", "utc")
+    const names = declared.zones.map(([name]) => name), name = names[(names.indexOf(zoneOf()) + 1) % names.length]
+    if (name === "local") next.delete("zone")
+    else next.set("zone", name)
   }))
   $("#freeze").addEventListener("click", freeze)
   window.addEventListener("resize", scale)

@@ -7,10 +7,24 @@ import {held, paints} from "./parts.js"
 import {fullTime, when} from "./times.js"
 
 let pending = false                 // whether what was asked for is not answered yet
+let shown = null                    // the incident that is on the page
+
+// What was said or begun of another incident is not this one's.
+function turnTo(incident) {
+  if (incident === shown) return
+  shown = incident
+  const said = $("#duty-said")
+  delete said.dataset.told
+  said.classList.remove("failed")
+  setText(said, "")
+  $("#duty-note-text").value = ""
+  $("#duty-for").selectedIndex = 0
+}
 
 function paintDuty() {
   const duty = held.duty, place = $("#duty")
   if (!place) return
+  turnTo(duty.incident)
   place.hidden = !duty.incident || !duty.open
   if (!duty.incident) return
   setText($("#duty-facts"), duty.facts.map(([words, at]) => at ? `${words} ${fullTime(at)}` : words).join(" · "))
@@ -25,7 +39,7 @@ function paintDuty() {
     button.disabled = pending || !duty.may || duty.revision === null
   }
   for (const one of place.querySelectorAll("#duty-note input, #duty-note button")) one.disabled = pending || !duty.may || duty.revision === null
-  if (!pending && !$("#duty-said").dataset.told) setText($("#duty-said"), duty.may ? (duty.person ? say("as", duty) : "") : say("viewer_only"))
+  if (!$("#duty-said").dataset.told) setText($("#duty-said"), duty.may ? (duty.person ? say("as", duty) : "") : say("viewer_only"))
 }
 
 // How a figure of the incident stands: its own, the orders, conversion; its chart is there where there is something to draw.
@@ -41,15 +55,17 @@ function act(what, more = {}) {
   const duty = held.duty
   if (!duty?.incident || pending) return
   pending = true
-  const said = $("#duty-said")
+  const said = $("#duty-said"), of = shown
   said.dataset.told = "true"
   said.classList.remove("failed")
   setText(said, say("acting"))
   ask(what, more, (error) => {
     pending = false
-    said.classList.toggle("failed", Boolean(error))
-    setText(said, error || say(`acted_${what}`))
-    if (!error && what === "note") $("#duty-note-text").value = ""
+    if (of === shown) {
+      said.classList.toggle("failed", Boolean(error))
+      setText(said, error || say(`acted_${what}`))
+      if (!error && what === "note") $("#duty-note-text").value = ""
+    }
     paintDuty()
   })
   paintDuty()
@@ -77,7 +93,14 @@ function paintBanner() {
   place.hidden = !alone.length && !silenced.length
   place.classList.toggle("calm", !alone.length)
   place.replaceChildren(...alone, ...(alone.length && silenced.length ? [" · "] : []), ...silenced)
-  document.title = banner.count ? `(${banner.count}) tillwatch` : "tillwatch"
+  paintTitle()
+}
+
+// Which tab it is, and how many wake people, where only the browser's own tabs are seen.
+export function paintTitle() {
+  const {title} = declared.tabs[held.view?.tab] ?? declared.tabs[declared.home], n = held.banner?.count
+  const words = say(n ? "title_count" : "title", {title, n})
+  if (document.title !== words) document.title = words
 }
 
 document.addEventListener("click", (event) => {

@@ -3,6 +3,7 @@
 import {declared, say} from "./declared.js"
 import {$, setAttribute, setText} from "./dom.js"
 import {held, paints} from "./parts.js"
+import {paintPause} from "./pause.js"
 import * as reach from "./reach.js"
 import {fullTime, lasting} from "./times.js"
 
@@ -38,6 +39,7 @@ function paintHead() {
   const commit = $("#commit")
   setText(commit, head.commit && !head.frozen ? say("commit", {commit: head.commit.slice(0, 8)}) : "")
   setAttribute(commit, "title", head.commit ? `${head.commit}, as of ${head.as_of}` : "")
+  paintPause()
   setText($("#viewers"), say(head.viewers === 1 ? "viewer" : "viewers", {n: head.viewers}))
   const count = $("#open-count")
   if (count) {
@@ -58,6 +60,7 @@ function health(head, {age, fed, silent, every}) {
   if (head.error) return ["stale", head.error]
   if (fed !== null && fed > declared.stale_s) return ["stale", say("nothing_new")]
   if (head.frozen) return ["frozen", say("frozen")]
+  if (head.paused) return ["paused", ""]
   if (failed.length) return ["late", say("failed", {names: failed.map(([name]) => name.replaceAll("_", " ")).join(", "), why: failed[0][1]})]
   if (every && age > head.every_s + declared.stale_s) return ["late", say("late", {every})]
   if (fed === null) return ["waiting", head.polled ? say("unpublished") : ""]

@@ -5,7 +5,10 @@ import {freeze} from "./controls.js"
 import {declared} from "./declared.js"
 import {$, make} from "./dom.js"
 import {openMark} from "./mark.js"
+import {chooseMoment} from "./moment.js"
 import {held} from "./parts.js"
+import {pause} from "./pause.js"
+import {closeToast} from "./toast.js"
 
 const tabs = Object.keys(declared.tabs)
 const click = (selector) => () => $(selector).click()
@@ -16,14 +19,15 @@ function find() {
   if (field) { field.focus(); field.select() }
 }
 
-// One step back: the incident or customer that is shown, then what is brushed.
+// One step back: what just came up, the incident or customer that is shown, then what is brushed.
 function back() {
+  if (closeToast()) return
   const names = ["incident", "user", "brush"].filter((name) => parameters().has(name))
   if (names.length) choose((next) => next.delete(names[0]))
 }
 
 const does = {
-  f: freeze, m: openMark, t: () => $("#range").focus(), "/": find, d: click("#theme"), z: click("#zone"),
+  f: freeze, a: chooseMoment, p: pause, m: openMark, t: () => $("#range").focus(), "/": find, d: click("#theme"), z: click("#zone"),
   "?": () => $("#keys").showModal(), Escape: back,
 }
 

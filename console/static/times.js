@@ -1,11 +1,16 @@
 // Times in the zone that is shown, and lengths of time.
 
-let utc = false
+import {declared} from "./declared.js"
+
+export const MINUTE_MS = 60_000
+let whose = "local"
 const formats = {}
 
-export const isUtc = () => utc
-export function showUtc(on) { utc = on }
-export const zone = () => utc ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone
+// Whose times are shown: the viewer's, UTC, or the shop's, where it has a zone.
+export const zoneOf = () => whose
+export function showZoneOf(name) { whose = declared.zones.some(([one]) => one === name) ? name : "local" }
+export const zone = () => whose === "utc" ? "UTC" : whose === "shop" ? declared.shop_zone
+  : Intl.DateTimeFormat().resolvedOptions().timeZone
 
 function format(options) {
   const key = JSON.stringify(options) + zone()
@@ -16,7 +21,7 @@ export const hms = (date) => format({hour: "2-digit", minute: "2-digit", second:
 export const day = (date) => format({year: "numeric", month: "2-digit", day: "2-digit"}).format(date).split("/").reverse().join("-")
 
 export function zoneName() {
-  if (utc) return "UTC"
+  if (whose === "utc") return "UTC"
   const part = format({timeZoneName: "short"}).formatToParts(new Date()).find((one) => one.type === "timeZoneName")
   return (part || {value: zone()}).value
 }
@@ -61,4 +66,11 @@ export function localInput(iso) {
   const date = new Date(iso)
   return `${day(date)}T${hms(date)}`
 }
-export const fromInput = (text) => new Date(utc ? `${text}Z` : text)
+export function fromInput(text) {
+  if (whose === "local") return new Date(text)
+  const read = Date.parse(`${text}Z`)
+  if (whose === "utc" || isNaN(read)) return new Date(read)
+  // The offset is that of the moment which is looked for: a first guess is near enough to tell it, but for a clock's turn.
+  const offset = (ms) => Date.parse(`${localInput(ms)}Z`) - Math.floor(ms / 1000) * 1000
+  return new Date(read - offset(read - offset(read)))
+}

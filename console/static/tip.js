@@ -3,9 +3,8 @@
 import {declared, say} from "./declared.js"
 import {$, make} from "./dom.js"
 import {held} from "./parts.js"
-import {clock} from "./times.js"
+import {MINUTE_MS, clock} from "./times.js"
 
-const MINUTE_MS = 60_000
 let mouse = {x: 0, y: 0}
 let pointed = null
 
@@ -58,7 +57,9 @@ export function point(event) {
   }
   const limits = event.origin.center.filter((one) => one.type === "Span" && one.name)
   const said = limits.map(({name}) => make("p", {class: "limit"}, name))
-  tip.replaceChildren(make("b", {}, clock(from, true)), table, ...said, ...happened(doc, from))
+  const leads = declared.tabs[declared.charts[event.origin.name]?.leads]?.title
+  const way = leads ? [make("p", {class: "limit"}, say("tip_leads", {tab: leads}))] : []
+  tip.replaceChildren(make("b", {}, clock(from, true)), table, ...said, ...happened(doc, from), ...way)
   const {offsetWidth: width, offsetHeight: height} = tip
   tip.style.left = `${mouse.x + 16 + width > innerWidth ? mouse.x - 16 - width : mouse.x + 16}px`
   tip.style.top = `${Math.max(8, Math.min(mouse.y + 16, innerHeight - height - 8))}px`

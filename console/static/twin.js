@@ -1,5 +1,6 @@
 // What a chart shows, as a table: for who cannot see it, or wants the figures.
 
+import {addressBehind} from "./behind.js"
 import {toggle} from "./choices.js"
 import {say} from "./declared.js"
 import {$, make, setText} from "./dom.js"
@@ -27,14 +28,17 @@ function chooses({data}, at, filter) {
   return value === undefined || value === "" ? null : () => toggle(filter, value)
 }
 
-function rows(source, filter) {
+function rows(chart, source, filter) {
   const {data} = source
   const known = (name) => Array.from(data[name]).some((value) => value !== "" && !Number.isNaN(value))
   const names = Object.keys(data).filter((name) => !DRAWN.test(name) && (!SPARE.has(name) || known(name)))
   const length = names.length ? data[names[0]].length : 0
   const cell = (name, at) => {
     const value = data[name][at]
-    if (TIMES.has(name)) return clock(value, true)
+    if (TIMES.has(name)) {
+      const href = name === "minute" ? addressBehind(chart, value) : null
+      return href ? make("a", {href, "data-go": true, "data-close": true}, clock(value, true)) : clock(value, true)
+    }
     return typeof value === "number" ? (isNaN(value) ? "" : String(+value.toPrecision(12))) : String(value)
   }
   // What is drawn of nothing only holds a place.
@@ -45,11 +49,12 @@ function rows(source, filter) {
 function row({cells: [first, ...others], choose}) {
   const head = make("td", {}, choose ? make("button", {type: "button", class: "quiet link"}, first) : first)
   if (choose) head.firstChild.addEventListener("click", () => { $("#twin").close(); choose() })
-  return make("tr", {}, head, ...others.map((text) => make("td", {}, text)))
+  return make("tr", {}, head, ...others.map((said) => make("td", {}, said)))
 }
 
 function fill(name, filter) {
-  const tables = sources(name).map((source) => rows(source, filter)).filter(([names, lines]) => names.length > 1 && lines.length)
+  const found = sources(name).map((source) => rows(name, source, filter))
+  const tables = found.filter(([names, lines]) => names.length > 1 && lines.length)
   $("#twin .scroll").replaceChildren(...(tables.length ? tables.map(([names, lines]) => make("table", {},
     make("thead", {}, make("tr", {}, ...names.map((one) => make("th", {scope: "col"}, one.replaceAll("_", " "))))),
     make("tbody", {}, ...lines.map(row))))

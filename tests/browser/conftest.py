@@ -57,6 +57,7 @@ class Served:
         environment["TILLWATCH_CONSOLE_REFRESH_S"] = "0.3"
         environment["TILLWATCH_CONSOLE_DRILL_REFRESH_S"] = "0.5"
         environment["TILLWATCH_CONSOLE_ROWS_SHOWN"] = "100"
+        environment["TILLWATCH_CONSOLE_ZONE"] = "Asia/Tokyo"
         environment |= self.variables
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

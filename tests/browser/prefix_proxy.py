@@ -1,4 +1,4 @@
-"""A reverse proxy with a path of its own before another server's, as nginx has by `location /ops/ { proxy_pass …/; }`."""
+"""A reverse proxy with a path of its own before another server's, as `location /ops/ { proxy_pass …/; }` of nginx."""
 
 from __future__ import annotations
 

@@ -178,6 +178,18 @@ def test_the_age_is_that_of_the_commit_shown_and_a_zone_keeps_the_times(page: Pa
     page.click("#orders-brush button[data-range]")
     page.wait_for_url("**from=1997-03-01*")
     expect(page.locator('[data-words="order_rows"]')).to_contain_text("31 orders")
+    # The shop's own zone is the third; what is typed in it is meant in it.
+    page.click("#zone")
+    page.wait_for_url("**zone=shop**")
+    expect(page.locator("#from")).to_have_value("1997-03-01T09:00")
+    expect(page.locator("#orders-brush")).to_contain_text("1997-03-01 09:00:00")
+    assert page.evaluate("tillwatch.clock(Date.parse('1997-03-01T00:00:00Z'))") == "09:00"
+    page.fill("#from", "1997-03-01T10:00:00")
+    page.click("#absolute button")
+    page.wait_for_url("**from=1997-03-01T01*")
+    expect(page.locator('[data-words="order_rows"]')).to_contain_text("30 orders")
+    page.fill("#from", "1997-03-01T09:00:00")
+    page.click("#absolute button")
     page.click("#zone")
     expect(page.locator("#from")).to_have_value("1997-03-01T01:00")  # the viewer's zone is Berlin
     assert "from=1997-03-01T00" in page.url.replace("%3A", ":")

@@ -93,6 +93,148 @@ def test_all_can_be_done_by_keys_and_a_list_says_which(page: Page, served: Serve
     expect(page.locator("#range")).to_be_focused()
 
 
+def test_a_page_stands_still_until_somebody_goes_on(page: Page, served: Served) -> None:
+    """Tiles, rows and charts, by key, button or notice; its address says nothing of it."""
+    newest = "Bokeh.documents[0].get_model_by_name('orders_per_minute').renderers[0].data_source.data.orders"
+    still = f"[document.querySelector('#tiles').innerText, ...Array.from({newest})].join()"
+    opened(page, served)
+    first = page.locator('[data-list="latest_orders"] tr').first
+    expect(first).to_be_visible()
+    address, notice = page.url, page.locator("#paused")
+    page.keyboard.press("p")
+    expect(notice).to_contain_text("paused, nothing new since")
+    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "true")
+    before = page.evaluate(still)
+    served.post("/fake/order?product=parasol&total=4321.00")
+    expect(notice).to_contain_text(re.compile(r"paused, 1 order and 0 errors new since"))
+    assert page.evaluate(still) == before
+    assert page.url == address
+    expect(first).not_to_contain_text("parasol")
+    notice.click()
+    expect(notice).to_be_hidden()
+    expect(first).to_contain_text("parasol")
+    page.wait_for_function(f"before => {still} !== before", arg=before)
+    # What is chosen anew is shown, and goes on.
+    opened(page, served, "tab=orders")
+    rows = page.locator('[data-list="order_rows"] tr')
+    expect(rows.first).to_contain_text("parasol")
+    page.locator("#pause").click()
+    expect(notice).to_be_visible()
+    served.post("/fake/order?product=canoe")
+    expect(notice).to_contain_text("1 order and 0 errors")
+    expect(rows.first).to_contain_text("parasol")
+    page.keyboard.press("4")
+    expect(notice).to_be_hidden()
+
+
+FOCUSED = """(tab) => {
+  const place = tab === null ? document.querySelector("header") : document.querySelector(`#${tab}`)
+  const hides = (one) => getComputedStyle(one).overflowX === "hidden"
+  const cuts = (one) => one && one !== place && (hides(one) || cuts(one.parentElement))
+  return [...place.querySelectorAll("a[href], button, input, select, [tabindex='0']")].filter((one) => {
+    if (!one.checkVisibility() || one.disabled) return false
+    one.focus()
+    const {outlineStyle, outlineWidth, outlineOffset} = getComputedStyle(one)
+    const cut = cuts(one.parentElement) && parseFloat(outlineOffset) > 0
+    return outlineStyle === "none" || parseFloat(outlineWidth) < 2 || cut
+  }).map((one) => one.outerHTML.slice(0, 80))
+}"""
+
+
+def test_whatever_has_the_focus_shows_it(page: Page, served: Served) -> None:
+    opened(page, served, "tab=orders")
+    page.keyboard.press("Tab")
+    for tab, row in (("orders", "order_rows"), ("errors", "error_rows"), ("alerts", "incident_rows")):
+        page.click(f"nav a[data-tab={tab}]")
+        expect(page.locator(f'[data-list="{row}"] tr').first).to_be_visible()
+        page.keyboard.press("Tab")
+        assert page.evaluate(FOCUSED, tab) == []
+    assert page.evaluate(FOCUSED, None) == []
+
+
+def test_the_browsers_tab_says_which_tab_it_is(page: Page, served: Served) -> None:
+    assert "<title>Orders · tillwatch</title>" in served.get("/app?tab=orders")
+    served.post("/fake/fatal?service=cart&message=It%20is%20full")
+    opened(page, served, "tab=orders")
+    expect(page).to_have_title(re.compile(r"^\(\d+\) Orders · tillwatch$"))
+    page.keyboard.press("5")
+    expect(page).to_have_title(re.compile(r"^\(\d+\) Alerts · tillwatch$"))
+
+
+def test_a_new_fatal_is_told_once_on_whichever_tab(page: Page, served: Served) -> None:
+    served.post("/fake/fatal?service=lift&message=It%20hangs")
+    page.emulate_media(reduced_motion="reduce")
+    opened(page, served, "tab=orders")
+    toast = page.locator("#toast p")
+    expect(page.locator("#banner")).to_contain_text("lift")
+    # What the banner says as the page is opened is no news.
+    expect(toast).to_have_count(0)
+    served.post("/fake/fatal?service=gate&message=It%20is%20shut")
+    expect(toast).to_have_text(re.compile("^FATAL gate: "))
+    assert toast.evaluate("(one) => getComputedStyle(one).animationName") == "none"
+    page.keyboard.press("Escape")
+    expect(toast).to_have_count(0)
+    assert "tab=orders" in page.url
+    page.keyboard.press("4")
+    served.post("/fake/fatal?service=gate&message=Still%20shut")
+    expect(page.locator('[data-list="error_rows"] tr').first).to_contain_text("Still shut")
+    expect(toast).to_have_count(0)
+    # It leads to the incident, and leaves.
+    served.post("/fake/fatal?service=ramp&message=Steep")
+    toast.get_by_role("link").click()
+    expect(page).to_have_url(re.compile("tab=alerts&incident="))
+    expect(toast).to_have_count(0)
+    expect(page.locator("#behind-title")).to_be_visible()
+
+
+def test_a_minute_of_a_live_chart_leads_to_its_rows_and_a_strip_to_its_incident(page: Page, served: Served) -> None:
+    served.post("/fake/fatal?service=crane&message=It%20swings")
+    served.post("/fake/order?product=anchor")
+    opened(page, served, "theme=light")
+    expect(page.locator('[data-list="latest_orders"] tr').first).to_contain_text("anchor")
+    box = page.locator('[data-chart="orders_per_minute"]').bounding_box()
+    assert box
+    # The last minute, on the axis.
+    page.mouse.click(box["x"] + box["width"] - 18, box["y"] + box["height"] - 32)
+    expect(page).to_have_url(re.compile("tab=orders"))
+    asked = dict(parse_qsl(page.url.partition("?")[2]))
+    since, until = map(datetime.fromisoformat, asked["brush"].split("~"))
+    assert until - since == timedelta(minutes=1)
+    assert until == datetime.fromisoformat(asked["to"])
+    assert asked["theme"] == "light"
+    expect(page.locator('[data-words="order_rows"]')).to_have_text(re.compile(r"^\d+ orders?,"))
+    page.go_back()
+    expect(page.locator("#overview")).to_be_visible()
+    # Above all bars there is the strip alone.
+    page.evaluate(
+        "(at) => tillwatch.behind({x: at, y: 1e9, origin: Bokeh.documents[0].get_model_by_name('errors_per_minute')})",
+        since.timestamp() * 1000 + 59_000,
+    )
+    expect(page).to_have_url(re.compile("tab=alerts&incident="))
+    page.go_back()
+    # The table of a chart leads there too, for who has no pointer.
+    page.get_by_role("button", name="Errors per minute as a table").click()
+    page.locator("#twin tbody a").last.click()
+    expect(page.locator("#twin")).to_be_hidden()
+    expect(page).to_have_url(re.compile("tab=errors.*brush="))
+
+
+def test_the_console_as_it_was_is_asked_for_on_the_page(page: Page, served: Served) -> None:
+    opened(page, served)
+    page.keyboard.press("a")
+    field = page.locator("#moment-at")
+    expect(field).to_be_focused()
+    field.fill("2026-01-15T12:00:00")
+    page.locator("#zone").click()
+    # What was typed keeps its meaning in another zone; the viewer's is Berlin.
+    expect(field).to_have_value("2026-01-15T11:00")
+    page.locator("#moment button").click()
+    expect(page).to_have_url(re.compile("at=2026-01-15T11(:|%3A)00"))
+    expect(page.locator("#moment")).to_be_hidden()
+    expect(page.locator("#age")).to_contain_text("frozen at")
+    expect(page.locator("#freeze")).to_have_attribute("aria-pressed", "true")
+
+
 def test_a_chart_is_a_table_too(page: Page, served: Served) -> None:
     opened(page, served)
     page.get_by_role("button", name="Orders per minute as a table").click()
@@ -155,6 +297,23 @@ def test_who_has_no_page_open_gets_no_rows(page: Page, served: Served) -> None:
     assert "reload the page" in answer.text()
 
 
+LISTS = {
+    "overview": "latest_orders",
+    "orders": "order_rows",
+    "customers": "customer_rows",
+    "errors": "error_rows",
+    "alerts": "incident_rows",
+    "pipeline": "chain",
+}
+"""A list of each tab, which has rows once the tab is there."""
+WORDS = """() => [...document.querySelectorAll("main *, header *, #toast *")].filter((one) => one.checkVisibility() &&
+    [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())).map((one) => {
+      const zoom = one.currentCSSZoom ?? 1
+      return [parseFloat(getComputedStyle(one).fontSize) * zoom, one.textContent.trim().slice(0, 30)]})"""
+AXES = """[...Bokeh.documents[0]._all_models.values()].filter((one) => one.type.endsWith("Axis"))
+    .map((one) => parseFloat(one.major_label_text_font_size))"""
+
+
 @pytest.mark.parametrize(("width", "height", "smallest"), [(390, 844, 12), (3840, 2160, 24)])
 def test_a_phone_and_a_wall_can_be_read(
     chromium: Browser, served: Served, width: int, height: int, smallest: int
@@ -162,15 +321,15 @@ def test_a_phone_and_a_wall_can_be_read(
     page = chromium.new_page(viewport={"width": width, "height": height})
     opened(page, served, "kiosk=1" if width > 2000 else "")
     expect(page.locator('[data-tile="orders"] .value')).to_have_text(re.compile(r"\d"))
-    found = page.evaluate(
-        """() => [...document.querySelectorAll("main *, header *")].filter((one) => one.checkVisibility() &&
-            [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())).map((one) => {
-              const zoom = one.currentCSSZoom ?? 1
-              return [parseFloat(getComputedStyle(one).fontSize) * zoom, one.textContent.trim().slice(0, 30)]})"""
-    )
-    small = [(size, text) for size, text in found if size < smallest - 0.01]
-    assert not small
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
+    for tab, row in LISTS.items():
+        # A wall shows no navigation to click on.
+        page.evaluate("([tab, kiosk]) => tillwatch.go(`tab=${tab}${kiosk}`)", [tab, "&kiosk=1" if width > 2000 else ""])
+        expect(page.locator(f'[data-list="{row}"] tr').first).to_be_visible()
+        expect(page.locator(f"#{tab}")).not_to_have_attribute("aria-busy", "true")
+        assert [(tab, size, text) for size, text in page.evaluate(WORDS) if size < smallest - 0.01] == []
+        # What charts write is set a moment after they come.
+        page.wait_for_function(f"() => {AXES}.every((size) => size >= {smallest})")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
     page.close()
 
 
