@@ -156,7 +156,8 @@ def tree(tmp_path: Path) -> Path:
     """A copy of what the console is made of; the tests' own fakes are those that stand here."""
     for part in ("console", "lakehouse", "config"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    for part in ("tests", "bench"):
+        (tmp_path / part).symlink_to(ROOT / part)
     return tmp_path
 
 

@@ -19,10 +19,10 @@ function find() {
   if (field) { field.focus(); field.select() }
 }
 
-// One step back: what just came up, the incident or customer that is shown, then what is brushed.
+// One step back: what just came up, the incident, order or customer that is shown, then what is brushed.
 function back() {
   if (closeToast()) return
-  const names = ["incident", "user", "brush"].filter((name) => parameters().has(name))
+  const names = ["incident", "order", "user", "brush"].filter((name) => parameters().has(name))
   if (names.length) choose((next) => next.delete(names[0]))
 }
 

@@ -249,6 +249,7 @@ def test_a_chart_is_a_table_too(page: Page, served: Served) -> None:
 
 def test_what_the_bars_of_a_chart_choose_is_chosen_by_the_keyboard_too(page: Page, served: Served) -> None:
     served.post("/fake/fatal?service=mill&message=It%20stands%20still")
+    served.post("/fake/heartbeat")  # a commit's moment lies behind all that happened before it
     opened(page, served, "tab=orders&range=24h")
     page.get_by_role("button", name="Top products as a table").focus()
     page.keyboard.press("Enter")
@@ -488,6 +489,7 @@ def test_another_theme_redraws_charts_in_place(page: Page, served: Served) -> No
     page.locator("#theme").click()
     page.wait_for_function(f"() => {labels}.every((colour) => colour === '#55616d')")
     served.post("/fake/fatal?service=mill&message=It%20stands%20still")
+    served.post("/fake/heartbeat")  # a commit's moment lies behind all that happened before it
     expect(page.locator('[data-list="error_rows"] tr').first).to_contain_text("It stands still")
     assert set(page.evaluate(f"() => {labels}")) == {"#55616d"}
     assert page.evaluate(figures) == before

@@ -29,5 +29,5 @@ def test_scripts_are_sent_compressed_and_once(page: Page, served: Served) -> Non
     assert first < 1_000_000
     page.goto("about:blank")
     second, asked = loaded(page, served)
-    assert second < 65_000
+    assert second < 75_000
     assert asked < 10
