@@ -3,6 +3,7 @@
 import {follow} from "./controls.js"
 import {declared} from "./declared.js"
 import {MINUTE_MS} from "./times.js"
+import {isCoarse} from "./touch.js"
 
 // A strip of a moment is thinner than a fingertip.
 const NEAR_MS = MINUTE_MS / 2
@@ -40,6 +41,8 @@ function incidentAt(x) {
 
 // `event` is Bokeh's, of a click on a live chart. What is drawn of the minute is nearer than the strip behind it.
 export function behind({x, y, origin}) {
+  // Under a finger a tap shows the figures; the rows of the chart's table lead on.
+  if (isCoarse) return
   const minute = Math.floor(x / MINUTE_MS) * MINUTE_MS, {name} = origin
   const leads = Boolean(declared.charts[name]?.leads), part = leads ? partAt(name, minute, y) : -1
   const incident = part < 0 ? incidentAt(x) : undefined

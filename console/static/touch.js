@@ -1,6 +1,8 @@
 // Charts under a finger: a swipe scrolls the page, a tap shows what a mouse that rests there would be shown.
 
-const isCoarse = matchMedia("(pointer: coarse)").matches
+export const isCoarse = matchMedia("(pointer: coarse)").matches
+// A chart takes a move at once for the end of a tap, and what a tap has chosen is drawn a moment later, without the tip.
+const RESTS_MS = [450, 1500]
 let pointed = null                  // what the last tap pointed at
 
 // Only an event of the window's knows how far the page is scrolled.
@@ -24,6 +26,6 @@ document.addEventListener("pointerdown", (event) => {
 document.addEventListener("click", (event) => {
   const path = event.composedPath()
   if (event.pointerType !== "touch" || !path.some((one) => one.matches?.(".chart"))) return
-  pointed = path[0]
-  pointed.dispatchEvent(at("pointermove", event))
+  const here = pointed = path[0]
+  for (const ms of RESTS_MS) setTimeout(() => { if (pointed === here) here.dispatchEvent(at("pointermove", event)) }, ms)
 })

@@ -260,6 +260,12 @@ def test_what_the_bars_of_a_chart_choose_is_chosen_by_the_keyboard_too(page: Pag
     expect(page.locator("#twin")).to_be_hidden()
     expect(page.locator('[data-facet="product"] [aria-pressed="true"]')).to_contain_text("mug")
     page.keyboard.press("4")
+    # A table stands still once it is open, and the tab may have been asked a moment before.
+    page.wait_for_function(
+        """() => window.Bokeh?.documents[0]?.get_model_by_name("errors_heat")?.references &&
+          [...Bokeh.documents[0].get_model_by_name("errors_heat").references()]
+            .some(one => one.data?.name && [...one.data.name].includes("mill"))"""
+    )
     page.get_by_role("button", name="By service over time as a table").click()
     # A cell that holds the worst says so in words.
     cell = page.locator("#twin tr", has_text="mill")
