@@ -409,7 +409,7 @@ def test_deliveries_are_listed_and_tried_again(at_work: tuple[Cast, Shell]) -> N
     wait_for(lambda: any("till" in row["text"] for row in cast.slack()))
     key = parked["delivery_key"][:10]
     wait_for(lambda: shell("deliveries", "list", "--state", "sent").out.count(key) == 1)
-    fatal(cast, "newer", service="scales")
+    fatal(cast, "newer", service="shutters")
     wait_for(lambda: sent(cast, "newer"))
     with pytest.MonkeyPatch.context() as fewer:
         fewer.setattr("notifier.commands.deliveries.MOST", 1)
