@@ -29,5 +29,6 @@ def test_scripts_are_sent_compressed_and_once(page: Page, served: Served) -> Non
     assert first < 1_000_000
     page.goto("about:blank")
     second, asked = loaded(page, served)
-    assert second < 75_000
+    # Promised are 100 KB with what the websocket brings; most of it is the page, which has a row for each open FATAL.
+    assert second < 90_000
     assert asked < 10
