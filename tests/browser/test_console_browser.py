@@ -135,7 +135,8 @@ def test_a_finger_scrolls_over_charts_and_a_tap_shows_and_chooses(chromium: Brow
     for step, place in (("touchStart", moves[:1]), *(("touchMove", [place]) for place in moves[1:]), ("touchEnd", [])):
         finger.send("Input.dispatchTouchEvent", {"type": step, "touchPoints": place})
     # A tap while the page still moves only stops it.
-    page.wait_for_function("scrollY > 100 && scrollY === window.before || (window.before = scrollY, false)", polling=300)
+    stopped = "scrollY > 100 && scrollY === window.before || (window.before = scrollY, false)"
+    page.wait_for_function(stopped, polling=300)
     assert "brush=" not in page.url
     page.touchscreen.tap(*bar_at(page, "orders_time"))
     expect(page.locator(".bk-Tooltip").get_by_text("orders").first).to_be_visible()

@@ -146,7 +146,8 @@ def test_probes_need_no_password_and_it_stands_in_no_log(guarded: Served) -> Non
         try:
             return bool(json.loads(guarded.get("/readyz"))["ready"])
         except HTTPError as error:
-            assert error.code == 503  # a look was late on a busy machine
+            if error.code != 503:  # a look was late on a busy machine
+                raise
             return False
 
     wait_for(is_ready)
