@@ -160,7 +160,12 @@ def troubled(parts: dict[str, Any]) -> set[str]:
         ("tab=pipeline&range=7d", "pipeline_counts", {"messages_time"}, "list.dead_letters"),
         ("tab=orders&range=15m", "orders_by_status", {"orders_status", "order_rows"}, "facet.orders.product"),
         ("tab=orders&range=30d", "orders_over_time", {"orders_time"}, "list.order_rows"),
-        ("tab=customers", "customer_funnel", {"funnel", "funnel_steps", "customer_rows"}, "legend.visits_time"),
+        (
+            "tab=customers&range=15m",
+            "customer_funnel",
+            {"funnel", "funnel_steps", "customer_rows"},
+            "legend.visits_time",
+        ),
         ("tab=errors&range=15m", "errors_of_services", {"errors_heat"}, "list.error_kinds"),
         (f"tab=alerts&incident={uuid.UUID(int=1)}", "error_kinds", {"behind_kinds"}, "list.behind_alerts"),
     ],
