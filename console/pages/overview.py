@@ -127,24 +127,30 @@ class Overview(Tab):
 @lru_cache(maxsize=4)
 def incidents(snapshot: FeedSnapshot, max_age: timedelta) -> tuple[ListedIncident, ...]:
     """Those that were touched lately, and whatever else is open."""
-    answer, standing = (snapshot.answers.get(name) for name in ("incidents", "open_incidents"))
+    answer = snapshot.answers.get("incidents")
     found = incidents_of(answer.table.to_pylist(), max_age) if answer else []
-    if standing is not None:
-        read = {one.incident_id for one in found}
-        found += [one for one in standing_of(standing.table.to_pylist()) if one.incident_id not in read]
+    read = {one.incident_id for one in found}
+    found += [one for one in standing_of(_standing(snapshot)) if one.incident_id not in read]
     return tuple(in_order(found))
+
+
+@lru_cache(maxsize=4)
+def _standing(snapshot: FeedSnapshot) -> Sequence[Mapping[str, Any]]:
+    """The rows of `open_incidents`."""
+    answer = snapshot.answers.get("open_incidents")
+    return answer.table.to_pylist() if answer else ()
 
 
 def open_counts(snapshot: FeedSnapshot, found: Sequence[ListedIncident]) -> tuple[int, int]:
     """How many incidents are open, and how many more of the worst severity there are than are known one by one."""
-    standing = snapshot.answers.get("open_incidents")
-    if standing is None or len(standing.table) < OPEN_KNOWN:
+    rows = _standing(snapshot)
+    if len(rows) < OPEN_KNOWN:
         return count_open(found, (), OPEN_KNOWN), 0
-    rows = standing.table.to_pylist()
     worst = sum(one.state == "open" and one.severity.upper() == WORST and not one.asked for one in found)
     return count_open(found, rows, OPEN_KNOWN), max(0, rows[0]["worst_count"] - worst)
 
 
+@lru_cache(maxsize=8)
 def all_incidents(snapshot: FeedSnapshot, max_age: timedelta, asked: Asked) -> tuple[ListedIncident, ...]:
     """Those of the table, and those of rules that ask."""
     found = incidents(snapshot, max_age)
