@@ -174,11 +174,9 @@ def test_a_folder_that_is_no_data_directory_is_never_removed(shared: Shared) -> 
 
 
 def test_a_busy_port_is_refused_before_anything_starts(shared: Shared) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", shared.port("notifier")))
-        other.listen()
-        with pytest.raises(UserError, match=rf"Port {shared.port('notifier')} is held by"):
-            demo.run(DemoSettings.load(), shared)
+    busy = shared.port("notifier")
+    with socket.create_server(("127.0.0.1", busy)), pytest.raises(UserError, match=f"Port {busy} is held by"):
+        demo.run(DemoSettings.load(), shared)
     assert not (shared.data_dir / "run" / "supervisord.conf").exists()
 
 
@@ -310,9 +308,7 @@ def test_status_is_one_screen_when_nothing_runs(shared: Shared) -> None:
 
 
 def test_a_part_that_hangs_does_not_hold_status_up(shared: Shared) -> None:
-    with socket.socket() as stuck:
-        stuck.bind(("127.0.0.1", shared.port("console")))
-        stuck.listen()
+    with socket.create_server(("127.0.0.1", shared.port("console"))):
         screen = Console(record=True, width=100, file=open(os.devnull, "w"))  # noqa: SIM115
         assert not status.show(shared, screen)
     assert re.search(r"^console +hangs", screen.export_text(), re.MULTILINE)

@@ -249,9 +249,8 @@ def test_without_a_channel_it_runs_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_busy_port_is_one_sentence(tmp_path: Path) -> None:
-    with cast_of(tmp_path / "data") as cast, socket.socket() as held:
-        held.bind(("127.0.0.1", PORTS["notifier"] + cast.offset))
-        held.listen()
+    # create_server takes a port where connections of an earlier test are in TIME_WAIT still, as servers do.
+    with cast_of(tmp_path / "data") as cast, socket.create_server(("127.0.0.1", PORTS["notifier"] + cast.offset)):
         ended = subprocess.run(
             [sys.executable, "-m", "notifier"], env=cast.environment(), capture_output=True, text=True, timeout=30
         )
