@@ -19,9 +19,11 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
@@ -211,6 +213,33 @@ class Stack:
             dremio.close()
             program.kill()
 
+    def url(self, part: str) -> str:
+        """Where a part of this test answers over HTTP."""
+        return f"http://127.0.0.1:{PORTS[part] + self.servers.offset}"
+
+    @contextlib.contextmanager
+    def oncall(self, **variables: str) -> Iterator[Program]:
+        """A sandbox, a notifier that tells its Slack, and a console, all three up; the notifier."""
+        slack = {
+            "NOTIFIER_SLACK_BASE_URL": f"{self.url('sandbox')}/api/",
+            "NOTIFIER_SLACK_TOKEN": "xoxb-test",
+            "NOTIFIER_SLACK_CHANNEL": "C0SANDBOX",
+        }
+        with contextlib.ExitStack() as running:
+            programs = {}
+            for module, path in (("embedded.sandbox", "messages"), ("notifier", "-/healthy"), ("console", "readyz")):
+                part = module.removeprefix("embedded.")
+                programs[part] = self.start(part, ["-m", module], **slack | variables)
+                running.callback(programs[part].kill)
+                url = f"{self.url(part)}/{path}"
+                programs[part].until(lambda url=url: _is_up(url), ANSWERS_WITHIN_S)  # type: ignore[misc]  # its default
+            yield programs["notifier"]
+
+    def slack(self) -> list[str]:
+        """The texts that the sandbox's Slack got."""
+        with urllib.request.urlopen(f"{self.url('sandbox')}/messages", timeout=30) as answer:
+            return [message["text"] for message in json.load(answer)["slack"]]
+
 
 def stock_s3() -> dict[str, str]:
     """What plain pyiceberg takes to read and write the stack's S3."""
@@ -221,6 +250,16 @@ def stock_s3() -> dict[str, str]:
         "s3.secret-access-key": s3.secret_key.get_secret_value(),
         "s3.region": s3.region,
     }
+
+
+def _is_up(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except HTTPError:
+        return True  # that it is not ready, say: the orders are of another year
+    except OSError:
+        return False
+    return True
 
 
 def _answers(dremio: Dremio) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
@@ -21,7 +20,6 @@ from lakehouse.dremio.errors import DremioError
 from lakehouse.dremio.statement import fill
 from lakehouse.kafka import log_ends
 from lakehouse.settings.base import Shared
-from lakehouse.settings.ports import PORTS
 from lakehouse.sinks import KafkaSink
 from lakehouse.tables import TABLES
 from lakehouse.user_error import UserError
@@ -113,13 +111,6 @@ def is_told(ledger: Path) -> bool:
     return {("slack", "sent"), ("email", "sent")} <= states and not {state for _, state in states} & set(OPEN)
 
 
-def arrived(stack: Stack) -> list[str]:
-    """What Slack got."""
-    port = PORTS["sandbox"] + stack.servers.offset
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/messages", timeout=30) as answer:
-        return [message["text"] for message in json.loads(answer.read())["slack"]]
-
-
 def ended(program: Program) -> tuple[int, str]:
     return program.ends(60), program.said()
 
@@ -146,7 +137,7 @@ def test_what_was_saved_is_restored_and_what_came_after_is_read_again(
             assert telling.stop() == 0
             known = told(ledger)
             assert known
-            slack = arrived(stack)
+            slack = stack.slack()
             send(stack, messages[800:])
             driver.until(lambda: is_in(stack, dremio), 120)
             begun = ["-m", "pipeline.storage.backup", "restore", str(folder)]
@@ -170,10 +161,10 @@ def test_what_was_saved_is_restored_and_what_came_after_is_read_again(
         assert everything(dremio, nessie.head()) == saved
         assert told(ledger) == known
         with stack.driver() as driver, notifier(stack) as telling:
-            assert arrived(stack) == slack
+            assert stack.slack() == slack
             driver.until(lambda: is_in(stack, dremio), 120)
             telling.until(lambda: is_told(ledger), 60)
-            assert len(set(arrived(stack))) == len(arrived(stack)), "one was told twice"
+            assert len(set(stack.slack())) == len(stack.slack()), "one was told twice"
             assert driver.stop() == 0
         after = everything(dremio, nessie.head())
         for name in ("orders_processed", "clicks_processed", "errors_processed", "refunds_processed", "dead_letters"):

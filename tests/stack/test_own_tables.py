@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import urllib.request
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
-from urllib.error import HTTPError
 
 import pyarrow as pa
 import pytest
@@ -18,12 +15,11 @@ from pyiceberg.table import Table
 from bench.browser import browser_page
 from bench.mirror import Mirror
 from lakehouse import ROOT
-from lakehouse.settings.ports import PORTS
 from lakehouse.tables import SCHEMA
 from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.nessie import TableAt
 from tests.conftest import Shop
-from tests.stack.conftest import Program, Stack, stock_s3
+from tests.stack.conftest import Stack, stock_s3
 
 QUESTIONS = {
     "stock": """-- What lies in the warehouse, the least first.
@@ -100,16 +96,6 @@ def put(mirror: Mirror, stock: Table) -> None:
     mirror.commit({"stock": TableAt("", stock.metadata_location, stock.metadata.current_snapshot_id or 0, 0, 0, 0)})
 
 
-def answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url, timeout=5).close()
-    except HTTPError:
-        return True  # that it is not ready, say: the orders are of another year
-    except OSError:
-        return False
-    return True
-
-
 def pieces(**counts: int) -> pa.Table:
     return pa.table({"product": list(counts), "pieces": pa.array(counts.values(), pa.int32())})
 
@@ -131,41 +117,17 @@ def test_tables_of_others_are_on_a_board_and_a_rule_over_one_wakes_somebody(stac
 
     config = str(config_of(tmp_path / "config"))
 
-    def url(part: str) -> str:
-        return f"http://127.0.0.1:{PORTS[part] + stack.servers.offset}"
-
-    def told() -> str:
-        with urllib.request.urlopen(f"{url('sandbox')}/messages", timeout=10) as answer:
-            return json.dumps(json.load(answer))
-
-    slack = {
-        "NOTIFIER_SLACK_BASE_URL": f"{url('sandbox')}/api/",
-        "NOTIFIER_SLACK_TOKEN": "xoxb-test",
-        "NOTIFIER_SLACK_CHANNEL": "C0SANDBOX",
-    }
-
-    with ExitStack() as running, stack.gateway(CONFIG=config):
-
-        def start(module: str, part: str, path: str, **variables: str) -> Program:
-            program = stack.start(part, ["-m", module], CONFIG=config, **variables)
-            running.callback(program.kill)
-            program.until(lambda: answers(url(part) + path), 60)
-            return program
-
-        start("embedded.sandbox", "sandbox", "/messages")
-        notifier = start("notifier", "notifier", "/-/healthy", **slack)
-        start("console", "console", "/readyz")
-        page = running.enter_context(browser_page())
-        page.goto(f"{url('console')}/app?tab=warehouse")
+    with stack.gateway(CONFIG=config), stack.oncall(CONFIG=config) as notifier, browser_page() as page:
+        page.goto(f"{stack.url('console')}/app?tab=warehouse")
         rows = page.locator('[data-list="warehouse.tables0"] tr')
         expect(rows).to_have_text(["samovar9", "kettle31"], timeout=45_000)
         came = page.locator('[data-list="warehouse.tables1"] tr')
         expect(came).to_have_count(2, timeout=45_000)
         expect(came.first).to_contain_text("kettle")
-        assert "pieces of" not in told()
+        assert "pieces of" not in str(stack.slack())
 
         stock.append(pieces(teapot=4))
         put(mirror, stock)
-        notifier.until(lambda: "4 pieces of teapot are left, fewer than 5" in told(), 60)
+        notifier.until(lambda: "4 pieces of teapot are left, fewer than 5" in str(stack.slack()), 60)
         expect(rows).to_have_text(["teapot4", "samovar9", "kettle31"], timeout=45_000)
         expect(page.locator('[data-tile="warehouse.tile0"]')).to_contain_text("low")

@@ -1,6 +1,7 @@
 """The recipes for a topic and its KPI, followed on a copy of the tree, and examples/payments beside them as a shop's
 own: the driver of that copy, in whose code no line is another, reads, stores and computes what they declare, in batches
-of both sizes, and alerts on it. Beside them KPIs that a large batch makes fail, or take too long.
+of both sizes, and alerts on it; the example's tab shows it, and its route tells Slack. Beside them KPIs that a large
+batch makes fail, or take too long.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import json
 import re
 import shutil
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from playwright.sync_api import expect
+
+from bench.browser import browser_page
 from lakehouse import ROOT
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import DremioError
@@ -101,6 +104,7 @@ def test_a_topic_and_its_kpi_are_a_file_each_on_the_stack_too_shipped_or_own(sta
     dremio = Dremio(DremioSettings.load(uri=f"grpc://localhost:{PORTS['gateway'] + stack.servers.offset}"))
     at = datetime.now(UTC) - timedelta(minutes=3)
     kinds = {"payment": "amount", "voucher": "paid"}
+    told = f"Payment {MANY} of order o-{MANY} failed: 2.50"
 
     def rows(number: int) -> bool:
         return all(counted(dremio, what, amount)[0] == number for what, amount in kinds.items())
@@ -114,15 +118,20 @@ def test_a_topic_and_its_kpi_are_a_file_each_on_the_stack_too_shipped_or_own(sta
                 sink.send(f"{what}s_topic", None, sent(what, 0, at))
             sink.flush()
             driver.until(lambda: rows(MANY), 240)
-            time.sleep(1)  # a batch of its own
-            for what in kinds:
-                sink.send(f"{what}s_topic", None, sent(what, MANY, at, "FAILED"))
-            sink.flush()
-            driver.until(lambda: rows(MANY + 1), 120)
+            with stack.oncall(CONFIG=str(config)) as notifier, browser_page() as page:
+                for what in kinds:  # in a batch of its own
+                    sink.send(f"{what}s_topic", None, sent(what, MANY, at, "FAILED"))
+                sink.flush()
+                driver.until(lambda: rows(MANY + 1), 120)
+                # The longer the range, the longer a tab stays on one commit.
+                page.goto(f"{stack.url('console')}/app?tab=payments&range=15m&state=FAILED")
+                failed = page.locator('[data-list="payments.tables0"] tr')
+                expect(failed).to_contain_text([f"o-{MANY}"], timeout=60_000)
+                expect(failed).to_have_count(1)
+                notifier.until(lambda: told in str(stack.slack()), 60)
         whole = (MANY + 1, MANY + 1, Decimal("2.50") * (MANY + 1))
         driver.until(lambda: all(counted(dremio, *kind) == whole for kind in kinds.items()), 120)
         alerts = dremio.sql("SELECT rule, description FROM nessie_minio_catalog.ecommerce_db.alerts").to_pylist()
-        told = f"Payment {MANY} of order o-{MANY} failed: 2.50"
         assert {"rule": "payment_failed", "description": told} in alerts
         sizes = [int(size) for size in re.findall(r" publish \d+ \w+: (\d+) events in ", driver.said())]
         assert any(size > SMALL for size in sizes)
