@@ -13,6 +13,7 @@ from enum import StrEnum
 from lakehouse.topics import choices_of
 
 SEVERITIES = choices_of("errors_topic", "severity")
+"""From the least to the worst, as the topic has them: the one place that says so."""
 FATAL = SEVERITIES[-1]
 
 
