@@ -115,7 +115,7 @@ class Sender:
                 limited = limited or place.why is Why.RATE
             elif place.why is Why.BROKEN:
                 return self._probe(place)
-        self._metrics.parked.labels(name).set(limited)
+        self._metrics.parked.labels(name).set(limited or self._edits_left_ms(now) > 0)
         for destination, bucket in self._buckets.items():
             pause = bucket.pause_s()
             if pause > 0:
@@ -143,12 +143,21 @@ class Sender:
             delivery = self._outbox.due(self.channel.name, now, HORIZON_MS, closed | held)
             if delivery is None or delivery.kind is not MessageKind.EDIT:
                 return delivery
+            if left_ms := self._edits_left_ms(now):
+                # Edits go last: nothing else is due.
+                waits.append(left_ms / 1000)
+                return None
             pause = self._buckets[delivery.destination].pause_s(spare=1)
             if pause <= 0:
                 return delivery
             waits.append(pause)
             held.add(delivery.destination)
         return None
+
+    def _edits_left_ms(self, now: int) -> int:
+        """How long no root may be edited; a longer time can only come from a clock that was set back."""
+        left_ms = self._attempts.edits_ms - now
+        return left_ms if 0 < left_ms <= HORIZON_MS else 0
 
     def _places(self, parked: Parked) -> set[str]:
         return set(self._buckets) if parked.destination == WHOLE else {parked.destination}
