@@ -140,6 +140,10 @@ class AttemptLog:
         self._limited[place] = until_ms
         if shared and len(self._limited) > 1:
             place, until_ms = WHOLE, max(self._limited.values())
+        else:
+            # One that is tried to see whether it is mended is tried again after the pause.
+            mending = {held.destination for held in self._outbox.parked(self._name) if held.why is Why.BROKEN}
+            place = next((each for each in (WHOLE, place) if each in mending), place)
         if self._outbox.park(self._name, place, Why.RATE, until_ms, error, now_ms):
             logger.info("%s %s: left alone (%s): %s", self._name, place or "(all)", Why.RATE, error)
 

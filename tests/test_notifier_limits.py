@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier.channel import Finding, Outcome, Retry, Sent, Sought, Unknown, Unreadable
+from notifier.channel import Broken, Finding, Outcome, Retry, Sent, Sought, Unknown, Unreadable
 from notifier.ledger.outbox import WHOLE
 from notifier.manner import TELLS, Manner
 from notifier.model import DeliveryState, MessageKind
@@ -136,6 +136,33 @@ def test_where_one_was_taken_in_between_each_that_is_limited_waits_alone(tmp_pat
     asked = Counter(place for _, place, _ in workspace.asked)
     assert [asked[place] for place in limited] == [1, 1]
     desk.run(timedelta(seconds=2))
+    assert all_told_once(desk, workspace)
+    desk.close()
+
+
+def test_a_place_that_is_to_be_mended_is_not_tried_while_all_are_limited(tmp_path: Path) -> None:
+    desk, workspace = desk_of(tmp_path)
+    send = workspace.send
+
+    def closed(destination: str, note: Notification) -> Outcome:
+        if destination == "C0PLACE0" and desk.now < NOON + timedelta(minutes=3):
+            workspace.asked.append((int((desk.now - NOON).total_seconds()), destination, note.kind))
+            return Broken("Slack refuses: not_in_channel.")
+        return send(destination, note)
+
+    workspace.send = closed  # type: ignore[method-assign]
+    desk.fatal("inc-1")
+    desk.publish()
+    workspace.limits = lambda place, note, second: 100.0 if second < 100 else None
+    desk.now += timedelta(seconds=5)
+    workspace.asked.clear()
+    desk.fatal("inc-2", service="cart")
+    desk.publish()
+    desk.run(timedelta(seconds=99))
+    # Its message waits with what was parked there before.
+    assert {place for _, place, _ in workspace.asked} == {"C0PLACE1", "C0PLACE2"}
+    assert len(workspace.asked) == 2
+    desk.run(timedelta(minutes=3))
     assert all_told_once(desk, workspace)
     desk.close()
 
