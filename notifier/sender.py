@@ -200,7 +200,7 @@ class Sender:
             self._outbox.mute(key, Muted.UNTAKEN, now)
             logger.info("%.12s to %s: %s, muted %s", key, self.channel.name, planned.kind, Muted.UNTAKEN)
             return None
-        reason = self._last_look(planned)
+        reason = self._hushed(planned)
         if reason is not None:
             logger.info("%.12s to %s: %s, muted %s", key, self.channel.name, planned.kind, reason)
             return None
@@ -234,6 +234,17 @@ class Sender:
         name, kind = self.channel.name, delivery.kind
         logger.info("%.12s to %s: %s, %s in %.2f s%s", key, name, kind, word, seconds, detail)
         return outcome
+
+    def _hushed(self, planned: Delivery) -> Reason | None:
+        try:
+            return self._last_look(planned)
+        except LedgerError:
+            raise
+        except Exception:
+            # Rather told once too often than never, and than all behind it never.
+            self._metrics.errors.inc()
+            logger.exception("%.12s cannot be looked at once more; it goes", planned.delivery_key)
+            return None
 
     def _note(self, delivery: Delivery) -> tuple[Notification, AlertRow]:
         view, alert = self._ledger.view(delivery)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from notifier.channel import Broken, Retry
+from notifier.ledger.file import LedgerError
 from notifier.manner import Manner
 from notifier.model import DeliveryState, MessageKind, Muted
 from notifier.reconcile import overdue
@@ -264,6 +265,34 @@ def test_a_step_that_somebody_asks_for_goes_though_it_waits_and_is_silenced(offi
     hush(office)
     office.run(3 * MINUTE)
     assert MessageKind.ESCALATED in [kind for kind, _ in told(office)]
+
+
+@pytest.mark.parametrize("fault", [LedgerError("disk full"), RuntimeError("a fault of ours")], ids=str)
+def test_a_last_look_that_fails_halfway_leaves_nothing_and_a_fault_of_ours_holds_up_nobody(
+    office: Office, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    error(office, "inc-1")
+    hush(office)
+    before = office.deliveries()
+    office.now += timedelta(seconds=31)
+
+    def fails(*_: object, **__: object) -> None:
+        raise fault
+
+    with monkeypatch.context() as broken:
+        broken.setattr(office.ledger, "plan", fails)
+        if isinstance(fault, LedgerError):
+            with pytest.raises(LedgerError):
+                office.sender.step()
+            assert office.deliveries() == before
+        else:
+            office.work()
+            assert told(office) == [(MessageKind.FIRST, "ERROR in payments")]
+            assert office.count("errors_total") == 1
+            return
+    office.work()
+    assert told(office) == []
+    assert [row.state for row in office.deliveries()] == [DeliveryState.MUTED]
 
 
 def test_a_digest_that_waits_tells_of_no_incident_that_is_silenced_before_it_goes(tmp_path: Path) -> None:
