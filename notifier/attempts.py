@@ -42,7 +42,14 @@ type Died = Callable[[Delivery, DeadReason, str], None]
 
 
 class AttemptLog:
-    """Of one channel. Each method is one change of the ledger; raises LedgerError where it cannot be made."""
+    """Of one channel. Each method is one change of the ledger; raises LedgerError where it cannot be made.
+
+    Where the other side asks for a pause it rarely says of what. A message's is taken as its destination's; what goes
+    next elsewhere shows whether it is. Where a second destination meets one and nothing was taken in between, it is
+    that of all, which are left alone until the latest of both: so a limit of all costs two requests, and then one a
+    pause. Edits and look-ups have limits of their own, of all destinations, which hold up no message:
+    https://docs.slack.dev/apis/web-api/rate-limits
+    """
 
     def __init__(
         self,
@@ -67,6 +74,10 @@ class AttemptLog:
         self._told = told
         self._died = died
         self._took = took
+        self._limited: dict[str, int] = {}
+        """Destinations that met a limit since a message was taken anywhere, and until when each asked for a pause."""
+        self.edits_ms = 0
+        """Until when no root is edited."""
 
     def too_long(self, since_ms: int | None, now_ms: int) -> bool:
         """Whether a delivery first tried at `since_ms` is to be given up."""
@@ -91,6 +102,8 @@ class AttemptLog:
             case Sent(receipt):
                 self._outbox.sent(delivery, receipt, now, receipt if roots else None)
                 self._took(self._name, delivery.destination)
+                if delivery.kind is not MessageKind.EDIT:
+                    self._limited.clear()
                 self._metrics.sent.labels(self._name, delivery.kind).inc()
                 if delivery.kind is MessageKind.FIRST and ingested_at is not None:
                     self._metrics.latency.labels(self._name).observe(max(0, now - to_ms(ingested_at)) / 1000)
@@ -107,7 +120,7 @@ class AttemptLog:
                 self._broken(delivery, error, whole, now)
             case Dead(error):
                 self._dead(delivery, DeadReason.REFUSED, error, now)
-            case Retry(error, after_s, whole):
+            case Retry(error, after_s, shared):
                 if gave_up:
                     self._dead(delivery, DeadReason.GAVE_UP, error, now)
                 else:
@@ -115,9 +128,24 @@ class AttemptLog:
                     # A limit is no fault of the message, nor of its place: it keeps its turn before what came later.
                     self._outbox.retry(key, now + wait_ms, error, now, counts=after_s is None)
                     if after_s is not None:
-                        place = WHOLE if whole else delivery.destination
-                        if self._outbox.park(self._name, place, Why.RATE, now + wait_ms, error, now):
-                            logger.info("%s %s: left alone (%s): %s", self._name, place or "(all)", Why.RATE, error)
+                        self._limit(delivery, now + wait_ms, error, shared, now)
+
+    def _limit(self, delivery: Delivery, until_ms: int, error: str, shared: bool, now_ms: int) -> None:
+        """The other side asks for a pause until then."""
+        if delivery.kind is MessageKind.EDIT and shared:
+            self.edits_ms = until_ms
+            logger.info("%s edits: left alone (%s): %s", self._name, Why.RATE, error)
+            return
+        place = delivery.destination
+        self._limited[place] = until_ms
+        if shared and len(self._limited) > 1:
+            place, until_ms = WHOLE, max(self._limited.values())
+        else:
+            # One that is tried to see whether it is mended is tried again after the pause.
+            mending = {held.destination for held in self._outbox.parked(self._name) if held.why is Why.BROKEN}
+            place = next((each for each in (WHOLE, place) if each in mending), place)
+        if self._outbox.park(self._name, place, Why.RATE, until_ms, error, now_ms):
+            logger.info("%s %s: left alone (%s): %s", self._name, place or "(all)", Why.RATE, error)
 
     def _broken(self, delivery: Delivery, error: str, whole: bool, now_ms: int) -> None:
         place = WHOLE if whole else delivery.destination
@@ -175,7 +203,8 @@ class AttemptLog:
         with self._outbox.together():
             self._outbox.unknown(key, now_ms + int(wait_s * 1000), error, now_ms, unreadable_since)
             if after_s is not None:
-                self._outbox.park(self._name, WHOLE, Why.RATE, now_ms + int(after_s * 1000), error, now_ms)
+                self._outbox.look_later(self._name, now_ms + int(after_s * 1000))
+                logger.info("%s look-ups: left alone (%s): %s", self._name, Why.RATE, error)
 
     def _dead(self, delivery: Delivery, reason: DeadReason, error: str, now_ms: int) -> None:
         with self._outbox.together():

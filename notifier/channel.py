@@ -43,12 +43,12 @@ class RootGone:
 
 @dataclass(frozen=True)
 class Retry:
-    """Not taken, may be taken later. `after_s` is what the other side asked for: until then it is left alone, the whole
-    channel where `whole`, else the destination."""
+    """Not taken, may be taken later. `after_s` is what the other side asked for: until then the destination is left
+    alone. shared: the limit may be one of all destinations: see AttemptLog."""
 
     error: str
     after_s: float | None = None
-    whole: bool = True
+    shared: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Absent:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Could not be looked for. `after_s` as for Retry."""
+    """Could not be looked for. `after_s` is what the other side asked for: until then nothing of the channel is."""
 
     error: str
     after_s: float | None = None

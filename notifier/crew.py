@@ -17,8 +17,11 @@ from notifier.clock import Clock, wall_ms
 from notifier.config import Config
 from notifier.cursor import AlertReader
 from notifier.figures import UsualFigures
+from notifier.last_look import LastLook
 from notifier.ledger.file import LedgerError
 from notifier.ledger.ledger import Ledger
+from notifier.ledger.rows import Delivery
+from notifier.ledger.waiting import WaitingBook
 from notifier.metrics import Metrics
 from notifier.model import AlertRow, MessageKind
 from notifier.people import People
@@ -29,6 +32,7 @@ from notifier.questions.desk import NOBODY_ASKED, QuestionDesk, QuestionReader
 from notifier.reasons import reasons
 from notifier.redact import Redact
 from notifier.render import Style
+from notifier.routing.decide import Reason
 from notifier.sender import Sender
 
 logger = logging.getLogger("notifier")
@@ -73,6 +77,8 @@ class Crew:
             monotonic=monotonic,
             late=self._figure_came,
         )
+        router = self.router = config.router()
+        # Made before those who send, for what waits is judged by it.
         self.senders = {
             channel.name: Sender(
                 channel,
@@ -87,11 +93,11 @@ class Crew:
                 died=self.announcer.died,
                 took=self.announcer.took,
                 with_figure=partial(self._figures.onto, brief=MessageKind.EDIT in channel.manner.wants),
+                last_look=self._last_look,
                 places=[place.destination for place in config.manners if place.channel == channel.name],
             )
             for channel in config.channels
         }
-        router = self.router = config.router()
         self.planner = Planner(
             reader,
             ledger,
@@ -184,6 +190,15 @@ class Crew:
     def wake(self, channel: str) -> None:
         if channel in self.senders:
             self.senders[channel].wake()
+
+    def _last_look(self, delivery: Delivery) -> Reason | None:
+        return LastLook(
+            self._ledger,
+            WaitingBook(self._ledger.file, lambda: self._ledger.metrics),
+            self.router,
+            self.planner.surroundings,
+            self._clock,
+        )(delivery)
 
     def _figure_came(self, alert: AlertRow) -> None:
         """A root went before what is usual was known: it is edited."""

@@ -14,9 +14,8 @@ from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.dremio.errors import TooLarge
 from lakehouse.dremio.state import ConnectionState
 from lakehouse.dremio.times import in_ms
-from lakehouse.topics import choices_of
 from notifier.clock import from_ms, to_ms
-from notifier.model import AlertRow
+from notifier.model import FATAL, SEVERITIES, AlertRow
 
 FIRST_START_AGE = timedelta(hours=1)
 """On an empty ledger, what was published longer ago than this wakes nobody."""
@@ -26,7 +25,6 @@ PAGE = 20_000
 
 _TEXTS = ("service_name", "summary", "runbook_url", "owner")
 _TIMES = ("alert_timestamp", "received_at", "ingested_at")
-_SEVERITIES = choices_of("errors_topic", "severity")
 _LATEST_MS = to_ms(datetime(9999, 1, 1, tzinfo=UTC))
 
 
@@ -142,7 +140,7 @@ def to_alert(row: Mapping[str, Any], commit: str, moment: datetime) -> tuple[Ale
     ingested_at = given.get("ingested_at") or given.get("received_at") or given.get("alert_timestamp") or moment
     alert_timestamp = given.get("alert_timestamp") or given.get("received_at") or ingested_at
     severity, status = (_text(row, name).strip().upper() for name in ("severity", "status"))
-    if row.get("severity") != severity or severity not in _SEVERITIES:
+    if row.get("severity") != severity or severity not in SEVERITIES:
         odd.append(f"severity {row.get('severity')!r}")
     if row.get("status") != status or status not in ("FIRING", "RESOLVED"):
         odd.append(f"status {row.get('status')!r}")
@@ -153,7 +151,7 @@ def to_alert(row: Mapping[str, Any], commit: str, moment: datetime) -> tuple[Ale
         incident_id=_text(row, "incident_id") or alert_id,
         alert_type=_text(row, "alert_type"),
         rule=_text(row, "rule") or "unnamed",
-        severity=severity or _SEVERITIES[-1],
+        severity=severity or FATAL,
         status="RESOLVED" if status == "RESOLVED" else "FIRING",
         description=_text(row, "description"),
         alert_timestamp=alert_timestamp,

@@ -139,9 +139,9 @@ class Poster:
             return Sent(receipt)
         said = f"{self._who} answered {status}{': ' if text else ''}{text.rstrip('.')}."
         if status == 429:
-            return Retry(said, retry_after_s(after, self._clock(), self._limited_s), whole=False)
+            return Retry(said, retry_after_s(after, self._clock(), self._limited_s), shared=False)
         if status == 408 or status >= 500:
-            return Retry(said, retry_after_s(after, self._clock()) if after else None, whole=False)
+            return Retry(said, retry_after_s(after, self._clock()) if after else None, shared=False)
         if 300 <= status < 400:
             return Broken(
                 f"{self._who} answered {status}, a redirect, which is not followed; give the address that it leads to."

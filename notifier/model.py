@@ -13,6 +13,7 @@ from enum import StrEnum
 from lakehouse.topics import choices_of
 
 SEVERITIES = choices_of("errors_topic", "severity")
+"""From the least to the worst, as the topic has them: the one place that says so."""
 FATAL = SEVERITIES[-1]
 
 
@@ -263,13 +264,31 @@ class Member:
     muted: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Held:
+    """An incident in a thread, its newest alert, when it joined, and whether its end was told there."""
+
+    incident: Incident
+    alert: AlertRow
+    since_ms: int
+    over: bool
+
+    @property
+    def key(self) -> str:
+        return self.incident.incident_id
+
+
+BY_HAND = "by hand"
+"""The detail of a message that somebody asked for: nothing mutes it."""
+
+
 @dataclass
 class DeliveryDraft:
     """A delivery to insert, or alerts to add to the one with this key. `alert_id` is its newest alert.
 
     route: the names of the routes that it came by, the outermost first. detail: what mutes it, by its name; of a
-    first message, or one that nobody has it, the step of escalation that it is sent by. broadcast: to be seen outside
-    of its thread too. look_up: it may have been told before, by a ledger that is gone.
+    first message, or one that nobody has it, the step of escalation that it is sent by, or BY_HAND. broadcast: to be
+    seen outside of its thread too. look_up: it may have been told before, by a ledger that is gone.
     """
 
     key: str

@@ -15,7 +15,6 @@ import pyarrow as pa
 from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.dremio.errors import DremioError
 from lakehouse.memory import give_back
-from lakehouse.topics import choices_of
 from notifier import cursor as cursors
 from notifier.clock import SWEEP_BACK, Clock, from_ms, span_ms, to_ms, wall_ms
 from notifier.cursor import AlertReader
@@ -23,7 +22,7 @@ from notifier.ledger.file import LedgerError
 from notifier.ledger.ledger import Ledger
 from notifier.ledger.rows import Cursor
 from notifier.metrics import Metrics
-from notifier.model import AlertRow, DeliveryDraft, Source
+from notifier.model import FATAL, AlertRow, DeliveryDraft, Source
 from notifier.planning import plans
 from notifier.planning.order import in_order, is_old
 from notifier.reasons import Decided, reasons
@@ -34,7 +33,6 @@ logger = logging.getLogger("notifier")
 BATCH = 500
 """Alerts planned in one transaction: between two of them senders write what they sent, so a storm is told while it is
 planned."""
-_SEVERITIES = choices_of("errors_topic", "severity")
 STRANGE_SHOWN = 5
 """Odd rows that one line of the log shows; the metric counts all."""
 
@@ -238,7 +236,7 @@ class Planner:
             if alert.source is Source.QUESTION:
                 return False  # judged here and now, by our clock: the data's says nothing of it
             # What a version that looked at FATALs alone has passed over is not told years later.
-            passed_over = alert.severity != _SEVERITIES[-1] and alert.ingested_at < all_from
+            passed_over = alert.severity != FATAL and alert.ingested_at < all_from
             return passed_over or is_old(alert, self._max_age, mute_before)
 
         return plans.surroundings(self._ledger, self._router, from_ms(self._clock()), old, alerts)

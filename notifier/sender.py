@@ -20,6 +20,7 @@ from notifier.ledger.rows import Delivery
 from notifier.metrics import Metrics
 from notifier.model import AlertRow, DeliveryState, MessageKind, Muted, ThreadKind
 from notifier.render import Notification, Style, notification
+from notifier.routing.decide import Reason
 from notifier.text import line
 from notifier.token_bucket import TokenBucket
 
@@ -34,6 +35,7 @@ class Sender:
 
     places: all that it sends to, where people's own addresses are among them. told: called when a place is parked, and
     when it is mended. died, took: see AttemptLog. with_figure: adds what is usual to a message.
+    last_look: why something that waited is not to be sent now; what it says is written down.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class Sender:
         failing_others: Callable[[], Sequence[str]] = tuple,
         places: Collection[str] = (),
         with_figure: Callable[[Notification, AlertRow], Notification] = lambda note, alert: note,
+        last_look: Callable[[Delivery], Reason | None] = lambda delivery: None,
     ) -> None:
+        self._last_look = last_look
         self._failing_others = failing_others
         self._with_figure = with_figure
         self.channel = channel
@@ -106,16 +110,21 @@ class Sender:
         name, now = self.channel.name, self._clock()
         waits: list[float] = []
         closed: set[str] = set()
-        limited = False
+        paused: set[str] = set()
+        mending: list[Parked] = []
         for place in self._outbox.parked(name):
             left_ms = place.until_ms - now
             if 0 < left_ms <= HORIZON_MS:
                 waits.append(left_ms / 1000)
                 closed |= self._places(place)
-                limited = limited or place.why is Why.RATE
+                paused |= self._places(place) if place.why is Why.RATE else set()
             elif place.why is Why.BROKEN:
+                mending.append(place)
+        for place in mending:
+            if not self._places(place) & paused:
                 return self._probe(place)
-        self._metrics.parked.labels(name).set(limited)
+            closed |= self._places(place)
+        self._metrics.parked.labels(name).set(bool(paused) or self._edits_left_ms(now) > 0)
         for destination, bucket in self._buckets.items():
             pause = bucket.pause_s()
             if pause > 0:
@@ -143,12 +152,21 @@ class Sender:
             delivery = self._outbox.due(self.channel.name, now, HORIZON_MS, closed | held)
             if delivery is None or delivery.kind is not MessageKind.EDIT:
                 return delivery
+            if left_ms := self._edits_left_ms(now):
+                # Edits go last: nothing else is due.
+                waits.append(left_ms / 1000)
+                return None
             pause = self._buckets[delivery.destination].pause_s(spare=1)
             if pause <= 0:
                 return delivery
             waits.append(pause)
             held.add(delivery.destination)
         return None
+
+    def _edits_left_ms(self, now: int) -> int:
+        """How long no root may be edited; a longer time can only come from a clock that was set back."""
+        left_ms = self._attempts.edits_ms - now
+        return left_ms if 0 < left_ms <= HORIZON_MS else 0
 
     def _places(self, parked: Parked) -> set[str]:
         return set(self._buckets) if parked.destination == WHOLE else {parked.destination}
@@ -182,6 +200,10 @@ class Sender:
             self._outbox.mute(key, Muted.UNTAKEN, now)
             logger.info("%.12s to %s: %s, muted %s", key, self.channel.name, planned.kind, Muted.UNTAKEN)
             return None
+        reason = self._hushed(planned)
+        if reason is not None:
+            logger.info("%.12s to %s: %s, muted %s", key, self.channel.name, planned.kind, reason)
+            return None
         delivery = self._outbox.begin(key, now)
         if delivery is None:
             return None
@@ -212,6 +234,17 @@ class Sender:
         name, kind = self.channel.name, delivery.kind
         logger.info("%.12s to %s: %s, %s in %.2f s%s", key, name, kind, word, seconds, detail)
         return outcome
+
+    def _hushed(self, planned: Delivery) -> Reason | None:
+        try:
+            return self._last_look(planned)
+        except LedgerError:
+            raise
+        except Exception:
+            # Rather told once too often than never, and than all behind it never.
+            self._metrics.errors.inc()
+            logger.exception("%.12s cannot be looked at once more; it goes", planned.delivery_key)
+            return None
 
     def _note(self, delivery: Delivery) -> tuple[Notification, AlertRow]:
         view, alert = self._ledger.view(delivery)

@@ -24,10 +24,12 @@ from notifier.channels.email import subject_of
 from notifier.clock import to_ms
 from notifier.config import Config
 from notifier.health import Health
+from notifier.last_look import LastLook
 from notifier.ledger.file import HEAD
 from notifier.ledger.ledger import Ledger
 from notifier.ledger.rows import Delivery
 from notifier.ledger.views import ThreadView
+from notifier.ledger.waiting import WaitingBook
 from notifier.manner import Manner
 from notifier.metrics import Metrics
 from notifier.model import (
@@ -144,6 +146,13 @@ class Desk:
             clock=self.clock,
             monotonic=self.monotonic,
             chance=lambda: 1.0,
+            last_look=LastLook(
+                self.ledger,
+                WaitingBook(self.ledger.file, lambda: self.metrics),
+                self.planner._router,
+                self.planner.surroundings,
+                self.clock,
+            ),
         )
 
     def clock(self) -> int:

@@ -321,7 +321,7 @@ def test_where_an_alert_would_go_knows_silences_and_open_incidents(at_work: tupl
         told = shell(*words, "service_name=bike")
         [shown] = shell(*words, "service_name=bike", "--json").json
     assert (silent.code, silent.error) == (1, "")
-    assert f"all: slack C0SANDBOX, muted silenced({made['id']})" in silent.out
+    assert f"all: slack C0SANDBOX, muted silenced({made['id']}, by " in silent.out
     assert (inhibited.code, "muted inhibited(down, by depot-down)" in inhibited.out) == (1, True)
     assert told.code == 0
     assert told.out.splitlines() == [

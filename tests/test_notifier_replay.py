@@ -33,6 +33,8 @@ MAIL = Manner(TELLS - {MessageKind.CLEARED}, digest_every_ms=60_000, storm_after
 ROUTES = """
 times: [{name: lunch, hours: ["12:02-12:05"]}]
 inhibit: [{name: cause, source: [service_name = search], target: [service_name = cart], equal: []}]
+maintenance:
+  - {name: move, when: [severity = ERROR, "rule =~ many|move"], from: 2026-03-02T12:01:10Z, until: 2026-03-02T12:04:20Z}
 routes:
   - {name: pay, when: [service_name = payments], to: ["slack:C0OPS"], mute: [lunch]}
   - name: fatal
@@ -77,6 +79,9 @@ def a_bad_time(seed: int, minutes: int = 6) -> list[AlertRow]:
         if chance.random() < 0.7:
             at = NOON + timedelta(seconds=second + 1)
             rows.append(row(at, len(rows), severity=severity, status="RESOLVED", starts_at=began, **same))
+    # Planned work begins while it waits.
+    waits = {"severity": "ERROR", "rule": "move", "incident_id": "inc-waits", "service_name": "van"}
+    rows.append(row(NOON + timedelta(seconds=55), len(rows), **waits))
     return sorted(rows, key=lambda each: (each.ingested_at, each.status, each.alert_timestamp, each.alert_id))
 
 
@@ -245,7 +250,7 @@ def test_what_nobody_would_have_been_told_of_stands_with_what_muted_it() -> None
     assert reasons(tallied(rows, silences=(silence,))) == {
         "mail": ("mail: no_route",),
         "cart": ("night: mute_time(night)",),
-        "shelf": ("all: silenced(shelves)",),
+        "shelf": ("all: silenced(shelves, by ada until 2026-03-03 08:00:00 UTC)",),
     }
 
 

@@ -221,7 +221,8 @@ def test_planned_work_and_silences_mute_what_they_match_until_their_end() -> Non
     matchers = (Matcher("rule", "=", "fatal_error"),)
     silence = Silence("s1", matchers, "known", "ada", NOON + timedelta(hours=3), NOON)
     around = {"silences": [silence]}
-    assert where(decided(text, NOON + timedelta(hours=2), around)) == {mail: "silenced(s1)"}
+    silenced = {mail: "silenced(s1, by ada until 2026-03-02 15:00:00 UTC)"}
+    assert where(decided(text, NOON + timedelta(hours=2), around)) == silenced
     assert where(decided(text, NOON + timedelta(hours=3), around)) == {mail: None}
     # Of two, the one that others have planned.
     assert where(decided(text, NOON, around)) == {mail: "maintenance(move)"}

@@ -269,6 +269,15 @@ def test_a_restart_loses_no_message_and_no_fault(tmp_path: Path) -> None:
     after.close()
 
 
+def test_a_fault_of_one_conversation_leaves_others_alone(web: TestClient) -> None:
+    fault = {"service": "slack", "kind": "rate_limited", "place": "C0OPS", "count": None}
+    assert web.post("/faults", json=fault).status_code == 200
+    assert call(web, "chat.postMessage", channel="C0DEPOT", text="x")["ok"]
+    assert call(web, "chat.postMessage", channel="C0OPS", text="x")["error"] == "ratelimited"
+    refused = web.post("/faults", json={"service": "smtp", "kind": "refuse", "place": "C0OPS"})
+    assert "place: only calls of Slack's methods name one" in refused.json()["detail"]
+
+
 def test_it_keeps_the_newest_messages_only(inbox: Inbox) -> None:
     for number in range(60):
         inbox.slack.post("C0OPS", Content(f"{number}"))

@@ -72,7 +72,8 @@ class Fault(BaseModel):
     at most. seed: of the draws; the same seed breaks the same calls, whether or not the sandbox is restarted between.
     Of faults with a share for the same calls, the oldest one's seed holds for all.
     method: Slack's, chat.postMessage where none is given, or `interactive`; PagerDuty's event_action; a webhook's name;
-    `*`: all of them. error: of an api_error, channel_not_found at Slack where none is given. status: of an error.
+    `*`: all of them. place: a conversation of Slack's, for calls that name it; none given: all calls. error: of an
+    api_error, channel_not_found at Slack where none is given. status: of an error.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -80,6 +81,7 @@ class Fault(BaseModel):
     service: Service
     kind: Kind
     method: str = ""
+    place: str = ""
     count: int | None = Field(1, ge=1)
     retry_after: str = "2"
     hold_s: float = Field(30.0, gt=0, le=600)
@@ -96,6 +98,8 @@ class Fault(BaseModel):
             known, where = INTERACTIVE_FAULTS, INTERACTIVE
         if self.kind not in known:
             raise ValueError(f"{where} has no fault '{self.kind}'; it has {', '.join(known)}")
+        if self.place and (self.service != "slack" or self.method == INTERACTIVE):
+            raise ValueError("place: only calls of Slack's methods name one")
         self.method = self.method or ("chat.postMessage" if self.service == "slack" else "*")
         if not self.error and self.kind == "api_error":
             self.error = "channel_not_found" if self.service == "slack" else _NO_SUCH_KEY
@@ -135,21 +139,23 @@ class FaultSwitches:
         rows = self._db.execute("SELECT * FROM faults ORDER BY id").fetchall()
         return [_fault(row).model_copy(update={"count": row["remaining"]}) for row in rows]
 
-    def next_of_method(self, service: Service, *methods: str) -> Fault | None:
-        """The fault that a call of one of these methods meets, counted down; None when all is well."""
-        return self._next("method", service, methods)
+    def next_of_method(self, service: Service, *methods: str, place: str = "") -> Fault | None:
+        """The fault that a call of one of these methods meets, counted down; None when all is well. place: of the call;
+        faults of other places are none of its."""
+        return self._next("method", service, methods, place)
 
     def next_of_kind(self, service: Service, *kinds: Kind) -> Fault | None:
         """The fault of one of these kinds that a call meets, counted down; None when all is well."""
         return self._next("kind", service, kinds)
 
-    def _next(self, column: str, service: Service, names: tuple[str, ...]) -> Fault | None:
+    def _next(self, column: str, service: Service, names: tuple[str, ...], place: str = "") -> Fault | None:
         """The oldest of those without a share; where none is, one of the others, or none, by chance."""
         marks = ", ".join("?" * len(names))
-        rows = self._db.execute(
+        found = self._db.execute(
             f"SELECT * FROM faults WHERE service = ? AND {column} IN ({marks}) ORDER BY share IS NOT NULL, id",
             (service, *names),
-        ).fetchall()
+        )
+        rows = [row for row in found if _fault(row).place in ("", place)]
         row = next(iter(rows), None)
         if row is not None and row["share"] is not None:
             row = self._drawn(rows)

@@ -59,7 +59,7 @@ def router(inbox: Inbox, workspace: Workspace, hub: Hub) -> APIRouter:
     @api.api_route("/api/{method}", methods=["GET", "POST"], include_in_schema=False)
     async def call(method: str, request: Request) -> Response:
         inbox.calls[method] = inbox.calls.get(method, 0) + 1
-        fault = inbox.faults.next_of_method("slack", method, "*")
+        fault = inbox.faults.next_of_method("slack", method, "*", place=await _place_of(request))
         answer = await breaking.instead(fault, {"ok": False, "error": "ratelimited"})
         if answer is None:
             answer = await _answered(method, request, fault)
@@ -87,6 +87,14 @@ def router(inbox: Inbox, workspace: Workspace, hub: Hub) -> APIRouter:
         return JSONResponse(body, headers=headers)
 
     return api
+
+
+async def _place_of(request: Request) -> str:
+    """The conversation that a call names; empty where it cannot be read, which the method says itself."""
+    try:
+        return str((await arguments_of(request)).get("channel", ""))
+    except SlackError:
+        return ""
 
 
 def _token(request: Request, arguments: Mapping[str, Any]) -> str:

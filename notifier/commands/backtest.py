@@ -45,7 +45,7 @@ def backtest(
         others = replace(others, storm_after=storm_after)
     # Beyond the end: what it mutes is not told as it passes.
     silences = tuple(
-        Silence(written, conditions_of(written), "--silence", "backtest", end + timedelta(days=1), begin)
+        Silence(written, conditions_of(written), "--silence", "", end + timedelta(days=1), begin)
         for written in silence or ()
     )
     others = replace(others, silences=silences)

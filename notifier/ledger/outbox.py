@@ -217,6 +217,13 @@ class Outbox:
                 unreadable_since_ms=unreadable_since_ms,
             )
 
+    def look_later(self, channel: str, not_before_ms: int) -> None:
+        """Nothing of a channel can be looked up before a time."""
+        d = DELIVERIES
+        with self._write() as db:
+            later = sa.update(d).where(d.c.channel == channel, is_open(d), d.c.state == DeliveryState.UNKNOWN)
+            db.execute(later.values(not_before_ms=sa.func.max(d.c.not_before_ms, not_before_ms)))
+
     def dead(self, delivery: Delivery, reason: str, error: str, now_ms: int) -> int:
         """It will not be sent. With its first message a thread ends: the next alert of its incidents begins another.
 

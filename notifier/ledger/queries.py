@@ -60,6 +60,8 @@ def muted_for_now(db: sa.Connection) -> dict[str, set[Target]]:
         other.c.channel == d.c.channel,
         other.c.destination == d.c.destination,
         other.c.state != DeliveryState.MUTED,
+        # A root that is edited says nothing of one that has left it.
+        other.c.kind != MessageKind.EDIT,
     )
     query = (
         sa.select(d.c.incident_id, d.c.channel, d.c.destination)
@@ -98,7 +100,7 @@ def has_called(db: sa.Connection, thread_id: str, step: str, since_ms: int, leas
         .join(d, d.c.incident_id == i.c.incident_id)
         .where(
             d.c.thread_id == thread_id,
-            d.c.kind == MessageKind.ESCALATED,
+            d.c.kind.in_((MessageKind.ESCALATED, MessageKind.FIRST)),
             d.c.detail == step,
             d.c.planned_ms >= since_ms,
             d.c.state.not_in((DeliveryState.MUTED, DeliveryState.DEAD)),

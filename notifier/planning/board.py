@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from notifier.clock import span_ms, to_ms
 from notifier.manner import Manner
 from notifier.model import (
+    BY_HAND,
     Ack,
     AlertRow,
     Incident,
@@ -108,6 +109,10 @@ class Board:
     def touch(self, incident: Incident) -> None:
         """It is to be written down."""
         self._touched.add(incident.incident_id)
+
+    def changed(self, member: Member) -> None:
+        """It is to be written down."""
+        self._joined.add((member.incident_id, member.target))
 
     # ---- alerts
 
@@ -232,20 +237,19 @@ class Board:
 
         A thread, be it of a storm, is told of a step once for all that nobody has taken for so long.
         """
-        since_ms = incident.level_ms or incident.told_ms or self.now_ms
+        since_ms, step = incident.level_ms or incident.told_ms or self.now_ms, f"step {level}"
         incident.level, incident.next_ms = level, next_ms
         self._touched.add(incident.incident_id)
-        self.notes.append(Note(incident.incident_id, self.now_ms, "notifier", "notifier", "escalated", f"step {level}"))
+        self.notes.append(Note(incident.incident_id, self.now_ms, "notifier", "notifier", "escalated", step))
         for decision in decisions:
             thread = self._told(incident, decision.target)
             if thread is None:
                 self._join(alert, incident, decision, MessageKind.ESCALATED)
-            elif by_hand:
+            elif by_hand or not self._past.has_called(thread.thread_id, step, since_ms, rank(incident.severity)):
                 self.out.send(alert, thread, MessageKind.ESCALATED, broadcast=True)
-            elif not self._past.has_called(thread.thread_id, f"step {level}", since_ms, rank(incident.severity)):
-                key = self.out.send(alert, thread, MessageKind.ESCALATED, broadcast=True)
-                if key:
-                    self.out.drafts[key].detail = f"step {level}"
+        for draft in self.out.drafts.values():
+            if draft.kind is MessageKind.ESCALATED or (by_hand and draft.kind is MessageKind.FIRST):
+                draft.detail = BY_HAND if by_hand else step
         self._edit_all(alert, incident)
 
     # ---- people

@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from notifier.ledger.rows import Delivery, planned_delivery
@@ -17,6 +18,7 @@ from notifier.model import (
     PASSING,
     AlertRow,
     DeliveryDraft,
+    Held,
     Incident,
     Member,
     MessageKind,
@@ -29,7 +31,7 @@ from notifier.planning.board import RECURS_MS, STORM, Board
 from notifier.planning.past import Past
 from notifier.planning.plans import Change
 from notifier.planning.storm import KNOWN_FOR_MS, Storms
-from notifier.routing.decide import Silence
+from notifier.routing.decide import Reason, Silence
 
 type Begun = tuple[Target, int, str, bool]
 """A thread that began: where, when, its kind, whether it was let through as the first of that kind."""
@@ -64,6 +66,8 @@ class MemoryLedger(Past):
         self._threads: dict[str, Thread] = {}
         self._of_group: dict[str, list[Thread]] = {}
         self._of_thread: dict[str, dict[str, Member]] = {}
+        self._thread_of: dict[tuple[str, Target], str] = {}
+        self._told: dict[str, int] = {}
         self._begun: deque[Begun] = deque()
         self._muted: dict[tuple[str, Target], None] = {}
         self._waiting: dict[str, Waiting] = {}
@@ -177,7 +181,14 @@ class MemoryLedger(Past):
         self._members[member.incident_id][member.target] = member
         if member.thread_id:
             self._of_thread.setdefault(member.thread_id, {})[member.incident_id] = member
+            self._thread_of[member.incident_id, member.target] = member.thread_id
             self._muted.pop((member.incident_id, member.target), None)
+        else:
+            was = self._thread_of.pop((member.incident_id, member.target), None)
+            if was:
+                # What it waited in, it has left.
+                del self._of_thread[was][member.incident_id]
+                self._muted[member.incident_id, member.target] = None
 
     def _keep_draft(self, draft: DeliveryDraft, now_ms: int) -> None:
         if draft.added:
@@ -189,7 +200,7 @@ class MemoryLedger(Past):
             if draft.muted in PASSING and self._members[draft.incident_id][draft.target].thread_id is None:
                 self._muted[draft.incident_id, draft.target] = None
         else:
-            if draft.kind is MessageKind.ESCALATED:
+            if draft.kind in (MessageKind.ESCALATED, MessageKind.FIRST) and draft.detail:
                 self._called.setdefault((draft.thread_id or "", draft.detail or ""), []).append(
                     (now_ms, draft.incident_id)
                 )
@@ -197,6 +208,40 @@ class MemoryLedger(Past):
             self._waiting[draft.key] = waiting
             self._in_line.setdefault(draft.thread_id or "", []).append(waiting)
             self._put(waiting)
+
+    # ---- the last look before a message
+
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def in_thread(self, thread_id: str) -> tuple[Thread, list[Held]]:
+        held = []
+        for key, member in self._of_thread[thread_id].items():
+            incident = self.incidents[key]
+            held.append(Held(incident, self._alerts[incident.newest_alert], member.since_ms, member.over))
+        return self._threads[thread_id], held
+
+    def told_ms(self, thread_id: str) -> int | None:
+        return self._told.get(thread_id)
+
+    def hush(self, delivery: Delivery, reason: Reason, now_ms: int, *, all_of_it: bool) -> bool:
+        waiting = self._waiting[delivery.delivery_key]
+        line = self._drop(delivery.delivery_key)
+        for each in list(line) if all_of_it else ():
+            self._drop(each.draft.key)
+        draft = waiting.draft
+        self._called.get((draft.thread_id or "", draft.detail or ""), []).clear()
+        draft.muted, draft.detail = reason.why, reason.detail or None
+        self.listed[draft.key] = draft
+        return True
+
+    def pass_on(self, delivery: Delivery, gone: Mapping[str, int], heir: AlertRow | None, now_ms: int) -> None:
+        for waiting in self._in_line[delivery.thread_id or ""]:
+            draft = waiting.draft
+            if draft.incident_id in gone and heir is not None:
+                draft.incident_id, draft.alert_id = heir.incident_id, heir.alert_id
+            if draft.key == delivery.delivery_key and draft.kind is MessageKind.FIRST:
+                draft.alert_count = max(1, draft.alert_count - sum(gone.values()))
 
     # ---- reading
 
@@ -299,7 +344,7 @@ class MemoryLedger(Past):
         if draft.kind is MessageKind.EDIT:
             thread.edited_ms = now_ms
         else:
-            thread.newest_ms = now_ms
+            thread.newest_ms = self._told[thread.thread_id] = now_ms
             self._set_repeat(thread)
             for each in line:
                 if each.draft.kind is MessageKind.MORE:

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from notifier.clock import from_ms, to_ms
+from notifier.last_look import LastLook
+from notifier.ledger.rows import planned_delivery
 from notifier.manner import Manner
 from notifier.model import AlertRow, MessageKind, Target
 from notifier.planning import plans
@@ -62,6 +64,7 @@ class Simulation:
         self._now_ms = 0
         self.ledger = MemoryLedger(rules.manners, rules.storm_after, rules.silences)
         self._duties = Duties(self.ledger, rules.router, self._surroundings, lambda: self._now_ms)
+        self._last_look = LastLook(self.ledger, self.ledger, rules.router, self._surroundings, lambda: self._now_ms)
         routing = rules.router.routing
         ends = [*(work.until for work in routing.maintenance), *(silence.until for silence in rules.silences)]
         self._ends_ms = sorted(to_ms(end) for end in ends)
@@ -134,6 +137,11 @@ class Simulation:
 
     def _send(self, waiting: Waiting) -> None:
         draft = waiting.draft
+        hushed = self._last_look(planned_delivery(draft, waiting.planned_ms))
+        if self._held is None and self.ledger.something_muted:
+            self._held = self._what_holds()
+        if hushed is not None:
+            return
         title = ""
         if self._style is not None:
             delivery, alert, view = self.ledger.view(waiting)

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Protocol
 
-from notifier.model import NOBODY, AlertRow, Muted, Target
+from notifier.model import NOBODY, PASSING, AlertRow, Muted, Target
 from notifier.routing.matchers import Columned, Matcher, all_match, text_of
 from notifier.routing.tree import ALL, Inhibition, Route, Routing, Step
+from notifier.text import line
 
 AT_ONCE = timedelta(0)
 INTERVAL = timedelta(minutes=1)
@@ -55,6 +56,12 @@ class Silence:
 
     def holds(self, moment: datetime) -> bool:
         return moment < self.until and self.ended is None
+
+    @property
+    def said(self) -> str:
+        """Its id, and who said so until when, where somebody did."""
+        until = f"{self.until:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{self.silence_id}, by {line(self.by, 60)} until {until}" if self.by else self.silence_id
 
 
 @dataclass(frozen=True)
@@ -208,6 +215,19 @@ class Router:
             for number, (after, told) in enumerate(sorted(found.items()), 1)
         ]
 
+    def hushed(self, alert: AlertRow, target: Target, around: Surroundings, *, step: bool) -> Reason | None:
+        """What comes to an end and mutes an alert at a place that was to be told of it; None: something tells it there.
+
+        step: by a step of escalation. A place that no route names any more is as quiet as the others are.
+        """
+        if step:
+            decisions = [each for stage in self.stages(alert, around) for each in stage.decisions]
+        else:
+            decisions = self.decide(alert, around)
+        here = [each.muted for each in decisions if each.target == target] or [each.muted for each in decisions]
+        passing = [muted for muted in here if muted is not None and muted.why in PASSING]
+        return passing[0] if passing and all(here) else None
+
     def _targets(self, names: Sequence[str]) -> Iterator[Target]:
         for name in names:
             if name in self._people:
@@ -227,7 +247,7 @@ class Router:
                 return Reason(Muted.MAINTENANCE, work.name)
         for silence in around.silences:
             if all_match(silence.matchers, alert):
-                return Reason(Muted.SILENCED, silence.silence_id)
+                return Reason(Muted.SILENCED, silence.said)
         for rule in self.routing.inhibit:
             source = around.inhibitor(rule, alert)
             if source is not None:

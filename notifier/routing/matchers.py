@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from lakehouse.tables import ALERTS, Column
 from lakehouse.texts import near
-from lakehouse.topics import choices_of
+from notifier.model import SEVERITIES
 
 COLUMNS: Mapping[str, Column] = {column.name: column for column in ALERTS.columns if column.type != "timestamptz"}
 """Columns that can be matched and grouped by: texts and numbers; times are what routes have spans for."""
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "severity": choices_of("errors_topic", "severity"),
+    "severity": SEVERITIES,
     "status": ("FIRING", "RESOLVED"),
 }
 """What a column can hold, where that is known."""
