@@ -55,6 +55,11 @@ def test_ready_asks_for_all_that_a_post_needs(script: Script) -> None:
     assert script.slack().check() == "Slack does not let us in: invalid_auth."
     script.answers = [OK, no("not_in_channel")]
     assert script.slack().check() == "Slack's C0OPS is closed to us: not_in_channel."
+    # Who is told to ask later is let in.
+    script.answers = [no("ratelimited")]
+    assert script.slack().check() is None
+    script.answers = [OK, no("ratelimited")]
+    assert script.slack().check() is None
 
 
 def test_the_history_of_a_slack_nobody_answers_for_is_unreadable() -> None:

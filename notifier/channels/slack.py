@@ -206,7 +206,7 @@ class Slack:
             if scopes and NEEDED not in str(scopes).replace(",", " ").split():
                 return f"Slack's token lacks the scope {NEEDED}; add it to the app and install it again."
         except SlackApiError as error:
-            return f"Slack does not let us in: {_code(error)}."
+            return None if _is_limit(error) else f"Slack does not let us in: {_code(error)}."
         except (OSError, HTTPException, ValueError) as error:
             return f"Slack does not answer: {words(error)}."
         return next(filter(None, map(self._closed, self.destinations)), None)
@@ -216,7 +216,7 @@ class Slack:
         try:
             self.client.conversations_history(channel=channel, limit=1)
         except SlackApiError as error:
-            return f"Slack's {channel} is closed to us: {_code(error)}."
+            return None if _is_limit(error) else f"Slack's {channel} is closed to us: {_code(error)}."
         except (OSError, HTTPException, ValueError) as error:
             return f"Slack does not answer: {words(error)}."
         return None
@@ -251,7 +251,7 @@ class Slack:
     def _refused(self, error: SlackApiError) -> Outcome:
         status = int(error.response.status_code)
         code = _code(error)
-        if status == 429 or code in LIMITED:
+        if _is_limit(error):
             return Retry(f"Slack limits the rate: {code}.", after_s=self._retry_after(error) or 1.0)
         if status >= 500 or code in UNCLEAR:
             return Unknown(f"Slack answered {status}: {code}.")
@@ -277,6 +277,11 @@ def _code(error: SlackApiError) -> str:
     if not isinstance(code, str) or code.startswith("Received a response in a non-JSON format"):
         return "unreadable"
     return line(code, 80)
+
+
+def _is_limit(error: SlackApiError) -> bool:
+    """Whether we only ask too often: who is limited is let in."""
+    return int(error.response.status_code) == 429 or _code(error) in LIMITED
 
 
 def _half(settings: SlackSettings) -> str | None:
