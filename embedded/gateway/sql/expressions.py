@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from sqlglot import exp
 
 from embedded.gateway.errors import validation
-from embedded.gateway.sql import calls, casts, kinds, operators, times
+from embedded.gateway.sql import calls, casts, kinds, nested, operators, times
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.others import OF_WHO_ASKS
 from embedded.gateway.sql.parameters import Parameters
@@ -91,6 +91,8 @@ class Expressions:
         return kinds.BOOL
 
     def _array(self, node: exp.Expr) -> Kind:
+        if any(isinstance(item, exp.Null) for item in node.expressions):
+            raise validation("NULL values are not supported when constructing an ARRAY.")
         found = [self.kind(item) for item in node.expressions]
         kind = kinds.common(found)
         if kind is None or kind == kinds.NULL:
@@ -100,6 +102,18 @@ class Expressions:
         items = list(node.expressions)
         template = f"[{', '.join(f'{{{index}}}' for index in range(len(items)))}]"
         return self.put(node, raw(template, *items), kinds.list_of(kind))
+
+    def _map(self, node: exp.Expr) -> Kind:
+        keys, values = (list(node.args[key].expressions) for key in ("keys", "values"))
+        kind = nested.map_of(keys, values, [self.kind(value) for value in values])
+        places = [", ".join(f"{{{start + at}}}" for at in range(len(keys))) for start in (0, len(keys))]
+        return self.put(node, raw(f"map([{places[0]}], [{places[1]}])", *keys, *values), kind)
+
+    def _part(self, node: exp.Expr) -> Kind:
+        if not isinstance(node.this, exp.Column | exp.Bracket):
+            raise validation("The gateway does not answer an index in square brackets but of a column yet")
+        how, kind = nested.part(self.kind(node.this), node.expressions[0])
+        return self.put(node, raw(how, self.now(node.this)), kind)
 
     # ---- signs ------------------------------------------------------------------------------------------------------
 
@@ -156,6 +170,8 @@ class Expressions:
         self._compares.update(id(side.unnest()) for side in (left, *others))
         own = self.kind(left)
         found = [self.kind(other) for other in others]
+        for kind in (own, *found):
+            nested.refuse(kind, "a comparison")
         targets = [casts.comparable(own, kind) for kind in found]
         for other, kind, target in zip(others, found, targets, strict=True):
             if target is not None and kind != target:
@@ -177,6 +193,8 @@ class Expressions:
             own = [
                 self.kind(item) for item in (node.this.expressions if isinstance(node.this, exp.Tuple) else [node.this])
             ]
+            for kind in own:
+                nested.refuse(kind, "a comparison")
             if len(found) != len(own) or any(
                 casts.comparable(left, right) is not None for left, (_, right) in zip(own, found, strict=True)
             ):
@@ -322,6 +340,8 @@ _RULES: Mapping[type[exp.Expr], Callable[[Expressions, exp.Expr], Kind]] = {
     exp.Paren: Expressions._same,
     exp.Alias: Expressions._same,
     exp.Array: Expressions._array,
+    exp.Map: Expressions._map,
+    exp.Bracket: Expressions._part,
     exp.Neg: Expressions._negative,
     exp.DPipe: Expressions._joined,
     **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod), Expressions._arithmetic),
