@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 
 from sqlglot import exp
 
-from embedded.gateway.errors import validation
+from embedded.gateway.errors import Refusal, validation
+from embedded.gateway.places import known_place
 from embedded.gateway.sql import calls, casts, kinds, nested, operators, times
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.others import OF_WHO_ASKS
@@ -36,11 +37,15 @@ class Expressions:
         rule = _RULES.get(type(node))
         if rule is None:
             raise validation(f"The gateway does not answer {type(node).__name__.upper()} yet")
-        if self._parameters is None:
-            return rule(self, node)
-        place = self._parameters.place(node)
-        kind = rule(self, node)
-        self._parameters.note(place, node, kind)
+        place = None if self._parameters is None else self._parameters.place(node)
+        try:
+            kind = rule(self, node)
+        except Refusal as refusal:
+            if refusal.start is None and (known := known_place(node)) is not None:
+                refusal.start, refusal.length = known
+            raise
+        if self._parameters is not None and place is not None:
+            self._parameters.note(place, node, kind)
         return kind
 
     def put(self, node: exp.Expr, new: exp.Expr, kind: Kind) -> Kind:

@@ -16,10 +16,10 @@ _LAST_INDEX = 2**31 - 1
 _UPPER, _LOWER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
 
 
-def refuse(kind: Kind, what: str) -> None:
+def refuse(kind: Kind, what: str, start: int | None = None, length: int = 1) -> None:
     """Refuse to tell such values apart, or to order them: how Dremio does is not known. Raises Refusal."""
     if kind.name in kinds.NESTED:
-        raise validation(f"The gateway does not answer {what} of a {kind} yet")
+        raise validation(f"The gateway does not answer {what} of a {kind} yet", start, length)
 
 
 def part(kind: Kind, index: exp.Literal) -> tuple[str, Kind]:

@@ -121,7 +121,7 @@ class Scopes:
             both = one == other == kinds.NULL
             kind = kinds.NULL if both else kinds.common_or_refused([one, other], "a set operation")
             if node.args.get("distinct"):
-                nested.refuse(kind, "a set operation")
+                nested.refuse(kind, "a set operation", *place(node, self._sql))
             result.append((name, kind))
         for side, columns in ((node.this, left), (node.expression, right)):
             self._cast_columns(side, columns, result)
@@ -160,7 +160,7 @@ class Scopes:
         if isinstance(item, exp.Literal) and not item.is_string and item.name.isdecimal():
             place_of = int(item.name) - 1
             kind = columns[place_of][1] if 0 <= place_of < len(columns) else kind
-        nested.refuse(kind, what)
+        nested.refuse(kind, what, *place(item, self._sql))
 
     # ---- one SELECT -------------------------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class Scopes:
         for item in [item for key in keys for item in group.args.get(key) or ()] if group is not None else ():
             self._grouped(item, columns)
         for _, kind in columns if node.args.get("distinct") else ():
-            nested.refuse(kind, "DISTINCT")
+            nested.refuse(kind, "DISTINCT", *place(node, self._sql))
         for key in ("having", "qualify"):
             if node.args.get(key) is not None:
                 self._bool(node.args[key].this)
