@@ -177,15 +177,15 @@ def test_a_question_is_asked_once_a_commit_for_all_who_look(asked: LiveAsk) -> N
 @pytest.mark.parametrize(
     ("text", "wrong", "place"),
     [
-        ("SELECT x FROM {orders_processed}", "x FROM", "in line 1, column 8: "),
-        ("-- What?\n\nSELECT\n  x\nFROM {orders_processed}", "x\nFROM", "in line 4, column 3: "),
-        ("/* of\n two */ SELECT a, -- b\n  x FROM {orders_processed}", "x FROM", "in line 3, column 3: "),
-        ("SELECT :since, x FROM {orders_processed}", "x FROM", "in line 1, column 16: "),
-        ("SELECT 1 AS n FROM {orders_processed} WHERE y = 1", "y = 1", "in line 1, column 45: "),
-        ("SELECT 1 AS n FROM {orders_processed} WHERE\n:since < y LIMIT 100000", "y LIMIT", "in line 2, column 10: "),
-        (f"SELECT 1 AS n FROM {CATALOG}.{SCHEMA}.orders_processed\nWHERE y = 1", "y = 1", "in line 2, column 7: "),
+        ("SELECT x FROM {orders_processed}", "x FROM", "line 1, column 8: "),
+        ("-- What?\n\nSELECT\n  x\nFROM {orders_processed}", "x\nFROM", "line 4, column 3: "),
+        ("/* of\n two */ SELECT a, -- b\n  x FROM {orders_processed}", "x FROM", "line 3, column 3: "),
+        ("SELECT :since, x FROM {orders_processed}", "x FROM", "line 1, column 16: "),
+        ("SELECT 1 AS n FROM {orders_processed} WHERE y = 1", "y = 1", "line 1, column 45: "),
+        ("SELECT 1 AS n FROM {orders_processed} WHERE\n:since < y LIMIT 100000", "y LIMIT", "line 2, column 10: "),
+        (f"SELECT 1 AS n FROM {CATALOG}.{SCHEMA}.orders_processed\nWHERE y = 1", "y = 1", "line 2, column 7: "),
         # The file names the table by more letters than are asked with.
-        (f"SELECT 1 AS n FROM {CATALOG}.{SCHEMA}.orders_processed WHERE y = 1", "y = 1", "in line 1: "),
+        (f"SELECT 1 AS n FROM {CATALOG}.{SCHEMA}.orders_processed WHERE y = 1", "y = 1", "line 1: "),
     ],
 )
 def test_a_mistake_is_placed_where_it_stands_in_the_file(tmp_path: Path, text: str, wrong: str, place: str) -> None:
@@ -201,6 +201,7 @@ def test_a_mistake_is_placed_where_it_stands_in_the_file(tmp_path: Path, text: s
     with pytest.raises(NotFound) as caught:
         answer_of(Refusing(), question, "a1", {"since": NOON}, 50)
     assert str(caught.value) == f"{place}Column not found."
+    assert question.told(str(caught.value)) == f"plain.sql, {place}Column not found."
 
 
 def test_a_question_that_fails_keeps_the_last_answer_and_is_asked_less_and_less(asked: LiveAsk) -> None:

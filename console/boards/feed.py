@@ -128,7 +128,7 @@ class BoardFeed:
             entry.tries = 0
         except DremioError as error:
             POLL_FAILURES.inc()
-            told = self._failed(before, ask.question, f"{ask.question.path.name}: {error}")
+            told = self._failed(before, ask.question, ask.question.told(str(error)))
             entry.tries += 1
         except Exception as error:
             logger.exception("%s failed", ask.question.key)
@@ -163,7 +163,7 @@ def answer_of(dremio: AsksSql, question: Question, commit: str | None, binds: di
         table = dremio.sql(question.statement(commit, binds, most))
     except QueryError as error:
         if place := question.place(error, commit, binds, most):
-            raise type(error)(f"in {place}: {error}", error.sql, error.line, error.column) from None
+            raise type(error)(f"{place}: {error}", error.sql, error.line, error.column) from None
         raise
     question.check(table.schema)
     return table

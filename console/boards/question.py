@@ -92,6 +92,10 @@ class Question:
             return ""
         return f"line {line}, column {column}" if lines[line - 1] == own[line - 1] else f"line {line}"
 
+    def told(self, error: str) -> str:
+        """What its file is told for: `error` begins with a place in the file, where that is known."""
+        return f"{self.path.name}{', ' if error.startswith('line ') else ': '}{error}"
+
     def check(self, schema: pa.Schema) -> None:
         """Raises ProtocolError where it declares columns, and the answer has others."""
         if self.columns is not None:
