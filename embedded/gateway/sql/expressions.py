@@ -96,17 +96,17 @@ class Expressions:
         return kinds.BOOL
 
     def _array(self, node: exp.Expr) -> Kind:
-        if any(isinstance(item, exp.Null) for item in node.expressions):
-            raise validation("NULL values are not supported when constructing an ARRAY.")
+        nested.check_elements(node.expressions)
+        written = [nested.is_written(item) for item in node.expressions]
         found = [self.kind(item) for item in node.expressions]
         kind = kinds.common(found)
-        if kind is None or kind == kinds.NULL:
-            raise validation("The gateway does not answer an ARRAY of nothing, or of mixed types, yet")
+        if kind is None or kind == kinds.NULL or kind.name in kinds.NESTED:
+            raise validation("The gateway does not answer an ARRAY of nothing, of mixed types or of lists yet")
         for item, own in zip(list(node.expressions), found, strict=True):
             self.as_kind(item, own, kind)
         items = list(node.expressions)
-        template = f"[{', '.join(f'{{{index}}}' for index in range(len(items)))}]"
-        return self.put(node, raw(template, *items), kinds.list_of(kind))
+        pieces = (nested.element(index, sure=sure) for index, sure in enumerate(written))
+        return self.put(node, raw(f"[{', '.join(pieces)}]", *items), kinds.list_of(kind))
 
     def _map(self, node: exp.Expr) -> Kind:
         keys, values = (list(node.args[key].expressions) for key in ("keys", "values"))

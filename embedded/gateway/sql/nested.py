@@ -9,6 +9,7 @@ from sqlglot import exp
 from embedded.gateway.errors import Refusal, validation
 from embedded.gateway.sql import kinds
 from embedded.gateway.sql.kinds import Kind
+from embedded.gateway.sql.maths import not_yet
 from embedded.gateway.sql.raw import quoted
 
 _VALUES_OF_MAPS = frozenset({"int", "bigint", "text", "bool"})
@@ -43,6 +44,32 @@ def part(kind: Kind, index: exp.Literal) -> tuple[str, Kind]:
             return f"struct_extract({{0}}, {quoted(found_fields[0][0])})", found_fields[0][1]
         raise validation(f"The gateway does not answer the field '{name}' of a STRUCT that has none yet")
     raise validation(f"The gateway does not answer an index like this one of {kind} yet")
+
+
+def check_elements(items: Sequence[exp.Expr]) -> None:
+    """Refuse what Dremio 25.2 does not take for an element of ARRAY[…], as its ArrayValueConstructorConvertlet.
+
+    Raises Refusal.
+    """
+    for item in items:
+        if isinstance(item, exp.Null):
+            raise validation("NULL values are not supported when constructing an ARRAY.")
+        if item.find(exp.Query):
+            raise _not_yet("a query in an ARRAY")
+        if column := item.find(exp.Column):
+            raise validation(f"ARRAY Literal can not have array element: {column.name}")
+
+
+def is_written(item: exp.Expr) -> bool:
+    """Whether an expression is a value that stands in the statement, and so no NULL."""
+    inner = item.this if isinstance(item, exp.Neg | exp.Paren | exp.Cast) else item
+    return isinstance(inner, exp.Literal | exp.Boolean)
+
+
+def element(index: int, *, sure: bool) -> str:
+    """DuckDB's SQL for an element of ARRAY[…], `sure` where it is no NULL: those Dremio 25.2 leaves out (ARRAY_AGG)."""
+    place = f"{{{index}}}"
+    return place if sure else f"CASE WHEN {place} IS NULL THEN {not_yet('a NULL in an ARRAY')} ELSE {place} END"
 
 
 def map_of(keys: Sequence[exp.Expr], values: Sequence[exp.Expr], types: Sequence[Kind]) -> Kind:
