@@ -229,12 +229,12 @@ def test_parts_of_their_lists_and_structs_can_be_asked_for(desk: Desk) -> None:
         desk.table(f"SELECT partition_summaries AS p FROM TABLE(table_manifests('{ORDERS}'))").column("p").to_pylist()
     )
     parts = desk.table(
-        f"SELECT m.partition_summaries[0]['LOWER_BOUND'] AS low, partition_summaries[9] AS none "
+        f"SELECT m.partition_summaries[0]['LOWER_BOUND'] AS low, partition_summaries[9] AS beyond "
         f"FROM TABLE(table_manifests('{ORDERS}')) AS m WHERE partition_summaries[0]['contains_null'] = FALSE"
     )
     assert parts.schema.field("low").type == pa.string()
     assert sorted(parts.column("low").to_pylist()) == sorted(one[0]["lower_bound"] for one in whole)
-    assert set(parts.column("none").to_pylist()) == {None}
+    assert set(parts.column("beyond").to_pylist()) == {None}
 
 
 def test_columns_of_a_table_become_rows(desk: Desk) -> None:
