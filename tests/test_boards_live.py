@@ -12,7 +12,7 @@ import pytest
 from bokeh.models import Range1d
 
 from console.boards.answers import Unfit
-from console.boards.feed import BoardFeed, LiveAsk, Told
+from console.boards.feed import BoardFeed, LiveAsk, Told, answer_of
 from console.boards.live import BoardChart, chart_class, hour_of
 from console.boards.question import read_question
 from console.boards.spec import BoardTile, LiveSpec
@@ -20,7 +20,8 @@ from console.boards.tiles import base_words, tile_parts
 from console.feed.minutes import starts_of
 from console.feed.snapshot import FeedSnapshot
 from console.look import tokens
-from lakehouse.dremio.errors import QueryError
+from lakehouse.dremio.errors import NotFound, QueryError
+from lakehouse.tables import CATALOG, SCHEMA
 from tests.board_cast import a_shop_of_ones_own
 
 NOON = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
@@ -171,6 +172,36 @@ def test_a_question_is_asked_once_a_commit_for_all_who_look(asked: LiveAsk) -> N
     assert len(feed.dremio.asked) == 1
     assert feed.get(asked, "b").commit == "b"
     assert len(feed.dremio.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "place"),
+    [
+        ("SELECT x FROM {orders_processed}", "x FROM", "line 1, column 8: "),
+        ("-- What?\n\nSELECT\n  x\nFROM {orders_processed}", "x\nFROM", "line 4, column 3: "),
+        ("/* of\n two */ SELECT a, -- b\n  x FROM {orders_processed}", "x FROM", "line 3, column 3: "),
+        ("SELECT :since, x FROM {orders_processed}", "x FROM", "line 1, column 16: "),
+        ("SELECT 1 AS n FROM {orders_processed} WHERE y = 1", "y = 1", "line 1, column 45: "),
+        ("SELECT 1 AS n FROM {orders_processed} WHERE\n:since < y LIMIT 100000", "y LIMIT", "line 2, column 10: "),
+        (f"SELECT 1 AS n FROM {CATALOG}.{SCHEMA}.orders_processed\nWHERE y = 1", "y = 1", "line 2, column 7: "),
+        # The file names the table by more letters than are asked with.
+        (f"SELECT 1 AS n FROM {CATALOG}.{SCHEMA}.orders_processed WHERE y = 1", "y = 1", "line 1: "),
+    ],
+)
+def test_a_mistake_is_placed_where_it_stands_in_the_file(tmp_path: Path, text: str, wrong: str, place: str) -> None:
+    a_shop_of_ones_own(tmp_path, plain=text)
+    question = read_question("plain", tmp_path / "questions")
+
+    class Refusing:
+        def sql(self, text: str) -> pa.Table:
+            before = text[: text.index(wrong)]
+            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+            raise NotFound("Column not found.", text, line, column)
+
+    with pytest.raises(NotFound) as caught:
+        answer_of(Refusing(), question, "a1", {"since": NOON}, 50)
+    assert str(caught.value) == f"{place}Column not found."
+    assert question.told(str(caught.value)) == f"plain.sql, {place}Column not found."
 
 
 def test_a_question_that_fails_keeps_the_last_answer_and_is_asked_less_and_less(asked: LiveAsk) -> None:

@@ -84,7 +84,7 @@ def test_all_that_is_wrong_is_told_once_and_what_follows_from_it_is_not(own: Own
     own.add("questions/good.sql", "SELECT COUNT(*) AS n FROM {payments_processed}\n")
     board = own.add("boards/many.yaml", json.dumps({"title": "Many", "tiles": [*tiles, *more]}))
     expected += [
-        f"{asking}, line 1: Column 'paymnts' (did you mean 'payments'?) not found in any table.",
+        f"{asking}, line 1, column 40: Column 'paymnts' (did you mean 'payments'?) not found in any table.",
         f"{board}, line 1: there is no question 'askin' (did you mean 'asking'?); write questions/askin.sql.",
         f"{board}, line 1: 'm' is no column of 'good'; it has n.",
     ]
@@ -144,8 +144,8 @@ def test_a_table_that_is_newer_than_what_runs_is_planned_as_its_file_declares_it
     finally:
         stop(process)
     first, second, *notes, last = done.stdout.splitlines()
-    assert first.startswith(f"{gone}, line 1: Object 'orders' not found within 'warehouse")
-    assert second == f"{wrong}, line 1: Column 'amounts' (did you mean 'amount'?) not found in any table."
+    assert first.startswith(f"{gone}, line 1, column 43: Object 'orders' not found within 'warehouse")
+    assert second == f"{wrong}, line 1, column 12: Column 'amounts' (did you mean 'amount'?) not found in any table."
     assert notes == [
         "Note: Statements over own tables were planned as their files declare them: what runs has other ones, until it "
         "is started again.",

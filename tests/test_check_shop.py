@@ -197,5 +197,5 @@ def test_a_question_in_a_file_is_named_by_its_own_line_and_once(folder: Path) ->
     change(folder / "alerts.yaml", OWN, rule_text(**keys, severity="ERROR"))
     found, _ = look()
     assert [each.sentence for each in found] == [
-        f"{folder / 'questions' / 'sold.sql'}, line 4: Column 'nothing' not found in any table."
+        f"{folder / 'questions' / 'sold.sql'}, line 4, column 3: Column 'nothing' not found in any table."
     ]

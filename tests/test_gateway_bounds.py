@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -112,6 +113,10 @@ _DOUBLED = ", ".join(
         f"SELECT LENGTH(LISTAGG(a.event_key, ',')) AS n FROM {ORDERS} a, {ORDERS} b",
         f"SELECT LISTAGG(REPEAT(event_key, 3000), ',') AS n FROM {ORDERS}",
         f"SELECT MEDIAN(a.quantity + b.order_total) AS n FROM {ORDERS} a, {ORDERS} b, {ORDERS} c",
+        "SELECT SUM(x) AS n FROM UNNEST(ARRAY_GENERATE_RANGE(0, 2000000000)) AS t (x)",
+        "SELECT MAX(x[1999999999]) AS n FROM (SELECT ARRAY_GENERATE_RANGE(0, 2000000000) AS x) AS t",
+        f"SELECT MAX(v) AS n FROM (SELECT REPEAT(event_key, 90000) AS a, REPEAT(event_key, 80000) AS b FROM {ORDERS}) "
+        "UNPIVOT (v FOR k IN (a, b))",
     ],
 )
 def test_a_statement_that_wants_too_much_memory_is_refused(counter: Counter, sql: str) -> None:
@@ -120,6 +125,33 @@ def test_a_statement_that_wants_too_much_memory_is_refused(counter: Counter, sql
     assert str(refusal) == (
         "RESOURCE ERROR: Query was cancelled because it exceeded the memory limits set by the administrator."
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[" * 21 + "1" + "]" * 21, "so long or so deep"),
+        ("[" * 45_000 + "]" * 45_000, "so long or so deep"),
+        ("[" + "1," * 60_000 + "1]", "so long or so deep"),
+        ('["' + '\\"' * 45_000, "no JSON by the letter"),  # a text that does not end, with quotes inside
+        (f'["{"a" * 32_001}"]', "more than 32,000 bytes"),
+        ("[" + "9" * 50_000 + "]", "no JSON by the letter"),
+        ("[1e999]", "the number 1e999"),
+        ("{" + ", ".join(f'"a{number}": 1' for number in range(801)) + "}", "more than 800 leaves"),
+    ],
+)
+def test_a_json_text_that_is_too_much_is_refused(counter: Counter, text: str, says: str) -> None:
+    refusal = counter.refusal(f"SELECT CONVERT_FROM('{text}', 'JSON') AS v")
+    assert refusal.kind is Kind.VALIDATION
+    assert re.search(says, str(refusal)), str(refusal)[:200]
+
+
+def test_a_json_text_of_20_levels_is_answered(counter: Counter) -> None:
+    [row] = counter.ask(f"SELECT CONVERT_FROM('{'[' * 20}1{']' * 20}', 'JSON') AS v")
+    value = row["v"]
+    for _ in range(20):
+        [value] = value
+    assert value == 1
 
 
 def test_a_row_is_as_wide_as_dremios_at_most(counter: Counter, data_dir: Path) -> None:

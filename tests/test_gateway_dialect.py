@@ -169,6 +169,23 @@ def test_a_refusal_says_where_in_the_statement() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("sql", "where"),
+    [
+        ("SELECT a,\n  ROUND(a, 'x') FROM (SELECT 1 AS a) AS t", "ROUND"),
+        (f"SELECT 1 AS n\nWHERE {_T} > {_T} AND LENGTH(7) = 1", "LENGTH"),
+        ("SELECT x[0],\n  x['k'] FROM (SELECT ARRAY[1] AS x) AS t", "'k'"),
+        ("SELECT ARRAY[1] AS b,\n 2 AS c ORDER BY b", "b"),
+        ("SELECT * FROM UNNEST(ARRAY[1]) WITH ORDINALITY AS t (x, i)", "ORDINALITY"),
+    ],
+)
+def test_what_is_refused_is_shown_where_it_stands(statements: Statements, sql: str, where: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        statements.plan(sql)
+    assert caught.value.start == sql.rindex(where)
+    assert sql[caught.value.start :][: caught.value.length] == where
+
+
 def test_a_statement_ends_at_its_time_limit_and_the_next_one_runs(tmp_path: Path) -> None:
     engine = Engine(tmp_path, tmp_path / "spill", threads=1, memory_limit_mb=64, timeout_s=0.3)
     statements = Statements(SqliteCommits(tmp_path / "catalog.db"), engine)

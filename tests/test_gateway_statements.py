@@ -76,7 +76,7 @@ def as_written(value: Any) -> Any:
             return value.hex()
         case float() if math.isnan(value):
             return "NaN"
-        case list():
+        case list() | tuple():
             return [as_written(item) for item in value]
     return value
 

@@ -224,6 +224,28 @@ def test_expressions_over_them_have_dremios_types(desk: Desk) -> None:
     assert desk.table("SELECT ORDINAL_POSITION / 2 AS h FROM INFORMATION_SCHEMA.COLUMNS").schema.types == [pa.int32()]
 
 
+def test_parts_of_their_lists_and_structs_can_be_asked_for(desk: Desk) -> None:
+    whole = (
+        desk.table(f"SELECT partition_summaries AS p FROM TABLE(table_manifests('{ORDERS}'))").column("p").to_pylist()
+    )
+    parts = desk.table(
+        f"SELECT m.partition_summaries[0]['LOWER_BOUND'] AS low, partition_summaries[9] AS beyond "
+        f"FROM TABLE(table_manifests('{ORDERS}')) AS m WHERE partition_summaries[0]['contains_null'] = FALSE"
+    )
+    assert parts.schema.field("low").type == pa.string()
+    assert sorted(parts.column("low").to_pylist()) == sorted(one[0]["lower_bound"] for one in whole)
+    assert set(parts.column("beyond").to_pylist()) == {None}
+
+
+def test_columns_of_a_table_become_rows(desk: Desk) -> None:
+    price = f"SELECT order_id, price AS v FROM {ORDERS}"
+    rows = desk.table(f"SELECT order_id, k, v FROM {ORDERS} AT BRANCH main UNPIVOT (v FOR k IN (price, order_total))")
+    assert rows.num_rows == 2 * desk.table(price).num_rows
+    assert sorted((row["order_id"], row["v"]) for row in rows.to_pylist() if row["k"] == "price") == sorted(
+        (row["order_id"], row["v"]) for row in desk.table(price).to_pylist()
+    )
+
+
 class Counted(LocalFiles):
     """Files of this machine, and which were read."""
 

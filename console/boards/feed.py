@@ -21,7 +21,7 @@ from console.feed.poller import FIRST_RETRY_S, LONGEST_RETRY_S
 from console.feed.questions import first_minute
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.metrics import POLL_FAILURES, STATEMENTS
-from lakehouse.dremio.errors import DremioError
+from lakehouse.dremio.errors import DremioError, QueryError
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class BoardFeed:
             entry.tries = 0
         except DremioError as error:
             POLL_FAILURES.inc()
-            told = self._failed(before, ask.question, f"{ask.question.path.name}: {error}")
+            told = self._failed(before, ask.question, ask.question.told(str(error)))
             entry.tries += 1
         except Exception as error:
             logger.exception("%s failed", ask.question.key)
@@ -159,6 +159,11 @@ class BoardFeed:
 
 def answer_of(dremio: AsksSql, question: Question, commit: str | None, binds: dict[str, Any], most: int) -> pa.Table:
     """An answer of at most `most` rows, whose columns are those that the question declares. Raises DremioError."""
-    table = dremio.sql(question.statement(commit, binds, most))
+    try:
+        table = dremio.sql(question.statement(commit, binds, most))
+    except QueryError as error:
+        if place := question.place(error, commit, binds, most):
+            raise type(error)(f"{place}: {error}", error.sql, error.line, error.column) from None
+        raise
     question.check(table.schema)
     return table

@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from lakehouse.dremio.columns import Columns, declared
-from lakehouse.dremio.errors import ProtocolError
-from lakehouse.dremio.statement import QUESTIONS, Fragment, Value, fill, named_in, without_comments
+from lakehouse.dremio.errors import ProtocolError, QueryError
+from lakehouse.dremio.statement import QUESTIONS, Fragment, Value, fill, named_in, without_comments, written_at
 from lakehouse.mistakes import Told, is_wrong
 from lakehouse.settings.durations import parse_duration, write_duration
 from lakehouse.settings.shop import OrdersSettings
@@ -33,16 +33,18 @@ _NAME = r'(?:"[^"]+"|\w+)'
 _OURS = re.compile(rf'"?{CATALOG}"?\s*\.\s*"?{SCHEMA}"?\s*\.\s*(?:"(\w+)"|(\w+))', re.IGNORECASE)
 _OTHERS = re.compile(rf"\b(?:FROM|JOIN)\s+{_NAME}(?:\s*\.\s*{_NAME})+", re.IGNORECASE)
 _LAST_LIMIT = re.compile(r"LIMIT\s+(\d{1,9})\s*", re.IGNORECASE)
+_WRAP = "SELECT * FROM (\n"
 _BOUNDS = re.compile(r"[()]|\b(?:LIMIT|FETCH|OFFSET)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Question:
-    """`edition` is another with each change of the text. With `every` it reads tables that no commit of ours holds,
-    and is asked so often; else it is asked at a commit."""
+    """`written` is the file's text, `edition` another with each change of it. With `every` it reads tables that no
+    commit of ours holds, and is asked so often; else it is asked at a commit."""
 
     name: str
     path: Path
+    written: str
     template: str
     binds: frozenset[str]
     columns: Columns | None
@@ -67,7 +69,32 @@ class Question:
         # An order within brackets binds nobody: what is bounded low enough stays as it is written.
         if "most" in self.binds or bound <= most:
             return text
-        return f"SELECT * FROM (\n{text}\n) AS asked\nLIMIT {most}"
+        return f"{_WRAP}{text}\n) AS asked\nLIMIT {most}"
+
+    def place(
+        self, error: QueryError, commit: str | None, binds: Mapping[str, Value | Fragment], most: int | None = None
+    ) -> str:
+        """In words where in its file the mistake is that an error tells of its statement: "line 2, column 8".
+
+        The line alone where the file names a table by a longer path than the template does; empty where nothing tells.
+        `most`: rows that were asked for; None where the template was filled, and no more.
+        """
+        if error.line is None or error.column is None:
+            return ""
+        used = {name: value for name, value in binds.items() if name in self.binds}
+        at, line = None if self.outside else commit, error.line
+        if most is not None:
+            inside = fill(self.template, at, used)
+            line -= self.statement(commit, binds, most).startswith(_WRAP) and not inside.startswith(_WRAP)
+        line, column = written_at(self.template, at, used, line, error.column)
+        lines, own = self.template.split("\n"), self.written.split("\n")
+        if len(lines) != len(own):
+            return ""
+        return f"line {line}, column {column}" if lines[line - 1] == own[line - 1] else f"line {line}"
+
+    def told(self, error: str) -> str:
+        """What its file is told for: `error` begins with a place in the file, where that is known."""
+        return f"{self.path.name}{', ' if error.startswith('line ') else ': '}{error}"
 
     def check(self, schema: pa.Schema) -> None:
         """Raises ProtocolError where it declares columns, and the answer has others."""
@@ -107,7 +134,7 @@ def read_question(name: str, folder: Path) -> Question:
         line = text[: text.find("-- Columns:")].count("\n") + 1
         raise UserError(f"{path}, line {line}: {_said(error, path)}") from None
     edition = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return Question(name, path, template, frozenset(binds), columns, every, edition)
+    return Question(name, path, text, template, frozenset(binds), columns, every, edition)
 
 
 def _said(error: ProtocolError, path: Path) -> str:

@@ -61,7 +61,7 @@ class RangePanel:
             if got is None:
                 return self._view is not None and self._view != view
             if got.error or got.table is None:
-                self.error = f"{question.path.name}: {got.error}"
+                self.error = question.told(got.error or "")
                 return False
             self.table, self._answers, self.error = got.table, wanted, ""
         self._view, self._span = view, spans[0]

@@ -167,6 +167,9 @@ class _Resolver:
             self._expressions(node.expressions, queries, outer, frozenset())
             width = max((len(item.expressions) for item in node.expressions), default=0)
             alias, columns = node.alias.lower(), _Columns(frozenset(f"expr${place}" for place in range(width)))
+        elif isinstance(node, exp.Unnest):
+            self._expressions(node.expressions, queries, (), frozenset())
+            alias, columns = node.alias.lower(), _Columns()
         elif isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):
             alias, columns = node.alias.lower(), self.query(node, queries, outer)
         elif isinstance(node, exp.Subquery):

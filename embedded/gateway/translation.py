@@ -15,6 +15,7 @@ from sqlglot.errors import ParseError, TokenError, UnsupportedError
 
 from embedded.gateway import pivots
 from embedded.gateway import tree as trees
+from embedded.gateway.brackets import check_bracket, write_maps
 from embedded.gateway.errors import Kind as Error
 from embedded.gateway.errors import Refusal, TooDeep, validation
 from embedded.gateway.lexed import Lexed
@@ -27,7 +28,7 @@ from embedded.gateway.sql.raw import WRITTEN
 from embedded.gateway.sql.table import DONE, refusal
 from embedded.gateway.tokens import Word, encountered
 from embedded.gateway.weight import LONG, is_heavy
-from embedded.gateway.words import RESERVED, SYNTAX
+from embedded.gateway.words import SYNTAX
 
 # Of these alone nothing is made that depends on a table, the time, who asks, or chance.
 _CONSTANT: frozenset[type[exp.Expr]] = frozenset(
@@ -139,7 +140,9 @@ def translate(sql: str, text: str, mark: str, digest: bytes = b"", words: Sequen
         if not isinstance(tree, exp.Query):
             raise encountered(sql.split(maxsplit=1)[0], 0)
         nodes = _plain(tree)
-        if pivots.write_out(nodes, sql):
+        if pivots.write_out(nodes, sql, mark):
+            nodes = trees.nodes_of(tree)
+        if write_maps(nodes, sql):
             nodes = trees.nodes_of(tree)
         trees.check(nodes, sql)
         heavy = is_heavy(nodes)
@@ -289,21 +292,14 @@ def check_words(words: list[Word]) -> None:
                     raise validation(f"Type {kind[:60]} is not supported", start, len(kind))
         elif word.upper == "AS" and word.kind == "word" and casts:
             casts[-1] = (casts[-1][0], index)
-        elif word.text == "[" and (before != "ARRAY" or words[index - 1].kind != "word"):
-            raise _indexed(words, index)
+        elif word.upper == "ORDINALITY" and before == "WITH" and index > 1 and words[index - 2].text == ")":
+            raise validation("The gateway does not answer UNNEST … WITH ORDINALITY yet", word.start, len(word.text))
+        elif word.text == "[":
+            check_bracket(words, index)
         elif (before == "INTERVAL" and words[index - 1].kind == "word" and word.kind == "number") or (
             index > 1 and words[index - 2].upper == "LIMIT" and word.upper in (",", "%", "PERCENT")
         ):
             raise encountered(word.text, word.start)
-
-
-def _indexed(words: list[Word], index: int) -> Refusal:
-    """Why an opening square bracket is refused: it is an element's, or no SQL."""
-    word, before = words[index], words[index - 1] if index else None
-    plain = before is not None and before.kind == "word" and before.upper not in RESERVED | SYNTAX - {"MAP"}
-    if before is not None and (plain or before.kind == "name" or before.text in (")", "]")):
-        return validation("The gateway does not answer an index in square brackets yet", word.start)
-    return encountered(word.text, word.start)
 
 
 _NEVER_BRACKETS = frozenset({"CURRENT_SCHEMA", "SESSION_USER", "SYSTEM_USER", "USER"})
@@ -325,6 +321,8 @@ def check_functions(words: list[Word]) -> None:
         # sqlglot reads a type twice, as one and as a function: in each other they would take it hours.
         syntax = word.kind == "word" and name in SYNTAX and (name not in _SIZED or before == "AS")
         if not dotted and (name in DONE or syntax):
+            continue
+        if name == "NULLS" and before in ("INCLUDE", "EXCLUDE") and index > 1 and words[index - 2].upper == "UNPIVOT":
             continue
         # `FROM (…) alias (a, b)` and `WITH name (a, b) AS`
         if before in (")", "WITH", ",", "AS") and _is_column_list(words, index + 1):

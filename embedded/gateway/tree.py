@@ -28,15 +28,15 @@ _SYNTAX_NODES: frozenset[type[exp.Expr]] = frozenset(
         # queries
         exp.CTE, exp.Cube, exp.Except, exp.Fetch, exp.From, exp.Group, exp.GroupingSets, exp.Having, exp.Intersect,
         exp.Join, exp.Limit, exp.LimitOptions, exp.Offset, exp.Order, exp.Ordered, exp.Qualify, exp.Rollup, exp.Select,
-        exp.Subquery, exp.Table, exp.TableAlias, exp.Union, exp.Values, exp.Where, exp.Window, exp.WindowSpec, exp.With,
-        exp.WithinGroup,
+        exp.Subquery, exp.Table, exp.TableAlias, exp.Union, exp.Unnest, exp.Values, exp.Where, exp.Window,
+        exp.WindowSpec, exp.With, exp.WithinGroup,
         # names and values
         exp.Alias, exp.Boolean, exp.Column, exp.DataType, exp.DataTypeParam, exp.Distinct, exp.Dot,
         exp.Identifier, exp.Interval, exp.IntervalSpan, exp.Literal, exp.Null, exp.Paren, exp.Star, exp.Tuple, exp.Var,
         # signs and conditions
-        exp.Add, exp.All, exp.And, exp.Any, exp.Array, exp.Between, exp.DPipe, exp.Div, exp.EQ, exp.Escape, exp.Exists,
-        exp.GT, exp.GTE, exp.In, exp.Is, exp.LT, exp.LTE, exp.Like, exp.Mod, exp.Mul, exp.NEQ, exp.Neg, exp.Not,
-        exp.NullSafeEQ, exp.NullSafeNEQ, exp.Or, exp.SimilarTo, exp.Sub,
+        exp.Add, exp.All, exp.And, exp.Any, exp.Array, exp.Between, exp.Bracket, exp.DPipe, exp.Div, exp.EQ,
+        exp.Escape, exp.Exists, exp.GT, exp.GTE, exp.In, exp.Is, exp.LT, exp.LTE, exp.Like, exp.Map, exp.Mod, exp.Mul,
+        exp.NEQ, exp.Neg, exp.Not, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Or, exp.SimilarTo, exp.Sub,
     }
 )  # fmt: skip
 
@@ -76,9 +76,7 @@ _CALLED: dict[str, str] = {
 
 # What Dremio has, or may have.
 _NOT_YET: Mapping[type[exp.Expr], str] = {
-    exp.Bracket: "an index in square brackets",
     exp.ILike: "text ILIKE pattern (but ILIKE(text, pattern))",
-    exp.Unnest: "UNNEST",
 }
 
 
@@ -206,6 +204,29 @@ def _args(known: frozenset[str]) -> Callable[[exp.Expr, str], None]:
     return lambda node, sql: _only(node, known, sql)
 
 
+def _index(node: exp.Expr, sql: str) -> None:
+    _only(node, frozenset({"this", "expressions"}), sql)
+    if len(node.expressions) != 1 or not isinstance(node.expressions[0], exp.Literal):
+        raise validation("The gateway does not answer such an index yet", *place(node, sql))
+
+
+def _unnest(node: exp.Expr, sql: str) -> None:
+    """`UNNEST(list) AS table (column)`, of a list that needs nothing beside it."""
+    alias = node.args.get("alias")
+    if node.args.get("offset"):
+        raise validation("The gateway does not answer UNNEST … WITH ORDINALITY yet", *place(node, sql))
+    if len(node.expressions) != 1 or not isinstance(node.parent, exp.From | exp.Join):
+        raise validation("The gateway does not answer this UNNEST yet", *place(node, sql))
+    if node.expressions[0].find(exp.Column, exp.Query):
+        raise validation("The gateway does not answer UNNEST of a column or a query yet", *place(node, sql))
+    if alias is None or not alias.name or len(alias.args.get("columns") or ()) != 1:
+        raise validation(
+            "The gateway does not answer UNNEST without names yet: UNNEST(…) AS table_name (column_name)",
+            *place(node, sql),
+        )
+    _only(node, frozenset({"expressions", "alias"}), sql)
+
+
 def _count(node: exp.Expr, sql: str) -> None:
     """LIMIT, OFFSET and FETCH take a number of rows as it is written."""
     options = node.args.get("limit_options")
@@ -235,6 +256,8 @@ _RULES: Mapping[type[exp.Expr], Callable[[exp.Expr, str], None]] = {
     exp.Except: _args(_SET_ARGS),
     exp.Intersect: _args(_SET_ARGS),
     exp.Values: _args(_VALUES_ARGS),
+    exp.Bracket: _index,
+    exp.Unnest: _unnest,
     **dict.fromkeys((exp.Fetch, exp.Limit, exp.Offset), _count),
 }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
+from typing import NamedTuple
 
 from lakehouse import ROOT
 from lakehouse.dremio.errors import ProtocolError, QueryError
@@ -108,6 +109,40 @@ def fill(template: str, commit: str | None, binds: Mapping[str, Value | Fragment
     A time in place of a commit's id, as 2026-11-28T09:14:00.000Z, means the commit that was the newest then. Comments
     are dropped. Raises QueryError naming an unknown table, and a bind that is missing, unused or no value.
     """
+    text = "".join(piece.text for piece in _pieces(template, commit, binds, name))
+    return text.strip().removesuffix(";")
+
+
+def written_at(
+    template: str, commit: str | None, binds: Mapping[str, Value | Fragment], line: int, column: int
+) -> tuple[int, int]:
+    """Line and column (from 1) in a template of what stands at these in the statement that `fill` makes of it.
+
+    What stands within a value is where its bind is.
+    """
+    pieces = _pieces(template, commit, binds, "the statement")
+    text = "".join(piece.text for piece in pieces)
+    lines = text.strip().split("\n")[: line - 1]
+    left = len(text) - len(text.lstrip()) + sum(len(one) + 1 for one in lines) + column - 1
+    start = 0
+    for piece in pieces:
+        start = piece.start + (min(left, len(piece.text)) if piece.written else 0)
+        if left < len(piece.text):
+            break
+        left -= len(piece.text)
+    before = template[:start]
+    return before.count("\n") + 1, start - (before.rfind("\n") + 1) + 1
+
+
+class _Piece(NamedTuple):
+    """Part of a statement: from where in the template it comes, and whether it stands there as it is."""
+
+    start: int
+    text: str
+    written: bool
+
+
+def _pieces(template: str, commit: str | None, binds: Mapping[str, Value | Fragment], name: str) -> list[_Piece]:
     at = ""
     if commit is not None:
         if then := _MOMENT.fullmatch(commit):
@@ -138,7 +173,14 @@ def fill(template: str, commit: str | None, binds: Mapping[str, Value | Fragment
                 raise QueryError(f"The value of ':{bind}' in {name} cannot be used: {error}.", template) from None
         return match[0]
 
-    text = _TOKEN.sub(replace, template)
+    pieces: list[_Piece] = []
+    done = 0
+    for match in _TOKEN.finditer(template):
+        pieces.append(_Piece(done, template[done : match.start()], written=True))
+        text = replace(match)
+        pieces.append(_Piece(match.start(), text, written=text == match[0]))
+        done = match.end()
+    pieces.append(_Piece(done, template[done:], written=True))
     if unused:
         raise QueryError(f"{name} has no place for ':{min(unused)}'.", template)
-    return text.strip().removesuffix(";")
+    return pieces

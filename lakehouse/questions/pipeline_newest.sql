@@ -7,7 +7,7 @@ FROM (
     metric,
     "value",
     measured_at,
-    ROW_NUMBER() OVER (PARTITION BY topic, metric ORDER BY measured_at DESC) AS place
+    ROW_NUMBER() OVER (PARTITION BY topic, metric ORDER BY measured_at DESC, "value" DESC) AS place
   FROM {pipeline_metrics}
   WHERE measured_at >= :since AND metric IN (:metrics)
 ) AS placed

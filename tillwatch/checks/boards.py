@@ -103,15 +103,18 @@ def _question(path: Path) -> Question:
 def _answer(question: Question, plans: Planner, notes: list[str]) -> pa.Schema | None:
     """The columns of an answer; None where nobody who knows its tables could be asked. Raises UserError."""
     tables, _ = named_in(question.template)
+    binds = _binds(question, {})
+    most = None
     try:
         schema = _planned(question, plans, {})
         # As it is asked: with a bound on its rows.
-        plans.schema(question.statement(None, _binds(question, {}), 10), tables)
+        most = 10
+        plans.schema(question.statement(None, binds, most), tables)
     except DremioError as error:
         if plans.knows(error):
-            at = error.line if isinstance(error, QueryError) else None
-            line = skipped(question.template) + (at or 1)
-            raise UserError(f"{question.path}, line {line}: {with_near(error, tables)}") from None
+            place = question.place(error, None, binds, most) if isinstance(error, QueryError) else ""
+            place = place or f"line {skipped(question.template) + 1}"
+            raise UserError(f"{question.path}, {place}: {with_near(error, tables)}") from None
         said = f"The question {question.path.name} was not planned: {with_near(error, tables)}"
         notes.append(f"{said} Start Dremio or a gateway that has it." if isinstance(error, NotFound) else said)
         return None

@@ -151,9 +151,11 @@ def over_empty_tables(why: str) -> Iterator[Planning]:
                     return statements.plan(sql).schema
                 except Refusal as refusal:
                     message = f"{str(refusal).rstrip('.')}."
-                    line = sql.count("\n", 0, refusal.start) + 1 if refusal.start is not None else None
                     kind = NotFound if message.startswith("Object ") else QueryError
-                    raise kind(message, sql, line) from None
+                    if refusal.start is None:
+                        raise kind(message, sql) from None
+                    before = sql[: refusal.start]
+                    raise kind(message, sql, before.count("\n") + 1, len(before) - before.rfind("\n")) from None
 
         try:
             yield _Here()

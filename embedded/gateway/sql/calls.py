@@ -6,7 +6,7 @@ from sqlglot import exp
 
 from embedded.gateway.errors import Kind as Error
 from embedded.gateway.errors import Refusal, validation
-from embedded.gateway.sql import kinds, times
+from embedded.gateway.sql import kinds, nested, times
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.maths import not_yet
 from embedded.gateway.sql.raw import Raw, cast, raw
@@ -28,7 +28,15 @@ def call(inside: Walk, node: exp.Expr, name: str, given: list[exp.Expr]) -> Kind
         raise validation(f"OVER clause is necessary for window functions: {name}")
     if name == "LISTAGG":
         built = _as_long_as_dremios(built)
+    if name == "CONVERT_FROM" and kind.name in kinds.NESTED and not _is_selected(node):
+        raise validation("The gateway does not answer CONVERT_FROM('…', 'JSON') but in the SELECT list yet")
     return inside.put(node, cast(built, kind), kind)
+
+
+def _is_selected(node: exp.Expr) -> bool:
+    while node.parent is not None and not isinstance(node.parent, exp.Select):
+        node = node.parent
+    return node.arg_key == "expressions"
 
 
 def _built(inside: Walk, name: str, given: list[exp.Expr]) -> tuple[exp.Expr, Kind, Row]:
@@ -44,6 +52,7 @@ def _built(inside: Walk, name: str, given: list[exp.Expr]) -> tuple[exp.Expr, Ki
     if distinct:
         if name not in _DISTINCT or (len(given) > 1 and name == "COUNT"):
             raise validation(f"The gateway does not answer {name}(DISTINCT …) yet")
+        nested.refuse(types[0], f"{name}(DISTINCT …)")
         how = how.replace("({0}", "(DISTINCT {0}", 1)
     if row.name in ("LAG", "LEAD") and len(given) == 2:
         if not written.whole(1) or (written.whole(1) or 0) <= 0:
@@ -131,10 +140,10 @@ def window(inside: Walk, node: exp.Expr) -> Kind:
 def parts(inside: Walk, node: exp.Expr) -> None:
     """What a window is divided and ordered by, and its frame. Raises Refusal for frames that Dremio does not have."""
     for item in list(node.args.get("partition_by") or ()):
-        inside.kind(item)
+        nested.refuse(inside.kind(item), "PARTITION BY")
     order = node.args.get("order")
     for item in list(order.expressions) if order is not None else ():
-        inside.kind(item.this)
+        nested.refuse(inside.kind(item.this), "ORDER BY")
     spec = node.args.get("spec")
     if spec is None:
         return

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 
 from sqlglot import exp
 
-from embedded.gateway.errors import validation
-from embedded.gateway.sql import calls, casts, kinds, operators, times
+from embedded.gateway.errors import Refusal, validation
+from embedded.gateway.places import known_place
+from embedded.gateway.sql import calls, casts, kinds, nested, operators, times
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.others import OF_WHO_ASKS
 from embedded.gateway.sql.parameters import Parameters
@@ -36,11 +37,15 @@ class Expressions:
         rule = _RULES.get(type(node))
         if rule is None:
             raise validation(f"The gateway does not answer {type(node).__name__.upper()} yet")
-        if self._parameters is None:
-            return rule(self, node)
-        place = self._parameters.place(node)
-        kind = rule(self, node)
-        self._parameters.note(place, node, kind)
+        place = None if self._parameters is None else self._parameters.place(node)
+        try:
+            kind = rule(self, node)
+        except Refusal as refusal:
+            if refusal.start is None and (known := known_place(node)) is not None:
+                refusal.start, refusal.length = known
+            raise
+        if self._parameters is not None and place is not None:
+            self._parameters.note(place, node, kind)
         return kind
 
     def put(self, node: exp.Expr, new: exp.Expr, kind: Kind) -> Kind:
@@ -91,15 +96,29 @@ class Expressions:
         return kinds.BOOL
 
     def _array(self, node: exp.Expr) -> Kind:
+        nested.check_elements(node.expressions)
+        written = [nested.is_written(item) for item in node.expressions]
         found = [self.kind(item) for item in node.expressions]
         kind = kinds.common(found)
-        if kind is None or kind == kinds.NULL:
-            raise validation("The gateway does not answer an ARRAY of nothing, or of mixed types, yet")
+        if kind is None or kind == kinds.NULL or kind.name in kinds.NESTED:
+            raise validation("The gateway does not answer an ARRAY of nothing, of mixed types or of lists yet")
         for item, own in zip(list(node.expressions), found, strict=True):
             self.as_kind(item, own, kind)
         items = list(node.expressions)
-        template = f"[{', '.join(f'{{{index}}}' for index in range(len(items)))}]"
-        return self.put(node, raw(template, *items), kinds.list_of(kind))
+        pieces = (nested.element(index, sure=sure) for index, sure in enumerate(written))
+        return self.put(node, raw(f"[{', '.join(pieces)}]", *items), kinds.list_of(kind))
+
+    def _map(self, node: exp.Expr) -> Kind:
+        keys, values = (list(node.args[key].expressions) for key in ("keys", "values"))
+        kind = nested.map_of(keys, values, [self.kind(value) for value in values])
+        places = [", ".join(f"{{{start + at}}}" for at in range(len(keys))) for start in (0, len(keys))]
+        return self.put(node, raw(f"map([{places[0]}], [{places[1]}])", *keys, *values), kind)
+
+    def _part(self, node: exp.Expr) -> Kind:
+        if not isinstance(node.this, exp.Column | exp.Bracket):
+            raise validation("The gateway does not answer an index in square brackets but of a column yet")
+        how, kind = nested.part(self.kind(node.this), node.expressions[0])
+        return self.put(node, raw(how, self.now(node.this)), kind)
 
     # ---- signs ------------------------------------------------------------------------------------------------------
 
@@ -156,6 +175,8 @@ class Expressions:
         self._compares.update(id(side.unnest()) for side in (left, *others))
         own = self.kind(left)
         found = [self.kind(other) for other in others]
+        for kind in (own, *found):
+            nested.refuse(kind, "a comparison")
         targets = [casts.comparable(own, kind) for kind in found]
         for other, kind, target in zip(others, found, targets, strict=True):
             if target is not None and kind != target:
@@ -177,6 +198,8 @@ class Expressions:
             own = [
                 self.kind(item) for item in (node.this.expressions if isinstance(node.this, exp.Tuple) else [node.this])
             ]
+            for kind in own:
+                nested.refuse(kind, "a comparison")
             if len(found) != len(own) or any(
                 casts.comparable(left, right) is not None for left, (_, right) in zip(own, found, strict=True)
             ):
@@ -322,6 +345,8 @@ _RULES: Mapping[type[exp.Expr], Callable[[Expressions, exp.Expr], Kind]] = {
     exp.Paren: Expressions._same,
     exp.Alias: Expressions._same,
     exp.Array: Expressions._array,
+    exp.Map: Expressions._map,
+    exp.Bracket: Expressions._part,
     exp.Neg: Expressions._negative,
     exp.DPipe: Expressions._joined,
     **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod), Expressions._arithmetic),

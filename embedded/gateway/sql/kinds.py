@@ -114,6 +114,7 @@ WHOLE = frozenset({"int", "bigint"})
 EXACT = WHOLE | {"decimal"}
 INEXACT = frozenset({"float", "double"})
 NUMBERS = EXACT | INEXACT
+NESTED = frozenset({"list", "map", "struct"})
 INTERVALS = frozenset({MONTHS.name, DAYS.name})
 
 

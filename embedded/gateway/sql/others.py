@@ -39,6 +39,10 @@ def _elements(call: Call) -> Kind:
     return next(kind for kind in call.types if kind.name == "list")
 
 
+def _values(call: Call) -> Kind:
+    return kinds.list_of(call.types[0].of or kinds.NULL)
+
+
 def _same_element(how: str, list_at: int) -> object:
     """A function of a list and an element of its type."""
 
@@ -137,9 +141,24 @@ ROWS = [
     Row("FLATTEN", "list", "of its elements", "unnest({0})", _REFERENCE, use="syntax",
         note="once, by itself in SELECT"),
     Row("CARDINALITY", "list", "int", "len({0})", _SOURCE, note="an INTEGER by the source, a BIGINT by the reference"),
+    Row("CARDINALITY", "map", "int", "cardinality({0})", _SOURCE),
+    Row("MAP", "[text!, any!, ...]", "map", "map([…], […])", _SOURCE, use="syntax",
+        note="MAP['key', value …] of literals; values are whole numbers, texts or booleans, keys differ"),
+    Row("MAP_KEYS", "map", lambda _: kinds.list_of(kinds.TEXT), "map_keys({0})", _SOURCE),
+    Row("MAP_VALUES", "map", _values, "map_values({0})", _SOURCE),
+    Row("[index]", "list[whole!]", "of its elements", "list_extract({0}, {1} + 1)", _SOURCE, use="syntax",
+        note="of a column; from 0, NULL for one that is not there"),
+    Row("[index]", "map[text!]", "of its values", "map_entries({0})", _SOURCE, use="syntax",
+        note="of a column; the case of A to Z does not matter, NULL for a key that is not there"),
+    Row("[index]", "struct[text!]", "of the field", "struct_extract({0}, {1})", _SOURCE, use="syntax",
+        note="of a column"),
+    Row("UNNEST", "list", "of its elements", "unnest({0})", "reference, SELECT; source of 25.2", use="syntax",
+        note="in FROM, AS name (column), of no column"),
+    Row("UNNEST", "list, WITH ORDINALITY", "", None, "reference, SELECT; source of 25.2", use="syntax",
+        note="the reference calls the second column an offset, the source a row number"),
     *_nothing("""ARRAY_AVG ARRAY_DISTINCT ARRAY_FREQUENCY ARRAY_INSERT ARRAY_MAX ARRAY_MIN ARRAY_REMOVE
-        ARRAY_SUM SET_UNION MAP_KEYS MAP_VALUES SIZE
-        TRY_CONVERT_FROM"""),
+        ARRAY_SUM SET_UNION SIZE"""),
+    *_nothing("TRY_CONVERT_FROM", note="AS a type of its own, a ROW or an ARRAY"),
     *_nothing("ISNUMERIC IS_BIGINT IS_INT IS_VARCHAR"),
     *(Row(name, "", "text", "'…'", _TESTED, note="who is signed in")
       for name in ("QUERY_USER", "SESSION_USER", "SYSTEM_USER", "USER")),
@@ -150,7 +169,7 @@ ROWS = [
     # In the source of 25.2, not in the reference.
     *_nothing("""ARRAY_INTERSECTION COLLECT CURRENT_CATALOG CURRENT_PATH CURRENT_ROLE
         CURRENT_USER ELT FIND_IN_SET FORMAT_NUMBER GROUPING GROUPING_ID GROUP_ID HLL IS_BIT IS_DATE IS_DECIMAL
-        IS_FLOAT4 IS_FLOAT8 IS_LIST IS_STRUCT IS_TIME IS_TIMESTAMP IS_VARBINARY MAP MAPPIFY MAP_CONSTRUCT
+        IS_FLOAT4 IS_FLOAT8 IS_LIST IS_STRUCT IS_TIME IS_TIMESTAMP IS_VARBINARY MAPPIFY MAP_CONSTRUCT
         NTH_VALUE OVERLAY RAND_INTEGER REGEXP_COL_MATCHES RSHIFTUNSIGNED SHIFTRIGHTUNSIGNED
         TIMETYPE TO_UTF8 TRANSLATE3 UDFDEGREES """, "source of 25.2"),
 ]  # fmt: skip

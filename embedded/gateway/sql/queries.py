@@ -11,7 +11,7 @@ from sqlglot import exp
 from embedded.gateway.errors import Refusal, validation
 from embedded.gateway.pivots import LEFT_OUT
 from embedded.gateway.places import place
-from embedded.gateway.sql import calls, casts, kinds
+from embedded.gateway.sql import calls, casts, kinds, nested
 from embedded.gateway.sql.expressions import Expressions
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.parameters import Parameters
@@ -120,6 +120,8 @@ class Scopes:
         for (name, one), (_, other) in zip(left, right, strict=True):
             both = one == other == kinds.NULL
             kind = kinds.NULL if both else kinds.common_or_refused([one, other], "a set operation")
+            if node.args.get("distinct"):
+                nested.refuse(kind, "a set operation", *place(node, self._sql))
             result.append((name, kind))
         for side, columns in ((node.this, left), (node.expression, right)):
             self._cast_columns(side, columns, result)
@@ -150,7 +152,15 @@ class Scopes:
         self._here = [_Source("", columns)]
         order = node.args.get("order")
         for item in list(order.expressions) if order is not None else ():
-            self._expressions.kind(item.this)
+            self._told_apart(item.this, columns, "ORDER BY")
+
+    def _told_apart(self, item: exp.Expr, columns: list[Column], what: str) -> None:
+        """What a query is ordered or grouped by: an expression, or the place of a column."""
+        kind = self._expressions.kind(item)
+        if isinstance(item, exp.Literal) and not item.is_string and item.name.isdecimal():
+            place_of = int(item.name) - 1
+            kind = columns[place_of][1] if 0 <= place_of < len(columns) else kind
+        nested.refuse(kind, what, *place(item, self._sql))
 
     # ---- one SELECT -------------------------------------------------------------------------------------------------
 
@@ -170,7 +180,9 @@ class Scopes:
         group = node.args.get("group")
         keys = ("expressions", "grouping_sets", "rollup", "cube")
         for item in [item for key in keys for item in group.args.get(key) or ()] if group is not None else ():
-            self._grouped(item)
+            self._grouped(item, columns)
+        for _, kind in columns if node.args.get("distinct") else ():
+            nested.refuse(kind, "DISTINCT", *place(node, self._sql))
         for key in ("having", "qualify"):
             if node.args.get(key) is not None:
                 self._bool(node.args[key].this)
@@ -181,34 +193,35 @@ class Scopes:
             # A name of the SELECT list comes before one of a source.
             self._here = [_Source("", columns), *self._here]
             for item in list(order.expressions):
-                self._expressions.kind(item.this)
+                self._told_apart(item.this, columns, "ORDER BY")
         return columns
 
     def _pivot(self, node: exp.Select) -> None:
-        """Name the columns that a PIVOT leaves, in place of its star, and group by them."""
-        [source] = self._here
+        """Name the columns that a PIVOT or UNPIVOT leaves, in place of its star; group a PIVOT by them."""
+        source = self._here[0]
         if len(source.kinds) < len(source.columns):
             raise validation("The gateway does not answer PIVOT of columns of the same name yet")
         used = {item.name for item in node.args[LEFT_OUT]}
         names = [name for name, _ in source.columns if name.lower() not in used]
         left = [exp.column(exp.to_identifier(name, quoted=True)) for name in names]
+        if {item.alias.lower() for item in node.expressions[1:]} & {name.lower() for name in names}:
+            raise validation("The gateway does not answer PIVOT and UNPIVOT that give two columns the same name yet")
         node.set(LEFT_OUT, None)
         node.set("expressions", [*left, *node.expressions[1:]])
-        node.set("group", exp.Group(expressions=[column.copy() for column in left]) if left else None)
+        if left and not node.args.get("joins"):
+            node.set("group", exp.Group(expressions=[column.copy() for column in left]))
 
     def _bool(self, node: exp.Expr) -> None:
         kind = self._expressions.kind(node)
         if kind not in (kinds.BOOL, kinds.NULL):
             raise validation(f"A condition must be a BOOLEAN, and this is {kind}", *place(node, self._sql))
 
-    def _grouped(self, item: exp.Expr) -> None:
-        if isinstance(item, exp.Literal):
-            return
+    def _grouped(self, item: exp.Expr, columns: list[Column]) -> None:
         if isinstance(item, exp.Tuple | exp.Rollup | exp.Cube | exp.GroupingSets):
             for inner in list(item.expressions):
-                self._grouped(inner)
+                self._grouped(inner, columns)
         else:
-            self._expressions.kind(item)
+            self._told_apart(item, columns, "GROUP BY")
 
     def _columns(self, node: exp.Select, using: list[str]) -> list[Column]:
         columns: list[Column] = []
@@ -296,6 +309,8 @@ class Scopes:
         elif isinstance(node, exp.Values):
             columns = self._values(node)
             alias = node.args.get("alias")
+        elif isinstance(node, exp.Unnest):
+            columns = self._unnested(node)
         elif isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):
             columns = self._beside()._query(node)
         else:
@@ -335,6 +350,17 @@ class Scopes:
         if name.startswith(f"{self._mark}r"):
             return list(self._relations[int(name[2:])])
         return self._queries[name]
+
+    def _unnested(self, node: exp.Unnest) -> list[Column]:
+        """UNNEST(list) AS table (column): a row for each element."""
+        [given], alias = node.expressions, node.args["alias"]
+        kind = self._beside()._expressions.kind(given)
+        if kind.name != "list" or kind.of is None or kind.of.name == "struct":
+            raise validation(f"The gateway does not answer UNNEST of this {kind} yet", *place(node, self._sql))
+        [name] = alias.args["columns"]
+        select = exp.Select(expressions=[exp.alias_(raw("unnest({0})", *node.expressions), name, quoted=True)])
+        node.replace(exp.Subquery(this=select, alias=alias, joins=node.args.get("joins")))
+        return [(name.name, kind.of)]
 
     def _values(self, node: exp.Values) -> list[Column]:
         rows = [list(row.expressions) if isinstance(row, exp.Tuple) else [row] for row in node.expressions]

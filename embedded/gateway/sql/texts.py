@@ -6,6 +6,8 @@ import string
 
 from embedded.gateway.errors import validation
 from embedded.gateway.sql import kinds, patterns
+from embedded.gateway.sql.json_literals import of_json
+from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.maths import not_yet
 from embedded.gateway.sql.raw import quoted
 from embedded.gateway.sql.rows import Call, Row
@@ -42,6 +44,13 @@ def _substring(call: Call) -> str:
         f"CASE WHEN {{1}} < -length({{0}}) THEN '' "
         f"ELSE substr({{0}}, CASE WHEN {{1}} = 0 THEN 1 ELSE {{1}} END{tail}) END"
     )
+
+
+def _json(call: Call) -> tuple[Kind, str]:
+    text, name = call.text(0), call.text(1)
+    if text is None or name is None or name.upper() != "JSON":
+        raise validation("The gateway does not answer CONVERT_FROM of such a text yet")
+    return of_json(text)
 
 
 def _pad(name: str, fill: str) -> str:
@@ -134,7 +143,10 @@ ROWS = [
     Row("CONCAT_WS", "text, text, text...", "text", lambda call: _all("concat_ws", call), _TESTS),
     Row("CONTAINS", "text", "bool", None, _REFERENCE, note="of Elasticsearch sources"),
     Row("CONVERT_FROM", "binary, text!", "text", lambda call: _utf8(call, "decode({0})"), _REFERENCE),
-    Row("CONVERT_FROM", "text, text!", "text", None, _REFERENCE),
+    Row("CONVERT_FROM", "text!, text!", lambda call: _json(call)[0], lambda call: _json(call)[1],
+        "reference; source of 25.2", note="'JSON' of a text in quotes, in SELECT; the type is read off the text"),
+    Row("CONVERT_FROM", "text, text!", "text", None, _REFERENCE,
+        note="of a column's JSON Dremio learns the type from the rows it has read, and keeps it"),
     Row("CONVERT_REPLACEUTF8", "binary, text", "text", None, _REFERENCE),
     Row("CONVERT_TO", "text, text!", "binary", lambda call: _utf8(call, "encode({0})"), _REFERENCE),
     Row("CONVERT_TO", "any, text!", "binary", None, _REFERENCE),
