@@ -21,9 +21,10 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.tiles import TILES, ErrorRateLimits
 from console.feed.visited import Visited
+from console.latest import overview_parts
 from console.on_call.asked import Asked
 from console.on_call.watch import NOT_ASKED
-from console.pages.overview import INCIDENTS, LATEST_ERRORS, LATEST_ORDERS, Overview, overview_parts
+from console.pages.overview import INCIDENTS, LATEST_ERRORS, LATEST_ORDERS, Overview
 from console.parts import Part
 from console.settings import ConsoleSettings, LiteSettings, is_loopback
 from console.small.figures import metric, trend

@@ -7,11 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
+
 from console import look
 from console.choices import WORST
+from console.drill.at_hand import Row, holding, ordered, page_of
 from console.drill.figure_chart import FigureBars, FigureChart, SharedAxis
-from console.drill.finding import matching
+from console.drill.finding import FIND, matching, sought
 from console.drill.found import Found
+from console.drill.ordering import order_part, shown_words
 from console.drill.tab import DrillTab, TabPage
 from console.feed.asker import Want, want
 from console.feed.incidents import ListedIncident, count_open, in_order, incidents_of, standing_of
@@ -21,7 +25,7 @@ from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
 from console.on_call.asked import Asked, left_out, with_asked
 from console.on_call.figure import TRADE, ConversionDesk, FigureDesk, IncidentFigure
 from console.on_call.parts import HISTORY, TOLD, duty_part, words_of
-from console.parts import ERROR_ROW_COLUMNS, INCIDENT_COLUMNS, Part, error_row, incident_row, iso_ms
+from console.parts import ERROR_ROW_COLUMNS, INCIDENT_COLUMNS, INCIDENT_SEARCHED, Part, error_row, incident_row, iso_ms
 from console.tab import Card, ChartPlace, ListColumn, RowList
 from console.view import Span, View
 from console.words import STATES
@@ -30,14 +34,20 @@ from lakehouse.rules.figure import AlertFigure
 from lakehouse.texts import REASON_LETTERS, visible
 
 AROUND = timedelta(minutes=1)
+INCIDENTS_READ = 1000
+"""The most of a range that are listed, looked through and put in an order: the last touched."""
 ROWS_BEHIND = 100
 _NOT_SHOWN = "The incident of this link is not among those of the range shown."
+_NONE_HOLDS = "No incident matches. Widen the range, or look for another text."
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 INCIDENTS = RowList(
     "incident_rows",
     "Incidents",
-    (*INCIDENT_COLUMNS, ListColumn("Resolved", "resolved_at", "time")),
+    tuple(
+        replace(column, sort=column.field)
+        for column in (*INCIDENT_COLUMNS, ListColumn("Resolved", "resolved_at", "time"))
+    ),
     "Nothing fired in this range. An incident opens when a service reports a FATAL error or a rule fires.",
     choose="incident",
     long=True,
@@ -97,6 +107,7 @@ class AlertsTab(DrillTab):
     order = 40
     heeds_brush = False
     counts_open = True
+    filters = (FIND,)
     steady = False
     # An incident that somebody came for stands above all others.
     cards = (
@@ -126,10 +137,12 @@ class AlertsTab(DrillTab):
         self._trade = FigureDesk(lambda incident: _beside(figures.get(incident.rule)), page.answer)
         self._conversion = ConversionDesk(page.answer)
         self._axis = SharedAxis()
+        # Keys of the incidents that are listed, where somebody chose which, or their order.
+        self._chosen_rows: list[str] | None = None
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         since, until = _listed(view, span)
-        asked = {"incidents": want("incidents", pin.commit, since=since, until=until, most=INCIDENTS_SHOWN)}
+        asked = {"incidents": want("incidents", pin.commit, since=since, until=until, most=INCIDENTS_READ)}
         if view.span is None:
             asked["open"] = want("open_incidents", pin.commit, worst=WORST, most=INCIDENTS_SHOWN)
         chosen = self._chosen(view)
@@ -191,20 +204,25 @@ class AlertsTab(DrillTab):
         of_table = self._of_table(found)
         found_incidents = with_asked(of_table, asked, since, until)
         open_count = count_open(found_incidents, found.tables.get("open", []), INCIDENTS_SHOWN)
-        count = len(found_incidents)
-        words = f"{exactly(count)} {'incident' if count == 1 else 'incidents'}, {exactly(open_count)} open"
-        if len(found.tables["incidents"]) == INCIDENTS_SHOWN:
-            words = f"the last {exactly(count)} incidents, {exactly(open_count)} open"
-        words = "; ".join([words, *(visible(sentence, REASON_LETTERS) for sentence in left_out(asked))])
+        listed = self._listed(found_incidents, found.view)
+        most = self.page.settings.rows_shown
+        shown = page_of(listed, found.view, most)
+        cut = len(found.tables["incidents"]) == INCIDENTS_READ
+        words = "; ".join(
+            [
+                _count_words(listed, len(found_incidents), open_count, sought(found.view), cut=cut),
+                *filter(None, [shown_words(found.view, len(shown), most, len(listed))]),
+                *(visible(sentence, REASON_LETTERS) for sentence in left_out(asked)),
+            ]
+        )
         parts: dict[str, Part] = {
+            **self.facet(FIND, found.view, ()),
             f"list.{INCIDENTS.name}": {
-                "rows": [
-                    incident_row(incident, words_of(incident, self.page.duty))
-                    | {"chosen": incident.incident_id == found.view.incident}
-                    for incident in found_incidents
-                ],
+                "rows": shown,
                 "produced_at": iso_ms(max((incident.touched_at for incident in found_incidents), default=None)),
                 "words": words,
+                "empty": _NONE_HOLDS if sought(found.view) else None,
+                **order_part(found.view, INCIDENTS, most, len(listed)),
             },
             "detail.behind": {"shown": False},
             "duty": {"incident": None},
@@ -260,6 +278,24 @@ class AlertsTab(DrillTab):
             parts[f"said.{self.name}"] = _elsewhere(found, asked)
         return parts
 
+    def exported(self, name: str) -> pa.Table | None:
+        table = super().exported(name)
+        if name != INCIDENTS.name or table is None or self._chosen_rows is None:
+            return table
+        at = {key: place for place, key in enumerate(table["incident_id"].to_pylist())}
+        return table.take(pa.array([at[key] for key in self._chosen_rows if key in at], pa.int64()))
+
+    def _listed(self, incidents: Sequence[ListedIncident], view: View) -> list[Row]:
+        """Rows of those that hold the text looked for, in the order that is chosen."""
+        rows = [
+            incident_row(incident, words_of(incident, self.page.duty))
+            | {"chosen": incident.incident_id == view.incident}
+            for incident in incidents
+        ]
+        found = ordered(holding(rows, sought(view), INCIDENT_SEARCHED), view, INCIDENTS)
+        self._chosen_rows = [row["key"] for row in found] if sought(view) or view.sort else None
+        return found
+
     def _figures(self, incident_id: str | None) -> dict[str, IncidentFigure]:
         """What is known of how the incident's figures go, by the place of each."""
         held = {FIGURE: self._figure.held, MEANWHILE: self._trade.held}
@@ -307,6 +343,17 @@ class AlertsTab(DrillTab):
             "facts": [*facts, ["first", row["starts_at"]], ["newest", row["newest_at"]]],
             "links": [["see its time in Errors", self.page.link(errors), "go"], *runbook],
         }
+
+
+def _count_words(listed: Sequence[Row], known: int, open_count: int, text: str, *, cut: bool) -> str:
+    """How many there are, or hold the text; `cut`: only the last of the range were read."""
+    if text:
+        open_count = sum(row["state"] not in ("resolved", "old") for row in listed)
+    count = len(listed)
+    said = f"{exactly(count)} {'incident' if count == 1 else 'incidents'}, {exactly(open_count)} open"
+    if cut:
+        said = f"{said}, of the last {exactly(known)}" if text else f"the last {said}"
+    return said
 
 
 def _words(alerts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
