@@ -260,6 +260,8 @@ class PageSession:
     def _gone(self) -> None:
         self._closed = True
         self.hub.leave(self)
+        self._asker.leave(self)
+        self.boards.leave()
         self.drills.clear()
 
     def _told(self, text: str) -> None:
