@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from console.alert_lists import KEYS
 from console.drill.at_hand import holding, ordered, page_of
 from console.latest import exported
 from console.pages.overview import LATEST_ERRORS, LATEST_ORDERS
@@ -161,6 +162,31 @@ def test_incidents_are_found_ordered_and_paged(monkeypatch: pytest.MonkeyPatch) 
         "0 incidents, 0 open",
         "No incident matches. Widen the range, or look for another text.",
     )
+
+
+def test_rows_behind_an_incident_are_ordered_whatever_page_of_incidents_is_shown() -> None:
+    incident = "00000000-0000-0000-0000-000000000000"
+    desk = Desk(f"tab=alerts&incident={incident}&sort=at.asc")
+    for number in range(3):
+        desk.dremio.error(NOON - timedelta(seconds=10 + number), "FATAL", "payments", error_message=f"down {number}")
+        desk.dremio.alert(NOON - timedelta(seconds=20 + number), incident, service="payments")
+    desk.dremio.publish(NOON + timedelta(seconds=1))
+    desk.parts.poller.poll()
+    parts = desk.until(lambda parts: len(parts.get("list.behind_errors", {}).get("rows", ())) == 4)
+    for name, words in (("behind_errors", "4 errors"), ("behind_alerts", "4 alerts")):
+        part = parts[f"list.{name}"]
+        times = [row["at"] for row in part["rows"]]
+        assert (times, part["words"]) == (sorted(times), words)
+        assert part["order"] == {"field": "at", "up": True, "page": 1, "pages": 1}
+        table = desk.session.exported(name)
+        assert table is not None
+        assert table[KEYS[name]].to_pylist() == [row["key"] for row in part["rows"]]
+    # Neither a text that incidents are looked through for nor their page is of these rows.
+    desk.session.show(f"tab=alerts&incident={incident}&sort=message&page=2&find=cart")
+    parts = desk.until(lambda parts: parts["view"]["query"].endswith("page=2") and parts["list.behind_errors"]["rows"])
+    messages = [row["message"] for row in parts["list.behind_errors"]["rows"]]
+    assert messages == ["timeout 1", "down 2", "down 1", "down 0"]
+    assert parts["list.behind_errors"]["order"]["page"] == 1
 
 
 def test_a_paused_page_is_looked_through_and_stays_at_its_moment() -> None:
