@@ -21,9 +21,10 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.tiles import TILES, ErrorRateLimits
 from console.feed.visited import Visited
+from console.latest import overview_parts
 from console.on_call.asked import Asked
 from console.on_call.watch import NOT_ASKED
-from console.pages.overview import INCIDENTS, LATEST_ERRORS, LATEST_ORDERS, Overview, overview_parts
+from console.pages.overview import INCIDENTS, LATEST_ERRORS, LATEST_ORDERS, Overview
 from console.parts import Part
 from console.settings import ConsoleSettings, LiteSettings, is_loopback
 from console.small.figures import metric, trend
@@ -42,6 +43,8 @@ from lakehouse.user_error import UserError, exit_on_user_error
 logger = logging.getLogger(__name__)
 
 STYLE = Path(__file__).with_name("static") / "lite.css"
+STATUS_PX = 56
+"""Two lines, as on a phone."""
 SCRIPT = Path(__file__).with_name("static") / "lite.js"
 
 
@@ -90,12 +93,13 @@ def show() -> None:
         refresh = timedelta(seconds=LiteSettings.load().refresh_s)
         max_age = AlertsSettings.load().max_age
         feed()
-        # Streamlit's server would renew the age only when it draws, and not at all once it is lost.
-        st.html(f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
     except UserError as error:
         st.error(str(error))
         return
     st.fragment(page, run_every=refresh)(settings, max_age, refresh.total_seconds())
+    # Streamlit's server would renew the age only when it draws, and not at all once it is lost. Below all else: what
+    # stands in for it until Streamlit can show it would push the page down, and let it up again.
+    st.html(f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
 
 
 def page(settings: ConsoleSettings, max_age: timedelta, refresh_s: float) -> None:
@@ -115,7 +119,10 @@ def draw(snapshot: FeedSnapshot, parts: Mapping[str, Part], currency: str, zone:
     words, health = freshness(snapshot, age)
     late = health == "stale"
     st.markdown("#### tillwatch")
-    st.html(status_line(snapshot, age, words, zone, refresh_s))
+    # Streamlit loads what draws an element once the first of its kind comes: what stands in for it until then takes the
+    # room that it will take, here and below.
+    with st.container(height=STATUS_PX, border=False):
+        st.html(status_line(snapshot, age, words, zone, refresh_s))
     if health in ("stale", "late"):
         st.warning(sentence(words) + ("" if age is None else " What you see is the last good data."))
     if snapshot.as_of is None:

@@ -49,6 +49,8 @@ INCIDENT_COLUMNS = (
     ListColumn("First", "starts_at", "time"),
     ListColumn("Newest", "newest_at", "time"),
 )
+INCIDENT_SEARCHED = ("key", "rule", "entity", "severity", "description", "state_words")
+"""Fields of an incident's row that a text is looked for in."""
 
 
 GUEST = "guest"
@@ -129,6 +131,7 @@ def order_link(order_id: str) -> str:
     return f"?{urlencode({'tab': 'orders', 'order': order_id})}"
 
 
-def incident_link(incident_id: str = "") -> str:
-    """Where an incident is shown, or all of them."""
-    return f"?{urlencode({'tab': 'alerts'} | ({'incident': incident_id} if incident_id else {}))}"
+def incident_link(incident_id: str = "", find: str = "") -> str:
+    """Where an incident is shown, or all of them, or those that hold a text."""
+    chosen = {name: value for name, value in (("incident", incident_id), ("find", find)) if value}
+    return f"?{urlencode({'tab': 'alerts'} | chosen)}"

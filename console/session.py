@@ -17,7 +17,7 @@ from bokeh.document import Document
 from bokeh.events import ClientReconnected, ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
 
-from console import look
+from console import latest, look
 from console.assets import lean, look_address
 from console.bell import BELL
 from console.boards.tab import BoardTab
@@ -145,6 +145,8 @@ class PageSession:
     # ---- what a tab asks of it
 
     def pin(self, snapshot: FeedSnapshot) -> Pin | None:
+        if self._pause is not None:
+            return self._pause.pin
         if self._at is None:
             return self._pins.pin(snapshot, self._cadence_s)
         return pin_of(snapshot)
@@ -186,10 +188,10 @@ class PageSession:
         drill = self.drills.get(tab.name)
         if drill is not None:
             return drill.exported(name)
-        listed = next((one.exports for one in tab.lists() if one.name == name), None)
-        asked = CHARTS[name].question if tab.live and name in CHARTS else listed
-        answer = self._shown.answers.get(asked or "")
-        return answer.table if answer else None
+        if tab.live and name in CHARTS:
+            answer = self._shown.answers.get(CHARTS[name].question)
+            return answer.table if answer else None
+        return latest.exported(self._shown, self.view, name) if tab.live else None
 
     def select(self, view: View) -> None:
         # Another choice has other rows: the first of them.
@@ -258,6 +260,8 @@ class PageSession:
     def _gone(self) -> None:
         self._closed = True
         self.hub.leave(self)
+        self._asker.leave(self)
+        self.boards.leave()
         self.drills.clear()
 
     def _told(self, text: str) -> None:
@@ -273,7 +277,9 @@ class PageSession:
         if isinstance(said.get("view"), str):
             self.show(said["view"])
         if "paused" in said:
-            self._pause = Pause(self._of_tab, self._shown_at) if said["paused"] and self._at is None else None
+            self._pause = (
+                Pause(self._of_tab, self._shown_at, self.view) if said["paused"] and self._at is None else None
+            )
         if "act" in said:
             # Who acts sees what comes of it.
             self._pause = None
@@ -294,8 +300,9 @@ class PageSession:
         """Go to another view, as the URL says it."""
         before = self.view
         self.view, self.notices = parse(asked, now_utc(), shop_zone=bool(self.settings.zone))
-        # What is chosen anew is shown, and goes on; another zone writes the same times.
-        if self._pause is not None and replace(self.view, zone=before.zone) != before:
+        # What is chosen anew is shown, and goes on. A board's rows are of now.
+        finds = not isinstance(self.drills.get(self.view.tab), BoardTab)
+        if self._pause is not None and not self._pause.turn(self.view, finds=finds):
             self._pause = None
         if self.view.theme != before.theme:
             self.doc.theme = look.bokeh_theme(self.view.theme)
@@ -353,22 +360,10 @@ class PageSession:
 
     def _redraw(self) -> None:
         drill = self.drills.get(self.view.tab)
-        if drill is not None and not self._closed and not self._is_out and self._pause is None:
+        if drill is not None and not self._closed and not self._is_out and not (self._pause and not self._pause.turned):
             # Bokeh looks through all models of the page once for all charts, not once for each.
             with self.doc.models.freeze():
                 drill.draw()
-
-    def _not_yet(self, then: FeedSnapshot | None, newest: FeedSnapshot) -> bool:
-        """Whether the incident that is asked for is known now, and was not at the moment that would be shown."""
-        if not self.view.incident or then is None or then is newest:
-            return False
-
-        def known(snapshot: FeedSnapshot) -> bool:
-            asked = asked_of(self._watch.duty, snapshot.as_of, self._asks)
-            found = overview.all_incidents(snapshot, self.max_age, asked)
-            return any(one.incident_id == self.view.incident for one in found)
-
-        return known(newest) and not known(then)
 
     def _tab_parts(self, snapshot: FeedSnapshot) -> dict[str, Part]:
         """What the tab shows of a snapshot."""
@@ -377,9 +372,10 @@ class PageSession:
             return dict(drill.parts(self.view, snapshot))
         if not self._tab.live:
             return {}
-        found = overview.overview_parts(
-            snapshot, self.settings.currency, self.limits, self.max_age, self.duty, self.asked, self.view.compare
-        )
+        found = latest.overview_parts(
+            snapshot, self.settings.currency, self.limits, self.max_age, self.duty, self.asked, self.view.compare,
+            latest.look_of(self.view),
+        )  # fmt: skip
         return {**found, "empty": empty_part(snapshot)}
 
     @property
@@ -401,7 +397,8 @@ class PageSession:
             why = visible(then.error, REASON_LETTERS)
             notices.append(f"The moment {moment} cannot be shown: {why}. Shown is now.")
             then = Then(newest)
-        if self._not_yet(then.snapshot, newest):
+        duty, asks = self._watch.duty, self._asks
+        if overview.known_since(self.view.incident, then.snapshot, newest, self.max_age, duty, asks):
             # A link is made within a second of an alert, and a moment is held up to a minute back.
             notices.append(f"Shown is now: at {moment} nothing was kept yet of this incident.")
             then = Then(newest)
@@ -409,6 +406,7 @@ class PageSession:
         self._at = self.view.at if frozen else None
         if self._pause is None:
             self._shown = then.snapshot or NOTHING_YET
+        if self._pause is None or self._pause.turned:
             self._of_tab = self._tab_parts(self._shown)
         parts: dict[str, Part] = {**self._of_tab}
         failed = {drill.name: drill.failed} if drill is not None and drill.failed else {}

@@ -135,7 +135,8 @@ class Card:
     """What stands together, `columns` of twelve wide. Between cards of live charts, `order` says where.
 
     A card with `detail` is hidden until the part `detail.NAME` shows it: {"shown", "title", "facts", "links"}, as
-    static/drill.js paints it. With `acts`, what people may do about an incident stands in it: static/duty.js.
+    static/drill.js paints it. With `acts`, what people may do about an incident stands in it: static/duty.js. Above one
+    that `finds` stands the field by which the rows of a tab are looked through that has no line of filters.
     """
 
     blocks: tuple[RowList | ChartPlace | LivePlace | OpenedPlace, ...]
@@ -144,6 +145,7 @@ class Card:
     css: str = ""
     detail: str = ""
     acts: bool = False
+    finds: bool = False
 
 
 class Tab:

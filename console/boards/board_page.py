@@ -58,6 +58,10 @@ class BoardDesk:
         """This is no longer waited for."""
         self._asker.forget((wanted,), self._viewer)
 
+    def leave(self) -> None:
+        """The page is closed: it waits for nothing."""
+        self._asker.leave(self._viewer)
+
 
 def known(page: BoardPage, ask: LiveAsk, snapshot: FeedSnapshot) -> Told | None:
     """What is known of a question; None where a moment is held of which there is no past."""

@@ -67,6 +67,12 @@ class RangePanel:
         self._view, self._span = view, spans[0]
         return False
 
+    def drop(self, page: BoardPage) -> None:
+        """Its tab is left: it waits for nothing."""
+        self.shown = None
+        if self._wanted is not None:
+            page.boards.forget(self._wanted)
+
     def parts(self, page: BoardPage, view: View, empty: dict[str, str | None]) -> dict[str, Part]:
         """What fills it, and its words; what stands in place of an empty chart goes into `empty`."""
         name, place, table = self.of.name, self.of.place, self.table

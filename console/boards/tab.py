@@ -167,7 +167,7 @@ class BoardTab(DrillTab):
         for live in self.live_panels:
             live.drop()
         for panel in self.range_panels:
-            panel.shown = None
+            panel.drop(self.page)
 
 
 def tab_of(board: Board, currency: str) -> type[BoardTab]:

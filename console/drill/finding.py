@@ -13,14 +13,18 @@ FIND = TabFilter("find", search="Find: an id, a name, a word")
 """A text that rows are looked through for."""
 
 
+def sought(view: View) -> str:
+    """The text that rows are looked through for, in small letters; empty where none is."""
+    return next(iter(view.chosen(FIND.name)), "")[:LONGEST].lower()
+
+
 def matching(view: View, columns: Sequence[str], *others: Fragment) -> Fragment:
     """Rows in which one of `columns` holds the text that is looked for, and for which all the others hold.
 
     Small and capital letters are alike. Columns are names of lakehouse.tables.
     """
     conditions = list(others)
-    text = next(iter(view.chosen(FIND.name)), "")[:LONGEST].lower()
-    if text:
+    if text := sought(view):
         anywhere = " OR ".join(f"POSITION(:find IN LOWER({column})) > 0" for column in columns)
         conditions.append(Fragment(f"({anywhere})", {"find": text}))
     if not conditions:

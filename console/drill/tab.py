@@ -299,6 +299,8 @@ class DrillTab(Tab):
         self.page.redraw()
 
     def drop(self) -> None:
+        self.page.forget(self._wanted)
+        self._wanted = set()
         self.charts.clear()
         self._drawn = None
         for column in self.places.values():

@@ -7,11 +7,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
+
 from console import look
+from console.alert_lists import ALERTS_BEHIND, BESIDE, ERRORS_BEHIND, INCIDENTS, KEYS, SAID, behind_part, count_words
 from console.choices import WORST
+from console.drill.at_hand import Row, holding, ordered, page_of
 from console.drill.figure_chart import FigureBars, FigureChart, SharedAxis
-from console.drill.finding import matching
+from console.drill.finding import FIND, matching, sought
 from console.drill.found import Found
+from console.drill.ordering import order_part, shown_words
 from console.drill.tab import DrillTab, TabPage
 from console.feed.asker import Want, want
 from console.feed.incidents import ListedIncident, count_open, in_order, incidents_of, standing_of
@@ -21,8 +26,8 @@ from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
 from console.on_call.asked import Asked, left_out, with_asked
 from console.on_call.figure import TRADE, ConversionDesk, FigureDesk, IncidentFigure
 from console.on_call.parts import HISTORY, TOLD, duty_part, words_of
-from console.parts import ERROR_ROW_COLUMNS, INCIDENT_COLUMNS, Part, error_row, incident_row, iso_ms
-from console.tab import Card, ChartPlace, ListColumn, RowList
+from console.parts import INCIDENT_SEARCHED, Part, error_row, incident_row, iso_ms
+from console.tab import Card, ChartPlace
 from console.view import Span, View
 from console.words import STATES
 from lakehouse.kinds import ERROR_KIND
@@ -30,64 +35,15 @@ from lakehouse.rules.figure import AlertFigure
 from lakehouse.texts import REASON_LETTERS, visible
 
 AROUND = timedelta(minutes=1)
+INCIDENTS_READ = 1000
+"""The most of a range that are listed, looked through and put in an order: the last touched."""
 ROWS_BEHIND = 100
+KINDS_BEHIND = 5
 _NOT_SHOWN = "The incident of this link is not among those of the range shown."
+_NONE_HOLDS = "No incident matches. Widen the range, or look for another text."
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
-INCIDENTS = RowList(
-    "incident_rows",
-    "Incidents",
-    (*INCIDENT_COLUMNS, ListColumn("Resolved", "resolved_at", "time")),
-    "Nothing fired in this range. An incident opens when a service reports a FATAL error or a rule fires.",
-    choose="incident",
-    long=True,
-    exports="incidents",
-)
-ALERTS_BEHIND = RowList(
-    "behind_alerts",
-    "Alert rows",
-    (
-        ListColumn("Time", "at", "time"),
-        ListColumn("Status", "status"),
-        ListColumn("Severity", "severity", "badge", of="severity"),
-        ListColumn("Value", "value", "number"),
-        ListColumn("Description", "description", hover="{description}", css="wide"),
-    ),
-    "No alert row of this incident lies in the kept data.",
-    long=True,
-    exports="alerts",
-)
-BESIDE = RowList(
-    "beside",
-    "Also open for this service",
-    INCIDENT_COLUMNS,
-    "Nothing else is open for this service.",
-    choose="incident",
-    also=("incidents",),
-)
-SAID = RowList(
-    "behind_kinds",
-    "What it says",
-    (
-        ListColumn("Messages that are alike", "words", "link", hover="one of them: {example}", css="wide"),
-        ListColumn("Count", "count", "number"),
-        ListColumn("First", "first_at", "time"),
-        ListColumn("Newest", "newest_at", "time"),
-    ),
-    "No message of this service and severity lies in its time.",
-    note="a click shows them in Errors",
-    exports="kinds",
-)
-KINDS_BEHIND = 5
 FIGURE, MEANWHILE, CONVERSION = "incident_figure", "incident_trade", "incident_conversion"
-ERRORS_BEHIND = RowList(
-    "behind_errors",
-    "Error rows behind it",
-    ERROR_ROW_COLUMNS,
-    "No error row of this service and severity lies in its time.",
-    long=True,
-    exports="errors",
-)
 
 
 class AlertsTab(DrillTab):
@@ -97,6 +53,7 @@ class AlertsTab(DrillTab):
     order = 40
     heeds_brush = False
     counts_open = True
+    filters = (FIND,)
     steady = False
     # An incident that somebody came for stands above all others.
     cards = (
@@ -126,10 +83,12 @@ class AlertsTab(DrillTab):
         self._trade = FigureDesk(lambda incident: _beside(figures.get(incident.rule)), page.answer)
         self._conversion = ConversionDesk(page.answer)
         self._axis = SharedAxis()
+        # Keys of a list's rows, where somebody chose which, or their order.
+        self._orders: dict[str, list[str]] = {}
 
     def wants(self, view: View, pin: Pin, span: Span, inner: Span) -> dict[str, Want]:
         since, until = _listed(view, span)
-        asked = {"incidents": want("incidents", pin.commit, since=since, until=until, most=INCIDENTS_SHOWN)}
+        asked = {"incidents": want("incidents", pin.commit, since=since, until=until, most=INCIDENTS_READ)}
         if view.span is None:
             asked["open"] = want("open_incidents", pin.commit, worst=WORST, most=INCIDENTS_SHOWN)
         chosen = self._chosen(view)
@@ -191,20 +150,25 @@ class AlertsTab(DrillTab):
         of_table = self._of_table(found)
         found_incidents = with_asked(of_table, asked, since, until)
         open_count = count_open(found_incidents, found.tables.get("open", []), INCIDENTS_SHOWN)
-        count = len(found_incidents)
-        words = f"{exactly(count)} {'incident' if count == 1 else 'incidents'}, {exactly(open_count)} open"
-        if len(found.tables["incidents"]) == INCIDENTS_SHOWN:
-            words = f"the last {exactly(count)} incidents, {exactly(open_count)} open"
-        words = "; ".join([words, *(visible(sentence, REASON_LETTERS) for sentence in left_out(asked))])
+        listed = self._listed(found_incidents, found.view)
+        most = self.page.settings.rows_shown
+        shown = page_of(listed, found.view, most)
+        cut = len(found.tables["incidents"]) == INCIDENTS_READ
+        words = "; ".join(
+            [
+                count_words(listed, len(found_incidents), open_count, sought(found.view), cut=cut),
+                *filter(None, [shown_words(found.view, len(shown), most, len(listed))]),
+                *(visible(sentence, REASON_LETTERS) for sentence in left_out(asked)),
+            ]
+        )
         parts: dict[str, Part] = {
+            **self.facet(FIND, found.view, ()),
             f"list.{INCIDENTS.name}": {
-                "rows": [
-                    incident_row(incident, words_of(incident, self.page.duty))
-                    | {"chosen": incident.incident_id == found.view.incident}
-                    for incident in found_incidents
-                ],
+                "rows": shown,
                 "produced_at": iso_ms(max((incident.touched_at for incident in found_incidents), default=None)),
                 "words": words,
+                "empty": _NONE_HOLDS if sought(found.view) else None,
+                **order_part(found.view, INCIDENTS, most, len(listed)),
             },
             "detail.behind": {"shown": False},
             "duty": {"incident": None},
@@ -235,30 +199,38 @@ class AlertsTab(DrillTab):
             }
             history = self.page.history(chosen.incident_id)
             parts |= duty_part(chosen, self.page.duty, self.page.actor, history, past=self.page.frozen)
-            parts[f"list.{ALERTS_BEHIND.name}"] = {
-                "rows": [
-                    {
-                        "key": row["alert_id"],
-                        "at": iso_ms(row["alert_timestamp"]),
-                        "produced_at": iso_ms(row["received_at"]),
-                        "status": visible(row["status"]),
-                        "severity": visible(row["severity"] or ""),
-                        "value": row["metric_value"],
-                        "description": visible(row["description"] or ""),
-                    }
-                    for row in found.tables.get("alerts", [])
-                ],
-            }
+            alerts = [_alert_row(row) for row in found.tables.get("alerts", [])]
+            parts[f"list.{ALERTS_BEHIND.name}"] = behind_part(alerts, found.view, ALERTS_BEHIND, ROWS_BEHIND, "alert")
             time = _around(chosen.starts_at, chosen.newest_at, chosen.resolved_at or found.pin.as_of)
             parts[f"list.{SAID.name}"] = {
                 "rows": [_kind_row(row, time, self.page.link) for row in found.tables.get("kinds", [])],
             }
-            parts[f"list.{ERRORS_BEHIND.name}"] = {
-                "rows": [error_row(row) for row in found.tables.get("errors", [])],
-            }
+            errors = [error_row(row) for row in found.tables.get("errors", [])]
+            parts[f"list.{ERRORS_BEHIND.name}"] = behind_part(errors, found.view, ERRORS_BEHIND, ROWS_BEHIND, "error")
+            if found.view.sort:
+                for name in (ALERTS_BEHIND.name, ERRORS_BEHIND.name):
+                    self._orders[name] = [row["key"] for row in parts[f"list.{name}"]["rows"]]
         elif found.view.incident and not {"incidents", "elsewhere"} & found.failed.keys():
             parts[f"said.{self.name}"] = _elsewhere(found, asked)
         return parts
+
+    def exported(self, name: str) -> pa.Table | None:
+        table = super().exported(name)
+        if table is None or name not in self._orders:
+            return table
+        at = {key: place for place, key in enumerate(table[KEYS[name]].to_pylist())}
+        return table.take(pa.array([at[key] for key in self._orders[name] if key in at], pa.int64()))
+
+    def _listed(self, incidents: Sequence[ListedIncident], view: View) -> list[Row]:
+        """Rows of those that hold the text looked for, in the order that is chosen."""
+        rows = [
+            incident_row(incident, words_of(incident, self.page.duty))
+            | {"chosen": incident.incident_id == view.incident}
+            for incident in incidents
+        ]
+        found = ordered(holding(rows, sought(view), INCIDENT_SEARCHED), view, INCIDENTS)
+        self._orders = {INCIDENTS.name: [row["key"] for row in found]} if sought(view) or view.sort else {}
+        return found
 
     def _figures(self, incident_id: str | None) -> dict[str, IncidentFigure]:
         """What is known of how the incident's figures go, by the place of each."""
@@ -319,6 +291,18 @@ def _words(alerts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "newest_at": firing["alert_timestamp"],
         "threshold": firing["threshold"],
         "runbook_url": firing["runbook_url"] or "",
+    }
+
+
+def _alert_row(row: Mapping[str, Any]) -> Part:
+    return {
+        "key": row["alert_id"],
+        "at": iso_ms(row["alert_timestamp"]),
+        "produced_at": iso_ms(row["received_at"]),
+        "status": visible(row["status"]),
+        "severity": visible(row["severity"] or ""),
+        "value": row["metric_value"],
+        "description": visible(row["description"] or ""),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from console.choices import FAILURES, WORST
+from console.drill.finding import FIND
 from console.feed.compared import figures_beside
 from console.feed.incidents import ListedIncident, count_open, in_order, incidents_of, standing_of
 from console.feed.minutes import Series, minutes_of
@@ -26,8 +28,7 @@ from console.feed.questions import (
 )
 from console.feed.snapshot import FeedAnswer, FeedSnapshot
 from console.feed.tiles import ErrorRateLimits, Tile, tiles_of
-from console.on_call.asked import Asked, with_asked
-from console.on_call.parts import words_of
+from console.on_call.asked import Asked, asked_of, with_asked
 from console.on_call.watch import Duty
 from console.parts import (
     ERROR_COLUMNS,
@@ -35,23 +36,28 @@ from console.parts import (
     ORDER_COLUMNS,
     Part,
     SharedPart,
-    error_row,
-    incident_link,
-    incident_row,
     iso_ms,
-    newest,
-    order_row,
 )
 from console.tab import Card, RowList, Tab
 from lakehouse.kinds import distinct_orders
 from lakehouse.kpis import Counting
 
 INCIDENTS_LISTED = 8
+ORDERS_BY = {
+    "at": "order_ts",
+    "order": "order_id",
+    "product": "product_id",
+    "quantity": "quantity",
+    "total": "order_total",
+    "status": "status",
+}
+ERRORS_BY = {"at": "error_ts", "severity": "severity", "service": "service_name", "message": "error_message"}
+"""What the columns of the newest rows are ordered by: columns of their answers."""
 
 LATEST_ORDERS = RowList(
     "latest_orders",
     "Latest orders",
-    ORDER_COLUMNS,
+    tuple(replace(column, sort=ORDERS_BY[column.field]) for column in ORDER_COLUMNS),
     "No order in the last day. They appear here {soon} they are placed.",
     exports="latest_orders",
     whole=True,
@@ -59,7 +65,7 @@ LATEST_ORDERS = RowList(
 LATEST_ERRORS = RowList(
     "latest_errors",
     "Latest errors",
-    ERROR_COLUMNS,
+    tuple(replace(column, sort=ERRORS_BY[column.field]) for column in ERROR_COLUMNS),
     "No error in the last day. They appear here {soon} a service reports one.",
     exports="latest_errors",
     whole=True,
@@ -96,9 +102,10 @@ class Overview(Tab):
     compares = True
     heeds_range = False
     heeds_brush = False
+    filters = (FIND,)
     cards = (
         Card((INCIDENTS,), columns=3, order=20, css="alerts-card"),
-        Card((LATEST_ORDERS,), columns=6, order=80, css="latest-orders"),
+        Card((LATEST_ORDERS,), columns=6, order=80, css="latest-orders", finds=True),
         Card((LATEST_ERRORS,), columns=6, order=81),
     )
 
@@ -159,52 +166,33 @@ def all_incidents(snapshot: FeedSnapshot, max_age: timedelta, asked: Asked) -> t
     return with_asked(found, asked, snapshot.as_of - INCIDENT_SPAN, snapshot.as_of + ANY_AHEAD)
 
 
+def known_since(
+    incident_id: str, then: FeedSnapshot | None, newest: FeedSnapshot, max_age: timedelta, duty: Duty, asks: bool
+) -> bool:
+    """Whether an incident is known now, and was not at a moment."""
+    if not incident_id or then is None or then is newest:
+        return False
+
+    def known(snapshot: FeedSnapshot) -> bool:
+        found = all_incidents(snapshot, max_age, asked_of(duty, snapshot.as_of, asks))
+        return any(one.incident_id == incident_id for one in found)
+
+    return known(newest) and not known(then)
+
+
 @lru_cache(maxsize=8)
-def overview_parts(
-    snapshot: FeedSnapshot,
-    currency: str,
-    limits: ErrorRateLimits,
-    max_age: timedelta,
-    duty: Duty,
-    asked: Asked,
-    compare: str,
-) -> Mapping[str, Part]:
-    """All parts of the Overview; a place whose question was never answered has none and keeps its skeleton."""
-    parts: dict[str, Part] = {}
+def tile_parts(snapshot: FeedSnapshot, currency: str, limits: ErrorRateLimits, compare: str) -> Mapping[str, Part]:
+    """The tiles; none before their question was answered."""
     figures = snapshot.answers.get("tiles")
-    if figures is not None:
-        stale = figures.commit != snapshot.commit
-        compared = figures_beside(figures.table.to_pylist()[0], snapshot, compare)
-        for tile in tiles_of(compared, minutes_of(snapshot), currency, limits):
-            parts[f"tile.{tile.key}"] = _tile(tile, stale)
-            parts[f"spark.{tile.key}"] = {"values": [_digits(value) for value in tile.spark[:-1]]}
-    orders = snapshot.answers.get("latest_orders")
-    if orders is not None:
-        rows = orders.table.to_pylist()
-        parts[f"list.{LATEST_ORDERS.name}"] = {
-            "rows": [order_row(row, currency) for row in rows],
-            "produced_at": newest(rows),
-            "stale": orders.commit != snapshot.commit,
-        }
-    errors = snapshot.answers.get("latest_errors")
-    if errors is not None:
-        rows = errors.table.to_pylist()
-        parts[f"list.{LATEST_ERRORS.name}"] = {
-            "rows": [error_row(row) for row in rows],
-            "produced_at": newest(rows),
-            "stale": errors.commit != snapshot.commit,
-        }
-    alerts = snapshot.answers.get("incidents")
-    if alerts is not None:
-        found = all_incidents(snapshot, max_age, asked)
-        parts[f"list.{INCIDENTS.name}"] = {
-            "rows": [incident_row(incident, words_of(incident, duty)) for incident in found[:INCIDENTS_LISTED]],
-            "more": max(0, len(found) - INCIDENTS_LISTED),
-            "more_href": incident_link(),
-            "produced_at": iso_ms(max((incident.touched_at for incident in found), default=None)),
-            "stale": alerts.commit != snapshot.commit,
-        }
-    return {place: SharedPart(part) for place, part in parts.items()}
+    if figures is None:
+        return {}
+    parts: dict[str, Part] = {}
+    stale = figures.commit != snapshot.commit
+    compared = figures_beside(figures.table.to_pylist()[0], snapshot, compare)
+    for tile in tiles_of(compared, minutes_of(snapshot), currency, limits):
+        parts[f"tile.{tile.key}"] = SharedPart(_tile(tile, stale))
+        parts[f"spark.{tile.key}"] = SharedPart({"values": [_digits(value) for value in tile.spark[:-1]]})
+    return parts
 
 
 def _tile(tile: Tile, stale: bool) -> Part:

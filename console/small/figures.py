@@ -15,12 +15,14 @@ from console.small.status import plain
 
 TILE_PX = 160
 """Six beside each other on a screen, two on a phone."""
+TILE_HIGH_PX = 88
+TREND_PX = 200
 
 
 def metric(name: str, tile: Part | None, late: bool) -> None:
     """A tile: value, change, and a word where the figure is out of the ordinary."""
     if tile is None:
-        st.metric(name, "…", help="This has not been answered yet.", width=TILE_PX)
+        st.metric(name, "…", help="This has not been answered yet.", width=TILE_PX, height=TILE_HIGH_PX)
         return
     unusual = tile["state"] in ("watch", "bad")
     st.metric(
@@ -31,6 +33,7 @@ def metric(name: str, tile: Part | None, late: bool) -> None:
         delta_description=tile["word"] if unusual else None,
         delta_arrow="off",
         width=TILE_PX,
+        height=TILE_HIGH_PX,
         help=plain(tile["why"] or f"{tile['exact']}; the change is against the 5 minutes before"),
     )
 
@@ -53,7 +56,7 @@ def trend(snapshot: FeedSnapshot, currency: str, late: bool) -> None:
     st.vega_lite_chart(
         table,
         {
-            "height": 200,
+            "height": TREND_PX,
             "mark": {"type": "bar", "color": "gray" if late else tokens("dark")["blue"]},
             "encoding": {
                 "x": {
@@ -74,6 +77,7 @@ def trend(snapshot: FeedSnapshot, currency: str, late: bool) -> None:
             },
         },
         width="stretch",
+        height=TREND_PX,
     )
 
 

@@ -36,7 +36,8 @@ def table(of: RowList, part: Part | None, late: bool, zone: tzinfo) -> str:
 
 
 def _css(column: ListColumn) -> str:
-    return " class=num" if column.kind == "number" else ""
+    words = [*(["num"] if column.kind == "number" else []), *([column.css] if column.css else [])]
+    return f' class="{" ".join(words)}"' if words else ""
 
 
 def _cell(column: ListColumn, row: Mapping[str, Any], zone: tzinfo) -> str:

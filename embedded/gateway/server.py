@@ -25,7 +25,7 @@ from embedded.gateway.flight_sql.running import Run, Running
 from embedded.gateway.flight_sql.service import ACTIONS, FlightSql
 from embedded.gateway.sessions import COOKIE, Caller, FlightSession, Sessions
 from embedded.gateway.statements import Statements, Streamed
-from lakehouse.dremio.nearby import GATEWAY_HEADER, NEXT_HEAD, AskedHead
+from lakehouse.dremio.nearby import ASKED_HEADER, GATEWAY_HEADER, NEXT_HEAD, WITHDRAW, AskedHead
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         if planned is not None and (known := self._statements.known(planned)) is not None:
             self._constants.answered(body, known)
             return flight.RecordBatchStream(known.rows)
-        running = self._running.begin(body, context.is_cancelled)
+        running = self._running.begin(body, context.is_cancelled, context.get_middleware("caller").asked)
 
         def run() -> tuple[Streamed, list[pa.RecordBatch]]:
             nonlocal sql
@@ -142,11 +142,15 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         return list(ACTIONS.items())
 
     def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> Iterator[flight.Result]:
-        """Flight SQL's, and one that Dremio has not: the head of main once it is not the one that the caller knows."""
+        """Flight SQL's, and two that Dremio has not: the head of main once it is not the one that the caller knows, and
+        the end of a call for rows by its name."""
         session, body = _session(context), action.body.to_pybytes()
         if action.type == NEXT_HEAD:
             head = _told(lambda: self._statements.next_head(*_known(action), session.user), "")
             return iter([flight.Result(pa.py_buffer(head.encode()))])
+        if action.type == WITHDRAW:
+            found = self._running.withdraw(body.decode(errors="replace"))
+            return iter([flight.Result(pa.py_buffer(b"1" if found else b"0"))])
         asking = Asking(self._statements, session, context.is_cancelled)
         results = _told(lambda: self._flight_sql.act(action.type, body, asking), "")
         return iter([flight.Result(pa.py_buffer(result)) for result in results])
@@ -234,12 +238,14 @@ class _Door(flight.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow.fl
 
     def start_call(self, info: flight.CallInfo, headers: Mapping[str, list[str]]) -> _Let:
         handshake = info.method == flight.FlightMethod.HANDSHAKE
-        return _Let(_told(lambda: self._sessions.enter(headers, handshake), ""))
+        asked = headers.get(ASKED_HEADER) or [""]
+        return _Let(_told(lambda: self._sessions.enter(headers, handshake), ""), asked[0])
 
 
 class _Let(flight.ServerMiddleware):  # type: ignore[misc]  # pyarrow.flight has no types
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, asked: str) -> None:
         self.caller = caller
+        self.asked = asked
 
     def sending_headers(self) -> dict[str, str]:
         # dremio-arrow raises when a response lacks the token, so each has it, as Dremio's do.

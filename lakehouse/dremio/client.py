@@ -10,6 +10,8 @@ It logs in at the first call, keeps token and session cookie, and may be used fr
 from __future__ import annotations
 
 import random
+import secrets
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -22,13 +24,14 @@ from pyarrow import flight
 from lakehouse.dremio.budget import Budget
 from lakehouse.dremio.columns import Columns, declared
 from lakehouse.dremio.connection import Connection, Header
-from lakehouse.dremio.errors import AuthError, DremioError, ProtocolError, TooLarge, Unavailable
+from lakehouse.dremio.errors import AuthError, Cancelled, DremioError, ProtocolError, TooLarge, Unavailable
 from lakehouse.dremio.failures import broken_off, failure, is_lost, late, refused, unavailable
 from lakehouse.dremio.flight_sql import statement_query
-from lakehouse.dremio.nearby import NEXT_HEAD, AskedHead
+from lakehouse.dremio.nearby import ASKED_HEADER, NEXT_HEAD, WITHDRAW, AskedHead
 from lakehouse.dremio.state import ConnectionState, Status
 from lakehouse.dremio.statement import fill, question_sql
 from lakehouse.dremio.times import in_utc
+from lakehouse.dremio.withdrawal import withdrawal
 from lakehouse.settings.dremio import DremioSettings
 from lakehouse.tables import CATALOG
 
@@ -167,6 +170,8 @@ class Dremio:
         return answer
 
     def _noted(self, error: DremioError) -> DremioError:
+        if isinstance(error, Cancelled) and withdrawal().withdrawn:
+            return error  # our own wish says nothing of the connection
         before = self._state
         status: Status = "down" if isinstance(error, Unavailable | AuthError) else "degraded"
         self._state = ConnectionState(status, before.last_ok, before.latency_s, str(error))
@@ -210,24 +215,44 @@ class Dremio:
             columns.check(info.schema)
         return info
 
+    def _reader(self, ticket: flight.Ticket, token: Header, reading: Budget) -> flight.FlightStreamReader:
+        """Begins to run what was planned; it is there once the first rows are."""
+        name, over = secrets.token_hex(16), threading.Event()
+
+        def withdraw() -> None:
+            # What was sent a moment ago may not have come yet.
+            while self.near and not over.wait(_UNHEARD_S) and not self._withdrew(name, token):
+                pass
+
+        named = [(ASKED_HEADER.encode(), name.encode())] if self.near else []
+        with withdrawal().ended_by(withdraw):
+            try:
+                return self._connection.client().do_get(ticket, self._connection.options(token, reading.left_s, *named))
+            finally:
+                over.set()
+
+    def _withdrew(self, name: str, token: Header) -> bool:
+        """Whether the gateway found the call of this name, and ended it. Where nobody answers, nothing runs."""
+        try:
+            action, options = flight.Action(WITHDRAW, name.encode()), self._connection.options(token, self._plan_s)
+            [found] = self._connection.client().do_action(action, options)
+        except (pa.ArrowException, OSError, DremioError):
+            return True
+        return found.body.to_pybytes() == b"1"  # type: ignore[no-any-return]  # pyarrow has no types
+
     def _read(self, info: flight.FlightInfo, token: Header, reading: Budget) -> pa.Table:
         batches: list[pa.RecordBatch] = []
         rows = size = 0
         try:
-            options = self._connection.options(token, reading.left_s)
-            reader = self._connection.client().do_get(info.endpoints[0].ticket, options)
+            reader = self._reader(info.endpoints[0].ticket, token, reading)
             schema = reader.schema.remove_metadata()
             planned = [(field.name, field.type) for field in info.schema]
             if planned != [(field.name, field.type) for field in schema]:
                 reader.cancel()
                 raise ProtocolError("The answer's columns are not the ones that Dremio planned.")
-            while True:
-                # Not read_all: it takes a stream that the server cancelled for Ctrl-C, and interrupts the main thread
-                # whichever thread was reading.
-                try:
-                    chunk = reader.read_chunk()
-                except StopIteration:
-                    break
+            # Not read_all: it takes a stream that the server cancelled for Ctrl-C, and interrupts the main thread
+            # whichever thread was reading.
+            while (chunk := _chunk(reader)) is not None:
                 if chunk.data is None:
                     continue
                 rows += chunk.data.num_rows
@@ -246,6 +271,18 @@ class Dremio:
                 raise broken_off(error, self._settings, rows) from None
             raise
         return _in_utc(pa.Table.from_batches(batches, schema=reader.schema))
+
+
+def _chunk(reader: flight.FlightStreamReader) -> flight.FlightStreamChunk | None:
+    """The next one; None at the end."""
+    asks = withdrawal()
+    if asks.withdrawn:
+        reader.cancel()
+    with asks.ended_by(reader.cancel):
+        try:
+            return reader.read_chunk()
+        except StopIteration:
+            return None
 
 
 def _in_utc(table: pa.Table) -> pa.Table:

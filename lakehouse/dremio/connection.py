@@ -79,8 +79,8 @@ class Connection:
                 self._client.close()
                 self._client = None
 
-    def options(self, token: Header, timeout_s: float) -> flight.FlightCallOptions:
-        return flight.FlightCallOptions(timeout=timeout_s, headers=[token, *self._headers])
+    def options(self, token: Header, timeout_s: float, *more: Header) -> flight.FlightCallOptions:
+        return flight.FlightCallOptions(timeout=timeout_s, headers=[token, *self._headers, *more])
 
     def token(self, planning: Budget) -> Header:
         """What proves who we are: as given, or from a login, which is made anew before its token ends.

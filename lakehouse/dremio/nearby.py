@@ -15,6 +15,12 @@ GATEWAY_HEADER = "tillwatch-gateway"
 NEXT_HEAD = "tillwatch.next-head"
 """An action that Dremio has not: AskedHead -> the head of main, once it is another or the wait is over."""
 
+ASKED_HEADER = "tillwatch-asked"
+"""A header by which a call for rows can be named: some letters that nobody guesses."""
+
+WITHDRAW = "tillwatch.withdraw"
+"""An action that Dremio has not: the name of a call -> 1 where it ran, and is ended now, else 0."""
+
 NEAR_S = 0.25
 """Seconds that a screen waits there for a new commit before it looks to its pages again."""
 

@@ -417,6 +417,49 @@ def test_rows_come_in_the_order_of_a_column_over_all_pages(page: Page, served: S
     expect(rows.first.locator("td").nth(6)).not_to_have_text(re.compile(r"\$[4-9]\d"))
 
 
+def test_the_newest_rows_and_incidents_are_found_and_ordered_by_keys_and_the_address_says_it(
+    page: Page, served: Served
+) -> None:
+    opened(page, served)
+    served.post("/fake/order?product=parasol&total=4321.00")
+    rows, words = page.locator('[data-list="latest_orders"] tr'), page.locator('[data-words="latest_orders"]')
+    expect(words).to_have_text("the newest 12")
+    page.keyboard.press("p")
+    expect(page.locator("#paused")).to_be_visible()
+    page.keyboard.press("/")
+    expect(page.locator("#overview [data-search]")).to_be_focused()
+    page.keyboard.type("parasol")
+    page.keyboard.press("Enter")
+    expect(words).to_have_text(re.compile(r"^\d of the newest 12$"))
+    expect(rows.first).to_contain_text("parasol")
+    # What stands still can be looked through, and goes on standing still.
+    expect(page.locator("#paused")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"\?find=parasol$"))
+    page.keyboard.press("Escape")
+    page.keyboard.press("p")
+    page.evaluate("tillwatch.go('')")
+    expect(words).to_have_text("the newest 12")
+    head = page.locator('#overview th:has([data-sort="total"])')
+    head.locator("button").focus()
+    page.keyboard.press("Enter")
+    expect(head).to_have_attribute("aria-sort", "descending")
+    expect(page).to_have_url(re.compile(r"\?sort=total$"))
+    totals = _amounts(rows.locator("td:nth-child(5)").all_inner_texts())
+    assert totals == sorted(totals, reverse=True)
+    # What is new takes its place; what has the focus keeps it.
+    rows.first.focus()
+    served.post("/fake/order?product=marquee&total=9999.00")
+    expect(rows.first).to_contain_text("marquee")
+    expect(rows.nth(1)).to_be_focused()
+    opened(page, served, "tab=alerts&find=payments&sort=starts_at.asc")
+    expect(page.locator('[data-words="incident_rows"]')).to_contain_text(re.compile(r"^\d+ incidents?, \d+ open$"))
+    expect(page.locator("#alerts [data-search]")).to_have_value("payments")
+    services = page.locator('[data-list="incident_rows"] td:nth-child(3)')
+    expect(services.first).to_have_text("payments")
+    assert set(services.all_inner_texts()) == {"payments"}
+    expect(page.locator('#alerts th:has([data-sort="starts_at"])')).to_have_attribute("aria-sort", "ascending")
+
+
 def test_a_double_click_on_a_time_looks_closer_and_back_goes_back(page: Page, served: Served) -> None:
     opened(page, served, "tab=orders&range=24h")
     words = page.locator('[data-words="order_rows"]')

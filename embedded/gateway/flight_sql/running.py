@@ -10,10 +10,11 @@ from embedded.gateway.errors import Kind, Refusal
 
 
 class Run:
-    """One DoGet, by its ticket; who streams its rows holds it."""
+    """One DoGet, by its ticket, and by the name that its caller gave it, if any; who streams its rows holds it."""
 
-    def __init__(self, ticket: bytes, gone: Callable[[], bool]) -> None:
+    def __init__(self, ticket: bytes, gone: Callable[[], bool], name: str) -> None:
         self.ticket = ticket
+        self.name = name
         self._client_is_gone = gone
         self.cancelled = False
 
@@ -34,8 +35,8 @@ class Running:
         self._lock = threading.Lock()
         self._runs: WeakSet[Run] = WeakSet()
 
-    def begin(self, ticket: bytes, gone: Callable[[], bool]) -> Run:
-        run = Run(ticket, gone)
+    def begin(self, ticket: bytes, gone: Callable[[], bool], name: str = "") -> Run:
+        run = Run(ticket, gone, name)
         with self._lock:
             self._runs.add(run)
         return run
@@ -47,8 +48,15 @@ class Running:
     def cancel(self, tickets: Iterable[bytes]) -> bool:
         """Cancel what runs by these tickets; whether anything did."""
         ended = frozenset(tickets)
+        return self._cancel(lambda run: run.ticket in ended)
+
+    def withdraw(self, name: str) -> bool:
+        """Cancel what runs by this name; whether anything did."""
+        return self._cancel(lambda run: bool(name) and run.name == name)
+
+    def _cancel(self, ends: Callable[[Run], bool]) -> bool:
         with self._lock:
-            found = [run for run in self._runs if run.ticket in ended]
+            found = [run for run in self._runs if ends(run)]
             for run in found:
                 run.cancelled = True
         return bool(found)
