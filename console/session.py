@@ -26,9 +26,10 @@ from console.drill.tab import Pulse
 from console.exports import offer
 from console.feed.asker import Got, Want
 from console.feed.compared import interest
-from console.feed.minutes import starts_of
+from console.feed.minutes import rows_since, starts_of
 from console.feed.past import Then
 from console.feed.pins import Pin, cadence_s, pin_of
+from console.feed.questions import first_minute
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.tiles import ErrorRateLimits
 from console.gate import SignIn
@@ -49,7 +50,7 @@ from console.straight import Patch
 from console.tab import Tab
 from console.tabs import CHARTS, HOME
 from console.url import CUT, LONGEST_QUERY, fitting, link, moment_text, parse, query, query_of
-from console.view import View
+from console.view import LASTS, View
 from console.wire import Wire
 from console.words import TITLE
 from lakehouse.oncall import OnCallDetail
@@ -124,7 +125,9 @@ class PageSession:
 
     @property
     def _interest(self) -> str:
-        return interest(self.view.tab, self.view.compare if self._tab.live else "before")
+        if not self._tab.live:
+            return self.view.tab
+        return interest(self.view.tab, self.view.compare, self.view.last)
 
     @property
     def _tab(self) -> type[Tab]:
@@ -187,9 +190,11 @@ class PageSession:
         if drill is not None:
             return drill.exported(name)
         listed = next((one.exports for one in tab.lists() if one.name == name), None)
-        asked = CHARTS[name].question if tab.live and name in CHARTS else listed
-        answer = self._shown.answers.get(asked or "")
-        return answer.table if answer else None
+        charted = tab.live and name in CHARTS
+        answer = self._shown.answers.get((CHARTS[name].question if charted else listed) or "")
+        if answer is None or not charted:
+            return answer.table if answer else None
+        return rows_since(answer.table, first_minute(answer.as_of, LASTS[self.view.last]))
 
     def select(self, view: View) -> None:
         # Another choice has other rows: the first of them.
@@ -338,13 +343,13 @@ class PageSession:
     @property
     def _drawable(self) -> tuple[object, ...]:
         """What the live charts are drawn from."""
-        return self._shown, self.view.compare, self._watch.duty.marks, self.asked
+        return self._shown, self.view.compare, self.view.last, self._watch.duty.marks, self.asked
 
     def _draw_charts(self, patch: Patch | None = None) -> None:
         if self._is_out:
             return
         self._drawn = self._drawable
-        if starts := self.live.draw(self._shown, self.view.compare, patch):
+        if starts := self.live.draw(self._shown, self.view.compare, self.view.last, patch):
             self._show_events(starts)
 
     def _show_events(self, starts: Sequence[datetime]) -> None:
@@ -380,7 +385,7 @@ class PageSession:
         found = overview.overview_parts(
             snapshot, self.settings.currency, self.limits, self.max_age, self.duty, self.asked, self.view.compare
         )
-        return {**found, "empty": empty_part(snapshot)}
+        return {**found, "empty": empty_part(snapshot, self.view.last)}
 
     @property
     def _shown_at(self) -> Pin | None:
