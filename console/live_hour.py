@@ -8,8 +8,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from console.feed.compared import then_of
-from console.feed.minutes import Series, last_of, starts_of
+from console.feed.minutes import Series, last_of, rows_since, starts_of
+from console.feed.questions import first_minute
 from console.feed.snapshot import FeedSnapshot
 from console.live_chart import THEN, whole_of
 from console.parts import Part, SharedPart
@@ -47,6 +50,12 @@ def live_hours(snapshot: FeedSnapshot, compare: str = "before", last: str = "1h"
             values = {column: last_of(each, minutes) for column, each in {**series, **beside}.items()}
             found[name] = LiveHour(starts_of(snapshot.answers[chart.question].as_of, minutes), values)
     return found
+
+
+def rows_behind(name: str, snapshot: FeedSnapshot, last: str) -> pa.Table | None:
+    """The rows of the minutes that a chart shows; None before its question was answered."""
+    answer = snapshot.answers.get(CHARTS[name].question)
+    return rows_since(answer.table, first_minute(answer.as_of, LASTS[last])) if answer else None
 
 
 def _is_of(snapshot: FeedSnapshot, before: FeedSnapshot, question: str) -> bool:

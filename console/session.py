@@ -26,14 +26,13 @@ from console.drill.tab import Pulse
 from console.exports import offer
 from console.feed.asker import Got, Want
 from console.feed.compared import interest
-from console.feed.minutes import rows_since, starts_of
+from console.feed.minutes import starts_of
 from console.feed.past import Then
 from console.feed.pins import Pin, cadence_s, pin_of
-from console.feed.questions import first_minute
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.tiles import ErrorRateLimits
 from console.gate import SignIn
-from console.live_hour import empty_part
+from console.live_hour import empty_part, rows_behind
 from console.live_page import LivePage
 from console.message import Messages, before_all, boards_part, commit_part, head_part, text_of, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS, tick_mean_s
@@ -50,7 +49,7 @@ from console.straight import Patch
 from console.tab import Tab
 from console.tabs import CHARTS, HOME
 from console.url import CUT, LONGEST_QUERY, fitting, link, moment_text, parse, query, query_of
-from console.view import LASTS, View
+from console.view import View
 from console.wire import Wire
 from console.words import TITLE
 from lakehouse.oncall import OnCallDetail
@@ -125,9 +124,7 @@ class PageSession:
 
     @property
     def _interest(self) -> str:
-        if not self._tab.live:
-            return self.view.tab
-        return interest(self.view.tab, self.view.compare, self.view.last)
+        return interest(self.view.tab, self.view.compare, self.view.last) if self._tab.live else self.view.tab
 
     @property
     def _tab(self) -> type[Tab]:
@@ -190,11 +187,10 @@ class PageSession:
         if drill is not None:
             return drill.exported(name)
         listed = next((one.exports for one in tab.lists() if one.name == name), None)
-        charted = tab.live and name in CHARTS
-        answer = self._shown.answers.get((CHARTS[name].question if charted else listed) or "")
-        if answer is None or not charted:
-            return answer.table if answer else None
-        return rows_since(answer.table, first_minute(answer.as_of, LASTS[self.view.last]))
+        if tab.live and name in CHARTS:
+            return rows_behind(name, self._shown, self.view.last)
+        answer = self._shown.answers.get(listed or "")
+        return answer.table if answer else None
 
     def select(self, view: View) -> None:
         # Another choice has other rows: the first of them.
