@@ -70,7 +70,7 @@ def test_long_names_leave_room_for_bars_and_each_is_clicked_as_itself() -> None:
     assert max(map(len, factors)) <= 24 + len("\\u202e")
     assert not any("\u202e" in factor or "\n" in factor for factor in factors)
     for factor in reversed(factors):
-        chart._tapped(1.0, factor)
+        chart.tapped(1.0, factor)
     assert clicked == names
 
 
@@ -118,8 +118,8 @@ def test_lines_of_a_heat_chart_are_named_and_each_is_clicked_as_itself() -> None
     figure = hv.renderer("bokeh").get_plot(chart.pane.object).state
     assert list(figure.yaxis[0].major_label_overrides.values()) == ["payments", "x" * 23 + "…", "cart"]
     for place in (2.5, 1.5, 0.5, -0.5, 3.5):
-        chart._tapped(NOON, place)
-    chart._tapped(NOON - timedelta(minutes=9), 0.5)
+        chart.tapped(NOON, place)
+    chart.tapped(NOON - timedelta(minutes=9), 0.5)
     cell = (minute, minute + timedelta(minutes=1))
     assert clicked == [("payments", cell), (names[1], None), ("cart", cell), ("cart", None)]
 

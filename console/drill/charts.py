@@ -146,27 +146,38 @@ class TimeChart:
         self._pipe.send(bars)
 
 
-class RankingChart:
+class TapChart[Data]:
+    """A chart that is drawn anew of what it is sent, and on which a click chooses something."""
+
+    def __init__(self, data: Data, draw: Callable[[Data], Any], theme: Theme) -> None:
+        self.data = data
+        self._pipe = streams.Pipe(data=data)
+        drawn = hv.DynamicMap(draw, streams=[self._pipe])
+        self._taps = streams.Tap(source=drawn)
+        self._taps.add_subscriber(self.tapped)
+        self.pane = pane_of(drawn, theme)
+
+    def send(self, data: Data) -> None:
+        self.data = data
+        self._pipe.send(data)
+
+    def tapped(self, x: object, y: object) -> None:
+        """What a click there chooses; x and y are places on the axes, as HoloViews has them."""
+        raise NotImplementedError
+
+
+class RankingChart(TapChart[Ranking]):
     """Horizontal bars; `on_tap` gets what was chosen by a click."""
 
     def __init__(self, ranking: Ranking, theme: Theme, on_tap: Callable[[str], None]) -> None:
-        self._ranking = ranking
-        self._pipe = streams.Pipe(data=ranking)
-        drawn = hv.DynamicMap(_draw_ranking, streams=[self._pipe])
-        self._taps = streams.Tap(source=drawn)
-        self._taps.add_subscriber(self._tapped)
+        super().__init__(ranking, _draw_ranking, theme)
         self._on_tap = on_tap
-        self.pane = pane_of(drawn, theme)
 
-    def send(self, ranking: Ranking) -> None:
-        self._ranking = ranking
-        self._pipe.send(ranking)
-
-    def _tapped(self, x: object, y: object) -> None:
+    def tapped(self, x: object, y: object) -> None:
         """A bar's whole line can be clicked; which coordinate is the name depends on how HoloViews swaps axes."""
-        for words, name in self._ranking.labels().items():
+        for words, name in self.data.labels().items():
             if words in (x, y):
-                self._on_tap(self._ranking.choices.get(name, name))
+                self._on_tap(self.data.choices.get(name, name))
                 return
 
 

@@ -11,9 +11,8 @@ import holoviews as hv
 import pandas as pd
 from bokeh.models import FixedTicker
 from bokeh.themes import Theme
-from holoviews import streams
 
-from console.drill.charts import FEWEST, LABEL_LETTERS, axis_of, bar_start, hover_of, naive, pane_of, tidy_times
+from console.drill.charts import FEWEST, LABEL_LETTERS, TapChart, axis_of, bar_start, hover_of, naive, tidy_times
 from console.feed.numbers import exactly
 from console.view import Span
 from lakehouse.texts import label
@@ -77,25 +76,16 @@ class HeatCells:
         return name, (start, start + self.width) if self.counts.get((start, name)) else None
 
 
-class HeatChart:
+class HeatChart(TapChart[HeatCells]):
     """Cells of a time axis, a line a name; `on_tap` gets the name whose line was clicked, and the time of the cell, if
     there is one."""
 
     def __init__(self, cells: HeatCells, theme: Theme, on_tap: Callable[[str, Span | None], None]) -> None:
-        self._cells = cells
-        self._pipe = streams.Pipe(data=cells)
-        drawn = hv.DynamicMap(_draw_heat, streams=[self._pipe])
-        self._taps = streams.Tap(source=drawn)
-        self._taps.add_subscriber(self._tapped)
+        super().__init__(cells, _draw_heat, theme)
         self._on_tap = on_tap
-        self.pane = pane_of(drawn, theme)
 
-    def send(self, cells: HeatCells) -> None:
-        self._cells = cells
-        self._pipe.send(cells)
-
-    def _tapped(self, x: object, y: object) -> None:
-        found = self._cells.at(x, y)
+    def tapped(self, x: object, y: object) -> None:
+        found = self.data.at(x, y)
         if found is not None:
             self._on_tap(*found)
 

@@ -10,9 +10,8 @@ import holoviews as hv
 import pandas as pd
 from bokeh.models import FixedTicker, HoverTool, NumeralTickFormatter
 from bokeh.themes import Theme
-from holoviews import streams
 
-from console.drill.charts import pane_of
+from console.drill.charts import TapChart
 
 
 @dataclass(frozen=True)
@@ -42,24 +41,15 @@ class Stages:
         return pd.DataFrame(rows, columns=columns)
 
 
-class StagesChart:
+class StagesChart(TapChart[Stages]):
     """`on_tap` gets the name of the step whose line was clicked."""
 
     def __init__(self, stages: Stages, theme: Theme, on_tap: Callable[[str], None]) -> None:
-        self._stages = stages
-        self._pipe = streams.Pipe(data=stages)
-        drawn = hv.DynamicMap(_draw, streams=[self._pipe])
-        self._taps = streams.Tap(source=drawn)
-        self._taps.add_subscriber(self._tapped)
+        super().__init__(stages, _draw, theme)
         self._on_tap = on_tap
-        self.pane = pane_of(drawn, theme)
 
-    def send(self, stages: Stages) -> None:
-        self._stages = stages
-        self._pipe.send(stages)
-
-    def _tapped(self, x: object, y: object) -> None:
-        names = list(self._stages.steps)
+    def tapped(self, x: object, y: object) -> None:
+        names = list(self.data.steps)
         if isinstance(y, int | float) and 0 <= y < len(names):
             self._on_tap(names[len(names) - 1 - int(y)])
 
