@@ -8,10 +8,10 @@ from typing import Any
 
 import holoviews as hv
 import pandas as pd
-from bokeh.models import FixedTicker, HoverTool, NumeralTickFormatter
+from bokeh.models import FixedTicker, NumeralTickFormatter
 from bokeh.themes import Theme
 
-from console.drill.charts import TapChart
+from console.drill.charts import TapChart, hover_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class StagesChart(TapChart[Stages]):
 
 
 def _draw(data: Stages) -> hv.Rectangles:
-    hover = HoverTool(tooltips=[("", "@step"), ("@part", f"@n{{0,0}} {data.unit}")])
+    hover = hover_of(["@step", f"@part: @n{{0,0}} {data.unit}"])
     most = max((sum(counts.values()) for _, counts in data.steps.values()), default=0.0)
 
     def tidy(plot: Any, _element: Any) -> None:

@@ -426,6 +426,29 @@ def test_the_live_charts_show_as_many_minutes_as_are_chosen_and_do_so_after_a_re
     expect(page).not_to_have_url(re.compile("last="))
 
 
+def test_charts_over_time_of_a_tab_are_pointed_at_together(page: Page, served: Served) -> None:
+    served.post("/fake/fatal?service=kiln&message=It%20is%20cold")
+    opened(page, served, "tab=errors&range=15m")
+    expect(page.locator('[data-list="error_rows"] tr').first).to_contain_text("kiln")
+    page.mouse.move(*bar_at(page, "errors_heat"))
+    tip = page.locator("#tip")
+    expect(tip).to_contain_text("kiln (FATAL 1)")
+    counted = [int(text.split()[0]) for text in tip.locator("tr.total td:last-child").all_text_contents()]
+    assert tip.locator("tr.total td:first-child").all_text_contents() == [
+        "Errors over time by severity",
+        "By service over time",
+    ]
+    # Both are the same errors, parted in other ways.
+    assert counted[0] == counted[1] >= 1
+    parts = [int(text) for text in tip.locator("tr:not(.total) td:last-child").all_text_contents()]
+    assert sum(parts) == sum(counted)
+    lines = """() => new Set([...Bokeh.documents[0]._all_models.values()].filter((one) => one.type === "CrosshairTool")
+      .map((one) => one.overlay).filter((one) => isFinite(one.location) && one.location !== null)).size"""
+    assert page.evaluate(lines) == 1
+    page.mouse.move(5, 5)
+    expect(tip).to_be_hidden()
+
+
 def test_a_change_is_marked_by_a_key_and_a_refusal_is_said_where_one_typed(page: Page, served: Served) -> None:
     opened(page, served)
     page.keyboard.press("m")
