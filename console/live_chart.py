@@ -1,4 +1,4 @@
-"""What the live charts share: an axis of the last hour, and a source that follows the minutes. No HoloViews here: it
+"""What the live charts share: an axis of the last minutes, and a source that follows the minutes. No HoloViews here: it
 costs thirty times more.
 """
 
@@ -28,10 +28,11 @@ from bokeh.models import (
     VStrip,
 )
 from bokeh.models.annotations import Span
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 from cachetools import LRUCache
 
-from console.feed.minutes import Series, series_of, starts_of
+from console.feed.minutes import Series, series_of, starts_in
 from console.feed.questions import MINUTES_SHOWN
 from console.feed.snapshot import FeedSnapshot
 from console.straight import Patch, encoded
@@ -46,11 +47,12 @@ THEN = "then"
 
 
 class LiveChart:
-    """A plot of the last hour, a value a minute and column; declared in a file of console/live/ whose name is its name.
+    """A plot of the last minutes, a value a minute and column; declared in a file of console/live/, whose name it has.
 
     `question` is asked at each commit, once for all charts that need it, with :since, the first minute shown, and
-    :as_of. `empty` is said in place of an hour without any figure. The card is `columns` of twelve wide, by `order`
-    among the others; a chart with `beside` stands on that chart's card. `note` and `legend` stand beside the title.
+    :as_of. `empty` is said where no minute has a figure, with the length that is shown in place of {last}. The card is
+    `columns` of twelve wide, by `order` among the others; a chart with `beside` stands on that chart's card. `note` and
+    `legend` stand beside the title.
     Pointed at, a minute is told with `digits` decimals, after `unit`.
     """
 
@@ -60,7 +62,7 @@ class LiveChart:
     question: ClassVar[str]
     empty: ClassVar[str]
     values: ClassVar[tuple[str, ...]]
-    """Columns of the source: series of sixty values, one a minute."""
+    """Columns of the source: series, a value a minute."""
     note: ClassVar[str] = ""
     unit: ClassVar[str] = ""
     digits: ClassVar[int] = 0
@@ -94,14 +96,15 @@ class LiveChart:
 
     @classmethod
     def rows(cls, starts: Sequence[datetime], series: Mapping[str, Series]) -> dict[str, list[Any]]:
-        """What the source holds of sixty minutes."""
+        """What the source holds of the minutes that are shown."""
         return base_rows(starts) | {name: gaps(values) for name, values in series.items()}
 
     def update(self, starts: Sequence[datetime], series: Mapping[str, Series], patch: Patch | None = None) -> None:
-        """Take the values of sixty minutes, and send what differs; within `patch`, once there is a browser. What is
-        alike for all pages is found once."""
+        """Take the values of the minutes that are shown, and send what differs; within `patch`, once there is a
+        browser. What is alike for all pages is found once."""
         rows = _rows_once(type(self), starts, series)
         if rows is not self._held:
+            hatch_last(self.root, len(starts))
             _changes_once(self._held, rows).make(self.source, patch)
             self._held = rows
 
@@ -122,7 +125,7 @@ def series_from(snapshot: FeedSnapshot, question: str, columns: Sequence[str]) -
 
     def values(name: str) -> Series:
         found = {row["moment"]: None if row[name] is None else float(row[name]) for row in rows}
-        return series_of(starts_of(answer.as_of), found, first, answer.as_of)
+        return series_of(starts_in(answer), found, first, answer.as_of)
 
     return {name: values(name) for name in columns}
 
@@ -135,7 +138,7 @@ def last_hour() -> Range1d:
 def move(hour: Range1d, starts: Sequence[datetime]) -> None:
     """Let the axis end with the open minute, the last. Costs nothing while that minute lasts."""
     start, end = ms_of(starts[0]), ms_of(starts[-1] + timedelta(minutes=1))
-    if hour.end != end:
+    if (hour.start, hour.end) != (start, end):
         hour.update(start=start, end=end)
 
 
@@ -219,6 +222,14 @@ def bars(plot: figure, source: ColumnDataSource, columns: Sequence[str], colours
     )
 
 
+def hatch_last(plot: figure, rows: int) -> None:
+    """Let the last of so many rows be the hatched one. Sent when it changes."""
+    for renderer in plot.renderers:
+        view = renderer.view.filter if isinstance(renderer, GlyphRenderer) else None
+        if isinstance(view, IndexFilter) and view.indices != [rows - 1]:
+            view.indices = [rows - 1]
+
+
 def reach_down(plot: figure, values: Sequence[float | None]) -> None:
     """Begin the scale at zero, or with some room below the lowest value where that is below. Sent when it changes."""
     lowest = min((value for value in values if value is not None), default=0.0)
@@ -230,7 +241,7 @@ def reach_down(plot: figure, values: Sequence[float | None]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class HourRows:
-    """Columns of sixty minutes, key `minute` in ms; the same object to all who draw them."""
+    """Columns of the minutes that are shown, key `minute` in ms; the same object to all who draw them."""
 
     columns: Mapping[str, tuple[Any, ...]]
 
@@ -240,7 +251,7 @@ class Changes:
     """What brings a source from some rows to others with as little as can be sent.
 
     New minutes are streamed, and push the oldest out; cells of held minutes that changed are patched. Only a first
-    filling, or a jump of an hour, replaces all.
+    filling, a jump beyond them, or another number of them replaces all.
     """
 
     after: HourRows
@@ -256,7 +267,7 @@ class Changes:
         if self.patches:
             patch.patches(source, self._patches_text)
         if self.new:
-            patch.streams(source, self._new_text, MINUTES_SHOWN)
+            patch.streams(source, self._new_text, len(self.after.columns["minute"]))
         # Python's copy, which a browser that comes back is given; shared by all pages.
         dict.update(source.data, self.after.columns)
 

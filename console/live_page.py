@@ -31,9 +31,9 @@ class LivePage:
         for chart in self.charts:
             self.events.behind(chart, colours, limits_of(figures, *chart.shows))
 
-    def draw(self, snapshot: FeedSnapshot, compare: str, patch: Patch | None) -> Sequence[datetime]:
+    def draw(self, snapshot: FeedSnapshot, compare: str, last: str, patch: Patch | None) -> Sequence[datetime]:
         """Send what is new of a snapshot. The minutes that are shown; none before the first answer."""
-        hours = live_hours(snapshot, compare)
+        hours = live_hours(snapshot, compare, last)
         if not hours:
             return ()
         starts = max(hour.starts for hour in hours.values())

@@ -151,6 +151,7 @@ def view_part(view: View, notices: list[str], at: datetime | None) -> Part:
         "at": iso_ms(at),
         "kiosk": view.kiosk,
         "compare": view.compare,
+        "last": view.last,
         "notices": notices,
         "without_effect": without_effect(view),
     }

@@ -23,7 +23,7 @@ from console.settings import ConsoleSettings
 from console.tab import RowList, Tab
 from console.tabs import CHARTS, HOME
 from console.url import link
-from console.view import COMPARED_WORDS, RANGE_WORDS, View
+from console.view import COMPARED_WORDS, LAST_WORDS, RANGE_WORDS, View
 from console.words import BROWSER, KEYS, LENGTHS, STALE_S, TILE_BASES, WAITING, ZONE_WORDS
 
 PAGE = get_env().from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
@@ -69,6 +69,7 @@ def _declared(catalogue: Catalogue) -> dict[str, Any]:
         "worst": WORST,
         "ranges": RANGE_WORDS,
         "compared": COMPARED_WORDS,
+        "lasts": LAST_WORDS,
         "modules": MODULES,
         "lengths": LENGTHS,
         "declared": text,
@@ -85,7 +86,13 @@ def in_script(value: object) -> str:
 def _tab(catalogue: Catalogue, name: str) -> dict[str, Any]:
     tab = catalogue.tabs[name]
     edition = catalogue.editions.get(name, "")
-    return {"ranged": tab.heeds_range, "compares": tab.compares, "title": tab.title, "edition": edition}
+    return {
+        "ranged": tab.heeds_range,
+        "live": tab.live,
+        "compares": tab.compares,
+        "title": tab.title,
+        "edition": edition,
+    }
 
 
 def _charts(tab: type[Tab], currency: str) -> Iterator[tuple[type[LiveChart], dict[str, Any]]]:

@@ -32,7 +32,7 @@ from console.feed.pins import Pin, cadence_s, pin_of
 from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.tiles import ErrorRateLimits
 from console.gate import SignIn
-from console.live_hour import empty_part
+from console.live_hour import empty_part, rows_behind
 from console.live_page import LivePage
 from console.message import Messages, before_all, boards_part, commit_part, head_part, text_of, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS, tick_mean_s
@@ -124,7 +124,7 @@ class PageSession:
 
     @property
     def _interest(self) -> str:
-        return interest(self.view.tab, self.view.compare if self._tab.live else "before")
+        return interest(self.view.tab, self.view.compare, self.view.last) if self._tab.live else self.view.tab
 
     @property
     def _tab(self) -> type[Tab]:
@@ -189,8 +189,7 @@ class PageSession:
         if drill is not None:
             return drill.exported(name)
         if tab.live and name in CHARTS:
-            answer = self._shown.answers.get(CHARTS[name].question)
-            return answer.table if answer else None
+            return rows_behind(name, self._shown, self.view.last)
         return latest.exported(self._shown, self.view, name) if tab.live else None
 
     def select(self, view: View) -> None:
@@ -345,13 +344,13 @@ class PageSession:
     @property
     def _drawable(self) -> tuple[object, ...]:
         """What the live charts are drawn from."""
-        return self._shown, self.view.compare, self._watch.duty.marks, self.asked
+        return self._shown, self.view.compare, self.view.last, self._watch.duty.marks, self.asked
 
     def _draw_charts(self, patch: Patch | None = None) -> None:
         if self._is_out:
             return
         self._drawn = self._drawable
-        if starts := self.live.draw(self._shown, self.view.compare, patch):
+        if starts := self.live.draw(self._shown, self.view.compare, self.view.last, patch):
             self._show_events(starts)
 
     def _show_events(self, starts: Sequence[datetime]) -> None:
@@ -376,7 +375,7 @@ class PageSession:
             snapshot, self.settings.currency, self.limits, self.max_age, self.duty, self.asked, self.view.compare,
             latest.look_of(self.view),
         )  # fmt: skip
-        return {**found, "empty": empty_part(snapshot)}
+        return {**found, "empty": empty_part(snapshot, self.view.last)}
 
     @property
     def _shown_at(self) -> Pin | None:

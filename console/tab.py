@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from console.feed.questions import Ask
+from console.feed.questions import MINUTES_SHOWN, Ask
 from console.feed.snapshot import FeedAnswer
 from lakehouse.kpis import Counting
 
@@ -169,8 +169,11 @@ class Tab:
         cls.name = cls.__module__.rpartition(".")[2]
 
     @staticmethod
-    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting) -> None:
-        """What the poller asks at each commit while somebody looks at the tab, once for all who do."""
+    def ask(
+        ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting, minutes: int = MINUTES_SHOWN
+    ) -> None:
+        """What the poller asks at each commit while somebody looks at the tab, once for all who do. minutes: how many
+        its live charts show."""
 
     @staticmethod
     def ask_then(ask: Ask, as_of: datetime, counting: Counting) -> None:

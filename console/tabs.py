@@ -8,12 +8,12 @@ from functools import partial
 
 from console.drill.tab import DrillTab
 from console.feed.compared import interest
-from console.feed.questions import Ask, TabQuestions, first_minute
+from console.feed.questions import MINUTES_SHOWN, Ask, TabQuestions, first_minute
 from console.feed.snapshot import FeedAnswer
 from console.folder import declared_in
 from console.live_chart import LiveChart
 from console.tab import Card, LivePlace, Tab, TabFilter
-from console.view import COMPARED
+from console.view import COMPARED, LASTS
 from lakehouse.dremio.statement import QUESTIONS
 from lakehouse.kpis import Counting
 from lakehouse.user_error import UserError
@@ -30,6 +30,7 @@ RESERVED = (
     "at",
     "kiosk",
     "compare",
+    "last",
     "sort",
     "page",
     "cut",
@@ -119,36 +120,30 @@ CARDS: Mapping[str, list[Card]] = {name: cards_of(tab) for name, tab in TABS.ite
 
 
 def questions() -> dict[str, TabQuestions]:
-    """What the poller asks for each tab, and for each that compares."""
-    now = {name: _with_charts(tab) if tab.live else tab.ask for name, tab in TABS.items()}
-    return now | {
-        interest(name, compare): _with_then(now[name], tab, compare)
-        for name, tab in TABS.items()
-        if tab.live
+    """What the poller asks for each tab, and of live ones for each comparison and length; the longest first, for who
+    looks at fewer minutes is shown what was asked for them."""
+    live = {
+        interest(name, compare, last): _with_charts(tab, minutes, compare)
+        for last, minutes in sorted(LASTS.items(), key=lambda one: -one[1])
         for compare in COMPARED
-        if interest(name, compare) != name
+        for name, tab in TABS.items()
+        if tab.live and minutes >= MINUTES_SHOWN
     }
+    return live | {name: tab.ask for name, tab in TABS.items() if not tab.live}
 
 
-def _with_charts(tab: type[Tab]) -> TabQuestions:
+def _with_charts(tab: type[Tab], minutes: int, compare: str) -> TabQuestions:
     def ask_all(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting, /) -> None:
-        tab.ask(ask, as_of, held, counting)
-        _ask_charts(ask, as_of)
+        tab.ask(ask, as_of, held, counting, minutes)
+        _ask_charts(ask, as_of, minutes)
+        if compare != "before":
+            then, ask_then = as_of - COMPARED[compare], partial(ask, then=compare)
+            tab.ask_then(ask_then, then, counting)
+            _ask_charts(ask_then, then, minutes)
 
     return ask_all
 
 
-def _with_then(now: TabQuestions, tab: type[Tab], compare: str) -> TabQuestions:
-    def ask_all(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting, /) -> None:
-        now(ask, as_of, held, counting)
-        then = as_of - COMPARED[compare]
-        ask_then = partial(ask, then=compare)
-        tab.ask_then(ask_then, then, counting)
-        _ask_charts(ask_then, then)
-
-    return ask_all
-
-
-def _ask_charts(ask: Ask, as_of: datetime) -> None:
+def _ask_charts(ask: Ask, as_of: datetime, minutes: int) -> None:
     for question in dict.fromkeys(chart.question for chart in CHARTS.values()):
-        ask(question, since=first_minute(as_of), as_of=as_of)
+        ask(question, since=first_minute(as_of, minutes), as_of=as_of)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from console.catalogue import current
 from console.tabs import HOME
-from console.view import COMPARED, COMPARED_WORDS, RANGES, THEMES, ZONES, Span, View
+from console.view import COMPARED, COMPARED_WORDS, LAST_WORDS, LASTS, RANGES, THEMES, ZONES, Span, View
 from lakehouse.texts import visible
 
 YEARS = (1900, 2200)
@@ -46,6 +46,8 @@ def query(view: View) -> str:
         pairs.append(("range", view.range))
     if view.compare != _DEFAULT.compare:
         pairs.append(("compare", view.compare))
+    if view.last != _DEFAULT.last:
+        pairs.append(("last", view.last))
     if view.theme != _DEFAULT.theme:
         pairs.append(("theme", view.theme))
     if view.zone != _DEFAULT.zone:
@@ -97,6 +99,8 @@ def without_effect(view: View) -> list[str]:
         kept.append("the brushed time")
     if not tab.compares and view.compare != _DEFAULT.compare:
         kept.append(f"the comparison with {COMPARED_WORDS[view.compare]}")
+    if not tab.live and view.last != _DEFAULT.last:
+        kept.append(f"the last {LAST_WORDS[view.last]} of live charts")
     heeded = {one.name for one in tab.filters}
     for name in catalogue.filters:
         values = view.chosen(name)
@@ -201,6 +205,7 @@ def parse(query: str, now: datetime | None = None, *, shop_zone: bool = True) ->
         at=at,
         kiosk=one("kiosk", ("0", "1"), "0") == "1",
         compare=one("compare", tuple(COMPARED), _DEFAULT.compare),
+        last=one("last", tuple(LASTS), _DEFAULT.last),
         sort=sort,
         page=int(page),
     )

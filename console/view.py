@@ -17,6 +17,9 @@ RANGES = {
 RANGE_WORDS = {"live": "live", "15m": "15 min", "1h": "1 h", "24h": "24 h", "7d": "7 d", "30d": "30 d"}
 COMPARED = {"before": timedelta(minutes=5), "yesterday": timedelta(days=1), "week": timedelta(days=7)}
 """What now is compared with: how long ago it was. By UTC, so that every day has one."""
+LASTS = {"15m": 15, "1h": 60, "3h": 180}
+"""The last minutes that live charts show, the open one among them."""
+LAST_WORDS = {"15m": "15 min", "1h": "hour", "3h": "3 h"}
 COMPARED_WORDS = {"before": "5 min before", "yesterday": "yesterday", "week": "last week"}
 THEMES = ("dark", "light")
 ZONES = ("local", "utc", "shop")
@@ -31,9 +34,9 @@ class View:
     """A page's deliberate choices. `span` is set only for an absolute range; a filter without a value lets all through.
 
     `at` is the moment that is looked at in place of now. `kiosk` is a screen on a wall, which nobody touches. `filters`
-    maps a filter's name to the values chosen, and names none that has no value. `compare` is one of COMPARED. `sort` is
-    the field of the column that rows are ordered by, the highest first, or with `.asc` behind it the lowest; `page` is
-    which of their pages is shown, from 1.
+    maps a filter's name to the values chosen, and names none that has no value. `compare` is one of COMPARED, `last` of
+    LASTS. `sort` is the field of the column that rows are ordered by, the highest first, or with `.asc` behind it the
+    lowest; `page` is which of their pages is shown, from 1.
     """
 
     tab: str
@@ -47,6 +50,7 @@ class View:
     at: datetime | None = None
     kiosk: bool = False
     compare: str = "before"
+    last: str = "1h"
     sort: str = ""
     page: int = 1
 

@@ -41,7 +41,7 @@ KEYS = (
     ("a", "choose a moment, and see all as it was then"),
     ("p", "let what is shown stand still, or go on"),
     ("m", "mark that something was changed"),
-    ("t", "choose the range"),
+    ("t", "choose the range, or how many minutes the live charts show"),
     ("/", "find in the rows of this tab"),
     ("d", "dark or light"),
     ("z", "the zone of times: yours, UTC, the shop's"),

@@ -248,7 +248,7 @@ def test_orders_are_what_their_rows_come_to(shown: Shown, name: str) -> None:
 def test_a_tap_on_a_customer_leads_to_all_that_they_did(shown: Shown) -> None:
     tab, _, _ = shown.opened("orders", DAYS["a gap"])
     [(best, _), *_] = _ranked(_drawn(tab, "orders_customer").rows)
-    tab.charts["orders_customer"]._tapped(1.0, best)
+    tab.charts["orders_customer"].tapped(1.0, best)
     view = tab.page.view
     assert (view.tab, view.filters, view.span) == ("customers", {"user": (best,)}, DAYS["a gap"][:2])
 

@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 import holoviews as hv
 import pytest
+from bokeh.models import ColumnDataSource, CrosshairTool
 
 from console import look
 from console.drill.charts import Ranking, RankingChart, TimeBars, TimeChart, bar_start, step_of
 from console.drill.heat import HeatCells, HeatChart
 from console.drill.ordering import order_part, ordering, shown_words
+from console.drill.pointed import Pointed
 from console.drill.tab import whole_bars
-from console.feed.numbers import THIN
 from console.look import bokeh_theme
 from console.pages.customers import COLOURS
 from console.pages.orders import ROWS as ORDER_ROWS
@@ -70,7 +71,7 @@ def test_long_names_leave_room_for_bars_and_each_is_clicked_as_itself() -> None:
     assert max(map(len, factors)) <= 24 + len("\\u202e")
     assert not any("\u202e" in factor or "\n" in factor for factor in factors)
     for factor in reversed(factors):
-        chart._tapped(1.0, factor)
+        chart.tapped(1.0, factor)
     assert clicked == names
 
 
@@ -99,14 +100,38 @@ def test_a_range_that_ends_now_begins_with_a_whole_bar(length: timedelta, begins
     assert whole_bars((NOON - length, NOON)) == (begins, NOON)
 
 
-def test_a_bar_that_is_not_full_stays_pale_under_a_selection_and_tells_of_all_its_parts() -> None:
+def test_a_bar_that_is_not_full_stays_pale_under_a_selection() -> None:
     minute = NOON.replace(second=0)
     counts = {(minute - timedelta(minutes=1), "a"): 3.0, (minute, "a"): 1000.0, (minute, "b"): 2.0}
     colours = {"a": "#112233", "b": "#445566"}
     bars = TimeBars(counts, colours, timedelta(minutes=1), (NOON - timedelta(hours=1), NOON), None, "orders")
     frame = bars.frame()
     assert list(frame["color"]) == ["#112233", "#11223373", "#44556673"]
-    assert list(frame["words"]) == ["a 3", *[f"a 1{THIN}000, b 2; 1{THIN}002 in all"] * 2]
+    assert list(frame["n"]) == [3.0, 1000.0, 2.0]
+
+
+def test_charts_over_time_of_a_tab_are_pointed_at_together() -> None:
+    minute, theme = NOON.replace(second=0), bokeh_theme("dark")
+    width, span = timedelta(minutes=1), (NOON - timedelta(hours=1), NOON)
+    counts = {(minute, "a"): 2.0}
+    bars = TimeBars(counts, {"a": "#112233"}, width, span, None, "s", "0.000")
+    cells = HeatCells(counts, ["a"], width, span, "errors", "#000")
+    shared = Pointed()
+    charts: list[TimeChart | HeatChart] = [
+        TimeChart(bars, theme, lambda _span: None),
+        HeatChart(cells, theme, lambda _name, _span: None),
+    ]
+    tags, lines = [], []
+    for chart in charts:
+        chart.pointed = shared
+        figure = hv.renderer("bokeh").get_plot(chart.pane.object).state
+        tags.append(figure.tags)
+        lines += [tool.overlay for tool in figure.tools if isinstance(tool, CrosshairTool)]
+        # What is said of a time is made of these in the browser.
+        [source] = [one for one in figure.select(ColumnDataSource) if "start" in one.data]
+        assert {"closes", "n"} <= source.data.keys()
+    assert lines == [shared.line, shared.line]
+    assert tags == [["s", 3, 3], ["errors", 0, 0]]
 
 
 def test_lines_of_a_heat_chart_are_named_and_each_is_clicked_as_itself() -> None:
@@ -118,8 +143,8 @@ def test_lines_of_a_heat_chart_are_named_and_each_is_clicked_as_itself() -> None
     figure = hv.renderer("bokeh").get_plot(chart.pane.object).state
     assert list(figure.yaxis[0].major_label_overrides.values()) == ["payments", "x" * 23 + "…", "cart"]
     for place in (2.5, 1.5, 0.5, -0.5, 3.5):
-        chart._tapped(NOON, place)
-    chart._tapped(NOON - timedelta(minutes=9), 0.5)
+        chart.tapped(NOON, place)
+    chart.tapped(NOON - timedelta(minutes=9), 0.5)
     cell = (minute, minute + timedelta(minutes=1))
     assert clicked == [("payments", cell), (names[1], None), ("cart", cell), ("cart", None)]
 

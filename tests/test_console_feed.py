@@ -689,7 +689,7 @@ def test_what_now_is_compared_with_is_what_sql_says_of_then_at_the_same_commit(d
     dremio.click(week - timedelta(minutes=1), "bob")
     dremio.error(week - timedelta(minutes=1))
     dremio.publish(NOON)
-    snapshot = snapshot_of(dremio, watches=interest("overview", "week"))
+    snapshot = snapshot_of(dremio, watches=interest("overview", "week", "1h"))
     found = tiles(snapshot, "week")
     assert found["revenue"].change == f"+650{THIN}%"
     assert found["orders"].change == f"+200{THIN}%"
@@ -705,7 +705,7 @@ def test_an_answer_of_the_last_time_that_somebody_compared_is_no_base(dremio: Fa
     dremio.order(NOON - timedelta(minutes=1), "10.00")
     dremio.order(NOON - timedelta(days=1, minutes=1), "5.00")
     dremio.publish(NOON)
-    hub, viewer = Hub(), Somebody(interest("overview", "yesterday"))
+    hub, viewer = Hub(), Somebody(interest("overview", "yesterday", "1h"))
     hub.join(viewer)
     poller = a_poller(dremio, hub)
     poller.poll()
@@ -728,7 +728,7 @@ def test_charts_have_a_line_of_the_same_minutes_of_then(dremio: FakeDremio) -> N
     dremio.error(day - timedelta(minutes=2), "ERROR")
     dremio.error(day - timedelta(minutes=2), "WARN")
     dremio.publish(NOON)
-    snapshot = snapshot_of(dremio, watches=interest("overview", "yesterday"))
+    snapshot = snapshot_of(dremio, watches=interest("overview", "yesterday", "1h"))
     hours = live_hours(snapshot, "yesterday")
     assert hours["revenue_per_minute"].series["then"][-4:] == (8.0, 4.0, 0.0, 0.0)
     assert hours["errors_per_minute"].series["then"][-4:] == (None, 2.0, 0.0, 0.0)

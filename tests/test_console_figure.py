@@ -101,7 +101,7 @@ def test_figure_orders_and_conversion_are_on_one_time_axis_on_which_it_is_shaded
     roots = [alerts.places[place].get_root().references() for place in places]
     figures = [next(model for model in models if isinstance(model, figure)) for models in roots]
     lines = [next(model.overlay for model in models if isinstance(model, CrosshairTool)) for models in roots]
-    assert {id(one) for one in lines} == {id(alerts._axis.pointed)}
+    assert {id(one) for one in lines} == {id(alerts._axis.line)}
     assert {id(one.x_range) for one in figures} == {id(alerts._axis.range)}
     shown = (alerts._axis.range.start, alerts._axis.range.end)
     assert shown == tuple(moment.replace(tzinfo=None) for moment in axis)

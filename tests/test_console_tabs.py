@@ -247,7 +247,7 @@ def test_a_cell_leads_to_the_rows_behind_it_and_back(console: Running) -> None:
     (start, service), count = next(iter(cells.counts.items()))
     before = page.session.view
     row = len(cells.names) - 0.5 - cells.names.index(service)
-    drill.charts["errors_heat"]._tapped(start + cells.width / 2, row)
+    drill.charts["errors_heat"].tapped(start + cells.width / 2, row)
     assert page.session.view.brush == (start, start + cells.width)
     assert page.session.view.chosen("service") == (service,)
     rows = page.parts(lambda parts: len(parts["list.error_rows"]["rows"]) == count)["list.error_rows"]["rows"]

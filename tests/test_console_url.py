@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from console.choices import SEVERITIES, STATUSES
 from console.tabs import HOME, TABS
 from console.url import LONGEST_QUERY, fitting, parse, query, query_of, without_effect
-from console.view import COMPARED, RANGES, THEMES, ZONES, View
+from console.view import COMPARED, LASTS, RANGES, THEMES, ZONES, View
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 moments = st.datetimes(
@@ -43,6 +43,7 @@ views = st.builds(
     brush=st.none() | spans,
     incident=st.sampled_from(["", "0b7b3c1e-0000-5000-8000-000000000001"]),
     compare=st.sampled_from(tuple(COMPARED)),
+    last=st.sampled_from(tuple(LASTS)),
     sort=st.sampled_from(["", "total", "at.asc"]),
     page=st.integers(1, 999),
 ).map(lambda view: view if view.span is None else View(**{**vars(view), "range": "live"}))
@@ -88,6 +89,7 @@ def test_a_shop_without_a_zone_of_its_own_has_none_to_show() -> None:
         ("cut=1", "longer than 4000 characters"),
         ("brush=~", "nothing is brushed"),
         ("compare=never", "'never' is no compare; shown is before."),
+        ("last=2h", "'2h' is no last; shown is 1h."),
         ("sort=order_total;--", "'order_total;--' is no column that rows are ordered by"),
         ("page=0", "'0' is no page; shown is the first."),
         ("incident='; DROP TABLE", "is no incident"),

@@ -40,13 +40,13 @@ from console.live_chart import LiveChart, axes, bars, empty_source
 
 
 class PhoneClicks(LiveChart):
-    """Clicks on phones per minute (count) over the last hour."""
+    """Clicks on phones per minute (count) over the last minutes."""
 
     order = 50
     title = "Clicks on phones"
     note = "per minute"
     question = "phone_clicks"
-    empty = "Nobody clicked on a phone in this hour."
+    empty = "Nobody clicked on a phone in the last {last}."
     values = ("clicks",)
 
     def __init__(self, look: Mapping[str, str], hour: Range1d) -> None:

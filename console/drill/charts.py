@@ -14,15 +14,15 @@ from bokeh.events import DoubleTap, Tap
 from bokeh.models import (
     BoxSelectTool,
     CustomJS,
-    CustomJSHover,
     CustomJSTickFormatter,
     HoverTool,
+    NoOverlap,
     NumeralTickFormatter,
 )
 from bokeh.themes import Theme
 from holoviews import streams
 
-from console.feed.numbers import exactly
+from console.drill.pointed import OverTime, Pointed, held_columns
 from console.view import Span
 from lakehouse.texts import label
 
@@ -48,6 +48,8 @@ FEWEST = 4
 
 LABEL_LETTERS = 24
 """Of a name beside its bar: more would leave the bars no room."""
+TOLD_LETTERS = 80
+"""Of a name where a bar is pointed at."""
 
 
 def step_of(span: Span) -> tuple[str, timedelta]:
@@ -73,7 +75,7 @@ class TimeBars:
     """Stacked bars on a time axis. `counts` maps (start of a bar, part) to its height; parts stack in their order.
 
     A bar that reaches beyond the span holds only a part of its rows and is drawn pale, but whole. `digits` is how a
-    number is written on hover.
+    number is written where one is pointed at.
     """
 
     counts: Mapping[tuple[datetime, str], float]
@@ -85,10 +87,10 @@ class TimeBars:
     digits: str = "0,0"
 
     def frame(self) -> pd.DataFrame:
-        """One row a rectangle: start, bottom, end, top, part, n, color, words, closes. Times naive UTC, as Bokeh wants
-        them; the bar's time ends when it closes.
+        """One row a rectangle: start, bottom, end, top, part, n, color, closes. Times naive UTC, as Bokeh wants them;
+        the bar's time ends when it closes.
 
-        Paleness is in the colour, which no selection touches; words tell of the whole bar.
+        Paleness is in the colour, which no selection touches.
         """
         rows = []
         starts = sorted({start for start, _ in self.counts})
@@ -96,16 +98,15 @@ class TimeBars:
             top, end = 0.0, start + self.width * 0.9
             counts = {part: self.counts.get((start, part), 0.0) for part in self.parts}
             counts = {part: count for part, count in counts.items() if count}
-            words = ", ".join(f"{part} {exactly(round(count, 3))}" for part, count in counts.items())
-            if len(counts) > 1:
-                words += f"; {exactly(round(sum(counts.values()), 3))} in all"
             paleness = PALE if start < self.span[0] or start + self.width > self.span[1] else ""
             for part, count in counts.items():
                 color = f"{self.parts[part]}{paleness}"
                 closes = naive(start + self.width)
-                rows.append((naive(start), top, naive(end), top + count, part, count, color, words, closes))
+                rows.append(
+                    (naive(start), top, naive(end), top + count, label(part, TOLD_LETTERS), count, color, closes)
+                )
                 top += count
-        columns = ["start", "bottom", "end", "top", "part", "n", "color", "words", "closes"]
+        columns = ["start", "bottom", "end", "top", "part", "n", "color", "closes"]
         return pd.DataFrame(rows, columns=columns)
 
 
@@ -131,42 +132,60 @@ class Ranking:
         return found
 
 
-class TimeChart:
+class TimeChart(OverTime):
     """Bars over time that can be brushed: `on_brush` gets the times, or None when the brush is wiped away."""
 
     def __init__(self, bars: TimeBars, theme: Theme, on_brush: Callable[[Span | None], None]) -> None:
+        self._bars = bars
+        self.pointed = Pointed()
         self._pipe = streams.Pipe(data=bars)
         drawn = hv.DynamicMap(_draw_bars, streams=[self._pipe])
         span = hv.DynamicMap(_draw_brush, streams=[self._pipe])
         self._bounds = streams.BoundsX(source=drawn, boundsx=None)
         self._bounds.add_subscriber(lambda boundsx: on_brush(_span(boundsx)))
-        self.pane = pane_of((span * drawn).opts(hv.opts.Overlay(responsive=True, hooks=[tidy, _closer])), theme)
+        hooks = [tidy, _closer, self._join]
+        self.pane = pane_of((span * drawn).opts(hv.opts.Overlay(responsive=True, hooks=hooks)), theme)
 
     def send(self, bars: TimeBars) -> None:
+        self._bars = bars
         self._pipe.send(bars)
 
+    def _join(self, plot: Any, _element: Any) -> None:
+        self.pointed_by(plot, self._bars.unit, self._bars.digits)
 
-class RankingChart:
+
+class TapChart[Data]:
+    """A chart that is drawn anew of what it is sent, and on which a click chooses something."""
+
+    def __init__(self, data: Data, draw: Callable[[Data], Any], theme: Theme) -> None:
+        self.data = data
+        self._pipe = streams.Pipe(data=data)
+        drawn = hv.DynamicMap(draw, streams=[self._pipe])
+        self._taps = streams.Tap(source=drawn)
+        self._taps.add_subscriber(self.tapped)
+        self.pane = pane_of(drawn, theme)
+
+    def send(self, data: Data) -> None:
+        self.data = data
+        self._pipe.send(data)
+
+    def tapped(self, x: object, y: object) -> None:
+        """What a click there chooses; x and y are places on the axes, as HoloViews has them."""
+        raise NotImplementedError
+
+
+class RankingChart(TapChart[Ranking]):
     """Horizontal bars; `on_tap` gets what was chosen by a click."""
 
     def __init__(self, ranking: Ranking, theme: Theme, on_tap: Callable[[str], None]) -> None:
-        self._ranking = ranking
-        self._pipe = streams.Pipe(data=ranking)
-        drawn = hv.DynamicMap(_draw_ranking, streams=[self._pipe])
-        self._taps = streams.Tap(source=drawn)
-        self._taps.add_subscriber(self._tapped)
+        super().__init__(ranking, _draw_ranking, theme)
         self._on_tap = on_tap
-        self.pane = pane_of(drawn, theme)
 
-    def send(self, ranking: Ranking) -> None:
-        self._ranking = ranking
-        self._pipe.send(ranking)
-
-    def _tapped(self, x: object, y: object) -> None:
+    def tapped(self, x: object, y: object) -> None:
         """A bar's whole line can be clicked; which coordinate is the name depends on how HoloViews swaps axes."""
-        for words, name in self._ranking.labels().items():
+        for words, name in self.data.labels().items():
             if words in (x, y):
-                self._on_tap(self._ranking.choices.get(name, name))
+                self._on_tap(self.data.choices.get(name, name))
                 return
 
 
@@ -183,21 +202,20 @@ def recolour(pane: pn.pane.HoloViews, theme: Theme) -> None:
         plot.traverse(lambda one: setattr(one.renderer, "theme", theme))
 
 
-def hover_of(tooltips: list[tuple[str, str]]) -> HoverTool:
-    """Words on hover, @start a time in the zone that is shown. Made anew for each: a model belongs to one document."""
-    clock = CustomJSHover(code="return window.tillwatch.clock(value, true)")
-    return HoverTool(tooltips=tooltips, formatters={"@start": clock})
+def hover_of(lines: Sequence[str]) -> HoverTool:
+    """Lines of words on hover, above or below, where a narrow screen has room for them. Made anew for each: a model
+    belongs to one document."""
+    return HoverTool(tooltips=[("", words) for words in lines], attachment="vertical")
 
 
 def _draw_bars(data: TimeBars) -> hv.Rectangles:
-    hover = hover_of([("from", "@start{custom}"), ("@part", f"@n{{{data.digits}}} {data.unit}"), ("all", "@words")])
     frame = data.frame()
     return hv.Rectangles(frame, list(frame.columns[:4]), list(frame.columns[4:])).opts(
         color="color",
         line_width=0,
         # What a selection leaves out is said by the brush's own mark.
         nonselection_alpha=1,
-        tools=[hover, BoxSelectTool(dimensions="width")],
+        tools=[held_columns(), BoxSelectTool(dimensions="width")],
         active_tools=["box_select"],
         default_tools=[],
         toolbar=None,
@@ -224,14 +242,14 @@ def _draw_ranking(data: Ranking) -> hv.Bars:
                 value,
                 color,
                 1.0 if chosen or not any_chosen else 0.35,
-                label(name, 80),
+                label(name, TOLD_LETTERS),
                 data.choices.get(name, name),
             )
             for words, (name, value, color, chosen) in reversed(list(zip(data.labels(), data.rows, strict=True)))
         ],
         columns=["name", "value", "color", "alpha", "whole", "choice"],
     )
-    hover = HoverTool(tooltips=[("", "@whole"), (data.unit, "@value{0,0.[00]}")])
+    hover = hover_of(["@whole", f"@value{{0,0.[00]}} {data.unit}"])
     return hv.Bars(frame, "name", ["value", "color", "alpha", "whole", "choice"]).opts(
         invert_axes=True,
         color="color",
@@ -255,6 +273,8 @@ def tidy_times(figure: Any) -> bool:
         return False
     code = "return window.tillwatch.moment(tick, ticks[ticks.length - 1] - ticks[0])"
     figure.xaxis[0].formatter = CustomJSTickFormatter(code=code)
+    # On a phone, names of lines leave few pixels.
+    figure.xaxis[0].major_label_policy = NoOverlap(min_distance=8)
     figure.xgrid.grid_line_color = None
     return True
 

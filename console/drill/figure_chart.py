@@ -9,12 +9,12 @@ from typing import Any
 
 import holoviews as hv
 import pandas as pd
-from bokeh.models import CrosshairTool, Range1d
-from bokeh.models.annotations import Span
+from bokeh.models import Range1d
 from bokeh.themes import Theme
 from holoviews import streams
 
-from console.drill.charts import hover_of, naive, pane_of, tidy
+from console.drill.charts import naive, pane_of, tidy
+from console.drill.pointed import Pointed, held_columns
 
 MINUTE = timedelta(minutes=1)
 LEFT = 52
@@ -53,21 +53,20 @@ class FigureBars:
         return pd.DataFrame(rows, columns=["start", "bottom", "end", "top", "n", "alpha"])
 
 
-class SharedAxis:
-    """The time axis that several charts of a page have in common, and a line on it where one of them is pointed at."""
+class SharedAxis(Pointed):
+    """The time axis that several charts of a page have in common, and the line on it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.range = Range1d()
-        self.pointed = Span(dimension="height", line_width=1, line_alpha=0.6)
 
-    def join(self, figure: Any, colour: str) -> None:
+    def on_axis(self, figure: Any, colour: str) -> None:
         """Let a chart be on it."""
-        self.pointed.line_color = colour
+        self.line.line_color = colour
         # HoloViews sets its own at each drawing; one below the other, the charts begin at the same place.
         figure.min_border_left = LEFT
         if figure.x_range is not self.range:
             figure.x_range = self.range
-            figure.add_tools(CrosshairTool(overlay=self.pointed))
 
 
 class FigureChart:
@@ -86,7 +85,8 @@ class FigureChart:
         self._pipe.send(data)
 
     def _join(self, plot: Any, _element: Any) -> None:
-        self._axis.join(plot.state, self._data.dashes)
+        self._axis.join(plot.state, self._data.unit, "0,0.[00]")
+        self._axis.on_axis(plot.state, self._data.dashes)
         # What HoloViews sets at each drawing is the range that it made itself.
         self._axis.range.update(**dict(zip(("start", "end"), map(naive, self._data.axis), strict=True)))
 
@@ -96,13 +96,12 @@ def _draw_firing(data: FigureBars) -> hv.VSpans:
 
 
 def _draw_figure(data: FigureBars) -> hv.Rectangles:
-    hover = hover_of([("minute", "@start{custom}"), (data.unit, "@n{0,0.[00]}")])
     known = [0.0, *(value for value in (*data.values, data.limit, data.usual) if value is not None)]
     return hv.Rectangles(data.frame(), ["start", "bottom", "end", "top"], ["n", "alpha"]).opts(
         color=data.bar,
         alpha="alpha",
         line_width=0,
-        tools=[hover],
+        tools=[held_columns()],
         default_tools=[],
         toolbar=None,
         xlabel="",

@@ -11,9 +11,9 @@ import holoviews as hv
 import pandas as pd
 from bokeh.models import FixedTicker
 from bokeh.themes import Theme
-from holoviews import streams
 
-from console.drill.charts import FEWEST, LABEL_LETTERS, axis_of, bar_start, hover_of, naive, pane_of, tidy_times
+from console.drill.charts import FEWEST, LABEL_LETTERS, TOLD_LETTERS, TapChart, axis_of, bar_start, naive, tidy_times
+from console.drill.pointed import OverTime, Pointed, held_columns
 from console.feed.numbers import exactly
 from console.view import Span
 from lakehouse.texts import label
@@ -46,16 +46,20 @@ class HeatCells:
         most = max((count for (_, name), count in self.counts.items() if name in places), default=0.0) or 1.0
         first = naive(self.span[0])
         rows: list[tuple[Any, ...]] = [
-            (first, places[name] + 0.06, first, places[name] + 0.94, name, 0.0, "", self.color, 0.0, first, name)
+            (
+                first, places[name] + 0.06, first, places[name] + 0.94, label(name, TOLD_LETTERS), 0.0, "", self.color,
+                0.0, first, name,
+            )
             for name in self.names
-        ]
+        ]  # fmt: skip
         for (start, name), count in sorted(self.counts.items()):
             if name in places and count:
                 words, color = self._said(start, name)
                 closes = naive(start + self.width)
                 end, alpha = naive(start + self.width * 0.94), FAINTEST + (1 - FAINTEST) * (count / most) ** 0.5
                 bottom, top = places[name] + 0.06, places[name] + 0.94
-                rows.append((naive(start), bottom, end, top, name, count, words, color, alpha, closes, name))
+                said = label(name, TOLD_LETTERS)
+                rows.append((naive(start), bottom, end, top, said, count, words, color, alpha, closes, name))
         columns = ["start", "bottom", "end", "top", "name", "n", "made_of", "color", "alpha", "closes", "choice"]
         return pd.DataFrame(rows, columns=columns)
 
@@ -77,38 +81,29 @@ class HeatCells:
         return name, (start, start + self.width) if self.counts.get((start, name)) else None
 
 
-class HeatChart:
+class HeatChart(TapChart[HeatCells], OverTime):
     """Cells of a time axis, a line a name; `on_tap` gets the name whose line was clicked, and the time of the cell, if
     there is one."""
 
     def __init__(self, cells: HeatCells, theme: Theme, on_tap: Callable[[str, Span | None], None]) -> None:
-        self._cells = cells
-        self._pipe = streams.Pipe(data=cells)
-        drawn = hv.DynamicMap(_draw_heat, streams=[self._pipe])
-        self._taps = streams.Tap(source=drawn)
-        self._taps.add_subscriber(self._tapped)
+        hooks = [_tidy_heat, lambda plot, _element: self.pointed_by(plot, self.data.unit)]
+        super().__init__(cells, lambda data: _draw_heat(data).opts(hooks=hooks), theme)
+        self.pointed = Pointed()
         self._on_tap = on_tap
-        self.pane = pane_of(drawn, theme)
 
-    def send(self, cells: HeatCells) -> None:
-        self._cells = cells
-        self._pipe.send(cells)
-
-    def _tapped(self, x: object, y: object) -> None:
-        found = self._cells.at(x, y)
+    def tapped(self, x: object, y: object) -> None:
+        found = self.data.at(x, y)
         if found is not None:
             self._on_tap(*found)
 
 
 def _draw_heat(data: HeatCells) -> hv.Rectangles:
-    told = [("", "@made_of")] if data.made_of else []
-    hover = hover_of([("from", "@start{custom}"), ("", "@name"), (data.unit, "@n{0,0}"), *told])
     frame = data.frame()
     return hv.Rectangles(frame, list(frame.columns[:4]), list(frame.columns[4:])).opts(
         color="color",
         alpha="alpha",
         line_width=0,
-        tools=[hover],
+        tools=[held_columns()],
         default_tools=[],
         toolbar=None,
         xlabel="",
@@ -118,7 +113,6 @@ def _draw_heat(data: HeatCells) -> hv.Rectangles:
         ylim=(len(data.names) - max(FEWEST, len(data.names)), len(data.names)),
         responsive=True,
         framewise=True,
-        hooks=[_tidy_heat],
     )
 
 

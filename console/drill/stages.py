@@ -8,11 +8,10 @@ from typing import Any
 
 import holoviews as hv
 import pandas as pd
-from bokeh.models import FixedTicker, HoverTool, NumeralTickFormatter
+from bokeh.models import FixedTicker, NumeralTickFormatter
 from bokeh.themes import Theme
-from holoviews import streams
 
-from console.drill.charts import pane_of
+from console.drill.charts import TapChart, hover_of
 
 
 @dataclass(frozen=True)
@@ -42,30 +41,21 @@ class Stages:
         return pd.DataFrame(rows, columns=columns)
 
 
-class StagesChart:
+class StagesChart(TapChart[Stages]):
     """`on_tap` gets the name of the step whose line was clicked."""
 
     def __init__(self, stages: Stages, theme: Theme, on_tap: Callable[[str], None]) -> None:
-        self._stages = stages
-        self._pipe = streams.Pipe(data=stages)
-        drawn = hv.DynamicMap(_draw, streams=[self._pipe])
-        self._taps = streams.Tap(source=drawn)
-        self._taps.add_subscriber(self._tapped)
+        super().__init__(stages, _draw, theme)
         self._on_tap = on_tap
-        self.pane = pane_of(drawn, theme)
 
-    def send(self, stages: Stages) -> None:
-        self._stages = stages
-        self._pipe.send(stages)
-
-    def _tapped(self, x: object, y: object) -> None:
-        names = list(self._stages.steps)
+    def tapped(self, x: object, y: object) -> None:
+        names = list(self.data.steps)
         if isinstance(y, int | float) and 0 <= y < len(names):
             self._on_tap(names[len(names) - 1 - int(y)])
 
 
 def _draw(data: Stages) -> hv.Rectangles:
-    hover = HoverTool(tooltips=[("", "@step"), ("@part", f"@n{{0,0}} {data.unit}")])
+    hover = hover_of(["@step", f"@part: @n{{0,0}} {data.unit}"])
     most = max((sum(counts.values()) for _, counts in data.steps.values()), default=0.0)
 
     def tidy(plot: Any, _element: Any) -> None:

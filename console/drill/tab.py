@@ -17,6 +17,7 @@ from bokeh.models import Column
 from console import look
 from console.drill.charts import bar_start, recolour, step_of
 from console.drill.found import Found, failed_part, found_of, shown_table
+from console.drill.pointed import OverTime, Pointed
 from console.feed.asker import Got, Want
 from console.feed.pins import Pin
 from console.feed.snapshot import FeedSnapshot
@@ -133,6 +134,7 @@ class DrillTab(Tab):
         self.charts: dict[str, Any] = {}
         self._drawn: Found | None = None
         self._theme = page.view.theme
+        self._pointed = Pointed()
         self._wanted: set[Want] = set()
         self._told: tuple[Found, Mapping[str, Part]] | None = None
         self._good: dict[str, Part] = {}
@@ -342,7 +344,12 @@ class DrillTab(Tab):
             return
         held = self.charts.get(place)
         if held is None:
+            if not self.charts:
+                # One that left with the tab's charts has their models.
+                self._pointed = Pointed()
             held = self.charts[place] = kind(data, look.bokeh_theme(self.page.view.theme), told)
+            if isinstance(held, OverTime):
+                held.pointed = self._pointed
             self.places[place].objects = [held.pane]
         else:
             held.send(data)

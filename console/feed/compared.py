@@ -8,15 +8,18 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from console.feed.snapshot import FeedAnswer, FeedSnapshot
-from console.view import COMPARED
+from console.feed.questions import MINUTES_SHOWN
+from console.feed.snapshot import FeedSnapshot
+from console.view import COMPARED, LASTS
 
 COUNTED = ("orders", "revenue", "users", "buyers", "clicks", "errors", "refunded")
 
 
-def interest(tab: str, compare: str) -> str:
-    """What a viewer watches: a tab, and what it is compared with where that is asked for apart."""
-    return tab if compare == "before" else f"{tab} vs {compare}"
+def interest(tab: str, compare: str, last: str) -> str:
+    """What a viewer watches: a tab, with more than the usual minutes where those are shown (of fewer, all are asked
+    for), and with what it is compared with where that is asked for apart."""
+    minutes = f", {last}" if LASTS[last] > MINUTES_SHOWN else ""
+    return f"{tab}{minutes}" if compare == "before" else f"{tab}{minutes} vs {compare}"
 
 
 def kept_as(question: str, then: str) -> str:
@@ -30,7 +33,7 @@ def then_of(snapshot: FeedSnapshot, compare: str) -> FeedSnapshot:
     """The answers about then, as if then were now; without any where it is not asked for apart."""
     ago, ending = COMPARED[compare], kept_as("", compare)
     answers = {
-        key.removesuffix(ending): FeedAnswer(answer.table, answer.commit, answer.as_of - ago)
+        key.removesuffix(ending): replace(answer, as_of=answer.as_of - ago)
         for key, answer in snapshot.answers.items()
         if key.endswith(ending)
     }

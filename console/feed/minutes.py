@@ -1,4 +1,4 @@
-"""The last sixty minutes of every KPI, as the charts and sparklines want them."""
+"""The last minutes of every KPI, as the charts and sparklines want them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from console.choices import FAILURES, SEVERITIES
 from console.feed.questions import MINUTES_SHOWN, whole_minute
-from console.feed.snapshot import FeedSnapshot
+from console.feed.snapshot import FeedAnswer, FeedSnapshot
 
 MINUTE = timedelta(minutes=1)
 
@@ -21,7 +22,7 @@ type Series = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class Minutes:
-    """Sixty minutes up to the open one, which is the last. None is a gap: nobody knows; 0 is a minute without rows.
+    """The minutes up to the open one, which is the last. None is a gap: nobody knows; 0 is a minute without rows.
 
     `starts` are the minutes' starts, UTC. Revenue and what was refunded in the shop's currency (a shop may have no
     refunds at all: then 0), `users` distinct users over the five minutes
@@ -58,10 +59,32 @@ class Minutes:
         )
 
 
-def starts_of(as_of: datetime) -> tuple[datetime, ...]:
-    """The starts of the sixty minutes up to the open one."""
+def starts_of(as_of: datetime, minutes: int = MINUTES_SHOWN) -> tuple[datetime, ...]:
+    """The starts of so many minutes up to the open one."""
     last = whole_minute(as_of)
-    return tuple(last - MINUTE * back for back in range(MINUTES_SHOWN - 1, -1, -1))
+    return tuple(last - MINUTE * back for back in range(minutes - 1, -1, -1))
+
+
+def starts_in(answer: FeedAnswer) -> tuple[datetime, ...]:
+    """The starts of the minutes that an answer is of."""
+    if answer.since is None:
+        return starts_of(answer.as_of)
+    return starts_of(answer.as_of, (whole_minute(answer.as_of) - answer.since) // MINUTE + 1)
+
+
+def last_of(series: Series, minutes: int) -> Series:
+    """The last minutes of a series; of those that were not asked for, nobody knows."""
+    return (None,) * (minutes - len(series)) + series[-minutes:]
+
+
+def rows_since(table: pa.Table, since: datetime) -> pa.Table:
+    """The rows of `minutes`, or of another live chart's question, that are of minutes from `since` on. What was counted
+    over the minutes before `moment` is of the minute that ends with it."""
+    moment = pa.scalar(since, table["moment"].type)
+    found = pc.greater_equal(table["moment"], moment)
+    if "series" in table.column_names:
+        found = pc.and_(found, pc.or_(pc.greater(table["moment"], moment), pc.not_equal(table["series"], "users")))
+    return table.filter(found)
 
 
 def series_of(
@@ -86,7 +109,7 @@ def minutes_of(snapshot: FeedSnapshot) -> Minutes | None:
     if answer is None:
         return None
     as_of = answer.as_of
-    last, starts = whole_minute(as_of), starts_of(as_of)
+    last, starts = whole_minute(as_of), starts_in(answer)
     counts: dict[tuple[str, str], dict[datetime, float]] = {}
     amounts: dict[str, dict[datetime, float]] = {"orders": {}, "refunds": {}}
     for row in answer.table.to_pylist():

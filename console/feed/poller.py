@@ -173,8 +173,9 @@ class Poller:
         def ask(question: str, /, *, then: str = "", **binds: Any) -> pa.Table | None:
             key = kept_as(question, then)
             held = answers.get(key)
-            # Asked at this commit before, or in this look by another: equal questions of a commit share one answer.
-            if held is not None and held.commit == commit:
+            # Asked at this commit before, or in this look by another: equal questions of a commit share one answer, and
+            # who looks at fewer minutes that of who looks at more.
+            if held is not None and held.commit == commit and held.covers(binds.get("since")):
                 return held.table
             if same and key in before.failed and not retry:
                 failed[key] = before.failed[key]
@@ -189,7 +190,7 @@ class Poller:
                 failed[key] = str(error)
                 logger.warning("%s failed at %s: %s", key, commit, error)
                 return None
-            answers[key] = FeedAnswer(table, commit, as_of)
+            answers[key] = FeedAnswer(table, commit, as_of, binds.get("since"))
             return table
 
         # An answer that was due and failed is no measure of what changed since.

@@ -15,6 +15,7 @@ from lakehouse.kpis import Counting
 
 TILE_SPAN = timedelta(minutes=5)
 MINUTES_SHOWN = 60
+"""The minutes of live charts, but where more or fewer of the Overview's are chosen (console.view.LASTS)."""
 LIST_ROWS = 12
 CLOCK_EVERY = timedelta(seconds=15)
 INCIDENT_SPAN = timedelta(hours=24)
@@ -46,9 +47,9 @@ def whole_minute(moment: datetime) -> datetime:
     return moment.replace(second=0, microsecond=0)
 
 
-def first_minute(as_of: datetime) -> datetime:
+def first_minute(as_of: datetime, minutes: int = MINUTES_SHOWN) -> datetime:
     """The start of the first of the minutes shown; the last is the open one."""
-    return whole_minute(as_of) - timedelta(minutes=MINUTES_SHOWN - 1)
+    return whole_minute(as_of) - timedelta(minutes=minutes - 1)
 
 
 def ask_frame(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], _counting: Counting) -> None:

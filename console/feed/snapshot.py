@@ -34,11 +34,16 @@ class AsksDremio(Protocol):
 
 @dataclass(frozen=True)
 class FeedAnswer:
-    """A question's answer, and the commit and time it is of."""
+    """A question's answer, and the commit and time it is of. `since` is from when on it was asked, where it said so."""
 
     table: pa.Table
     commit: str
     as_of: datetime
+    since: datetime | None = None
+
+    def covers(self, since: datetime | None) -> bool:
+        """Whether what is asked of the same commit from then on is in it."""
+        return self.since is None or since is None or self.since <= since
 
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -12,7 +12,7 @@ from console.live_chart import LiveChart, axes, empty_source
 
 
 class ActiveUsers(LiveChart):
-    """Distinct users with a click in the five minutes before each minute's end (count) over the last hour.
+    """Distinct users with a click in the five minutes before each minute's end (count) over the last minutes.
 
     The open minute has none yet: the line ends at the last closed one.
     """
@@ -22,7 +22,7 @@ class ActiveUsers(LiveChart):
     note = "in 5 min"
     question = "minutes"
     shows = ("active_users_per_window", "active_users")
-    empty = "Nobody clicked in this hour."
+    empty = "Nobody clicked in the last {last}."
     values = ("users",)
     columns = 6
     leads = "customers"

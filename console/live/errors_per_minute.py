@@ -12,14 +12,14 @@ from console.look import colour
 
 
 class ErrorsPerMinute(LiveChart):
-    """ERROR and FATAL per minute (count) over the last hour, stacked, the worst at the bottom."""
+    """ERROR and FATAL per minute (count) over the last minutes, stacked, the worst at the bottom."""
 
     order = 30
     title = "Errors per minute"
     legend = tuple(("severity", severity) for severity in reversed(FAILURES))
     question = "minutes"
     shows = ("errors_per_minute", "error_count")
-    empty = "No error reported in this hour."
+    empty = "No error reported in the last {last}."
     # The worst stands on the axis, where its height can be read.
     values = tuple(severity.lower() for severity in reversed(FAILURES))
     columns = 6

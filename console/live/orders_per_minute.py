@@ -10,14 +10,14 @@ from console.live_chart import LiveChart, axes, bars, empty_source
 
 
 class OrdersPerMinute(LiveChart):
-    """Counted orders per minute (count) over the last hour; the open minute hatched."""
+    """Counted orders per minute (count) over the last minutes; the open minute hatched."""
 
     order = 11
     title = "Orders per minute"
     note = "the open minute is hatched"
     question = "minutes"
     shows = ("orders_revenue_per_minute", "orders_count")
-    empty = "No order in this hour."
+    empty = "No order in the last {last}."
     values = ("orders",)
     leads = "orders"
     beside = "revenue_per_minute"

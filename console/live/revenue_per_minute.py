@@ -12,7 +12,7 @@ from console.straight import Patch
 
 
 class RevenuePerMinute(LiveChart):
-    """Revenue of counted orders per minute (the shop's currency) over the last hour; the open minute hatched.
+    """Revenue of counted orders per minute (the shop's currency) over the last minutes; the open minute hatched.
 
     A minute may lie below zero: an order's own total is taken as it is given.
     """
@@ -24,7 +24,7 @@ class RevenuePerMinute(LiveChart):
     title = "Revenue per minute"
     question = "minutes"
     shows = ("orders_revenue_per_minute", "total_revenue")
-    empty = "No revenue in this hour."
+    empty = "No revenue in the last {last}."
     values = ("revenue",)
     columns = 9
     leads = "orders"

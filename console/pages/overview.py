@@ -20,6 +20,7 @@ from console.feed.questions import (
     ANY_AHEAD,
     INCIDENT_SPAN,
     LIST_ROWS,
+    MINUTES_SHOWN,
     OPEN_KNOWN,
     TILE_SPAN,
     Ask,
@@ -110,16 +111,19 @@ class Overview(Tab):
     )
 
     @staticmethod
-    def ask(ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting) -> None:
+    def ask(
+        ask: Ask, as_of: datetime, held: Mapping[str, FeedAnswer], counting: Counting, minutes: int = MINUTES_SHOWN
+    ) -> None:
         """Four questions a tick, and a fifth when a minute closes or a closed one changes."""
-        first = first_minute(as_of)
-        minutes = ask("minutes", since=first, as_of=as_of)
+        # Of tiles and conversion the usual minutes are shown, whatever the charts show.
+        usual = first_minute(as_of)
+        counts = ask("minutes", since=first_minute(as_of, minutes), as_of=as_of)
         Overview.ask_then(ask, as_of, counting)
-        ask("latest_orders", since=_far_enough(minutes, "orders", ("",), as_of), as_of=as_of, most=LIST_ROWS)
-        since = _far_enough(minutes, "errors", FAILURES, as_of)
+        ask("latest_orders", since=_far_enough(counts, "orders", ("",), as_of), as_of=as_of, most=LIST_ROWS)
+        since = _far_enough(counts, "errors", FAILURES, as_of)
         ask("latest_errors", since=since, as_of=as_of, severities=FAILURES, most=LIST_ROWS)
-        if minutes is not None and _closed_changed(minutes, first, as_of, held):
-            ask("conversion_minutes", since=first, until=whole_minute(as_of))
+        if counts is not None and _closed_changed(counts, usual, as_of, held):
+            ask("conversion_minutes", since=usual, until=whole_minute(as_of))
 
     @staticmethod
     def ask_then(ask: Ask, as_of: datetime, counting: Counting) -> None:
@@ -191,7 +195,7 @@ def tile_parts(snapshot: FeedSnapshot, currency: str, limits: ErrorRateLimits, c
     compared = figures_beside(figures.table.to_pylist()[0], snapshot, compare)
     for tile in tiles_of(compared, minutes_of(snapshot), currency, limits):
         parts[f"tile.{tile.key}"] = SharedPart(_tile(tile, stale))
-        parts[f"spark.{tile.key}"] = SharedPart({"values": [_digits(value) for value in tile.spark[:-1]]})
+        parts[f"spark.{tile.key}"] = SharedPart({"values": [_digits(value) for value in tile.spark[-MINUTES_SHOWN:-1]]})
     return parts
 
 

@@ -14,7 +14,7 @@ import {held, paint} from "./parts.js"
 import "./tiles.js"
 import "./toast.js"
 import "./row.js"
-import {point, renew} from "./tip.js"
+import {point, pointOver, renew} from "./tip.js"
 import {laid} from "./touch.js"
 import "./twin.js"
 import {clock, moment} from "./times.js"
@@ -49,7 +49,7 @@ function take(text) {
 function found() { head.found(); tell({full: true}) }
 
 // What code within the page calls: that of the charts' axes, and of what the websocket brings.
-window.tillwatch = {take, lost: head.lost, found, clock, moment, point, closer, tapped, laid, behind, go}
+window.tillwatch = {take, lost: head.lost, found, clock, moment, point, pointOver, closer, tapped, laid, behind, go}
 
 listen()
 take($("#first").textContent)

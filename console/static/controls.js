@@ -9,6 +9,8 @@ import {paintMoment} from "./moment.js"
 import {held, paints, repaint} from "./parts.js"
 import {fromInput, localInput, showZoneOf, zoneName, zoneOf} from "./times.js"
 
+// A choice of one value: that which is not named in the URL, and what tells whether a tab heeds it.
+const CHOICES = {last: {usual: "1h", heeded: "live"}, compare: {usual: "before", heeded: "compares"}}
 let view = {}
 // Times typed but not yet shown, as moments: what is written in the fields follows the zone, its meaning stays.
 let draft = null
@@ -39,9 +41,11 @@ function paintView() {
   if (document.activeElement !== range) range.value = view.span || draft ? "absolute" : (view.range || "live")
   range.closest("label").hidden = !ranged
   $("#absolute").hidden = !ranged || !(view.span || range.value === "absolute")
-  const compare = $("#compare")
-  if (document.activeElement !== compare) compare.value = view.compare || "before"
-  compare.closest("label").hidden = !declared.tabs[tab]?.compares
+  for (const [name, {usual, heeded}] of Object.entries(CHOICES)) {
+    const field = $(`#${name}`)
+    if (document.activeElement !== field) field.value = view[name] || usual
+    field.closest("label").hidden = !declared.tabs[tab]?.[heeded]
+  }
   for (const base of document.querySelectorAll("#tiles .base")) setText(base, say(`base_${view.compare || "before"}`))
   const span = draft || view.span
   if (span) {
@@ -105,7 +109,7 @@ function redrawAxes() {
 // Goes to an address within the page, and keeps how it is looked at; what else was chosen is left behind.
 export function follow(address, ranged = false) {
   const target = new URLSearchParams(address.replace(/^\?/, ""))
-  const kept = ["theme", "zone", "at", "kiosk", "compare", ...(ranged ? ["range", "from", "to"] : [])]
+  const kept = ["theme", "zone", "at", "kiosk", ...Object.keys(CHOICES), ...(ranged ? ["range", "from", "to"] : [])]
   for (const name of kept) if (parameters().has(name)) target.set(name, parameters().get(name))
   draft = null
   go(target.toString())
@@ -155,10 +159,10 @@ function rangeChosen(event) {
   })
 }
 
-function compareChosen(event) {
-  const {value} = event.target
-  event.target.blur()
-  choose((next) => value === "before" ? next.delete("compare") : next.set("compare", value))
+function oneChosen({target}) {
+  const {id: name, value} = target
+  target.blur()
+  choose((next) => value === CHOICES[name].usual ? next.delete(name) : next.set(name, value))
 }
 
 function spanTyped(event) {
@@ -188,7 +192,7 @@ export function listen() {
   document.addEventListener("click", clicked)
   for (const kind of ["change", "search"]) document.addEventListener(kind, searched)
   $("#range").addEventListener("change", rangeChosen)
-  $("#compare").addEventListener("change", compareChosen)
+  for (const name of Object.keys(CHOICES)) $(`#${name}`).addEventListener("change", oneChosen)
   $("#absolute").addEventListener("submit", spanTyped)
   for (const id of ["from", "to"]) $(`#${id}`).addEventListener("input", keepDraft)
   $("#theme").addEventListener("click", () => choose((next) => {

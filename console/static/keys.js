@@ -27,7 +27,7 @@ function back() {
 }
 
 const does = {
-  f: freeze, a: chooseMoment, p: pause, m: openMark, t: () => $("#range").focus(), "/": find, d: click("#theme"), z: click("#zone"),
+  f: freeze, a: chooseMoment, p: pause, m: openMark, t: () => [$("#range"), $("#last")].find((one) => one.checkVisibility())?.focus(), "/": find, d: click("#theme"), z: click("#zone"),
   "?": () => $("#keys").showModal(), Escape: back,
 }
 

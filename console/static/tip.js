@@ -1,16 +1,18 @@
-// What all live charts show of the minute that one of them is pointed at, in one place beside the pointer.
+// What all charts over time of a tab show of the time that one of them is pointed at, in one place beside the pointer.
 
 import {declared, say} from "./declared.js"
 import {$, make} from "./dom.js"
 import {held} from "./parts.js"
 import {MINUTE_MS, clock} from "./times.js"
+import {sources} from "./twin.js"
 
+const ASIDE = 16, EDGE = 8
 let mouse = {x: 0, y: 0}
-let pointed = null
+let pointed = null, told = null     // at what, and by which of the two below
 
-const number = (value, {unit, digits}) => {
+const number = (value, {unit, digits, least = digits}) => {
   if (value === undefined || value === null || Number.isNaN(value)) return say("none")
-  const text = Math.abs(value).toLocaleString("en-US", {minimumFractionDigits: digits, maximumFractionDigits: digits})
+  const text = Math.abs(value).toLocaleString("en-US", {minimumFractionDigits: least, maximumFractionDigits: digits})
   return `${value < 0 ? "\u2212" : ""}${unit}${text.replaceAll(",", "\u202f")}`
 }
 
@@ -41,12 +43,58 @@ function happened(doc, from) {
   return words.map((text) => make("p", {}, text))
 }
 
+// Beside the pointer, or where a narrow screen has no room there, above or below it.
+function show(...said) {
+  const tip = $("#tip")
+  tip.hidden = false
+  tip.replaceChildren(...said)
+  const {offsetWidth: width, offsetHeight: height} = tip, {x, y} = mouse
+  const beside = x + ASIDE + width > innerWidth ? x - ASIDE - width : x + ASIDE
+  const left = beside >= 0 ? beside : Math.max(EDGE, Math.min(x - width / 2, innerWidth - width - EDGE))
+  const below = y + ASIDE + height + EDGE <= innerHeight
+  const top = beside >= 0 ? Math.min(y + ASIDE, innerHeight - height - EDGE) : below ? y + ASIDE : y - ASIDE - height
+  tip.style.left = `${left}px`
+  tip.style.top = `${Math.max(EDGE, top)}px`
+}
+
+function pointing(event, by) {
+  pointed = event
+  told = by
+  $("#tip").hidden = true
+  return event
+}
+
+// A chart of a drill-down at a time: each part of what it shows there, and their sum.
+function linesOver(chart, doc, at) {
+  const source = sources(chart.dataset.chart).find(({data}) => data.start && data.n)
+  const figure = source && [...doc.get_model_by_name(chart.dataset.chart).references()].find((one) => one.type === "Figure")
+  if (!figure) return []
+  const {data} = source, [unit, least, most] = figure.tags
+  const closes = (index) => data.closes?.[index] ?? data.start[index] + MINUTE_MS
+  const rows = Array.from(data.start, (_, index) => index).filter((index) => data.start[index] <= at && at < closes(index))
+  const written = (value) => number(value, {unit: "", digits: most, least})
+  const sum = rows.length ? `${written(rows.reduce((all, index) => all + data.n[index], 0))} ${unit}` : say("none")
+  const names = data.part ?? data.name ?? []
+  const words = (index) => data.made_of?.[index] ? `${names[index]} (${data.made_of[index]})` : names[index]
+  const parts = names.length ? rows.map((index) => line("", words(index), written(data.n[index]))) : []
+  return [[data.start[rows[0]], line("total", chart.getAttribute("aria-label"), sum), ...parts]]
+}
+
+// `event` is Bokeh's, of the pointer over a chart of a drill-down; null when it leaves.
+export function pointOver(event) {
+  if (!pointing(event, pointOver)) return
+  const {origin: {document: doc, x_range: {start, end}}, x} = event
+  if (x < start || x > end) return
+  const charts = [...document.querySelectorAll(`#${held.view.tab} [data-chart]`)]
+    .filter((chart) => chart.checkVisibility() && !chart.dataset.empty)
+  const found = charts.flatMap((chart) => linesOver(chart, doc, x))
+  const from = found.map(([since]) => since).find((since) => since !== undefined) ?? x
+  show(make("b", {}, clock(from, true)), make("table", {}, ...found.flatMap(([, ...lines]) => lines)))
+}
+
 // `event` is Bokeh's, of the pointer over a live chart; null when it leaves.
 export function point(event) {
-  const tip = $("#tip")
-  pointed = event
-  tip.hidden = !event
-  if (!event) return
+  if (!pointing(event, point)) return
   const doc = event.origin.document, from = Math.floor(event.x / MINUTE_MS) * MINUTE_MS
   const table = make("table")
   for (const [name, chart] of Object.entries(declared.charts)) {
@@ -59,17 +107,14 @@ export function point(event) {
   const said = limits.map(({name}) => make("p", {class: "limit"}, name))
   const leads = declared.tabs[declared.charts[event.origin.name]?.leads]?.title
   const way = leads ? [make("p", {class: "limit"}, say("tip_leads", {tab: leads}))] : []
-  tip.replaceChildren(make("b", {}, clock(from, true)), table, ...said, ...happened(doc, from), ...way)
-  const {offsetWidth: width, offsetHeight: height} = tip
-  tip.style.left = `${mouse.x + 16 + width > innerWidth ? mouse.x - 16 - width : mouse.x + 16}px`
-  tip.style.top = `${Math.max(8, Math.min(mouse.y + 16, innerHeight - height - 8))}px`
+  show(make("b", {}, clock(from, true)), table, ...said, ...happened(doc, from), ...way)
 }
 
 // Figures go on under a pointer that rests.
 export function renew() {
   if (!pointed) return
-  const chart = pointed.origin.document && $(`[data-chart="${pointed.origin.name}"]`)
-  point(chart?.checkVisibility() ? pointed : null)
+  const view = window.Bokeh.index.find_one(pointed.origin)
+  told(pointed.origin.document && view?.el.checkVisibility() ? pointed : null)
 }
 
 // What Bokeh tells of a pointer is of its canvas.

@@ -14,7 +14,7 @@ const TIMES = new Set(["minute", "start"])
 // Columns that are there for some charts only.
 const SPARE = new Set(["then", "made_of"])
 
-function sources(name) {
+export function sources(name) {
   const root = window.Bokeh?.documents[0]?.get_model_by_name(name)
   if (!root) return []
   // What has a name of its own is not the chart's: what happened meanwhile.

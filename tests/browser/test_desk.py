@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Served, bar_at, opened
+from tests.browser.conftest import Served, bar_at, eventually, opened
 
 pytestmark = pytest.mark.browser
 
@@ -374,6 +374,84 @@ def test_now_is_compared_with_yesterday_and_the_charts_show_both(page: Page, ser
     page.locator('nav a[data-tab="orders"]').click()
     expect(page.locator("#compare")).to_be_hidden()
     expect(page.locator("#without-effect")).to_contain_text("the comparison with yesterday")
+
+
+def test_the_live_charts_show_as_many_minutes_as_are_chosen_and_do_so_after_a_reload(
+    page: Page, served: Served
+) -> None:
+    page.add_init_script("""
+      window.shifted = 0
+      new PerformanceObserver((list) => { for (const one of list.getEntries()) window.shifted += one.value })
+        .observe({type: "layout-shift", buffered: true})""")
+    opened(page, served)
+    shown = """name => {
+      const {x_range, renderers} = Bokeh.documents[0].get_model_by_name(name)
+      return [renderers[0].data_source.get_length(), (x_range.end - x_range.start) / 60000]
+    }"""
+
+    def all_show(minutes: int) -> bool:
+        names = ("revenue_per_minute", "orders_per_minute", "errors_per_minute", "active_users")
+        return [page.evaluate(shown, name) for name in names] == [[minutes, minutes]] * 4
+
+    eventually(lambda: all_show(60))
+    before = page.evaluate("window.shifted")
+    page.keyboard.press("t")
+    expect(page.locator("#last")).to_be_focused()
+    page.locator("#last").select_option("3h")
+    expect(page).to_have_url(re.compile("last=3h"))
+    eventually(lambda: all_show(180))
+    assert page.evaluate("window.shifted") - before < 0.01
+    # The table and the file are of the same minutes.
+    page.get_by_role("button", name="Orders per minute as a table").click()
+    expect(page.locator("#twin tbody tr")).to_have_count(180)
+    link = page.locator("#twin .exports a").first
+    rows = list(csv.DictReader(io.StringIO(page.request.get(f"{served.url}/{link.get_attribute('href')}").text())))
+    ordered = [row for row in rows if row["series"] == "orders"]
+    cells = page.locator("#twin tbody tr td:nth-child(2)").all_text_contents()
+    assert sum(map(float, filter(None, cells))) == sum(float(row["n"]) for row in ordered) > 0
+    page.keyboard.press("Escape")
+    with page.expect_console_message(lambda message: "document idle" in message.text):
+        page.reload()
+    expect(page.locator("#last")).to_have_value("3h")
+    eventually(lambda: all_show(180))
+    # Another tab keeps it, and says so.
+    page.locator('nav a[data-tab="orders"]').click()
+    expect(page.locator("#last")).to_be_hidden()
+    expect(page.locator("#without-effect")).to_contain_text("the last 3 h of live charts")
+    page.go_back()
+    page.locator("#last").select_option("15m")
+    eventually(lambda: all_show(15))
+    page.locator("#last").select_option("1h")
+    eventually(lambda: all_show(60))
+    expect(page).not_to_have_url(re.compile("last="))
+
+
+def test_charts_over_time_of_a_tab_are_pointed_at_together(page: Page, served: Served) -> None:
+    served.post("/fake/fatal?service=kiln&message=It%20is%20cold")
+    opened(page, served, "tab=errors&range=15m")
+    expect(page.locator('[data-list="error_rows"] tr').first).to_contain_text("kiln")
+    tip = page.locator("#tip")
+
+    def says() -> bool:
+        # A chart that was just drawn may still move.
+        page.mouse.move(*bar_at(page, "errors_heat"))
+        return "kiln (FATAL 1)" in tip.inner_text()
+
+    eventually(says)
+    counted = [int(text.split()[0]) for text in tip.locator("tr.total td:last-child").all_text_contents()]
+    assert tip.locator("tr.total td:first-child").all_text_contents() == [
+        "Errors over time by severity",
+        "By service over time",
+    ]
+    # Both are the same errors, parted in other ways.
+    assert counted[0] == counted[1] >= 1
+    parts = [int(text) for text in tip.locator("tr:not(.total) td:last-child").all_text_contents()]
+    assert sum(parts) == sum(counted)
+    lines = """() => new Set([...Bokeh.documents[0]._all_models.values()].filter((one) => one.type === "CrosshairTool")
+      .map((one) => one.overlay).filter((one) => isFinite(one.location) && one.location !== null)).size"""
+    assert page.evaluate(lines) == 1
+    page.mouse.move(5, 5)
+    expect(tip).to_be_hidden()
 
 
 def test_a_change_is_marked_by_a_key_and_a_refusal_is_said_where_one_typed(page: Page, served: Served) -> None:

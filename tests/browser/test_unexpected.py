@@ -7,9 +7,9 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import Served
+from tests.browser.conftest import Served, bar_at
 from tests.fake_dremio import LONG, ODD
 
 pytestmark = pytest.mark.browser
@@ -56,6 +56,56 @@ def test_endless_words_and_turned_ones_break_no_page_and_a_loss_stays_in_its_til
     page.click("#behind-links a")
     expect(page.locator('[data-facet="service"] [aria-pressed="true"]')).to_have_text(re.compile(re.escape(ODD)))
     expect(page.locator('[data-list="error_rows"] tr')).to_have_count(1)
+
+
+# The middle of the bar of a service whose name has no end: x and y on the page.
+ENDLESS = """() => {
+  const parts = [...Bokeh.documents[0].get_model_by_name("errors_service")?.references() ?? []]
+  const view = Bokeh.index.find_one(parts.find((one) => one.type === "Figure"))
+  const data = parts.find((one) => one.data?.whole)?.data
+  if (!view?.frame || !data) return null
+  const at = Array.from(data.whole).findIndex((name) => name.startsWith("xxx"))
+  const {left, top} = view.el.getBoundingClientRect(), {x_scale, y_scale} = view.frame
+  const x = (x_scale.compute(0) + x_scale.compute(data.value[at])) / 2
+  return at < 0 ? null : [left + x, top + y_scale.compute(data.name[at])]
+}"""
+
+
+def _right_end(chart: Locator) -> tuple[float, float]:
+    box = chart.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] - 20, box["y"] + 40
+
+
+def test_a_tip_is_no_wider_than_a_phone_and_cuts_nothing(chromium: Browser, hostile: Served) -> None:
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    for tab, place, tip in (
+        ("", "errors_per_minute", "#tip"),
+        ("errors", "errors_heat", "#tip"),
+        ("errors", "errors_service", ".bk-Tooltip"),
+        ("orders", "orders_time", "#tip"),
+    ):
+        opened(page, f"{hostile.url}/app?tab={tab or 'overview'}&range=15m")
+        chart = page.locator(f'[data-chart="{place}"]')
+        expect(chart.locator("canvas").first).to_be_visible()
+        chart.scroll_into_view_if_needed()
+        shown = page.locator(tip).locator("visible=true").last
+        # Of the last minute, and of the longest name, are rows with endless words.
+        if place == "errors_service":
+            page.wait_for_function(ENDLESS)
+            page.mouse.move(*page.evaluate(ENDLESS))
+        else:
+            page.mouse.move(*(bar_at(page, place) if tab else _right_end(chart)))
+        expect(shown).to_be_visible()
+        left, right, wide, held = shown.evaluate("""one => {
+          const {left, right} = one.getBoundingClientRect()
+          return [left, right, one.scrollWidth, one.clientWidth]
+        }""")
+        assert left >= 0, place
+        assert right <= 390, place
+        assert wide <= held, place
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
 
 
 def test_an_address_of_any_length_opens_a_page_that_lives(page: Page, served: Served) -> None:
