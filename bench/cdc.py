@@ -202,7 +202,7 @@ class Captured:
         self.database.start(name)
 
 
-class Watch(threading.Thread):
+class OrderWatch(threading.Thread):
     """When each order was first in an answer: asks ten times a second, until `stop`."""
 
     def __init__(self, pipeline: Stack) -> None:
@@ -321,7 +321,7 @@ def _delays(captured: Captured, rate: float, orders: int) -> tuple[list[float], 
         where = pipeline.url("console", "/app")
         _until(lambda: _answers(where), "the console answers")
         look_at(page, where)
-        watch = Watch(pipeline)
+        watch = OrderWatch(pipeline)
         [[last]] = captured.ask("SELECT MAX(order_id) FROM orders")
         watch.start()
         try:

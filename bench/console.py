@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from bench.latency import percentile
-from bench.page_server import Server
+from bench.page_server import PageServer
 from bench.processes import MEMORY, environment, free_offset
 from bench.report import Report
 from lakehouse import ROOT
@@ -46,7 +46,7 @@ class OnStreamlit:
     """What viewers of a page of Streamlit saw for some seconds: statements a minute, and how old what stood on their
     screens was (s, each second)."""
 
-    def __init__(self, server: Server, port: int, viewers: int, seconds: float) -> None:
+    def __init__(self, server: PageServer, port: int, viewers: int, seconds: float) -> None:
         words = [sys.executable, "-c", VIEWERS, str(port), str(viewers), str(seconds)]
         with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as clients:
             assert clients.stdout is not None
@@ -62,7 +62,7 @@ class OnStreamlit:
 class Looked:
     """What so many sessions saw of a server for some seconds, the first of them stalled."""
 
-    def __init__(self, server: Server, sessions: int, seconds: float, stalled: int = 0) -> None:
+    def __init__(self, server: PageServer, sessions: int, seconds: float, stalled: int = 0) -> None:
         words = [sys.executable, "-c", CLIENTS, server.page, str(sessions), str(seconds), str(stalled)]
         with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as clients:
             assert clients.stdout is not None
@@ -98,21 +98,21 @@ class Looked:
         return 1000 * percentile(self.heard, 95)
 
 
-def servers(folder: Path) -> tuple[Server, Server]:
+def servers(folder: Path) -> tuple[PageServer, PageServer]:
     """The console, and the plain page."""
     offset = free_offset()
     variables = environment(folder, offset) | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     }
     port = PORTS["console"] + offset
-    console = Server("console", "app", [sys.executable, "-c", CONSOLE], port, variables)
+    console = PageServer("console", "app", [sys.executable, "-c", CONSOLE], port, variables)
     words = [
         *(sys.executable, "-m", "panel", "serve", "bench/raw.py", "--server", "fastapi", "--port", str(port + 1)),
         *("--address", "127.0.0.1", "--setup", "bench/raw_setup.py", "--plugins", "bench.console_shop"),
         *("--allow-websocket-origin", f"127.0.0.1:{port + 1}", "--log-level", "warning"),
         *("--unused-session-lifetime", "60000", "--check-unused-sessions", "5000"),
     ]
-    return console, Server("raw", "raw", words, port + 1, variables)
+    return console, PageServer("raw", "raw", words, port + 1, variables)
 
 
 def on_streamlit(folder: Path, viewers: int, seconds: float) -> OnStreamlit:
@@ -120,12 +120,12 @@ def on_streamlit(folder: Path, viewers: int, seconds: float) -> OnStreamlit:
     port, state_port = (PORTS[name] + offset for name in ("lite", "console"))
     variables = environment(folder, offset) | {"PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-m", "bench.streamlit_serve", str(port), str(state_port)]
-    server = Server("streamlit", "", words, port, variables, state_port)
+    server = PageServer("streamlit", "", words, port, variables, state_port)
     with server:
         return OnStreamlit(server, port, viewers, seconds)
 
 
-def let_go(server: Server, base: int) -> int:
+def let_go(server: PageServer, base: int) -> int:
     """Documents that are alive once closed sessions may be gone."""
     end = time.monotonic() + 150
     while (documents := server.documents()) > base and time.monotonic() < end:

@@ -32,7 +32,7 @@ KILL_WITHIN = 3.0  # s after ingest is ready
 
 
 @dataclass(frozen=True)
-class Asked:
+class PortAnswer:
     """What the Flight port answers, at one commit: of the raw rows, and of orders over their minutes."""
 
     raw: Counted
@@ -42,7 +42,7 @@ class Asked:
         return self.raw == counted and self.minutes == counted
 
 
-def asked(dremio: Dremio) -> Asked:
+def asked(dremio: Dremio) -> PortAnswer:
     at = f'AT COMMIT "{dremio.head()}"'
 
     def one(what: str, table: str) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def asked(dremio: Dremio) -> Asked:
     by_minute = one("SUM(clicks) AS n", "clicks_per_minute")["n"]
     refunds = one("COUNT(*) AS n, SUM(amount) AS total", "refunds_processed")
     refunded = one("SUM(refunds_count) AS n, SUM(refunded_amount) AS total", "refunds_per_minute")
-    return Asked(
+    return PortAnswer(
         Counted(int(raw["n"]), raw["total"], raw["cancelled"], int(clicks), int(refunds["n"]), refunds["total"]),
         Counted(int(kpi["n"]), kpi["total"], kpi["cancelled"], int(by_minute), int(refunded["n"]), refunded["total"]),
     )

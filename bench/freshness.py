@@ -33,7 +33,7 @@ type Reached = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedTables:
     """Whose tables are asked for: the branch they lie on, and whether a window's row comes once, when it has ended.
 
     Else a row counts what has come of its minute, and is replaced as more comes.
@@ -53,13 +53,13 @@ class Asked:
         return [(row["produced_at"].timestamp(), row["order_ts"].timestamp()) for row in rows]
 
 
-class Watch(threading.Thread):
+class HeadWatch(threading.Thread):
     """Asks for the head ten times a second, and both questions of every new commit, until `stop`.
 
     `since` must be the beginning of a minute: rows of earlier ones are not asked for.
     """
 
-    def __init__(self, dremio: Dremio, asked: Asked, since: datetime) -> None:
+    def __init__(self, dremio: Dremio, asked: AskedTables, since: datetime) -> None:
         super().__init__(name="watch", daemon=True)
         self._dremio = dremio
         self._asked = asked
@@ -95,7 +95,7 @@ def _number(value: Any) -> float:
 
 
 @dataclass(frozen=True)
-class Freshness:
+class OrderFreshness:
     """Seconds from each order's produced_at to the answer that holds it; infinity where none did."""
 
     raw: Sequence[float]
@@ -104,7 +104,7 @@ class Freshness:
 
 def freshness(
     orders: Sequence[tuple[float, float]], raw: Reached, kpi: Reached, only_ended: bool, span: tuple[float, float]
-) -> Freshness:
+) -> OrderFreshness:
     """Of the orders produced in a span; `orders` as Asked.orders has them, from the first minute that was asked for.
 
     A window's row that comes once holds all events before its end; a sum of counts holds as many as it says.
@@ -112,7 +112,7 @@ def freshness(
     wanted = [at + 0.001 if only_ended else float(number) for number, (_, at) in enumerate(orders, start=1)]
     measured = [number for number, (produced, _) in enumerate(orders) if span[0] <= produced < span[1]]
     produced = [orders[number][0] for number in measured]
-    return Freshness(waits(produced, produced, raw), waits([wanted[number] for number in measured], produced, kpi))
+    return OrderFreshness(waits(produced, produced, raw), waits([wanted[number] for number in measured], produced, kpi))
 
 
 def waits(wanted: Sequence[float], produced: Sequence[float], reached: Reached) -> list[float]:

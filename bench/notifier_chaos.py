@@ -25,7 +25,7 @@ from typing import Any
 
 from bench.alertmanager import SCALE, VERSION, Alertmanager, built
 from bench.latency import percentile
-from bench.notifier_kills import PARTS, Stage, wait_for
+from bench.notifier_kills import PARTS, KillStage, wait_for
 from bench.pipelines import with_rules
 from bench.report import Report
 from lakehouse import ROOT
@@ -75,7 +75,7 @@ def conversation_of(name: str) -> str:
 
 
 @dataclass
-class Told:
+class SlackTold:
     """What a Slack has: when (ms) it got messages of an incident, replies aside."""
 
     arrived: dict[str, list[int]] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Told:
     """Messages that say of themselves that they may have come before."""
 
     @classmethod
-    def of(cls, messages: list[dict[str, Any]]) -> Told:
+    def of(cls, messages: list[dict[str, Any]]) -> SlackTold:
         told = cls()
         for message in messages:
             told.newest_ms = max(told.newest_ms, message["arrived_ms"])
@@ -128,7 +128,7 @@ class Told:
         return (max(map(min, self.arrived.values())) - min(fired_ms.values())) / 1000
 
 
-class Ledger:
+class LedgerLook:
     """A look into the notifier's ledger, whether or not it runs."""
 
     def __init__(self, path: Path) -> None:
@@ -187,7 +187,7 @@ KEEPS_ALL = {"SANDBOX_KEEP_MESSAGES": "1000000"}
 
 
 @dataclass(frozen=True)
-class Plan:
+class ChaosPlan:
     """What is to happen. per_s: failures a second."""
 
     incidents: int
@@ -200,14 +200,14 @@ class Plan:
 class Chaos:
     """Ours and, where there is a program, Alertmanager, each with a Slack of its own."""
 
-    def __init__(self, plan: Plan, folder: Path, offset: int, program: Path | None) -> None:
+    def __init__(self, plan: ChaosPlan, folder: Path, offset: int, program: Path | None) -> None:
         self.plan = plan
-        self.ours = Stage(_made(folder / "ours"), offset, settings_of(folder / "config", plan.conversations))
-        self.ledger = Ledger(folder / "ours" / NAME)
-        self.theirs: Stage | None = None
+        self.ours = KillStage(_made(folder / "ours"), offset, settings_of(folder / "config", plan.conversations))
+        self.ledger = LedgerLook(folder / "ours" / NAME)
+        self.theirs: KillStage | None = None
         self.alertmanager: Alertmanager | None = None
         if program is not None:
-            self.theirs = Stage(_made(folder / "theirs"), offset + APART, KEEPS_ALL)
+            self.theirs = KillStage(_made(folder / "theirs"), offset + APART, KEEPS_ALL)
             slack = f"http://127.0.0.1:{PORTS['sandbox'] + offset + APART}/api/"
             port = PORTS["notifier"] + offset + APART
             self.alertmanager = Alertmanager(program, folder / "alertmanager", port, slack)
@@ -288,14 +288,14 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def messages_of(stage: Stage, since_ms: int = 0) -> list[dict[str, Any]]:
+def messages_of(stage: KillStage, since_ms: int = 0) -> list[dict[str, Any]]:
     answer = stage.ask("sandbox", f"/messages?since_ms={since_ms}", timeout_s=120)
     if answer is None:
         raise SystemExit("the sandbox does not tell what arrived")
     return list(answer["slack"])
 
 
-def wait_until_still(stage: Stage, still_s: float) -> None:
+def wait_until_still(stage: KillStage, still_s: float) -> None:
     """Until a Slack has got nothing for so long; ten minutes at most."""
     since_ms = time.time_ns() // 1_000_000
     until = time.monotonic() + 600
@@ -304,7 +304,7 @@ def wait_until_still(stage: Stage, still_s: float) -> None:
         time.sleep(1)
 
 
-def reconciled(stage: Stage) -> dict[str, Any]:
+def reconciled(stage: KillStage) -> dict[str, Any]:
     """What `reconcile` finds."""
     command = [sys.executable, "-m", "notifier", "reconcile", "--json"]
     ran = subprocess.run(command, env=stage.environment, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -317,7 +317,7 @@ def reconciled(stage: Stage) -> dict[str, Any]:
 def measure(chaos: Chaos) -> Report:
     plan, fired_ms = chaos.plan, chaos.fired_ms
     wait_until_still(chaos.ours, 3)
-    told = Told.of(messages_of(chaos.ours))
+    told = SlackTold.of(messages_of(chaos.ours))
     found = reconciled(chaos.ours)
     log = (chaos.ours.data_dir / "notifier.log").read_text(encoding="utf-8")
     report = Report(
@@ -335,7 +335,7 @@ def measure(chaos: Chaos) -> Report:
     report.row("reconcile: not in the ledger, or not told", len(found["unseen"]) + len(found["untold"]), "", exactly=0)
     if chaos.theirs:
         wait_until_still(chaos.theirs, STILL_S)
-        beside = Told.of(messages_of(chaos.theirs))
+        beside = SlackTold.of(messages_of(chaos.theirs))
         beside.rows(report, f"Alertmanager {VERSION}", fired_ms, promised=False)
         times = beside.times(fired_ms)
         report.conditions += (
@@ -345,7 +345,7 @@ def measure(chaos: Chaos) -> Report:
     return report
 
 
-def run(plan: Plan, offset: int, program: Path | None) -> Report:
+def run(plan: ChaosPlan, offset: int, program: Path | None) -> Report:
     with tempfile.TemporaryDirectory(prefix="tillwatch-chaos-") as folder:
         chaos = Chaos(plan, Path(folder), offset, program)
         try:
@@ -382,7 +382,7 @@ def main() -> None:
     if not 1 <= given.conversations <= 99 or not 0 <= given.kills < given.incidents <= 99_999:
         parser.error("it takes 1 to 99 conversations, up to 99,999 incidents, and fewer kills than these")
     program = program_of(given.alertmanager)
-    plan = Plan(given.incidents, given.kills, given.conversations, given.per_s, given.seed)
+    plan = ChaosPlan(given.incidents, given.kills, given.conversations, given.per_s, given.seed)
     run(plan, given.port_offset, program).finish()
 
 

@@ -22,7 +22,7 @@ from tests.killed_cast import OPERATIONS, killed_cast
 SHOWN = 10
 
 
-class Tally:
+class CrashTally:
     """What the runs of one channel and scene came to."""
 
     def __init__(self) -> None:
@@ -38,11 +38,11 @@ class Tally:
             self.troubles.append(f"{where}: {difference}")
 
 
-def of_cell(cell: tuple[str, str]) -> Tally:
+def of_cell(cell: tuple[str, str]) -> CrashTally:
     """All runs of one scene at one channel."""
     channel, scene = cell
     logging.disable()
-    tally = Tally()
+    tally = CrashTally()
     with tempfile.TemporaryDirectory(prefix="tillwatch-crashes-") as folder:
         town = Town(Path(folder))
         try:

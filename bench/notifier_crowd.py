@@ -19,7 +19,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import psutil
 
 from bench.latency import percentile
-from bench.notifier_kills import PARTS, Stage, wait_for
+from bench.notifier_kills import PARTS, KillStage, wait_for
 from bench.notifier_storm import AS_SHIPPED, missing, published
 from bench.processes import memory_mb
 from bench.report import Report
@@ -51,7 +51,7 @@ def settings_in(folder: Path) -> dict[str, str]:
     return AS_SHIPPED | {"CONFIG": str(config / "tillwatch.yaml")}
 
 
-def metric(stage: Stage, line: str) -> float:
+def metric(stage: KillStage, line: str) -> float:
     """A metric of the notifier; 0 while nobody answers."""
     try:
         with _direct.open(f"http://127.0.0.1:{PORTS['notifier'] + stage.offset}/metrics", timeout=10) as answer:
@@ -61,7 +61,7 @@ def metric(stage: Stage, line: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def there(stage: Stage, line: str, count: int) -> bool:
+def there(stage: KillStage, line: str, count: int) -> bool:
     """Whether a metric has reached a count; asked seldom, as whoever scrapes metrics does."""
     time.sleep(2)
     return metric(stage, line) == count
@@ -70,7 +70,7 @@ def there(stage: Stage, line: str, count: int) -> bool:
 class Waiters:
     """Who waits for the next change, each on a connection of its own; `changed` has when each had its answer."""
 
-    def __init__(self, stage: Stage, count: int, known: int) -> None:
+    def __init__(self, stage: KillStage, count: int, known: int) -> None:
         url = f"http://127.0.0.1:{PORTS['notifier'] + stage.offset}/api/incidents?limit={LISTED}&wait={WAIT_S}"
         headers = {"Authorization": f"Bearer {stage.token()}", "If-None-Match": f'"{known}"'}
         self.changed: list[float] = []
@@ -96,7 +96,7 @@ class Waiters:
 
 def run(incidents: int, waiters: int, offset: int) -> Report:
     with tempfile.TemporaryDirectory(prefix="tillwatch-crowd-") as folder:
-        stage = Stage(Path(folder) / "data", offset, settings_in(Path(folder)))
+        stage = KillStage(Path(folder) / "data", offset, settings_in(Path(folder)))
         try:
             for part in PARTS:
                 stage.start(part)
@@ -106,7 +106,7 @@ def run(incidents: int, waiters: int, offset: int) -> Report:
             stage.close()
 
 
-def measure(stage: Stage, incidents: int, waiters: int) -> Report:
+def measure(stage: KillStage, incidents: int, waiters: int) -> Report:
     report = Report("notifier_crowd", f"{incidents:,} incidents open, told in a storm; an inhibition in the routes")
     stage.fail_all((f"shop-{number:05d}", "no answer") for number in range(incidents))
     line = 'tillwatch_notifier_incidents_open{severity="FATAL"}'
@@ -125,11 +125,11 @@ def measure(stage: Stage, incidents: int, waiters: int) -> Report:
     return report
 
 
-def a_client(stage: Stage) -> OnCall:
+def a_client(stage: KillStage) -> OnCall:
     return OnCall(f"http://127.0.0.1:{PORTS['notifier'] + stage.offset}/api", stage.token(), timeout_s=60)
 
 
-def lists(stage: Stage, report: Report, incidents: int) -> None:
+def lists(stage: KillStage, report: Report, incidents: int) -> None:
     """How long an answer takes, over one connection."""
     client = a_client(stage)
     for limit, times in ((LISTED, 20), (incidents, 3)):
@@ -145,7 +145,7 @@ def lists(stage: Stage, report: Report, incidents: int) -> None:
     client.close()
 
 
-def waits(stage: Stage, report: Report, waiters: int) -> None:
+def waits(stage: KillStage, report: Report, waiters: int) -> None:
     """Many wait for the next change; a FATAL is what changes."""
     pid = stage.processes["notifier"].pid
     crowd = Waiters(stage, waiters, stage.ask("notifier", "/api/incidents?limit=1")["revision"])

@@ -40,7 +40,7 @@ PARTS = ("embedded.ingest", "embedded.gateway", "embedded.sandbox", "notifier")
 _direct = build_opener(ProxyHandler({}))
 
 
-class Stage:
+class KillStage:
     """The four processes over one data directory, and an event log to fail into.
 
     settings: instead of those that are here; names without TILLWATCH_, empty: as shipped.
@@ -168,7 +168,7 @@ def wait_for(look: Callable[[], object], seconds: float, what: str) -> float:
 
 def run(kills: int, offset: int) -> Report:
     with tempfile.TemporaryDirectory(prefix="tillwatch-kills-") as folder:
-        stage = Stage(Path(folder), offset)
+        stage = KillStage(Path(folder), offset)
         try:
             for part in PARTS:
                 stage.start(part)
@@ -178,7 +178,7 @@ def run(kills: int, offset: int) -> Report:
             stage.close()
 
 
-def measure(stage: Stage, kills: int) -> Report:
+def measure(stage: KillStage, kills: int) -> Report:
     services: list[str] = []
     recoveries: list[float] = []
     for number in range(kills):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.latency import percentile
 from bench.notifier_crowd import metric
-from bench.notifier_kills import PARTS, Stage, wait_for
+from bench.notifier_kills import PARTS, KillStage, wait_for
 from bench.notifier_storm import published
 from bench.report import Report
 from lakehouse.dremio.nearby import NEAR_S
@@ -47,7 +47,7 @@ def run(seconds: int, starts: int, offset: int) -> Report:
         with tempfile.TemporaryDirectory(prefix="tillwatch-pace-") as folder:
             here = offset if near else offset + 50
             settings = settings_in(Path(folder), here) | {"NOTIFIER_POLL_S": "" if near else f"{SLOWEST_POLL_S:g}"}
-            stage = Stage(Path(folder) / "data", here, settings)
+            stage = KillStage(Path(folder) / "data", here, settings)
             try:
                 for part in PARTS:
                     stage.start(part)
@@ -60,7 +60,7 @@ def run(seconds: int, starts: int, offset: int) -> Report:
     return report
 
 
-def pace(stage: Stage, report: Report, seconds: int, near: bool) -> None:
+def pace(stage: KillStage, report: Report, seconds: int, near: bool) -> None:
     """One service after the other fails. near: the gateway of this machine tells of a commit; else it is polled."""
     began = time.monotonic()
     chance = random.Random(seconds)
@@ -86,7 +86,7 @@ def pace(stage: Stage, report: Report, seconds: int, near: bool) -> None:
         report.row(f"{how}: publish to receipt of {name}, p95", percentile(took[name], 95), "s", at_most=interval_s + 1)
 
 
-def begin(stage: Stage, report: Report, starts: int) -> None:
+def begin(stage: KillStage, report: Report, starts: int) -> None:
     """From the start of the process to the first good look at the data, over the ledger that is there."""
     took = []
     for _ in range(starts):
@@ -99,7 +99,7 @@ def begin(stage: Stage, report: Report, starts: int) -> None:
     report.row("start to first look, slowest", max(took), "s", at_most=3)
 
 
-def looked(stage: Stage) -> bool:
+def looked(stage: KillStage) -> bool:
     return any(
         metric(stage, f'tillwatch_notifier_polls_total{{outcome="{outcome}"}}')
         for outcome in ("planned", "nothing_new", "unchanged")

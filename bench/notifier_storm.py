@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bench.notifier_kills import PARTS, Stage, wait_for
+from bench.notifier_kills import PARTS, KillStage, wait_for
 from bench.report import Report
 from lakehouse import ROOT
 from lakehouse.dremio.client import Dremio
@@ -39,14 +39,14 @@ RESOLVED_WITHIN_S = 480.0
 
 
 @dataclass(frozen=True)
-class Told:
+class ThreadsTold:
     """What the threads of a destination tell together."""
 
     services: int
     alerts: int
 
 
-def told(texts: Iterable[str]) -> Told:
+def told(texts: Iterable[str]) -> ThreadsTold:
     """The sum of roots, or of the newest mails of threads: each says where, and how many alerts there are."""
     services = alerts = 0
     for text in texts:
@@ -55,7 +55,7 @@ def told(texts: Iterable[str]) -> Told:
         services += int(many[1].replace(",", "")) if many else 1
         counts = re.findall(r"\b([\d,]+) alerts? (?:so far|in all)\b", text)
         alerts += int(counts[-1].replace(",", "")) if counts else 0
-    return Told(services, alerts)
+    return ThreadsTold(services, alerts)
 
 
 def roots(messages: dict[str, Any]) -> list[str]:
@@ -84,7 +84,7 @@ def published(offset: int) -> list[AlertRow]:
         return read_alerts(dremio, dremio.head(), datetime.now(UTC) - timedelta(hours=1))
 
 
-def missing(stage: Stage) -> int:
+def missing(stage: KillStage) -> int:
     """What `notifier reconcile` finds: alerts that the ledger does not know, and places that were not told."""
     command = [sys.executable, "-m", "notifier", "reconcile", "--json"]
     ran = subprocess.run(command, env=stage.environment, capture_output=True, text=True, cwd=ROOT, check=False)
@@ -100,7 +100,7 @@ def failures(services: int, alerts: int) -> list[tuple[str, str]]:
 
 def run(services: int, alerts: int, to_the_end: bool, offset: int) -> Report:
     with tempfile.TemporaryDirectory(prefix="tillwatch-storm-") as folder:
-        stage = Stage(Path(folder), offset, AS_SHIPPED)
+        stage = KillStage(Path(folder), offset, AS_SHIPPED)
         try:
             for part in PARTS:
                 stage.start(part)
@@ -114,7 +114,7 @@ def calls(messages: dict[str, Any]) -> int:
     return sum(messages["calls"].get(method, 0) for method in CALLS)
 
 
-def measure(stage: Stage, services: int, alerts: int, to_the_end: bool) -> Report:
+def measure(stage: KillStage, services: int, alerts: int, to_the_end: bool) -> Report:
     def seen() -> dict[str, Any]:
         found: dict[str, Any] = stage.ask("sandbox", "/messages")
         return found
@@ -157,7 +157,7 @@ def measure(stage: Stage, services: int, alerts: int, to_the_end: bool) -> Repor
     return report
 
 
-def ended(stage: Stage, report: Report, services: int, alerts: int) -> None:
+def ended(stage: KillStage, report: Report, services: int, alerts: int) -> None:
     """Wait for the last resolve, and count again."""
 
     def over() -> bool:

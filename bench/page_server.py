@@ -19,7 +19,7 @@ from bench.processes import memory_mb
 from lakehouse import ROOT
 
 
-class Server(AbstractContextManager["Server"]):
+class PageServer(AbstractContextManager["PageServer"]):
     """A server of pages in a process of its own, while in a `with` block."""
 
     def __init__(

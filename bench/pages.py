@@ -42,17 +42,17 @@ type Lines = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
-class Found:
+class PageLines:
     """Lines of both tables, and by bench the conditions that it ran in."""
 
     promised: Lines
     beside: Lines
     conditions: dict[str, str]
 
-    def updated(self, new: Found) -> Found:
+    def updated(self, new: PageLines) -> PageLines:
         """The same with what other benches, or later runs, have found."""
         old = {bench: lines for bench, lines in self.beside.items() if bench not in new.conditions}
-        return Found(self.promised | new.promised, old | new.beside, self.conditions | new.conditions)
+        return PageLines(self.promised | new.promised, old | new.beside, self.conditions | new.conditions)
 
     def lines(self) -> list[str]:
         """The part of the page that is written."""
@@ -68,9 +68,9 @@ class Found:
         ]
 
 
-def measured(results: Path) -> Found:
+def measured(results: Path) -> PageLines:
     """What each bench has in this folder; of one without a promised figure nothing is told."""
-    found = Found({}, {}, {})
+    found = PageLines({}, {}, {})
     for path in results.glob("*.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
         bench, figures = content["bench"], content.get("figures", ())
@@ -101,9 +101,9 @@ def _beside(content: dict[str, Any], figure: dict[str, Any]) -> str:
     return f"| {content['bench']}: {figure['name']} | {shown} | `{content['command']}` |"
 
 
-def written(page: str) -> Found:
+def written(page: str) -> PageLines:
     """The same as the page has them."""
-    found = Found({}, {}, {each[1]: each[0] for each in re.finditer(r"^- `([^`]+)`: .*$", page, re.MULTILINE)})
+    found = PageLines({}, {}, {each[1]: each[0] for each in re.finditer(r"^- `([^`]+)`: .*$", page, re.MULTILINE)})
     for line in re.findall(r"^\| [a-z].*\|$", page, re.MULTILINE):
         if ": " in line:
             lines = found.promised if line.count(" | ") == 3 else found.beside

@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.driver import Batches, batch_rows, handled, phases, sample, write_lag
-from bench.freshness import Asked, Freshness, Watch, freshness, reached_to
+from bench.freshness import AskedTables, HeadWatch, OrderFreshness, freshness, reached_to
 from bench.latency import percentile
 from bench.pipelines import Offsets, Stack
 from bench.plain_spark import AGAIN, TABLES, WATERMARK_S
@@ -43,7 +43,7 @@ from producers.pace import SystemClock
 
 DRAIN_LIMIT, LIVE_RATE, FRESH_LIMIT = 12_000.0, 8_000.0, 1 / 20
 BRANCH = "plain-job"
-OURS, PLAIN = Asked(), Asked(BRANCH, only_ended=True)
+OURS, PLAIN = AskedTables(), AskedTables(BRANCH, only_ended=True)
 SENDERS = 2
 WARM_S = 30.0
 """Of each rate's beginning, which is not measured."""
@@ -120,12 +120,12 @@ def minute_now() -> datetime:
     return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
-def measure_freshness(pipeline: Stack, job: str, asked: Asked, rate: float, minutes: float) -> Freshness:
+def measure_freshness(pipeline: Stack, job: str, asked: AskedTables, rate: float, minutes: float) -> OrderFreshness:
     """How fresh the rows of a job, which has caught up, are at a rate."""
     with loaded(pipeline, rate, WARM_S + 60 * minutes + TAIL_S):
         time.sleep(WARM_S)
         since = minute_now()
-        watch = Watch(pipeline.dremio, asked, since)
+        watch = HeadWatch(pipeline.dremio, asked, since)
         watch.start()
         begin = time.time()
         while (end := time.time()) < begin + 60 * minutes:
@@ -232,10 +232,12 @@ def drain_plain(pipeline: Stack, checkpoints: Path) -> Drained:
 # ---- the command ----------------------------------------------------------------------------------------------------
 
 
-def run_ours(pipeline: Stack, ends: Offsets, options: argparse.Namespace, reports: Mapping[str, Report]) -> Freshness:
+def run_ours(
+    pipeline: Stack, ends: Offsets, options: argparse.Namespace, reports: Mapping[str, Report]
+) -> OrderFreshness:
     """Everything of our driver; its freshness, of no event where that is not asked for."""
     pipeline.start_engine()
-    fresh = Freshness((), ())
+    fresh = OrderFreshness((), ())
     if "drain" in reports:
         drained, report = drain(pipeline, ends), reports["drain"]
         report.row("ours: drained", drained.rate, "events/s", at_least=DRAIN_LIMIT)
@@ -251,7 +253,9 @@ def run_ours(pipeline: Stack, ends: Offsets, options: argparse.Namespace, report
     return fresh
 
 
-def run_plain(pipeline: Stack, folder: Path, options: argparse.Namespace, reports: Mapping[str, Report]) -> Freshness:
+def run_plain(
+    pipeline: Stack, folder: Path, options: argparse.Namespace, reports: Mapping[str, Report]
+) -> OrderFreshness:
     """The same of the plain job, which is given what ours was."""
     with plain_job(pipeline, folder, options.trigger, options.shuffle_partitions) as checkpoints:
         drained = drain_plain(pipeline, checkpoints)
@@ -259,21 +263,21 @@ def run_plain(pipeline: Stack, folder: Path, options: argparse.Namespace, report
             name = f"plain: drained, of {drained.events:,} events that ours has had by then"
             reports["drain"].row(name, drained.rate, "events/s", beside=True)
         if "fresh" not in reports:
-            return Freshness((), ())
+            return OrderFreshness((), ())
         fresh = measure_freshness(pipeline, "plain", PLAIN, options.rate, options.minutes)
         again = pipeline.log_of("plain").read_text(encoding="utf-8", errors="replace").count(AGAIN)
         reports["fresh"].row("plain: queries that failed and were begun again", again, "")
         return fresh
 
 
-def write_freshness(report: Report, found: Freshness, name: str) -> None:
+def write_freshness(report: Report, found: OrderFreshness, name: str) -> None:
     for row, seconds in (("raw", found.raw), ("KPI", found.kpi)):
         for per_cent in (50, 95):
             told = f"{name}: event to {row} row, p{per_cent} of {len(seconds)}"
             report.row(told, percentile(seconds, per_cent), "s", beside=True)
 
 
-def compare(report: Report, ours: Freshness, plain: Freshness) -> None:
+def compare(report: Report, ours: OrderFreshness, plain: OrderFreshness) -> None:
     """KPI rows beside KPI rows: they are what the console's tiles show. Raw rows are told, with no limit."""
     write_freshness(report, ours, "ours")
     write_freshness(report, plain, "plain")

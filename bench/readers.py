@@ -82,7 +82,7 @@ def disagreements(found: Fingerprint) -> list[str]:
     return [f"{raw} {by_name[raw]}, {kpi} {by_name[kpi]}" for raw, kpi in _PAIRS if by_name[raw] != by_name[kpi]]
 
 
-class Reader(threading.Thread):
+class HeadReader(threading.Thread):
     """Asks the head and what it holds every 50 ms until `stop`; `problems` is what it saw that must not be."""
 
     def __init__(self, uri: str, every_s: float = EVERY_S) -> None:
@@ -139,7 +139,7 @@ class Reader(threading.Thread):
         self._dremio.close()
 
 
-class History(Protocol):
+class PublishHistory(Protocol):
     """What the catalog says of the publishes."""
 
     def count(self) -> int:
@@ -203,12 +203,12 @@ class Read:
             print(sentence)
 
 
-def run(pipeline: Pipeline, history: History, publishes: int, kills: int, rate: float, seed: int = 3) -> Read:
+def run(pipeline: Pipeline, history: PublishHistory, publishes: int, kills: int, rate: float, seed: int = 3) -> Read:
     """Shoppers at a rate, an engine that runs and is killed, a reader; until there are so many publishes."""
     found = Read(kills=kills)
     draw = random.Random(seed)
     began = time.monotonic()
-    reader = Reader(pipeline.uri)
+    reader = HeadReader(pipeline.uri)
     with shoppers(pipeline, rate):
         reader.start()
         for number in range(1, kills + 1):
@@ -260,7 +260,7 @@ def shoppers(pipeline: Pipeline, rate: float, *words: str) -> Iterator[None]:
             child.wait()
 
 
-def _wait_for(pipeline: Pipeline, history: History, publishes: int) -> None:
+def _wait_for(pipeline: Pipeline, history: PublishHistory, publishes: int) -> None:
     """Until there are so many publishes. Raises TimeoutError where there is none for two minutes."""
     before, moved_at = -1, time.monotonic()
     while (made := history.count()) < publishes:
@@ -273,7 +273,7 @@ def _wait_for(pipeline: Pipeline, history: History, publishes: int) -> None:
         time.sleep(0.5)
 
 
-def _read_again(pipeline: Pipeline, reader: Reader, must: set[str], found: Read) -> None:
+def _read_again(pipeline: Pipeline, reader: HeadReader, must: set[str], found: Read) -> None:
     """Every commit that the reader saw: as it was, or refused; those that must be kept are."""
     for commit, first in reader.seen.items():
         try:

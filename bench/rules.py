@@ -53,7 +53,7 @@ KINDS: tuple[Kind, ...] = ("fewer orders", "no orders", "errors", "silence")
 
 
 @dataclass(frozen=True)
-class Incident:
+class Trouble:
     """What goes wrong, on which topic, of which service, from start to end (s since the week's begin)."""
 
     kind: Kind
@@ -64,7 +64,7 @@ class Incident:
 
 
 @dataclass(frozen=True)
-class Rates:
+class MinuteMeans:
     """What the shop does in a minute at the day's mean."""
 
     visits: float
@@ -75,7 +75,7 @@ class Rates:
     log_lines: float
 
     @classmethod
-    def of(cls, rate: float) -> Rates:
+    def of(cls, rate: float) -> MinuteMeans:
         """At so many events/s."""
         simulated = Shop(rate=rate)
         visits = 60 * simulated.visits_a_s
@@ -89,7 +89,7 @@ class Rates:
 
 def in_the_quietest_minute(rate: float) -> tuple[float, float]:
     """Orders, and log messages of the smallest service, at so many events/s as the day's mean."""
-    rates = Rates.of(rate)
+    rates = MinuteMeans.of(rate)
     quiet = min(busyness((minute + 0.5) * 60_000) for minute in range(24 * 60))
     basket = sum(size * chance for size, chance in enumerate(shop.BASKET, start=1))
     return quiet * rates.buyers * basket, quiet * rates.log_lines * min(shop.SERVICE_SHARE)
@@ -113,7 +113,7 @@ class Week:
         return np.sum(list(self.clicks.values()), axis=0)
 
 
-def plan(seed: int) -> list[Incident]:
+def plan(seed: int) -> list[Trouble]:
     """The incidents of a week, in order: as many of each kind, none in the first hour, APART."""
     draw = np.random.default_rng((seed, 1))
     spans: list[tuple[int, int]] = []
@@ -130,14 +130,14 @@ def plan(seed: int) -> list[Incident]:
             topic, service = ERRORS_TOPIC, str(draw.choice(shop.SERVICES))
         elif kind == "silence":
             topic = str(draw.choice(TOPICS))
-        found.append(Incident(kind, topic, service, start, end))
+        found.append(Trouble(kind, topic, service, start, end))
     return sorted(found, key=lambda incident: incident.start)
 
 
-def draw_week(seed: int, rate: float, incidents: Sequence[Incident], *, flat: bool = False) -> Week:
+def draw_week(seed: int, rate: float, incidents: Sequence[Trouble], *, flat: bool = False) -> Week:
     """The minutes of a week: who comes at random brings a Poisson count, a basket some orders at once."""
     draw = np.random.default_rng((seed, 2))
-    rates = Rates.of(rate)
+    rates = MinuteMeans.of(rate)
     busy = np.ones(MINUTES) if flat else np.array([busyness((m + 0.5) * 60_000) for m in range(MINUTES)])
     orders, messages = np.ones(MINUTES), np.ones((MINUTES, len(shop.SERVICES)))
     silent = dict.fromkeys(TOPICS, np.ones(MINUTES))
@@ -284,10 +284,10 @@ class Score:
         return sum(self.fired.values()) - sum(self.right.values())
 
 
-def score(incidents: Sequence[Incident], fired: Sequence[Fired]) -> Score:
+def score(incidents: Sequence[Trouble], fired: Sequence[Fired]) -> Score:
     """Which alerts are right, and which incidents they found."""
 
-    def right(incident: Incident, alert: Fired) -> bool:
+    def right(incident: Trouble, alert: Fired) -> bool:
         of_it = alert.topic == incident.topic and alert.service == incident.service
         return of_it and 0 <= alert.start - incident.start <= IN_TIME
 

@@ -32,7 +32,7 @@ OPEN_S = 120.0
 
 
 @dataclass
-class Seen:
+class HeardCommits:
     """What one session heard: when each commit came first (s since the epoch), its messages and their bytes.
 
     `frames`: the messages themselves, where they are looked into.
@@ -51,7 +51,7 @@ async def session(
     url: str,
     client: httpx.AsyncClient,
     gate: asyncio.Semaphore,
-    seen: Seen,
+    seen: HeardCommits,
     opened: asyncio.Event,
     reads: asyncio.Event,
 ) -> None:
@@ -109,7 +109,7 @@ def bytes_of_lists(frame: str) -> int:
 
 
 async def watch(url: str, count: int, seconds: float, stalled: int = 0) -> None:
-    everyone = [Seen() for _ in range(count)]
+    everyone = [HeardCommits() for _ in range(count)]
     everyone[stalled].frames = []
     opened = [asyncio.Event() for _ in range(count)]
     now, later = asyncio.Event(), asyncio.Event()

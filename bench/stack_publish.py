@@ -38,7 +38,7 @@ from pipeline.settings import NessieSettings, S3Settings
 from pipeline.storage.files import Change
 from pipeline.storage.nessie import Nessie
 from pipeline.storage.objects import Objects
-from pipeline.storage.reading import Reading
+from pipeline.storage.reading import ReadOnlyIO
 
 if TYPE_CHECKING:
     from store import NessieStore
@@ -171,7 +171,7 @@ def _manifests(nessie: NessieSettings, s3: S3Settings) -> list[list[int]]:
     """Live files of each manifest, a KPI table."""
     from pyiceberg.serializers import FromInputFile
 
-    io, client = Reading(Objects(s3).read), Nessie(nessie.uri)
+    io, client = ReadOnlyIO(Objects(s3).read), Nessie(nessie.uri)
     found = []
     for name, at in client.tables(client.head()).items():
         if name in KPIS:

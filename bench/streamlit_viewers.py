@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 _COMMIT = re.compile(r"commit ([0-9a-f]{64})")
 
 
-class Viewer:
+class StreamlitViewer:
     """One page; `shown` is the commit that it shows."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ async def _ask(socket: websockets.ClientConnection, fragment: str, interval: flo
 
 
 async def watch(port: int, count: int, seconds: float) -> None:
-    viewers = [Viewer() for _ in range(count)]
+    viewers = [StreamlitViewer() for _ in range(count)]
     tasks = []
     for viewer in viewers:
         tasks.append(asyncio.create_task(viewer.run(port)))

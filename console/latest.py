@@ -21,7 +21,7 @@ from console.feed.numbers import exactly
 from console.feed.questions import LIST_ROWS
 from console.feed.snapshot import FeedSnapshot
 from console.feed.tiles import ErrorRateLimits
-from console.on_call.asked import Asked
+from console.on_call.asked import KnownIncidents
 from console.on_call.parts import words_of
 from console.on_call.watch import Duty
 from console.pages.overview import (
@@ -81,7 +81,7 @@ def overview_parts(
     limits: ErrorRateLimits,
     max_age: timedelta,
     duty: Duty,
-    asked: Asked,
+    asked: KnownIncidents,
     compare: str,
     look: Look = Look(),
 ) -> Mapping[str, Part]:

@@ -22,7 +22,7 @@ from console.feed.snapshot import FeedSnapshot, now_utc
 from console.feed.tiles import TILES, ErrorRateLimits
 from console.feed.visited import Visited
 from console.latest import overview_parts
-from console.on_call.asked import Asked
+from console.on_call.asked import KnownIncidents
 from console.on_call.watch import NOT_ASKED
 from console.pages.overview import INCIDENTS, LATEST_ERRORS, LATEST_ORDERS, Overview
 from console.parts import Part
@@ -107,7 +107,7 @@ def page(settings: ConsoleSettings, max_age: timedelta, refresh_s: float) -> Non
     try:
         snapshot = feed().snapshot()
         limits = ErrorRateLimits(settings.error_rate_watch, settings.error_rate_bad)
-        parts = overview_parts(snapshot, settings.currency, limits, max_age, NOT_ASKED, Asked(), "before")
+        parts = overview_parts(snapshot, settings.currency, limits, max_age, NOT_ASKED, KnownIncidents(), "before")
         draw(snapshot, parts, settings.currency, viewers_zone(), refresh_s)
     except Exception as error:
         logger.exception("the page could not be drawn")

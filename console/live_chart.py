@@ -247,7 +247,7 @@ class HourRows:
 
 
 @dataclass(frozen=True, eq=False)
-class Changes:
+class SourcePatch:
     """What brings a source from some rows to others with as little as can be sent.
 
     New minutes are streamed, and push the oldest out; cells of held minutes that changed are patched. Only a first
@@ -280,12 +280,12 @@ class Changes:
         return encoded(dict(self.new))
 
 
-def changes(before: HourRows | None, after: HourRows) -> Changes:
+def changes(before: HourRows | None, after: HourRows) -> SourcePatch:
     """From rows to rows; from none, all."""
     wanted = after.columns["minute"]
     held = before.columns["minute"] if before is not None else ()
     if before is None or held[-1] < wanted[0] or held[0] > wanted[0] or len(held) != len(wanted):
-        return Changes(after, whole=True, patches={}, new={})
+        return SourcePatch(after, whole=True, patches={}, new={})
     at = {minute: index for index, minute in enumerate(held)}
     patches: dict[str, list[tuple[int, Any]]] = {}
     for name, values in after.columns.items():
@@ -299,12 +299,12 @@ def changes(before: HourRows | None, after: HourRows) -> Changes:
             patches[name] = changed
     new = [index for index, minute in enumerate(wanted) if minute > held[-1]]
     rows = {name: [values[index] for index in new] for name, values in after.columns.items()} if new else {}
-    return Changes(after, whole=False, patches=patches, new=rows)
+    return SourcePatch(after, whole=False, patches=patches, new=rows)
 
 
 # Pages look at the same snapshot, and mostly at each one: the first pays. Known by identity, which what is kept holds.
 _rows: LRUCache[tuple[type[LiveChart], int], tuple[Mapping[str, Series], HourRows]] = LRUCache(64)
-_found: LRUCache[tuple[int, int], tuple[HourRows | None, HourRows, Changes]] = LRUCache(64)
+_found: LRUCache[tuple[int, int], tuple[HourRows | None, HourRows, SourcePatch]] = LRUCache(64)
 
 
 def _rows_once(kind: type[LiveChart], starts: Sequence[datetime], series: Mapping[str, Series]) -> HourRows:
@@ -316,7 +316,7 @@ def _rows_once(kind: type[LiveChart], starts: Sequence[datetime], series: Mappin
     return _rows[key][1]
 
 
-def _changes_once(before: HourRows | None, after: HourRows) -> Changes:
+def _changes_once(before: HourRows | None, after: HourRows) -> SourcePatch:
     key = (id(before), id(after))
     if key not in _found:
         _found[key] = before, after, changes(before, after)

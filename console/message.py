@@ -19,7 +19,7 @@ from console.view import View
 from lakehouse.texts import REASON_LETTERS, visible
 
 
-class Messages:
+class PageMessages:
     """The messages of one page, and what they brought so far."""
 
     def __init__(self) -> None:

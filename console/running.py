@@ -23,7 +23,7 @@ from console.on_call.acts import Acts
 from console.on_call.asked import any_asks
 from console.on_call.figure import figures_of
 from console.on_call.histories import Histories
-from console.on_call.watch import Watch
+from console.on_call.watch import DutyWatch
 from console.settings import ConsoleSettings
 from console.tabs import questions
 from lakehouse.kpis import Counting
@@ -47,7 +47,7 @@ class Running:
     poller: Poller
     asker: Asker
     pins: Pins
-    watch: Watch
+    watch: DutyWatch
     acts: Acts
     histories: Histories
     gate: Gate
@@ -92,7 +92,7 @@ def start(dremio: AsksBoth) -> Running:
         poller,
         Asker(dremio),
         Pins(),
-        Watch(on_call, hub.wake),
+        DutyWatch(on_call, hub.wake),
         acts,
         Histories(acts.detail),
         gate_of(settings),

@@ -34,10 +34,10 @@ from console.feed.tiles import ErrorRateLimits
 from console.gate import SignIn
 from console.live_hour import empty_part, rows_behind
 from console.live_page import LivePage
-from console.message import Messages, before_all, boards_part, commit_part, head_part, text_of, view_part
+from console.message import PageMessages, before_all, boards_part, commit_part, head_part, text_of, view_part
 from console.metrics import TICK_BYTES, TICK_SECONDS, tick_mean_s
-from console.on_call.acts import Actor, Done
-from console.on_call.asked import Asked, asked_of
+from console.on_call.acts import Actor, ActOutcome
+from console.on_call.asked import KnownIncidents, asked_of
 from console.on_call.parts import banner_part, news_part
 from console.on_call.watch import Duty
 from console.page import PAGE, declared, in_script
@@ -98,7 +98,7 @@ class PageSession:
         self._visible = True
         self._closed = False
         self._went: Part = {"query": None, "times": 0}
-        self._messages = Messages()
+        self._messages = PageMessages()
         self._drawn: tuple[object, ...] | None = None
         self._shown = NOTHING_YET
         self._of_tab: Mapping[str, Part] = {}
@@ -163,7 +163,7 @@ class PageSession:
         return self._watch.duty if self._at is None else IN_THE_PAST
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> KnownIncidents:
         return asked_of(self._watch.duty, None if self._at is None else self._shown.as_of, self._asks)
 
     @property
@@ -286,7 +286,7 @@ class PageSession:
         self.hub.on_demand()
         self.wake()
 
-    def _acted(self, done: Done) -> None:
+    def _acted(self, done: ActOutcome) -> None:
         """What became of what somebody did here. Called from another thread."""
         if done.detail is not None:
             self._histories.put(done.detail)

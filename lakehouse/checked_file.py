@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from lakehouse.mistakes import Told, noted
+from lakehouse.mistakes import AlreadyTold, noted
 from lakehouse.settings.reason import reason
 from lakehouse.texts import near, visible
 from lakehouse.user_error import UserError
@@ -56,7 +56,7 @@ class CheckedFile:
             for each in told_once(error.errors()):
                 with noted(self.path):
                     self._invalid(each, model, key)
-            raise Told(f"{self.path} is wrong") from None
+            raise AlreadyTold(f"{self.path} is wrong") from None
 
     def once(self, key: str, names: Sequence[str], field: str = "name") -> None:
         """Refuse a list in which a name stands twice."""

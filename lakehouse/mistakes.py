@@ -20,7 +20,7 @@ class Mistake:
     sentence: str
 
 
-class Told(UserError):
+class AlreadyTold(UserError):
     """Nothing new: why it cannot go on was noted before."""
 
 
@@ -72,5 +72,5 @@ def noted(path: Path) -> Iterator[None]:
             raise
         _left_out.add(path)
         mistake = Mistake(path, str(error))
-        if not isinstance(error, Told) and mistake not in _found:
+        if not isinstance(error, AlreadyTold) and mistake not in _found:
             _found.append(mistake)

@@ -14,8 +14,8 @@ from notifier.clock import Clock, from_ms, to_ms, wall_ms
 from notifier.ledger.ledger import Ledger
 from notifier.ledger.outbox import WHOLE, Why
 from notifier.ledger.rows import Delivery
-from notifier.model import AlertRow, DeadReason, MessageKind, Muted, Source, Target
-from notifier.planning.board import Board
+from notifier.model import AlertRow, AlertSource, DeadReason, MessageKind, Muted, Target
+from notifier.planning.board import Worksheet
 from notifier.redact import Redact
 from notifier.routing.decide import Decision, Policy
 
@@ -95,7 +95,7 @@ class Announcer:
         whose = _name(delivery.channel, delivery.destination)
         with self._ledger.file.together():
             alert, now_ms = self._ledger.alert(delivery.alert_id), self._clock()
-            is_news = alert.source is Source.OWN and alert.rule == own.GIVEN_UP
+            is_news = alert.source is AlertSource.OWN and alert.rule == own.GIVEN_UP
             if is_news or delivery.kind is MessageKind.EDIT or whose in self._lacks():
                 return
             if self._ledger.own_since(own.GIVEN_UP, whose, now_ms - GIVEN_UP_MS):
@@ -194,7 +194,7 @@ class Announcer:
         """over: of what has ended, and will not be told of again."""
         group = f"incident_id={alert.incident_id}"
 
-        def hear(board: Board) -> None:
+        def hear(board: Worksheet) -> None:
             if alert.status == "RESOLVED":
                 board.resolve(alert)
             else:

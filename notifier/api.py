@@ -40,7 +40,7 @@ from notifier.clock import from_ms, to_ms, wall_ms
 from notifier.daemon import Daemon
 from notifier.guard import Guard
 from notifier.ledger.file import LedgerError
-from notifier.ledger.people import Answer
+from notifier.ledger.people import StoredAnswer
 from notifier.model import DeliveryState
 from notifier.outgoing import Outgoing
 from notifier.people import NoIncident, Stale
@@ -185,9 +185,11 @@ def create_app(daemon: Daemon, tokens: Tokens) -> FastAPI:
         body = await request.body()
         digest = hashlib.sha256(b"\0".join((request.method.encode(), request.url.path.encode(), body))).hexdigest()
 
-        def answer() -> Answer:
+        def answer() -> StoredAnswer:
             found = act()
-            return Answer(digest, 204, "") if found is None else Answer(digest, 200, found.model_dump_json())
+            return (
+                StoredAnswer(digest, 204, "") if found is None else StoredAnswer(digest, 200, found.model_dump_json())
+            )
 
         said = await asyncio.to_thread(daemon.ledger.once, key, answer, wall_ms())
         if said.request != digest:

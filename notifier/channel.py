@@ -174,7 +174,7 @@ def _show_text(note: Notification) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True)
-class Declared[S: ChannelSettings]:
+class DeclaredChannel[S: ChannelSettings]:
     """What a file in notifier/channels/ holds as CHANNEL.
 
     settings: its fields, whose names stand in no other channel. switch: the one of them that turns it on when given,

@@ -32,7 +32,7 @@ from notifier.questions.desk import NOBODY_ASKED, QuestionDesk, QuestionReader
 from notifier.reasons import reasons
 from notifier.redact import Redact
 from notifier.render import Style
-from notifier.routing.decide import Reason
+from notifier.routing.decide import MuteReason
 from notifier.sender import Sender
 
 logger = logging.getLogger("notifier")
@@ -191,7 +191,7 @@ class Crew:
         if channel in self.senders:
             self.senders[channel].wake()
 
-    def _last_look(self, delivery: Delivery) -> Reason | None:
+    def _last_look(self, delivery: Delivery) -> MuteReason | None:
         return LastLook(
             self._ledger,
             WaitingBook(self._ledger.file, lambda: self._ledger.metrics),

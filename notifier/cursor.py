@@ -28,13 +28,13 @@ _TIMES = ("alert_timestamp", "received_at", "ingested_at")
 _LATEST_MS = to_ms(datetime(9999, 1, 1, tzinfo=UTC))
 
 
-class Asks(Protocol):
+class AlertsClient(Protocol):
     """Who answers questions, as lakehouse.dremio.client.Dremio does."""
 
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table: ...
 
 
-class AlertReader(Asks, Protocol):
+class AlertReader(AlertsClient, Protocol):
     """The part of lakehouse.dremio.client.Dremio that is used here."""
 
     @property
@@ -85,7 +85,7 @@ def _pages(reader: AlertReader, progress: Callable[[], None], question: str, **a
         skip += page.num_rows
 
 
-def as_of(reader: Asks, commit: str) -> datetime | None:
+def as_of(reader: AlertsClient, commit: str) -> datetime | None:
     """The moment a commit speaks of; None where nothing says it."""
     moments = _in_ms(reader.ask("as_of", commit=commit))["as_of"].to_pylist()
     return next((from_ms(ms) for ms in moments if _is_time(ms)), None)

@@ -19,7 +19,7 @@ from lakehouse.rules import Rule
 from lakehouse.rules.figure import AlertFigure
 from notifier.clock import Clock, from_ms, wall_ms
 from notifier.cursor import AlertReader
-from notifier.model import AlertRow, MessageKind, Source
+from notifier.model import AlertRow, AlertSource, MessageKind
 from notifier.render import Notification
 
 logger = logging.getLogger("notifier")
@@ -36,7 +36,7 @@ _THREADS, _WAITING, _KEPT = 2, 16, 500
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _AskedFigure:
     answer: Future[Comparison | None]
     due: float
 
@@ -69,7 +69,7 @@ class UsualFigures:
         self._late = late
         self._pool = ThreadPoolExecutor(_THREADS, "figures")
         self._lock = threading.Lock()
-        self._asked: TTLCache[tuple[object, ...], _Asked] = TTLCache(_KEPT, KEPT_S, monotonic)
+        self._asked: TTLCache[tuple[object, ...], _AskedFigure] = TTLCache(_KEPT, KEPT_S, monotonic)
         self._held: TTLCache[tuple[object, ...], Comparison] = TTLCache(_KEPT, HELD_S, monotonic)
         self._open = 0
         self._quiet_until = float("-inf")
@@ -125,7 +125,7 @@ class UsualFigures:
         nothing: it is what wakes somebody.
         """
         tells = note.root is None or note.edits or note.kind is MessageKind.RESOLVED
-        if not tells or alert.source is not Source.TABLE or not self._figures:
+        if not tells or alert.source is not AlertSource.TABLE or not self._figures:
             return note
         if alert.status == "RESOLVED" and note.status == "FIRING":
             # Others of its thread are open.
@@ -145,10 +145,10 @@ class UsualFigures:
             usual = in_all_text(figure, compared, self._currency)
         return replace(note, usual=usual, bars=bars(compared.bars) if compared else "")
 
-    def _ask(self, alert: AlertRow, ended_at: datetime | None) -> _Asked | None:
+    def _ask(self, alert: AlertRow, ended_at: datetime | None) -> _AskedFigure | None:
         """What was asked already, or is from now on; None where there is nothing to ask, or nobody to answer."""
         figure = self._figures.get(alert.rule)
-        if figure is None or alert.source is not Source.TABLE:
+        if figure is None or alert.source is not AlertSource.TABLE:
             return None
         key = _key(alert, ended_at)
         with self._lock:
@@ -170,7 +170,7 @@ class UsualFigures:
             except RuntimeError:
                 return None  # closed
             self._open += 1
-            asked = self._asked[key] = _Asked(answer, now + self._deadline_s)
+            asked = self._asked[key] = _AskedFigure(answer, now + self._deadline_s)
         answer.add_done_callback(lambda answer: self._hold(key, answer))
         return asked
 

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from notifier.clock import Clock
 from notifier.ledger.rows import Delivery
-from notifier.model import BY_HAND, AlertRow, Held, MessageKind, Source, Target, Thread, ThreadKind
+from notifier.model import BY_HAND, AlertRow, AlertSource, Held, MessageKind, Target, Thread, ThreadKind
 from notifier.planning import leaving
-from notifier.planning.board import Board
+from notifier.planning.board import Worksheet
 from notifier.planning.plans import Book
-from notifier.routing.decide import Reason, Router, Surroundings
+from notifier.routing.decide import MuteReason, Router, Surroundings
 
 logger = logging.getLogger("notifier")
 
@@ -40,7 +40,7 @@ class Waiting(Protocol):
         """When a message of it was last taken, edits left out."""
         ...
 
-    def hush(self, delivery: Delivery, reason: Reason, now_ms: int, *, all_of_it: bool) -> bool:
+    def hush(self, delivery: Delivery, reason: MuteReason, now_ms: int, *, all_of_it: bool) -> bool:
         """It is listed as muted and not sent; all_of_it: whatever else waits in its thread says nothing by itself.
         False where it waits no more."""
         ...
@@ -68,7 +68,7 @@ class LastLook:
         self._surroundings = surroundings
         self._clock = clock
 
-    def __call__(self, delivery: Delivery) -> Reason | None:
+    def __call__(self, delivery: Delivery) -> MuteReason | None:
         """1. Which incidents of its thread something mutes now that comes to an end.
         2. Those of them that it would be the first to tell of leave the thread. They are listed, and told when nothing
            mutes them any more, as if they had been muted from the first.
@@ -93,20 +93,20 @@ class LastLook:
             muted = self._muted(delivery, held, around)
             return self._leave(delivery, thread, held, muted, now_ms) if muted else None
 
-    def _muted(self, delivery: Delivery, held: Sequence[Held], around: Surroundings) -> dict[str, Reason]:
+    def _muted(self, delivery: Delivery, held: Sequence[Held], around: Surroundings) -> dict[str, MuteReason]:
         """What mutes each incident of a thread now."""
         target = Target(delivery.channel, delivery.destination)
         step = step_of(delivery) is not None
         found = {
             each.key: self._router.hushed(each.alert, target, around, step=step)
             for each in held
-            if each.alert.source is not Source.OWN
+            if each.alert.source is not AlertSource.OWN
         }
         return {key: reason for key, reason in found.items() if reason is not None}
 
     def _leave(
-        self, delivery: Delivery, thread: Thread, held: Sequence[Held], muted: Mapping[str, Reason], now_ms: int
-    ) -> Reason | None:
+        self, delivery: Delivery, thread: Thread, held: Sequence[Held], muted: Mapping[str, MuteReason], now_ms: int
+    ) -> MuteReason | None:
         gone = [each for each in self._untold(delivery, thread, held) if each.key in muted]
         rest = [each for each in held if each not in gone]
         quiet = self._is_quiet(delivery, held, muted, {each.key for each in gone}, rest)
@@ -121,7 +121,7 @@ class LastLook:
         ended = next((each.alert for each in rest if each.over), None)
         number = step_of(delivery)
 
-        def leave(board: Board) -> None:
+        def leave(board: Worksheet) -> None:
             for each in gone:
                 listed = delivery.delivery_key if quiet and each is own else None
                 leaving.hush(board, each.alert, board.incidents[each.key], thread.target, muted[each.key], listed)
@@ -161,7 +161,7 @@ class LastLook:
         self,
         delivery: Delivery,
         held: Sequence[Held],
-        muted: Mapping[str, Reason],
+        muted: Mapping[str, MuteReason],
         gone: set[str],
         rest: Sequence[Held],
     ) -> bool:

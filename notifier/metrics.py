@@ -13,16 +13,16 @@ from notifier.model import (
     SEVERITIES,
     Action,
     AlertRow,
+    AlertSource,
     DeadReason,
     DeliveryState,
     MessageKind,
     Muted,
-    Source,
     ThreadKind,
     rank,
 )
 from notifier.own import RULES
-from notifier.planning.board import Board
+from notifier.planning.board import Worksheet
 
 OUTCOMES = ("sent", "retry", "unknown", "parked", "root_gone", "dead")
 """How an attempt ends."""
@@ -177,7 +177,7 @@ class Metrics:
             for value in values:
                 two.labels(channel, value)
 
-    def planned_all(self, change: Board, alerts: Iterable[AlertRow]) -> None:
+    def planned_all(self, change: Worksheet, alerts: Iterable[AlertRow]) -> None:
         """Count what was written into the ledger."""
         storms = {thread.thread_id for thread in change.changed_threads if thread.kind is ThreadKind.STORM}
         for draft in change.out.drafts.values():
@@ -196,9 +196,9 @@ class Metrics:
             elif note.action == Action.UNACKNOWLEDGED and note.who == "notifier":
                 self.lapses.inc()
         for alert in alerts:
-            if alert.source is Source.OWN:
+            if alert.source is AlertSource.OWN:
                 self.own_alerts.labels(alert.rule, alert.status).inc()
-            elif alert.source is Source.QUESTION:
+            elif alert.source is AlertSource.QUESTION:
                 self.question_alerts.labels(alert.status).inc()
 
     def acted(self, action: Action, via: str) -> None:

@@ -98,7 +98,7 @@ PASSING = (Muted.MAINTENANCE, Muted.SILENCED, Muted.INHIBITED, Muted.MUTE_TIME)
 """What comes to an end: an incident that is still open then is told."""
 
 
-class Source(StrEnum):
+class AlertSource(StrEnum):
     """Where an alert comes from."""
 
     TABLE = "table"
@@ -128,7 +128,7 @@ class AlertRow:
     owner: str | None = None
     metric_value: float | None = None
     threshold: float | None = None
-    source: Source = Source.TABLE
+    source: AlertSource = AlertSource.TABLE
 
     @property
     def recurs(self) -> str:
@@ -177,7 +177,7 @@ class Incident:
     severity: str
     service_name: str | None
     owner: str | None
-    source: Source
+    source: AlertSource
     starts_ms: int
     newest_ms: int
     newest_alert: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from notifier.clock import to_ms
-from notifier.model import FATAL, AlertRow, Source
+from notifier.model import FATAL, AlertRow, AlertSource
 
 CHANNEL = "tillwatch_channel"
 """The rule of a place that somebody has to mend."""
@@ -49,5 +49,5 @@ def _alert(
         starts_at=starts_at,
         commit="none",
         service_name=whose,
-        source=Source.OWN,
+        source=AlertSource.OWN,
     )

@@ -13,7 +13,7 @@ from notifier.clock import Clock, from_ms, span_ms, to_ms, wall_ms
 from notifier.ledger.ledger import Ledger
 from notifier.ledger.rows import Mark
 from notifier.model import Ack, Action, Incident
-from notifier.planning.board import Board
+from notifier.planning.board import Worksheet
 from notifier.planning.duties import Duties
 from notifier.routing.decide import Silence
 from notifier.routing.matchers import Matcher
@@ -76,7 +76,7 @@ class People:
         now_ms = self._clock()
         until_ms = now_ms + self._ack_for_ms if until is None else to_ms(until)
 
-        def take(board: Board, incident: Incident) -> bool:
+        def take(board: Worksheet, incident: Incident) -> bool:
             ack = Ack(doer.name, doer.via, now_ms, until_ms, note, incident.severity)
             board.take(self._ledger.alert(incident.newest_alert), incident, ack)
             return True
@@ -94,7 +94,7 @@ class People:
         self._let_go(incident_ids, doer, None)
 
     def _let_go(self, incident_ids: Sequence[str], doer: Doer, revision: int | None) -> None:
-        def let_go(board: Board, incident: Incident) -> bool:
+        def let_go(board: Worksheet, incident: Incident) -> bool:
             if incident.ack is None:
                 return False
             board.let_go(incident, doer.name, doer.via, "")
@@ -167,12 +167,12 @@ class People:
         return incident
 
     def _change(
-        self, incident_ids: Sequence[str], change: Callable[[Board, Incident], bool], revision: int | None
+        self, incident_ids: Sequence[str], change: Callable[[Worksheet, Incident], bool], revision: int | None
     ) -> list[str]:
         """Change those that are open; which were changed. Raises NoIncident where none is open any more."""
         changed: list[str] = []
 
-        def decide(board: Board) -> None:
+        def decide(board: Worksheet) -> None:
             still = [board.incidents[each] for each in incident_ids if each in board.incidents]
             still = [incident for incident in still if incident.resolved_ms is None]
             if not still:

@@ -22,7 +22,7 @@ from notifier.ledger.file import LedgerError
 from notifier.ledger.ledger import Ledger
 from notifier.ledger.rows import Cursor
 from notifier.metrics import Metrics
-from notifier.model import FATAL, AlertRow, DeliveryDraft, Source
+from notifier.model import FATAL, AlertRow, AlertSource, DeliveryDraft
 from notifier.planning import plans
 from notifier.planning.order import in_order, is_old
 from notifier.reasons import Decided, reasons
@@ -233,7 +233,7 @@ class Planner:
         all_from = from_ms(max(0, held.all_from_ms or 0))
 
         def old(alert: AlertRow) -> bool:
-            if alert.source is Source.QUESTION:
+            if alert.source is AlertSource.QUESTION:
                 return False  # judged here and now, by our clock: the data's says nothing of it
             # What a version that looked at FATALs alone has passed over is not told years later.
             passed_over = alert.severity != FATAL and alert.ingested_at < all_from

@@ -12,7 +12,7 @@ from enum import StrEnum
 from lakehouse.roster import Role, Roster
 from notifier.clock import Clock, from_ms, wall_ms
 from notifier.ledger.ledger import Ledger
-from notifier.ledger.people import Answer
+from notifier.ledger.people import StoredAnswer
 from notifier.model import Incident, Target
 from notifier.people import Doer, NoIncident, People
 from notifier.routing.matchers import Matcher, one_of
@@ -63,11 +63,11 @@ class Presses:
         digest = hashlib.sha256(repr(press).encode()).hexdigest()
         key = f"press {hashlib.sha256(press.press_id.encode()).hexdigest()}"
 
-        def act() -> Answer:
+        def act() -> StoredAnswer:
             refusal = self._do(press)
             if refusal:
                 logger.warning("%s %s by %s is refused: %s", press.channel, line(press.button, 40), press.user, refusal)
-            return Answer(digest, 200, refusal or "")
+            return StoredAnswer(digest, 200, refusal or "")
 
         return self._ledger.once(key, act, self._clock()).answer or None
 

@@ -23,11 +23,11 @@ from notifier.model import (
     FATAL,
     OPEN,
     AlertRow,
+    AlertSource,
     DeliveryState,
     Incident,
     MessageKind,
     Muted,
-    Source,
     Target,
 )
 from notifier.routing.decide import Router, Surroundings
@@ -141,7 +141,7 @@ def untold(db: sa.Connection, router: Router, manners: Manners, now_ms: int) -> 
         seen = _seen(db, some)
         for alert in newest_of(db, list(some), _AT_ONCE):
             key = alert.incident_id
-            if alert.source is Source.OWN:
+            if alert.source is AlertSource.OWN:
                 continue
             for decision in router.decide(alert, around):
                 target = decision.target

@@ -13,7 +13,7 @@ from notifier import own
 from notifier.clock import from_ms, to_ms
 from notifier.ledger.rows import Delivery
 from notifier.ledger.views import ThreadView
-from notifier.model import AlertRow, Incident, MessageKind, Source, ThreadKind
+from notifier.model import AlertRow, AlertSource, Incident, MessageKind, ThreadKind
 from notifier.text import capped, header_text, line, plain
 
 BODY_LIMIT = 1500
@@ -40,7 +40,7 @@ class When(str):
 
 
 @dataclass(frozen=True)
-class Told:
+class ToldIncident:
     """One of the incidents that a message tells of: `alert` is its newest, `incident` what became of it."""
 
     incident: Incident
@@ -84,7 +84,7 @@ class Notification:
     bars: str = ""
     changes: tuple[str, ...] = ()
     failing: tuple[str, ...] = ()
-    told: tuple[Told, ...] = ()
+    told: tuple[ToldIncident, ...] = ()
     left_out: int = 0
 
     @property
@@ -178,7 +178,7 @@ _OWN = {
 
 def _root_title(delivery: Delivery, alert: AlertRow, view: ThreadView, now_ms: int) -> str:
     place = _place(alert, view)
-    if alert.source is Source.OWN:
+    if alert.source is AlertSource.OWN:
         return _OWN[alert.rule][view.open == 0]
     if view.open == 0 and view.over:
         return f"Resolved: {place}"
@@ -213,7 +213,7 @@ def _title(delivery: Delivery, alert: AlertRow, view: ThreadView, now_ms: int) -
             what = f"{one}: {line(alert.rule, NAME_LIMIT)}"
             what = what if delivery.alert_count == 1 else _count(delivery.alert_count, "incident")
             return f"Resolved: {what}; {view.open} still open"
-        case MessageKind.RESOLVED if alert.source is Source.OWN:
+        case MessageKind.RESOLVED if alert.source is AlertSource.OWN:
             return _OWN[alert.rule][True]
         case MessageKind.RESOLVED:
             return f"Resolved: {_place(alert, view)}"
@@ -283,11 +283,11 @@ def _iso(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H%%3A%M%%3A%SZ}"
 
 
-def _each(view: ThreadView, style: Style, now_ms: int) -> Iterator[Told]:
+def _each(view: ThreadView, style: Style, now_ms: int) -> Iterator[ToldIncident]:
     for incident in view.incidents:
         alert = view.newest.get(incident.incident_id)
         if alert is not None:
-            yield Told(incident, alert, _link(alert, view, style, now_ms), _web(alert.runbook_url))
+            yield ToldIncident(incident, alert, _link(alert, view, style, now_ms), _web(alert.runbook_url))
 
 
 def _changes(view: ThreadView, style: Style) -> Iterator[str]:

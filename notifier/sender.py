@@ -20,7 +20,7 @@ from notifier.ledger.rows import Delivery
 from notifier.metrics import Metrics
 from notifier.model import AlertRow, DeliveryState, MessageKind, Muted, ThreadKind
 from notifier.render import Notification, Style, notification
-from notifier.routing.decide import Reason
+from notifier.routing.decide import MuteReason
 from notifier.text import line
 from notifier.token_bucket import TokenBucket
 
@@ -55,7 +55,7 @@ class Sender:
         failing_others: Callable[[], Sequence[str]] = tuple,
         places: Collection[str] = (),
         with_figure: Callable[[Notification, AlertRow], Notification] = lambda note, alert: note,
-        last_look: Callable[[Delivery], Reason | None] = lambda delivery: None,
+        last_look: Callable[[Delivery], MuteReason | None] = lambda delivery: None,
     ) -> None:
         self._last_look = last_look
         self._failing_others = failing_others
@@ -235,7 +235,7 @@ class Sender:
         logger.info("%.12s to %s: %s, %s in %.2f s%s", key, name, kind, word, seconds, detail)
         return outcome
 
-    def _hushed(self, planned: Delivery) -> Reason | None:
+    def _hushed(self, planned: Delivery) -> MuteReason | None:
         try:
             return self._last_look(planned)
         except LedgerError:

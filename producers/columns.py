@@ -16,21 +16,21 @@ from lakehouse.topics.topic import NUMBERS
 from lakehouse.user_error import UserError
 from producers.bad_lines import Bad
 from producers.layout import Layout, exact_places, places
-from producers.records import Record, json_text, with_point
-from producers.table_rows import Table
+from producers.records import LineRecord, json_text, with_point
+from producers.table_rows import TextTable
 from producers.text_file import TextFile
 
 
 @dataclass
-class Columns:
+class ColumnText:
     """CSV and text in columns. `unused`: the columns that no field was taken from, once all records were read."""
 
     file_name: str
     layout: Layout
     unused: list[str] = field(default_factory=list)
 
-    def of_text(self, text: TextIO, source: TextFile) -> Iterator[Record | Bad]:
-        table = self._table = Table(source, self.layout)
+    def of_text(self, text: TextIO, source: TextFile) -> Iterator[LineRecord | Bad]:
+        table = self._table = TextTable(source, self.layout)
         rows = table.header(text)
         if self.layout.header is not False:
             self._place = self._named(table)
@@ -48,11 +48,11 @@ class Columns:
             values = dict(constants)
             for name, place in self._place.items():
                 values[name] = self._value(kinds[name], cells[place].strip())
-            yield Record(number, f"line {number}", values, self._where)
+            yield LineRecord(number, f"line {number}", values, self._where)
         used = {*self._place.values(), *places(table.names, "produced_at")}
         self.unused = [table.column(place) for place in range(table.width) if place not in used]
 
-    def _named(self, table: Table) -> dict[str, int]:
+    def _named(self, table: TextTable) -> dict[str, int]:
         """By field its column, from the header."""
         found_by_name = False
         result = {}
@@ -90,7 +90,7 @@ class Columns:
             )
         return int(column) - 1
 
-    def _refuse_gaps(self, table: Table) -> None:
+    def _refuse_gaps(self, table: TextTable) -> None:
         """Every required field must come from somewhere."""
         layout = self.layout
         given = self._place.keys() | layout.constants.keys() | {TOPICS[layout.topic].id_field}

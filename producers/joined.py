@@ -10,7 +10,7 @@ from lakehouse.user_error import UserError
 from producers.bad_lines import Bad
 from producers.layout import Layout
 from producers.opening import opened
-from producers.raw import Messages, Raw
+from producers.raw import Messages, RawLine
 from producers.records import string_of
 
 NO_PARTNER = "NO_PARTNER"
@@ -45,7 +45,7 @@ class Partners:
                 values[key] = raw.message
         return cls(file, column, found.content, values)
 
-    def joined(self, messages: Iterable[Raw | Bad]) -> Iterator[Raw | Bad]:
+    def joined(self, messages: Iterable[RawLine | Bad]) -> Iterator[RawLine | Bad]:
         """Each with the columns of its partner; where both have one of a name, its own stays."""
         for raw in messages:
             key = "" if isinstance(raw, Bad) else _key(raw, self._column)
@@ -58,7 +58,7 @@ class Partners:
                 yield raw._replace(message=msgspec.json.encode(_decode(self._values[key]) | _decode(raw.message)))
 
 
-def _key(raw: Raw, column: str) -> str | None:
+def _key(raw: RawLine, column: str) -> str | None:
     """What stands in a line's column, empty where nothing does; None of a line that is no object."""
     try:
         value = _decode(raw.message).get(column)

@@ -17,7 +17,7 @@ from producers.lines import Judge, Lines, judged, key_of
 from producers.opening import opened
 from producers.pace import Clock, SystemClock
 from producers.progress import progress
-from producers.raw import FILE, LINE, Messages, Raw
+from producers.raw import FILE, LINE, Messages, RawLine
 
 _STEP = 1000
 
@@ -41,7 +41,7 @@ def read_mapped(
             found.content if partners is None else blake2b(found.content + partners.content, digest_size=32).digest()
         )
         lines = Lines(file, source.topic, content=content, noun=found.noun)
-        messages: Iterable[Raw | Bad] = Messages(found, layout, content.hex()[:16])
+        messages: Iterable[RawLine | Bad] = Messages(found, layout, content.hex()[:16])
         if partners is not None:
             messages = partners.joined(messages)
         left_out, same, seen = 0, 0, set[int]()
@@ -75,12 +75,12 @@ def read_mapped(
     return lines
 
 
-def _events(raw: Raw, source: Source, judge: Judge) -> tuple[Event | Bad, ...]:
+def _events(raw: RawLine, source: Source, judge: Judge) -> tuple[Event | Bad, ...]:
     """What a line becomes."""
     return tuple(_event(raw, each, judge) for each in source.read(raw.message))
 
 
-def _event(raw: Raw, found: Event | Rejected, judge: Judge) -> Event | Bad:
+def _event(raw: RawLine, found: Event | Rejected, judge: Judge) -> Event | Bad:
     """Bad is also what ingest would not take as a plain message: the order of a guest, where none are let in."""
     refused, beside = found, ""
     if isinstance(found, Event):

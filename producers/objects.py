@@ -15,14 +15,14 @@ from producers import json_rows
 from producers.bad_lines import Bad
 from producers.layout import Layout, exact_places, places
 from producers.parquet_rows import ParquetFile
-from producers.records import Record, Values, json_text, string_of, with_point
+from producers.records import LineRecord, Values, json_text, string_of, with_point
 from producers.text_file import TextFile
 
 _NULL = b"null"
 
 
 @dataclass
-class Objects:
+class NamedValues:
     """JSON and Parquet: values by name. `unused`: names that no field was taken from, once all records were read."""
 
     file_name: str
@@ -34,7 +34,7 @@ class Objects:
         self._constants = {name: json_text(value) for name, value in self.layout.constants.items()}
         self._commas = {each.name for each in TOPICS[self.layout.topic].fields if each.kind in NUMBERS}
 
-    def of_text(self, text: TextIO, source: TextFile) -> Iterator[Record | Bad]:
+    def of_text(self, text: TextIO, source: TextFile) -> Iterator[LineRecord | Bad]:
         """From lines of JSON, or from one array."""
         is_array = self.layout.form == "json" and source.first != "{"
         found = json_rows.elements(text, source.file) if is_array else json_rows.lines(text)
@@ -58,10 +58,10 @@ class Objects:
             met.update(names)
             used.update(sources.values())
             given.update(sources)
-            yield Record(number, place, self._values(values, sources), self._where)
+            yield LineRecord(number, place, self._values(values, sources), self._where)
         self._finished(met, used, given)
 
-    def of_parquet(self, parquet: ParquetFile) -> Iterator[Record | Bad]:
+    def of_parquet(self, parquet: ParquetFile) -> Iterator[LineRecord | Bad]:
         """From the rows of a Parquet file, of which only what is needed is read."""
         every = [*parquet.columns, *parquet.left_out]
         sources = self._sources("its columns", every)
@@ -73,7 +73,7 @@ class Objects:
                     f"made. Nothing was sent; use --map {name}=COLUMN or --const {name}=VALUE."
                 )
         for number, values in parquet.objects(list(sources.values())):
-            yield Record(number, f"row {number}", self._values(values, sources), self._where)
+            yield LineRecord(number, f"row {number}", self._values(values, sources), self._where)
 
     def _finished(self, met: set[str], used: set[str], given: set[str]) -> None:
         self.unused = [f"'{name}'" for name in sorted(met - used)]

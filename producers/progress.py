@@ -20,7 +20,7 @@ EVERY_S = 10.0
 def progress(work: str, total: int, clock: Clock, unit: str = "lines") -> Iterator[Callable[[int], None]]:
     """What takes how many more of `total` are done. `work` says of which file and what, like "orders.csv read"."""
     if not sys.stderr.isatty():
-        yield _Told(work, total, clock, unit).advance
+        yield _LastTold(work, total, clock, unit).advance
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -33,7 +33,7 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
-class _Told:
+class _LastTold:
     def __init__(self, work: str, total: int, clock: Clock, unit: str) -> None:
         self._work = work
         self._unit = unit

@@ -16,14 +16,14 @@ from producers.bad_lines import Bad
 from producers.layout import Layout
 from producers.opening import Opened
 from producers.parquet_rows import ParquetFile
-from producers.table_rows import Table
+from producers.table_rows import TextTable
 from producers.text_file import TextFile
 
 LINE, FILE = "_line", "_file"
 _encode = msgspec.json.Encoder().encode
 
 
-class Raw(NamedTuple):
+class RawLine(NamedTuple):
     """One line: its number from 1, its place for a reader ("line 3"), and the message that it is."""
 
     number: int
@@ -47,15 +47,15 @@ class Messages:
         self._layout = layout
         self._mark = mark
 
-    def __iter__(self) -> Iterator[Raw | Bad]:
+    def __iter__(self) -> Iterator[RawLine | Bad]:
         if isinstance(self._found.held, ParquetFile):
             return self._of_parquet(self._found.held)
         is_json = self._layout.form in ("json", "jsonl")
         return self._of_json(*self._found.held) if is_json else self._of_cells(*self._found.held)
 
-    def _of_cells(self, text: TextIO, source: TextFile) -> Iterator[Raw | Bad]:
+    def _of_cells(self, text: TextIO, source: TextFile) -> Iterator[RawLine | Bad]:
         """From CSV or text in columns; without a header the columns are called 1, 2, …"""
-        table = Table(source, self._layout)
+        table = TextTable(source, self._layout)
         rows = table.header(text)
         if twice := next((name for name in table.names if name and table.names.count(name) > 1), None):
             raise UserError(
@@ -70,9 +70,9 @@ class Messages:
             number, cells = row
             names = names or [str(place) for place in range(1, len(cells) + 1)]
             values: dict[str, object] = dict(zip(names, (cell.strip() for cell in cells), strict=True))
-            yield Raw(number, f"line {number}", _encode(self._own(number) | values))
+            yield RawLine(number, f"line {number}", _encode(self._own(number) | values))
 
-    def _of_json(self, text: TextIO, source: TextFile) -> Iterator[Raw | Bad]:
+    def _of_json(self, text: TextIO, source: TextFile) -> Iterator[RawLine | Bad]:
         """From lines of JSON, or from one array."""
         is_array = self._layout.form == "json" and source.first != "{"
         for number, place, line in json_rows.elements(text, source.file) if is_array else json_rows.lines(text):
@@ -80,11 +80,11 @@ class Messages:
             if self._mark and line.startswith("{"):
                 rest = line[1:].lstrip()
                 line = json.dumps(self._own(number))[:-1] + (rest if rest.startswith("}") else f", {rest}")
-            yield Raw(number, place, line.encode("utf-8", "surrogatepass"))
+            yield RawLine(number, place, line.encode("utf-8", "surrogatepass"))
 
-    def _of_parquet(self, parquet: ParquetFile) -> Iterator[Raw | Bad]:
+    def _of_parquet(self, parquet: ParquetFile) -> Iterator[RawLine | Bad]:
         for number, values in parquet.objects(list(parquet.columns)):
-            yield Raw(number, f"row {number}", _encode({**self._own(number), **values}))
+            yield RawLine(number, f"row {number}", _encode({**self._own(number), **values}))
 
     def _own(self, number: int) -> dict[str, object]:
         return {LINE: number, FILE: self._mark} if self._mark else {}

@@ -18,15 +18,15 @@ from lakehouse.sources import load_sources
 from lakehouse.topics import TOPICS
 from lakehouse.user_error import UserError
 from producers.bad_lines import Bad, BadLines
-from producers.columns import Columns
+from producers.columns import ColumnText
 from producers.layout import EXCEL, Layout
 from producers.lines import Judge, Lines, judged, key_of, text_of
-from producers.objects import Objects
+from producers.objects import NamedValues
 from producers.opening import Opened, opened
 from producers.pace import Clock, SystemClock
 from producers.parquet_rows import ParquetFile
 from producers.progress import progress
-from producers.records import Record, Values, json_text, shown, string_of, with_point
+from producers.records import LineRecord, Values, json_text, shown, string_of, with_point
 
 TWICE = "TWICE"
 _DIVISION = Context(prec=60, rounding=ROUND_HALF_UP)
@@ -65,13 +65,13 @@ def read(file: Path, layout: Layout, bad_lines: BadLines | None = None, clock: C
     return lines
 
 
-def _records(found: Opened, layout: Layout) -> tuple[Iterator[Record | Bad], Objects | Columns]:
+def _records(found: Opened, layout: Layout) -> tuple[Iterator[LineRecord | Bad], NamedValues | ColumnText]:
     """What is in an open file, and what reads it."""
     name = str(found.file)
     if isinstance(found.held, ParquetFile):
-        objects = Objects(name, layout)
+        objects = NamedValues(name, layout)
         return objects.of_parquet(found.held), objects
-    reader = Objects(name, layout) if layout.form in ("json", "jsonl") else Columns(name, layout)
+    reader = NamedValues(name, layout) if layout.form in ("json", "jsonl") else ColumnText(name, layout)
     return reader.of_text(*found.held), reader
 
 
@@ -93,7 +93,7 @@ class _Given:
         )
 
 
-class _Wrong(Exception):
+class _WrongField(Exception):
     """A field is at fault; the message says how."""
 
     def __init__(self, name: str, says: str, reason: str = "BAD_VALUE") -> None:
@@ -102,11 +102,11 @@ class _Wrong(Exception):
         self.reason = reason
 
 
-def _add(lines: Lines, layout: Layout, record: Record, given: _Given, judge: Judge) -> Bad | None:
+def _add(lines: Lines, layout: Layout, record: LineRecord, given: _Given, judge: Judge) -> Bad | None:
     """Add the event of a record, or say why it is none."""
     try:
         _added(lines, layout, record, given, judge)
-    except _Wrong as wrong:
+    except _WrongField as wrong:
         where = record.where(wrong.name) if wrong.name else ""
         raw = record.values.get(wrong.name)
         text = "" if raw is None else string_of(raw)
@@ -120,7 +120,7 @@ def _add(lines: Lines, layout: Layout, record: Record, given: _Given, judge: Jud
     return None
 
 
-def _added(lines: Lines, layout: Layout, record: Record, given: _Given, judge: Judge) -> None:
+def _added(lines: Lines, layout: Layout, record: LineRecord, given: _Given, judge: Judge) -> None:
     topic, values = TOPICS[layout.topic], record.values
     if layout.price_from_total:
         values["price"] = _price(values)
@@ -136,13 +136,13 @@ def _added(lines: Lines, layout: Layout, record: Record, given: _Given, judge: J
     event = judged(topic.name, msgspec.json.encode(values), judge)
     if isinstance(event, Rejected):
         value = values.get(event.field)
-        raise _Wrong(
+        raise _WrongField(
             event.field, event.detail if value is None else f"value {shown(value)}: {event.detail}", event.reason
         )
     del values[topic.time]
     body = msgspec.json.encode(values)[:-1]
     if has_identity and (says := given.refuse_two(event, record.place, body)):
-        raise _Wrong("", says, TWICE)
+        raise _WrongField("", says, TWICE)
     given.without_id += not has_id
     lines.times.append(event_time(event))
     lines.numbers.append(record.number)
@@ -156,15 +156,15 @@ def _price(values: Values) -> msgspec.Raw:
     for name in ("order_total", "quantity"):
         given = values.get(name)
         if given is None:
-            raise _Wrong(name, "nothing there, and the price is computed from it", "MISSING_FIELD")
+            raise _WrongField(name, "nothing there, and the price is computed from it", "MISSING_FIELD")
         number = parse_number(string_of(given) or bytes(given).decode())
         if number is None:
-            raise _Wrong(name, f"{shown(given)} is no number", "BAD_TYPE")
+            raise _WrongField(name, f"{shown(given)} is no number", "BAD_TYPE")
         numbers[name] = number
     if numbers["quantity"] <= 0 or numbers["quantity"].adjusted() > 9:
-        raise _Wrong("quantity", f"{shown(values['quantity'])} pieces: the price of one cannot be computed")
+        raise _WrongField("quantity", f"{shown(values['quantity'])} pieces: the price of one cannot be computed")
     if numbers["order_total"] and numbers["order_total"].adjusted() > 15:
-        raise _Wrong("order_total", f"{shown(values['order_total'])} is beyond decimal(18,2)")
+        raise _WrongField("order_total", f"{shown(values['order_total'])} is beyond decimal(18,2)")
     price = _DIVISION.divide(numbers["order_total"], numbers["quantity"])
     return msgspec.Raw(f"{price.quantize(Decimal('0.0001'), context=_DIVISION):f}".encode())
 
@@ -181,10 +181,10 @@ def _time(given: msgspec.Raw, layout: Layout) -> datetime:
         try:
             return excel_time(bytes(given).decode() if serial is None else serial)
         except ValueError as error:
-            raise _Wrong(name, f"{shown(given)} {error}") from None
+            raise _WrongField(name, f"{shown(given)} {error}") from None
     time = None if text is None or form is None else _parsed(text, form)
     if time is None:
-        raise _Wrong(name, f"{shown(given)} is no date of the form {form}")
+        raise _WrongField(name, f"{shown(given)} is no date of the form {form}")
     return time
 
 

@@ -14,7 +14,7 @@ type Where = Callable[[str], str]
 """Names a field's column for a reader, like "column 4"."""
 
 
-class Record(NamedTuple):
+class LineRecord(NamedTuple):
     """One line's values: its number from 1, its place for a reader ("line 3"), and where its values stand."""
 
     number: int

@@ -18,7 +18,7 @@ NOT_CSV, WIDTH = "NOT_CSV", "WIDTH"
 
 
 @dataclass
-class Table:
+class TextTable:
     """The rows of a text.
 
     `names` are those of its columns and `line` their line, once the header was read; `needed` the places, by field, of

@@ -19,13 +19,13 @@ from lakehouse.user_error import UserError
 from pipeline.iceberg.live import CatalogFile
 from pipeline.iceberg.manifests import RESTED
 from pipeline.iceberg.metadata_file import metadata_file, read_metadata
-from pipeline.iceberg.schema import Unfit, evolved, first_metadata
+from pipeline.iceberg.schema import UnfitTable, evolved, first_metadata
 from pipeline.iceberg.table import PREVIOUS_METADATA, IcebergTable, NextState
 from pipeline.storage import data_files
 from pipeline.storage.files import Change
 from pipeline.storage.nessie import TableAt
 from pipeline.storage.objects import Objects
-from pipeline.storage.reading import Reading
+from pipeline.storage.reading import ReadOnlyIO
 
 LIVE_SNAPSHOTS = 20
 MANIFEST_BYTES = 64 << 10
@@ -51,7 +51,7 @@ class StackTable(IcebergTable):
     """The live files of one table, and what is staged for the next publish. `uploads` writes side by side."""
 
     def __init__(self, table: Table, objects: Objects, uploads: Executor) -> None:
-        super().__init__(table, Reading(objects.read), LIVE_SNAPSHOTS)
+        super().__init__(table, ReadOnlyIO(objects.read), LIVE_SNAPSHOTS)
         self._objects = objects
         self._uploads = uploads
         self._staged: NextState | None = None
@@ -75,7 +75,7 @@ class StackTable(IcebergTable):
         try:
             metadata = read_metadata(self._io, location)
             more = evolved(self.table, metadata, PROPERTIES)
-        except Unfit as unfit:
+        except UnfitTable as unfit:
             raise self._unfit(str(unfit)) from None
         self.take_metadata(metadata, location)
         self._take_snapshot()

@@ -25,7 +25,7 @@ from notifier.ledger.ledger import Ledger
 from notifier.ledger.rows import metadata
 from notifier.metrics import Metrics
 from notifier.model import OPEN, AlertRow, MessageKind, Target
-from notifier.planning.board import Board
+from notifier.planning.board import Worksheet
 from notifier.render import Notification, Style
 from notifier.routing.decide import Decision, Policy
 from notifier.sender import Sender
@@ -214,7 +214,7 @@ class Teller:
     def decisions(self, alert: AlertRow) -> list[Decision]:
         return [Decision(target, ("all",), Policy(), f"service_name={alert.service_name}") for target in self.targets]
 
-    def plan(self, alert: AlertRow, change: Callable[[Board], None]) -> None:
+    def plan(self, alert: AlertRow, change: Callable[[Worksheet], None]) -> None:
         self.ledger.plan([alert], [f"service_name={alert.service_name}"], change, self.now_ms)
 
     def tell(self) -> tuple[str, float | None]:

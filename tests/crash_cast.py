@@ -21,7 +21,7 @@ from notifier.channels.webhook import Webhook
 from notifier.clock import to_ms
 from notifier.crew import Crew
 from notifier.ledger.ledger import Ledger
-from notifier.ledger.people import Answer
+from notifier.ledger.people import StoredAnswer
 from notifier.metrics import Metrics
 from notifier.model import OPEN, DeliveryState
 from notifier.people import Doer
@@ -186,9 +186,9 @@ class Night:
         def ask() -> None:
             crew = self.crew
 
-            def act() -> Answer:
+            def act() -> StoredAnswer:
                 do(crew)
-                return Answer(key, 200, "")
+                return StoredAnswer(key, 200, "")
 
             self.ledger.once(key, act, self.clock())
 

@@ -19,7 +19,7 @@ from bench.driver import mean_batch, phases
 from bench.latency import SentEvent, first_seen, per_element, percentile
 from bench.mixture import mixture
 from bench.notifier_nights import counted
-from bench.notifier_storm import Told, told
+from bench.notifier_storm import ThreadsTold, told
 from bench.parity import differences, expected
 from bench.processes import cpu_seconds, directory_mb, environment, free_offset, memory_mb
 from bench.readers import disagreements
@@ -178,7 +178,7 @@ def test_a_storm_is_counted_from_what_its_messages_say() -> None:
         "Storm: 1,990 incidents open, FATAL in 1,990 services\nno answer\n19,900 alerts so far · shop-0002 10 and more",
         "Resolved: FATAL in shop-0003\nFatal error\nopen for 5 min · 1 alert in all",
     ]
-    assert told(texts) == Told(1_992, 19_911)
+    assert told(texts) == ThreadsTold(1_992, 19_911)
 
 
 def test_random_schedules_are_counted_over_all_phases() -> None:

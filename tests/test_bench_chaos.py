@@ -15,7 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from bench.alertmanager import VERSION, Alertmanager, built
-from bench.notifier_chaos import Told, conversation_of, names, program_of, settings_of
+from bench.notifier_chaos import SlackTold, conversation_of, names, program_of, settings_of
 from bench.report import Report
 from embedded.sandbox.app import create_app
 from embedded.sandbox.inbox import Inbox
@@ -30,7 +30,7 @@ def message(name: str, at: int = 5_000, channel: str = "", **more: Any) -> dict[
     return {"channel": where, "ts": f"{at}", "text": f"FIRING fatal error in {name}", "arrived_ms": at} | more
 
 
-def counted(told: Told, every: list[str], promised: bool = True) -> tuple[dict[str, float], list[str]]:
+def counted(told: SlackTold, every: list[str], promised: bool = True) -> tuple[dict[str, float], list[str]]:
     """The figures, and which promises are not kept."""
     report = Report("test", "")
     told.rows(report, "x", dict.fromkeys(every, 1_000), promised)
@@ -40,7 +40,7 @@ def counted(told: Told, every: list[str], promised: bool = True) -> tuple[dict[s
 
 def test_an_incident_is_lost_told_once_or_more_than_once() -> None:
     once, twice, lost, answered = every = names(4, 3)
-    told = Told.of(
+    told = SlackTold.of(
         [
             message(once, 2_000),
             message(twice, 3_000),
@@ -64,7 +64,7 @@ def test_an_incident_is_lost_told_once_or_more_than_once() -> None:
 
 def test_a_message_of_another_conversation_or_of_nothing_tells_of_no_incident() -> None:
     one, other = every = names(2, 2)
-    told = Told.of([message(one), message(other, channel=conversation_of(one)), message(other, text="hello")])
+    told = SlackTold.of([message(one), message(other, channel=conversation_of(one)), message(other, text="hello")])
     assert set(told.arrived) == {one}
     assert counted(told, every)[1] == ["told exactly once", "lost", "messages of nothing that was asked for"]
 
@@ -93,7 +93,7 @@ def test_the_sandbox_takes_and_counts_what_alertmanager_posts(tmp_path: Path) ->
     headers = {"Authorization": "Bearer xoxb-bench", "Content-Type": "application/json"}
     answer = web.post("/api/chat.postMessage", json=body | {"channel": conversation_of(name)}, headers=headers)
     assert answer.json()["ok"]
-    told = Told.of(web.get("/messages").json()["slack"])
+    told = SlackTold.of(web.get("/messages").json()["slack"])
     assert {incident: len(times) for incident, times in told.arrived.items()} == {name: 1}
     assert told.astray == 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.driver import handled, write_lag
-from bench.freshness import Freshness, freshness, reached_to, waits
+from bench.freshness import OrderFreshness, freshness, reached_to, waits
 from bench.plain_job import Drained, behind, committed, compare
 from bench.plain_spark import TABLES
 from bench.report import Report
@@ -91,6 +91,6 @@ def test_a_lag_has_grown_by_the_difference_of_its_first_and_last_third() -> None
 
 def test_kpi_rows_are_compared_and_raw_rows_are_told() -> None:
     report = Report("fresh", "")
-    compare(report, Freshness([1.0], [1.2]), Freshness([3.0], [90.0]))
+    compare(report, OrderFreshness([1.0], [1.2]), OrderFreshness([3.0], [90.0]))
     promised = {figure.name: figure.value for figure in report.figures if figure.kept is not None}
     assert promised == {"event to KPI row, p95, ours / plain": pytest.approx(1.2 / 90)}

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import bench.rules
-from bench.rules import APART, RATE, Fired, Incident, Rates, draw_week, judge, plan, score
+from bench.rules import APART, RATE, Fired, MinuteMeans, Trouble, draw_week, judge, plan, score
 from lakehouse import ROOT
 from lakehouse.rules import load_rules
 from producers import shop
@@ -20,9 +20,9 @@ from producers.shoppers import Shop, busyness
 
 def test_an_alert_is_right_within_five_minutes_of_what_it_is_about() -> None:
     planted = [
-        Incident("errors", "errors_topic", "search", 600, 1_200),
-        Incident("silence", "orders_topic", None, 9_000, 9_600),
-        Incident("fewer orders", "orders_topic", None, 20_000, 20_600),
+        Trouble("errors", "errors_topic", "search", 600, 1_200),
+        Trouble("silence", "orders_topic", None, 9_000, 9_600),
+        Trouble("fewer orders", "orders_topic", None, 20_000, 20_600),
     ]
     fired = [
         Fired("unusual_errors", "errors_topic", "search", 900),
@@ -75,7 +75,7 @@ def test_a_drawn_week_has_the_counts_of_the_shoppers_themselves() -> None:
 
 
 def test_the_quietest_hour_of_the_judged_shop_is_as_promised() -> None:
-    rates = Rates.of(RATE)
+    rates = MinuteMeans.of(RATE)
     night = min(np.mean([busyness((60 * hour + m) * 60_000) for m in range(60)]) for hour in range(24))
     orders = rates.buyers * sum(size * chance for size, chance in enumerate(shop.BASKET, start=1))
     assert orders * night >= 10
@@ -90,7 +90,7 @@ def test_the_shipped_rules_find_a_shop_without_orders_and_leave_a_quiet_one_alon
     shipped = load_rules(ROOT / "config" / "alerts.yaml")
     assert judge(draw_week(3, RATE, []), shipped) == []
     begin = 80 * 60 + 17
-    incident = Incident("no orders", "orders_topic", None, begin, begin + 900)
+    incident = Trouble("no orders", "orders_topic", None, begin, begin + 900)
     fired = judge(draw_week(3, RATE, [incident]), shipped)
     assert {alert.rule for alert in fired} == {"few_orders", "no_orders"}
     assert score([incident], fired).false == 0

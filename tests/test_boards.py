@@ -10,7 +10,7 @@ import pytest
 
 from console.boards.load import load_board
 from console.boards.question import read_question
-from console.boards.shelf import Shelf
+from console.boards.shelf import BoardShelf
 from lakehouse import ROOT
 from lakehouse.user_error import UserError
 from tests.board_cast import BOARD, QUESTIONS, a_shop_of_ones_own
@@ -92,7 +92,7 @@ def test_what_is_wrong_with_a_question_is_said_of_its_file(shop: Path, question:
 def test_of_two_boards_with_one_name_the_second_is_refused(shop: Path) -> None:
     a_shop_of_ones_own(shop)
     a_shop_of_ones_own(shop, BOARD.replace("title: Trade", "title: Other\nurl: trade"), "trade_too.yaml")
-    shelf = Shelf(shop)
+    shelf = BoardShelf(shop)
     assert shelf.look()
     assert [board.name for board in shelf.boards] == ["trade", "board_trade_too"]
     assert shelf.boards[1].trouble.endswith(
@@ -102,7 +102,7 @@ def test_of_two_boards_with_one_name_the_second_is_refused(shop: Path) -> None:
 
 def test_a_wrong_file_keeps_the_last_and_says_why_once(shop: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = a_shop_of_ones_own(shop)
-    shelf = Shelf(shop)
+    shelf = BoardShelf(shop)
     assert shelf.look()
     assert not shelf.look()
     path.write_text(BOARD.replace("kind: stacked", "kind: heaped"), encoding="utf-8")

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from bokeh.models import Range1d
 
-from console.boards.answers import Unfit
-from console.boards.feed import BoardFeed, LiveAsk, Told, answer_of
+from console.boards.answers import UnfitAnswer
+from console.boards.feed import BoardAnswer, BoardFeed, LiveAsk, answer_of
 from console.boards.live import BoardChart, chart_class, hour_of
 from console.boards.question import read_question
 from console.boards.spec import BoardTile, LiveSpec
@@ -32,13 +32,13 @@ def chart(**keys: Any) -> type[BoardChart]:
     return chart_class("trade.live0", LiveSpec(title="Orders", question="q", **keys), "$")
 
 
-def told(*rows: dict[str, Any]) -> Told:
+def told(*rows: dict[str, Any]) -> BoardAnswer:
     """An answer whose rows have `ago`, minutes before the open one."""
     dated = [{"moment": NOON - row.pop("ago") * MINUTE, **row} for row in rows]
-    return Told(pa.Table.from_pylist(dated), NOON)
+    return BoardAnswer(pa.Table.from_pylist(dated), NOON)
 
 
-def newest(kind: type[BoardChart], answer: Told, minutes: int = 3) -> dict[str, list[float | None]]:
+def newest(kind: type[BoardChart], answer: BoardAnswer, minutes: int = 3) -> dict[str, list[float | None]]:
     series, error = hour_of(kind, answer, None)
     assert error == ""
     assert series is not None
@@ -74,10 +74,10 @@ def test_the_cells_of_a_heatmap_are_the_more_opaque_the_more_there_was() -> None
     [
         (told({"ago": 0, "m": 1}), "'n' is no column of the answer; it has moment, m"),
         (told({"ago": 0, "n": "much"}), "'n' is no number: it holds 'much'"),
-        (Told(pa.table({"moment": ["noon"], "n": [1]}), NOON), "'moment' is no time: it holds 'noon'"),
+        (BoardAnswer(pa.table({"moment": ["noon"], "n": [1]}), NOON), "'moment' is no time: it holds 'noon'"),
     ],
 )
-def test_an_answer_that_cannot_be_drawn_is_said(answer: Told, sentence: str) -> None:
+def test_an_answer_that_cannot_be_drawn_is_said(answer: BoardAnswer, sentence: str) -> None:
     assert hour_of(chart(kind="bars", values=["n"]), answer, None) == (None, sentence)
 
 
@@ -90,7 +90,7 @@ TILE = BoardTile.model_validate(
 
 
 def tile(value: float | None, before: float | None) -> dict[str, Any]:
-    now, then = (Told(pa.table({"failed": pa.array([one], pa.float64())}), NOON) for one in (value, before))
+    now, then = (BoardAnswer(pa.table({"failed": pa.array([one], pa.float64())}), NOON) for one in (value, before))
     return tile_parts(TILE, now, then, None, False, base_words(TILE, True, "yesterday"), "$")["tile"]
 
 
@@ -112,8 +112,8 @@ def test_a_tile_says_its_figure_its_change_and_its_word(
 
 
 def test_a_tile_of_words_is_refused() -> None:
-    with pytest.raises(Unfit, match="'failed' is no number: it holds 'many'"):
-        tile_parts(TILE, Told(pa.table({"failed": ["many"]}), NOON), None, None, False, "", "$")
+    with pytest.raises(UnfitAnswer, match="'failed' is no number: it holds 'many'"):
+        tile_parts(TILE, BoardAnswer(pa.table({"failed": ["many"]}), NOON), None, None, False, "", "$")
 
 
 class Viewer:
@@ -162,7 +162,7 @@ class Feed:
         self.feed.close()
         self.feed._threads = AtOnce()  # type: ignore[assignment]
 
-    def get(self, ask: LiveAsk, commit: str) -> Told:
+    def get(self, ask: LiveAsk, commit: str) -> BoardAnswer:
         return self.feed.get(ask, at(commit), Viewer())
 
 

@@ -23,7 +23,7 @@ from lakehouse.tables import TABLES
 from notifier.clock import to_ms
 from notifier.manner import Manner
 from notifier.model import AlertRow, MessageKind, Muted, Target
-from notifier.planning.board import Board
+from notifier.planning.board import Worksheet
 from notifier.planning.order import in_order, is_old
 from notifier.planning.storm import Storms
 from notifier.routing.decide import Surroundings
@@ -84,7 +84,7 @@ def told(shop: Shop) -> list[tuple[MessageKind, Muted | None]]:
     rows = [AlertRow(commit="c", **{name: row[name] for name in names}) for row in shop.rows("alerts")]
     router = fatal_to({"slack": ("C0OPS",)})
     around = Surroundings(shop.now, lambda alert: is_old(alert, AlertsSettings.load().max_age, None))
-    board = Board(to_ms(shop.now), {Target("slack", "C0OPS"): Manner()}, Storms(0, to_ms(shop.now)))
+    board = Worksheet(to_ms(shop.now), {Target("slack", "C0OPS"): Manner()}, Storms(0, to_ms(shop.now)))
     for alert in in_order(rows):
         if alert.status == "RESOLVED":
             board.resolve(alert)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from console.message import Messages, text_of
+from console.message import PageMessages, text_of
 from console.parts import SharedPart
 
 
@@ -29,7 +29,7 @@ class Browser:
 
 
 def test_of_a_part_that_is_there_only_what_differs_is_told() -> None:
-    messages, browser = Messages(), Browser()
+    messages, browser = PageMessages(), Browser()
     rows = [{"key": str(number), "total": f"${number}"} for number in range(3)]
     ticks: list[dict[str, Any]] = [
         {"tile.orders": {"text": "3", "state": "ok"}, "list.rows": {"rows": rows[:2], "stale": False}},
@@ -51,7 +51,7 @@ def test_of_a_part_that_is_there_only_what_differs_is_told() -> None:
 
 
 def test_the_view_is_told_whole_for_the_browser_sets_some_of_it_at_once() -> None:
-    messages = Messages()
+    messages = PageMessages()
     messages.next({"view": {"query": "tab=orders", "without_effect": []}})
     assert messages.next({"view": {"query": "tab=errors", "without_effect": []}})["parts"] == {
         "view": {"query": "tab=errors", "without_effect": []}
@@ -59,7 +59,7 @@ def test_the_view_is_told_whole_for_the_browser_sets_some_of_it_at_once() -> Non
 
 
 def test_pages_that_look_alike_share_what_is_told() -> None:
-    one, other = Messages(), Messages()
+    one, other = PageMessages(), PageMessages()
     before, now = (SharedPart({"text": text, "state": "ok"}) for text in ("3", "4"))
     told = []
     for messages in (one, other):
@@ -70,7 +70,7 @@ def test_pages_that_look_alike_share_what_is_told() -> None:
 
 
 def test_a_browser_that_lacks_something_is_told_all_anew() -> None:
-    messages, parts = Messages(), {"tile.orders": {"text": "3", "state": "ok"}}
+    messages, parts = PageMessages(), {"tile.orders": {"text": "3", "state": "ok"}}
     messages.next(parts)
     messages.forget()
     assert messages.next(parts)["parts"] == parts

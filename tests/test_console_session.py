@@ -27,7 +27,7 @@ from console.metrics import statements
 from console.on_call.acts import Acts
 from console.on_call.figure import figures_of
 from console.on_call.histories import Histories
-from console.on_call.watch import Watch
+from console.on_call.watch import DutyWatch
 from console.running import Running
 from console.session import IN_THE_PAST, PageSession
 from console.settings import ConsoleSettings
@@ -72,7 +72,7 @@ def a_console(
         poller,
         asker,
         Pins(),
-        Watch(lambda: on_call(None), hub.wake),
+        DutyWatch(lambda: on_call(None), hub.wake),
         acts,
         Histories(acts.detail),
         gate or Gate(SignIn.NONE, ROOT / "config" / "people.yaml"),

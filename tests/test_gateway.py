@@ -28,7 +28,7 @@ from pyiceberg.types import LongType, StringType
 from embedded.gateway import duck
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine, Remote
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.statements import Statements
 from embedded.gateway.users import Users
@@ -364,13 +364,13 @@ def test_all_who_wait_are_told_by_one_look() -> None:
         assert [wait.result() for wait in waits] == ["b"] * 20
         # One look for each who came, then some eight for all of them.
         assert asked < 20 + 20
-        head.raises = Refusal(Kind.UNAVAILABLE, "Nessie does not answer.")
+        head.raises = Refusal(ErrorKind.UNAVAILABLE, "Nessie does not answer.")
         with pytest.raises(Refusal, match="Nessie does not answer"):
             waiting.head("b", 1.0)
         head.raises = None
         wait = pool.submit(waiting.head, "b", 5.0)
         time.sleep(0.1)
-        head.raises = Refusal(Kind.UNAVAILABLE, "Nessie does not answer.")
+        head.raises = Refusal(ErrorKind.UNAVAILABLE, "Nessie does not answer.")
         with pytest.raises(Refusal, match="Nessie does not answer"):
             wait.result()
         head.raises = None

@@ -20,7 +20,7 @@ import pytest
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import Engine
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.paths import Context
 from embedded.gateway.sessions import Caller, Sessions
 from embedded.gateway.settings import GatewaySettings, users_of
@@ -121,7 +121,7 @@ _DOUBLED = ", ".join(
 )
 def test_a_statement_that_wants_too_much_memory_is_refused(counter: Counter, sql: str) -> None:
     refusal = counter.refusal(sql)
-    assert refusal.kind is Kind.UNAVAILABLE
+    assert refusal.kind is ErrorKind.UNAVAILABLE
     assert str(refusal) == (
         "RESOURCE ERROR: Query was cancelled because it exceeded the memory limits set by the administrator."
     )
@@ -142,7 +142,7 @@ def test_a_statement_that_wants_too_much_memory_is_refused(counter: Counter, sql
 )
 def test_a_json_text_that_is_too_much_is_refused(counter: Counter, text: str, says: str) -> None:
     refusal = counter.refusal(f"SELECT CONVERT_FROM('{text}', 'JSON') AS v")
-    assert refusal.kind is Kind.VALIDATION
+    assert refusal.kind is ErrorKind.VALIDATION
     assert re.search(says, str(refusal)), str(refusal)[:200]
 
 
@@ -158,7 +158,7 @@ def test_a_row_is_as_wide_as_dremios_at_most(counter: Counter, data_dir: Path) -
     assert counter.ask("SELECT LENGTH(LPAD('x', 3000000, 'y')) AS n") == [{"n": 3_000_000}]
     roomy = Counter(data_dir, timeout_s=60, memory_mb=256)
     refusal = roomy.refusal("SELECT LPAD('x', 17000000, 'y') AS n")
-    assert refusal.kind is Kind.UNAVAILABLE
+    assert refusal.kind is ErrorKind.UNAVAILABLE
     assert str(refusal) == "RESOURCE ERROR: a row of the answer has 16 MB, and 16 MB are the limit"
     roomy.engine.close()
 
@@ -182,7 +182,7 @@ def test_what_does_not_fit_into_memory_takes_so_much_of_the_disk(counter: Counte
     )
     over.set()
     watch.join()
-    assert refusal.kind is Kind.UNAVAILABLE
+    assert refusal.kind is ErrorKind.UNAVAILABLE
     assert 0 < most <= 64_000_000 * 1.1
 
 
@@ -213,7 +213,7 @@ def test_what_nobody_can_interrupt_ends_at_its_time(hasty: Counter) -> None:
     sources = ", ".join(f"{ORDERS} t{n}" for n in range(60))
     conditions = " AND ".join(f"t{n}.quantity = t{n + 1}.quantity" for n in range(59))
     refusal = hasty.refusal(f"SELECT COUNT(*) AS n FROM {sources} WHERE {conditions}")
-    assert refusal.kind is Kind.CANCELLED
+    assert refusal.kind is ErrorKind.CANCELLED
     assert str(refusal) == "Query was cancelled because it exceeded the runtime limit of 1 s"
     assert hasty.ask("SELECT 1 AS n") == [{"n": 1}]
 
@@ -225,7 +225,7 @@ _TERMS = "SELECT " + ", ".join(f"{'+'.join(['1'] * 490)} AS n{number}" for numbe
 @pytest.mark.parametrize("sql", [_TERMS, f"SELECT {'ARRAY[' * 30}1{']' * 30} AS n"])
 def test_planning_ends_at_its_time(hasty: Counter, sql: str) -> None:
     refusal = hasty.refusal(sql)
-    assert refusal.kind is Kind.INTERNAL
+    assert refusal.kind is ErrorKind.INTERNAL
     assert str(refusal) == "PLAN ERROR: Query was cancelled because planning time exceeded 1 seconds"
 
 
@@ -245,7 +245,7 @@ def test_a_statement_whose_client_is_gone_ends(counter: Counter, phase: str) -> 
     threading.Timer(0.5, left.set).start()
     with pytest.raises(Refusal) as caught:
         work()
-    assert (caught.value.kind, str(caught.value)) == (Kind.CANCELLED, "Query cancelled: the client is gone")
+    assert (caught.value.kind, str(caught.value)) == (ErrorKind.CANCELLED, "Query cancelled: the client is gone")
 
 
 def test_others_are_answered_meanwhile(counter: Counter) -> None:
@@ -303,17 +303,17 @@ def test_deep_and_long_statements_are_answered(counter: Counter, sql: str, value
 )
 def test_what_is_too_deep_or_too_long_is_told_so(counter: Counter, sql: str, says: str) -> None:
     refusal = counter.refusal(sql)
-    assert refusal.kind in (Kind.PARSE, Kind.VALIDATION)
+    assert refusal.kind in (ErrorKind.PARSE, ErrorKind.VALIDATION)
     assert says in str(refusal)
 
 
 def test_what_is_wrong_in_a_heavy_statement_is_said_where_it_stands(counter: Counter) -> None:
     refusal = counter.refusal(f"SELECT REPEAT(event_key, 2) AS t,\n nope FROM {ORDERS}")
-    assert refusal.kind is Kind.VALIDATION
+    assert refusal.kind is ErrorKind.VALIDATION
     assert str(refusal) == "Column 'nope' not found in any table"
     assert "startLine 2\nstartColumn 2\n" in refusal.text(f"SELECT REPEAT(event_key, 2) AS t,\n nope FROM {ORDERS}")
     divided = counter.refusal(f"SELECT REPEAT(event_key, 2) AS t, 1 / (quantity - quantity) AS n FROM {ORDERS}")
-    assert (divided.kind, str(divided)) == (Kind.INTERNAL, "FUNCTION ERROR: divide by zero")
+    assert (divided.kind, str(divided)) == (ErrorKind.INTERNAL, "FUNCTION ERROR: divide by zero")
 
 
 # ---- light and heavy ------------------------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ def test_words_of_a_long_command_come_back_from_apart(counter: Counter) -> None:
 def test_an_answer_has_so_many_rows_at_most(data_dir: Path) -> None:
     counter = Counter(data_dir, timeout_s=60, most_rows=ROWS - 1)
     refusal = counter.refusal(f"SELECT event_key FROM {ORDERS}")
-    assert refusal.kind is Kind.UNAVAILABLE
+    assert refusal.kind is ErrorKind.UNAVAILABLE
     assert str(refusal) == "RESOURCE ERROR: Query was cancelled because its answer has more than 2,999 rows."
     assert len(counter.ask(f"SELECT event_key FROM {ORDERS} LIMIT 2999")) == 2_999
     counter.engine.close()
@@ -399,7 +399,7 @@ def test_a_user_has_so_many_statements_at_a_time(data_dir: Path) -> None:
         next(stream)
     with pytest.raises(Refusal) as caught:
         next(statements.run(ticket, lambda: False, "ada").batches)
-    assert caught.value.kind is Kind.UNAVAILABLE
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
     assert str(caught.value).startswith("RESOURCE ERROR: user ada has 2 statements running")
     assert list(statements.run(ticket, lambda: False, "grace").batches), "others are not held up"
     list(streams.pop())
@@ -411,21 +411,21 @@ def test_a_user_has_so_many_statements_at_a_time(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "\n", "%", "💥"])
-@pytest.mark.parametrize("kind", [Kind.VALIDATION, Kind.INTERNAL])
-def test_an_error_fits_into_what_java_reads(letter: str, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [ErrorKind.VALIDATION, ErrorKind.INTERNAL])
+def test_an_error_fits_into_what_java_reads(letter: str, kind: ErrorKind) -> None:
     sql = f"SELECT nope, '{letter * 100_000}'"
     said = Refusal(kind, f"Column '{letter * 9_000}' not found", 7, 4).text(sql)
     sent = len(quote(said, safe="".join(map(chr, range(32, 127))).replace("%", ""))) + len(
         base64.b64encode(said.encode())
     )
     assert 1_000 < sent <= 7_000
-    if kind is Kind.VALIDATION:
+    if kind is ErrorKind.VALIDATION:
         assert "\nstartLine 1\nstartColumn 8\nendLine 1\nendColumn 11\nSQL Query SELECT nope" in said
     assert said.endswith("…")
 
 
 def test_a_short_statement_stands_whole_in_its_error() -> None:
-    assert Refusal(Kind.VALIDATION, "No.").text("SELECT 1").endswith("\nSQL Query SELECT 1")
+    assert Refusal(ErrorKind.VALIDATION, "No.").text("SELECT 1").endswith("\nSQL Query SELECT 1")
 
 
 # ---- users ----------------------------------------------------------------------------------------------------------
@@ -491,7 +491,7 @@ def test_the_token_of_this_machines_own_parts_signs_in(monkeypatch: pytest.Monke
 def test_nobody_else_signs_in(sessions: Sessions, user: str, password: str) -> None:
     with pytest.raises(Refusal) as caught:
         sessions.enter(basic(user, password), handshake=True)
-    assert caught.value.kind is Kind.UNAUTHENTICATED
+    assert caught.value.kind is ErrorKind.UNAUTHENTICATED
     assert str(caught.value) == (
         f"Unable to authenticate user {user}, exception: Login failed: Invalid username or password"
     )

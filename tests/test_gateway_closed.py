@@ -21,7 +21,7 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Refusal
 from embedded.gateway.settings import GatewaySettings, check_door, tls_pair
 from embedded.gateway.statements import Statements
-from embedded.gateway.translation import Written
+from embedded.gateway.translation import WrittenShape
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import Unavailable
 from lakehouse.settings.dremio import DremioSettings
@@ -79,7 +79,7 @@ class _Recorded(Engine):
         self.planned = [*getattr(self, "planned", []), sql]
         return super().describe(sql, original)
 
-    def write_apart(self, *rest: Any) -> Written:
+    def write_apart(self, *rest: Any) -> WrittenShape:
         written = super().write_apart(*rest)
         self.planned = [*getattr(self, "planned", []), written.sql]
         return written

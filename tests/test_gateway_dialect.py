@@ -14,7 +14,7 @@ import pytest
 from embedded.gateway import functions_page
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.statements import Statements
 from lakehouse.user_error import UserError
 
@@ -90,44 +90,44 @@ def test_the_clock_is_in_utc_without_a_zone(statements: Statements) -> None:
 @pytest.mark.parametrize(
     ("sql", "kind", "says"),
     [
-        ("SELEC 1", Kind.PARSE, "SELEC"),
-        ("SELECT 1 FROM", Kind.PARSE, "encountered|breaks off"),
-        ("", Kind.PARSE, "empty"),
-        ("SELECT 1; SELECT 2", Kind.PARSE, ";"),
-        ("SELECT count FROM (SELECT 1 AS n) AS t", Kind.PARSE, "reserved word"),
-        ("SELECT 1 AS value", Kind.PARSE, "reserved word"),
-        ("SELECT n::int FROM (SELECT 1 AS n) AS t", Kind.PARSE, "::"),
-        ("SELECT [1, 2]", Kind.PARSE, r"\["),
-        ("SELECT INTERVAL '1' WEEK", Kind.PARSE, "WEEK"),
-        ("SELECT ?", Kind.INTERNAL, "RexNode"),
-        ("SELECT CAST(3 AS SMALLINT)", Kind.VALIDATION, "SMALLINT"),
-        ("SELECT COUNT_IF(TRUE)", Kind.VALIDATION, "COUNT_IF"),
-        ("SELECT ANY_VALUE(1)", Kind.VALIDATION, "ANY_VALUE"),
-        ("SELECT ARG_MAX(1, 2)", Kind.VALIDATION, "ARG_MAX"),
-        ("SELECT STRING_AGG('a', ',')", Kind.VALIDATION, "STRING_AGG"),
-        ("SELECT * FROM GENERATE_SERIES(1, 5)", Kind.VALIDATION, "GENERATE_SERIES"),
-        (f"SELECT TIME_BUCKET(INTERVAL '1' HOUR, {_T})", Kind.VALIDATION, "TIME_BUCKET"),
-        ("SELECT TRY_CAST('a' AS INT)", Kind.VALIDATION, "TRY_CAST"),
-        ("SELECT SUM(1) FILTER (WHERE TRUE)", Kind.VALIDATION, "FILTER"),
-        ("WITH RECURSIVE r AS (SELECT 1 AS n) SELECT n FROM r", Kind.VALIDATION, "RECURSIVE"),
-        ("SELECT 1 FROM (SELECT 1 AS a) AS x NATURAL JOIN (SELECT 1 AS a) AS y", Kind.VALIDATION, "NATURAL"),
-        ("SELECT COUNT(DISTINCT n) OVER () FROM (SELECT 1 AS n) AS t", Kind.VALIDATION, "DISTINCT"),
-        ("SELECT * FROM read_text('/etc/passwd')", Kind.VALIDATION, "READ_TEXT"),
-        ("SELECT * FROM '/etc/passwd'", Kind.VALIDATION, "not found"),
-        ("SELECT getenv('HOME')", Kind.VALIDATION, "GETENV"),
-        ("SELECT TIMESTAMP '2026-13-01 00:00:00'", Kind.VALIDATION, "Illegal TIMESTAMP literal"),
-        ("SELECT nope FROM (SELECT 1 AS n) AS t", Kind.VALIDATION, "Column 'nope' not found in any table"),
-        ("SELECT n, COUNT(*) FROM (SELECT 1 AS n) AS t", Kind.VALIDATION, "'n' is not being grouped"),
-        ("SELECT 1 / 0", Kind.INTERNAL, "divide by zero"),
-        ("SELECT CAST('noon' AS TIMESTAMP)", Kind.INTERNAL, "FUNCTION ERROR"),
-        ("DELETE FROM t", Kind.PERMISSION, "DELETE"),
-        ("CREATE TABLE t AS SELECT 1 AS n", Kind.PERMISSION, "CREATE TABLE"),
-        ("SET x = 1", Kind.PARSE, "SET"),
-        ("PRAGMA database_list", Kind.PARSE, "PRAGMA"),
-        ("ATTACH 'x.db'", Kind.PARSE, "ATTACH"),
+        ("SELEC 1", ErrorKind.PARSE, "SELEC"),
+        ("SELECT 1 FROM", ErrorKind.PARSE, "encountered|breaks off"),
+        ("", ErrorKind.PARSE, "empty"),
+        ("SELECT 1; SELECT 2", ErrorKind.PARSE, ";"),
+        ("SELECT count FROM (SELECT 1 AS n) AS t", ErrorKind.PARSE, "reserved word"),
+        ("SELECT 1 AS value", ErrorKind.PARSE, "reserved word"),
+        ("SELECT n::int FROM (SELECT 1 AS n) AS t", ErrorKind.PARSE, "::"),
+        ("SELECT [1, 2]", ErrorKind.PARSE, r"\["),
+        ("SELECT INTERVAL '1' WEEK", ErrorKind.PARSE, "WEEK"),
+        ("SELECT ?", ErrorKind.INTERNAL, "RexNode"),
+        ("SELECT CAST(3 AS SMALLINT)", ErrorKind.VALIDATION, "SMALLINT"),
+        ("SELECT COUNT_IF(TRUE)", ErrorKind.VALIDATION, "COUNT_IF"),
+        ("SELECT ANY_VALUE(1)", ErrorKind.VALIDATION, "ANY_VALUE"),
+        ("SELECT ARG_MAX(1, 2)", ErrorKind.VALIDATION, "ARG_MAX"),
+        ("SELECT STRING_AGG('a', ',')", ErrorKind.VALIDATION, "STRING_AGG"),
+        ("SELECT * FROM GENERATE_SERIES(1, 5)", ErrorKind.VALIDATION, "GENERATE_SERIES"),
+        (f"SELECT TIME_BUCKET(INTERVAL '1' HOUR, {_T})", ErrorKind.VALIDATION, "TIME_BUCKET"),
+        ("SELECT TRY_CAST('a' AS INT)", ErrorKind.VALIDATION, "TRY_CAST"),
+        ("SELECT SUM(1) FILTER (WHERE TRUE)", ErrorKind.VALIDATION, "FILTER"),
+        ("WITH RECURSIVE r AS (SELECT 1 AS n) SELECT n FROM r", ErrorKind.VALIDATION, "RECURSIVE"),
+        ("SELECT 1 FROM (SELECT 1 AS a) AS x NATURAL JOIN (SELECT 1 AS a) AS y", ErrorKind.VALIDATION, "NATURAL"),
+        ("SELECT COUNT(DISTINCT n) OVER () FROM (SELECT 1 AS n) AS t", ErrorKind.VALIDATION, "DISTINCT"),
+        ("SELECT * FROM read_text('/etc/passwd')", ErrorKind.VALIDATION, "READ_TEXT"),
+        ("SELECT * FROM '/etc/passwd'", ErrorKind.VALIDATION, "not found"),
+        ("SELECT getenv('HOME')", ErrorKind.VALIDATION, "GETENV"),
+        ("SELECT TIMESTAMP '2026-13-01 00:00:00'", ErrorKind.VALIDATION, "Illegal TIMESTAMP literal"),
+        ("SELECT nope FROM (SELECT 1 AS n) AS t", ErrorKind.VALIDATION, "Column 'nope' not found in any table"),
+        ("SELECT n, COUNT(*) FROM (SELECT 1 AS n) AS t", ErrorKind.VALIDATION, "'n' is not being grouped"),
+        ("SELECT 1 / 0", ErrorKind.INTERNAL, "divide by zero"),
+        ("SELECT CAST('noon' AS TIMESTAMP)", ErrorKind.INTERNAL, "FUNCTION ERROR"),
+        ("DELETE FROM t", ErrorKind.PERMISSION, "DELETE"),
+        ("CREATE TABLE t AS SELECT 1 AS n", ErrorKind.PERMISSION, "CREATE TABLE"),
+        ("SET x = 1", ErrorKind.PARSE, "SET"),
+        ("PRAGMA database_list", ErrorKind.PARSE, "PRAGMA"),
+        ("ATTACH 'x.db'", ErrorKind.PARSE, "ATTACH"),
     ],
 )
-def test_what_dremio_refuses_is_refused(statements: Statements, sql: str, kind: Kind, says: str) -> None:
+def test_what_dremio_refuses_is_refused(statements: Statements, sql: str, kind: ErrorKind, says: str) -> None:
     with pytest.raises(Refusal, match=says) as caught:
         ask(statements, sql)
     assert caught.value.kind is kind
@@ -162,7 +162,7 @@ def test_the_page_of_functions_is_what_the_table_says(monkeypatch: pytest.Monkey
 
 
 def test_a_refusal_says_where_in_the_statement() -> None:
-    refusal = Refusal(Kind.VALIDATION, "Column 'nope' not found in any table", start=12, length=4)
+    refusal = Refusal(ErrorKind.VALIDATION, "Column 'nope' not found in any table", start=12, length=4)
     assert refusal.text("SELECT\n  1, nope") == (
         "Column 'nope' not found in any table\nstartLine 2\nstartColumn 6\nendLine 2\nendColumn 9\n"
         "SQL Query SELECT\n  1, nope"
@@ -193,6 +193,6 @@ def test_a_statement_ends_at_its_time_limit_and_the_next_one_runs(tmp_path: Path
     many = ", ".join(f"{numbers} AS t{place} (n)" for place in range(8))
     with pytest.raises(Refusal, match="exceeded the runtime limit") as caught:
         ask(statements, f"SELECT SUM(t0.n * t7.n) FROM {many}")
-    assert caught.value.kind is Kind.CANCELLED
+    assert caught.value.kind is ErrorKind.CANCELLED
     assert ask(statements, "SELECT 1 AS n").to_pylist() == [{"n": 1}]
     engine.close()

@@ -22,7 +22,7 @@ from embedded.gateway.engine import Engine
 from embedded.gateway.errors import Refusal
 from embedded.gateway.sql.table import TABLE
 from embedded.gateway.statements import Statements
-from embedded.gateway.translation import Written
+from embedded.gateway.translation import WrittenShape
 from lakehouse.memory import give_back
 from tests.test_gateway_closed import CALLS, reached
 from tests.test_gateway_statements import FILES, cases
@@ -46,7 +46,7 @@ class _Recorded(Engine):
         self.planned = [*getattr(self, "planned", [])[-50:], sql]
         return super().describe(sql, original)
 
-    def write_apart(self, *rest: Any) -> Written:
+    def write_apart(self, *rest: Any) -> WrittenShape:
         written = super().write_apart(*rest)
         self.planned = [*getattr(self, "planned", [])[-50:], written.sql]
         return written

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.users import Guesses, Users
 
@@ -118,7 +118,7 @@ def test_a_few_stand_in_line_and_no_other_name_waits_for_them() -> None:
             wait(looked, 0.01)
         with pytest.raises(Refusal, match="Too many failed sign-ins") as caught, guesses.look("ada"):
             pass
-        assert caught.value.kind is Kind.UNAVAILABLE
+        assert caught.value.kind is ErrorKind.UNAVAILABLE
         with guesses.look("grace"):
             pass
     assert all(one.done() and one.exception() is None for one in looked)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from embedded.gateway.apart import Apart
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.prepared import PreparedStatements
 from embedded.gateway.paths import Context
@@ -70,7 +70,7 @@ def test_two_of_the_gateways_own_tables_and_one_of_the_shop_are_joined_apart(des
 
 def test_a_bomb_over_information_schema_is_bounded(desk: Desk) -> None:
     found = refusal(desk, 'SELECT MAX(REPEAT(COLUMN_NAME, 10000000)) AS n FROM INFORMATION_SCHEMA."COLUMNS"')
-    assert found.kind is Kind.UNAVAILABLE
+    assert found.kind is ErrorKind.UNAVAILABLE
     assert "exceeded the memory limits" in str(found)
     assert desk.rows("SELECT 1 AS n") == [{"n": 1}]
 
@@ -118,7 +118,7 @@ def test_explain_plan_for_a_deep_statement_validates_it(desk: Desk) -> None:
 )
 def test_what_is_too_deep_is_told_so(desk: Desk, sql: str) -> None:
     found = refusal(desk, sql)
-    assert found.kind in (Kind.PARSE, Kind.VALIDATION), str(found)
+    assert found.kind in (ErrorKind.PARSE, ErrorKind.VALIDATION), str(found)
     assert "nested too deeply" in str(found)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
-from embedded.gateway.errors import Kind
+from embedded.gateway.errors import ErrorKind
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from tests.gateway_cast import Desk
 
@@ -182,25 +182,25 @@ def test_a_pattern_costs_no_more_than_its_length(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("sql", "kind", "says"),
     [
-        ("SHOW TABLES", Kind.VALIDATION, "A context is required."),
-        ("SHOW BRANCHES", Kind.VALIDATION, "Unable to choose a source."),
-        ("SHOW TABLES IN nowhere", Kind.VALIDATION, "Source nowhere does not exist."),
-        (f'SHOW TABLES IN "{OURS}"', Kind.VALIDATION, f'Source "{OURS}" does not exist.'),
-        ("SHOW TAGS IN elsewhere", Kind.VALIDATION, "Source elsewhere does not exist."),
-        ("SHOW LOGS IN INFORMATION_SCHEMA", Kind.INTERNAL, "does not support versioning."),
-        ("SHOW VIEWS IN INFORMATION_SCHEMA", Kind.INTERNAL, "does not support show views."),
-        ("SHOW TABLES AT BRANCH main IN INFORMATION_SCHEMA", Kind.INTERNAL, "does not support references."),
-        (f"SHOW TABLES IN {CATALOG} AT BRANCH main", Kind.PARSE, 'encountered "AT"'),
-        (f"SHOW TABLES IN {CATALOG} LIKE alerts", Kind.PARSE, 'encountered "alerts"'),
-        ("SHOW TABLES IN", Kind.PARSE, 'encountered "<EOF>"'),
-        ("SHOW SCHEMAS IN x", Kind.PARSE, 'encountered "IN"'),
-        (f"SHOW BRANCHES FROM {CATALOG}", Kind.PARSE, 'encountered "FROM"'),
-        ("SHOW LOGS AT SNAPSHOT '1'", Kind.PARSE, 'encountered "SNAPSHOT"'),
-        (f"SHOW CREATE TABLE {ORDERS}", Kind.VALIDATION, "Not supported by the gateway yet: SHOW CREATE"),
-        ("SHOW JOBS", Kind.PARSE, 'encountered "SHOW"'),
+        ("SHOW TABLES", ErrorKind.VALIDATION, "A context is required."),
+        ("SHOW BRANCHES", ErrorKind.VALIDATION, "Unable to choose a source."),
+        ("SHOW TABLES IN nowhere", ErrorKind.VALIDATION, "Source nowhere does not exist."),
+        (f'SHOW TABLES IN "{OURS}"', ErrorKind.VALIDATION, f'Source "{OURS}" does not exist.'),
+        ("SHOW TAGS IN elsewhere", ErrorKind.VALIDATION, "Source elsewhere does not exist."),
+        ("SHOW LOGS IN INFORMATION_SCHEMA", ErrorKind.INTERNAL, "does not support versioning."),
+        ("SHOW VIEWS IN INFORMATION_SCHEMA", ErrorKind.INTERNAL, "does not support show views."),
+        ("SHOW TABLES AT BRANCH main IN INFORMATION_SCHEMA", ErrorKind.INTERNAL, "does not support references."),
+        (f"SHOW TABLES IN {CATALOG} AT BRANCH main", ErrorKind.PARSE, 'encountered "AT"'),
+        (f"SHOW TABLES IN {CATALOG} LIKE alerts", ErrorKind.PARSE, 'encountered "alerts"'),
+        ("SHOW TABLES IN", ErrorKind.PARSE, 'encountered "<EOF>"'),
+        ("SHOW SCHEMAS IN x", ErrorKind.PARSE, 'encountered "IN"'),
+        (f"SHOW BRANCHES FROM {CATALOG}", ErrorKind.PARSE, 'encountered "FROM"'),
+        ("SHOW LOGS AT SNAPSHOT '1'", ErrorKind.PARSE, 'encountered "SNAPSHOT"'),
+        (f"SHOW CREATE TABLE {ORDERS}", ErrorKind.VALIDATION, "Not supported by the gateway yet: SHOW CREATE"),
+        ("SHOW JOBS", ErrorKind.PARSE, 'encountered "SHOW"'),
     ],
 )
-def test_show_refuses_what_dremio_refuses(desk: Desk, sql: str, kind: Kind, says: str) -> None:
+def test_show_refuses_what_dremio_refuses(desk: Desk, sql: str, kind: ErrorKind, says: str) -> None:
     refusal = desk.refused(sql)
     assert (refusal.kind, says in str(refusal)) == (kind, True), str(refusal)
 
@@ -242,16 +242,16 @@ def test_describe_tells_a_tables_columns(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("sql", "kind", "says"),
     [
-        ("DESCRIBE nowhere", Kind.VALIDATION, "Unknown table [nowhere]"),
-        (f"DESCRIBE {OURS}.sales", Kind.VALIDATION, f"Unknown table [{OURS}.sales]"),
-        (f"DESCRIBE {ORDERS} a.b", Kind.VALIDATION, "You can only describe single component paths."),
-        (f"DESCRIBE {ORDERS} AT BRANCH dev", Kind.VALIDATION, "Requested branch dev not found"),
-        (f"DESCRIBE {ORDERS} 'p%'", Kind.PARSE, "encountered \"'p%'\""),
-        ("DESCRIBE SELECT 1", Kind.PARSE, 'encountered "SELECT"'),
-        ("DESCRIBE", Kind.PARSE, 'encountered "<EOF>"'),
+        ("DESCRIBE nowhere", ErrorKind.VALIDATION, "Unknown table [nowhere]"),
+        (f"DESCRIBE {OURS}.sales", ErrorKind.VALIDATION, f"Unknown table [{OURS}.sales]"),
+        (f"DESCRIBE {ORDERS} a.b", ErrorKind.VALIDATION, "You can only describe single component paths."),
+        (f"DESCRIBE {ORDERS} AT BRANCH dev", ErrorKind.VALIDATION, "Requested branch dev not found"),
+        (f"DESCRIBE {ORDERS} 'p%'", ErrorKind.PARSE, "encountered \"'p%'\""),
+        ("DESCRIBE SELECT 1", ErrorKind.PARSE, 'encountered "SELECT"'),
+        ("DESCRIBE", ErrorKind.PARSE, 'encountered "<EOF>"'),
     ],
 )
-def test_describe_refuses_what_dremio_refuses(desk: Desk, sql: str, kind: Kind, says: str) -> None:
+def test_describe_refuses_what_dremio_refuses(desk: Desk, sql: str, kind: ErrorKind, says: str) -> None:
     refusal = desk.refused(sql)
     assert (refusal.kind, says in str(refusal)) == (kind, True), str(refusal)
 
@@ -272,18 +272,18 @@ def test_explain_plans_the_query_and_runs_nothing(desk: Desk, how: str) -> None:
 @pytest.mark.parametrize(
     ("query", "kind", "says", "place"),
     [
-        ("SELECT nope FROM nowhere", Kind.VALIDATION, "Object 'nowhere' not found", "nowhere"),
-        (f"SELECT nope FROM {ORDERS}", Kind.VALIDATION, "Column 'nope' not found", "nope"),
-        ("SELECT FOO(1)", Kind.VALIDATION, "No match found for function signature FOO", "FOO"),
-        ("SELECT 1 +", Kind.PARSE, "Failure parsing the query", ""),
-        ("gibberish", Kind.PARSE, 'encountered "gibberish"', "gibberish"),
-        ("SHOW TABLES", Kind.PARSE, 'encountered "SHOW"', "SHOW"),
-        ("DELETE FROM x", Kind.PERMISSION, "DELETE is not allowed", ""),
-        ("", Kind.PARSE, 'encountered "<EOF>"', ""),
+        ("SELECT nope FROM nowhere", ErrorKind.VALIDATION, "Object 'nowhere' not found", "nowhere"),
+        (f"SELECT nope FROM {ORDERS}", ErrorKind.VALIDATION, "Column 'nope' not found", "nope"),
+        ("SELECT FOO(1)", ErrorKind.VALIDATION, "No match found for function signature FOO", "FOO"),
+        ("SELECT 1 +", ErrorKind.PARSE, "Failure parsing the query", ""),
+        ("gibberish", ErrorKind.PARSE, 'encountered "gibberish"', "gibberish"),
+        ("SHOW TABLES", ErrorKind.PARSE, 'encountered "SHOW"', "SHOW"),
+        ("DELETE FROM x", ErrorKind.PERMISSION, "DELETE is not allowed", ""),
+        ("", ErrorKind.PARSE, 'encountered "<EOF>"', ""),
     ],
 )
 def test_explain_refuses_nonsense_in_the_words_of_the_query(
-    desk: Desk, query: str, kind: Kind, says: str, place: str
+    desk: Desk, query: str, kind: ErrorKind, says: str, place: str
 ) -> None:
     sql = f"EXPLAIN PLAN FOR {query}"
     refusal = desk.refused(sql)
@@ -300,5 +300,5 @@ def test_a_refresh_of_metadata_finds_it_unchanged(desk: Desk) -> None:
     desk.summary(f"USE {OURS}")
     assert desk.summary("ALTER PDS alerts REFRESH METADATA FORCE UPDATE") == f"Table 'alerts' {said}"
     assert "Unknown source elsewhere" in str(desk.refused("ALTER TABLE elsewhere.t REFRESH METADATA"))
-    assert desk.refused(f"ALTER TABLE {ORDERS} REFRESH REFLECTIONS").kind is Kind.PERMISSION
-    assert desk.refused(f"ALTER TABLE {ORDERS} REFRESH METADATA now").kind is Kind.PARSE
+    assert desk.refused(f"ALTER TABLE {ORDERS} REFRESH REFLECTIONS").kind is ErrorKind.PERMISSION
+    assert desk.refused(f"ALTER TABLE {ORDERS} REFRESH METADATA now").kind is ErrorKind.PARSE

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from embedded.gateway.commits import Commit
-from embedded.gateway.errors import Kind
+from embedded.gateway.errors import ErrorKind
 from embedded.gateway.paths import Context, canonical, parsed
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
 from tests.gateway_cast import Desk
@@ -99,7 +99,7 @@ def test_a_table_is_found_by_every_name_that_dremio_takes(desk: Desk, schema: st
 )
 def test_a_table_is_not_found_where_dremio_finds_none(desk: Desk, name: str, says: str) -> None:
     refusal = desk.refused(f"SELECT COUNT(*) AS n FROM {name}")
-    assert refusal.kind is Kind.VALIDATION
+    assert refusal.kind is ErrorKind.VALIDATION
     assert says in str(refusal)
     assert "Unknown table [" in str(desk.refused(f"DESCRIBE {name}"))
 
@@ -223,28 +223,33 @@ def test_an_expression_of_a_time_finds_the_publish_of_then(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("at", "kind", "says", "place"),
     [
-        ("AT 1.5 * 2", Kind.VALIDATION, "Expected timestamp literal or constant timestamp expression", "1.5"),
-        ("AT CURRENT_DATE", Kind.VALIDATION, "Expected timestamp literal or constant", "CURRENT_DATE"),
-        ("AT then", Kind.PARSE, 'encountered "then"', "then"),
-        ("AT order_ts", Kind.VALIDATION, "Column 'order_ts' not found", "order_ts"),
-        ("AT FOO(1)", Kind.VALIDATION, "No match found for function signature FOO", "FOO"),
-        ("AT AS o", Kind.PARSE, 'encountered "AS"', "AS o"),
-        ("AT", Kind.PARSE, 'encountered "<EOF>"', ""),
-        ("AT TIMESTAMP NOW()", Kind.PARSE, 'encountered "NOW"', "NOW()"),
-        ("AT TIMESTAMP '2026-13-01 00:00:00'", Kind.VALIDATION, "Illegal TIMESTAMP literal", "'2026-13"),
-        ("AT (SELECT NOW())", Kind.PARSE, 'encountered "SELECT"', "SELECT"),
-        ("o WHERE o AT BRANCH main", Kind.PARSE, 'encountered "AT"', "AT BRANCH"),
-        ("AT NOW() . o", Kind.PARSE, 'encountered "AT"', ""),
-        ("AT BRANCH", Kind.PARSE, 'encountered "<EOF>"', ""),
-        ("AT SNAPSHOT 17", Kind.VALIDATION, "AT SNAPSHOT takes a text in single quotes", "17"),
-        ("AT BRANCH main AS OF 17", Kind.PARSE, 'encountered "17"', "17"),
-        ("AT BRANCH main AS OF '1997-01-01'", Kind.VALIDATION, "No commit of branch main", "BRANCH main"),
-        ("AT COMMIT ab AS OF '2026-01-01'", Kind.VALIDATION, "'Commit' cannot be used with AS OF", "AS OF"),
-        ("AT TIMESTAMPADD(YEAR, -50, NOW())", Kind.VALIDATION, "No commit of branch main was in force", "TIMESTAMPADD"),
+        ("AT 1.5 * 2", ErrorKind.VALIDATION, "Expected timestamp literal or constant timestamp expression", "1.5"),
+        ("AT CURRENT_DATE", ErrorKind.VALIDATION, "Expected timestamp literal or constant", "CURRENT_DATE"),
+        ("AT then", ErrorKind.PARSE, 'encountered "then"', "then"),
+        ("AT order_ts", ErrorKind.VALIDATION, "Column 'order_ts' not found", "order_ts"),
+        ("AT FOO(1)", ErrorKind.VALIDATION, "No match found for function signature FOO", "FOO"),
+        ("AT AS o", ErrorKind.PARSE, 'encountered "AS"', "AS o"),
+        ("AT", ErrorKind.PARSE, 'encountered "<EOF>"', ""),
+        ("AT TIMESTAMP NOW()", ErrorKind.PARSE, 'encountered "NOW"', "NOW()"),
+        ("AT TIMESTAMP '2026-13-01 00:00:00'", ErrorKind.VALIDATION, "Illegal TIMESTAMP literal", "'2026-13"),
+        ("AT (SELECT NOW())", ErrorKind.PARSE, 'encountered "SELECT"', "SELECT"),
+        ("o WHERE o AT BRANCH main", ErrorKind.PARSE, 'encountered "AT"', "AT BRANCH"),
+        ("AT NOW() . o", ErrorKind.PARSE, 'encountered "AT"', ""),
+        ("AT BRANCH", ErrorKind.PARSE, 'encountered "<EOF>"', ""),
+        ("AT SNAPSHOT 17", ErrorKind.VALIDATION, "AT SNAPSHOT takes a text in single quotes", "17"),
+        ("AT BRANCH main AS OF 17", ErrorKind.PARSE, 'encountered "17"', "17"),
+        ("AT BRANCH main AS OF '1997-01-01'", ErrorKind.VALIDATION, "No commit of branch main", "BRANCH main"),
+        ("AT COMMIT ab AS OF '2026-01-01'", ErrorKind.VALIDATION, "'Commit' cannot be used with AS OF", "AS OF"),
+        (
+            "AT TIMESTAMPADD(YEAR, -50, NOW())",
+            ErrorKind.VALIDATION,
+            "No commit of branch main was in force",
+            "TIMESTAMPADD",
+        ),
     ],
 )
 def test_a_version_that_cannot_be_is_refused_at_its_place(
-    desk: Desk, at: str, kind: Kind, says: str, place: str
+    desk: Desk, at: str, kind: ErrorKind, says: str, place: str
 ) -> None:
     sql = f"SELECT COUNT(*) AS n FROM {ORDERS} {at}"
     refusal = desk.refused(sql)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.nessie import NessieCommits
 from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
@@ -134,4 +134,4 @@ def test_columns_are_told_and_a_table_that_cannot_be_read_hides_no_other(desk: D
 )
 def test_what_is_not_there_is_said_to_be_missing(desk: Desk, sql: str, says: str) -> None:
     refusal: Refusal = desk.refused(sql)
-    assert (refusal.kind, says in str(refusal)) == (Kind.VALIDATION, True), str(refusal)
+    assert (refusal.kind, says in str(refusal)) == (ErrorKind.VALIDATION, True), str(refusal)

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.files import Once
 from embedded.gateway.nessie import POSITIONS, NessieCommits
 from embedded.gateway.s3 import S3, S3Files
 from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.tables import SCHEMA
 from pipeline.settings import S3Settings
-from pipeline.storage.nessie import Logged, Nessie, NessieDown, NessieGone, Reference
+from pipeline.storage.nessie import HistoryCommit, Nessie, NessieDown, NessieGone, Reference
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -65,7 +65,7 @@ class Publishes(Nessie):
         where: str | None = None,
         page: int = 1000,
         changes: bool = False,
-    ) -> Iterator[Logged]:
+    ) -> Iterator[HistoryCommit]:
         self._look()
         _, _, then = name.partition("*")
         until = datetime.fromisoformat(then) if then else datetime.max.replace(tzinfo=UTC)
@@ -73,7 +73,7 @@ class Publishes(Nessie):
         for number in reversed(range(newest + 1)):
             at = START + timedelta(seconds=number)
             if at <= until:
-                yield Logged(self.hashes[number], at, "")
+                yield HistoryCommit(self.hashes[number], at, "")
 
     # S3
 
@@ -186,7 +186,7 @@ def test_while_nessie_is_away_a_statement_is_refused_with_a_sentence_and_afterwa
     nessie.away = True
     with pytest.raises(Refusal) as caught:
         commits.head()
-    assert caught.value.kind is Kind.UNAVAILABLE
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
     assert str(caught.value) == (
         "CONNECTION ERROR: source nessie_minio_catalog is not available now: "
         "Nessie at http://nessie:1/api/v2 does not answer: connection refused"
@@ -310,7 +310,7 @@ def test_an_answer_that_is_none_is_unavailable_and_leaves_no_file(
     files = S3Files(s3, tmp_path / "files", most_mb=1)
     with pytest.raises(Refusal) as caught, files.holding(["s3://shop/a"]):
         raise AssertionError("unreachable")
-    assert caught.value.kind is Kind.UNAVAILABLE
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
     assert list((tmp_path / "files").iterdir()) == []
     with files.holding(["s3://shop/a"]) as [path]:
         assert Path(path).read_bytes() == b"rows"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from embedded.gateway.errors import Kind
+from embedded.gateway.errors import ErrorKind
 from embedded.gateway.files import LocalFiles
 from embedded.gateway.nessie import NessieCommits
 from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
-from pipeline.storage.nessie import Logged, Nessie, NessieGone, Reference
+from pipeline.storage.nessie import HistoryCommit, Nessie, NessieGone, Reference
 from tests.gateway_cast import Desk
 
 ORDERS = f"{CATALOG}.{SCHEMA}.orders_processed"
@@ -53,7 +53,7 @@ class Branched(Nessie):
         where: str | None = None,
         page: int = 1000,
         changes: bool = False,
-    ) -> Iterator[Logged]:
+    ) -> Iterator[HistoryCommit]:
         branch, _, then = name.partition("*")
         until = datetime.fromisoformat(then) if then else datetime.max.replace(tzinfo=UTC)
         newest = commit or next((item.hash for item in self.references() if item.name == branch), None)
@@ -62,7 +62,7 @@ class Branched(Nessie):
         for number in reversed(range(self.hashes.index(newest) + 1)):
             at = START + timedelta(minutes=number)
             if at <= until:
-                yield Logged(self.hashes[number], at, f"publish {number}", author="spark", authored_at=at)
+                yield HistoryCommit(self.hashes[number], at, f"publish {number}", author="spark", authored_at=at)
 
     # S3
 
@@ -169,7 +169,7 @@ def test_a_time_is_looked_for_in_the_history_of_the_reference(desk: Desk, nessie
 )
 def test_a_reference_that_is_not_there_is_refused(desk: Desk, sql: str, says: str) -> None:
     refusal = desk.refused(sql)
-    assert (refusal.kind, says in str(refusal)) == (Kind.VALIDATION, True), str(refusal)
+    assert (refusal.kind, says in str(refusal)) == (ErrorKind.VALIDATION, True), str(refusal)
 
 
 def test_a_branch_that_is_deleted_under_a_session_is_told_so(desk: Desk, nessie: Branched) -> None:

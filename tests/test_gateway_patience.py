@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded.gateway.errors import Kind, Refusal, cancelled
+from embedded.gateway.errors import ErrorKind, Refusal, cancelled
 from embedded.gateway.files import LocalFiles
 from embedded.gateway.nessie import NessieCommits
 from embedded.gateway.s3 import SIDE_BY_SIDE, S3Files
@@ -110,7 +110,7 @@ def test_a_statement_ends_when_nobody_waits_for_it(foreign: Foreign, name: str) 
     ):
         with pytest.raises(Refusal) as caught:
             ask()
-        assert caught.value.kind is Kind.CANCELLED
+        assert caught.value.kind is ErrorKind.CANCELLED
     assert files.reads == 0
 
 
@@ -173,7 +173,7 @@ def test_a_user_has_so_many_calls_waiting_for_the_next_publish() -> None:
             asked.acquire()
         with pytest.raises(Refusal, match="user ada has 32 calls waiting for the next publish") as caught:
             waiting.head("a", LONGEST_S, "ada")
-        assert caught.value.kind is Kind.UNAVAILABLE
+        assert caught.value.kind is ErrorKind.UNAVAILABLE
         assert waiting.head("a", 0, "grace") == "a"
         head[0] = "b"
     assert [answer.result() for answer in answers] == ["b"] * MOST_OF_A_USER

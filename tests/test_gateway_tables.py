@@ -29,7 +29,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.files import LocalFiles
 from embedded.gateway.metadata import TableMetadata
 from embedded.gateway.statements import Statements
@@ -280,25 +280,30 @@ def test_a_new_commit_costs_the_manifests_that_it_wrote(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "kind", "says", "place"),
     [
-        (f"table_files('{OURS}.sales')", Kind.VALIDATION, f"Table '{OURS}.sales' not found", "TABLE("),
-        ("table_files('orders_processed')", Kind.VALIDATION, "Table 'orders_processed' not found", "TABLE("),
-        (f"table_files('\"{OURS}\".orders_processed')", Kind.VALIDATION, "not found", "TABLE("),
-        ("table_files('INFORMATION_SCHEMA.VIEWS')", Kind.VALIDATION, "not found", "TABLE("),
-        ("table_files('a..b')", Kind.VALIDATION, "Invalid table identifier", "TABLE("),
-        ("table_files('')", Kind.VALIDATION, "Invalid table identifier", "TABLE("),
-        ("table_files(alerts)", Kind.VALIDATION, "takes the path of a table in single quotes", "table_files"),
-        ("table_files('a', 'b')", Kind.VALIDATION, "takes the path of a table in single quotes", "table_files"),
-        ("table_rows('alerts')", Kind.VALIDATION, "No match found for function signature TABLE_ROWS", "table_rows"),
-        ("clustering_information('a')", Kind.VALIDATION, "Not supported by the gateway yet", "clustering"),
+        (f"table_files('{OURS}.sales')", ErrorKind.VALIDATION, f"Table '{OURS}.sales' not found", "TABLE("),
+        ("table_files('orders_processed')", ErrorKind.VALIDATION, "Table 'orders_processed' not found", "TABLE("),
+        (f"table_files('\"{OURS}\".orders_processed')", ErrorKind.VALIDATION, "not found", "TABLE("),
+        ("table_files('INFORMATION_SCHEMA.VIEWS')", ErrorKind.VALIDATION, "not found", "TABLE("),
+        ("table_files('a..b')", ErrorKind.VALIDATION, "Invalid table identifier", "TABLE("),
+        ("table_files('')", ErrorKind.VALIDATION, "Invalid table identifier", "TABLE("),
+        ("table_files(alerts)", ErrorKind.VALIDATION, "takes the path of a table in single quotes", "table_files"),
+        ("table_files('a', 'b')", ErrorKind.VALIDATION, "takes the path of a table in single quotes", "table_files"),
+        (
+            "table_rows('alerts')",
+            ErrorKind.VALIDATION,
+            "No match found for function signature TABLE_ROWS",
+            "table_rows",
+        ),
+        ("clustering_information('a')", ErrorKind.VALIDATION, "Not supported by the gateway yet", "clustering"),
         (
             f"table_partitions('{OURS}.ingest_positions')",
-            Kind.VALIDATION,
+            ErrorKind.VALIDATION,
             f"Table {OURS}.ingest_positions is not partitioned.",
             "TABLE(",
         ),
     ],
 )
-def test_what_dremio_refuses_is_refused(desk: Desk, asked: str, kind: Kind, says: str, place: str) -> None:
+def test_what_dremio_refuses_is_refused(desk: Desk, asked: str, kind: ErrorKind, says: str, place: str) -> None:
     sql = f"SELECT * FROM TABLE({asked})"
     refusal = desk.refused(sql)
     assert (refusal.kind, says in str(refusal)) == (kind, True), str(refusal)
@@ -323,7 +328,7 @@ def test_only_files_are_shown_of_a_past_time(desk: Desk, function: str, at: str)
 )
 def test_it_stands_where_a_table_stands_and_nowhere_else(desk: Desk, sql: str) -> None:
     refusal = desk.refused(sql)
-    assert (refusal.kind, str(refusal)) == (Kind.PARSE, 'Failure parsing the query: encountered "TABLE".')
+    assert (refusal.kind, str(refusal)) == (ErrorKind.PARSE, 'Failure parsing the query: encountered "TABLE".')
 
 
 def test_a_column_that_it_has_not_is_refused(desk: Desk) -> None:

@@ -21,7 +21,7 @@ from pipeline.iceberg.live import SMALL, CatalogFile, LiveManifest
 from pipeline.iceberg.manifests import CLOSED, MOST_SMALL, RESTED, arrange
 from pipeline.storage.data_files import known
 from pipeline.storage.files import path_of
-from pipeline.storage.reading import Reading
+from pipeline.storage.reading import ReadOnlyIO
 from pipeline.storage.sweep import Reach
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -227,7 +227,7 @@ def test_files_seen_before_others_wrote_their_manifest_anew_go_all_the_same(book
     seen = list(writer.hours[max(hour for hour in writer.hours if hour is not None)].values())
     snapshot = writer.metadata.current_snapshot()
     assert snapshot is not None
-    io = Reading(lambda uri: path_of(uri).read_bytes())
+    io = ReadOnlyIO(lambda uri: path_of(uri).read_bytes())
     writer.take_manifests([writer.manifest(each, writer.format.read(each, io)) for each in snapshot.manifests(io)])
     staged = writer.stage(writer.write(errors(NOON, 7)), seen, book.catalog.sequence + 1)
     book.catalog.publish([staged], None)

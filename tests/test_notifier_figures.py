@@ -21,7 +21,7 @@ from notifier.attempts import Waits
 from notifier.channels import CHANNELS
 from notifier.figures import KEPT_S, QUIET_S, UsualFigures
 from notifier.manner import TELLS, Manner
-from notifier.model import MessageKind, Source
+from notifier.model import AlertSource, MessageKind
 from notifier.render import as_html, as_text
 from notifier.sender import Sender
 from notifier.slack_dress import blocks_of, text_of
@@ -208,7 +208,7 @@ def test_a_thousand_incidents_at_once_are_not_all_asked_for(shop: Shop, clock: C
         {"rule": "taken_out"},
         {"rule": "unreadable_messages"},
         {"rule": "checkout_unused", "service_name": None},
-        {"rule": "many_errors", "source": Source.OWN},
+        {"rule": "many_errors", "source": AlertSource.OWN},
     ],
 )
 def test_an_alert_without_a_figure_asks_nothing(shop: Shop, clock: Clock, values: dict[str, Any]) -> None:

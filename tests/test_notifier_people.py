@@ -15,7 +15,7 @@ from bench.notifier_times import BEGINS, FIRST_STEP_S, Night
 from notifier.channels import CHANNELS
 from notifier.channels.pagerduty import PagerDuty
 from notifier.clock import to_ms
-from notifier.ledger.people import Answer
+from notifier.ledger.people import StoredAnswer
 from notifier.model import DeliveryState, MessageKind
 from notifier.people import Doer, NoIncident, People, Stale
 from notifier.planning.duties import Duties
@@ -382,9 +382,9 @@ def test_a_request_that_comes_twice_at_once_is_done_once(office: Office) -> None
     office.fatal("inc-1")
     office.publish()
 
-    def act() -> Answer:
+    def act() -> StoredAnswer:
         office.people.take("inc-1", ADA, None, "on it")
-        return Answer("a request", 200, "taken")
+        return StoredAnswer("a request", 200, "taken")
 
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(office.ledger.once, "key of ada", act, office.clock()) for _ in range(8)]
@@ -405,10 +405,10 @@ def test_who_sends_is_woken_when_there_is_something_to_read(office: Office) -> N
 
     people = People(office.ledger, office.duties, timedelta(hours=4), wake, office.clock)
 
-    def act() -> Answer:
+    def act() -> StoredAnswer:
         people.escalate("inc-1", ADA)
         assert found == []
-        return Answer("a request", 200, "")
+        return StoredAnswer("a request", 200, "")
 
     office.ledger.once("key of ada", act, office.clock())
     assert found
@@ -419,14 +419,17 @@ def test_an_act_that_fails_halfway_leaves_nothing_and_may_be_asked_again(office:
     office.fatal("inc-1")
     office.publish()
 
-    def act() -> Answer:
+    def act() -> StoredAnswer:
         office.people.escalate("inc-1", ADA)
         raise LookupError
 
     with pytest.raises(LookupError):
         office.ledger.once("key of ada", act, office.clock())
     assert office.ledger.history("inc-1") == []
-    assert office.ledger.once("key of ada", lambda: Answer("a request", 200, "again"), office.clock()).answer == "again"
+    assert (
+        office.ledger.once("key of ada", lambda: StoredAnswer("a request", 200, "again"), office.clock()).answer
+        == "again"
+    )
 
 
 @pytest.mark.parametrize("hours", [1, -1])

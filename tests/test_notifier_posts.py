@@ -18,7 +18,7 @@ from notifier.channels.webhook import ENDLESS, Webhook
 from notifier.clock import to_ms
 from notifier.ledger.ledger import Ledger
 from notifier.model import Ack, AlertRow, DeadReason, DeliveryState, MessageKind, Muted
-from notifier.planning.board import Board
+from notifier.planning.board import Worksheet
 from tests.channel_cast import KEY, NOON, NOTE, Script, Teller, reply
 from tests.test_notifier import an_alert
 
@@ -96,7 +96,7 @@ def test_an_outage_whose_trigger_died_and_was_tried_again_is_resolved_there_at_i
 
 
 def test_pagerduty_is_acknowledged_once_somebody_has_all_that_is_open(script: Script, ledger: Ledger) -> None:
-    def said_after(change: Callable[[Board], None], alert: AlertRow = ALERT) -> list[str]:
+    def said_after(change: Callable[[Worksheet], None], alert: AlertRow = ALERT) -> list[str]:
         before = len(script.said)
         teller.plan(alert, change)
         teller.tell()
@@ -128,7 +128,7 @@ def test_who_takes_all_of_a_thread_is_told_of_once(script: Script, ledger: Ledge
     teller.tell()
     ack = Ack("ada", "console", teller.now_ms, None, "on it", "FATAL")
 
-    def take(board: Board) -> None:
+    def take(board: Worksheet) -> None:
         for alert in (ALERT, LESSER):
             if alert.incident_id in board.incidents:
                 board.take(alert, board.incidents[alert.incident_id], ack)

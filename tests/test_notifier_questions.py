@@ -11,7 +11,7 @@ import pytest
 
 from lakehouse.dremio.errors import Timeout
 from notifier.clock import span_ms
-from notifier.model import DeliveryState, Source
+from notifier.model import AlertSource, DeliveryState
 from tests.asking_cast import LIMIT, Asking, rule_text
 from tests.test_notifier import NOON
 
@@ -32,7 +32,7 @@ def test_it_fires_after_for_and_ends_after_keep_firing_for(asking: Asking) -> No
     assert asking.turns(2) == []
     assert asking.turn() == [MUCH]
     [incident] = asking.incidents()
-    assert (incident.source, incident.severity, incident.owner) == (Source.QUESTION, "FATAL", "shop")
+    assert (incident.source, incident.severity, incident.owner) == (AlertSource.QUESTION, "FATAL", "shop")
     assert asking.turns(2) == []
     # Ten minutes later none of them is in the range that is asked for.
     asking.desk.now = NOON + timedelta(minutes=11)
@@ -227,7 +227,7 @@ def test_after_five_minutes_people_are_told_that_a_rule_cannot_be_judged(asking:
     [said] = asking.turn()
     assert said == "The rule much_sold is not judged since 12:00. Column 'x' not found in any table."
     [incident] = asking.incidents()
-    assert (incident.source, incident.severity) == (Source.OWN, "FATAL")
+    assert (incident.source, incident.severity) == (AlertSource.OWN, "FATAL")
     assert asking.turns(10) == []
     # A restart tells it no second time, and ends it all the same.
     asking.restart()

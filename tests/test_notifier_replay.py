@@ -18,8 +18,8 @@ from notifier.model import AlertRow, MessageKind, Target
 from notifier.past import read_alerts
 from notifier.planning.duties import Duties
 from notifier.render import Notification
-from notifier.replay.simulation import Message, Rules, Simulation
-from notifier.replay.tally import Tally, tally
+from notifier.replay.simulation import Rules, SimulatedMessage, Simulation
+from notifier.replay.tally import MessageTally, tally
 from notifier.routing.decide import Silence
 from notifier.routing.matchers import parse_matcher
 from tests.fake_dremio import FakeDremio
@@ -131,7 +131,7 @@ def simulated(
     return simulation
 
 
-def shown(message: Message) -> tuple[datetime, str, MessageKind, str]:
+def shown(message: SimulatedMessage) -> tuple[datetime, str, MessageKind, str]:
     return message.at, message.target.destination, message.kind, message.title
 
 
@@ -210,11 +210,11 @@ def outages(count: int, at: datetime = NOON, **values: object) -> list[AlertRow]
     return sorted(rows, key=lambda each: (each.ingested_at, each.alert_id))
 
 
-def tallied(rows: list[AlertRow], **asked: object) -> Tally:
+def tallied(rows: list[AlertRow], **asked: object) -> MessageTally:
     return tally(simulated(rows, OTHERS, until=rows[-1].ingested_at + HOUR, **asked))  # type: ignore[arg-type]
 
 
-def reasons(found: Tally) -> dict[str, tuple[str, ...]]:
+def reasons(found: MessageTally) -> dict[str, tuple[str, ...]]:
     return {missed.incident.incident_id: missed.reasons for missed in found.missed}
 
 

@@ -24,7 +24,7 @@ from notifier.routing.decide import Decision, OpenAlert, Router, Silence, Surrou
 from notifier.routing.load import load_routing
 from notifier.routing.matchers import Matcher, parse_matcher
 from notifier.routing.times import TimeSpan
-from notifier.routing.tree import Inhibition, Maintenance, Route, Routing
+from notifier.routing.tree import Inhibition, MaintenanceWindow, Route, Routing
 from notifier.tokens import Tokens
 from tests.test_notifier import NOON, Desk, Friend, an_alert
 from tests.test_notifier_ledger import a_daemon
@@ -104,7 +104,7 @@ def test_the_file_as_shipped_explains_every_key_and_its_example_of_steps_is_one(
     for name, field in Route.model_fields.items():
         assert any(line.startswith(f"#   {field.alias or name} ") for line in lines), name
     said = " ".join(line.removeprefix("#").strip() for line in lines)
-    models: dict[str, type[BaseModel]] = {"times": TimeSpan, "inhibit": Inhibition, "maintenance": Maintenance}
+    models: dict[str, type[BaseModel]] = {"times": TimeSpan, "inhibit": Inhibition, "maintenance": MaintenanceWindow}
     for part, model in models.items():
         explained = said[said.index(f" {part}: ") :]
         for name, field in model.model_fields.items():

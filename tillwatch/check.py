@@ -22,7 +22,7 @@ from lakehouse.user_error import UserError
 
 if TYPE_CHECKING:
     from lakehouse.rules import Rule
-    from tillwatch.checks.planning import Planner
+    from tillwatch.checks.planning import StatementPlanner
 
 _LINE = re.compile(r"[,:] line (\d+)")
 
@@ -47,9 +47,9 @@ def look() -> tuple[list[Mistake], list[str]]:
     """All that is wrong, by file and line, and what could not be looked at."""
     found, notes = collect(), list[str]()
     # Not above: with it come the declarations of tables, whose mistakes are collected too.
-    from tillwatch.checks.planning import Planner
+    from tillwatch.checks.planning import StatementPlanner
 
-    with closing(Planner(notes)) as plans:
+    with closing(StatementPlanner(notes)) as plans:
         looking = Looking(plans, notes)
         for check in CHECKS:
             with noted(config_path()):
@@ -64,7 +64,7 @@ class Looking:
     """Who plans statements, and sentences that are no mistakes: what could not be looked at, and why. asked: questions
     that a board or a rule asks."""
 
-    plans: Planner
+    plans: StatementPlanner
     notes: list[str]
     asked: set[str] = field(default_factory=set)
 

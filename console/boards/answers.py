@@ -12,7 +12,7 @@ import pyarrow as pa
 from lakehouse.texts import near, visible
 
 
-class Unfit(Exception):
+class UnfitAnswer(Exception):
     """An answer has another form; the message says which, without a full stop."""
 
 
@@ -21,7 +21,9 @@ def require(table: pa.Table, columns: Iterable[str]) -> None:
     for column in columns:
         if column not in table.column_names:
             known = ", ".join(map(visible, table.column_names))
-            raise Unfit(f"'{column}' is no column of the answer{near(column, table.column_names)}; it has {known}")
+            raise UnfitAnswer(
+                f"'{column}' is no column of the answer{near(column, table.column_names)}; it has {known}"
+            )
 
 
 def number_in(row: Mapping[str, Any], column: str) -> float | None:
@@ -30,7 +32,7 @@ def number_in(row: Mapping[str, Any], column: str) -> float | None:
         return None
     if isinstance(value, int | float | Decimal):
         return float(value)
-    raise Unfit(f"'{column}' is no number: it holds '{visible(str(value), 40)}'")
+    raise UnfitAnswer(f"'{column}' is no number: it holds '{visible(str(value), 40)}'")
 
 
 def moment_in(row: Mapping[str, Any], column: str) -> datetime:
@@ -39,7 +41,7 @@ def moment_in(row: Mapping[str, Any], column: str) -> datetime:
         return value
     if isinstance(value, date):
         return datetime.combine(value, time(), UTC)
-    raise Unfit(f"'{column}' is no time: it holds '{visible(str(value), 40)}'")
+    raise UnfitAnswer(f"'{column}' is no time: it holds '{visible(str(value), 40)}'")
 
 
 def word_in(row: Mapping[str, Any], column: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from console.boards.feed import LIVE_ROWS, BoardFeed, LiveAsk, Told
+from console.boards.feed import LIVE_ROWS, BoardAnswer, BoardFeed, LiveAsk
 from console.drill.tab import TabPage
 from console.feed.asker import Asker, Got, Want
 from console.feed.hub import Viewer
@@ -46,7 +46,7 @@ class BoardDesk:
         self._viewer = viewer
         self.trouble = trouble
 
-    def told(self, ask: LiveAsk, snapshot: FeedSnapshot, *, frozen: bool) -> Told:
+    def told(self, ask: LiveAsk, snapshot: FeedSnapshot, *, frozen: bool) -> BoardAnswer:
         """What is known of a tile's or a live chart's question."""
         return self._feed.get(ask, snapshot, self._viewer, frozen=frozen)
 
@@ -63,7 +63,7 @@ class BoardDesk:
         self._asker.leave(self._viewer)
 
 
-def known(page: BoardPage, ask: LiveAsk, snapshot: FeedSnapshot) -> Told | None:
+def known(page: BoardPage, ask: LiveAsk, snapshot: FeedSnapshot) -> BoardAnswer | None:
     """What is known of a question; None where a moment is held of which there is no past."""
     if ask.question.outside and page.frozen:
         return None

@@ -55,7 +55,7 @@ class LiveAsk:
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class BoardAnswer:
     """The last good answer and the time it speaks of, and in `error` why there is no newer one. `read_at` is when a
     table that no commit of ours holds was read."""
 
@@ -68,7 +68,7 @@ class Told:
 
 @dataclass(eq=False)
 class _Entry:
-    told: Told = field(default_factory=Told)
+    told: BoardAnswer = field(default_factory=BoardAnswer)
     asked: str | None = None
     busy: bool = False
     due: float = float("-inf")
@@ -94,10 +94,10 @@ class BoardFeed:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="boards")
         self._entries: LRUCache[tuple[LiveAsk, str], _Entry] = LRUCache(KEPT)
 
-    def get(self, ask: LiveAsk, snapshot: FeedSnapshot, viewer: Viewer, *, frozen: bool = False) -> Told:
+    def get(self, ask: LiveAsk, snapshot: FeedSnapshot, viewer: Viewer, *, frozen: bool = False) -> BoardAnswer:
         """What is known now; `viewer` is woken when there is more. Empty before the first answer."""
         if snapshot.commit is None or snapshot.as_of is None:
-            return Told()
+            return BoardAnswer()
         outside = ask.question.every
         if outside is not None:
             wanted, as_of = "outside", self._now()
@@ -124,7 +124,7 @@ class BoardFeed:
         STATEMENTS.inc()
         try:
             table = answer_of(self._dremio, ask.question, commit, ask.binds(as_of), LIVE_ROWS)
-            told = Told(table, as_of - ask.back, commit, as_of if commit is None else None)
+            told = BoardAnswer(table, as_of - ask.back, commit, as_of if commit is None else None)
             entry.tries = 0
         except DremioError as error:
             POLL_FAILURES.inc()
@@ -148,10 +148,10 @@ class BoardFeed:
         for viewer in viewers:
             viewer.wake()
 
-    def _failed(self, before: Told, question: Question, error: str) -> Told:
+    def _failed(self, before: BoardAnswer, question: Question, error: str) -> BoardAnswer:
         if before.error != error:
             logger.warning("%s failed: %s", question.key, error)
-        return Told(before.table, before.as_of, before.commit, before.read_at, error)
+        return BoardAnswer(before.table, before.as_of, before.commit, before.read_at, error)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from bokeh.models import FixedTicker, Range1d
 from cachetools import LRUCache, cached
 
-from console.boards.answers import Unfit, moment_in, number_in, require, word_in
-from console.boards.feed import Told
+from console.boards.answers import UnfitAnswer, moment_in, number_in, require, word_in
+from console.boards.feed import BoardAnswer
 from console.boards.spec import COLOURS, OTHERS, LiveSpec
 from console.feed.minutes import Series, series_of, starts_of
 from console.feed.questions import whole_minute
@@ -35,7 +35,7 @@ class BoardChart(LiveChart):
     """Whether its columns are no parts of a whole: no sum of them is said, nor compared."""
 
     @classmethod
-    def read(cls, told: Told, then: Told | None) -> Mapping[str, Series]:
+    def read(cls, told: BoardAnswer, then: BoardAnswer | None) -> Mapping[str, Series]:
         """Its columns, and THEN where it is compared. Raises Unfit for an answer that it cannot draw."""
         series = _series(cls, told)
         if then is None or cls.apart or len(cls.values) == 0:
@@ -162,7 +162,7 @@ def _source_name(name: str) -> str:
 
 # Pages look at the same answer: the first one pays.
 @cached(LRUCache(64), lock=Lock())
-def _series(chart: type[BoardChart], told: Told) -> Mapping[str, Series]:
+def _series(chart: type[BoardChart], told: BoardAnswer) -> Mapping[str, Series]:
     spec = chart.spec
     assert told.table is not None
     assert told.as_of is not None
@@ -185,16 +185,18 @@ def _series(chart: type[BoardChart], told: Told) -> Mapping[str, Series]:
     return {_source_name(name): series_of(starts, values, first, told.as_of) for name, values in found.items()}
 
 
-def hour_of(chart: type[BoardChart], told: Told, then: Told | None) -> tuple[Mapping[str, Series] | None, str]:
+def hour_of(
+    chart: type[BoardChart], told: BoardAnswer, then: BoardAnswer | None
+) -> tuple[Mapping[str, Series] | None, str]:
     """What a chart draws of an answer; else why it cannot."""
     if told.table is None:
         return None, ""
     try:
         return _read_once(chart, told, then if then is not None and then.table is not None else None), ""
-    except Unfit as error:
+    except UnfitAnswer as error:
         return None, str(error)
 
 
 @cached(LRUCache(64), lock=Lock())
-def _read_once(chart: type[BoardChart], told: Told, then: Told | None) -> Mapping[str, Series]:
+def _read_once(chart: type[BoardChart], told: BoardAnswer, then: BoardAnswer | None) -> Mapping[str, Series]:
     return chart.read(told, then)

@@ -11,7 +11,7 @@ from bokeh.models import Column, Range1d
 
 from console import look
 from console.boards.board_page import LEFT_OUT, BoardPage, known, panel_part
-from console.boards.feed import LIVE_ROWS, LiveAsk, Told
+from console.boards.feed import LIVE_ROWS, BoardAnswer, LiveAsk
 from console.boards.live import BoardChart, colour_names, hour_of
 from console.boards.load import Board
 from console.boards.spec import OTHERS
@@ -35,7 +35,7 @@ class LivePanel:
         self._ask = LiveAsk(board.questions[kind.question], None)
         self._place = ("live", number)
         self._board = board
-        self._hour: tuple[Told, Mapping[str, Series]] | None = None
+        self._hour: tuple[BoardAnswer, Mapping[str, Series]] | None = None
         self._chart: BoardChart | None = None
         self._drawn: object = None
         self.error = ""

@@ -16,7 +16,7 @@ from console.boards.spec import OF_LIST, RANGE_BINDS, BoardSpec
 from console.tab import TabFilter
 from console.tabs import FILTERS, RESERVED, TABS
 from lakehouse.checked_file import CheckedFile, Place
-from lakehouse.mistakes import Told, is_left_out, is_wrong, noted
+from lakehouse.mistakes import AlreadyTold, is_left_out, is_wrong, noted
 from lakehouse.tables import TABLES
 from lakehouse.texts import near
 from lakehouse.user_error import UserError
@@ -142,7 +142,7 @@ def _check_filters(file: _BoardFile, spec: BoardSpec, others: Iterable[Board]) -
                 file.refuse(place, what)
             right += 1
     if right <= len(spec.filters):
-        raise Told("what names a filter that is wrong is not told")
+        raise AlreadyTold("what names a filter that is wrong is not told")
     names = [one.name for one in spec.filters]
     lacking: set[str] = set()
     for number, chart in enumerate(spec.charts):
@@ -186,7 +186,7 @@ def _question(file: _BoardFile, place: Place, name: str, folder: Path) -> Questi
         return read_question(name, folder)
     except UserError as error:
         if is_left_out(folder / f"{name}.sql"):
-            raise Told(f"{name} is left out") from None
+            raise AlreadyTold(f"{name} is left out") from None
         if str(error).startswith(str(folder)):
             raise UserError(f"{str(error).rstrip('.')}; {file.path.name} asks it.") from None
         file.refuse(place, str(error))
@@ -212,7 +212,7 @@ def _names(value: object) -> list[object]:
 def _check_shown(file: _BoardFile, place: Place, table: str, column: str) -> None:
     if table not in TABLES:
         if is_wrong(table):
-            raise Told(f"{table} is left out")
+            raise AlreadyTold(f"{table} is left out")
         file.refuse(place, f"there is no table '{table}'{near(table, TABLES)}")
     known = [one.name for one in TABLES[table].columns]
     if column not in known:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from lakehouse.dremio.columns import Columns, declared
 from lakehouse.dremio.errors import ProtocolError, QueryError
 from lakehouse.dremio.statement import QUESTIONS, Fragment, Value, fill, named_in, without_comments, written_at
-from lakehouse.mistakes import Told, is_wrong
+from lakehouse.mistakes import AlreadyTold, is_wrong
 from lakehouse.settings.durations import parse_duration, write_duration
 from lakehouse.settings.shop import OrdersSettings
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
@@ -120,7 +120,7 @@ def read_question(name: str, folder: Path) -> Question:
     for table in sorted(tables):
         if table not in TABLES:
             if is_wrong(table):
-                raise Told(f"{table} is left out")
+                raise AlreadyTold(f"{table} is left out")
             line = text[: text.find("{" + table + "}")].count("\n") + 1
             raise UserError(f"{path}, line {line}: there is no table '{table}'{near(table, TABLES)}")
     if not plain.strip():

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from console.boards import ranged
-from console.boards.answers import Unfit
+from console.boards.answers import UnfitAnswer
 from console.boards.board_page import LEFT_OUT, BoardPage, panel_part
 from console.boards.feed import LIVE_ROWS
 from console.boards.load import Board
@@ -93,7 +93,7 @@ class RangePanel:
                 parts[f"list.{name}"] = self._rows(page, view, place, table)
             elif left_out:
                 parts[f"list.{name}"] = {"rows": [], "produced_at": None, "words": ""}
-        except Unfit as unfit:
+        except UnfitAnswer as unfit:
             self.error = f"{self._board.where(*self.of.key)}: {unfit}."
             empty[name] = " "
         at = ranged.read_at(table) if table is not None and self.of.question.outside else None

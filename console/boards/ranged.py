@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from console import look
-from console.boards.answers import Unfit, moment_in, number_in, require, word_in
+from console.boards.answers import UnfitAnswer, moment_in, number_in, require, word_in
 from console.boards.feed import LIVE_ROWS, AsksSql, answer_of
 from console.boards.live import colour_names
 from console.boards.question import Question
@@ -257,7 +257,9 @@ def listed(panel: Panel, table: pa.Table, view: View, shown: int, currency: str)
     for number, row in enumerate(found):
         key = "|".join(str(row[name]) for name in spec.key) if spec.key else str(number)
         if key in seen:
-            raise Unfit(f"two rows have the key '{visible(key, 60)}'; name columns in `key:` that tell them apart")
+            raise UnfitAnswer(
+                f"two rows have the key '{visible(key, 60)}'; name columns in `key:` that tell them apart"
+            )
         seen.add(key)
         rows.append({"key": key} | {cell.column: _cell(cell, row[cell.column], currency) for cell in cells})
     return {"rows": rows, "produced_at": None}
@@ -270,7 +272,7 @@ def _cell(cell: CellSpec, value: Any, currency: str) -> Any:
         return iso_ms(moment_in({cell.column: value}, cell.column))
     if cell.kind == "number":
         if not isinstance(value, int | float | Decimal):
-            raise Unfit(f"'{cell.column}' is no number: it holds '{visible(str(value), 40)}'")
+            raise UnfitAnswer(f"'{cell.column}' is no number: it holds '{visible(str(value), 40)}'")
         text = (
             exactly(value) if cell.digits is None else exactly(Decimal(value).quantize(Decimal(1).scaleb(-cell.digits)))
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from console.boards.board_page import BoardDesk
 from console.boards.feed import AsksSql, BoardFeed
 from console.boards.ranged import AsksQuestions
-from console.boards.shelf import Shelf
+from console.boards.shelf import BoardShelf
 from console.boards.tab import tab_of
 from console.catalogue import put
 from console.feed.asker import Asker
@@ -23,7 +23,7 @@ class Boards:
     that for them."""
 
     def __init__(self, folder: Path, dremio: AsksSql, currency: str) -> None:
-        self.shelf = Shelf(folder)
+        self.shelf = BoardShelf(folder)
         self.feed = BoardFeed(dremio)
         self._questions = AsksQuestions(dremio)
         self.asker = Asker(self._questions, threads=THREADS)

@@ -19,7 +19,7 @@ LOOK_EVERY_S = 1.0
 type Seen = tuple[tuple[str, int, int], ...]
 
 
-class Shelf:
+class BoardShelf:
     """The boards of `folder`/boards, which ask `folder`/questions. `changed` is told of each change by its thread."""
 
     def __init__(self, folder: Path) -> None:

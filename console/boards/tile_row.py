@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.boards.answers import Unfit
+from console.boards.answers import UnfitAnswer
 from console.boards.board_page import BoardPage, known, panel_part
 from console.boards.feed import LiveAsk
 from console.boards.load import Board
@@ -60,7 +60,7 @@ class TileRow:
         base = base_words(tile, timed, view.compare)
         try:
             made = tile_parts(tile, told, before, spark, told.error is not None, base, page.settings.currency)
-        except Unfit as unfit:
+        except UnfitAnswer as unfit:
             errors.append(f"{tile.title}: {self._board.where('tiles', number)}: {unfit}.")
             return {f"tile.{key}": _no_figure("no figure")}
         return {f"{kind}.{key}": part for kind, part in made.items()}

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from console.boards.answers import moment_in, number_in, require
-from console.boards.feed import Told
+from console.boards.feed import BoardAnswer
 from console.boards.spec import BoardTile, Spark
 from console.feed.minutes import Series, series_of, starts_of
 from console.feed.numbers import THIN, exactly, short, with_currency
@@ -33,7 +33,13 @@ def base_words(tile: BoardTile, timed: bool, compare: str) -> str:
 # Pages look at the same answers: the first one pays.
 @lru_cache(maxsize=256)
 def tile_parts(
-    tile: BoardTile, told: Told, before: Told | None, spark: Told | None, stale: bool, base: str, currency: str
+    tile: BoardTile,
+    told: BoardAnswer,
+    before: BoardAnswer | None,
+    spark: BoardAnswer | None,
+    stale: bool,
+    base: str,
+    currency: str,
 ) -> Mapping[str, Part]:
     """The parts `tile` and `spark`, by these names. Raises Unfit."""
     values = _spark(tile.spark, spark) if tile.spark and spark is not None and spark.table is not None else ()
@@ -58,7 +64,7 @@ def tile_parts(
     }
 
 
-def _figure(tile: BoardTile, told: Told) -> float | None:
+def _figure(tile: BoardTile, told: BoardAnswer) -> float | None:
     """The column of the first row; None for a null, and where there is no row."""
     assert told.table is not None
     require(told.table, (tile.column,))
@@ -84,7 +90,7 @@ def _with_unit(tile: BoardTile, text: str, currency: str) -> str:
     return f"{text}{THIN}{tile.unit}" if tile.unit else text
 
 
-def _spark(spec: Spark, told: Told) -> Series:
+def _spark(spec: Spark, told: BoardAnswer) -> Series:
     assert told.table is not None
     assert told.as_of is not None
     require(told.table, ("moment", spec.column))

@@ -22,7 +22,7 @@ from console.feed.asker import Got, Want
 from console.feed.pins import Pin
 from console.feed.snapshot import FeedSnapshot
 from console.on_call.acts import Actor
-from console.on_call.asked import Asked
+from console.on_call.asked import KnownIncidents
 from console.on_call.watch import Duty
 from console.parts import Part, iso_ms
 from console.settings import ConsoleSettings
@@ -82,7 +82,7 @@ class TabPage(Protocol):
         """Whether a moment of the past is shown."""
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> KnownIncidents:
         """The incidents of rules that ask, as they stood at the moment shown."""
 
     @property

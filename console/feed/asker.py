@@ -61,7 +61,7 @@ def want(question: str, commit: str, **binds: Any) -> Want:
     return Want(question, commit, tuple(sorted(frozen.items())))
 
 
-class Asks(Protocol):
+class FeedClient(Protocol):
     """As much of a client as it takes."""
 
     def ask(self, question: str, *, commit: str | None = None, **binds: Any) -> pa.Table: ...
@@ -74,7 +74,7 @@ class Asker:
     nobody could answer.
     """
 
-    def __init__(self, dremio: Asks, *, threads: int = 2, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, dremio: FeedClient, *, threads: int = 2, clock: Callable[[], float] = time.monotonic) -> None:
         self._dremio = dremio
         self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="asker")

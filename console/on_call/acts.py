@@ -53,7 +53,7 @@ class LetGo(_Taking):
     what: Literal["unack"]
 
 
-class Note(_Act):
+class NoteAct(_Act):
     what: Literal["note"]
     incident: Id
     note: str = Field(min_length=1, max_length=2000)
@@ -63,7 +63,7 @@ class Escalate(_Taking):
     what: Literal["escalate"]
 
 
-class Silence(_Act):
+class SilenceAct(_Act):
     """Silences the incident's rule at its service."""
 
     what: Literal["silence"]
@@ -77,15 +77,17 @@ class EndSilence(_Act):
     silence: Id
 
 
-class Mark(_Act):
+class MarkAct(_Act):
     what: Literal["mark"]
     text: str = Field(min_length=1, max_length=300)
 
 
-type Act = Annotated[Acknowledge | LetGo | Note | Escalate | Silence | EndSilence | Mark, Field(discriminator="what")]
+type Act = Annotated[
+    Acknowledge | LetGo | NoteAct | Escalate | SilenceAct | EndSilence | MarkAct, Field(discriminator="what")
+]
 
 
-class _Asked(BaseModel):
+class _AskedAct(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     act: Act
@@ -100,7 +102,7 @@ class Actor:
 
 
 @dataclass(frozen=True)
-class Done:
+class ActOutcome:
     """What became of an act: a sentence where it was refused."""
 
     number: int
@@ -115,31 +117,33 @@ class Acts:
         self._open = open
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="acts")
 
-    def ask(self, said: object, actor: Actor, answer: Callable[[Done], None]) -> None:
+    def ask(self, said: object, actor: Actor, answer: Callable[[ActOutcome], None]) -> None:
         """Do what a browser said, and call `answer` from another thread; at once where it is refused here."""
         number = said.get("number") if isinstance(said, Mapping) else None
         number = number if isinstance(number, int) else 0
         if not actor.may_act:
-            answer(Done(number, "Nothing was done: only an operator may act; you are signed in as a viewer."))
+            answer(ActOutcome(number, "Nothing was done: only an operator may act; you are signed in as a viewer."))
             return
         try:
-            act = _Asked.model_validate({"act": said}).act
+            act = _AskedAct.model_validate({"act": said}).act
         except ValidationError as error:
             first = error.errors()[0]
             field = str(first["loc"][-1]) if first["loc"] else "act"
-            answer(Done(number, f"Nothing was done: '{field}': {first['msg'].removeprefix('Value error, ')}."))
+            answer(ActOutcome(number, f"Nothing was done: '{field}': {first['msg'].removeprefix('Value error, ')}."))
             return
         self._threads.submit(self._do, act, actor, answer)
 
-    def _do(self, act: Any, actor: Actor, answer: Callable[[Done], None]) -> None:
+    def _do(self, act: Any, actor: Actor, answer: Callable[[ActOutcome], None]) -> None:
         try:
             with self._open(actor.person) as client:
-                answer(Done(act.number, None, _done(client, act)))
+                answer(ActOutcome(act.number, None, _done(client, act)))
         except (OnCallError, UserError) as error:
-            answer(Done(act.number, f"Nothing was done: {error}"))
+            answer(ActOutcome(act.number, f"Nothing was done: {error}"))
         except Exception as error:
             logger.exception("%s failed", act.what)
-            answer(Done(act.number, f"It is not known whether it was done ({type(error).__name__}); see the log."))
+            answer(
+                ActOutcome(act.number, f"It is not known whether it was done ({type(error).__name__}); see the log.")
+            )
 
     def detail(self, incident_id: str, at: datetime | None, answer: Callable[[OnCallDetail | str], None]) -> None:
         """An incident with its history, up to a moment where one is given, or a sentence; to `answer` from another
@@ -186,11 +190,11 @@ def _done(client: OnCall, act: Any) -> OnCallDetail | None:
             return _taking(client, act, partial(client.ack, act.incident, until))
         case LetGo():
             return _taking(client, act, partial(client.unack, act.incident))
-        case Note():
+        case NoteAct():
             return client.note(act.incident, act.note)
         case Escalate():
             return _taking(client, act, partial(client.escalate, act.incident))
-        case Silence():
+        case SilenceAct():
             found = client.incident(act.incident)
             matchers = [{"column": "rule", "op": "=", "value": found.rule}]
             if found.service_name:
@@ -199,6 +203,6 @@ def _done(client: OnCall, act: Any) -> OnCallDetail | None:
             return client.incident(act.incident)
         case EndSilence():
             client.end_silence(act.silence)
-        case Mark():
+        case MarkAct():
             client.mark(act.text)
     return None

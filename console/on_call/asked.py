@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class KnownIncidents:
     """incidents: those that are known. error: why they are left out; None where they are not, or there can be none.
 
     known: what the notifier said last of any incident, by id.
@@ -55,19 +55,19 @@ def any_asks(path: Path) -> bool:
 
 # Pages look at the same moment: the first one pays.
 @lru_cache(maxsize=8)
-def asked_of(duty: Duty, as_of: datetime | None, asks: bool) -> Asked:
+def asked_of(duty: Duty, as_of: datetime | None, asks: bool) -> KnownIncidents:
     """What the notifier said of them last, as they stood at as_of (None: now). asks: whether there are such rules."""
     if duty.error is not None:
         # What was known of before may be over by now.
         known = asks or any(each.source == "question" for each in duty.incidents.values())
-        return Asked(error=duty.error if known else None, known=duty.incidents)
+        return KnownIncidents(error=duty.error if known else None, known=duty.incidents)
     found = [each for each in duty.incidents.values() if each.source == "question"]
     listed = tuple(_listed(each, as_of) for each in found if as_of is None or each.starts_at <= as_of)
-    return Asked(listed, known=duty.incidents)
+    return KnownIncidents(listed, known=duty.incidents)
 
 
 def with_asked(
-    found: tuple[ListedIncident, ...], asked: Asked, since: datetime, until: datetime
+    found: tuple[ListedIncident, ...], asked: KnownIncidents, since: datetime, until: datetime
 ) -> tuple[ListedIncident, ...]:
     """The incidents of the table, and those of rules that ask of [since, until), in order."""
     found = tuple(_worded(each, asked.known.get(each.incident_id)) if each.unread else each for each in found)
@@ -75,7 +75,7 @@ def with_asked(
     return tuple(in_order([*found, *more])) if more else found
 
 
-def left_out(asked: Asked) -> Iterable[str]:
+def left_out(asked: KnownIncidents) -> Iterable[str]:
     """The sentence that says so, where they are."""
     if asked.error:
         yield f"those of rules that ask are left out: {asked.error}"

@@ -40,7 +40,7 @@ class Duty:
 NOT_ASKED = Duty()
 
 
-class Watch:
+class DutyWatch:
     """Holds the newest Duty. open: a client, made anew while there is none. changed: called when another is there.
 
     Raises nothing: a notifier that does not answer is a Duty with an error, and is tried again.

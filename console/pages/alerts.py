@@ -23,7 +23,7 @@ from console.feed.incidents import ListedIncident, count_open, in_order, inciden
 from console.feed.numbers import exactly
 from console.feed.pins import Pin
 from console.feed.questions import ANY_AHEAD, INCIDENT_SPAN, INCIDENTS_SHOWN
-from console.on_call.asked import Asked, left_out, with_asked
+from console.on_call.asked import KnownIncidents, left_out, with_asked
 from console.on_call.figure import TRADE, ConversionDesk, FigureDesk, IncidentFigure
 from console.on_call.parts import HISTORY, TOLD, duty_part, words_of
 from console.parts import INCIDENT_SEARCHED, Part, error_row, incident_row, iso_ms
@@ -349,7 +349,7 @@ def _listed(view: View, span: Span) -> Span:
     return since, span[1] if view.span else span[1] + ANY_AHEAD
 
 
-def _elsewhere(found: Found, asked: Asked) -> Part:
+def _elsewhere(found: Found, asked: KnownIncidents) -> Part:
     """Why the incident of a link is not listed, and the range that holds it; no words while that is being asked."""
     known = asked.get(found.view.incident or "")
     if known is not None:

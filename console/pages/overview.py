@@ -29,7 +29,7 @@ from console.feed.questions import (
 )
 from console.feed.snapshot import FeedAnswer, FeedSnapshot
 from console.feed.tiles import ErrorRateLimits, Tile, tiles_of
-from console.on_call.asked import Asked, asked_of, with_asked
+from console.on_call.asked import KnownIncidents, asked_of, with_asked
 from console.on_call.watch import Duty
 from console.parts import (
     ERROR_COLUMNS,
@@ -162,7 +162,7 @@ def open_counts(snapshot: FeedSnapshot, found: Sequence[ListedIncident]) -> tupl
 
 
 @lru_cache(maxsize=8)
-def all_incidents(snapshot: FeedSnapshot, max_age: timedelta, asked: Asked) -> tuple[ListedIncident, ...]:
+def all_incidents(snapshot: FeedSnapshot, max_age: timedelta, asked: KnownIncidents) -> tuple[ListedIncident, ...]:
     """Those of the table, and those of rules that ask."""
     found = incidents(snapshot, max_age)
     if snapshot.as_of is None:

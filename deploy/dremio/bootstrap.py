@@ -19,7 +19,7 @@ import signal
 import time
 from urllib.parse import urlsplit
 
-from dremio_rest import Patience, Rest, RestAnswer
+from dremio_rest import Rest, RestAnswer, WaitBudget
 from dremio_source import provide_source
 from lakehouse.dremio.client import Dremio
 from lakehouse.dremio.errors import AuthError, DremioError, Timeout, Unavailable
@@ -95,7 +95,7 @@ def _make_first_user(rest: Rest, settings: DremioSettings) -> None:
         )
 
 
-def prove(settings: DremioSettings, patience: Patience) -> None:
+def prove(settings: DremioSettings, patience: WaitBudget) -> None:
     """One question as every reader asks. Flight may come up later than REST."""
     with Dremio(settings) as dremio:
         while True:
@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None, *, pause_s: float = 1.0) -> None:
     given = parser.parse_args(arguments)
     log_to_stderr()
     with exit_on_user_error():
-        patience = Patience(given.within, pause_s)
+        patience = WaitBudget(given.within, pause_s)
         settings = DremioSettings.load()
         if not given.only_question:
             address = given.rest or f"http://{urlsplit(settings.uri).hostname}:9047"

@@ -23,7 +23,7 @@ _NO_REASON = "Something went wrong"
 _NOT_NOW = (502, 503, 504)
 
 
-class Patience:
+class WaitBudget:
     """The time that all waiting may take together; `pause_s` lies between two tries."""
 
     def __init__(self, within: str, pause_s: float) -> None:
@@ -64,7 +64,7 @@ class RestAnswer:
 class Rest:
     """Dremio's REST port. Waits while nobody answers or the server cannot yet; raises UserError, and nothing else."""
 
-    def __init__(self, address: str, patience: Patience) -> None:
+    def __init__(self, address: str, patience: WaitBudget) -> None:
         if not re.fullmatch(r"https?://[^/@\s]+", address):
             raise UserError(f"--rest has the value '{address}'; expected http://HOST:PORT.")
         self.address = address

@@ -15,11 +15,11 @@ from embedded.catalog.table import Staged, TableWriter
 from lakehouse.tables import SCHEMA, TABLES
 from lakehouse.user_error import UserError
 from pipeline.iceberg.metadata_file import metadata_file, read_metadata
-from pipeline.iceberg.schema import Unfit, evolved, first_metadata
+from pipeline.iceberg.schema import UnfitTable, evolved, first_metadata
 from pipeline.iceberg.table import PREVIOUS_METADATA
 from pipeline.storage.data_files import read_parquet
 from pipeline.storage.files import LiveFile, path_of, row_schema, uri_of
-from pipeline.storage.reading import Reading
+from pipeline.storage.reading import ReadOnlyIO
 from pipeline.storage.sweep import Reach, local_files, unreached
 
 logger = logging.getLogger("tillwatch.ingest")
@@ -40,7 +40,7 @@ class Catalog:
         self.path = self.data_dir / "catalog.db"
         self.warehouse = self.data_dir / "warehouse"
         self.warehouse.mkdir(parents=True, exist_ok=True)
-        self._io = Reading(_read)
+        self._io = ReadOnlyIO(_read)
         self._publications = Publications(self.path)
         self._refuse_when_moved()
         self._create_missing()
@@ -57,7 +57,7 @@ class Catalog:
             try:
                 metadata = read_metadata(self._io, location)
                 more = evolved(TABLES[name], metadata, PROPERTIES)
-            except Unfit as unfit:
+            except UnfitTable as unfit:
                 raise UserError(
                     f"Table {SCHEMA}.{name} of {self.data_dir} {unfit}; the data directory is of another version: move "
                     "it away or set TILLWATCH_DATA_DIR."

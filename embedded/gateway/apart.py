@@ -27,7 +27,7 @@ import pyarrow as pa
 from embedded.gateway import frames
 from embedded.gateway.apart_process import Task
 from embedded.gateway.duck import Room
-from embedded.gateway.errors import Kind, Refusal, cancelled, out_of_memory, out_of_time
+from embedded.gateway.errors import ErrorKind, Refusal, cancelled, out_of_memory, out_of_time
 from lakehouse import ROOT
 from lakehouse.memory import give_back
 
@@ -87,7 +87,7 @@ class Apart:
             if gone():
                 reason.append(cancelled("the client is gone"))
             elif self._closed:
-                reason.append(Refusal(Kind.UNAVAILABLE, "The server is shutting down."))
+                reason.append(Refusal(ErrorKind.UNAVAILABLE, "The server is shutting down."))
             elif time.monotonic() - (self._started_s - started_s) > deadline:
                 reason.append(out_of_time(self._timeout_s, planning))
             return bool(reason)
@@ -166,7 +166,7 @@ class Apart:
 
     def _started(self) -> socket.socket:
         if self._closed:
-            raise Refusal(Kind.UNAVAILABLE, "The server is shutting down.")
+            raise Refusal(ErrorKind.UNAVAILABLE, "The server is shutting down.")
         if self._control is not None and self._process is not None and self._process.poll() is None:
             return self._control
         self._hang_up()
@@ -217,7 +217,7 @@ def _received(wire: socket.socket, over: Callable[[], bool]) -> tuple[bytes, byt
 
 
 def _no_process() -> Refusal:
-    return Refusal(Kind.UNAVAILABLE, "RESOURCE ERROR: there is no process for the statement now; try again.")
+    return Refusal(ErrorKind.UNAVAILABLE, "RESOURCE ERROR: there is no process for the statement now; try again.")
 
 
 def _sweep(room: Room) -> None:

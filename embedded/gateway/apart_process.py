@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from embedded.gateway import duck, frames
 from embedded.gateway.dialect import Dialect, Statement
-from embedded.gateway.errors import Kind, Refusal, TooDeep, out_of_memory
+from embedded.gateway.errors import ErrorKind, Refusal, TooDeep, out_of_memory
 from embedded.gateway.sql.queries import Column
 from embedded.gateway.translation import Shape, parameter_kinds, write
 from embedded.gateway.wording import planning_refusal, running_refusal
@@ -200,7 +200,7 @@ def _planned(task: Task, planner: duckdb.DuckDBPyConnection) -> object:
     return replace(written, heavy=True)
 
 
-def _refusal(error: Exception, task: Task) -> tuple[Kind, str, int | None, int]:
+def _refusal(error: Exception, task: Task) -> tuple[ErrorKind, str, int | None, int]:
     refusal = error
     if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "malloc" in str(error):
         refusal = out_of_memory()
@@ -212,7 +212,7 @@ def _refusal(error: Exception, task: Task) -> tuple[Kind, str, int | None, int]:
         refusal = running_refusal(error, None, 0)
     if not isinstance(refusal, Refusal):
         logging.getLogger(__name__).error("failed apart: %s: %s", type(error).__name__, str(error)[:1000])
-        refusal = Refusal(Kind.INTERNAL, "SYSTEM ERROR: There was an error servicing your request.")
+        refusal = Refusal(ErrorKind.INTERNAL, "SYSTEM ERROR: There was an error servicing your request.")
     return refusal.kind, str(refusal), refusal.start, refusal.length
 
 
@@ -233,7 +233,7 @@ def _pieces(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
     if batch.num_rows == 1:
         if size > MOST_ROW_MB << 20:
             raise Refusal(
-                Kind.UNAVAILABLE,
+                ErrorKind.UNAVAILABLE,
                 f"RESOURCE ERROR: a row of the answer has {size >> 20:,} MB, and {MOST_ROW_MB} MB are the limit",
             )
         return [batch]

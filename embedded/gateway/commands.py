@@ -22,7 +22,7 @@ from embedded.gateway.paths import (
     written,
 )
 from embedded.gateway.patience import Check, each
-from embedded.gateway.rest import Rest, explained, read_only, source_of, unsupported
+from embedded.gateway.rest import RemainingWords, explained, read_only, source_of, unsupported
 from embedded.gateway.snapshots import StoredColumn
 from embedded.gateway.tokens import Word, encountered
 from embedded.gateway.values import time_literal
@@ -66,7 +66,7 @@ _PLAN = pa.schema([("text", pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class CommandScope:
     """What commands look at. columns: of a table by its path, None where there is none such.
 
     check: raises Refusal once the command is to end.
@@ -77,7 +77,7 @@ class Looking:
     check: Check
 
 
-type Rows = Callable[[Commit, Looking], Iterable[tuple[object, ...]]]
+type Rows = Callable[[Commit, CommandScope], Iterable[tuple[object, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Command:
     explains: int | None = None
     long: bool = False
 
-    def batches(self, commit: Commit, looking: Looking) -> Iterator[pa.RecordBatch]:
+    def batches(self, commit: Commit, looking: CommandScope) -> Iterator[pa.RecordBatch]:
         """The rows. Raises Refusal for what is not there, and once it is to end."""
         looking.check()
         for found in batched(each(self.rows(commit, looking), looking.check), MAX_BATCH_ROWS):
@@ -111,20 +111,20 @@ def read(sql: str, words: list[Word], context: Context, commit: Callable[[], Com
     second = words[1].upper if len(words) > 1 else ""
     match first, second:
         case "SHOW", "BRANCHES" | "TAGS":
-            source_of(Rest(words, 2), context)
+            source_of(RemainingWords(words, 2), context)
             return Command(_REFERENCES, _branches if second == "BRANCHES" else _tags, at=_MAIN)
         case "SHOW", "LOGS" | "LOG":
-            rest = Rest(words, 2)
+            rest = RemainingWords(words, 2)
             at = rest.at()
             source_of(rest, context)
             return Command(_LOGS, _logs, at=at, long=True)
         case "SHOW", "SCHEMAS" | "DATABASES":
-            rest = Rest(words, 2)
+            rest = RemainingWords(words, 2)
             like = rest.like()
             rest.end()
             return Command(_SCHEMAS, lambda commit, looking: _schemas(commit, looking, like))
         case "SHOW", "TABLES" | "VIEWS":
-            return _show(Rest(words, 2), second, context)
+            return _show(RemainingWords(words, 2), second, context)
         case "SHOW", _ if second in _NOT_YET:
             raise validation(f"Not supported by the gateway yet: SHOW {second}", words[1].start, len(second))
         case "DESCRIBE" | "DESC", _:
@@ -135,7 +135,7 @@ def read(sql: str, words: list[Word], context: Context, commit: Callable[[], Com
             text = "The gateway leaves the plan to DuckDB."
             return Command(_PLAN, lambda *_: [(text,)], explains=explained(words))
         case "ALTER", "TABLE" | "PDS" if "REFRESH" in [word.upper for word in words]:
-            return _refresh(Rest(words, 2), context)
+            return _refresh(RemainingWords(words, 2), context)
         case _ if first in _WRITES:
             raise read_only(words)
     raise encountered(words[0].text, words[0].start)
@@ -144,24 +144,24 @@ def read(sql: str, words: list[Word], context: Context, commit: Callable[[], Com
 # ---- the commands ---------------------------------------------------------------------------------------------------
 
 
-def _branches(main: Commit, looking: Looking) -> Iterable[tuple[object, ...]]:
+def _branches(main: Commit, looking: CommandScope) -> Iterable[tuple[object, ...]]:
     return [("Branch", "main", main.id), *(("Branch", *item) for item in looking.commits.branches())]
 
 
-def _tags(_: Commit, looking: Looking) -> Iterable[tuple[object, ...]]:
+def _tags(_: Commit, looking: CommandScope) -> Iterable[tuple[object, ...]]:
     return [("Tag", *item) for item in looking.commits.tags()]
 
 
-def _logs(commit: Commit, looking: Looking) -> Iterable[tuple[object, ...]]:
+def _logs(commit: Commit, looking: CommandScope) -> Iterable[tuple[object, ...]]:
     for change in looking.commits.changes(commit.id):
         yield change.commit_id, change.author, change.authored_us and change.authored_us // 1000, change.message
 
 
-def _schemas(commit: Commit, looking: Looking, like: Callable[[str], bool]) -> Iterable[tuple[object, ...]]:
+def _schemas(commit: Commit, looking: CommandScope, like: Callable[[str], bool]) -> Iterable[tuple[object, ...]]:
     return [(name,) for name in each(information.schemata(commit), looking.check) if like(name)]
 
 
-def _show(rest: Rest, what: str, context: Context) -> Command:
+def _show(rest: RemainingWords, what: str, context: Context) -> Command:
     """SHOW TABLES or VIEWS [AT …] [IN path] [LIKE 'pattern']."""
     at, start = rest.at(), rest.start()
     path = rest.path() if rest.take("FROM", "IN") else context.schema
@@ -172,7 +172,7 @@ def _show(rest: Rest, what: str, context: Context) -> Command:
     missing = validation(f"Source {written(path)} does not exist.", start)
     if is_ours(path):
 
-        def tables(commit: Commit, looking: Looking) -> Iterable[tuple[object, ...]]:
+        def tables(commit: Commit, looking: CommandScope) -> Iterable[tuple[object, ...]]:
             if not is_schema(path, commit.folders()):
                 raise missing
             inside = [found for found in commit.paths() if found[: len(path) - 1] == path[1:]]
@@ -195,7 +195,7 @@ def _show(rest: Rest, what: str, context: Context) -> Command:
 
 def _describe(sql: str, words: list[Word], context: Context) -> Command:
     """DESCRIBE [TABLE] path [AT …] [column]."""
-    rest = Rest(words, 1)
+    rest = RemainingWords(words, 1)
     # A table may be called so: it is one where nothing else follows.
     if len(words) > 2 and words[2].text != ".":
         rest.take("TABLE")
@@ -211,7 +211,7 @@ def _describe(sql: str, words: list[Word], context: Context) -> Command:
         said = ".".join(wanted)
         raise validation(f"You can only describe single component paths. You tried to describe [{said}].", rest.start())
 
-    def rows(commit: Commit, looking: Looking) -> Iterable[tuple[object, ...]]:
+    def rows(commit: Commit, looking: CommandScope) -> Iterable[tuple[object, ...]]:
         columns = looking.columns(path, commit, at)
         if columns is None:
             raise validation(f"Unknown table [{written(full)}]", start)
@@ -226,7 +226,7 @@ def _describe(sql: str, words: list[Word], context: Context) -> Command:
 
 def _use(words: list[Word], context: Context, commit: Callable[[], Commit]) -> Command:
     """USE [path], or USE BRANCH, TAG, COMMIT or REF name [AS OF 'time'] [IN source]."""
-    rest = Rest(words, 1)
+    rest = RemainingWords(words, 1)
     if rest.place == len(words):
         return _done("Default schema cleared", uses=Context((), context.version))
     if len(words) > 2 and words[1].upper in REFERENCES and words[2].kind in ("word", "name", "text"):
@@ -255,7 +255,7 @@ def _schema_used(context: Context) -> Command:
     return _done(f"Default schema changed to [{named}]", uses=context)
 
 
-def _refresh(rest: Rest, context: Context) -> Command:
+def _refresh(rest: RemainingWords, context: Context) -> Command:
     """ALTER TABLE path REFRESH METADATA [options], which does nothing: tables are read anew at every statement."""
     start, path = rest.start(), rest.path()
     if not rest.take("REFRESH") or not rest.take("METADATA"):

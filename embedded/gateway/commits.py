@@ -56,7 +56,7 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LoggedCommit:
     """A commit as SHOW LOGS tells it; authored_us: us since the epoch."""
 
     commit_id: str
@@ -88,7 +88,7 @@ class Commits(Protocol):
     def at(self, time_us: int, reference: str = "main") -> Commit | None:
         """The commit of a branch or tag in force at that time, or the newest kept one before it."""
 
-    def changes(self, commit_id: str) -> Iterable[Change]:
+    def changes(self, commit_id: str) -> Iterable[LoggedCommit]:
         """A commit and those that it comes from, newest first."""
 
     def tags(self) -> list[tuple[str, str]]:
@@ -144,13 +144,13 @@ class SqliteCommits:
             reference,
         )
 
-    def changes(self, commit_id: str) -> list[Change]:
+    def changes(self, commit_id: str) -> list[LoggedCommit]:
         rows = self._rows(
             "SELECT commit_id, published_at FROM publications "
             "WHERE sequence <= (SELECT sequence FROM publications WHERE commit_id = ?) ORDER BY sequence DESC",
             commit_id,
         )
-        return [Change(str(name), _AUTHOR, int(published_at), _MESSAGE) for name, published_at in rows]
+        return [LoggedCommit(str(name), _AUTHOR, int(published_at), _MESSAGE) for name, published_at in rows]
 
     def tags(self) -> list[tuple[str, str]]:
         return [

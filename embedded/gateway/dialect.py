@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from embedded.gateway.errors import Kind, Refusal, TooDeep
+from embedded.gateway.errors import ErrorKind, Refusal, TooDeep
 from embedded.gateway.table_functions import without_table_functions
 from embedded.gateway.tokens import Word, words_of
 from embedded.gateway.translation import Shape, check_functions, check_words, digest_of, translate
@@ -108,4 +108,4 @@ def _mark(sql: str) -> str:
     for mark in _MARKS:
         if mark not in sql:
             return mark
-    raise Refusal(Kind.PARSE, "Failure parsing the query: it holds too many control characters.", 0)
+    raise Refusal(ErrorKind.PARSE, "Failure parsing the query: it holds too many control characters.", 0)

@@ -20,11 +20,11 @@ from embedded.gateway.apart import Apart
 from embedded.gateway.apart_process import Task
 from embedded.gateway.dialect import Statement
 from embedded.gateway.duck import MAX_BATCH_ROWS, Remote
-from embedded.gateway.errors import Kind, Refusal
-from embedded.gateway.sql.kinds import Kind as KindOf
+from embedded.gateway.errors import ErrorKind, Refusal
+from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.queries import Column
 from embedded.gateway.tokens import Word
-from embedded.gateway.translation import Shape, Written
+from embedded.gateway.translation import Shape, WrittenShape
 from embedded.gateway.wording import planning_refusal, running_refusal
 
 __all__ = ["MAX_BATCH_ROWS", "Engine", "Remote", "nobody_left"]
@@ -79,18 +79,18 @@ class Engine:
         empty: Sequence[str],
         gone: Callable[[], bool],
         within_s: float | None = None,
-    ) -> Written:
+    ) -> WrittenShape:
         """A heavy statement for DuckDB, which has planned it over the empty relations. Raises Refusal."""
         task = Task("write", sql, statement.shape, relations, empty, statement.times)
-        written: Written = self._apart.value(task, gone, within_s)
+        written: WrittenShape = self._apart.value(task, gone, within_s)
         return written
 
     def parameters_apart(
         self, shape: Shape, sql: str, relations: Sequence[Sequence[Column]], mark: str, gone: Callable[[], bool]
-    ) -> dict[int, KindOf]:
+    ) -> dict[int, Kind]:
         """As translation.parameter_kinds, of a heavy statement. Raises Refusal."""
         task = Task("parameters", sql, shape, relations, mark=mark)
-        found: dict[int, KindOf] = self._apart.value(task, gone)
+        found: dict[int, Kind] = self._apart.value(task, gone)
         return found
 
     def describe(self, sql: str, original: str) -> list[tuple[str, str]]:
@@ -188,7 +188,7 @@ class _Watch:
         watched = _Watched(cursor, gone, time.monotonic() + timeout_s)
         with self._lock:
             if self._closed:
-                raise Refusal(Kind.UNAVAILABLE, "The server is shutting down.")
+                raise Refusal(ErrorKind.UNAVAILABLE, "The server is shutting down.")
             self._running.add(watched)
         if not self._some.is_set():
             self._some.set()

@@ -8,7 +8,7 @@ from enum import Enum, auto
 logger = logging.getLogger(__name__)
 
 
-class Kind(Enum):
+class ErrorKind(Enum):
     """Dremio's error types, as far as the gateway has them. PARSE and VALIDATION carry position and statement.
 
     ARGUMENT is a call that is no statement's: INVALID_ARGUMENT as theirs, with its sentence alone.
@@ -28,7 +28,7 @@ class Kind(Enum):
 class Refusal(Exception):
     """A statement that gets no answer; the reason stands in it at the offset `start`, `length` characters long."""
 
-    def __init__(self, kind: Kind, message: str, start: int | None = None, length: int = 1) -> None:
+    def __init__(self, kind: ErrorKind, message: str, start: int | None = None, length: int = 1) -> None:
         super().__init__(message)
         self.kind = kind
         self.start = start
@@ -42,7 +42,7 @@ class Refusal(Exception):
         It is cut to what clients take: Java's read at most 8 KB of a call's end, where the text stands twice.
         """
         message = _cut(str(self), _MESSAGE_BYTES)
-        if self.kind not in (Kind.PARSE, Kind.VALIDATION):
+        if self.kind not in (ErrorKind.PARSE, ErrorKind.VALIDATION):
             return message
         sql = sql if self.sql is None else self.sql
         start = self.start or 0
@@ -81,11 +81,11 @@ class TooDeep(Refusal):
     """A statement that is nested too deeply for whoever reads it."""
 
     def __init__(self, start: int = 0) -> None:
-        super().__init__(Kind.PARSE, "Failure parsing the query: it is nested too deeply.", start)
+        super().__init__(ErrorKind.PARSE, "Failure parsing the query: it is nested too deeply.", start)
 
 
 def validation(message: str, start: int | None = None, length: int = 1) -> Refusal:
-    return Refusal(Kind.VALIDATION, message, start, length)
+    return Refusal(ErrorKind.VALIDATION, message, start, length)
 
 
 def object_not_found(path: list[str], start: int | None = None, length: int = 1) -> Refusal:
@@ -104,7 +104,7 @@ def no_function(name: str, start: int | None = None, length: int = 1) -> Refusal
 def out_of_memory() -> Refusal:
     """Dremio's sentence for a statement that wants more memory than it may have."""
     return Refusal(
-        Kind.UNAVAILABLE,
+        ErrorKind.UNAVAILABLE,
         "RESOURCE ERROR: Query was cancelled because it exceeded the memory limits set by the administrator.",
     )
 
@@ -113,29 +113,29 @@ def out_of_time(limit_s: float, planning: bool) -> Refusal:
     """What Dremio says of a statement that takes too long; planning, it is an error of the planner."""
     if planning:
         return Refusal(
-            Kind.INTERNAL, f"PLAN ERROR: Query was cancelled because planning time exceeded {limit_s:g} seconds"
+            ErrorKind.INTERNAL, f"PLAN ERROR: Query was cancelled because planning time exceeded {limit_s:g} seconds"
         )
-    return Refusal(Kind.CANCELLED, f"Query was cancelled because it exceeded the runtime limit of {limit_s:g} s")
+    return Refusal(ErrorKind.CANCELLED, f"Query was cancelled because it exceeded the runtime limit of {limit_s:g} s")
 
 
 def too_many_rows(most: int) -> Refusal:
     return Refusal(
-        Kind.UNAVAILABLE, f"RESOURCE ERROR: Query was cancelled because its answer has more than {most:,} rows."
+        ErrorKind.UNAVAILABLE, f"RESOURCE ERROR: Query was cancelled because its answer has more than {most:,} rows."
     )
 
 
 def cancelled(reason: str) -> Refusal:
-    return Refusal(Kind.CANCELLED, f"Query cancelled: {reason}")
+    return Refusal(ErrorKind.CANCELLED, f"Query cancelled: {reason}")
 
 
 def needs_iceberg_scan(location: str, why_not: str) -> Refusal:
     """A table of another writer, and no reader of DuckDB's for it. Which one is for whoever reads the log."""
     what = "has delete files, files of another format than Parquet, or a column whose type changed"
     logger.warning("%s %s: %s", location, what, why_not)
-    return Refusal(Kind.UNIMPLEMENTED, f"UNSUPPORTED_OPERATION ERROR: a table {what}: {why_not}")
+    return Refusal(ErrorKind.UNIMPLEMENTED, f"UNSUPPORTED_OPERATION ERROR: a table {what}: {why_not}")
 
 
 def data_read(location: str, error: Exception) -> Refusal:
     """Dremio's kind of sentence for a file that cannot be read. Which one, and why, is for whoever reads the log."""
     logger.warning("%s cannot be read: %s: %s", location, type(error).__name__, str(error).partition("\n")[0])
-    return Refusal(Kind.INTERNAL, "DATA_READ ERROR: a file of a table cannot be read; the gateway's log names it")
+    return Refusal(ErrorKind.INTERNAL, "DATA_READ ERROR: a file of a table cannot be read; the gateway's log names it")

@@ -115,7 +115,7 @@ def _described(schema: str, table: str, columns: Sequence[StoredColumn]) -> Iter
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class DescribedType:
     """A column's type as Dremio describes it; `length` is in characters, or in bytes where it holds bytes."""
 
     name: str
@@ -127,25 +127,25 @@ class Kind:
     time_precision: int | None = None
 
 
-_KINDS: Mapping[str, Kind] = {
-    "string": Kind("CHARACTER VARYING", _LONGEST, length=_LONGEST),
-    "uuid": Kind("CHARACTER VARYING", _LONGEST, length=_LONGEST),
-    "binary": Kind("BINARY VARYING", _LONGEST, length=_LONGEST),
-    "int": Kind("INTEGER", 32, precision=32, radix=2, scale=0),
-    "long": Kind("BIGINT", 64, precision=64, radix=2, scale=0),
-    "float": Kind("FLOAT", 24, precision=24, radix=2),
-    "double": Kind("DOUBLE", 53, precision=53, radix=2),
-    "boolean": Kind("BOOLEAN", 1),
-    "date": Kind("DATE", 10, time_precision=0),
-    "time": Kind("TIME", 12, time_precision=3),
-    "timestamp": Kind("TIMESTAMP", 23, time_precision=3),
-    "timestamptz": Kind("TIMESTAMP", 23, time_precision=3),
+_KINDS: Mapping[str, DescribedType] = {
+    "string": DescribedType("CHARACTER VARYING", _LONGEST, length=_LONGEST),
+    "uuid": DescribedType("CHARACTER VARYING", _LONGEST, length=_LONGEST),
+    "binary": DescribedType("BINARY VARYING", _LONGEST, length=_LONGEST),
+    "int": DescribedType("INTEGER", 32, precision=32, radix=2, scale=0),
+    "long": DescribedType("BIGINT", 64, precision=64, radix=2, scale=0),
+    "float": DescribedType("FLOAT", 24, precision=24, radix=2),
+    "double": DescribedType("DOUBLE", 53, precision=53, radix=2),
+    "boolean": DescribedType("BOOLEAN", 1),
+    "date": DescribedType("DATE", 10, time_precision=0),
+    "time": DescribedType("TIME", 12, time_precision=3),
+    "timestamp": DescribedType("TIMESTAMP", 23, time_precision=3),
+    "timestamptz": DescribedType("TIMESTAMP", 23, time_precision=3),
 }
 
 
-def described(column: StoredColumn) -> Kind:
+def described(column: StoredColumn) -> DescribedType:
     """How Dremio describes a column."""
     if column.type.startswith("decimal"):
         precision, scale = map(int, column.type.removeprefix("decimal(").rstrip(")").split(","))
-        return Kind("DECIMAL", precision, precision=precision, radix=10, scale=scale)
-    return _KINDS.get(column.type) or Kind(column.type.upper())
+        return DescribedType("DECIMAL", precision, precision=precision, radix=10, scale=scale)
+    return _KINDS.get(column.type) or DescribedType(column.type.upper())

@@ -27,7 +27,7 @@ from pyiceberg.types import ListType, StructType
 
 from embedded.gateway.avro import Avro
 from embedded.gateway.files import local_path
-from pipeline.storage.reading import Content
+from pipeline.storage.reading import BytesFile
 
 _US = struct.Struct("<q")
 _PART = struct.Struct("<i")
@@ -110,7 +110,7 @@ class Lists:
         """The manifests with a live file."""
         folder = location.rpartition("/")[0]
         types: dict[int, Callable[..., StructProtocol]] = {-1: _ListEntry, 508: _ListEntry}
-        with Avro[_ListEntry](Content(location, content), _LIST_SCHEMA, types, {}) as file:
+        with Avro[_ListEntry](BytesFile(location, content), _LIST_SCHEMA, types, {}) as file:
             schema, (records, count) = file.header.meta["avro.schema"], file.records()
             with self._lock:
                 known = self._newest.get(folder)
@@ -188,7 +188,7 @@ def read_manifest(location: str, content: bytes, times: Mapping[int, str]) -> Ma
     """What pyiceberg's ManifestFile.fetch_manifest_entry reads of live files; `times` are the time columns by id."""
     types: dict[int, Callable[..., StructProtocol]] = {-1: ManifestEntry, 2: ManifestDataFile}
     enums: dict[int, Callable[..., Enum]] = {0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent}
-    with Avro[ManifestEntry](Content(location, content), MANIFEST_ENTRY_SCHEMAS[2], types, enums) as found:
+    with Avro[ManifestEntry](BytesFile(location, content), MANIFEST_ENTRY_SCHEMAS[2], types, enums) as found:
         live = [entry.data_file for entry in found if entry.status != ManifestEntryStatus.DELETED]
     if any(file.file_format != FileFormat.PARQUET for file in live):
         return Manifest(None, {})

@@ -41,7 +41,7 @@ from embedded.gateway.information import table_of
 from embedded.gateway.java_text import bounds, java, pairs
 from embedded.gateway.patience import Check, each, endless
 from embedded.gateway.table_functions import SCHEMAS
-from pipeline.storage.reading import Content
+from pipeline.storage.reading import BytesFile
 
 type _Row = tuple[Any, ...]
 type _Key = tuple[str, str, int]
@@ -207,7 +207,7 @@ class TableMetadata:
             return []
         location = snapshot["manifest-list"]
         [content] = self._files.read([location])
-        with Avro[ManifestFile](Content(location, content), MANIFEST_LIST_FILE_SCHEMAS[2], _LISTS, {}) as file:
+        with Avro[ManifestFile](BytesFile(location, content), MANIFEST_LIST_FILE_SCHEMAS[2], _LISTS, {}) as file:
             return list(file)
 
     def _by_manifest(
@@ -264,7 +264,7 @@ class TableMetadata:
 
 
 def _live(location: str, content: bytes) -> Iterator[DataFile]:
-    with Avro[ManifestEntry](Content(location, content), MANIFEST_ENTRY_SCHEMAS[2], _ENTRIES, _ENUMS) as file:
+    with Avro[ManifestEntry](BytesFile(location, content), MANIFEST_ENTRY_SCHEMAS[2], _ENTRIES, _ENUMS) as file:
         for entry in file:
             if entry.status != ManifestEntryStatus.DELETED:
                 yield entry.data_file

@@ -17,13 +17,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
 
-from embedded.gateway.commits import Change, Commit, key_of
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.commits import Commit, LoggedCommit, key_of
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.files import Once
 from embedded.gateway.s3 import plain_reason, unavailable
 from lakehouse.dremio.client import NOTHING_PUBLISHED
 from lakehouse.tables import CATALOG
-from pipeline.storage.nessie import MAIN, Logged, Nessie, NessieDown, NessieError, NessieGone
+from pipeline.storage.nessie import MAIN, HistoryCommit, Nessie, NessieDown, NessieError, NessieGone
 
 logger = logging.getLogger(__name__)
 
@@ -118,14 +118,14 @@ class NessieCommits:
                 return None
             found = self.by_id(in_force.hash)
             if found is None:
-                found = self._kept_before(_Past(self._nessie.history("", commit=in_force.hash)))
+                found = self._kept_before(_CommitsBack(self._nessie.history("", commit=in_force.hash)))
         return found if found and found.published else None
 
-    def changes(self, commit_id: str) -> Iterator[Change]:
+    def changes(self, commit_id: str) -> Iterator[LoggedCommit]:
         with _answering(), suppress(NessieGone):
             for logged in self._nessie.history("", commit=commit_id):
                 us = None if logged.authored_at is None else round(logged.authored_at.timestamp() * 1e6)
-                yield Change(logged.hash, logged.author, us, logged.message)
+                yield LoggedCommit(logged.hash, logged.author, us, logged.message)
 
     def metadata_locations(self, table: str) -> Iterable[str]:
         """Those in the log of the head's metadata, in that of the oldest of them, and so on; then what tags hold."""
@@ -182,7 +182,7 @@ class NessieCommits:
 
     # ---- the newest kept commit before one that is not ---------------------------------------------------------------
 
-    def _kept_before(self, past: _Past) -> Commit | None:
+    def _kept_before(self, past: _CommitsBack) -> Commit | None:
         """The first one in `past` that is kept.
 
         Every publish gives ingest_positions' metadata the next version, and S3 lists the files that are kept: so the
@@ -203,7 +203,7 @@ class NessieCommits:
                 return self._commit(logged.hash)
         return None
 
-    def _place(self, past: _Past, low: int, wanted: int) -> int:
+    def _place(self, past: _CommitsBack, low: int, wanted: int) -> int:
         """A place after `low` with the version `wanted`, or the first one below it."""
 
         def version(place: int) -> int:
@@ -218,20 +218,20 @@ class NessieCommits:
             low, high = (middle, high) if found > wanted else (low, middle)
         return high
 
-    def _positions(self, past: _Past, place: int) -> str:
+    def _positions(self, past: _CommitsBack, place: int) -> str:
         """Where the metadata of ingest_positions lies at a place in the past; "" where there is none."""
         logged = past[place]
         return "" if logged is None else self._commit(logged.hash).tables.get(POSITIONS, "")
 
 
-class _Past:
+class _CommitsBack:
     """Commits from a moment back, read from Nessie as far as they are looked at."""
 
-    def __init__(self, history: Iterator[Logged]) -> None:
+    def __init__(self, history: Iterator[HistoryCommit]) -> None:
         self._history = history
-        self._read: list[Logged] = []
+        self._read: list[HistoryCommit] = []
 
-    def __getitem__(self, place: int) -> Logged | None:
+    def __getitem__(self, place: int) -> HistoryCommit | None:
         self._read += islice(self._history, max(0, place + 1 - len(self._read)))
         return self._read[place] if place < len(self._read) else None
 
@@ -257,5 +257,5 @@ def _answering() -> Iterator[None]:
     except (NessieError, OSError) as error:
         logger.warning("source %s cannot be read: %s: %s", CATALOG, type(error).__name__, error)
         raise Refusal(
-            Kind.INTERNAL, f"SOURCE_BAD_STATE ERROR: source {CATALOG} cannot be read; the gateway's log says why"
+            ErrorKind.INTERNAL, f"SOURCE_BAD_STATE ERROR: source {CATALOG} cannot be read; the gateway's log says why"
         ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.errors import ErrorKind, Refusal, validation
 from embedded.gateway.paths import INFORMATION_SCHEMA, Context, Path, is_ours
 from embedded.gateway.tokens import Word, encountered
 from embedded.gateway.values import time_literal
@@ -14,7 +14,7 @@ from embedded.gateway.words import RESERVED
 from lakehouse.tables import CATALOG
 
 
-class Rest:
+class RemainingWords:
     """The words of a statement from `place` on, taken one after the other. Each may raise Refusal."""
 
     def __init__(self, words: list[Word], place: int) -> None:
@@ -87,7 +87,7 @@ def _is_like(name: str, pattern: str) -> bool:
     return fits[-1]
 
 
-def source_of(rest: Rest, context: Context) -> str:
+def source_of(rest: RemainingWords, context: Context) -> str:
     """The source of `IN source` at the end of a statement, which must be ours; without it the session's."""
     start = rest.start()
     if rest.take("IN"):
@@ -110,19 +110,19 @@ def source_of(rest: Rest, context: Context) -> str:
 
 
 def unsupported(message: str) -> Refusal:
-    return Refusal(Kind.INTERNAL, f"UNSUPPORTED_OPERATION ERROR: {message}")
+    return Refusal(ErrorKind.INTERNAL, f"UNSUPPORTED_OPERATION ERROR: {message}")
 
 
 def read_only(words: list[Word]) -> Refusal:
     first = words[0].upper
     second = words[1].upper if len(words) > 1 else ""
     what = f"{first} {second}" if second in ("TABLE", "VIEW", "INTO", "BRANCH", "TAG", "FOLDER") else first
-    return Refusal(Kind.PERMISSION, f"PERMISSION ERROR: {what} is not allowed: source {CATALOG} is read-only")
+    return Refusal(ErrorKind.PERMISSION, f"PERMISSION ERROR: {what} is not allowed: source {CATALOG} is read-only")
 
 
 def explained(words: list[Word]) -> int:
     """Where the query begins after EXPLAIN PLAN … FOR."""
-    rest = Rest(words, 2)
+    rest = RemainingWords(words, 2)
     if rest.take("INCLUDING", "EXCLUDING"):
         rest.take("ALL")
         if not rest.take("ATTRIBUTES"):

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.patience import Check, endless
 from lakehouse.tables import CATALOG
 from pipeline.settings import S3Settings
@@ -73,14 +73,14 @@ def _as_dremio() -> Iterator[None]:
         raise FileNotFoundError(str(error)) from None
     except S3Denied as error:
         # Whoever runs the gateway has to hear of it, and no client learns a path by it.
-        raise Refusal(Kind.INTERNAL, f"DATA_READ ERROR: {error.brief}: check section s3") from None
+        raise Refusal(ErrorKind.INTERNAL, f"DATA_READ ERROR: {error.brief}: check section s3") from None
     except S3Down as error:
         raise unavailable(error.brief) from None
 
 
 def unavailable(reason: str) -> Refusal:
     """The refusal while a server behind the gateway is away."""
-    return Refusal(Kind.UNAVAILABLE, f"CONNECTION ERROR: source {CATALOG} is not available now: {reason}")
+    return Refusal(ErrorKind.UNAVAILABLE, f"CONNECTION ERROR: source {CATALOG} is not available now: {reason}")
 
 
 def plain_reason(error: Exception) -> str:

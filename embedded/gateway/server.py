@@ -18,10 +18,10 @@ from pyarrow import flight
 
 from embedded.gateway import wire
 from embedded.gateway.constants import Constants, Planned
-from embedded.gateway.errors import Kind, Refusal, TooDeep
+from embedded.gateway.errors import ErrorKind, Refusal, TooDeep
 from embedded.gateway.flight_sql import messages
 from embedded.gateway.flight_sql.asking import Asking
-from embedded.gateway.flight_sql.running import Run, Running
+from embedded.gateway.flight_sql.running import RunningStatement, RunningStatements
 from embedded.gateway.flight_sql.service import ACTIONS, FlightSql
 from embedded.gateway.sessions import COOKIE, Caller, FlightSession, Sessions
 from embedded.gateway.statements import Statements, Streamed
@@ -42,7 +42,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
     ) -> None:
         """`tls` is certificate and key, PEM; the location then begins with grpc+tls."""
         self._statements = statements
-        self._running = Running()
+        self._running = RunningStatements()
         # By what comes and goes on the wire: who asks whether anybody is there waits for no more than a look.
         self._constants = Constants()
         self._flight_sql = FlightSql(statements, sessions, self._running)
@@ -102,7 +102,9 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         command = messages.unpacked(ticket)
         return command, ticket if command is None else self._flight_sql.planned(command)
 
-    def _stream(self, answer: Streamed, first: list[pa.RecordBatch], running: Run) -> Iterator[pa.RecordBatch]:
+    def _stream(
+        self, answer: Streamed, first: list[pa.RecordBatch], running: RunningStatement
+    ) -> Iterator[pa.RecordBatch]:
         try:
             for batch in itertools.chain(first, answer.batches):
                 running.check()
@@ -119,7 +121,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
             del told
 
     def list_flights(self, context: flight.ServerCallContext, criteria: bytes) -> Iterator[flight.FlightInfo]:
-        raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "listFlights is not implemented."), "") from None
+        raise _flight_error(Refusal(ErrorKind.UNIMPLEMENTED, "listFlights is not implemented."), "") from None
 
     def do_put(
         self,
@@ -133,7 +135,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         def put() -> None:
             command = messages.unpacked(descriptor.command or b"")
             if command is None:
-                raise Refusal(Kind.UNIMPLEMENTED, "acceptPut is not implemented.")
+                raise Refusal(ErrorKind.UNIMPLEMENTED, "acceptPut is not implemented.")
             self._flight_sql.put(command, lambda: _one_row(reader))
 
         _told(put, "")
@@ -156,7 +158,7 @@ class Gateway(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow.flight 
         return iter([flight.Result(pa.py_buffer(result)) for result in results])
 
     def do_exchange(self, context: flight.ServerCallContext, *_: object) -> None:
-        raise _flight_error(Refusal(Kind.UNIMPLEMENTED, "doExchange is not implemented."), "") from None
+        raise _flight_error(Refusal(ErrorKind.UNIMPLEMENTED, "doExchange is not implemented."), "") from None
 
     def _planned(
         self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
@@ -184,11 +186,11 @@ def _sql_of(descriptor: flight.FlightDescriptor) -> str:
     """The statement in a descriptor. Raises Refusal for what legacy Flight does not carry."""
     command = descriptor.command
     if command is None:
-        raise Refusal(Kind.INTERNAL, "There was an error servicing your request.")
+        raise Refusal(ErrorKind.INTERNAL, "There was an error servicing your request.")
     try:
         text: str = command.decode()
     except UnicodeDecodeError:
-        raise Refusal(Kind.PARSE, "Failure parsing the query: it is not UTF-8.") from None
+        raise Refusal(ErrorKind.PARSE, "Failure parsing the query: it is not UTF-8.") from None
     return text
 
 
@@ -197,7 +199,7 @@ def _known(action: flight.Action) -> tuple[str, float]:
     try:
         asked = msgspec.json.decode(action.body.to_pybytes(), type=AskedHead)
     except msgspec.MsgspecError as error:
-        raise Refusal(Kind.PARSE, f"The action {NEXT_HEAD} takes {{known, wait_s}}: {error}.") from None
+        raise Refusal(ErrorKind.PARSE, f"The action {NEXT_HEAD} takes {{known, wait_s}}: {error}.") from None
     return asked.known, asked.wait_s
 
 
@@ -266,7 +268,7 @@ def hide_tracebacks() -> None:
     sys.tracebacklimit = 0
 
 
-def _told[T](work: Callable[[], T], sql: str | Callable[[], str], running: Run | None = None) -> T:
+def _told[T](work: Callable[[], T], sql: str | Callable[[], str], running: RunningStatement | None = None) -> T:
     """The work's result; what goes wrong leaves as pyarrow's exception with Dremio's status and text."""
     try:
         return work()
@@ -279,9 +281,9 @@ def _told[T](work: Callable[[], T], sql: str | Callable[[], str], running: Run |
         del told
 
 
-def _outgoing(error: Exception, sql: str, running: Run | None) -> Exception:
+def _outgoing(error: Exception, sql: str, running: RunningStatement | None) -> Exception:
     if running is not None and running.cancelled:
-        error = Refusal(Kind.CANCELLED, "Query cancelled by user")
+        error = Refusal(ErrorKind.CANCELLED, "Query cancelled by user")
     if isinstance(error, RecursionError):
         error = TooDeep()
     if isinstance(error, Refusal):
@@ -294,17 +296,17 @@ def _outgoing(error: Exception, sql: str, running: Run | None) -> Exception:
 def _flight_error(refusal: Refusal, sql: str) -> Exception:
     text = refusal.text(sql)
     match refusal.kind:
-        case Kind.PARSE | Kind.VALIDATION | Kind.ARGUMENT:
+        case ErrorKind.PARSE | ErrorKind.VALIDATION | ErrorKind.ARGUMENT:
             return pa.ArrowInvalid(text)  # type: ignore[no-any-return]  # pyarrow has no types
-        case Kind.PERMISSION:
+        case ErrorKind.PERMISSION:
             return flight.FlightUnauthorizedError(text)  # type: ignore[no-any-return]
-        case Kind.UNAUTHENTICATED:
+        case ErrorKind.UNAUTHENTICATED:
             return flight.FlightUnauthenticatedError(text)  # type: ignore[no-any-return]
-        case Kind.UNAVAILABLE:
+        case ErrorKind.UNAVAILABLE:
             return flight.FlightUnavailableError(text)  # type: ignore[no-any-return]
-        case Kind.CANCELLED:
+        case ErrorKind.CANCELLED:
             return flight.FlightCancelledError(text)  # type: ignore[no-any-return]
-        case Kind.UNIMPLEMENTED:
+        case ErrorKind.UNIMPLEMENTED:
             return pa.ArrowNotImplementedError(text)  # type: ignore[no-any-return]
-        case Kind.INTERNAL:
+        case ErrorKind.INTERNAL:
             return flight.FlightInternalError(text)  # type: ignore[no-any-return]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from cachetools import FIFOCache, TTLCache
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.paths import Context, parsed
 from embedded.gateway.users import Guesses, Users
 
@@ -108,10 +108,10 @@ class Sessions:
                     return user, self._issue(user)
                 self._guesses.wrong(user)
                 raise Refusal(
-                    Kind.UNAUTHENTICATED,
+                    ErrorKind.UNAUTHENTICATED,
                     f"Unable to authenticate user {user}, exception: Login failed: Invalid username or password",
                 )
-        raise Refusal(Kind.UNAUTHENTICATED, "")
+        raise Refusal(ErrorKind.UNAUTHENTICATED, "")
 
     def _issue(self, user: str) -> str:
         name = base64.urlsafe_b64encode(user.encode()).decode().rstrip("=")
@@ -155,7 +155,7 @@ class Sessions:
             own = self._sessions[user]
             session = own.get(cookie)
             if session is None:
-                raise Refusal(Kind.UNAUTHENTICATED, "UserSession is not available in the cache")
+                raise Refusal(ErrorKind.UNAUTHENTICATED, "UserSession is not available in the cache")
             own[cookie] = session
             return session
 
@@ -166,7 +166,9 @@ def _basic(encoded: str) -> tuple[str, str]:
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise Refusal(Kind.UNAUTHENTICATED, "The authorization header is not Basic base64(user:password)") from None
+        raise Refusal(
+            ErrorKind.UNAUTHENTICATED, "The authorization header is not Basic base64(user:password)"
+        ) from None
     user, _, password = plain.partition(":")
     return user, password
 

@@ -29,7 +29,7 @@ from lakehouse.tables import CATALOG
 
 
 @dataclass(frozen=True)
-class Source:
+class ResolvedRelation:
     """A relation, resolved: `schema_key` stands for its columns, `empty` is a table expression with them, without rows.
 
     `columns` are its names and types, `names` those in small letters. It is a snapshot of a table, or has `rows` of the
@@ -44,7 +44,7 @@ class Source:
     rows: Callable[[Check], pa.Table] | None = None
 
 
-class Sources:
+class RelationFinder:
     """Finds relations. Every method may be called from any thread, and raises Refusal for what is not there.
 
     Each raises what `check` does, too, while it looks.
@@ -59,7 +59,7 @@ class Sources:
 
     def find(
         self, relation: Relation, ats: tuple[At, ...], context: Context, head: Head, check: Check
-    ) -> tuple[Commit, Source]:
+    ) -> tuple[Commit, ResolvedRelation]:
         """The commit at which a relation is read, and what it is there."""
         check()
         at = None if relation.at is None else ats[relation.at]
@@ -73,7 +73,9 @@ class Sources:
             commit = head.commit
         return commit, self.at(relation, ats, context, commit, check)
 
-    def at(self, relation: Relation, ats: tuple[At, ...], context: Context, commit: Commit, check: Check) -> Source:
+    def at(
+        self, relation: Relation, ats: tuple[At, ...], context: Context, commit: Commit, check: Check
+    ) -> ResolvedRelation:
         """What a relation is at a commit."""
         check()
         at = None if relation.at is None else ats[relation.at]
@@ -114,7 +116,7 @@ class Sources:
 
     def _function(
         self, relation: Relation, function: str, at: At | None, context: Context, commit: Commit, check: Check
-    ) -> Source:
+    ) -> ResolvedRelation:
         found = next(
             (full for full in lookups(relation.path, context.schema, apart=False) if table_key(full) in commit.tables),
             None,
@@ -127,7 +129,7 @@ class Sources:
         schema = SCHEMAS[function]
         names = frozenset(schema.names)
         rows = partial(self._rows_of, snapshot, function)
-        return Source(function, empty_sql(schema), names, _columns(schema), rows=rows)
+        return ResolvedRelation(function, empty_sql(schema), names, _columns(schema), rows=rows)
 
     def _rows_of(self, snapshot: Snapshot, function: str, check: Check) -> pa.Table:
         return self._metadata(snapshot).rows(function, check)
@@ -182,10 +184,10 @@ def duckdb_type(column: StoredColumn) -> str:
     return _DUCKDB.get(column.type) or column.type.upper()
 
 
-def _of(snapshot: Snapshot) -> Source:
+def _of(snapshot: Snapshot) -> ResolvedRelation:
     names = frozenset(column.name.lower() for column in snapshot.columns)
     columns = [(column.name, stored(column.type)) for column in snapshot.columns]
-    return Source(snapshot.schema_key, _empty_sql(snapshot.columns), names, columns, snapshot)
+    return ResolvedRelation(snapshot.schema_key, _empty_sql(snapshot.columns), names, columns, snapshot)
 
 
 def _empty_sql(columns: tuple[StoredColumn, ...]) -> str:
@@ -193,12 +195,12 @@ def _empty_sql(columns: tuple[StoredColumn, ...]) -> str:
     return f"(SELECT {items} WHERE false)"
 
 
-def _own(name: str, commit: Commit, columns: information.Columns) -> Source:
+def _own(name: str, commit: Commit, columns: information.Columns) -> ResolvedRelation:
     """A table of INFORMATION_SCHEMA."""
     schema = information.TABLES[name]
     names = frozenset(field.lower() for field in schema.names)
     rows = partial(information.rows, name, commit, columns)
-    return Source(name, empty_sql(schema), names, _columns(schema), rows=rows)
+    return ResolvedRelation(name, empty_sql(schema), names, _columns(schema), rows=rows)
 
 
 def _columns(schema: pa.Schema) -> list[Column]:

@@ -26,8 +26,15 @@ from embedded.gateway.commits import Commit, Commits
 from embedded.gateway.constants import Answer, Constants, Planned
 from embedded.gateway.dialect import Dialect, Statement
 from embedded.gateway.engine import Engine, nobody_left
-from embedded.gateway.errors import Kind as Error
-from embedded.gateway.errors import Refusal, TooDeep, data_read, needs_iceberg_scan, too_many_rows, validation
+from embedded.gateway.errors import (
+    ErrorKind,
+    Refusal,
+    TooDeep,
+    data_read,
+    needs_iceberg_scan,
+    too_many_rows,
+    validation,
+)
 from embedded.gateway.files import Files, LocalFiles
 from embedded.gateway.heads import Head, commit_of, refuse_requested
 from embedded.gateway.nested import given_sql, quoted
@@ -39,10 +46,10 @@ from embedded.gateway.relations import Bound
 from embedded.gateway.seal import Seal
 from embedded.gateway.shelf import Reading, Shelf
 from embedded.gateway.snapshots import DataFile, Snapshot, Snapshots
-from embedded.gateway.sources import Source, Sources
+from embedded.gateway.sources import RelationFinder, ResolvedRelation
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.tokens import Word, encountered
-from embedded.gateway.translation import Written, parameter_kinds, write
+from embedded.gateway.translation import WrittenShape, parameter_kinds, write
 from embedded.gateway.turns import Turns
 from embedded.gateway.versions import At
 from embedded.gateway.waiting import Waiting
@@ -94,7 +101,7 @@ class Statements:
         self._snapshots = Snapshots(self._files)
         # Files of this machine are read as fast as they are named.
         self._ahead = None if files is None or isinstance(files, LocalFiles) else Ahead(self._snapshots, files)
-        self._sources = Sources(commits, self._snapshots, self._files, self._ahead)
+        self._sources = RelationFinder(commits, self._snapshots, self._files, self._ahead)
         self._waiting = Waiting(self._head_id, commits.look_every_s)
         self._shelf = Shelf(engine.execute, rows_in_memory)
         self._dialect = Dialect()
@@ -210,8 +217,8 @@ class Statements:
                     raise too_many_rows(self._most_rows)
                 yield batch
 
-    def _looking(self, context: Context, check: Check) -> commands.Looking:
-        return commands.Looking(
+    def _looking(self, context: Context, check: Check) -> commands.CommandScope:
+        return commands.CommandScope(
             self._commits, lambda path, commit, at: self._sources.columns(path, commit, at, context, check), check
         )
 
@@ -288,15 +295,15 @@ class Statements:
         """What a ticket of this server says. Raises Refusal for any other."""
         body = self._tickets.opened(ticket)
         if body is None:
-            raise Refusal(Error.INTERNAL, "The ticket is not one of this server: plan the statement again.")
+            raise Refusal(ErrorKind.INTERNAL, "The ticket is not one of this server: plan the statement again.")
         content: dict[str, Any] = json.loads(body)
         return content
 
     def _rows(
         self,
         statement: Statement,
-        written: Written,
-        sources: list[Source],
+        written: WrittenShape,
+        sources: list[ResolvedRelation],
         schema: pa.Schema,
         patience: Patience,
         asker: tuple[str, str] = ("", ""),
@@ -320,7 +327,7 @@ class Statements:
 
     def _relation(
         self,
-        source: Source,
+        source: ResolvedRelation,
         bounds: tuple[Bound, ...],
         times: tuple[str, ...],
         held: ExitStack,
@@ -378,7 +385,7 @@ class Statements:
 
     # ---- schema -----------------------------------------------------------------------------------------------------
 
-    def _write(self, statement: Statement, sources: list[Source], sql: str, patience: Patience) -> _Plan:
+    def _write(self, statement: Statement, sources: list[ResolvedRelation], sql: str, patience: Patience) -> _Plan:
         """The answer's schemas and DuckDB's SQL, remembered by shape and by the schemas of its tables."""
         key: tuple[bytes | str, ...] = (statement.shape.digest, *(source.schema_key for source in sources))
         with self._lock:
@@ -404,7 +411,7 @@ class Statements:
         return plan
 
 
-type _Plan = tuple[pa.Schema, pa.Schema, Written]
+type _Plan = tuple[pa.Schema, pa.Schema, WrittenShape]
 """Schemas of the rows, and of what clients are told of them before; DuckDB's SQL."""
 
 
@@ -413,7 +420,7 @@ def _letters_of(plan: _Plan) -> int:
     return len(written.sql) + _LETTERS_A_COLUMN * len(schema) + _LETTERS_A_PLAN
 
 
-def _check_needs(statement: Statement, sources: Sequence[Source]) -> None:
+def _check_needs(statement: Statement, sources: Sequence[ResolvedRelation]) -> None:
     """Raises Refusal for a column that none of the tables has which it could be of."""
     for need in statement.shape.needs:
         if not any(need.column.lower() in sources[number].names for number in need.relations):

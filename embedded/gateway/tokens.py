@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from embedded.gateway.errors import Kind, Refusal, TooDeep
+from embedded.gateway.errors import ErrorKind, Refusal, TooDeep
 
 _LONGEST = 1_000_000
 _DEEPEST = 900
@@ -56,9 +56,9 @@ def words_of(sql: str, parameters: bool = False) -> list[Word]:
     A `?` is a token only of a statement that is prepared, with `parameters`.
     """
     if len(sql) > _LONGEST:
-        raise Refusal(Kind.PARSE, f"The statement has {len(sql):,} characters; {_LONGEST:,} are the limit.")
+        raise Refusal(ErrorKind.PARSE, f"The statement has {len(sql):,} characters; {_LONGEST:,} are the limit.")
     if "\0" in sql:
-        raise Refusal(Kind.PARSE, "Failure parsing the query: it holds a NUL character.", sql.index("\0"))
+        raise Refusal(ErrorKind.PARSE, "Failure parsing the query: it holds a NUL character.", sql.index("\0"))
     found: list[Word] = []
     depth = 0
     for match in _LEXER.finditer(sql):
@@ -67,7 +67,7 @@ def words_of(sql: str, parameters: bool = False) -> list[Word]:
             continue
         if kind == "unclosed":
             # Looked for to the end once; no other may be, or a text of them takes the square of its length.
-            raise Refusal(Kind.PARSE, "Failure parsing the query: a comment is not closed.", match.start(kind), 2)
+            raise Refusal(ErrorKind.PARSE, "Failure parsing the query: a comment is not closed.", match.start(kind), 2)
         text, start = match[kind], match.start(kind)
         found.append(_word(Word, (kind, text, start, text.upper() if kind == "word" else text)))
         if kind == "sign":
@@ -83,16 +83,16 @@ def words_of(sql: str, parameters: bool = False) -> list[Word]:
             if text != "?":
                 raise encountered(text, start)
             if not parameters:
-                raise Refusal(Kind.INTERNAL, "Cannot convert RexNode to equivalent Dremio expression. RexNode: ?0")
+                raise Refusal(ErrorKind.INTERNAL, "Cannot convert RexNode to equivalent Dremio expression. RexNode: ?0")
     if found and found[-1].text == ";":
         found.pop()
     for word in found:
         if word.text == ";":
             raise encountered(";", word.start)
     if not found:
-        raise Refusal(Kind.PARSE, 'Encountered "<EOF>": the statement is empty.', 0)
+        raise Refusal(ErrorKind.PARSE, 'Encountered "<EOF>": the statement is empty.', 0)
     return found
 
 
 def encountered(what: str, start: int) -> Refusal:
-    return Refusal(Kind.PARSE, f'Failure parsing the query: encountered "{what}".', start, len(what))
+    return Refusal(ErrorKind.PARSE, f'Failure parsing the query: encountered "{what}".', start, len(what))

@@ -16,8 +16,7 @@ from sqlglot.errors import ParseError, TokenError, UnsupportedError
 from embedded.gateway import pivots
 from embedded.gateway import tree as trees
 from embedded.gateway.brackets import check_bracket, write_maps
-from embedded.gateway.errors import Kind as Error
-from embedded.gateway.errors import Refusal, TooDeep, validation
+from embedded.gateway.errors import ErrorKind, Refusal, TooDeep, validation
 from embedded.gateway.lexed import Lexed
 from embedded.gateway.names import Need, resolve
 from embedded.gateway.relations import Relation
@@ -59,7 +58,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenShape:
     """A shape in DuckDB's SQL, for relations with certain columns, with marks for what differs each time.
 
     Nested calls may grow when they are written, so what is `heavy` then may be more than the shape says.
@@ -178,7 +177,7 @@ def _plain(tree: exp.Expr) -> list[exp.Expr]:
     return trees.nodes_of(tree) if _call_without_brackets(nodes) or hinted else nodes
 
 
-def write(shape: Shape, sql: str, relations: Sequence[Sequence[Column]]) -> Written:
+def write(shape: Shape, sql: str, relations: Sequence[Sequence[Column]]) -> WrittenShape:
     """The statement for DuckDB, for relations with these columns. Raises Refusal."""
     tree, shape.tree = shape.tree, None
     if tree is None:
@@ -189,7 +188,7 @@ def write(shape: Shape, sql: str, relations: Sequence[Sequence[Column]]) -> Writ
         text = tree.sql(WRITTEN, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE, copy=False)
         for node in trees.nodes_of(tree):
             node.parent = None  # so that it is gone at once: the collector would let some MB of trees come together
-        return Written(text, tuple(columns), shape.mark, shape.heavy or len(text) > LONG)
+        return WrittenShape(text, tuple(columns), shape.mark, shape.heavy or len(text) > LONG)
     raise AssertionError("unreachable")
 
 
@@ -253,7 +252,7 @@ def _parse_refusal(error: ParseError | TokenError, sql: str, mark: str) -> Refus
         lines = sql.split("\n")
         start = sum(len(item) + 1 for item in lines[: line - 1]) + max(0, column - max(1, len(near)))
     what = f'encountered "{near}"' if near else "the statement breaks off"
-    return Refusal(Error.PARSE, f"Failure parsing the query: {what}.", start, max(1, len(near)))
+    return Refusal(ErrorKind.PARSE, f"Failure parsing the query: {what}.", start, max(1, len(near)))
 
 
 def _name_columns(select: exp.Select) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlglot import exp
 
-from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.errors import ErrorKind, Refusal, validation
 from embedded.gateway.pivots import LEFT_OUT
 from embedded.gateway.places import place
 from embedded.gateway.sql.table import DONE, refusal
@@ -113,7 +113,7 @@ def _identifier(node: exp.Expr, sql: str) -> None:
     if not node.args.get("quoted") and node.name.upper() in RESERVED:
         start, length = place(node, sql)
         raise Refusal(
-            Kind.PARSE,
+            ErrorKind.PARSE,
             f'Failure parsing the query: encountered "{node.name}", a reserved word: put it in double quotes.',
             start,
             length,
@@ -164,7 +164,7 @@ def _group(node: exp.Expr, sql: str) -> None:
 def _interval(node: exp.Expr, sql: str) -> None:
     unit = str(node.args.get("unit") or "").upper().split(" ")[0].rstrip("S")
     if unit not in _INTERVALS:
-        raise Refusal(Kind.PARSE, f"Failure parsing the query: INTERVAL has no unit {unit or 'here'}.", 0)
+        raise Refusal(ErrorKind.PARSE, f"Failure parsing the query: INTERVAL has no unit {unit or 'here'}.", 0)
 
 
 def _type(node: exp.Expr, sql: str) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 
 
 class Turns:
@@ -28,7 +28,7 @@ class Turns:
         with self._lock:
             if self._running[user] >= self._most:
                 raise Refusal(
-                    Kind.UNAVAILABLE,
+                    ErrorKind.UNAVAILABLE,
                     f"RESOURCE ERROR: user {user} has {self._most:,} {self._what}, as many as one user may have: "
                     "try again when one has ended.",
                 )

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from cachetools import TTLCache
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from lakehouse.passwords import fits, hash_of, is_hash
 from lakehouse.user_error import UserError
 
@@ -107,14 +107,14 @@ class Users:
         return hmac.new(self._key, text.encode(), hashlib.sha256).digest()
 
 
-class _Wrong(NamedTuple):
+class _WrongPasswords(NamedTuple):
     """How many wrong passwords a name had, and when the next one may be looked at."""
 
     times: int
     next_look: float
 
 
-_NONE = _Wrong(0, -math.inf)
+_NONE = _WrongPasswords(0, -math.inf)
 
 
 class Guesses:
@@ -142,7 +142,7 @@ class Guesses:
         self._clock = clock
         self._sleep = sleep
         self._changed = threading.Condition()
-        self._wrong: TTLCache[str, _Wrong] = TTLCache(most_names, memory_s, clock)
+        self._wrong: TTLCache[str, _WrongPasswords] = TTLCache(most_names, memory_s, clock)
         self._lines: dict[str, deque[object]] = {}
         self._looking: Counter[str] = Counter()
 
@@ -156,7 +156,7 @@ class Guesses:
         with self._changed:
             line = self._lines.setdefault(name, deque())
             if self._wrong.get(name, _NONE).times > self.free and len(line) >= self.most_in_line:
-                raise Refusal(Kind.UNAVAILABLE, "Too many failed sign-ins at once: try again in a few seconds.")
+                raise Refusal(ErrorKind.UNAVAILABLE, "Too many failed sign-ins at once: try again in a few seconds.")
             line.append(me)
             self._changed.wait_for(lambda: line[0] is me and self._looking[name] < self.at_once)
             wait_s = self._wrong.get(name, _NONE).next_look - self._clock()
@@ -187,7 +187,7 @@ class Guesses:
             count, next_look = before.times + 1, before.next_look
             if count > self.free:
                 next_look = max(next_look, self._clock()) + self.look_every_s
-            self._wrong[name] = _Wrong(count, next_look)
+            self._wrong[name] = _WrongPasswords(count, next_look)
         if count > self.free:
             self._sleep(min(self.longest_s, self.first_s * 2 ** min(count - self.free - 1, 10)))
 

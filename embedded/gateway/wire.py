@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedded.gateway.errors import Kind as Error
-from embedded.gateway.errors import Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.sql.queries import Column
 
 
@@ -33,7 +32,7 @@ def cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
             for column, field in zip(batch.columns, schema, strict=True)
         ]
     except pa.ArrowException:
-        raise Refusal(Error.INTERNAL, "FUNCTION ERROR: a value is out of the range of its type") from None
+        raise Refusal(ErrorKind.INTERNAL, "FUNCTION ERROR: a value is out of the range of its type") from None
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

@@ -12,7 +12,7 @@ import re
 import duckdb
 
 from embedded.gateway.errors import (
-    Kind,
+    ErrorKind,
     Refusal,
     cancelled,
     no_function,
@@ -87,13 +87,17 @@ def running_refusal(error: Exception, reason: str | None, timeout_s: float) -> R
     if said and issubclass(
         kind, duckdb.ConversionException | duckdb.InvalidInputException | duckdb.OutOfRangeException
     ):
-        return Refusal(Kind.INTERNAL, f"FUNCTION ERROR: {said}")
+        return Refusal(ErrorKind.INTERNAL, f"FUNCTION ERROR: {said}")
     _log("run", error)
     if issubclass(kind, duckdb.IOException | duckdb.PermissionException):
-        return Refusal(Kind.INTERNAL, "DATA_READ ERROR: a file of a table cannot be read; the gateway's log names it")
+        return Refusal(
+            ErrorKind.INTERNAL, "DATA_READ ERROR: a file of a table cannot be read; the gateway's log names it"
+        )
     if deep := _too_deep(text):
         return validation(deep)
-    return Refusal(Kind.INTERNAL, f"SYSTEM ERROR: {said or 'the statement failed; the log of the gateway says why'}")
+    return Refusal(
+        ErrorKind.INTERNAL, f"SYSTEM ERROR: {said or 'the statement failed; the log of the gateway says why'}"
+    )
 
 
 # What fails in the middle of an answer comes through Arrow, with the name of DuckDB's error in its text alone.

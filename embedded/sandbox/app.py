@@ -17,8 +17,8 @@ from embedded.sandbox import interaction, page, pagerduty, slack, webhook
 from embedded.sandbox.faults import Fault
 from embedded.sandbox.inbox import Inbox
 from embedded.sandbox.mail import MailHandler
-from embedded.sandbox.page import Seen
-from embedded.sandbox.socket_mode import Hub
+from embedded.sandbox.page import DrawnPage
+from embedded.sandbox.socket_mode import SocketHub
 from embedded.sandbox.workspace import Workspace
 
 
@@ -34,7 +34,7 @@ def create_app(
 
     acknowledge_s: how long the app has to take a Socket Mode envelope before it is sent again.
     """
-    hub = Hub(inbox.faults, acknowledge_s)
+    hub = SocketHub(inbox.faults, acknowledge_s)
     workspace = Workspace()
     started = secrets.token_hex(4)
 
@@ -57,9 +57,9 @@ def create_app(
     app.include_router(pagerduty.router(inbox))
     app.include_router(webhook.router(inbox, webhook_secret))
 
-    def seen() -> Seen:
+    def seen() -> DrawnPage:
         presses = [press.told() for press in hub.presses]
-        return Seen(inbox.messages(), inbox.faults.on(), presses, len(hub.connections))
+        return DrawnPage(inbox.messages(), inbox.faults.on(), presses, len(hub.connections))
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def show() -> Response:

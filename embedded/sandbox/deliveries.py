@@ -36,7 +36,7 @@ def verdict(header: str | None, body: bytes, secret: str, now_s: int) -> Verdict
     return "right" if moment.isascii() and moment.isdigit() and abs(now_s - int(moment)) <= TOLERANCE_S else "stale"
 
 
-class Deliveries:
+class DeliveryTable:
     """In a table of the sandbox's database."""
 
     def __init__(self, db: sqlite3.Connection, trim: Callable[[str], None], clock: Callable[[], int]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embedded.sandbox.conversations import Conversations
-from embedded.sandbox.deliveries import Deliveries
+from embedded.sandbox.deliveries import DeliveryTable
 from embedded.sandbox.faults import FaultSwitches
 from embedded.sandbox.incidents import Incidents
 
@@ -45,7 +45,7 @@ class Inbox:
         self.faults = FaultSwitches(self._db)
         self.slack = Conversations(self._db, self._trim, clock)
         self.pagerduty = Incidents(self._db, self._trim, clock)
-        self.webhook = Deliveries(self._db, self._trim, clock)
+        self.webhook = DeliveryTable(self._db, self._trim, clock)
         self.calls: dict[str, int] = {}
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from embedded.sandbox.conversations import Content
 from embedded.sandbox.inbox import Inbox
 from embedded.sandbox.slack_arguments import arguments_of, changed_content_of, content_of, is_true
 from embedded.sandbox.slack_error import SlackError
-from embedded.sandbox.socket_mode import Hub, Reason
+from embedded.sandbox.socket_mode import Reason, SocketHub
 from embedded.sandbox.workspace import BOT_USER, TEAM_ID, Workspace, WorkspaceState
 
 _CHANNEL = r"^[CDG][A-Z0-9]{2,}$"
@@ -56,7 +56,7 @@ class DisconnectRequest(BaseModel):
     reason: Reason = "refresh_requested"
 
 
-def router(inbox: Inbox, workspace: Workspace, hub: Hub) -> APIRouter:
+def router(inbox: Inbox, workspace: Workspace, hub: SocketHub) -> APIRouter:
     """What a person, an administrator or a test does; and the app's way to answer a press."""
     api = APIRouter()
 
@@ -109,7 +109,7 @@ def router(inbox: Inbox, workspace: Workspace, hub: Hub) -> APIRouter:
     return api
 
 
-def _answer(inbox: Inbox, hub: Hub, trigger_id: str, arguments: Mapping[str, Any]) -> None:
+def _answer(inbox: Inbox, hub: SocketHub, trigger_id: str, arguments: Mapping[str, Any]) -> None:
     press = hub.pressed(trigger_id)
     if press is None or time.time() - press.pressed_ms / 1000 > ANSWERS_FOR_S:
         raise SlackError("expired_url")

@@ -28,7 +28,7 @@ _REQUESTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Seen:
+class DrawnPage:
     """All that is drawn. messages, presses and connections: as /messages has them."""
 
     messages: Mapping[str, Any]
@@ -45,7 +45,7 @@ def policy(nonce: str) -> str:
     )
 
 
-def whole(seen: Seen, nonce: str) -> str:
+def whole(seen: DrawnPage, nonce: str) -> str:
     """The page with its buttons."""
     people = "".join(
         f'<option value="{person.user_id}">{person.name} ({escape(person.about)})</option>' for person in PEOPLE
@@ -64,7 +64,7 @@ def _how_often(fault: Fault) -> str:
     return count if fault.share is None else f"{100 * fault.share:g} % of calls, {count}"
 
 
-def content(seen: Seen) -> str:
+def content(seen: DrawnPage) -> str:
     """What changes: the faults that are on, and what each service got. Each part has an id, by which it is replaced."""
     on = "; ".join(
         f"{_NAMES[fault.service]} {fault.kind.replace('_', ' ')} ({_how_often(fault)})" for fault in seen.faults
@@ -84,7 +84,7 @@ def content(seen: Seen) -> str:
     )
 
 
-def _navigation(seen: Seen) -> str:
+def _navigation(seen: DrawnPage) -> str:
     messages = seen.messages
     open_incidents = sum(incident["state"] != "resolved" for incident in messages["pagerduty"]["incidents"])
     places = [

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(eq=False)
-class Press:
+class SandboxPress:
     """Somebody pressed a button.
 
     sent: how often the app was told. late: it did not take it in time, and a person sees a warning. deaf: its

@@ -26,7 +26,7 @@ from embedded.sandbox.slack_arguments import (
     ts_of,
 )
 from embedded.sandbox.slack_error import SlackError
-from embedded.sandbox.socket_mode import Hub
+from embedded.sandbox.socket_mode import SocketHub
 from embedded.sandbox.workspace import (
     BOT_ID,
     BOT_NAME,
@@ -48,11 +48,11 @@ class Call:
     arguments: Mapping[str, Any]
     inbox: Inbox
     workspace: Workspace
-    hub: Hub
+    hub: SocketHub
     base_url: str
 
 
-def router(inbox: Inbox, workspace: Workspace, hub: Hub) -> APIRouter:
+def router(inbox: Inbox, workspace: Workspace, hub: SocketHub) -> APIRouter:
     """The routes below /api."""
     api = APIRouter()
 

@@ -20,7 +20,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from embedded.sandbox import breaking
 from embedded.sandbox.faults import INTERACTIVE, FaultSwitches
-from embedded.sandbox.press import Press
+from embedded.sandbox.press import SandboxPress
 from embedded.sandbox.workspace import APP_ID, TEAM_DOMAIN, TEAM_ID, channel_name, person
 
 type Reason = Literal["refresh_requested", "warning", "link_disabled"]
@@ -34,7 +34,7 @@ KEPT = 200
 
 
 @dataclass(eq=False)
-class Connection:
+class SocketConnection:
     """One WebSocket of the app. base_url: how it reaches us over HTTP."""
 
     socket: WebSocket
@@ -46,7 +46,7 @@ class Connection:
         return (client.host, client.port) if client else None
 
 
-class Hub:
+class SocketHub:
     """The app's connections and what was pressed, in memory. acknowledge_s: the time to take an envelope in."""
 
     def __init__(self, faults: FaultSwitches, acknowledge_s: float = 3.0) -> None:
@@ -56,8 +56,8 @@ class Hub:
         self._turn = count()
         self._tasks: set[asyncio.Task[None]] = set()
         self._somebody = asyncio.Event()
-        self.connections: list[Connection] = []
-        self.presses: deque[Press] = deque(maxlen=KEPT)
+        self.connections: list[SocketConnection] = []
+        self.presses: deque[SandboxPress] = deque(maxlen=KEPT)
         self.revision = 0
         """Another number after every change."""
 
@@ -75,7 +75,7 @@ class Hub:
             return
         self._tickets.remove((ticket, base_url))
         await socket.accept()
-        connection = Connection(socket, base_url)
+        connection = SocketConnection(socket, base_url)
         if len(self.connections) >= CONNECTIONS_LIMIT:
             await socket.send_json(_disconnect("too_many_websockets"))
             await socket.close()
@@ -106,7 +106,9 @@ class Hub:
                     await connection.socket.close()
         return len(there)
 
-    def press(self, channel: str, message: Mapping[str, Any], action: Mapping[str, Any], user: str, team: str) -> Press:
+    def press(
+        self, channel: str, message: Mapping[str, Any], action: Mapping[str, Any], user: str, team: str
+    ) -> SandboxPress:
         """Tell the app, until it acknowledges. action: the button as its message has it, with its block_id."""
         base_url = self.connections[0].base_url if self.connections else ""
         pressed_ms = time.time_ns() // 1_000_000
@@ -133,7 +135,7 @@ class Hub:
             "response_url": f"{base_url}actions/{TEAM_ID}/{trigger_id}",
             "actions": [{**action, "action_ts": f"{pressed_ms / 1000:.6f}"}],
         }
-        press = Press(secrets.token_hex(16), payload, pressed_ms, base_url)
+        press = SandboxPress(secrets.token_hex(16), payload, pressed_ms, base_url)
         self.presses.append(press)
         self.revision += 1
         if self.connections:
@@ -142,10 +144,10 @@ class Hub:
             task.add_done_callback(self._tasks.discard)
         return press
 
-    def pressed(self, trigger_id: str) -> Press | None:
+    def pressed(self, trigger_id: str) -> SandboxPress | None:
         return next((press for press in self.presses if press.payload["trigger_id"] == trigger_id), None)
 
-    async def _deliver(self, press: Press) -> None:
+    async def _deliver(self, press: SandboxPress) -> None:
         for attempt in range(1 + RETRIES):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._somebody.wait(), PATIENCE_S)
@@ -160,7 +162,7 @@ class Hub:
                 press.late = True
                 self.revision += 1
 
-    async def _envelope(self, connection: Connection, press: Press, attempt: int) -> None:
+    async def _envelope(self, connection: SocketConnection, press: SandboxPress, attempt: int) -> None:
         fault = self._faults.next_of_method("slack", INTERACTIVE)
         press.deaf = fault is not None
         press.sent += 1
@@ -179,7 +181,7 @@ class Hub:
             self._drop(connection)
             breaking.cut(connection.peer)
 
-    async def _send(self, connection: Connection, message: Mapping[str, Any]) -> None:
+    async def _send(self, connection: SocketConnection, message: Mapping[str, Any]) -> None:
         try:
             await connection.socket.send_json(message)
         except (WebSocketDisconnect, RuntimeError):
@@ -195,7 +197,7 @@ class Hub:
                 press.heard.set()
                 self.revision += 1
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: SocketConnection) -> None:
         if connection in self.connections:
             self.connections.remove(connection)
             self.revision += 1

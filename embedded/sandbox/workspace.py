@@ -29,7 +29,7 @@ SCOPES = (
 
 
 @dataclass(frozen=True)
-class Person:
+class SlackMember:
     """Somebody who reads along and presses buttons."""
 
     user_id: str
@@ -38,13 +38,13 @@ class Person:
 
 
 PEOPLE = (
-    Person("U0ADA", "ada", "on call"),
-    Person("U0BOB", "bob", "on call"),
-    Person("U0EVE", "eve", "in the workspace, on call nowhere"),
+    SlackMember("U0ADA", "ada", "on call"),
+    SlackMember("U0BOB", "bob", "on call"),
+    SlackMember("U0EVE", "eve", "in the workspace, on call nowhere"),
 )
 
 
-class Channel(BaseModel):
+class Conversation(BaseModel):
     """Of a conversation, what decides whether our app may read it and write to it."""
 
     model_config = ConfigDict(extra="forbid")
@@ -59,7 +59,7 @@ class WorkspaceState(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     scopes: Sequence[str] = SCOPES
-    channels: dict[str, Channel] = {}
+    channels: dict[str, Conversation] = {}
 
 
 class Workspace:
@@ -68,8 +68,8 @@ class Workspace:
     def __init__(self) -> None:
         self.state = WorkspaceState()
 
-    def channel(self, channel_id: str) -> Channel:
-        return self.state.channels.get(channel_id) or Channel()
+    def channel(self, channel_id: str) -> Conversation:
+        return self.state.channels.get(channel_id) or Conversation()
 
     def may(self, *scopes: str) -> bool:
         """Whether the token has one of these scopes."""
@@ -81,12 +81,12 @@ def channel_name(channel_id: str) -> str:
     return channel_id[1:].lstrip("0").lower() or channel_id.lower()
 
 
-def person(user_id: str) -> Person:
+def person(user_id: str) -> SlackMember:
     """Somebody of the workspace, or somebody nobody knows, whose id is all that is known."""
-    return next((known for known in PEOPLE if known.user_id == user_id), Person(user_id, user_id.lower(), ""))
+    return next((known for known in PEOPLE if known.user_id == user_id), SlackMember(user_id, user_id.lower(), ""))
 
 
-def conversation(channel_id: str, channel: Channel) -> dict[str, Any]:
+def conversation(channel_id: str, channel: Conversation) -> dict[str, Any]:
     """Slack's conversation object."""
     kind = channel_id[0]
     return {

@@ -31,7 +31,7 @@ class Problem(Exception):
         self.detail = detail
 
 
-class Wrong(NamedTuple):
+class WrongValue(NamedTuple):
     """What stands in place of a value that no map could make: why not."""
 
     reason: Reason
@@ -95,7 +95,7 @@ def _absence(document: Mapping[str, Any], name: str) -> str:
 
 def read_value(field: TopicField, value: object) -> object:
     """A field's value in our type, amounts exact; raises Problem."""
-    if type(value) is Wrong:
+    if type(value) is WrongValue:
         raise Problem(*value)
     match field.kind:
         case FieldKind.ID:

@@ -120,7 +120,7 @@ class UsualQuestion:
 
     def answer(self, rows: pa.Table) -> Comparison:
         """What the question's answer says."""
-        told = _Told(self.figure, bool(self.where) and not self.figure.by, rows)
+        told = _MinuteRows(self.figure, bool(self.where) and not self.figure.by, rows)
         since, first = self._since, self._first
         # Not before what was asked for, where nothing is known to be closed.
         until = max(min(self.to, told.closed_to), first + BARS)
@@ -140,7 +140,7 @@ class UsualQuestion:
             off=off,
         )
 
-    def _usual(self, told: _Told) -> float | None:
+    def _usual(self, told: _MinuteRows) -> float | None:
         """The mean of the hour before, or of the same minutes of past days: the one that leaves less to tell of."""
         hour = told.history(range(self.began - BEFORE, self.began))
         days = [value for start, end in self._days for value in told.history(range(start, min(end, self.began)))]
@@ -150,7 +150,7 @@ class UsualQuestion:
         return min(means) if self.figure.fewer else max(means)
 
 
-class _Told:
+class _MinuteRows:
     """The rows of an answer, by minute."""
 
     def __init__(self, figure: AlertFigure, is_part: bool, rows: pa.Table) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from lakehouse.declared import Declaration
 from lakehouse.kpis.kpi import Kpi
 from lakehouse.kpis.short import completed
-from lakehouse.mistakes import Told, is_wrong, noted
+from lakehouse.mistakes import AlreadyTold, is_wrong, noted
 from lakehouse.schema import UPDATED, WINDOW_COLUMNS, Column, Table, arrow_type
 from lakehouse.texts import near
 from lakehouse.topics import Topic
@@ -67,7 +67,7 @@ def _kpi(declaration: Declaration, keys: _KpiKeys, topics: Mapping[str, Topic], 
         raise declaration.wrong(f"'{name}' is no name of a table; use small letters, digits and _")
     if keys.topic not in topics:
         if is_wrong(keys.topic):
-            raise Told(f"{keys.topic} is left out")
+            raise AlreadyTold(f"{keys.topic} is left out")
         raise declaration.wrong(
             f"'topic' is '{keys.topic}', which is no topic{near(keys.topic, topics)}; expected one of "
             f"{', '.join(topics)}",

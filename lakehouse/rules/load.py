@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lakehouse.checked_file import told_once
-from lakehouse.mistakes import Told, is_wrong, noted
+from lakehouse.mistakes import AlreadyTold, is_wrong, noted
 from lakehouse.rules.kinds import kinds
-from lakehouse.rules.rule import Rule, Wrong
+from lakehouse.rules.rule import Rule, WrongKey
 from lakehouse.settings.reason import reason
 from lakehouse.texts import near
 from lakehouse.user_error import UserError
@@ -61,7 +61,7 @@ def _rule(path: Path, place: int, raw: object) -> Rule:
         raise UserError(f"{who('kind')}, key 'kind' has the value '{given}; expected one of {known_kinds}.")
     try:
         return kind.model_validate(raw, context={"folder": path.parent})
-    except Wrong as wrong:
+    except WrongKey as wrong:
         _pass_over(wrong.value)
         _pass_over(raw.get("question"))
         where = f"{who(*wrong.key.split('.'))}, key '{wrong.key}'"
@@ -72,7 +72,7 @@ def _rule(path: Path, place: int, raw: object) -> Rule:
             with noted(path):
                 _pass_over(each["input"])
                 raise UserError(_sentence(who, kind, each)) from None
-        raise Told(f"{path} is wrong") from None
+        raise AlreadyTold(f"{path} is wrong") from None
 
 
 def _sentence(who: Callable[..., str], kind: type[Rule], error: ErrorDetails) -> str:
@@ -91,4 +91,4 @@ def _sentence(who: Callable[..., str], kind: type[Rule], error: ErrorDetails) ->
 def _pass_over(value: object) -> None:
     """Raise Told where a rule names a topic, table or question whose own file is wrong: that was said there."""
     if isinstance(value, str) and is_wrong(value.strip("{}")):
-        raise Told(f"{value} is left out") from None
+        raise AlreadyTold(f"{value} is left out") from None

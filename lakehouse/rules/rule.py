@@ -52,7 +52,7 @@ Values = Annotated[tuple[str, ...], Field(min_length=1)]
 WholeMinutes = Annotated[Duration, AfterValidator(_whole_minutes)]
 
 
-class Wrong(Exception):
+class WrongKey(Exception):
     """A key whose value does not fit the rule's other keys, the topics or the tables. known: one of which was likely
     meant."""
 
@@ -70,7 +70,7 @@ def check_values(where: Mapping[str, Sequence[str]], topic: str, columns: Sequen
             for value in where.get(column.name, ()):
                 if value not in choices[column.name]:
                     known = choices[column.name]
-                    raise Wrong(f"where.{column.name}", value, f"one of {', '.join(known)}", known)
+                    raise WrongKey(f"where.{column.name}", value, f"one of {', '.join(known)}", known)
 
 
 class Rule(BaseModel):
@@ -168,7 +168,7 @@ class Rule(BaseModel):
     def _check_description(self, *known: str) -> None:
         for name in names_in("description", self.description):
             if name not in known:
-                raise Wrong("description", self.description, f"no other names in braces than {', '.join(known)}")
+                raise WrongKey("description", self.description, f"no other names in braces than {', '.join(known)}")
 
 
 def names_in(key: str, text: str) -> list[str]:
@@ -176,11 +176,11 @@ def names_in(key: str, text: str) -> list[str]:
     try:
         fields = [part for part in Formatter().parse(text) if part[1] is not None]
     except ValueError as error:
-        raise Wrong(key, text, f"a text with {{names}} in braces ({error})") from None
+        raise WrongKey(key, text, f"a text with {{names}} in braces ({error})") from None
     # `{a.b}` and `{a[0]}` would reach into a value.
     odd = [name for _, name, form, conversion in fields if form or conversion or not str(name).isidentifier()]
     if odd:
-        raise Wrong(key, text, "only names in braces, without a form, a dot or brackets")
+        raise WrongKey(key, text, "only names in braces, without a form, a dot or brackets")
     return [str(name) for _, name, _, _ in fields]
 
 

@@ -16,7 +16,7 @@ from lakehouse.rules.figure import AlertFigure, unit_of_column
 from lakehouse.rules.minute import MINUTE
 from lakehouse.rules.minute_rule import MinuteRule
 from lakehouse.rules.reading import Entity
-from lakehouse.rules.rule import Text, Values, Wrong, check_values
+from lakehouse.rules.rule import Text, Values, WrongKey, check_values
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -46,17 +46,17 @@ class TableRule(MinuteRule):
     def _check_table(self) -> None:
         """Refuse what the tables do not have; for a kind's own check."""
         if self.table not in KPIS:
-            raise Wrong("table", self.table, f"one of {', '.join(KPIS)}", KPIS)
+            raise WrongKey("table", self.table, f"one of {', '.join(KPIS)}", KPIS)
         types = {column.name: column.type for column in KPIS[self.table].table.columns}
         numbers = [name for name, type_ in types.items() if type_.startswith(("int", "long", "double", "decimal"))]
         texts = [name for name, type_ in types.items() if type_ == "string"]
         if self.column not in numbers:
-            raise Wrong("column", self.column, f"a number in {self.table}: {', '.join(numbers)}", numbers)
+            raise WrongKey("column", self.column, f"a number in {self.table}: {', '.join(numbers)}", numbers)
         for key, columns in (("where", tuple(self.where)), ("by", self.by)):
             for column in columns:
                 if column not in texts:
                     expected = f"a text column of {self.table}: {', '.join(texts) or '(it has none)'}"
-                    raise Wrong(key, column, expected, texts)
+                    raise WrongKey(key, column, expected, texts)
         check_values(self.where, KPIS[self.table].topic, KPIS[self.table].table.columns)
 
     @property

@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from lakehouse.mistakes import Told, noted
+from lakehouse.mistakes import AlreadyTold, noted
 from lakehouse.proxies import keep_own_traffic_off
 from lakehouse.settings.durations import OptionalDuration, write_duration
 from lakehouse.settings.ports import PORTS
@@ -92,7 +92,7 @@ class Section(BaseSettings):
             for each in error.errors():
                 with noted(config_path()):
                     raise UserError(_sentence(cls, each)) from None
-            raise Told(f"{config_path()} is wrong") from None
+            raise AlreadyTold(f"{config_path()} is wrong") from None
         except Exception as error:
             # pydantic-settings wraps what a source raises.
             cause = error.__cause__ or error

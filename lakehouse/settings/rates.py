@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lakehouse.mistakes import Told, is_left_out
+from lakehouse.mistakes import AlreadyTold, is_left_out
 from lakehouse.rates import Rates, read_rates
 from lakehouse.settings.shop import OrdersSettings
 from lakehouse.settings.sources import config_path
@@ -16,7 +16,7 @@ def load_rates() -> Rates | None:
         return read_rates(path, orders.currency, orders.rates_within)
     if path.exists():
         if is_left_out(config_path()):
-            raise Told("what is wrong in the settings file may be what says it")
+            raise AlreadyTold("what is wrong in the settings file may be what says it")
         raise UserError(
             f"There is {path}, but the setting 'orders.currency' does not say which currency its rates lead to; set "
             "it, or take the file away."

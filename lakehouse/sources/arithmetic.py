@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 
-from lakehouse.decode.careful import Wrong
+from lakehouse.decode.careful import WrongValue
 from lakehouse.decode.document import shown
 from lakehouse.decode.rejected import Reason
 from lakehouse.decode.values import EXACT
@@ -40,7 +40,7 @@ class NoArithmetic(Exception):
 
 
 def calculation(
-    text: str, get_path: Callable[[Path], Getter], read: Callable[[object], Decimal | Wrong]
+    text: str, get_path: Callable[[Path], Getter], read: Callable[[object], Decimal | WrongValue]
 ) -> tuple[Getter, list[Path]]:
     """What calculates it, as a number of JSON, and the paths it reads. Raises NoArithmetic."""
     if len(text) > LONGEST:
@@ -78,7 +78,7 @@ class _Parser:
         self,
         tokens: list[tuple[str, str]],
         get_path: Callable[[Path], Getter],
-        read: Callable[[object], Decimal | Wrong],
+        read: Callable[[object], Decimal | WrongValue],
     ) -> None:
         self.rest = tokens
         self.paths: list[Path] = []
@@ -129,7 +129,9 @@ class _Parser:
                 return ABSENT
             number = read(value)
             number = bounded(number) if isinstance(number, Decimal) else number
-            return number if isinstance(number, Decimal) else Wrong(number.reason, f"needs {text}, which {number[1]}")
+            return (
+                number if isinstance(number, Decimal) else WrongValue(number.reason, f"needs {text}, which {number[1]}")
+            )
 
         return operand
 
@@ -144,6 +146,6 @@ def _both(left: Operand, sign: Sign, right: Operand) -> Operand:
         try:
             return bounded(sign(a, b))
         except decimal.DecimalException:
-            return Wrong(Reason.BAD_VALUE, f"divides {shown(str(a))} by {shown(str(b))}")
+            return WrongValue(Reason.BAD_VALUE, f"divides {shown(str(a))} by {shown(str(b))}")
 
     return operand

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from lakehouse.decode.careful import Wrong
+from lakehouse.decode.careful import WrongValue
 from lakehouse.decode.document import JsonNumber
 from lakehouse.decode.values import parse_number
 from lakehouse.sources.entry import Entry
@@ -28,7 +28,7 @@ def condition(
     get: Getter,
     wanted: Entry,
     get_path: Callable[[Entry], Getter],
-    read: Callable[[object], Decimal | Wrong] | None = None,
+    read: Callable[[object], Decimal | WrongValue] | None = None,
 ) -> Condition:
     """Whether what stands at a path is a value, one of several, or passes every test of `{above: 0, …}`.
 
@@ -104,10 +104,10 @@ def _number(value: object) -> Decimal | None:
     return parse_number(value) if isinstance(value, str) else None
 
 
-def _written(read: Callable[[object], Decimal | Wrong]) -> Number:
+def _written(read: Callable[[object], Decimal | WrongValue]) -> Number:
     def number(value: object) -> Decimal | None:
         found = read(value) if type(value) is int or isinstance(value, str) else None
-        return None if isinstance(found, Wrong) else found
+        return None if isinstance(found, WrongValue) else found
 
     return number
 

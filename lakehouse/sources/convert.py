@@ -11,7 +11,7 @@ from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
 from functools import lru_cache
 
-from lakehouse.decode.careful import Problem, Wrong, number_of
+from lakehouse.decode.careful import Problem, WrongValue, number_of
 from lakehouse.decode.document import JsonNumber, json_type, shown
 from lakehouse.decode.excel import excel_time
 from lakehouse.decode.rejected import Reason
@@ -56,7 +56,7 @@ def _remembered(convert: Convert) -> Convert:
 # Numbers -------------------------------------------------------------------------------------------------------------
 
 
-def number_reader(decimal: str, thousands: str, beside: str = "") -> Callable[[object], Decimal | Wrong]:
+def number_reader(decimal: str, thousands: str, beside: str = "") -> Callable[[object], Decimal | WrongValue]:
     """What reads a number, or the text of one with these signs; the result is exact.
 
     beside: what may stand once before or after it, a currency's sign.
@@ -68,17 +68,17 @@ def number_reader(decimal: str, thousands: str, beside: str = "") -> Callable[[o
     whole = rf"\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d+" if thousands else r"\d+"
     form = re.compile(rf"\s*([+-]?)({whole})(?:{re.escape(decimal)}(\d+))?\s*", re.ASCII)
 
-    def of_text(text: str) -> Decimal | Wrong:
+    def of_text(text: str) -> Decimal | WrongValue:
         alone = _without(beside, text) if beside else text
-        if plain and not isinstance(number := _plain_number(alone), Wrong):
+        if plain and not isinstance(number := _plain_number(alone), WrongValue):
             return number
         found = form.fullmatch(alone)
         if found is None:
             if NOT_FINITE_TEXT.fullmatch(alone):
-                return Wrong(Reason.NOT_FINITE, f"is {shown(alone.strip())}")
+                return WrongValue(Reason.NOT_FINITE, f"is {shown(alone.strip())}")
             signs = f"'{decimal}' before decimals" + (f" and '{thousands}' between thousands" if thousands else "")
             signs += f", '{beside}' beside it" if beside else ""
-            return Wrong(Reason.BAD_TYPE, f"is {shown(text)!r}, expected a number with {signs}")
+            return WrongValue(Reason.BAD_TYPE, f"is {shown(text)!r}, expected a number with {signs}")
         sign, digits, decimals = found.groups()
         return Decimal(f"{sign}{digits.replace(thousands, '') if thousands else digits}.{decimals or '0'}")
 
@@ -96,20 +96,20 @@ def _without(beside: str, text: str) -> str:
     return sign + rest.removeprefix(beside).lstrip() if rest.startswith(beside) else text
 
 
-def _plain_number(value: object) -> Decimal | Wrong:
+def _plain_number(value: object) -> Decimal | WrongValue:
     if type(value) is int:
         return Decimal(value)
     try:
         return number_of(value)
     except Problem as problem:
-        return Wrong(problem.reason, problem.detail)
+        return WrongValue(problem.reason, problem.detail)
 
 
-def bounded(number: Decimal) -> Decimal | Wrong:
+def bounded(number: Decimal) -> Decimal | WrongValue:
     """The number, where it is one to calculate with: 1e999999999 + 1 has more digits than a machine holds."""
     exponent = number.as_tuple().exponent
     if number.adjusted() >= MOST_DIGITS or not isinstance(exponent, int) or exponent < -MOST_DECIMALS:
-        return Wrong(Reason.BAD_VALUE, f"is {shown(str(number))}, beyond {MOST_DIGITS} digits")
+        return WrongValue(Reason.BAD_VALUE, f"is {shown(str(number))}, beyond {MOST_DIGITS} digits")
     return number
 
 
@@ -117,15 +117,15 @@ def as_json(number: Decimal) -> JsonNumber:
     return JsonNumber(format(number, "f"))
 
 
-def amount(read: Callable[[object], Decimal | Wrong], minor: int) -> Convert:
+def amount(read: Callable[[object], Decimal | WrongValue], minor: int) -> Convert:
     """A number, in units of which 10^minor are one of the currency's."""
 
     def convert(value: object) -> object:
         number = read(value)
-        if isinstance(number, Wrong):
+        if isinstance(number, WrongValue):
             return number
         number = bounded(number)
-        return number if isinstance(number, Wrong) else as_json(number.scaleb(-minor, EXACT))
+        return number if isinstance(number, WrongValue) else as_json(number.scaleb(-minor, EXACT))
 
     return _remembered(convert)
 
@@ -135,13 +135,13 @@ def unscaled(decimals: int) -> Convert:
 
     def convert(value: object) -> object:
         if type(value) is not str:
-            return Wrong(Reason.BAD_TYPE, f"is {json_type(value)}, expected a decimal of Kafka Connect, in base64")
+            return WrongValue(Reason.BAD_TYPE, f"is {json_type(value)}, expected a decimal of Kafka Connect, in base64")
         try:
             held = base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
-            return Wrong(Reason.BAD_TYPE, f"is {shown(value)!r}, expected a decimal of Kafka Connect, in base64")
+            return WrongValue(Reason.BAD_TYPE, f"is {shown(value)!r}, expected a decimal of Kafka Connect, in base64")
         if not 0 < len(held) <= 16:
-            return Wrong(Reason.BAD_VALUE, f"is {shown(value)!r}, which holds {len(held)} bytes, not 1 to 16")
+            return WrongValue(Reason.BAD_VALUE, f"is {shown(value)!r}, which holds {len(held)} bytes, not 1 to 16")
         return as_json(Decimal(int.from_bytes(held, "big", signed=True)).scaleb(-decimals, EXACT))
 
     return convert
@@ -151,25 +151,25 @@ def unscaled(decimals: int) -> Convert:
 
 
 def epoch(
-    unit: str, zone: tzinfo, doubtful: Doubtful, read: Callable[[object], Decimal | Wrong] = _plain_number
+    unit: str, zone: tzinfo, doubtful: Doubtful, read: Callable[[object], Decimal | WrongValue] = _plain_number
 ) -> Convert:
     """Units since 1970, as number or text; `excel`: days since 1900 as a spreadsheet counts them, in a zone."""
 
     def convert(value: object) -> object:
         number = read(value)
         known = bounded(number) if isinstance(number, Decimal) else number
-        if isinstance(known, Wrong):
+        if isinstance(known, WrongValue):
             return known
         try:
             if unit == "excel":
                 try:
                     return _placed(excel_time(format(known, "f")).replace(tzinfo=None), zone, doubtful)
                 except ValueError as error:
-                    return Wrong(Reason.BAD_VALUE, f"{shown(str(number))} {error}")
+                    return WrongValue(Reason.BAD_VALUE, f"{shown(str(number))} {error}")
             micros = known.scaleb(-3, EXACT) if unit == "ns" else EXACT.multiply(known, Decimal(EPOCH_UNITS[unit]))
             return _EPOCH + timedelta(microseconds=int(micros.to_integral_value(ROUND_FLOOR)))
         except OverflowError:
-            return Wrong(Reason.BAD_VALUE, f"is {shown(str(number))}, no time of the years 1 to 9999 in {unit}")
+            return WrongValue(Reason.BAD_VALUE, f"is {shown(str(number))}, no time of the years 1 to 9999 in {unit}")
 
     return _remembered(convert)
 
@@ -184,12 +184,12 @@ def of_form(forms: tuple[str, ...], zone: tzinfo, doubtful: Doubtful) -> Convert
                 return _placed(local, zone, doubtful)
             except (ValueError, OverflowError):
                 continue
-        return Wrong(Reason.BAD_VALUE, f"is {shown(text)!r}, not of the form {' or '.join(map(repr, forms))}")
+        return WrongValue(Reason.BAD_VALUE, f"is {shown(text)!r}, not of the form {' or '.join(map(repr, forms))}")
 
     def convert(value: object) -> object:
         if not isinstance(value, str):
             if type(value) is not int:
-                return Wrong(Reason.BAD_TYPE, f"is {json_type(value)}, expected a time as text")
+                return WrongValue(Reason.BAD_TYPE, f"is {json_type(value)}, expected a time as text")
             value = str(value)  # 20261129 is a date to many
         return of_text(str(value))
 
@@ -202,22 +202,22 @@ def of_zone(zone: tzinfo, doubtful: Doubtful) -> Convert:
     def of_text(text: str) -> object:
         found = parse_time(text)
         if found is None:
-            return Wrong(Reason.BAD_VALUE, f"is {shown(text)!r}, no ISO 8601 time of the years 1 to 9999")
+            return WrongValue(Reason.BAD_VALUE, f"is {shown(text)!r}, no ISO 8601 time of the years 1 to 9999")
         try:
             local = datetime.fromisoformat(text.upper()).tzinfo is None
             return _placed(found.replace(tzinfo=None), zone, doubtful) if local else found
         except OverflowError:
-            return Wrong(Reason.BAD_VALUE, f"is {shown(text)!r}, no ISO 8601 time of the years 1 to 9999")
+            return WrongValue(Reason.BAD_VALUE, f"is {shown(text)!r}, no ISO 8601 time of the years 1 to 9999")
 
     def convert(value: object) -> object:
         if type(value) is not str:
-            return Wrong(Reason.BAD_TYPE, f"is {json_type(value)}, expected a time as text")
+            return WrongValue(Reason.BAD_TYPE, f"is {json_type(value)}, expected a time as text")
         return of_text(value)
 
     return _remembered(convert)
 
 
-def _placed(local: datetime, zone: tzinfo, doubtful: Doubtful) -> datetime | Wrong:
+def _placed(local: datetime, zone: tzinfo, doubtful: Doubtful) -> datetime | WrongValue:
     """A local time as UTC. Raises OverflowError.
 
     Where the zone's clock is put back, it shows an hour twice: `doubtful` says which is meant. Where it is put on, it
@@ -230,5 +230,5 @@ def _placed(local: datetime, zone: tzinfo, doubtful: Doubtful) -> datetime | Wro
         return first
     if doubtful is Doubtful.REJECT:
         happens = "happens twice" if first < second else "does not happen"
-        return Wrong(Reason.BAD_VALUE, f"is {local}, which {happens} in {zone}: its clock is changed then")
+        return WrongValue(Reason.BAD_VALUE, f"is {local}, which {happens} in {zone}: its clock is changed then")
     return second if doubtful is Doubtful.SECOND and first < second else first

@@ -17,7 +17,7 @@ from lakehouse.decode.values import SCALES
 from lakehouse.sources.envelope import Envelope
 from lakehouse.sources.fields import Mapped
 from lakehouse.sources.path import ABSENT, EVERY, Path, Step
-from lakehouse.sources.plan import Plan
+from lakehouse.sources.plan import SourcePlan
 from lakehouse.topics import FieldKind, TopicField
 from lakehouse.topics.topic import EVENT_ID
 
@@ -27,7 +27,7 @@ _WHOLE = re.compile(r"(\d{1,10})(?:\.0{1,20})?", re.ASCII)
 # Decoding ------------------------------------------------------------------------------------------------------------
 
 
-def fast_parse(plan: Plan, of_data: bool = False) -> Callable[[bytes], Any]:
+def fast_parse(plan: SourcePlan, of_data: bool = False) -> Callable[[bytes], Any]:
     """What decodes a message as far as the paths go; `of_data`: the data of a CloudEvent alone."""
     read = {path.steps for path in plan.paths}
     if plan.path is not None:
@@ -66,7 +66,7 @@ def _or_null(read: set[tuple[Step, ...]]) -> Any:
 # From there to events ------------------------------------------------------------------------------------------------
 
 
-def fast_reader(plan: Plan, most: int) -> Callable[[Any], tuple[Event, ...] | None]:
+def fast_reader(plan: SourcePlan, most: int) -> Callable[[Any], tuple[Event, ...] | None]:
     """What makes events of a decoded message; raises, or gives None, where it must be looked at carefully."""
     topic, levels = plan.topic, len(plan.every)
     names: dict[str, Any] = {
@@ -105,7 +105,7 @@ def fast_reader(plan: Plan, most: int) -> Callable[[Any], tuple[Event, ...] | No
     return read
 
 
-def _event_lines(plan: Plan) -> Iterator[str]:
+def _event_lines(plan: SourcePlan) -> Iterator[str]:
     topic, levels = plan.topic, len(plan.every)
     numbers = ".".join(f"{{n_{level}}}" for level in range(1, levels + 1))
     for field in plan.customs.fields(topic):

@@ -10,7 +10,7 @@ from decimal import Decimal
 from unicodedata import category
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from lakehouse.decode.careful import Problem, Wrong, read_value
+from lakehouse.decode.careful import Problem, WrongValue, read_value
 from lakehouse.decode.document import JsonInteger, JsonNumber, json_type, shown
 from lakehouse.decode.rejected import Reason
 from lakehouse.decode.values import parse_time
@@ -47,7 +47,7 @@ class Habits:
     sign: str = ""
 
     @property
-    def number(self) -> Callable[[object], Decimal | Wrong]:
+    def number(self) -> Callable[[object], Decimal | WrongValue]:
         """What reads a number."""
         return convert.number_reader(self.decimal, self.thousands, self.sign)
 
@@ -247,7 +247,7 @@ def _text(entry: Entry, path_of: PathReader) -> Mapped:
                 if not _is_there(value):
                     return ABSENT
                 if isinstance(value, dict | list):
-                    return Wrong(Reason.BAD_TYPE, f"needs {words}, which is {json_type(value)}, expected text")
+                    return WrongValue(Reason.BAD_TYPE, f"needs {words}, which is {json_type(value)}, expected text")
                 value = _said(value)
             elif not value.strip():
                 return ABSENT
@@ -288,12 +288,12 @@ def _looked_up(field: TopicField, entry: Entry, found: Mapped) -> Mapped:
 
     def looked_up(scope: Scope) -> object:
         value = get(scope)
-        if not _is_there(value) or type(value) is Wrong:
+        if not _is_there(value) or type(value) is WrongValue:
             return value
         known = table.get(_said(value), otherwise) if not isinstance(value, dict | list) else otherwise
         if known is None:
             of = shown(value) if isinstance(value, str) else json_type(value)
-            return Wrong(Reason.BAD_VALUE, f"is {of!r}, which its table of values does not name")
+            return WrongValue(Reason.BAD_VALUE, f"is {of!r}, which its table of values does not name")
         return known
 
     return Mapped(looked_up, found.words, found.paths)
@@ -319,7 +319,7 @@ def _converted(field: TopicField, keys: Mapping[str, Entry], found: Mapped, own:
 
     def converted(scope: Scope) -> object:
         value = get(scope)
-        return how(value) if _is_there(value) and type(value) is not Wrong else value
+        return how(value) if _is_there(value) and type(value) is not WrongValue else value
 
     return Mapped(converted, found.words, found.paths, is_time=field.kind is FieldKind.TIME)
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from lakehouse import ROOT
 from lakehouse.decode import Customs
-from lakehouse.mistakes import Told, is_wrong, noted
+from lakehouse.mistakes import AlreadyTold, is_wrong, noted
 from lakehouse.rates import Rates
 from lakehouse.sources.conditions import Condition, condition
 from lakehouse.sources.entry import Entry
 from lakehouse.sources.envelope import Compression, Envelope
 from lakehouse.sources.fields import OF_NUMBERS, Habits, Mapped, PathReader, habits, mapped
 from lakehouse.sources.path import Getter, Path, getter, parse_path
-from lakehouse.sources.plan import Plan
+from lakehouse.sources.plan import SourcePlan
 from lakehouse.texts import near
 from lakehouse.topics import TOPICS, Topic
 from lakehouse.topics.topic import EVENT_ID
@@ -30,14 +30,14 @@ _LOG_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredSource:
     """A source as its file declares it: the log's topics that it reads, and how."""
 
     reads: tuple[str, ...]
-    plan: Plan
+    plan: SourcePlan
 
 
-def read_sources(text: str, where: str, rates: Rates | None = None) -> Iterator[Declared]:
+def read_sources(text: str, where: str, rates: Rates | None = None) -> Iterator[DeclaredSource]:
     """The sources of a file's text; `where` is the file, as people name it. Raises UserError."""
     try:
         content = parse_yaml(text)
@@ -55,7 +55,7 @@ def read_sources(text: str, where: str, rates: Rates | None = None) -> Iterator[
             yield _source(name, entry, rates)
 
 
-def _source(name: str, entry: Entry, rates: Rates | None) -> Declared:
+def _source(name: str, entry: Entry, rates: Rates | None) -> DeclaredSource:
     keys = entry.keys(KEYS)
     topic = _topic(name, entry, keys)
     reads = _reads(name, entry, keys)
@@ -71,7 +71,7 @@ def _source(name: str, entry: Entry, rates: Rates | None) -> Declared:
     fields = _fields(topic, entry, keys, path_of, held, customs)
     lists = _heads(every)
     selected, read = _selected(keys, path_of, len(lists), held)
-    plan = Plan(
+    plan = SourcePlan(
         name=name,
         topic=topic,
         envelope=keys["envelope"].choice(Envelope) if "envelope" in keys else Envelope.PLAIN,
@@ -85,13 +85,13 @@ def _source(name: str, entry: Entry, rates: Rates | None) -> Declared:
         paths=(*read, *(path for field in fields.values() for path in field.paths)),
         customs=customs,
     )
-    return Declared(reads, plan)
+    return DeclaredSource(reads, plan)
 
 
 def _topic(name: str, entry: Entry, keys: Mapping[str, Entry]) -> Topic:
     wanted = str(keys["topic"].value) if "topic" in keys else name
     if wanted not in TOPICS and is_wrong(wanted):
-        raise Told(f"{wanted} is left out")
+        raise AlreadyTold(f"{wanted} is left out")
     if "topic" in keys:
         return TOPICS[keys["topic"].one_of(TOPICS)]
     if name not in TOPICS:
@@ -160,7 +160,7 @@ def _path(entry: Entry, every: Path | None, told_of: set[str]) -> Path:
     if found.lists and (every is None or found.head(found.lists) != every.head(found.lists)):
         of = text[: text.rindex("[]")]
         if of in told_of:
-            raise Told(f"{of} was told")
+            raise AlreadyTold(f"{of} was told")
         told_of.add(of)
         told = f"write `each: {of}` for an event of each element"
         if every is not None:
@@ -210,7 +210,7 @@ def _fields(
         with noted(ROOT / entry.where):
             found[name] = mapped(known[name], each, path_of, held)
     if len(found) < len(entries):
-        raise Told(f"fields of {topic.name} are wrong")
+        raise AlreadyTold(f"fields of {topic.name} are wrong")
     needed = (field.name for field in known.values() if field.required and not customs.may_lack(topic, field))
     missing = next((name for name in needed if name not in found), None)
     if missing is not None:

@@ -15,7 +15,7 @@ from lakehouse.topics import Topic
 
 
 @dataclass(frozen=True)
-class Plan:
+class SourcePlan:
     """What one source says.
 
     `path`: that of the elements which become events; `every` reads the list of each `[]` of it, `lists` is what it is

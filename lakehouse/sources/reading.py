@@ -25,7 +25,7 @@ from lakehouse.sources.envelope import (
 from lakehouse.sources.fast import fast_parse, fast_reader
 from lakehouse.sources.letters import Found, few
 from lakehouse.sources.path import ABSENT, EVERY, Scope, numbered
-from lakehouse.sources.plan import Plan
+from lakehouse.sources.plan import SourcePlan
 from lakehouse.topics import Topic
 
 MOST_ELEMENTS = 10_000
@@ -56,7 +56,7 @@ class Reader:
     Nothing where a message is left out.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: SourcePlan) -> None:
         self._plan = plan
         self._parse = fast_parse(plan)
         self._parse_data = fast_parse(plan, of_data=True)
@@ -209,7 +209,7 @@ class Reader:
         return plan.topic, values, called, place if plan.placed else ""
 
 
-def _passes(plan: Plan, level: int, scope: Scope) -> bool:
+def _passes(plan: SourcePlan, level: int, scope: Scope) -> bool:
     return all(test(scope) for test in plan.selected[level])
 
 

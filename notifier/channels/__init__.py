@@ -10,15 +10,15 @@ from typing import Any
 from pydantic import SecretStr
 
 from lakehouse.user_error import UserError, exit_on_user_error
-from notifier.channel import Declared
+from notifier.channel import DeclaredChannel
 
 
-def _scan() -> Mapping[str, Declared[Any]]:
-    found: dict[str, Declared[Any]] = {}
+def _scan() -> Mapping[str, DeclaredChannel[Any]]:
+    found: dict[str, DeclaredChannel[Any]] = {}
     for file in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
         declared = getattr(importlib.import_module(f"{__name__}.{file.name}"), "CHANNEL", None)
         where = f"notifier/channels/{file.name}.py"
-        if not isinstance(declared, Declared):
+        if not isinstance(declared, DeclaredChannel):
             raise UserError(f"{where} declares no channel; give it CHANNEL = Declared(settings, switch, half, open).")
         switch = declared.settings.model_fields.get(declared.switch)
         if switch is None or switch.default not in ("", SecretStr("")):
@@ -31,7 +31,7 @@ def _scan() -> Mapping[str, Declared[Any]]:
 
 
 with exit_on_user_error():
-    CHANNELS: Mapping[str, Declared[Any]] = _scan()
+    CHANNELS: Mapping[str, DeclaredChannel[Any]] = _scan()
 """Every channel by name, in the order of names."""
 
 

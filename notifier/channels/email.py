@@ -24,7 +24,7 @@ from notifier.channel import (
     Broken,
     ChannelSettings,
     Dead,
-    Declared,
+    DeclaredChannel,
     Finding,
     Outcome,
     Retry,
@@ -323,4 +323,4 @@ def _real(settings: EmailSettings) -> bool:
     return settings.smtp_security != "none"
 
 
-CHANNEL = Declared(EmailSettings, switch="smtp_host", half=_half, open=_open, real=_real, show=_show)
+CHANNEL = DeclaredChannel(EmailSettings, switch="smtp_host", half=_half, open=_open, real=_real, show=_show)

@@ -14,12 +14,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 
-from notifier.channel import Absent, ChannelSettings, Declared, Finding, Outcome, Sent, Sought
+from notifier.channel import Absent, ChannelSettings, DeclaredChannel, Finding, Outcome, Sent, Sought
 from notifier.http import Poster, is_address
 from notifier.manner import Manner
 from notifier.model import SEVERITIES, MessageKind, rank
 from notifier.named import read_named
-from notifier.render import NAME_LIMIT, Notification, Told
+from notifier.render import NAME_LIMIT, Notification, ToldIncident
 from notifier.text import line
 
 SUMMARY_LIMIT = 1024
@@ -154,7 +154,7 @@ def _details(note: Notification) -> dict[str, str]:
     return {name: text for name, text in details.items() if text}
 
 
-def _count_of(told: Told) -> str:
+def _count_of(told: ToldIncident) -> str:
     count = told.incident.alerts
     over = ", over" if told.incident.resolved_ms is not None else ""
     return f"{line(told.alert.rule, NAME_LIMIT)}: {count:,} alert{'' if count == 1 else 's'}{over}"
@@ -181,7 +181,7 @@ def _show(note: Notification) -> Mapping[str, Any]:
     return {"event": event_of(note) if note.kind in ACTIONS else None}
 
 
-CHANNEL = Declared(
+CHANNEL = DeclaredChannel(
     PagerDutySettings,
     switch="pagerduty_key",
     half=lambda _: None,

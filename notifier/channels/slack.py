@@ -22,7 +22,7 @@ from notifier.channel import (
     Channel,
     ChannelSettings,
     Dead,
-    Declared,
+    DeclaredChannel,
     Finding,
     Listener,
     Outcome,
@@ -321,6 +321,6 @@ def _real(settings: SlackSettings) -> bool:
     return settings.slack_base_url.startswith("https:")
 
 
-CHANNEL = Declared(
+CHANNEL = DeclaredChannel(
     SlackSettings, switch="slack_token", half=_half, open=_open, real=_real, listen=_listen, show=dress_of
 )

@@ -18,13 +18,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import urllib3
 from pydantic import Field, SecretStr, field_validator
 
-from notifier.channel import Absent, ChannelSettings, Declared, Finding, Outcome, Sought, half_set_up
+from notifier.channel import Absent, ChannelSettings, DeclaredChannel, Finding, Outcome, Sought, half_set_up
 from notifier.clock import from_ms
 from notifier.http import Poster, is_address
 from notifier.manner import TELLS, Manner
 from notifier.model import MessageKind
 from notifier.named import read_named
-from notifier.render import BODY_LIMIT, Notification, Told
+from notifier.render import BODY_LIMIT, Notification, ToldIncident
 from notifier.text import line, plain
 
 SHORTEST_SECRET = 16
@@ -163,7 +163,7 @@ def body_of(receiver: str, note: Notification) -> dict[str, Any]:
     }
 
 
-def _alert(told: Told) -> dict[str, Any]:
+def _alert(told: ToldIncident) -> dict[str, Any]:
     incident, alert = told.incident, told.alert
     labels = {name: line(getattr(incident, column) or "", 200) for name, column in COLUMNS.items()}
     annotations = {
@@ -227,6 +227,6 @@ def _show(note: Notification) -> Mapping[str, Any]:
     return {"body": body_of("webhook", note)}
 
 
-CHANNEL = Declared(
+CHANNEL = DeclaredChannel(
     WebhookSettings, switch="webhook_url", half=_half, open=_open, secrets=_secrets, real=_real, show=_show
 )

@@ -16,7 +16,7 @@ from notifier.commands.replay import From, To, alerts_between, rules_of, run
 from notifier.commands.setup import NO_CHANNEL
 from notifier.config import load_config
 from notifier.model import Target
-from notifier.replay.tally import Tally, tally
+from notifier.replay.tally import MessageTally, tally
 from notifier.routing.decide import Silence
 from notifier.routing.load import load_routing
 from notifier.settings import destinations_of
@@ -67,7 +67,7 @@ def backtest(
         raise typer.Exit(1)
 
 
-def _difference(now: Tally, then: Tally, places: list[Target]) -> dict[str, Any]:
+def _difference(now: MessageTally, then: MessageTally, places: list[Target]) -> dict[str, Any]:
     """What there is more, or less, by `then` than by `now`."""
     before, after = ({missed.incident.incident_id for missed in each.missed} for each in (now, then))
     return {
@@ -84,7 +84,7 @@ def _difference(now: Tally, then: Tally, places: list[Target]) -> dict[str, Any]
     }
 
 
-def _text(now: Tally, then: Tally, places: Sequence[Target]) -> str:
+def _text(now: MessageTally, then: MessageTally, places: Sequence[Target]) -> str:
     """Tables: of each place, of what would be missed, of each hour in which something is told."""
     counts: list[tuple[object, ...]] = []
     for target in places:

@@ -16,7 +16,7 @@ from notifier.config import Config, load_config
 from notifier.model import AlertRow
 from notifier.past import read_alerts
 from notifier.render import Style
-from notifier.replay.simulation import Message, Rules, Simulation
+from notifier.replay.simulation import Rules, SimulatedMessage, Simulation
 
 From = Annotated[str, typer.Option("--from", help="A time (ISO 8601, UTC without an offset), or a span like 7d ago.")]
 To = Annotated[str | None, typer.Option("--to", help="The same; now.")]
@@ -59,7 +59,7 @@ def replay(
     say("\n".join([*lines, "", table(("AT (UTC)", "PLACE", "KIND", "TITLE"), rows)]), content, as_json)
 
 
-def _shown(message: Message) -> dict[str, Any]:
+def _shown(message: SimulatedMessage) -> dict[str, Any]:
     return {
         "at": message.at.isoformat(),
         **vars(message.target),

@@ -33,8 +33,8 @@ from notifier.ledger.rows import (
 )
 from notifier.manner import Manner
 from notifier.model import DeliveryState, MessageKind, Muted, Target, ThreadKind
-from notifier.planning.board import RECURS_MS, STORM, Board
-from notifier.planning.past import Past
+from notifier.planning.board import RECURS_MS, STORM, Worksheet
+from notifier.planning.past import NoPast
 from notifier.planning.storm import KNOWN_FOR_MS, Storms
 
 _AT_ONCE = 500
@@ -48,14 +48,14 @@ def load(
     storm_after: int,
     incident_ids: Iterable[str],
     groups: Iterable[str],
-) -> Board:
+) -> Worksheet:
     """These incidents with their places, and the threads that they are in, or that these groups may go on in."""
     less = {target: manner.storm_after for target, manner in manners.items() if manner.storm_after is not None}
     storms = Storms(storm_after, now_ms, less)
     if storm_after:
         storms.load(_begun(db, now_ms))
     born_ms = db.scalar(sa.select(CURSOR.c.born_ms)) or 0
-    board = Board(now_ms, manners, storms, _Past(db), born_ms)
+    board = Worksheet(now_ms, manners, storms, LedgerPast(db), born_ms)
     for ids in batched(set(incident_ids), _AT_ONCE):
         for row in db.execute(sa.select(INCIDENTS).where(INCIDENTS.c.incident_id.in_(ids))):
             board.incidents[row.incident_id] = to_incident(row)
@@ -74,7 +74,7 @@ def load(
     return board
 
 
-class _Past(Past):
+class LedgerPast(NoPast):
     """That of the file."""
 
     def __init__(self, db: sa.Connection) -> None:
@@ -100,7 +100,7 @@ def _begun(db: sa.Connection, now_ms: int) -> Iterable[tuple[Target, int, str, b
         yield Target(row.channel, row.destination), row.opened_ms, row.fold, bool(row.as_new_kind)
 
 
-def _load_open(db: sa.Connection, board: Board) -> None:
+def _load_open(db: sa.Connection, board: Worksheet) -> None:
     """Deliveries of these threads that more alerts may join, and edits that are still to go."""
     d = DELIVERIES
     columns = (d.c.thread_id, d.c.delivery_key, d.c.kind, d.c.not_before_ms, d.c.planned_ms)
@@ -125,7 +125,7 @@ def _load_open(db: sa.Connection, board: Board) -> None:
     board.out.first_waiting = frozenset(first)
 
 
-def write(db: sa.Connection, board: Board) -> int:
+def write(db: sa.Connection, board: Worksheet) -> int:
     """What has changed. Returns the revision that it makes: incidents of the past ones are as they were."""
     _deliveries(db, board)
     revision = next_revision(db)
@@ -145,7 +145,7 @@ def _note_row(note: Any) -> dict[str, Any]:
     return values | {"note": values.pop("text")}
 
 
-def _deliveries(db: sa.Connection, board: Board) -> None:
+def _deliveries(db: sa.Connection, board: Worksheet) -> None:
     d = DELIVERIES
     new = [planned_row(draft, board.now_ms) for draft in board.out.drafts.values() if not draft.added]
     if new:

@@ -20,7 +20,7 @@ from notifier.clock import Clock, to_ms, wall_ms
 from notifier.ledger import boards, queries, views
 from notifier.ledger.file import LedgerFile
 from notifier.ledger.outbox import Outbox
-from notifier.ledger.people import Answer, PeopleBook
+from notifier.ledger.people import PeopleBook, StoredAnswer
 from notifier.ledger.questions import QuestionBook
 from notifier.ledger.rows import (
     ALERTS,
@@ -45,16 +45,16 @@ from notifier.manner import Manner
 from notifier.metrics import Metrics
 from notifier.model import (
     AlertRow,
+    AlertSource,
     DeliveryDraft,
     DeliveryState,
     Incident,
     MessageKind,
     Muted,
-    Source,
     Target,
     Thread,
 )
-from notifier.planning.board import Board, Note
+from notifier.planning.board import Note, Worksheet
 from notifier.redact import Redact
 from notifier.routing.decide import OpenAlert, Silence
 
@@ -92,7 +92,7 @@ class Ledger:
     def close(self) -> None:
         self.file.close()
 
-    def once(self, key: str | None, act: Callable[[], Answer], now_ms: int) -> Answer:
+    def once(self, key: str | None, act: Callable[[], StoredAnswer], now_ms: int) -> StoredAnswer:
         """What `act` answers, which is done once for each key: a request that comes again is answered as before.
 
         What it changes and that it was answered are one transaction, so whoever asks again after a crash finds both or
@@ -130,7 +130,7 @@ class Ledger:
         self,
         alerts: Sequence[AlertRow],
         groups: Iterable[str],
-        decide: Callable[[Board], None],
+        decide: Callable[[Worksheet], None],
         now_ms: int,
         *,
         cursor: Cursor | None = None,
@@ -283,7 +283,7 @@ class Ledger:
         """The alert of the notifier's own incident of this rule that is open."""
         i = INCIDENTS
         ids = sa.select(i.c.incident_id).where(
-            i.c.source == Source.OWN, i.c.rule == rule, i.c.service_name == whose, i.c.resolved_ms.is_(None)
+            i.c.source == AlertSource.OWN, i.c.rule == rule, i.c.service_name == whose, i.c.resolved_ms.is_(None)
         )
         with self._read() as db:
             return next(iter(queries.newest_of(db, ids, 1)), None)
@@ -292,7 +292,7 @@ class Ledger:
         """Whether the notifier's own incident of this rule began after a time, open or not."""
         i = INCIDENTS
         query = sa.select(sa.func.count()).where(
-            i.c.source == Source.OWN, i.c.rule == rule, i.c.service_name == whose, i.c.starts_ms > since_ms
+            i.c.source == AlertSource.OWN, i.c.rule == rule, i.c.service_name == whose, i.c.starts_ms > since_ms
         )
         with self._read() as db:
             return bool(db.scalar(query))
@@ -300,7 +300,9 @@ class Ledger:
     def own_alerts(self, rule: str) -> list[AlertRow]:
         """The alerts of the notifier's own incidents of this rule that are open."""
         i = INCIDENTS
-        ids = sa.select(i.c.incident_id).where(i.c.source == Source.OWN, i.c.rule == rule, i.c.resolved_ms.is_(None))
+        ids = sa.select(i.c.incident_id).where(
+            i.c.source == AlertSource.OWN, i.c.rule == rule, i.c.resolved_ms.is_(None)
+        )
         with self._read() as db:
             return queries.newest_of(db, ids, 1000)
 

@@ -21,7 +21,7 @@ ANSWERS_KEPT_MS = 24 * 3_600_000
 
 
 @dataclass(frozen=True)
-class Answer:
+class StoredAnswer:
     """What was answered to a request with an Idempotency-Key; `request` is a digest of it."""
 
     request: str
@@ -102,12 +102,12 @@ class PeopleBook:
 
     # ---- requests that came before
 
-    def answered(self, key: str) -> Answer | None:
+    def answered(self, key: str) -> StoredAnswer | None:
         with self._read() as db:
             row = db.execute(sa.select(ANSWERS).where(ANSWERS.c.key == key)).first()
-        return Answer(row.request, row.status, row.answer) if row else None
+        return StoredAnswer(row.request, row.status, row.answer) if row else None
 
-    def answer(self, key: str, answer: Answer, now_ms: int) -> None:
+    def answer(self, key: str, answer: StoredAnswer, now_ms: int) -> None:
         """What a later request with the same key is answered; those of long ago are forgotten."""
         with self._write() as db:
             db.execute(sa.delete(ANSWERS).where(ANSWERS.c.at_ms < now_ms - ANSWERS_KEPT_MS))
@@ -115,7 +115,7 @@ class PeopleBook:
             db.execute(insert.on_conflict_do_nothing())
 
 
-def vars_of(answer: Answer) -> dict[str, Any]:
+def vars_of(answer: StoredAnswer) -> dict[str, Any]:
     return {"request": answer.request, "status": answer.status, "answer": answer.answer}
 
 

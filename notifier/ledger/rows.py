@@ -13,12 +13,12 @@ from notifier.clock import from_ms, to_ms
 from notifier.model import (
     Ack,
     AlertRow,
+    AlertSource,
     DeliveryDraft,
     DeliveryState,
     Incident,
     Member,
     MessageKind,
-    Source,
     Target,
     Thread,
     ThreadKind,
@@ -287,7 +287,7 @@ def to_alert(row: Any) -> AlertRow:
         summary=row.summary,
         runbook_url=row.runbook_url,
         owner=row.owner,
-        source=Source(row.source),
+        source=AlertSource(row.source),
         metric_value=row.metric_value,
         threshold=row.threshold,
     )
@@ -311,7 +311,7 @@ def to_incident(row: Any) -> Incident:
     ack = None
     if row.ack_by is not None:
         ack = Ack(row.ack_by, row.ack_via, row.ack_ms, row.ack_until_ms, row.ack_note, row.ack_severity)
-    return Incident(**values | {"source": Source(row.source), "old": bool(row.old), "ack": ack})
+    return Incident(**values | {"source": AlertSource(row.source), "old": bool(row.old), "ack": ack})
 
 
 def thread_row(thread: Thread) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from notifier.ledger.queries import is_open, newest_of
 from notifier.ledger.rows import DELIVERIES, INCIDENTS, MEMBERS, THREADS, Delivery, to_incident, to_thread
 from notifier.metrics import Metrics
 from notifier.model import AlertRow, DeliveryState, Held, MessageKind, Muted, Thread
-from notifier.routing.decide import Reason
+from notifier.routing.decide import MuteReason
 
 _WAITS = (DeliveryState.PLANNED, DeliveryState.RETRY, DeliveryState.PARKED)
 
@@ -51,7 +51,7 @@ class WaitingBook:
             told: int | None = db.scalar(query)
         return told
 
-    def hush(self, delivery: Delivery, reason: Reason, now_ms: int, *, all_of_it: bool) -> bool:
+    def hush(self, delivery: Delivery, reason: MuteReason, now_ms: int, *, all_of_it: bool) -> bool:
         """See notifier.last_look.Waiting."""
         d = DELIVERIES
         muted = {"state": DeliveryState.MUTED, "updated_ms": now_ms}

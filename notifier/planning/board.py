@@ -16,10 +16,10 @@ from notifier.model import (
     BY_HAND,
     Ack,
     AlertRow,
+    AlertSource,
     Incident,
     Member,
     MessageKind,
-    Source,
     Target,
     Thread,
     ThreadKind,
@@ -27,9 +27,9 @@ from notifier.model import (
     thread_key,
 )
 from notifier.planning.deliveries import Deliveries
-from notifier.planning.past import Past
+from notifier.planning.past import NoPast
 from notifier.planning.storm import Storms, fold
-from notifier.routing.decide import Decision, Reason
+from notifier.routing.decide import Decision, MuteReason
 
 RECURS_MS = 3_600_000
 """An incident of the same rule and entity that begins so soon after a thread's end goes on in it."""
@@ -49,7 +49,7 @@ class Note:
     text: str = ""
 
 
-class Board:
+class Worksheet:
     """The incidents, threads and members that a change touches, and what it makes of them. manners: of all places.
 
     Loaded by the ledger: incidents by id; their members by place; threads that are open, or ended within RECURS_MS, of
@@ -61,13 +61,13 @@ class Board:
         now_ms: int,
         manners: Mapping[Target, Manner],
         storms: Storms,
-        past: Past | None = None,
+        past: NoPast | None = None,
         born_ms: int = 0,
     ) -> None:
         """born_ms: the ledger's birth: of what was published before it, another ledger may have told."""
         self.now_ms = now_ms
         self._born_ms = born_ms
-        self._past = past or Past()
+        self._past = past or NoPast()
         self.incidents: dict[str, Incident] = {}
         self.members: dict[str, dict[Target, Member]] = {}
         self.threads: dict[str, Thread] = {}
@@ -416,7 +416,7 @@ class Board:
                 self.out.waiting[thread.thread_id] = key
         self.out.edit(alert, thread)
 
-    def _list(self, alert: AlertRow, incident: Incident, decision: Decision, reason: Reason) -> None:
+    def _list(self, alert: AlertRow, incident: Incident, decision: Decision, reason: MuteReason) -> None:
         """A muted row: one delivery for each incident, place and reason lists it."""
         target = decision.target
         member = self.members.get(incident.incident_id, {}).get(target)
@@ -433,7 +433,7 @@ class Board:
 
 def _via(alert: AlertRow) -> str:
     """Where its rule is judged, for an incident's history."""
-    return "question" if alert.source is Source.QUESTION else "table"
+    return "question" if alert.source is AlertSource.QUESTION else "table"
 
 
 def _way(decision: Decision) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from notifier.manner import Manner
 from notifier.model import AlertRow, DeliveryDraft, MessageKind, Target, Thread, ThreadKind, delivery_key
-from notifier.routing.decide import Reason
+from notifier.routing.decide import MuteReason
 
 
 class Deliveries:
@@ -115,7 +115,7 @@ class Deliveries:
         if key:
             self.waiting[thread.thread_id] = key
 
-    def list(self, alert: AlertRow, target: Target, reason: Reason, number: int, route: str) -> str:
+    def list(self, alert: AlertRow, target: Target, reason: MuteReason, number: int, route: str) -> str:
         """What is muted, and is listed only; its key. number: of such ones of the incident there before."""
         key = delivery_key(target, f"{alert.incident_id} {reason}", MessageKind.FIRST, number)
         self.drafts[key] = DeliveryDraft(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from notifier.clock import Clock, span_ms
 from notifier.model import AlertRow, Incident, Target, Thread
-from notifier.planning.board import Board
+from notifier.planning.board import Worksheet
 from notifier.planning.plans import Book
 from notifier.reasons import Decided
 from notifier.routing.decide import Router, Silence, Stage, Surroundings
@@ -86,7 +86,7 @@ class Duties:
         if not muted:
             return set()
 
-        def show(board: Board) -> None:
+        def show(board: Worksheet) -> None:
             for incident_id in muted:
                 incident = board.incidents.get(incident_id)
                 if incident is not None and incident.resolved_ms is None:
@@ -111,7 +111,7 @@ class Duties:
     def _lapse(self, incident: Incident, now_ms: int) -> set[str]:
         alert = self._ledger.alert(incident.newest_alert)
 
-        def let_go(board: Board) -> None:
+        def let_go(board: Worksheet) -> None:
             held = board.incidents[incident.incident_id]
             if held.ack is not None and held.ack.until_ms is not None and held.ack.until_ms <= now_ms:
                 board.let_go(held, "notifier", "notifier", f"that of {held.ack.by} has lapsed")
@@ -139,7 +139,7 @@ class Duties:
         decisions = [each for stage in stages[level:reached] for each in stage.decisions]
         told = {each.target: each for each in decisions if at_once or not each.muted}
 
-        def escalate(board: Board) -> None:
+        def escalate(board: Worksheet) -> None:
             held = board.incidents[incident.incident_id]
             if held.resolved_ms is not None or (held.ack is not None and not at_once):
                 held.next_ms = None
@@ -154,7 +154,7 @@ class Duties:
         return self._plan(incident, {each.group for each in told.values()}, escalate, now_ms)
 
     def _remind(self, alert: AlertRow, thread: Thread, now_ms: int) -> set[str]:
-        def remind(board: Board) -> None:
+        def remind(board: Worksheet) -> None:
             held = board.threads.get(thread.thread_id)
             if held is not None and held.resolved_ms is None:
                 board.remind(alert, held)
@@ -169,7 +169,7 @@ class Duties:
         return all(each.muted for each in here or decisions)
 
     def _plan(
-        self, incident: Incident, groups: Iterable[str], change: Callable[[Board], None], now_ms: int
+        self, incident: Incident, groups: Iterable[str], change: Callable[[Worksheet], None], now_ms: int
     ) -> set[str]:
         drafts = self._ledger.plan((), groups, change, now_ms, incident_ids=[incident.incident_id])
         return {draft.target.channel for draft in drafts}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from notifier.model import AlertRow, Incident, MessageKind, Target
-from notifier.planning.board import Board
-from notifier.routing.decide import Reason
+from notifier.planning.board import Worksheet
+from notifier.routing.decide import MuteReason
 
 
 def hush(
-    board: Board, alert: AlertRow, incident: Incident, target: Target, reason: Reason, listed: str | None = None
+    board: Worksheet, alert: AlertRow, incident: Incident, target: Target, reason: MuteReason, listed: str | None = None
 ) -> None:
     """It is as if it had been muted from the first. listed: the delivery that lists it; None: one is made."""
     places = board.members[incident.incident_id]
@@ -30,7 +30,7 @@ def hush(
         board.touch(incident)
 
 
-def left(board: Board, thread_id: str, ended: AlertRow | None) -> None:
+def left(board: Worksheet, thread_id: str, ended: AlertRow | None) -> None:
     """A thread that some have left: it is over where nothing is open in it any more, and says so where it was told.
 
     ended: an alert of an incident that is told there and is over.
@@ -48,14 +48,14 @@ def left(board: Board, thread_id: str, ended: AlertRow | None) -> None:
     board.out.edit(ended, thread)
 
 
-def remind_later(board: Board, thread_id: str) -> None:
+def remind_later(board: Worksheet, thread_id: str) -> None:
     """A reminder is due again as soon as nothing mutes it."""
     thread = board.threads[thread_id]
     thread.newest_ms = board.now_ms - (thread.repeat_ms or 0)
     board.out.moved.add(thread_id)
 
 
-def step_back(board: Board, incident: Incident, number: int) -> None:
+def step_back(board: Worksheet, incident: Incident, number: int) -> None:
     """A step of escalation that nobody was told of is due again, unless a later one had its turn."""
     if incident.level == number and incident.ack is None and incident.resolved_ms is None:
         incident.level, incident.next_ms = number - 1, board.now_ms

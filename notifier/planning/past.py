@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Past:
+class NoPast:
     """That of a ledger in which nothing was."""
 
     def has_thread(self, thread_id: str) -> bool:

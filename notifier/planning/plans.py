@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Protocol
 
 from notifier.model import AlertRow, DeliveryDraft, Incident, Target, Thread
-from notifier.planning.board import Board
+from notifier.planning.board import Worksheet
 from notifier.reasons import Decided
 from notifier.routing.decide import Decision, OpenAlert, Router, Silence, Surroundings
 
-type Change = Callable[[Board], None]
+type Change = Callable[[Worksheet], None]
 
 
 class Book(Protocol):
@@ -80,7 +80,7 @@ def hearing(router: Router, alerts: Sequence[AlertRow], around: Surroundings) ->
         alert.alert_id: router.decide(alert, around) for alert in alerts if alert.status != "RESOLVED"
     }
 
-    def hear(board: Board) -> None:
+    def hear(board: Worksheet) -> None:
         for alert in alerts:
             if alert.status == "RESOLVED":
                 board.resolve(alert)
@@ -110,7 +110,7 @@ def unmute(
     if not alerts:
         return [], []
 
-    def tell(board: Board) -> None:
+    def tell(board: Worksheet) -> None:
         for alert in alerts:
             board.unmute(alert, told[alert.incident_id])
 

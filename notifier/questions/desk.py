@@ -44,7 +44,7 @@ MAX_ROWS, MAX_BYTES = 10_000, 16 * 2**20
 _NO_COMMIT = "none"
 
 
-class QuestionReader(cursor.Asks, Protocol):
+class QuestionReader(cursor.AlertsClient, Protocol):
     """The part of lakehouse.dremio.client.Dremio that is used here."""
 
     def head(self) -> str: ...

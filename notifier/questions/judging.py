@@ -14,7 +14,7 @@ from lakehouse.rules.reading import Entity
 from lakehouse.rules.rule import duration, number
 from lakehouse.rules.state import entity_text
 from notifier.clock import from_ms, span_ms
-from notifier.model import AlertRow, AskedState, Source, rank
+from notifier.model import AlertRow, AlertSource, AskedState, rank
 from notifier.questions.answer import Finding
 
 SLACK = timedelta(seconds=5)
@@ -198,7 +198,7 @@ def _alert(
         owner=state.owner,
         metric_value=value,
         threshold=threshold,
-        source=Source.QUESTION,
+        source=AlertSource.QUESTION,
     )
 
 

@@ -27,18 +27,18 @@ from notifier.model import (
     ThreadKind,
     rank,
 )
-from notifier.planning.board import RECURS_MS, STORM, Board
-from notifier.planning.past import Past
+from notifier.planning.board import RECURS_MS, STORM, Worksheet
+from notifier.planning.past import NoPast
 from notifier.planning.plans import Change
 from notifier.planning.storm import KNOWN_FOR_MS, Storms
-from notifier.routing.decide import Reason, Silence
+from notifier.routing.decide import MuteReason, Silence
 
 type Begun = tuple[Target, int, str, bool]
 """A thread that began: where, when, its kind, whether it was let through as the first of that kind."""
 
 
 @dataclass
-class Waiting:
+class WaitingDelivery:
     """A delivery that is still to go, at `due_ms` and after those of its thread that it waits for."""
 
     draft: DeliveryDraft
@@ -46,7 +46,7 @@ class Waiting:
     due_ms: int
 
 
-class MemoryLedger(Past):
+class MemoryLedger(NoPast):
     """What notifier.planning.plans.Book asks of a ledger, and what senders do with it.
 
     manners: of all places. silences: that held at the time; nobody acknowledges anything.
@@ -70,9 +70,9 @@ class MemoryLedger(Past):
         self._told: dict[str, int] = {}
         self._begun: deque[Begun] = deque()
         self._muted: dict[tuple[str, Target], None] = {}
-        self._waiting: dict[str, Waiting] = {}
-        self._in_line: dict[str, list[Waiting]] = {}
-        self._blocked: dict[str, list[Waiting]] = {}
+        self._waiting: dict[str, WaitingDelivery] = {}
+        self._in_line: dict[str, list[WaitingDelivery]] = {}
+        self._blocked: dict[str, list[WaitingDelivery]] = {}
         self._due: list[tuple[int, int, str]] = []
         self._steps, self._repeats = _Alarms(), _Alarms()
         self._called: dict[tuple[str, str], list[tuple[int, str]]] = {}
@@ -106,9 +106,9 @@ class MemoryLedger(Past):
             self._drop(key)
         return list(board.out.drafts.values())
 
-    def _board(self, now_ms: int, incident_ids: Iterable[str], groups: Iterable[str]) -> Board:
+    def _board(self, now_ms: int, incident_ids: Iterable[str], groups: Iterable[str]) -> Worksheet:
         """As notifier.ledger.boards.load makes one of the file."""
-        board = Board(now_ms, self._manners, self._storms(now_ms), self)
+        board = Worksheet(now_ms, self._manners, self._storms(now_ms), self)
         for incident_id in incident_ids:
             if incident_id in self.incidents:
                 board.incidents[incident_id] = self.incidents[incident_id]
@@ -204,7 +204,7 @@ class MemoryLedger(Past):
                 self._called.setdefault((draft.thread_id or "", draft.detail or ""), []).append(
                     (now_ms, draft.incident_id)
                 )
-            waiting = Waiting(draft, now_ms, draft.not_before_ms)
+            waiting = WaitingDelivery(draft, now_ms, draft.not_before_ms)
             self._waiting[draft.key] = waiting
             self._in_line.setdefault(draft.thread_id or "", []).append(waiting)
             self._put(waiting)
@@ -224,7 +224,7 @@ class MemoryLedger(Past):
     def told_ms(self, thread_id: str) -> int | None:
         return self._told.get(thread_id)
 
-    def hush(self, delivery: Delivery, reason: Reason, now_ms: int, *, all_of_it: bool) -> bool:
+    def hush(self, delivery: Delivery, reason: MuteReason, now_ms: int, *, all_of_it: bool) -> bool:
         waiting = self._waiting[delivery.delivery_key]
         line = self._drop(delivery.delivery_key)
         for each in list(line) if all_of_it else ():
@@ -295,7 +295,7 @@ class MemoryLedger(Past):
         for thread_id in threads:
             self._repeats.set(thread_id, until_ms)
 
-    def view(self, waiting: Waiting) -> tuple[Delivery, AlertRow, ThreadView]:
+    def view(self, waiting: WaitingDelivery) -> tuple[Delivery, AlertRow, ThreadView]:
         """What a delivery's message tells; without marks, which nobody set."""
         thread = self._threads[waiting.draft.thread_id or ""]
         members = [(self.incidents[key], member.over) for key, member in self._of_thread[thread.thread_id].items()]
@@ -312,7 +312,7 @@ class MemoryLedger(Past):
         due = [each for each in (self._due[0][0] if self._due else None, self._steps.next, self._repeats.next) if each]
         return min(due, default=None)
 
-    def next_due(self, now_ms: int) -> Waiting | None:
+    def next_due(self, now_ms: int) -> WaitingDelivery | None:
         """A delivery to send now: one waits for all earlier ones of its thread, an edit for the first message alone."""
         while self._due and self._due[0][0] <= now_ms:
             due_ms, _, key = heapq.heappop(self._due)
@@ -325,7 +325,7 @@ class MemoryLedger(Past):
             return waiting
         return None
 
-    def _waits(self, waiting: Waiting) -> bool:
+    def _waits(self, waiting: WaitingDelivery) -> bool:
         draft = waiting.draft
         return any(
             earlier.draft.kind is MessageKind.FIRST
@@ -334,7 +334,7 @@ class MemoryLedger(Past):
             if earlier.draft.sequence < draft.sequence
         )
 
-    def sent(self, waiting: Waiting, now_ms: int) -> None:
+    def sent(self, waiting: WaitingDelivery, now_ms: int) -> None:
         """As notifier.ledger.outbox.Outbox.sent: more of the same thread waits its interval from now."""
         draft = waiting.draft
         thread = self._threads[draft.thread_id or ""]
@@ -351,7 +351,7 @@ class MemoryLedger(Past):
                     each.due_ms = now_ms + thread.interval_ms
                     self._put(each)
 
-    def _drop(self, key: str) -> list[Waiting]:
+    def _drop(self, key: str) -> list[WaitingDelivery]:
         """It is to go no more; what of its thread is."""
         waiting = self._waiting.pop(key)
         thread_id = waiting.draft.thread_id or ""
@@ -361,7 +361,7 @@ class MemoryLedger(Past):
             self._put(each)
         return line
 
-    def _put(self, waiting: Waiting) -> None:
+    def _put(self, waiting: WaitingDelivery) -> None:
         self._number += 1
         heapq.heappush(self._due, (waiting.due_ms, self._number, waiting.draft.key))
 

@@ -16,7 +16,7 @@ from notifier.planning import plans
 from notifier.planning.duties import Duties
 from notifier.planning.order import is_old
 from notifier.render import Style, notification
-from notifier.replay.memory import MemoryLedger, Waiting
+from notifier.replay.memory import MemoryLedger, WaitingDelivery
 from notifier.routing.decide import Router, Silence, Surroundings
 
 LOOK_MS = 1000
@@ -39,7 +39,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Message:
+class SimulatedMessage:
     """What would have been sent. alerts: rows that it tells of. title: empty where no style was given."""
 
     at: datetime
@@ -58,7 +58,7 @@ class Simulation:
     """
 
     def __init__(self, rules: Rules, style: Style | None = None) -> None:
-        self.messages: list[Message] = []
+        self.messages: list[SimulatedMessage] = []
         self._rules = rules
         self._style = style
         self._now_ms = 0
@@ -135,7 +135,7 @@ class Simulation:
         muting += [each.holds for each in self._rules.silences]
         return tuple(holds(now) for holds in muting)
 
-    def _send(self, waiting: Waiting) -> None:
+    def _send(self, waiting: WaitingDelivery) -> None:
         draft = waiting.draft
         hushed = self._last_look(planned_delivery(draft, waiting.planned_ms))
         if self._held is None and self.ledger.something_muted:
@@ -149,7 +149,9 @@ class Simulation:
         self.ledger.sent(waiting, self._now_ms)
         at = from_ms(self._now_ms)
         route = draft.route or ""
-        self.messages.append(Message(at, draft.target, draft.kind, draft.incident_id, draft.alert_count, route, title))
+        self.messages.append(
+            SimulatedMessage(at, draft.target, draft.kind, draft.incident_id, draft.alert_count, route, title)
+        )
 
 
 def _looks(alerts: Sequence[AlertRow]) -> Iterator[tuple[int, list[AlertRow]]]:

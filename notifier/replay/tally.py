@@ -31,7 +31,7 @@ class Missed:
 
 
 @dataclass(frozen=True)
-class Tally:
+class MessageTally:
     """messages: what people read, and hours, of each hour; edits: changes of what they read before."""
 
     messages: Counter[Target]
@@ -57,7 +57,7 @@ class Tally:
         }
 
 
-def tally(simulation: Simulation) -> Tally:
+def tally(simulation: Simulation) -> MessageTally:
     """Of one that has run."""
     messages: Counter[Target] = Counter()
     edits: Counter[Target] = Counter()
@@ -78,4 +78,4 @@ def tally(simulation: Simulation) -> Tally:
         for incident in ledger.incidents.values()
         if incident.severity == FATAL and incident.told_ms is None and not incident.old
     )
-    return Tally(messages, edits, hours, len(ledger.incidents), missed)
+    return MessageTally(messages, edits, hours, len(ledger.incidents), missed)

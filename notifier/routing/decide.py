@@ -65,7 +65,7 @@ class Silence:
 
 
 @dataclass(frozen=True)
-class Reason:
+class MuteReason:
     """Why something is not sent. `detail`: the name of what mutes it, and what it says."""
 
     why: Muted
@@ -87,7 +87,7 @@ class Decision:
     route: tuple[str, ...]
     policy: Policy
     group: str
-    muted: Reason | None = None
+    muted: MuteReason | None = None
     calls_after: timedelta | None = None
 
     @property
@@ -190,8 +190,8 @@ class Router:
                     found[target] = Decision(target, names, policy, group, muted, calls_after)
         if found:
             return list(found.values())
-        old = Reason(Muted.OLD) if around.old(alert) else None
-        why = old or Reason(Muted.NO_CHANNEL if routed else Muted.NO_ROUTE)
+        old = MuteReason(Muted.OLD) if around.old(alert) else None
+        why = old or MuteReason(Muted.NO_CHANNEL if routed else Muted.NO_ROUTE)
         names, policy = taken[0] if taken else ((), self._policy)
         return [Decision(NOBODY, names, policy, group_of(alert, policy.group_by), why)]
 
@@ -215,7 +215,7 @@ class Router:
             for number, (after, told) in enumerate(sorted(found.items()), 1)
         ]
 
-    def hushed(self, alert: AlertRow, target: Target, around: Surroundings, *, step: bool) -> Reason | None:
+    def hushed(self, alert: AlertRow, target: Target, around: Surroundings, *, step: bool) -> MuteReason | None:
         """What comes to an end and mutes an alert at a place that was to be told of it; None: something tells it there.
 
         step: by a step of escalation. A place that no route names any more is as quiet as the others are.
@@ -238,25 +238,25 @@ class Router:
                     if not destination or place == destination:
                         yield Target(each, place)
 
-    def _muted(self, alert: AlertRow, policy: Policy, around: Surroundings) -> Reason | None:
+    def _muted(self, alert: AlertRow, policy: Policy, around: Surroundings) -> MuteReason | None:
         """The first thing that mutes it: that it is old, planned work, a silence, an inhibition, the time of day."""
         if around.old(alert):
-            return Reason(Muted.OLD)
+            return MuteReason(Muted.OLD)
         for work in self.routing.maintenance:
             if work.holds(around.now) and all_match(work.when, alert):
-                return Reason(Muted.MAINTENANCE, work.name)
+                return MuteReason(Muted.MAINTENANCE, work.name)
         for silence in around.silences:
             if all_match(silence.matchers, alert):
-                return Reason(Muted.SILENCED, silence.said)
+                return MuteReason(Muted.SILENCED, silence.said)
         for rule in self.routing.inhibit:
             source = around.inhibitor(rule, alert)
             if source is not None:
-                return Reason(Muted.INHIBITED, f"{rule.name}, by {source}")
+                return MuteReason(Muted.INHIBITED, f"{rule.name}, by {source}")
         for name in policy.mute:
             if self.routing.time(name).holds(around.now):
-                return Reason(Muted.MUTE_TIME, name)
+                return MuteReason(Muted.MUTE_TIME, name)
         if policy.active and not any(self.routing.time(name).holds(around.now) for name in policy.active):
-            return Reason(Muted.MUTE_TIME, f"outside {', '.join(policy.active)}")
+            return MuteReason(Muted.MUTE_TIME, f"outside {', '.join(policy.active)}")
         return None
 
 

@@ -12,13 +12,13 @@ from lakehouse.mistakes import noted
 from lakehouse.roster import NOBODY, Roster
 from lakehouse.texts import near
 from notifier.routing.times import TimeSpan
-from notifier.routing.tree import ALL, Inhibition, Maintenance, Route, Routing, Step
+from notifier.routing.tree import ALL, Inhibition, MaintenanceWindow, Route, Routing, Step
 
 _OF_LIST: Mapping[str, type[BaseModel]] = {
     "routes": Route,
     "times": TimeSpan,
     "inhibit": Inhibition,
-    "maintenance": Maintenance,
+    "maintenance": MaintenanceWindow,
     "escalate": Step,
 }
 _WAS = {

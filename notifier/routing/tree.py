@@ -38,18 +38,18 @@ def _within(least: timedelta, most: timedelta = timedelta(minutes=10)) -> AfterV
     return AfterValidator(check)
 
 
-class _Part(BaseModel):
+class _RoutePart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=True)
 
 
-class Step(_Part):
+class Step(_RoutePart):
     """Whom an incident is told to that nobody has taken for so long."""
 
     after: Annotated[Duration, _within(timedelta(seconds=1), LONGEST)]
     to: tuple[Name, ...] = Field(min_length=1)
 
 
-class Route(_Part):
+class Route(_RoutePart):
     """Alerts that meet all of `when` and that no earlier route beside it has taken.
 
     `to`: a channel, for all of its destinations, `channel:destination`, or `all`: whatever is set up; none: nobody is
@@ -84,7 +84,7 @@ class Route(_Part):
             yield from route.walk()
 
 
-class Inhibition(_Part):
+class Inhibition(_RoutePart):
     """While an incident is open that meets `source`, others that meet `target` wake nobody.
 
     `equal`: columns that have to be the same in both. An incident does not inhibit itself.
@@ -104,7 +104,7 @@ def _with_zone(value: datetime) -> datetime:
         raise ValueError("it is no time that can be counted; take one a day earlier") from None
 
 
-class Maintenance(_Part):
+class MaintenanceWindow(_RoutePart):
     """Planned work: alerts that meet `when` wake nobody from `from` until `until`."""
 
     name: Name
@@ -123,13 +123,13 @@ class Maintenance(_Part):
         return self.from_ <= moment < self.until
 
 
-class Routing(_Part):
+class Routing(_RoutePart):
     """All of the file."""
 
     routes: tuple[Route, ...] = Field(min_length=1)
     times: tuple[TimeSpan, ...] = ()
     inhibit: tuple[Inhibition, ...] = ()
-    maintenance: tuple[Maintenance, ...] = ()
+    maintenance: tuple[MaintenanceWindow, ...] = ()
 
     def walk(self) -> Iterator[Route]:
         """Every route, those around others first."""

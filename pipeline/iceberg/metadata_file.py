@@ -8,7 +8,7 @@ from pyiceberg.io import FileIO
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
 
-from pipeline.iceberg.schema import Unfit
+from pipeline.iceberg.schema import UnfitTable
 
 
 def metadata_file(metadata: TableMetadataV2, version: int) -> tuple[str, bytes]:
@@ -21,5 +21,5 @@ def read_metadata(io: FileIO, location: str) -> TableMetadataV2:
     """The metadata that stands there. Raises Unfit for another version of the format."""
     metadata: TableMetadata = FromInputFile.table_metadata(io.new_input(location))
     if not isinstance(metadata, TableMetadataV2):
-        raise Unfit(f"has Iceberg's format {metadata.format_version}, not 2")
+        raise UnfitTable(f"has Iceberg's format {metadata.format_version}, not 2")
     return metadata

@@ -61,7 +61,7 @@ def partition_spec(table: Table) -> PartitionSpec:
     return PartitionSpec(PartitionField(source, 1000, HourTransform(), f"{table.partition_by}_hour"))
 
 
-class Unfit(Exception):
+class UnfitTable(Exception):
     """A table that is not one of the contract; the message goes after its name."""
 
 
@@ -107,11 +107,11 @@ def evolved(table: Table, metadata: TableMetadataV2, properties: Mapping[str, st
             last += 1
             fields.append(NestedField(last, column.name, kind, required=False, doc=column.doc or None))
         elif found.field_type != kind:
-            raise Unfit(f"has column {column.name} as {found.field_type}, not {kind}")
+            raise UnfitTable(f"has column {column.name} as {found.field_type}, not {kind}")
     parts = [(schema.find_column_name(part.source_id), str(part.transform)) for part in metadata.spec().fields]
     wanted_parts = [(table.partition_by, "hour")] if table.partition_by else []
     if parts != wanted_parts:
-        raise Unfit(f"is partitioned by {_said(parts)}, not by {_said(wanted_parts)}")
+        raise UnfitTable(f"is partitioned by {_said(parts)}, not by {_said(wanted_parts)}")
     changed: dict[str, object] = {}
     if fields != list(schema.fields):
         number = max(each.schema_id for each in metadata.schemas) + 1

@@ -50,7 +50,7 @@ class TableAt:
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class HistoryCommit:
     """A commit in a branch's history; committed_at is Nessie's clock, UTC, as authored_at is where it is known.
 
     `tables`, where asked for: metadata locations of the tables of our schema that it changed, by name.
@@ -136,7 +136,7 @@ class Nessie:
         where: str | None = None,
         page: int = PAGE,
         changes: bool = False,
-    ) -> Iterator[Logged]:
+    ) -> Iterator[HistoryCommit]:
         """Commits of a branch, newest first, from `commit` or its head on; `where` is a filter in CEL.
 
         `page` are asked for at a time (at most `limit`); `changes`: with the tables that each changed.
@@ -150,7 +150,7 @@ class Nessie:
                 meta = entry["commitMeta"]
                 moment = datetime.fromisoformat(meta["commitTime"]).astimezone(UTC)
                 authors, authored_at = meta.get("authors") or (None,), meta.get("authorTime")
-                yield Logged(
+                yield HistoryCommit(
                     meta["hash"],
                     moment,
                     meta["message"],

@@ -11,7 +11,7 @@ from io import BytesIO
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile
 
 
-class Reading(FileIO):
+class ReadOnlyIO(FileIO):
     """Reads files; writes and deletes none. `read` gives the bytes at an address."""
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
@@ -19,7 +19,7 @@ class Reading(FileIO):
         self._read = read
 
     def new_input(self, location: str) -> InputFile:
-        return Content(location, self._read(location))
+        return BytesFile(location, self._read(location))
 
     def new_output(self, location: str) -> OutputFile:
         raise NotImplementedError
@@ -28,7 +28,7 @@ class Reading(FileIO):
         raise NotImplementedError
 
 
-class Content(InputFile):
+class BytesFile(InputFile):
     """A file that was read already, as pyiceberg's readers want it."""
 
     def __init__(self, location: str, data: bytes) -> None:

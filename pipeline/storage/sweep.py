@@ -20,7 +20,7 @@ from typing import Any
 from pyiceberg.manifest import ManifestFile, read_manifest_list
 
 from pipeline.storage.files import Stored, uri_of
-from pipeline.storage.reading import Reading
+from pipeline.storage.reading import ReadOnlyIO
 
 _MINUTE = 60_000_000
 _US = timedelta(microseconds=1)
@@ -85,7 +85,7 @@ class Reach:
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
         self._read = read
-        self._io = Reading(read)
+        self._io = ReadOnlyIO(read)
         self._metadata: dict[str, Metadata] = {}
         self._lists: dict[str, tuple[ManifestFile, ...]] = {}
         self._manifests: dict[str, tuple[str, ...]] = {}

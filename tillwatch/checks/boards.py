@@ -21,7 +21,7 @@ from lakehouse.own import own_files
 from lakehouse.texts import near
 from lakehouse.user_error import UserError
 from lakehouse.yaml_file import NotYaml, read_yaml
-from tillwatch.checks.planning import Planner, with_near
+from tillwatch.checks.planning import StatementPlanner, with_near
 from tillwatch.checks.questions import MOMENT, skipped
 
 type Place = tuple[str | int, ...]
@@ -42,7 +42,7 @@ _KINDS = {
 """What the kinds of declared columns are to a board, which takes a truth for 0 or 1."""
 
 
-def check_questions(folder: Path, plans: Planner, notes: list[str]) -> dict[str, pa.Schema]:
+def check_questions(folder: Path, plans: StatementPlanner, notes: list[str]) -> dict[str, pa.Schema]:
     """What each own question answers, where that could be planned; what is wrong is noted. folder: of the boards, which
     say what may be asked for."""
     found = {}
@@ -58,7 +58,7 @@ def check_questions(folder: Path, plans: Planner, notes: list[str]) -> dict[str,
     return found
 
 
-def check_boards(folder: Path, answers: Mapping[str, pa.Schema], plans: Planner, notes: list[str]) -> set[str]:
+def check_boards(folder: Path, answers: Mapping[str, pa.Schema], plans: StatementPlanner, notes: list[str]) -> set[str]:
     """The questions that the boards of a folder ask; what is wrong is noted. answers: of questions, by name."""
     boards: list[Board] = []
     planned = {name: schema.names for name, schema in answers.items()}
@@ -100,7 +100,7 @@ def _question(path: Path) -> Question:
         raise
 
 
-def _answer(question: Question, plans: Planner, notes: list[str]) -> pa.Schema | None:
+def _answer(question: Question, plans: StatementPlanner, notes: list[str]) -> pa.Schema | None:
     """The columns of an answer; None where nobody who knows its tables could be asked. Raises UserError."""
     tables, _ = named_in(question.template)
     binds = _binds(question, {})
@@ -121,7 +121,7 @@ def _answer(question: Question, plans: Planner, notes: list[str]) -> pa.Schema |
     return schema
 
 
-def _planned(question: Question, plans: Planner, conditions: Mapping[str, Fragment]) -> pa.Schema:
+def _planned(question: Question, plans: StatementPlanner, conditions: Mapping[str, Fragment]) -> pa.Schema:
     tables, _ = named_in(question.template)
     return plans.schema(fill(question.template, None, _binds(question, conditions), question.path.name), tables)
 
@@ -203,7 +203,9 @@ def _kind(question: Question, column: str, answers: Mapping[str, pa.Schema]) -> 
     return "" if schema is None or column not in schema.names else _KINDS.get(kind_of(schema.field(column).type), "")
 
 
-def _no_choice(board: Board, spec: BoardSpec, questions: Mapping[str, Question], plans: Planner) -> Iterator[str]:
+def _no_choice(
+    board: Board, spec: BoardSpec, questions: Mapping[str, Question], plans: StatementPlanner
+) -> Iterator[str]:
     """Filters, and columns to find in, that a question cannot be asked for."""
     chosen: list[tuple[Place, str, str, Fragment]] = [
         (

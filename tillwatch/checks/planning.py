@@ -55,7 +55,7 @@ class _Running:
         return self.dremio.columns(sql)
 
 
-class Planner:
+class StatementPlanner:
     """Plans statements; whoever does is asked for with the first one. `notes` gets what was not looked at, and why."""
 
     def __init__(self, notes: list[str]) -> None:

@@ -13,13 +13,13 @@ from lakehouse.rules import Rule
 from lakehouse.rules.kinds.question import QuestionRule, asking
 from lakehouse.yaml_file import line_of, parse_yaml, read_text
 from notifier.questions.answer import CannotJudge, check_columns
-from tillwatch.checks.planning import Planner, with_near
+from tillwatch.checks.planning import StatementPlanner, with_near
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 """In place of the data's: a plan hangs on the types of values, not on these."""
 
 
-def unanswerable(path: Path, rules: Sequence[Rule], plans: Planner, notes: list[str]) -> Iterator[str]:
+def unanswerable(path: Path, rules: Sequence[Rule], plans: StatementPlanner, notes: list[str]) -> Iterator[str]:
     """Rules whose statement has no answer, or another than the rule can judge.
 
     path: the file of the rules. notes: gets what could not be looked at, and why. A statement of a question's file that
@@ -35,7 +35,9 @@ def unanswerable(path: Path, rules: Sequence[Rule], plans: Planner, notes: list[
             yield from _wrong_of(rule, path, text, names.index(rule.name), plans, notes)
 
 
-def _wrong_of(rule: QuestionRule, path: Path, text: str, place: int, plans: Planner, notes: list[str]) -> Iterator[str]:
+def _wrong_of(
+    rule: QuestionRule, path: Path, text: str, place: int, plans: StatementPlanner, notes: list[str]
+) -> Iterator[str]:
     tables, _ = named_in(rule.template)
     try:
         check_columns(rule, plans.schema(rule.statement(None, MOMENT), tables))

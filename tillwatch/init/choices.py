@@ -19,7 +19,7 @@ ORDERS = "orders_topic"
 _FLAGS = {"order_total": "--total", "amount": "--total", "user_id": "--customer"}
 
 
-class Shape(Enum):
+class MessageShape(Enum):
     """What a message is, and where the amount of an order stands."""
 
     ORDER = "a message is an order"
@@ -31,7 +31,7 @@ class Shape(Enum):
 
     @property
     def grain(self) -> str:
-        return "line" if self in (Shape.LINE, Shape.EACH) else "order"
+        return "line" if self in (MessageShape.LINE, MessageShape.EACH) else "order"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Choices:
     signs: Signs
     minor: Mapping[str, int]
     currency: str
-    shape: Shape
+    shape: MessageShape
     list_path: str = ""
     line_total: str = ""
     events: str = ""

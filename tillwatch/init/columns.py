@@ -23,7 +23,7 @@ WRAPPED = {Envelope.DEBEZIUM: "after.", Envelope.CLOUDEVENTS: "data."}
 
 
 @dataclass
-class Column:
+class SampleColumn:
     """What stands at a path: a value of each message, or of each element of a list; None where there is nothing.
 
     `words`: the name in small letters, apart by blanks, without what all paths of the sample begin with.
@@ -52,27 +52,27 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Columns:
+class SampleColumns:
     """Those of a sample: of the messages, and of the elements of the list in them that looks like an order's lines.
 
     `sizes`: how many elements each message has.
     """
 
-    of_messages: Mapping[str, Column]
-    of_elements: Mapping[str, Column]
+    of_messages: Mapping[str, SampleColumn]
+    of_elements: Mapping[str, SampleColumn]
     path: str = ""
     sizes: Sequence[int] = ()
 
-    def __iter__(self) -> Iterator[Column]:
+    def __iter__(self) -> Iterator[SampleColumn]:
         yield from self.of_messages.values()
         yield from self.of_elements.values()
 
     @property
-    def by_path(self) -> dict[str, Column]:
+    def by_path(self) -> dict[str, SampleColumn]:
         return {column.path: column for column in self}
 
 
-def columns_of(documents: Sequence[object], envelope: Envelope) -> Columns:
+def columns_of(documents: Sequence[object], envelope: Envelope) -> SampleColumns:
     """The columns of messages without their envelope, and of one list in them: that which most looks like lines."""
     flat = [_flat(document, "") for document in documents]
     found = _table([scalars for scalars, _ in flat], WRAPPED.get(envelope, ""))
@@ -82,10 +82,10 @@ def columns_of(documents: Sequence[object], envelope: Envelope) -> Columns:
             names[path] |= {name for element in elements for name in _flat(element, "")[0]}
     path = max(names, key=lambda each: (_likeness(names[each]), len(names[each])), default="")
     if not path or not _likeness(names[path]):
-        return Columns(found, {})
+        return SampleColumns(found, {})
     of_each = [held.get(path, []) for _, held in flat]
     rows = [_flat(element, f"{path}[].")[0] for elements in of_each for element in elements]
-    return Columns(found, _table(rows, f"{path}[]."), path, [len(elements) for elements in of_each])
+    return SampleColumns(found, _table(rows, f"{path}[]."), path, [len(elements) for elements in of_each])
 
 
 def _likeness(names: Iterable[str]) -> int:
@@ -95,11 +95,11 @@ def _likeness(names: Iterable[str]) -> int:
     return sum(any(rank(each, pattern) is not None for each in words) for pattern in patterns)
 
 
-def _table(rows: Iterable[Mapping[str, object]], prefix: str) -> dict[str, Column]:
+def _table(rows: Iterable[Mapping[str, object]], prefix: str) -> dict[str, SampleColumn]:
     rows = list(rows)
     paths = dict.fromkeys(path for row in rows for path in row)
     return {
-        path: Column(path, words_of(path.removeprefix(prefix)), [_value(row.get(path)) for row in rows])
+        path: SampleColumn(path, words_of(path.removeprefix(prefix)), [_value(row.get(path)) for row in rows])
         for path in list(paths)[:MOST_COLUMNS]
     }
 

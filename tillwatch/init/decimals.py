@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from lakehouse.decode.careful import Wrong
+from lakehouse.decode.careful import WrongValue
 from lakehouse.sources.convert import unscaled
-from tillwatch.init.columns import Column, Columns, step_of
+from tillwatch.init.columns import SampleColumn, SampleColumns, step_of
 
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 _DEEPEST, _MOST = 8, 38
@@ -19,7 +19,7 @@ def decimals_of(documents: Sequence[object]) -> dict[str, int]:
     return next((found for schema in schemas if (found := dict(_fields(schema, "")))), {})
 
 
-def with_decimals(columns: Columns, decimals: Mapping[str, int]) -> Columns:
+def with_decimals(columns: SampleColumns, decimals: Mapping[str, int]) -> SampleColumns:
     """The same with numbers where these paths are."""
     found = {
         path: _read(column, decimals[path]) if path in decimals else column
@@ -41,7 +41,7 @@ def _fields(schema: object, prefix: str, depth: int = 0) -> Iterator[tuple[str, 
         yield from _fields(field, f"{prefix}{step}.", depth + 1)
 
 
-def _read(column: Column, digits: int) -> Column:
+def _read(column: SampleColumn, digits: int) -> SampleColumn:
     read = unscaled(digits)
     found = [None if value is None else read(value) for value in column.values]
-    return column if any(isinstance(value, Wrong) for value in found) else replace(column, values=found)
+    return column if any(isinstance(value, WrongValue) for value in found) else replace(column, values=found)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lakehouse.topics import TOPICS, FieldKind
 from tillwatch.init import names
-from tillwatch.init.choices import EACH_LINE, ORDERS, Choices, Shape
+from tillwatch.init.choices import EACH_LINE, ORDERS, Choices, MessageShape
 from tillwatch.init.columns import in_number
 from tillwatch.init.sample import Sample
 from tillwatch.init.times import TimeForm
@@ -97,7 +97,7 @@ class Fields:
     def _of_order(self, name: str) -> Any:
         choices = self._choices
         price, total = choices.path("price"), choices.path("order_total")
-        if choices.shape is Shape.EACH:
+        if choices.shape is MessageShape.EACH:
             total = choices.line_total
         pieces = self._pieces(None if price is not None else total)
         if name == "quantity":
@@ -123,7 +123,7 @@ class Fields:
 
     def _taken(self, path: str) -> str:
         """A path of the elements, where only the first of them is looked at."""
-        return path.replace("[]", "[0]") if self._choices.shape is Shape.WHOLE else path
+        return path.replace("[]", "[0]") if self._choices.shape is MessageShape.WHOLE else path
 
     def _amount(self, path: str) -> Any:
         if path in self._sample.decimals:

@@ -14,8 +14,8 @@ from lakehouse.topics import TOPICS, FieldKind, TopicField
 from lakehouse.topics.topic import AMOUNTS, NUMBERS
 from lakehouse.user_error import UserError
 from tillwatch.init import names
-from tillwatch.init.choices import EACH_LINE, NOTHING, ORDERS, Choices, Given, Shape, flag
-from tillwatch.init.columns import WRAPPED, Column
+from tillwatch.init.choices import EACH_LINE, NOTHING, ORDERS, Choices, Given, MessageShape, flag
+from tillwatch.init.columns import WRAPPED, SampleColumn
 from tillwatch.init.naming import guess_topic
 from tillwatch.init.numbers import Signs, are_numbers, currency_of, signs_of, ways_of
 from tillwatch.init.sample import Sample
@@ -54,10 +54,10 @@ class _Guess:
         clock, form = self._form(paths.get(topic.time, ()))
         line_total = self._line_total(paths)
         one_of_each = {name: found[0] for name, found in paths.items()}
-        shape = Shape.ORDER
+        shape = MessageShape.ORDER
         if self._topic == ORDERS:
             shape = shape_of(sample, one_of_each, line_total, self._signs, given.grain)
-            if shape is Shape.EACH or drops_total(sample, shape, one_of_each, self._signs):
+            if shape is MessageShape.EACH or drops_total(sample, shape, one_of_each, self._signs):
                 paths.pop("order_total", None)
         currency = self._currency(paths)
         return Choices(
@@ -71,10 +71,10 @@ class _Guess:
             minor={path: self._minor(path) for path in self._amounts(paths, line_total)},
             currency=currency,
             shape=shape,
-            list_path=sample.columns.path if shape in (Shape.EACH, Shape.WHOLE) else "",
+            list_path=sample.columns.path if shape in (MessageShape.EACH, MessageShape.WHOLE) else "",
             line_total=line_total,
             events=self._named(names.EVENT_ID, of_elements=False),
-            lines=self._named(names.LINE, of_elements=shape is Shape.EACH),
+            lines=self._named(names.LINE, of_elements=shape is MessageShape.EACH),
             notes=tuple(self._notes),
         )
 
@@ -116,13 +116,13 @@ class _Guess:
 
     # Columns ----------------------------------------------------------------------------------------------------------
 
-    def _found(self, name: str) -> Iterator[Column]:
+    def _found(self, name: str) -> Iterator[SampleColumn]:
         """The columns that may be a field, the likeliest first; one alone where it was said."""
         if name in self._given.constants:
             return
         path = self._given.paths.get(name)
         if path == EACH_LINE:
-            yield Column(EACH_LINE, EACH_LINE)
+            yield SampleColumn(EACH_LINE, EACH_LINE)
         elif path in self._columns:
             yield self._columns[path]
         elif path is None:
@@ -130,11 +130,11 @@ class _Guess:
                 yield from self._of_elements(name)
             yield from self._of_messages(name)
 
-    def _of_elements(self, name: str) -> Iterator[Column]:
+    def _of_elements(self, name: str) -> Iterator[SampleColumn]:
         columns = self._sample.columns.of_elements.values()
         yield from self._by_name(name, columns, (*names.NAMES[ORDERS][name], *names.OF_ELEMENTS.get(name, ())))
 
-    def _of_messages(self, name: str) -> Iterator[Column]:
+    def _of_messages(self, name: str) -> Iterator[SampleColumn]:
         topic = TOPICS[self._topic]
         found = list(self._by_name(name, self._within, names.NAMES[self._topic][name]))
         if name == topic.time and not found:
@@ -144,12 +144,12 @@ class _Guess:
         yield from found
 
     @property
-    def _within(self) -> list[Column]:
+    def _within(self) -> list[SampleColumn]:
         """The columns that say something of the shop, and not of how the message is wrapped."""
         prefix = WRAPPED.get(self._sample.envelope, "")
         return [column for path, column in self._sample.columns.of_messages.items() if path.startswith(prefix)]
 
-    def _by_name(self, name: str, columns: Iterable[Column], patterns: Sequence[str]) -> Iterator[Column]:
+    def _by_name(self, name: str, columns: Iterable[SampleColumn], patterns: Sequence[str]) -> Iterator[SampleColumn]:
         fits, never = self._fits(name), names.NEVER.get(name, "")
         ranked = []
         for place, column in enumerate(columns):
@@ -160,7 +160,7 @@ class _Guess:
             if fits(column):
                 yield column
 
-    def _fits(self, name: str) -> Callable[[Column], bool]:
+    def _fits(self, name: str) -> Callable[[SampleColumn], bool]:
         """Whether a column's values may be a field's."""
         field = TOPICS[self._topic].field(name)
         if name == TOPICS[self._topic].id_field:
@@ -183,7 +183,7 @@ class _Guess:
         numbers, amounts = (self._likely([each for each in fields if each.kind in of]) for of in (NUMBERS, AMOUNTS))
         return signs_of(numbers, amounts, ways)
 
-    def _likely(self, fields: Sequence[TopicField]) -> list[Column]:
+    def _likely(self, fields: Sequence[TopicField]) -> list[SampleColumn]:
         """The columns that may be one of these fields, by their names."""
         return [
             column
@@ -194,10 +194,10 @@ class _Guess:
             )
         ]
 
-    def _is_time(self, column: Column) -> bool:
+    def _is_time(self, column: SampleColumn) -> bool:
         return self._form_of(column) is not None
 
-    def _form_of(self, column: Column) -> TimeForm | None:
+    def _form_of(self, column: SampleColumn) -> TimeForm | None:
         days = "days" if self._sample.envelope in (Envelope.DEBEZIUM, Envelope.CONNECT) else EXCEL
         return time_form(column.values, number_reader(*self._signs[:2]), days)
 
@@ -230,11 +230,11 @@ class _Guess:
             return "", form
         return self._clock(column) or ("", form)
 
-    def _clock(self, day: Column) -> tuple[str, TimeForm] | None:
+    def _clock(self, day: SampleColumn) -> tuple[str, TimeForm] | None:
         for column in self._within:
             if column.path not in self._taken and names.rank(column.words, names.CLOCK) is not None and column.full:
                 pairs = zip(day.values, column.values, strict=True)
-                both = Column(day.path, day.words, [f"{one} {other}" if one else None for one, other in pairs])
+                both = SampleColumn(day.path, day.words, [f"{one} {other}" if one else None for one, other in pairs])
                 form = self._form_of(both)
                 if form is not None and form.has_clock(both.given):
                     return column.path, form

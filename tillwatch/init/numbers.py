@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from lakehouse.decode.careful import Wrong
+from lakehouse.decode.careful import WrongValue
 from lakehouse.rates import CODE
 from lakehouse.sources.convert import number_reader
 from lakehouse.sources.fields import is_sign
-from tillwatch.init.columns import Column
+from tillwatch.init.columns import SampleColumn
 
 
 class Signs(NamedTuple):
@@ -47,14 +47,14 @@ def ways_of(commas_first: bool) -> Sequence[Signs]:
     return [Signs(), *_COMMAS, *_POINTS[1:]] if commas_first else [*_POINTS, *_COMMAS]
 
 
-def signs_of(columns: Sequence[Column], amounts: Sequence[Column], ways: Sequence[Signs]) -> Signs:
+def signs_of(columns: Sequence[SampleColumn], amounts: Sequence[SampleColumn], ways: Sequence[Signs]) -> Signs:
     """Those by which the most of these columns are numbers; beside amounts, which are some of them, more may stand."""
     if sign := _sign_of(amounts):
         ways = [*ways, *(each._replace(sign=sign) for each in ways)]
     return max(ways, key=lambda signs: sum(are_numbers(column, signs) for column in columns))
 
 
-def _sign_of(columns: Sequence[Column]) -> str:
+def _sign_of(columns: Sequence[SampleColumn]) -> str:
     """What stands beside the most of these columns' numbers; nothing where they are alone."""
     texts = (value for column in columns for value in column.given if re.search(r"\d", value))
     found = Counter(beside for text in texts if is_sign(beside := _OF_NUMBER.sub("", text)))
@@ -67,11 +67,11 @@ def currency_of(sign: str) -> str:
     return known or (sign if CODE.fullmatch(sign) else "")
 
 
-def are_numbers(column: Column, signs: Signs) -> bool:
+def are_numbers(column: SampleColumn, signs: Signs) -> bool:
     return bool(column.given) and None not in numbers_of(column, signs, given=True)
 
 
-def numbers_of(column: Column, signs: Signs, given: bool = False) -> list[Decimal | None]:
+def numbers_of(column: SampleColumn, signs: Signs, given: bool = False) -> list[Decimal | None]:
     """The column's values as numbers; None where there is nothing, or none. given: only what is there."""
     read = number_reader(*signs)
     found = []
@@ -79,5 +79,5 @@ def numbers_of(column: Column, signs: Signs, given: bool = False) -> list[Decima
         if value is None and given:
             continue
         number = None if value is None or isinstance(value, bool) else read(value)
-        found.append(None if isinstance(number, Wrong) else number)
+        found.append(None if isinstance(number, WrongValue) else number)
     return found

@@ -19,9 +19,9 @@ from producers.bad_lines import Bad
 from producers.layout import Layout
 from producers.opening import opened
 from producers.packed import read_again
-from producers.raw import Messages, Raw
+from producers.raw import Messages, RawLine
 from producers.text_file import encoding_of
-from tillwatch.init.columns import Columns, columns_of
+from tillwatch.init.columns import SampleColumns, columns_of
 from tillwatch.init.decimals import decimals_of, with_decimals
 from tillwatch.init.sniff import MARKS, first_bytes, guess_delimiter, guess_encoding
 
@@ -36,7 +36,7 @@ _OTHERS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"BZh", b"\xfd7zXZ")
 _CSV = "csv"
 
 
-class Message(NamedTuple):
+class SampleMessage(NamedTuple):
     """One message, as replay would give it to a source, and its place for a reader ("line 3")."""
 
     place: str
@@ -57,8 +57,8 @@ class Sample:
     encoding: str
     envelope: Envelope
     registry: bool
-    messages: Sequence[Message]
-    columns: Columns
+    messages: Sequence[SampleMessage]
+    columns: SampleColumns
     decimals: Mapping[str, int]
     left_out: str = ""
 
@@ -87,7 +87,9 @@ def _read(file: Path, path: Path, delimiter: str | None, encoding: str | None) -
         return _of_lines(file, path, "parquet", ",", "")
     if head[:1] == b"\0" and head[5:6] == b"{":
         _refuse(file, "a message behind a registry's bytes", delimiter, encoding)
-        return _of_messages(file, WHOLE, [Message("the message", first_bytes(file, path, _LARGEST))], registry=True)
+        return _of_messages(
+            file, WHOLE, [SampleMessage("the message", first_bytes(file, path, _LARGEST))], registry=True
+        )
     if head.startswith(_OTHERS):
         return _of_lines(file, path, _CSV, ",", "utf-8")  # which says what it is
     if b"\0" in head and encoding is None and not head.startswith(MARKS):
@@ -118,7 +120,7 @@ def _of_json(file: Path, path: Path, encoding: str) -> Sample:
             document = None
         if isinstance(document, dict):
             plain = content.decode(encoding).removeprefix("\ufeff").encode()
-            return _of_messages(file, WHOLE, [Message("the message", plain)])
+            return _of_messages(file, WHOLE, [SampleMessage("the message", plain)])
         if isinstance(document, list):
             return _of_lines(file, path, "json", ",", encoding)
     return _of_lines(file, path, "jsonl", ",", encoding)
@@ -130,13 +132,13 @@ def _of_json(file: Path, path: Path, encoding: str) -> Sample:
 def _of_lines(file: Path, path: Path, form: str, delimiter: str, encoding: str) -> Sample:
     layout = Layout.of(path, form=form, delimiter=delimiter, encoding=encoding or "utf-8", unpack_at_most=1.0)
     left_out = ""
-    messages: list[Message] = []
+    messages: list[SampleMessage] = []
     with opened(path, layout) as found:
         lines = Messages(found, layout, found.content.hex()[:16])
         rows = islice(lines, MOST)
         for raw, after in _pairs(rows):
-            if isinstance(raw, Raw):
-                messages.append(Message(raw.place, raw.message))
+            if isinstance(raw, RawLine):
+                messages.append(SampleMessage(raw.place, raw.message))
             elif after is None and messages and len(messages) < MOST:
                 left_out = f"The last line is cut and was not looked at ({raw.says})."
             else:
@@ -153,7 +155,7 @@ def _of_lines(file: Path, path: Path, form: str, delimiter: str, encoding: str) 
     return _of_messages(file, form, messages, delimiter, encoding, left_out)
 
 
-def _refuse_no_header(file: Path, message: Message) -> None:
+def _refuse_no_header(file: Path, message: SampleMessage) -> None:
     for name in msgspec.json.decode(message.value):
         number = parse_number(name)
         if parse_time(name) is not None or (number is not None and not name.isdecimal()):
@@ -163,9 +165,9 @@ def _refuse_no_header(file: Path, message: Message) -> None:
             )
 
 
-def _pairs(rows: Iterator[Raw | Bad]) -> Iterator[tuple[Raw | Bad, Raw | Bad | None]]:
+def _pairs(rows: Iterator[RawLine | Bad]) -> Iterator[tuple[RawLine | Bad, RawLine | Bad | None]]:
     """Each with the one that follows."""
-    before: Raw | Bad | None = None
+    before: RawLine | Bad | None = None
     for row in rows:
         if before is not None:
             yield before, row
@@ -177,7 +179,7 @@ def _pairs(rows: Iterator[Raw | Bad]) -> Iterator[tuple[Raw | Bad, Raw | Bad | N
 def _of_messages(
     file: Path,
     form: str,
-    messages: Sequence[Message],
+    messages: Sequence[SampleMessage],
     delimiter: str = ",",
     encoding: str = "utf-8",
     left_out: str = "",
@@ -216,7 +218,7 @@ def _envelope_of(documents: Sequence[object]) -> Envelope:
     return Envelope.PLAIN
 
 
-def _within(file: Path, message: Message, document: object, envelope: Envelope) -> object:
+def _within(file: Path, message: SampleMessage, document: object, envelope: Envelope) -> object:
     held = unwrapped(document, envelope)
     if isinstance(held, Rejected):
         raise UserError(f"{file}, {message.place}: {held.detail}, and others are of the envelope {envelope.value}.")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
 from lakehouse.user_error import UserError
-from tillwatch.init.choices import Shape
-from tillwatch.init.columns import Column
+from tillwatch.init.choices import MessageShape
+from tillwatch.init.columns import SampleColumn
 from tillwatch.init.numbers import Signs, numbers_of
 from tillwatch.init.sample import Sample
 
@@ -19,7 +19,9 @@ type Rows = Sequence[tuple[Decimal | None, Decimal | None]]
 _CENT = Decimal("0.01")
 
 
-def shape_of(sample: Sample, paths: Mapping[str, str], line_total: str, signs: Signs, grain: str | None) -> Shape:
+def shape_of(
+    sample: Sample, paths: Mapping[str, str], line_total: str, signs: Signs, grain: str | None
+) -> MessageShape:
     """paths: the column of each field; line_total: that of an element's amount, or empty. grain: what was said.
 
     Raises UserError where the grain that was said cannot be.
@@ -32,31 +34,31 @@ def shape_of(sample: Sample, paths: Mapping[str, str], line_total: str, signs: S
 
 
 def _of_lists(
-    sample: Sample, found: Mapping[str, Column], line_total: Column | None, signs: Signs, grain: str | None
-) -> Shape:
+    sample: Sample, found: Mapping[str, SampleColumn], line_total: SampleColumn | None, signs: Signs, grain: str | None
+) -> MessageShape:
     price, total = found.get("price"), found.get("order_total")
     priced = line_total is not None or (price is not None and price.of_elements)
     if not priced or total is None:
         if grain is not None and grain != ("line" if priced else "order"):
             missing = "--total PATH, that of the whole order" if priced else "--map price=PATH, that of an element"
             raise UserError(f"--grain is {grain}, and nothing says its amount; name it by {missing}.")
-        return Shape.EACH if priced else Shape.WHOLE
+        return MessageShape.EACH if priced else MessageShape.WHOLE
     if grain is not None:
-        return Shape.EACH if grain == "line" else Shape.WHOLE
+        return MessageShape.EACH if grain == "line" else MessageShape.WHOLE
     lines = iter(numbers_of(line_total, signs) if line_total else _products(price, found.get("quantity"), signs))
     add_up = [
         _same([next(lines) for _ in range(size)], whole)
         for whole, size in zip(numbers_of(total, signs), sample.columns.sizes, strict=True)
     ]
-    return Shape.EACH if all(add_up) else Shape.WHOLE
+    return MessageShape.EACH if all(add_up) else MessageShape.WHOLE
 
 
-def _of_rows(sample: Sample, found: Mapping[str, Column], signs: Signs, grain: str | None) -> Shape:
+def _of_rows(sample: Sample, found: Mapping[str, SampleColumn], signs: Signs, grain: str | None) -> MessageShape:
     number = found.get("order_id")
     if number is None or len(number.distinct) == len(number.given):
-        return Shape.LINE if grain == "line" else Shape.ORDER
+        return MessageShape.LINE if grain == "line" else MessageShape.ORDER
     if _is_history(sample, found):
-        return Shape.ORDER
+        return MessageShape.ORDER
     orders = _by_order(number, found, signs)
     of_whole = _of_whole(orders)
     if of_whole is None:
@@ -65,16 +67,16 @@ def _of_rows(sample: Sample, found: Mapping[str, Column], signs: Signs, grain: s
                 f"--grain is order, and the lines of one {number.path} have amounts of their own, of which none is the "
                 "order's; say line, or name the column of the order's total by --total."
             )
-        return Shape.LINE
+        return MessageShape.LINE
     # Where the lines add up to the totals, nothing is lost by telling lines, and products are told right.
     add_up = all(
         _same([amount for _, amount in rows], next((whole for whole, _ in rows if whole is not None), None))
         for rows in orders
     )
-    return Shape.LINE if grain == "line" or (grain is None and add_up) else of_whole
+    return MessageShape.LINE if grain == "line" or (grain is None and add_up) else of_whole
 
 
-def _by_order(number: Column, found: Mapping[str, Column], signs: Signs) -> list[Rows]:
+def _by_order(number: SampleColumn, found: Mapping[str, SampleColumn], signs: Signs) -> list[Rows]:
     """The lines of each order."""
     nothing: Amounts = [None] * len(number.values)
     price, total = found.get("price"), found.get("order_total")
@@ -86,19 +88,19 @@ def _by_order(number: Column, found: Mapping[str, Column], signs: Signs) -> list
     return list(orders.values())
 
 
-def _of_whole(orders: Sequence[Rows]) -> Shape | None:
+def _of_whole(orders: Sequence[Rows]) -> MessageShape | None:
     """Where the total of a whole order stands; None where totals are those of lines, or there are none."""
     several = [rows for rows in orders if len(rows) > 1]
     totals = [[whole for whole, _ in rows] for rows in several]
     if all(rows[0] is not None and not any(whole is not None for whole in rows[1:]) for rows in totals):
-        return Shape.FIRST
+        return MessageShape.FIRST
     of_lines = all(whole is not None and _same([amount], whole) for rows in several for whole, amount in rows)
     if all(rows[0] is not None and len(set(rows)) == 1 for rows in totals) and not of_lines:
-        return Shape.REPEATED
+        return MessageShape.REPEATED
     return None
 
 
-def _is_history(sample: Sample, found: Mapping[str, Column]) -> bool:
+def _is_history(sample: Sample, found: Mapping[str, SampleColumn]) -> bool:
     """Whether messages of one order are its states, one after the other."""
     status, product = found.get("status"), found.get("product_id")
     if sample.tabular or status is None:
@@ -111,9 +113,9 @@ def _is_history(sample: Sample, found: Mapping[str, Column]) -> bool:
     return all(len(set(each)) == len(each) for each in states.values()) and all(len(e) == 1 for e in articles.values())
 
 
-def drops_total(sample: Sample, shape: Shape, paths: Mapping[str, str], signs: Signs) -> bool:
+def drops_total(sample: Sample, shape: MessageShape, paths: Mapping[str, str], signs: Signs) -> bool:
     """Whether the column of totals says the whole order's, and the events are lines."""
-    if shape is not Shape.LINE or not {"order_total", "price", "order_id"} <= paths.keys():
+    if shape is not MessageShape.LINE or not {"order_total", "price", "order_id"} <= paths.keys():
         return False
     columns = sample.columns.by_path
     found = {name: columns[path] for name, path in paths.items() if path in columns}
@@ -121,7 +123,7 @@ def drops_total(sample: Sample, shape: Shape, paths: Mapping[str, str], signs: S
     return any(len(rows) > 1 for rows in orders) and _of_whole(orders) is not None
 
 
-def _products(price: Column | None, quantity: Column | None, signs: Signs) -> list[Decimal | None]:
+def _products(price: SampleColumn | None, quantity: SampleColumn | None, signs: Signs) -> list[Decimal | None]:
     """What each line costs."""
     if price is None:
         return []

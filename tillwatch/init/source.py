@@ -8,14 +8,14 @@ from typing import Any
 
 from lakehouse.sources.envelope import Envelope
 from lakehouse.topics import TOPICS
-from tillwatch.init.choices import EACH_LINE, ORDERS, Choices, Shape
+from tillwatch.init.choices import EACH_LINE, ORDERS, Choices, MessageShape
 from tillwatch.init.fields import Fields
 from tillwatch.init.numbers import numbers_of
 from tillwatch.init.sample import Sample
 
 
 @dataclass(frozen=True)
-class Written:
+class SourceText:
     """A source as its file has it. `about`: comments above it, and `beside` by field one on its line."""
 
     name: str
@@ -24,7 +24,7 @@ class Written:
     beside: Mapping[str, str] = field(default_factory=dict)
 
 
-def sources_for(sample: Sample, choices: Choices, name: str, reads: str) -> list[Written]:
+def sources_for(sample: Sample, choices: Choices, name: str, reads: str) -> list[SourceText]:
     """What reads the messages of a sample. Choices name every field that the topic needs."""
     return list(_Sources(sample, choices, name, reads).all())
 
@@ -39,7 +39,7 @@ class _Sources:
         self._fields = Fields(sample, choices)
         self._is_changes = sample.envelope is Envelope.DEBEZIUM
 
-    def all(self) -> Iterator[Written]:
+    def all(self) -> Iterator[SourceText]:
         choices = self._choices
         of_changes = self._is_changes and choices.topic == ORDERS and "status" in choices.paths
         content = self._head()
@@ -49,18 +49,18 @@ class _Sources:
             content["guests"] = True
         if (selected := self._selected()) is not None:
             content["select"] = selected
-        if choices.shape is Shape.EACH:
+        if choices.shape is MessageShape.EACH:
             content["each"] = choices.list_path
         if (named := self._event_id()) is not None:
             content["event_id"] = named
         status = fields.get("status")
         if of_changes:
             fields["status"] = {"value": "CREATED"}
-        yield Written(self._name, content | {"map": fields}, self._about(), self._fields.beside(fields))
+        yield SourceText(self._name, content | {"map": fields}, self._about(), self._fields.beside(fields))
         if of_changes:
             yield self._changes(content, {**fields, "status": self._after_made(status)})
         if guests and self._name != choices.topic:
-            yield Written(
+            yield SourceText(
                 choices.topic, {"guests": True}, ("A replay sends plain messages: they may lack their user too.",)
             )
 
@@ -78,15 +78,15 @@ class _Sources:
 
     def _about(self) -> tuple[str, ...]:
         match self._choices.shape:
-            case Shape.FIRST:
+            case MessageShape.FIRST:
                 return ("A line an article; what an order costs stands on its first line, the others are left out.",)
-            case Shape.REPEATED:
+            case MessageShape.REPEATED:
                 return ("A line an article, with the whole order's total on each: an order is its first line.",)
-            case Shape.LINE:
+            case MessageShape.LINE:
                 return ("A message is a line of an order (orders.grain in tillwatch.yaml).",)
-            case Shape.EACH:
+            case MessageShape.EACH:
                 return ("Each element of the list is a line of the order (orders.grain in tillwatch.yaml).",)
-            case Shape.WHOLE:
+            case MessageShape.WHOLE:
                 return ("A message is an order; of its list of lines the first one says what was bought.",)
         if self._is_changes:
             return ("A row that was inserted, or stands in a snapshot.",)
@@ -99,7 +99,7 @@ class _Sources:
         if self._is_changes:
             selected["op"] = ["c", "r"]
         total, quantity = choices.path("order_total"), choices.path("quantity")
-        if choices.shape is Shape.FIRST and total is not None:
+        if choices.shape is MessageShape.FIRST and total is not None:
             selected[total] = {"given": True}
         if quantity is not None and self._sample.tabular and self._below(quantity):
             selected[quantity] = {"above": 0}
@@ -120,11 +120,11 @@ class _Sources:
             return "id"
         if key is None:
             return {"text": "{_file}-{_line}"} if sample.tabular else None
-        if key == EACH_LINE or (sample.tabular and choices.shape is Shape.LINE and not choices.lines):
+        if key == EACH_LINE or (sample.tabular and choices.shape is MessageShape.LINE and not choices.lines):
             return {"text": "{_file}-{_line}"}
-        if sample.tabular and choices.shape is Shape.LINE:
+        if sample.tabular and choices.shape is MessageShape.LINE:
             return {"text": f"{self._name}-{{{key}}}-{{{choices.lines}}}"}
-        if sample.tabular or choices.shape in (Shape.FIRST, Shape.REPEATED):
+        if sample.tabular or choices.shape in (MessageShape.FIRST, MessageShape.REPEATED):
             return {"text": f"{self._name}-{{{key}}}"}
         return None
 
@@ -133,7 +133,7 @@ class _Sources:
         column = self._columns.get("source.table")
         return column.given[0] if column is not None and column.given else self._name
 
-    def _changes(self, content: Mapping[str, Any], fields: Mapping[str, Any]) -> Written:
+    def _changes(self, content: Mapping[str, Any], fields: Mapping[str, Any]) -> SourceText:
         """The status of an order of a database, each time that it changes."""
         choices = self._choices
         key, status = choices.path("order_id"), choices.path("status")
@@ -148,7 +148,7 @@ class _Sources:
                 "order_time": {"path": "source.ts_ms" if "source.ts_ms" in self._columns else "ts_ms", "epoch": "ms"},
             },
         }
-        return Written(
+        return SourceText(
             f"{self._name}_changes",
             more,
             ("A change of its status is an event at the moment of the change; other updates are left out.",),

@@ -8,14 +8,14 @@ from typing import Any
 import yaml
 
 from lakehouse.texts import visible
-from tillwatch.init.source import Written
+from tillwatch.init.source import SourceText
 
 _WIDTH = 110
 _BESIDE = 46
 """Where comments begin."""
 
 
-def sources_text(sources: Sequence[Written], made_of: str) -> str:
+def sources_text(sources: Sequence[SourceText], made_of: str) -> str:
     head = [
         f"# How messages of the shop become events: begun by `tillwatch init` from {visible(made_of, 200)}, and yours.",
         "# docs/your-shop.md tells every key; after a change: `tillwatch sources check`, `tillwatch sources try FILE`.",
@@ -23,7 +23,7 @@ def sources_text(sources: Sequence[Written], made_of: str) -> str:
     return "\n".join([*head, *(line for source in sources for line in ["", *_lines(source)])]) + "\n"
 
 
-def _lines(source: Written) -> Iterator[str]:
+def _lines(source: SourceText) -> Iterator[str]:
     for sentence in source.about:
         yield f"# {sentence}"
     yield f"{_scalar(source.name)}:"

@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from lakehouse.decode.careful import Wrong
+from lakehouse.decode.careful import WrongValue
 from lakehouse.decode.document import JsonNumber
 from lakehouse.decode.values import parse_time
 
@@ -64,7 +64,7 @@ class TimeForm:
 
 
 def time_form(
-    values: Sequence[object], read: Callable[[object], Decimal | Wrong], days: str = EXCEL
+    values: Sequence[object], read: Callable[[object], Decimal | WrongValue], days: str = EXCEL
 ) -> TimeForm | None:
     """How these are written; None where they are no times.
 
@@ -80,7 +80,7 @@ def time_form(
     elif all(re.fullmatch(r"(19|20)\d{6}", str(value)) for value in seen):
         return TimeForm("%Y%m%d")
     numbers = [read(value) for value in seen]
-    if not any(isinstance(number, Wrong) for number in numbers):
+    if not any(isinstance(number, WrongValue) for number in numbers):
         return _of_numbers([number for number in numbers if isinstance(number, Decimal)], days)
     return _of_texts([str(value).strip() for value in seen])
 

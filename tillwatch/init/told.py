@@ -11,7 +11,7 @@ from lakehouse.settings.base import Shared
 from lakehouse.sources.envelope import Envelope
 from lakehouse.texts import visible
 from producers.layout import form_by_name
-from tillwatch.init.choices import ORDERS, Choices, Shape, short
+from tillwatch.init.choices import ORDERS, Choices, MessageShape, short
 from tillwatch.init.proof import Proof, other_currencies, sums_text
 from tillwatch.init.sample import WHOLE, Sample
 
@@ -87,7 +87,9 @@ def _notes(folder: Path, sample: Sample, choices: Choices, proof: Proof, counted
     if proof.left_out:
         yield f"`select` leaves {_many(proof.left_out, _noun(sample))} out."
     if proof.same:
-        of = "lines of an order behind its first one" if choices.shape is Shape.REPEATED else "the same as others"
+        of = (
+            "lines of an order behind its first one" if choices.shape is MessageShape.REPEATED else "the same as others"
+        )
         yield f"{proof.same:,} by event_id and time {of}: they are not stored a second time."
     if proof.refused:
         yield f"{len(proof.refused):,} would be dead letters, the first: {proof.refused[0]}."

@@ -13,7 +13,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 
 _PACKAGE = "arrow.flight.protocol.sql"
 _TYPE_URL = f"type.googleapis.com/{_PACKAGE}."
@@ -117,7 +117,7 @@ def read(name: str, body: bytes) -> Any:
     try:
         return _CLASSES[name].FromString(body)
     except DecodeError:
-        raise Refusal(Kind.ARGUMENT, f"{name} cannot be read: it is no such protobuf message.") from None
+        raise Refusal(ErrorKind.ARGUMENT, f"{name} cannot be read: it is no such protobuf message.") from None
 
 
 def packed(message: Message) -> bytes:
@@ -141,7 +141,7 @@ def unpacked(body: bytes) -> Message | None:
     if package != _PACKAGE:
         return None
     if name not in NAMES:
-        raise Refusal(Kind.ARGUMENT, f"Unrecognized request: {name[:80]}")
+        raise Refusal(ErrorKind.ARGUMENT, f"Unrecognized request: {name[:80]}")
     message: Message = read(name, any_.value)
     return message
 
@@ -150,5 +150,5 @@ def expected(name: str, body: bytes) -> Any:
     """The message of that name inside an Any. Raises Refusal for anything else."""
     message = unpacked(body)
     if message is None or name_of(message) != name:
-        raise Refusal(Kind.ARGUMENT, f"The action takes {name} inside an Any.")
+        raise Refusal(ErrorKind.ARGUMENT, f"The action takes {name} inside an Any.")
     return message

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.errors import ErrorKind, Refusal, validation
 from embedded.gateway.sql import kinds
 from embedded.gateway.tokens import Word, words_of
 from lakehouse.dremio.statement import Value, literal
@@ -113,7 +113,7 @@ def types_of(
     """
     mark = next((mark for mark in _MARKS if mark not in sql), None)
     if mark is None:
-        raise Refusal(Kind.PARSE, "Failure parsing the query: it holds too many control characters.", 0)
+        raise Refusal(ErrorKind.PARSE, "Failure parsing the query: it holds too many control characters.", 0)
     marks = ["1" if place.counts else f"'{mark}p{number}'" for number, place in enumerate(places)]
     filled = fill(sql, places, marks)
     try:
@@ -175,7 +175,7 @@ def _literal(column: pa.Array, number: int, sql_type: str) -> str:
             return _null(sql_type)
         return literal(_value(column))
     except (ValueError, OverflowError, pa.ArrowException) as error:
-        raise Refusal(Kind.ARGUMENT, f"Parameter {number + 1} cannot be used: {error}.") from None
+        raise Refusal(ErrorKind.ARGUMENT, f"Parameter {number + 1} cannot be used: {error}.") from None
 
 
 def _exponent(number: Decimal) -> int:

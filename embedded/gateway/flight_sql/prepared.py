@@ -11,7 +11,7 @@ import pyarrow as pa
 from cachetools import TTLCache
 
 from embedded.gateway.constants import Planned
-from embedded.gateway.errors import Kind, Refusal, validation
+from embedded.gateway.errors import ErrorKind, Refusal, validation
 from embedded.gateway.flight_sql import parameters
 from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.parameters import Filled, Place
@@ -75,7 +75,7 @@ class PreparedStatements:
         """What a handle stands for. Raises Refusal, in Dremio's words, for one that was not made here."""
         body = self._seal.opened(handle)
         if body is None:
-            raise Refusal(Kind.ARGUMENT, f"Invalid PreparedStatementHandle used in {used_in}.")
+            raise Refusal(ErrorKind.ARGUMENT, f"Invalid PreparedStatementHandle used in {used_in}.")
         content = json.loads(body)
         return Prepared(content["id"], content["sql"], Context.of(content["context"]), tuple(content["types"]))
 
@@ -83,12 +83,12 @@ class PreparedStatements:
         """Keep the values of a table's one row, in place of any before. Raises Refusal."""
         takes, given = len(prepared.types), table.num_columns
         if takes != given:
-            raise Refusal(Kind.ARGUMENT, f"Parameters of the statement: {takes}; columns of the values: {given}.")
+            raise Refusal(ErrorKind.ARGUMENT, f"Parameters of the statement: {takes}; columns of the values: {given}.")
         if not takes:
             return
         if table.num_rows != 1:
             given_rows = "more were" if table.num_rows else "none was"
-            raise Refusal(Kind.UNIMPLEMENTED, f"One row of values can be bound, and {given_rows} given.")
+            raise Refusal(ErrorKind.UNIMPLEMENTED, f"One row of values can be bound, and {given_rows} given.")
         if table.nbytes > 4 * _MOST_CHARACTERS:
             raise _too_long()
         [row] = table.combine_chunks().to_batches()
@@ -113,7 +113,7 @@ class PreparedStatements:
         with self._lock:
             values = self._bound.get(prepared.id) if prepared.types else ()
         if values is None:
-            raise Refusal(Kind.INTERNAL, "Cannot convert RexNode to equivalent Dremio expression. RexNode: ?0")
+            raise Refusal(ErrorKind.INTERNAL, "Cannot convert RexNode to equivalent Dremio expression. RexNode: ?0")
         filled = parameters.fill(prepared.sql, self._places(prepared), values)
         return self._plan(filled, prepared.context, asking)
 
@@ -138,4 +138,4 @@ class PreparedStatements:
 
 
 def _too_long() -> Refusal:
-    return Refusal(Kind.ARGUMENT, f"The values have more than {_MOST_CHARACTERS:,} characters.")
+    return Refusal(ErrorKind.ARGUMENT, f"The values have more than {_MOST_CHARACTERS:,} characters.")

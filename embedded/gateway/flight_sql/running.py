@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterable
 from weakref import WeakSet
 
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 
 
-class Run:
+class RunningStatement:
     """One DoGet, by its ticket, and by the name that its caller gave it, if any; who streams its rows holds it."""
 
     def __init__(self, ticket: bytes, gone: Callable[[], bool], name: str) -> None:
@@ -25,23 +25,23 @@ class Run:
     def check(self) -> None:
         """Raises Refusal once it was cancelled."""
         if self.cancelled:
-            raise Refusal(Kind.CANCELLED, "Query cancelled by user")
+            raise Refusal(ErrorKind.CANCELLED, "Query cancelled by user")
 
 
-class Running:
+class RunningStatements:
     """May be used from many threads. A run whose stream nobody began to read is forgotten by itself."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._runs: WeakSet[Run] = WeakSet()
+        self._runs: WeakSet[RunningStatement] = WeakSet()
 
-    def begin(self, ticket: bytes, gone: Callable[[], bool], name: str = "") -> Run:
-        run = Run(ticket, gone, name)
+    def begin(self, ticket: bytes, gone: Callable[[], bool], name: str = "") -> RunningStatement:
+        run = RunningStatement(ticket, gone, name)
         with self._lock:
             self._runs.add(run)
         return run
 
-    def end(self, run: Run) -> None:
+    def end(self, run: RunningStatement) -> None:
         with self._lock:
             self._runs.discard(run)
 
@@ -54,7 +54,7 @@ class Running:
         """Cancel what runs by this name; whether anything did."""
         return self._cancel(lambda run: bool(name) and run.name == name)
 
-    def _cancel(self, ends: Callable[[Run], bool]) -> bool:
+    def _cancel(self, ends: Callable[[RunningStatement], bool]) -> bool:
         with self._lock:
             found = [run for run in self._runs if ends(run)]
             for run in found:

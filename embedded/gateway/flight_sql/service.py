@@ -10,12 +10,12 @@ import pyarrow as pa
 from google.protobuf.message import Message
 
 from embedded.gateway.columns import described
-from embedded.gateway.errors import Kind, Refusal
+from embedded.gateway.errors import ErrorKind, Refusal
 from embedded.gateway.flight_sql import metadata, options, schemas, sql_info
 from embedded.gateway.flight_sql.asking import Asking
 from embedded.gateway.flight_sql.messages import expected, make, name_of, packed, read, unpacked
 from embedded.gateway.flight_sql.prepared import PreparedStatements
-from embedded.gateway.flight_sql.running import Running
+from embedded.gateway.flight_sql.running import RunningStatements
 from embedded.gateway.sessions import Sessions
 from embedded.gateway.statements import Statements, Streamed
 
@@ -54,7 +54,7 @@ _NONCE_BYTES = 16
 class FlightSql:
     """Answers Flight SQL. May be used from many threads."""
 
-    def __init__(self, statements: Statements, sessions: Sessions, running: Running) -> None:
+    def __init__(self, statements: Statements, sessions: Sessions, running: RunningStatements) -> None:
         self._sessions = sessions
         self._running = running
         self._tickets = statements.seal("statement")
@@ -100,7 +100,7 @@ class FlightSql:
             return None
         planned = self._tickets.opened(ticket.statement_handle)
         if planned is None:
-            raise Refusal(Kind.INTERNAL, "Invalid StatementHandle used in getStream.")
+            raise Refusal(ErrorKind.INTERNAL, "Invalid StatementHandle used in getStream.")
         return planned[_NONCE_BYTES:]
 
     def stream(self, ticket: Any, asking: Asking) -> Streamed:
@@ -112,18 +112,18 @@ class FlightSql:
                 with _About(prepared.sql):
                     return asking.run(self._prepared.plan(prepared, asking).ticket)
             case _ if name in _KEYS:
-                raise Refusal(Kind.UNIMPLEMENTED, f"{name} not supported.")
+                raise Refusal(ErrorKind.UNIMPLEMENTED, f"{name} not supported.")
             case _ if name in _METADATA:
                 batch = _metadata(name, ticket, asking)
                 return Streamed(name, batch.schema, iter([batch]))
-        raise Refusal(Kind.ARGUMENT, "The defined request is invalid.")
+        raise Refusal(ErrorKind.ARGUMENT, "The defined request is invalid.")
 
     # ---- values -----------------------------------------------------------------------------------------------------
 
     def put(self, command: Any, read_rows: Callable[[], pa.Table]) -> None:
         """Bind a prepared statement's values. Raises Refusal, for every other put too."""
         if name_of(command) != "CommandPreparedStatementQuery":
-            raise Refusal(Kind.UNIMPLEMENTED, "acceptPut is not implemented.")
+            raise Refusal(ErrorKind.UNIMPLEMENTED, "acceptPut is not implemented.")
         self._prepared.bind(self._prepared.opened(command.prepared_statement_handle, "acceptPut"), read_rows())
 
     # ---- actions ----------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ class FlightSql:
                 self._sessions.close(asking.session)
                 return _one(make("CloseSessionResult", status=_CLOSED))
         what = kind if kind in _NOT_THERE else "doAction"
-        raise Refusal(Kind.UNIMPLEMENTED, f"{what} is not implemented.")
+        raise Refusal(ErrorKind.UNIMPLEMENTED, f"{what} is not implemented.")
 
     def _create(self, request: Any, asking: Asking) -> bytes:
         with _About(request.query):
@@ -211,7 +211,7 @@ class _About:
 
 
 def _unrecognized(name: str) -> Refusal:
-    return Refusal(Kind.ARGUMENT, f"Unrecognized request: {name}")
+    return Refusal(ErrorKind.ARGUMENT, f"Unrecognized request: {name}")
 
 
 def _one(message: Message) -> list[bytes]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from embedded.gateway.sql import kinds
 from embedded.gateway.sql.kinds import Kind, decimal
-from embedded.gateway.sql.rows import Call, Row
+from embedded.gateway.sql.rows import Row, TypedCall
 
 _REFERENCE, _SOURCE = "reference", "reference; source of 25.2"
 
 
-def _sum(call: Call) -> Kind:
+def _sum(call: TypedCall) -> Kind:
     kind = call.types[0]
     return decimal(kinds.MOST_DIGITS, kind.scale) if kind.name == "decimal" else kinds.DOUBLE
 

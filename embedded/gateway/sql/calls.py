@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from embedded.gateway.errors import Kind as Error
-from embedded.gateway.errors import Refusal, validation
+from embedded.gateway.errors import ErrorKind, Refusal, validation
 from embedded.gateway.sql import kinds, nested, times
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.maths import not_yet
 from embedded.gateway.sql.raw import Raw, cast, raw
-from embedded.gateway.sql.rows import Call, Row
+from embedded.gateway.sql.rows import Row, TypedCall
 from embedded.gateway.sql.table import row_for
 from embedded.gateway.sql.walk import Walk
 
@@ -44,11 +43,11 @@ def _built(inside: Walk, name: str, given: list[exp.Expr]) -> tuple[exp.Expr, Ki
     if distinct:
         given = [*given[0].expressions, *given[1:]]
     types = [Kind("*") if isinstance(item, exp.Star) else inside.kind(item) for item in given]
-    written = Call(given, types)
+    written = TypedCall(given, types)
     row = row_for(name, written)
     how = row.how if isinstance(row.how, str) else row.how(written) if row.how else ""
     kind = row.result(written)
-    now = Call([inside.now(item) for item in given], types)
+    now = TypedCall([inside.now(item) for item in given], types)
     if distinct:
         if name not in _DISTINCT or (len(given) > 1 and name == "COUNT"):
             raise validation(f"The gateway does not answer {name}(DISTINCT …) yet")
@@ -169,5 +168,5 @@ def parts(inside: Walk, node: exp.Expr) -> None:
         good = kind == "RANGE" and (running or here or whole or (ending and order is not None))
     if not good or spec.args.get("exclude"):
         raise Refusal(
-            Error.INTERNAL, "UNSUPPORTED_OPERATION ERROR: This type of window frame is currently not supported"
+            ErrorKind.INTERNAL, "UNSUPPORTED_OPERATION ERROR: This type of window frame is currently not supported"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from embedded.gateway.errors import validation
 from embedded.gateway.sql import kinds
 from embedded.gateway.sql.kinds import Kind, decimal, of_arithmetic
-from embedded.gateway.sql.rows import Call, Row, common_of
+from embedded.gateway.sql.rows import Row, TypedCall, common_of
 
 _REFERENCE, _SOURCE, _TESTS = "reference", "reference; source of 25.2", "reference; tests of 25.2"
 NAN = "CAST('nan' AS DOUBLE)"
@@ -32,28 +32,28 @@ def remainder(kind: Kind) -> str:
     return f"CASE WHEN {_zero('{1}')} ELSE {{0}} % {{1}} END"
 
 
-def _remainder_kind(call: Call) -> Kind:
+def _remainder_kind(call: TypedCall) -> Kind:
     return of_arithmetic("%", *call.types) or kinds.INT
 
 
-def _whole_part(call: Call) -> Kind:
+def _whole_part(call: TypedCall) -> Kind:
     kind = call.types[0]
     return decimal(kind.precision, 0) if kind.name == "decimal" else kinds.INT if kind == kinds.NULL else kind
 
 
-def _places(call: Call) -> int:
+def _places(call: TypedCall) -> int:
     return (call.whole(1) or 0) if len(call.types) > 1 else 0
 
 
-def _rounded(call: Call) -> Kind:
+def _rounded(call: TypedCall) -> Kind:
     return _cut(call, 1)
 
 
-def _truncated(call: Call) -> Kind:
+def _truncated(call: TypedCall) -> Kind:
     return _cut(call, 0)
 
 
-def _cut(call: Call, more: int) -> Kind:
+def _cut(call: TypedCall, more: int) -> Kind:
     kind = call.types[0]
     if kind.name != "decimal":
         return kinds.INT if kind == kinds.NULL else kind
@@ -62,7 +62,7 @@ def _cut(call: Call, more: int) -> Kind:
     return decimal(precision + more if scale < kind.scale else max(precision, 1), scale)
 
 
-def _round(call: Call) -> str:
+def _round(call: TypedCall) -> str:
     if len(call.types) == 1:
         return "round({0})"
     if call.types[0].name in kinds.WHOLE and _places(call) >= 0:
@@ -70,7 +70,7 @@ def _round(call: Call) -> str:
     return "round({0}, {1})"
 
 
-def _truncate(call: Call) -> str:
+def _truncate(call: TypedCall) -> str:
     kind, places = call.types[0], _places(call)
     if kind.name in kinds.INEXACT:
         return "trunc({0})"
@@ -83,7 +83,7 @@ def _truncate(call: Call) -> str:
 
 
 def _largest(name: str) -> str:
-    def how(call: Call) -> str:
+    def how(call: TypedCall) -> str:
         places = [f"{{{index}}}" for index in range(len(call.types))]
         none = " OR ".join(f"{place} IS NULL" for place in places)
         return f"CASE WHEN {none} THEN NULL ELSE {name}({', '.join(places)}) END"
@@ -120,7 +120,7 @@ def _shifts(left: str, right: str) -> list[Row]:
     ]
 
 
-def _common(call: Call) -> Kind:
+def _common(call: TypedCall) -> Kind:
     return kinds.common_or_refused(call.types, "GREATEST or LEAST")
 
 

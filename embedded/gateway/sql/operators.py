@@ -6,8 +6,7 @@ import re
 
 from sqlglot import exp
 
-from embedded.gateway.errors import Kind as Error
-from embedded.gateway.errors import Refusal, validation
+from embedded.gateway.errors import ErrorKind, Refusal, validation
 from embedded.gateway.sql import kinds
 from embedded.gateway.sql.kinds import Kind, of_arithmetic
 from embedded.gateway.sql.maths import remainder
@@ -109,7 +108,7 @@ def interval(node: exp.Expr) -> tuple[Kind, str]:
         fraction = r"(\.\d{1,3})?" if name == "SECOND" else ""
         pattern = rf"(?P<{name}>\d+{fraction})" if name in _MONTHS or name in _MILLISECONDS else ""
     if not pattern:
-        raise Refusal(Error.PARSE, "Failure parsing the query: INTERVAL has no such unit.", 0)
+        raise Refusal(ErrorKind.PARSE, "Failure parsing the query: INTERVAL has no such unit.", 0)
     match = re.fullmatch(rf"(?P<sign>[+-]?){pattern}", text)
     if match is None:
         raise validation(f"Illegal interval literal format '{text}'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from embedded.gateway.errors import validation
 from embedded.gateway.sql import kinds
 from embedded.gateway.sql.kinds import Kind
-from embedded.gateway.sql.rows import Call, Row
+from embedded.gateway.sql.rows import Row, TypedCall
 
 _REFERENCE, _SOURCE = "reference", "reference; source of 25.2"
 _TESTED = "reference; tests of 25.2"
@@ -13,21 +13,21 @@ OF_WHO_ASKS = {"USER": 0, "SESSION_USER": 0, "SYSTEM_USER": 0, "QUERY_USER": 0, 
 """What stands in the place of these is known when a statement runs: the user, and the session's schema."""
 
 
-def _common(call: Call) -> Kind:
+def _common(call: TypedCall) -> Kind:
     return kinds.common_or_refused(call.types, "COALESCE")
 
 
-def _coalesced(call: Call) -> str:
+def _coalesced(call: TypedCall) -> str:
     kind = _common(call)
     return f"coalesce({', '.join(f'CAST({{{index}}} AS {kind.duckdb})' for index in range(len(call.types)))})"
 
 
-def _nullif(call: Call) -> str:
+def _nullif(call: TypedCall) -> str:
     kinds.common_or_refused(call.types, "NULLIF")
     return "CASE WHEN {0} = {1} THEN NULL ELSE {0} END"
 
 
-def _type(call: Call) -> str:
+def _type(call: TypedCall) -> str:
     """The names that the reference shows."""
     name = {"bool": "BIT", "int": "INT", "decimal": "DECIMAL", "text": "VARCHAR"}.get(call.types[0].name)
     if name is None:
@@ -35,18 +35,18 @@ def _type(call: Call) -> str:
     return f"'{name}'"
 
 
-def _elements(call: Call) -> Kind:
+def _elements(call: TypedCall) -> Kind:
     return next(kind for kind in call.types if kind.name == "list")
 
 
-def _values(call: Call) -> Kind:
+def _values(call: TypedCall) -> Kind:
     return kinds.list_of(call.types[0].of or kinds.NULL)
 
 
 def _same_element(how: str, list_at: int) -> object:
     """A function of a list and an element of its type."""
 
-    def rule(call: Call) -> str:
+    def rule(call: TypedCall) -> str:
         element = call.types[1 - list_at]
         if element not in (call.types[list_at].of, kinds.NULL):
             raise validation(f"The gateway does not answer a list of {call.types[list_at].of} with {element} yet")
@@ -56,7 +56,7 @@ def _same_element(how: str, list_at: int) -> object:
 
 
 def _same_lists(how: str) -> object:
-    def rule(call: Call) -> str:
+    def rule(call: TypedCall) -> str:
         if call.types[0] != call.types[1]:
             raise validation("The gateway does not answer two lists of different types yet")
         return how
@@ -64,7 +64,7 @@ def _same_lists(how: str) -> object:
     return rule
 
 
-def _to_string(call: Call) -> str:
+def _to_string(call: TypedCall) -> str:
     """Elements that are NULL are nothing between two delimiters."""
     inner = call.types[0].of or kinds.NULL
     if inner.name not in ("int", "bigint", "text", "date"):

@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from embedded.gateway.sql import kinds
 from embedded.gateway.sql.kinds import Kind
-from embedded.gateway.sql.rows import Call
+from embedded.gateway.sql.rows import TypedCall
 from embedded.gateway.sql.table import TABLE
 
 _BESIDE = (
@@ -118,7 +118,7 @@ class Parameters:
                 if name in _WITH_UNIT:
                     return _WITH_UNIT[name][index - 1]
                 given = {other.index: kind for other, kind in self._under[id(call)]}
-                written = Call(
+                written = TypedCall(
                     list(call.expressions), [given.get(at, kinds.NULL) for at in range(len(call.expressions))]
                 )
                 for row in TABLE.get(name, ()):

@@ -6,7 +6,7 @@ from embedded.gateway.errors import validation
 from embedded.gateway.sql import regexes
 from embedded.gateway.sql.maths import not_yet
 from embedded.gateway.sql.raw import quoted
-from embedded.gateway.sql.rows import Call
+from embedded.gateway.sql.rows import TypedCall
 
 
 def _sure(pattern: regexes.Pattern, how: str) -> str:
@@ -17,12 +17,12 @@ def _sure(pattern: regexes.Pattern, how: str) -> str:
     return f"CASE WHEN regexp_matches({{0}}, {quoted(pattern.unsure)}) THEN {unsure} ELSE {how} END"
 
 
-def like(call: Call) -> str:
+def like(call: TypedCall) -> str:
     pattern = regexes.translated(call.text(1) or "", dot_all=True)
     return _sure(pattern, f"regexp_matches({{0}}, {quoted(pattern.text)})")
 
 
-def replaced(call: Call) -> str:
+def replaced(call: TypedCall) -> str:
     pattern = regexes.translated(call.text(1) or "", dot_all=False)
     if pattern.empty and call.text(2):
         raise validation("The gateway does not answer REGEXP_REPLACE of an expression that may match nothing yet")
@@ -30,7 +30,7 @@ def replaced(call: Call) -> str:
     return _sure(pattern, f"regexp_replace({{0}}, {quoted(pattern.text)}, {quoted(put)}, 'g')")
 
 
-def extracted(call: Call) -> str:
+def extracted(call: TypedCall) -> str:
     pattern = regexes.translated(call.text(1) or "", dot_all=False)
     group = call.whole(2)
     if group is None or not 0 <= group <= pattern.groups:
@@ -40,7 +40,7 @@ def extracted(call: Call) -> str:
     return _sure(pattern, f"regexp_extract({{0}}, {quoted(pattern.text)}, {group})")
 
 
-def part(call: Call) -> str:
+def part(call: TypedCall) -> str:
     pattern = regexes.translated(call.text(1) or "", dot_all=False)
     if pattern.tail:
         raise validation("The gateway does not answer SUBSTR of what ends in $ yet")

@@ -52,11 +52,11 @@ def _sql(generator: Any, node: exp.Expr) -> str:
     return text
 
 
-class Written(DuckDB):
+class PiecedDuckDB(DuckDB):
     """DuckDB's dialect, with pieces of its SQL."""
 
     class Generator(DuckDB.Generator):  # type: ignore[misc, valid-type]  # sqlglot sets it when the class is made
         TRANSFORMS = {**DuckDB.Generator.TRANSFORMS, Raw: _sql}  # noqa: RUF012  # as sqlglot has it
 
 
-WRITTEN = Written()
+WRITTEN = PiecedDuckDB()

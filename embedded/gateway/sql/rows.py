@@ -41,7 +41,7 @@ _RESULTS: dict[str, Kind] = {
 _ISO = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d{1,3})?)?")
 
 
-class Call:
+class TypedCall:
     """A call with its arguments and their types."""
 
     def __init__(self, arguments: list[exp.Expr], types: list[Kind]) -> None:
@@ -83,7 +83,7 @@ class _Parameter:
         names = self.name.rstrip("!").split("|")
         return frozenset().union(*(_KINDS[name.strip()] for name in names if name != "iso"))
 
-    def takes(self, call: Call, index: int) -> bool:
+    def takes(self, call: TypedCall, index: int) -> bool:
         kind = call.types[index]
         if self.literal and not call.is_literal(index):
             return False
@@ -99,8 +99,8 @@ class _Parameter:
         )
 
 
-type Result = str | Callable[[Call], Kind]
-type How = str | Callable[[Call], str]
+type Result = str | Callable[[TypedCall], Kind]
+type How = str | Callable[[TypedCall], str]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Row:
                 found.append(_Parameter(text.removesuffix("..."), optional, text.endswith("...")))
         return found
 
-    def fits(self, call: Call) -> bool:
+    def fits(self, call: TypedCall) -> bool:
         """Whether this is the way that a call is written."""
         parameters = self._parameters
         given = len(call.types)
@@ -145,11 +145,11 @@ class Row:
     def _parameter(self, index: int) -> _Parameter:
         return self._parameters[min(index, len(self._parameters) - 1)]
 
-    def arguments(self, call: Call) -> list[exp.Expr]:
+    def arguments(self, call: TypedCall) -> list[exp.Expr]:
         """The arguments as `how` needs them: NULLs with a type, texts of times as times."""
         return [self._argument(call, index) for index in range(len(call.types))]
 
-    def _argument(self, call: Call, index: int) -> exp.Expr:
+    def _argument(self, call: TypedCall, index: int) -> exp.Expr:
         node, kind, parameter = call.arguments[index], call.types[index], self._parameter(index)
         if kind == kinds.NULL:
             return exp.Cast(this=node, to=exp.DataType.build(parameter.default().duckdb, dialect="duckdb"))
@@ -164,7 +164,7 @@ class Row:
             return beside
         return None if parameter.name.rstrip("!") == "any" else parameter.default()
 
-    def result(self, call: Call) -> Kind:
+    def result(self, call: TypedCall) -> Kind:
         if not isinstance(self.gives, str):
             return self.gives(call)
         if self.gives.startswith("argument "):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from embedded.gateway.errors import Refusal, no_function, validation
 from embedded.gateway.sql import aggregates, maths, others, texts, times
-from embedded.gateway.sql.rows import Call, Row
+from embedded.gateway.sql.rows import Row, TypedCall
 
 
 def _by_name(rows: Sequence[Row]) -> Mapping[str, tuple[Row, ...]]:
@@ -28,7 +28,7 @@ def refusal(name: str, start: int | None = None, length: int = 1) -> Refusal:
     return no_function(name, start, length)
 
 
-def row_for(name: str, call: Call) -> Row:
+def row_for(name: str, call: TypedCall) -> Row:
     """The row that a call fits. Raises Refusal."""
     rows = [row for row in TABLE.get(name.upper(), ()) if row.use != "syntax"]
     if not any(row.how is not None for row in rows):

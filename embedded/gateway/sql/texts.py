@@ -10,7 +10,7 @@ from embedded.gateway.sql.json_literals import of_json
 from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.maths import not_yet
 from embedded.gateway.sql.raw import quoted
-from embedded.gateway.sql.rows import Call, Row
+from embedded.gateway.sql.rows import Row, TypedCall
 
 _REFERENCE, _SOURCE, _TESTS = "reference", "reference; source of 25.2", "reference; tests of 25.2"
 _ASCII_ONLY = "strlen({0}) <> length({0})"
@@ -32,7 +32,7 @@ def _find_from(text: str, part: str, start: str) -> str:
     )
 
 
-def _substring(call: Call) -> str:
+def _substring(call: TypedCall) -> str:
     """From a place counted from 1; 0 is 1 too, a place below counts from the end."""
     place, length = call.whole(1), call.whole(2) if len(call.types) > 2 else 0
     tail = ", {2}" if len(call.types) > 2 else ""
@@ -46,7 +46,7 @@ def _substring(call: Call) -> str:
     )
 
 
-def _json(call: Call) -> tuple[Kind, str]:
+def _json(call: TypedCall) -> tuple[Kind, str]:
     text, name = call.text(0), call.text(1)
     if text is None or name is None or name.upper() != "JSON":
         raise validation("The gateway does not answer CONVERT_FROM of such a text yet")
@@ -60,26 +60,26 @@ def _pad(name: str, fill: str) -> str:
     )
 
 
-def _chosen(call: Call, index: int, otherwise: str) -> str:
+def _chosen(call: TypedCall, index: int, otherwise: str) -> str:
     text = call.text(index) if len(call.types) > index else ""
     if text is None or len(text) > 1:
         raise validation("The gateway does not answer a mask that is not one letter in quotes yet")
     return text or otherwise
 
 
-def _masked(call: Call, first: int, text: str) -> str:
+def _masked(call: TypedCall, first: int, text: str) -> str:
     """`text` with its letters and digits masked; the arguments from `first` on are the masks."""
     upper, lower, digit = (_chosen(call, first + index, mask) for index, mask in enumerate("Xxn"))
     known = string.ascii_uppercase + string.ascii_lowercase + string.digits
     return f"translate({text}, '{known}', {quoted(upper * 26 + lower * 26 + digit * 10)})"
 
 
-def _mask(call: Call) -> str:
+def _mask(call: TypedCall) -> str:
     return _ascii_only("MASK", _masked(call, 1, "{0}"))
 
 
 def _mask_part(name: str, of_first: bool, shown: bool) -> Row:
-    def how(call: Call) -> str:
+    def how(call: TypedCall) -> str:
         count = call.whole(1) if len(call.types) > 1 else 4
         if count is None or count < 0:
             raise validation(f"The gateway does not answer {name} with this number of letters yet")
@@ -94,7 +94,7 @@ def _mask_part(name: str, of_first: bool, shown: bool) -> Row:
     return Row(name, "text[, whole!, text!, text!, text!]", "text", how, _REFERENCE)
 
 
-def _ilike(call: Call) -> str:
+def _ilike(call: TypedCall) -> str:
     return "({0} ILIKE {1})" if len(call.types) == 2 else "({0} ILIKE {1} ESCAPE {2})"
 
 
@@ -237,11 +237,11 @@ ROWS = [
 ]  # fmt: skip
 
 
-def _utf8(call: Call, how: str) -> str:
+def _utf8(call: TypedCall, how: str) -> str:
     if (call.text(1) or "").upper() != "UTF8":
         raise validation(f"The gateway does not answer a conversion with {call.text(1)} yet")
     return how
 
 
-def _all(name: str, call: Call) -> str:
+def _all(name: str, call: TypedCall) -> str:
     return f"{name}({', '.join(f'{{{index}}}' for index in range(len(call.types)))})"

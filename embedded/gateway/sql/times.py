@@ -10,7 +10,7 @@ from embedded.gateway.sql.kinds import Kind
 from embedded.gateway.sql.maths import not_yet
 from embedded.gateway.sql.numbers import printed
 from embedded.gateway.sql.raw import quoted
-from embedded.gateway.sql.rows import Call, Row
+from embedded.gateway.sql.rows import Row, TypedCall
 
 _REFERENCE, _SOURCE, _TESTS = "reference", "reference; source of 25.2", "reference; tests of 25.2"
 
@@ -49,7 +49,7 @@ def part(name: str, kind: Kind) -> str:
     return how
 
 
-def _date_part(call: Call) -> str:
+def _date_part(call: TypedCall) -> str:
     return part(call.text(0) or "", call.types[1]).replace("{0}", "{1}")
 
 
@@ -76,7 +76,7 @@ def difference(unit: str) -> str:
     return f"date_sub('{unit.lower()}', CAST({{0}} AS TIMESTAMP), CAST({{1}} AS TIMESTAMP))"
 
 
-def _truncated(call: Call) -> str:
+def _truncated(call: TypedCall) -> str:
     unit = (call.text(0) or "").upper()
     if unit not in UNITS:
         raise validation(f"The gateway does not answer DATE_TRUNC to '{unit}' yet")
@@ -110,7 +110,7 @@ _DAYS = {
 }  # fmt: skip
 
 
-def _next_day(call: Call) -> str:
+def _next_day(call: TypedCall) -> str:
     day = _DAYS.get(call.text(1) or "")
     if day is None:
         raise validation(f"'{call.text(1)}' is no day of the week: NEXT_DAY takes SU, SUN or SUNDAY and so on")
@@ -129,7 +129,7 @@ _MONTHS_BETWEEN = (
 )
 
 
-def _to_char(call: Call) -> str:
+def _to_char(call: TypedCall) -> str:
     format_ = formats.read(call.text(1) or "")
     if call.types[0] == kinds.TIME:
         if not format_.names <= {"HH24", "HH12", "HH", "MI", "SS", "FFF", "AM", "PM"}:
@@ -138,7 +138,7 @@ def _to_char(call: Call) -> str:
     return f"strftime({{0}}, {quoted(format_.duckdb)})"
 
 
-def _to_number(call: Call) -> str:
+def _to_number(call: TypedCall) -> str:
     pattern = call.text(1) or ""
     if not re.fullmatch(r"#+|0+", pattern):
         raise validation(f"The gateway does not answer a number in the format '{pattern}' yet")
@@ -153,7 +153,7 @@ def _parsed(target: str) -> list[Row]:
     """TO_DATE, TO_TIME and TO_TIMESTAMP of texts and of seconds since 1970."""
     name, gives = f"TO_{target}", target.lower()
 
-    def by_format(call: Call) -> str:
+    def by_format(call: TypedCall) -> str:
         flag = call.whole(2) if len(call.types) > 2 else 0
         if flag not in (0, 1):
             raise validation(f"{name} takes 0 or 1 for what to do with other texts")
@@ -174,7 +174,7 @@ _UNIX = (
 )
 
 
-def _unix_by_format(call: Call) -> str:
+def _unix_by_format(call: TypedCall) -> str:
     return f"epoch_ms({formats.parsing(call.text(1) or '', False)}) // 1000"
 
 

@@ -7,14 +7,14 @@ import re
 from embedded.gateway.errors import validation
 from embedded.gateway.sql.maths import not_yet
 from embedded.gateway.sql.raw import quoted
-from embedded.gateway.sql.rows import Call
+from embedded.gateway.sql.rows import TypedCall
 
 _OFFSETS = {
     "UTC": 0, "EST": -300, "EDT": -240, "CST": -360, "CDT": -300, "MST": -420, "MDT": -360, "PST": -480, "PDT": -420,
 }  # fmt: skip
 
 
-def _zone(call: Call, index: int) -> int | str:
+def _zone(call: TypedCall, index: int) -> int | str:
     """A zone as minutes before UTC, or as its name."""
     text = call.text(index) or ""
     if text in _OFFSETS:
@@ -28,7 +28,7 @@ def _zone(call: Call, index: int) -> int | str:
     raise validation(f"The gateway does not answer the time zone '{text}' yet")
 
 
-def converted(call: Call) -> str:
+def converted(call: TypedCall) -> str:
     """From the clock of one zone to UTC, and to the clock of another."""
     last = f"{{{len(call.types) - 1}}}"
     wall = f"CAST({last} AS TIMESTAMP)"

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.rules.minute import MINUTE, Span
 from lakehouse.rules.reading import Reading
-from lakehouse.rules.rule import Number, WholeMinutes, Wrong, duration
+from lakehouse.rules.rule import Number, WholeMinutes, WrongKey, duration
 from lakehouse.rules.table_rule import minute_number
 from lakehouse.rules.usual import Figures, PastMinutes, Usual, UsualRule
 from lakehouse.tables import TABLES
@@ -50,9 +50,9 @@ class AnomalyRule(UsualRule):
         self._check_table()
         if (self.above is None) == (self.below is None):
             value = "nothing" if self.above is None else f"{self.above:g}, beside below {self.below:g}"
-            raise Wrong("above", value, "a number for one of above and below")
+            raise WrongKey("above", value, "a number for one of above and below")
         if self.below is not None and self.change >= 1:
-            raise Wrong("change", self.change, "less than 1 in a rule with below: nothing falls by more than all")
+            raise WrongKey("change", self.change, "less than 1 in a rule with below: nothing falls by more than all")
         self._check_description(*self.by, "value", "usual", "threshold", "over", "for")
         return self
 

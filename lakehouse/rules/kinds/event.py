@@ -17,7 +17,7 @@ from lakehouse.rules.book import AlertBook
 from lakehouse.rules.figure import AlertFigure, unit_of_topic
 from lakehouse.rules.moment import Moment, Received
 from lakehouse.rules.reading import Entity
-from lakehouse.rules.rule import Rule, Text, TopicName, Values, Wrong, as_text, check_values, duration
+from lakehouse.rules.rule import Rule, Text, TopicName, Values, WrongKey, as_text, check_values, duration
 from lakehouse.rules.state import RuleState, entity_text, who
 from lakehouse.settings.durations import Duration
 from lakehouse.tables import RAW_OF_TOPIC
@@ -64,7 +64,7 @@ class EventRule(Rule):
         for key, names in (("where", tuple(self.where)), ("by", self.by)):
             for name in names:
                 if name not in texts:
-                    raise Wrong(key, name, f"a text field of {self.topic}: {', '.join(texts)}", texts)
+                    raise WrongKey(key, name, f"a text field of {self.topic}: {', '.join(texts)}", texts)
         check_values(self.where, self.topic, RAW_OF_TOPIC[self.topic].columns)
         self._check_description(*fields)
         return self

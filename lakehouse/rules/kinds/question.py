@@ -16,7 +16,7 @@ from lakehouse.dremio.errors import DremioError
 from lakehouse.dremio.statement import QUESTIONS, fill, named_in, without_comments
 from lakehouse.rules.book import AlertBook
 from lakehouse.rules.moment import Moment
-from lakehouse.rules.rule import Number, Rule, Severity, Text, Wrong, names_in
+from lakehouse.rules.rule import Number, Rule, Severity, Text, WrongKey, names_in
 from lakehouse.settings.durations import Duration
 from lakehouse.settings.shop import OrdersSettings
 from lakehouse.tables import CATALOG, SCHEMA, TABLES
@@ -60,13 +60,13 @@ class QuestionRule(Rule):
     def _check(self, info: ValidationInfo) -> Self:
         if (self.sql is None) == (self.question is None):
             given = "nothing" if self.sql is None else "a statement, beside the key question"
-            raise Wrong("sql", given, "one of the keys sql and question")
+            raise WrongKey("sql", given, "one of the keys sql and question")
         if self.rows is None:
             self._check_limit()
         elif self.value is not None or self.above is not None or self.below is not None:
-            raise Wrong("rows", self.rows, "either rows: any, or value with above or below")
+            raise WrongKey("rows", self.rows, "either rows: any, or value with above or below")
         if len(set(self.by)) < len(self.by):
-            raise Wrong("by", ", ".join(self.by), "each column once")
+            raise WrongKey("by", ", ".join(self.by), "each column once")
         folder = info.context.get("folder") if info.context else None
         key = "sql" if self.sql is not None else "question"
         text = self.sql or _template_of(self.question or "", folder)
@@ -77,26 +77,26 @@ class QuestionRule(Rule):
 
     def _check_limit(self) -> None:
         if self.value is None:
-            raise Wrong("value", "nothing", "the name of a column of the answer, or rows: any in its place")
+            raise WrongKey("value", "nothing", "the name of a column of the answer, or rows: any in its place")
         if (self.above is None) == (self.below is None):
             given = "nothing" if self.above is None else f"{self.above:g}, beside below {self.below:g}"
-            raise Wrong("above", given, "a number for one of above and below")
+            raise WrongKey("above", given, "a number for one of above and below")
 
     def _check_template(self, key: str) -> None:
         tables, binds = named_in(self._template)
         for name in sorted(tables - TABLES.keys()):
-            raise Wrong(
+            raise WrongKey(
                 key, f"{{{name}}}", "a table of the contract, or its whole path", [f"{{{one}}}" for one in TABLES]
             )
         binds_known = [f":{bind}" for bind in _BINDS]
         for name in sorted(binds - {*_BINDS}):
-            raise Wrong(key, f":{name}", f"no other binds than {', '.join(binds_known)}", binds_known)
+            raise WrongKey(key, f":{name}", f"no other binds than {', '.join(binds_known)}", binds_known)
         if "since" in binds and self.over is None:
-            raise Wrong("over", "nothing", "a span like '10 min', for the statement asks for :since")
+            raise WrongKey("over", "nothing", "a span like '10 min', for the statement asks for :since")
         # A rule asks: with Dremio's user nothing else keeps it from writing.
         first = re.match(r"[\s(]*(\w*)", without_comments(self._template))
         if first is None or first[1].upper() not in ("SELECT", "WITH", "VALUES"):
-            raise Wrong(key, self._template.strip()[:40], "a statement that begins with SELECT, WITH or VALUES")
+            raise WrongKey(key, self._template.strip()[:40], "a statement that begins with SELECT, WITH or VALUES")
 
     def _check_columns(self, key: str) -> None:
         """Refuse a text that cannot be filled in, and columns that the file itself says are not there."""
@@ -106,12 +106,12 @@ class QuestionRule(Rule):
         try:
             columns = declared(self._template, f"{self.question or 'sql'}")
         except DremioError as error:
-            raise Wrong(key, self.question or "its comment", f"columns that can be read: {error}") from None
+            raise WrongKey(key, self.question or "its comment", f"columns that can be read: {error}") from None
         if columns is not None:
             known = [name for name, _ in columns.kinds]
             for where, name in named:
                 if name is not None and name not in known:
-                    raise Wrong(where, name, f"a column of the answer: {', '.join(known)}", known)
+                    raise WrongKey(where, name, f"a column of the answer: {', '.join(known)}", known)
 
     @property
     def asked(self) -> str | None:
@@ -164,10 +164,10 @@ def _template_of(name: str, folder: Path | None) -> str:
                 try:
                     return read_text(path)
                 except NotYaml as error:
-                    raise Wrong("question", name, f"a file that can be read; {path}: {error}") from None
+                    raise WrongKey("question", name, f"a file that can be read; {path}: {error}") from None
     own = sorted(path.stem for path in places[0].glob("*.sql")) if folder else []
     there = f"; there are {', '.join(own)}" if own else ""
-    raise Wrong("question", name, f"the name of a file {places[0] / 'NAME.sql'}{there}", own)
+    raise WrongKey("question", name, f"the name of a file {places[0] / 'NAME.sql'}{there}", own)
 
 
 def asking(rules: Iterable[Rule]) -> tuple[QuestionRule, ...]:

@@ -11,7 +11,7 @@ from pydantic import model_validator
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.rules.minute import MINUTE
 from lakehouse.rules.reading import Entity, Inputs, Judge, Reading
-from lakehouse.rules.rule import Number, Wrong
+from lakehouse.rules.rule import Number, WrongKey
 from lakehouse.rules.table_rule import TableRule
 
 _AGGREGATES: dict[str, Callable[[list[float]], Any]] = {"sum": sum, "max": max, "min": min}
@@ -34,11 +34,11 @@ class ThresholdRule(TableRule):
         self._check_table()
         if (self.above is None) == (self.below is None):
             value = "nothing" if self.above is None else f"{self.above:g}, beside below {self.below:g}"
-            raise Wrong("above", value, "a number for one of above and below")
+            raise WrongKey("above", value, "a number for one of above and below")
         if self.above is not None and self.above < 0:
-            raise Wrong("above", self.above, "0 or more, since a minute without rows is 0")
+            raise WrongKey("above", self.above, "0 or more, since a minute without rows is 0")
         if self.below is not None and self.by:
-            raise Wrong("by", ", ".join(self.by), "[] in a rule with below")
+            raise WrongKey("by", ", ".join(self.by), "[] in a rule with below")
         self._check_description(*self.by, "value", "threshold", "for")
         return self
 

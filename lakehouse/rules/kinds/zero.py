@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from lakehouse.rules.figure import AlertFigure
 from lakehouse.rules.reading import Reading
-from lakehouse.rules.rule import Wrong
+from lakehouse.rules.rule import WrongKey
 from lakehouse.rules.table_rule import minute_number
 from lakehouse.rules.usual import PastMinutes, Usual, UsualRule
 
@@ -21,7 +21,7 @@ class ZeroRule(UsualRule):
     def _check(self) -> Self:
         self._check_table()
         if self.at_least <= 0:
-            raise Wrong("at_least", self.at_least, "more than 0, or zero would be usual")
+            raise WrongKey("at_least", self.at_least, "more than 0, or zero would be usual")
         self._check_description(*self.by, "value", "usual", "for")
         return self
 
