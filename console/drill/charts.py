@@ -16,7 +16,6 @@ from bokeh.models import (
     CustomJS,
     CustomJSTickFormatter,
     HoverTool,
-    NoOverlap,
     NumeralTickFormatter,
 )
 from bokeh.themes import Theme
@@ -273,8 +272,6 @@ def tidy_times(figure: Any) -> bool:
         return False
     code = "return window.tillwatch.moment(tick, ticks[ticks.length - 1] - ticks[0])"
     figure.xaxis[0].formatter = CustomJSTickFormatter(code=code)
-    # On a phone, names of lines leave few pixels.
-    figure.xaxis[0].major_label_policy = NoOverlap(min_distance=8)
     figure.xgrid.grid_line_color = None
     return True
 
