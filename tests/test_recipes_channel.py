@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
-from notifier.channel import Absent, ChannelSettings, Declared, Finding, Outcome, half_set_up
+from notifier.channel import Absent, ChannelSettings, DeclaredChannel, Finding, Outcome, half_set_up
 from notifier.http import Poster
 from notifier.manner import Manner
 from notifier.render import Notification, as_text
@@ -76,7 +76,7 @@ def _open(settings: BellSettings) -> Bell:
     return Bell(settings.bell_url, settings.bell_token.get_secret_value())
 
 
-CHANNEL = Declared(BellSettings, switch="bell_url", half=_half, open=_open)
+CHANNEL = DeclaredChannel(BellSettings, switch="bell_url", half=_half, open=_open)
 '''
 ROUTES = "routes: [{name: on-call, when: [severity = FATAL], to: [bell]}]\n"
 CONSOLE = "https://ops.shop.net/app"
@@ -234,7 +234,7 @@ def test_a_half_set_up_is_told(tree: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("CHANNEL = Declared(", "OTHER = Declared(", "notifier/channels/bell.py declares no channel"),
+        ("CHANNEL = DeclaredChannel(", "OTHER = DeclaredChannel(", "notifier/channels/bell.py declares no channel"),
         ('switch="bell_url"', 'switch="url"', "names the switch 'url', which is none of its settings"),
         ('name = "bell"', 'name = "gong"', "notifier/channels/bell.py opens a channel named 'gong'"),
         (

@@ -17,7 +17,7 @@ class UnfitAnswer(Exception):
 
 
 def require(table: pa.Table, columns: Iterable[str]) -> None:
-    """Raises Unfit for the first of the columns that the answer does not have."""
+    """Raises UnfitAnswer for the first of the columns that the answer does not have."""
     for column in columns:
         if column not in table.column_names:
             known = ", ".join(map(visible, table.column_names))

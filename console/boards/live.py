@@ -36,7 +36,7 @@ class BoardChart(LiveChart):
 
     @classmethod
     def read(cls, told: BoardAnswer, then: BoardAnswer | None) -> Mapping[str, Series]:
-        """Its columns, and THEN where it is compared. Raises Unfit for an answer that it cannot draw."""
+        """Its columns, and THEN where it is compared. Raises UnfitAnswer for an answer that it cannot draw."""
         series = _series(cls, told)
         if then is None or cls.apart or len(cls.values) == 0:
             return series

@@ -101,7 +101,7 @@ class RangePanel:
         return parts
 
     def _make(self, table: pa.Table, currency: str) -> None:
-        """What a chart draws, once of what it is drawn of. Raises Unfit."""
+        """What a chart draws, once of what it is drawn of. Raises UnfitAnswer."""
         of = (table, self._view, self._span)
         if self._made_of == of:
             return

@@ -196,7 +196,7 @@ class Drawn:
 
 
 def drawn(spec: RangeSpec, table: pa.Table, view: View, span: Span, currency: str) -> Drawn:
-    """What a chart draws. Raises Unfit."""
+    """What a chart draws. Raises UnfitAnswer."""
     require(table, spec.columns)
     colours = look.tokens(view.theme)
     unit = spec.unit.replace("{currency}", currency)
@@ -246,7 +246,7 @@ def _ranking(spec: RangeSpec, rows: list[dict[str, Any]], view: View, colours: M
 
 
 def listed(panel: Panel, table: pa.Table, view: View, shown: int, currency: str) -> Part:
-    """What fills a table. Raises Unfit."""
+    """What fills a table. Raises UnfitAnswer."""
     spec = panel.spec
     assert isinstance(spec, TableSpec)
     cells = cells_of(spec, panel.question)

@@ -41,7 +41,7 @@ def tile_parts(
     base: str,
     currency: str,
 ) -> Mapping[str, Part]:
-    """The parts `tile` and `spark`, by these names. Raises Unfit."""
+    """The parts `tile` and `spark`, by these names. Raises UnfitAnswer."""
     values = _spark(tile.spark, spark) if tile.spark and spark is not None and spark.table is not None else ()
     value = _figure(tile, told)
     part: Part = {

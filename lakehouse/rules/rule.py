@@ -172,7 +172,7 @@ class Rule(BaseModel):
 
 
 def names_in(key: str, text: str) -> list[str]:
-    """The names in braces of a rule's text. Raises Wrong for anything else in braces; `key` holds the text."""
+    """The names in braces of a rule's text. Raises WrongKey for anything else in braces; `key` holds the text."""
     try:
         fields = [part for part in Formatter().parse(text) if part[1] is not None]
     except ValueError as error:

@@ -66,7 +66,7 @@ class Habits:
 class Mapped:
     """Where a field's value comes from.
 
-    `get` gives it as JSON has it, or in our type; None or ABSENT where there is none, Wrong where it cannot be.
+    `get` gives it as JSON has it, or in our type; None or ABSENT where there is none, WrongValue where it cannot be.
     `words`: what reasons call its origin. `paths`: all that it reads; `path`: the only one, where it is taken as it is.
     `is_time`: it is a datetime.
     """

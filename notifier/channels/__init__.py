@@ -19,7 +19,9 @@ def _scan() -> Mapping[str, DeclaredChannel[Any]]:
         declared = getattr(importlib.import_module(f"{__name__}.{file.name}"), "CHANNEL", None)
         where = f"notifier/channels/{file.name}.py"
         if not isinstance(declared, DeclaredChannel):
-            raise UserError(f"{where} declares no channel; give it CHANNEL = Declared(settings, switch, half, open).")
+            raise UserError(
+                f"{where} declares no channel; give it CHANNEL = DeclaredChannel(settings, switch, half, open)."
+            )
         switch = declared.settings.model_fields.get(declared.switch)
         if switch is None or switch.default not in ("", SecretStr("")):
             raise UserError(

@@ -18,7 +18,7 @@ def metadata_file(metadata: TableMetadataV2, version: int) -> tuple[str, bytes]:
 
 
 def read_metadata(io: FileIO, location: str) -> TableMetadataV2:
-    """The metadata that stands there. Raises Unfit for another version of the format."""
+    """The metadata that stands there. Raises UnfitTable for another version of the format."""
     metadata: TableMetadata = FromInputFile.table_metadata(io.new_input(location))
     if not isinstance(metadata, TableMetadataV2):
         raise UnfitTable(f"has Iceberg's format {metadata.format_version}, not 2")

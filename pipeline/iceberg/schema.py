@@ -88,7 +88,7 @@ def evolved(table: Table, metadata: TableMetadataV2, properties: Mapping[str, st
     where it lacks none.
 
     An added column is optional whatever the contract says, for rows of before hold nothing in it; a column that the
-    contract does not know any more becomes optional, for new rows hold nothing in it. Raises Unfit for a column of
+    contract does not know any more becomes optional, for new rows hold nothing in it. Raises UnfitTable for a column of
     another type and other partitions; of a shop's own table OwnChanged, also for a column that is gone.
     """
     if table.own:
