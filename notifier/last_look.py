@@ -29,7 +29,7 @@ _JUDGED = (
 """What wakes somebody. Edits say what is, silences too; an end is told to those that were told of it."""
 
 
-class Waiting(Protocol):
+class WaitingMessages(Protocol):
     """What a ledger tells of messages that wait, and how they end. together: one transaction of all that is done."""
 
     def together(self) -> AbstractContextManager[None]: ...
@@ -60,7 +60,12 @@ class LastLook:
     """
 
     def __init__(
-        self, book: Book, waiting: Waiting, router: Router, surroundings: Callable[[], Surroundings], clock: Clock
+        self,
+        book: Book,
+        waiting: WaitingMessages,
+        router: Router,
+        surroundings: Callable[[], Surroundings],
+        clock: Clock,
     ) -> None:
         self._book = book
         self._waiting = waiting

@@ -14,7 +14,7 @@ import pytest
 
 from embedded.gateway.commits import SqliteCommits
 from embedded.gateway.engine import Engine
-from embedded.gateway.shelf import Held, Shelf
+from embedded.gateway.shelf import HeldAnswer, Shelf
 from embedded.gateway.snapshots import DataFile
 from embedded.gateway.statements import Statements
 from lakehouse.tables import CATALOG, SCHEMA
@@ -41,7 +41,7 @@ def reading(files: list[DataFile]) -> Iterator[str]:
     yield f"read_parquet({[file.path for file in files]})"
 
 
-def read(engine: Engine, held: Held) -> list[int]:
+def read(engine: Engine, held: HeldAnswer) -> list[int]:
     """The rows of the files, wherever they are held."""
     parts = []
     if held.numbers:

@@ -1,4 +1,6 @@
-"""What import-linter cannot see: spark-apps is a folder of scripts, no package; who asks of which kind a rule is; names."""
+"""What import-linter cannot see: spark-apps is a folder of scripts, no package; who asks of which kind a rule is; what
+classes are called.
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class _Board:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldAnswer:
     """Where to read files: `numbers` of `table` in memory, and `rest` from their files."""
 
     table: str
@@ -68,14 +68,16 @@ class Shelf:
         self._next_file = itertools.count()
 
     @contextmanager
-    def holding(self, key: str, columns: str, empty: str, files: list[DataFile], reading: Reading) -> Iterator[Held]:
+    def holding(
+        self, key: str, columns: str, empty: str, files: list[DataFile], reading: Reading
+    ) -> Iterator[HeldAnswer]:
         """Files of the table that `key` names, in memory as far as worth it, for as long as a statement reads them.
 
         `columns` are the select items that read them, `empty` is a table expression with those columns.
         """
         board = self._board(key)
         if board is None:
-            yield Held("", [], files)
+            yield HeldAnswer("", [], files)
             return
         try:
             self._load(board, columns, empty, files, reading)
@@ -85,7 +87,7 @@ class Shelf:
                 board.used.update((file.path, now) for file in here)
                 numbers = [board.numbers[file.path] for file in here]
                 rest = [file for file in files if file.path not in board.numbers]
-            yield Held(board.name, numbers, rest)
+            yield HeldAnswer(board.name, numbers, rest)
         finally:
             self._return(board)
         self._make_room()

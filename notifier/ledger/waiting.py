@@ -52,7 +52,7 @@ class WaitingBook:
         return told
 
     def hush(self, delivery: Delivery, reason: MuteReason, now_ms: int, *, all_of_it: bool) -> bool:
-        """See notifier.last_look.Waiting."""
+        """See notifier.last_look.WaitingMessages."""
         d = DELIVERIES
         muted = {"state": DeliveryState.MUTED, "updated_ms": now_ms}
         own = sa.update(d).where(d.c.delivery_key == delivery.delivery_key, d.c.state.in_(_WAITS))
@@ -71,7 +71,7 @@ class WaitingBook:
         self._metrics().muted.labels(Muted.NOT_TOLD).inc(rest)
 
     def pass_on(self, delivery: Delivery, gone: Mapping[str, int], heir: AlertRow | None, now_ms: int) -> None:
-        """See notifier.last_look.Waiting."""
+        """See notifier.last_look.WaitingMessages."""
         if heir is None:
             return
         d = DELIVERIES

@@ -260,16 +260,17 @@ def test_what_the_bars_of_a_chart_choose_is_chosen_by_the_keyboard_too(page: Pag
     expect(page.locator("#twin")).to_be_hidden()
     expect(page.locator('[data-facet="product"] [aria-pressed="true"]')).to_contain_text("mug")
     page.keyboard.press("4")
-    # A table stands still once it is open, and the tab may have been asked a moment before.
+    # A table stands still once it is open, and the tab may have been asked a moment before: its line is there first.
     page.wait_for_function(
         """() => window.Bokeh?.documents[0]?.get_model_by_name("errors_heat")?.references &&
           [...Bokeh.documents[0].get_model_by_name("errors_heat").references()]
-            .some(one => one.data?.name && [...one.data.name].includes("mill"))"""
+            .some(one => one.data?.name && [...one.data.name].some((name, at) => name === "mill" && one.data.n[at]))"""
     )
     page.get_by_role("button", name="By service over time as a table").click()
     # A cell that holds the worst says so in words.
     cell = page.locator("#twin tr", has_text="mill")
     expect(cell).to_contain_text("FATAL 1")
+    expect(page.locator("#twin th")).to_have_text(["name", "start", "n", "made of"])
     cell.get_by_role("button").focus()
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("service=mill.*brush=|brush=.*service=mill"))
