@@ -24,8 +24,9 @@ stack-down: env-spark ## end the stack, or what a crash left of it
 	@exec $(BIN)/tillwatch stack-down
 
 # The real stack after the rest: its servers would slow the browsers down. 5 says that ARGS chose no test of one half.
+# xdist would begin with the files of most tests, and end with one of a single long one, beside an idle worker.
 test: env-dev ## the whole test suite, but for the images
-	@$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/stack --ignore=tests/images $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/stack --ignore=tests/images $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/pytest -n 2 --dist worksteal tests/stack $(ARGS) || [ $$? -eq 5 ]
 
 test-images: env-dev ## docker-compose.yml on images built here, on a private Docker engine; Linux, as root, 20 min

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -61,7 +61,7 @@ STILL_S = 24.0
 BACKLOG = 300
 """So many incidents wait to be told by ours, at most; then no more begin."""
 STUCK_S = 120.0
-"""Where ours tells nobody for so long, something is wrong."""
+"""Where ours tells nobody of anything for so long, something is wrong."""
 _INCIDENT = re.compile(r"chaos-\d{5}-\d{2}")
 
 
@@ -246,22 +246,23 @@ class Chaos:
                 self._kill()
                 print(f"bench: killed after {number:,} failures, {self.ledger.told():,} told", file=sys.stderr)
         self._wait_until_told(len(every))
-        try:
-            wait_for(lambda: self.ledger.waiting() == 0, STUCK_S, "nothing waits to be sent")
-        except SystemExit as error:
-            raise SystemExit(f"{error}; what waits: {self.ledger.states()}") from None
+        # Edits go last: where messages were always due, many wait now.
+        self._wait(lambda: -self.ledger.waiting(), 0, "what waits is not sent")
 
     def _wait_until_told(self, incidents: int) -> float:
         """Until ours has told so many; after how many seconds. Ends the bench where it tells no more."""
-        began = told_at = time.monotonic()
-        told = self.ledger.told()
-        while told < incidents:
+        return self._wait(self.ledger.told, incidents, "not all incidents are told")
+
+    def _wait(self, count: Callable[[], int], enough: int, else_: str) -> float:
+        began = more_at = time.monotonic()
+        has = count()
+        while has < enough:
             time.sleep(0.2)
-            before, told = told, self.ledger.told()
-            if told > before:
-                told_at = time.monotonic()
-            elif time.monotonic() - told_at > STUCK_S:
-                raise SystemExit(f"bench: {told:,} incidents are told, and no more for {STUCK_S:g} s")
+            had, has = has, count()
+            if has > had:
+                more_at = time.monotonic()
+            elif time.monotonic() - more_at > STUCK_S:
+                raise SystemExit(f"bench: {else_}, and no more for {STUCK_S:g} s; what waits: {self.ledger.states()}")
         return time.monotonic() - began
 
     def _kill(self) -> None:
