@@ -91,7 +91,7 @@ def test_rules_fire_and_resolve_by_the_log_s_time(stack: Stack) -> None:
         sizes = [size for size in pipeline.batch_sizes() if size]
         assert min(sizes) <= COLLECT_ROWS < max(sizes), "no batch went each way"
 
-        until(pipeline, lambda: set(incidents(pipeline, "FIRING").values()) == TOLD)
+        until(pipeline, lambda: set(incidents(pipeline, "FIRING").values()) == TOLD, said=lambda: missing(pipeline))
         fired = incidents(pipeline, "FIRING")
 
         def are_over() -> bool:
@@ -146,9 +146,14 @@ def incidents(pipeline: Pipeline, status: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def until(pipeline: Pipeline, what: Callable[[], bool]) -> None:
+def missing(pipeline: Pipeline) -> str:
+    """What should have fired and has not, or the other way round."""
+    return f"not alike: {TOLD ^ set(incidents(pipeline, 'FIRING').values())}\n"
+
+
+def until(pipeline: Pipeline, what: Callable[[], bool], said: Callable[[], str] = lambda: "") -> None:
     end = time.monotonic() + WITHIN_S
     while not what():
         assert pipeline.engine.poll() is None, pipeline.last_words()
-        assert time.monotonic() < end, pipeline.last_words()
+        assert time.monotonic() < end, said() + pipeline.last_words()
         time.sleep(3)
