@@ -4,6 +4,7 @@ import {declared, say} from "./declared.js"
 import {$, make} from "./dom.js"
 import {held} from "./parts.js"
 import {MINUTE_MS, clock} from "./times.js"
+import {isCoarse} from "./touch.js"
 import {sources} from "./twin.js"
 
 const ASIDE = 16, EDGE = 8
@@ -106,7 +107,8 @@ export function point(event) {
   const limits = event.origin.center.filter((one) => one.type === "Span" && one.name)
   const said = limits.map(({name}) => make("p", {class: "limit"}, name))
   const leads = declared.tabs[declared.charts[event.origin.name]?.leads]?.title
-  const way = leads ? [make("p", {class: "limit"}, say("tip_leads", {tab: leads}))] : []
+  // Under a finger a click shows this, and leads nowhere.
+  const way = leads && !isCoarse ? [make("p", {class: "limit"}, say("tip_leads", {tab: leads}))] : []
   show(make("b", {}, clock(from, true)), table, ...said, ...happened(doc, from), ...way)
 }
 

@@ -146,6 +146,7 @@ def test_a_finger_scrolls_over_charts_and_a_tap_shows_and_chooses(chromium: Brow
     expect(live.locator("canvas").first).to_be_visible()
     live.tap(position={"x": 200, "y": 60})
     expect(page.locator("#tip")).to_contain_text("Orders per minute")
+    expect(page.locator("#tip")).not_to_contain_text("a click shows")
     page.touchscreen.tap(200, 20)
     expect(page.locator("#tip")).to_be_hidden()
     context.close()
