@@ -20,7 +20,6 @@ from notifier.figures import UsualFigures
 from notifier.last_look import LastLook
 from notifier.ledger.file import LedgerError
 from notifier.ledger.ledger import Ledger
-from notifier.ledger.rows import Delivery
 from notifier.ledger.waiting import WaitingBook
 from notifier.metrics import Metrics
 from notifier.model import AlertRow, MessageKind
@@ -32,7 +31,6 @@ from notifier.questions.desk import NOBODY_ASKED, QuestionDesk, QuestionReader
 from notifier.reasons import reasons
 from notifier.redact import Redact
 from notifier.render import Style
-from notifier.routing.decide import MuteReason
 from notifier.sender import Sender
 
 logger = logging.getLogger("notifier")
@@ -78,7 +76,6 @@ class Crew:
             late=self._figure_came,
         )
         router = self.router = config.router()
-        # Made before those who send, for what waits is judged by it.
         self.senders = {
             channel.name: Sender(
                 channel,
@@ -93,7 +90,8 @@ class Crew:
                 died=self.announcer.died,
                 took=self.announcer.took,
                 with_figure=partial(self._figures.onto, brief=MessageKind.EDIT in channel.manner.wants),
-                last_look=self._last_look,
+                # Made below, of what is made after those who send.
+                last_look=lambda delivery: self._last_look(delivery),
                 places=[place.destination for place in config.manners if place.channel == channel.name],
             )
             for channel in config.channels
@@ -113,6 +111,8 @@ class Crew:
             clock=clock,
             monotonic=monotonic,
         )
+        waiting = WaitingBook(ledger.file, lambda: ledger.metrics)
+        self._last_look = LastLook(ledger, waiting, router, self.planner.surroundings, clock)
         self._duties = Duties(ledger, router, self.planner.surroundings, clock)
         self.people = People(ledger, self._duties, settings.ack_for, self.wake, clock)
         self.questions = QuestionDesk(
@@ -190,15 +190,6 @@ class Crew:
     def wake(self, channel: str) -> None:
         if channel in self.senders:
             self.senders[channel].wake()
-
-    def _last_look(self, delivery: Delivery) -> MuteReason | None:
-        return LastLook(
-            self._ledger,
-            WaitingBook(self._ledger.file, lambda: self._ledger.metrics),
-            self.router,
-            self.planner.surroundings,
-            self._clock,
-        )(delivery)
 
     def _figure_came(self, alert: AlertRow) -> None:
         """A root went before what is usual was known: it is edited."""

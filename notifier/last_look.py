@@ -90,6 +90,9 @@ class LastLook:
         ):
             return None
         around = self._surroundings()
+        # As nearly always; a thread may have thousands of incidents.
+        if not self._router.may_pass(around):
+            return None
         if not self._muted(delivery, self._waiting.in_thread(delivery.thread_id)[1], around):
             return None
         with self._waiting.together():

@@ -11,8 +11,9 @@ import pytest
 
 from notifier.channel import Broken, Retry
 from notifier.ledger.file import LedgerError
+from notifier.ledger.waiting import WaitingBook
 from notifier.manner import Manner
-from notifier.model import DeliveryState, MessageKind, Muted
+from notifier.model import DeliveryState, Held, MessageKind, Muted, Thread
 from notifier.reconcile import overdue
 from notifier.routing.decide import Silence
 from notifier.routing.matchers import parse_matcher
@@ -315,3 +316,26 @@ def test_a_digest_that_waits_tells_of_no_incident_that_is_silenced_before_it_goe
     assert [(kind, "service-3" in title) for kind, title in told(office)] == [(MessageKind.FIRST, True)]
     assert untold(office) == []
     office.close()
+
+
+def test_where_nothing_could_mute_for_a_while_no_thread_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    in_thread = WaitingBook.in_thread
+
+    def counted(book: WaitingBook, thread_id: str) -> tuple[Thread, list[Held]]:
+        read.append(thread_id)
+        return in_thread(book, thread_id)
+
+    monkeypatch.setattr(WaitingBook, "in_thread", counted)
+    plain = Office(tmp_path, "routes: [{name: all, to: ['slack:C0OPS'], wait: 30 s}]\n")
+    error(plain, "inc-1", service="mail")
+    plain.run(MINUTE)
+    assert (told(plain), read) == ([(MessageKind.FIRST, "ERROR in mail")], [])
+    hush(plain, "service_name = payments")
+    error(plain, "inc-2", service="search")
+    plain.run(MINUTE)
+    assert told(plain) == [(MessageKind.FIRST, "ERROR in search")]
+    assert len(read) == 1
+    plain.close()

@@ -215,6 +215,11 @@ class Router:
             for number, (after, told) in enumerate(sorted(found.items()), 1)
         ]
 
+    def may_pass(self, around: Surroundings) -> bool:
+        """Whether there is anything at all that mutes for a while."""
+        tree = self.routing
+        return bool(around.silences or tree.maintenance or tree.inhibit or tree.times)
+
     def hushed(self, alert: AlertRow, target: Target, around: Surroundings, *, step: bool) -> MuteReason | None:
         """What comes to an end and mutes an alert at a place that was to be told of it; None: something tells it there.
 
