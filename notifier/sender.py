@@ -28,6 +28,9 @@ logger = logging.getLogger("notifier")
 
 _NEEDS_ROOT = (MessageKind.RESOLVED, MessageKind.CLEARED, MessageKind.TAKEN, MessageKind.EDIT)
 """What says nothing to somebody who was told nothing."""
+_NEW_IN_A_ROW = 3
+"""Where more is always due than can be sent, what failed once would wait for ever behind what is new: after so many new
+ones it has its turn. A place that fails then takes a quarter of the turns, and no more."""
 
 
 class Sender:
@@ -70,6 +73,7 @@ class Sender:
         self._clock = clock
         self._monotonic = monotonic
         self._buckets = {place: TokenBucket(channel.per_s, monotonic) for place in places or channel.destinations}
+        self._new_in_a_row = 0
         self._wake = threading.Event()
         self._stop = threading.Event()
 
@@ -149,8 +153,11 @@ class Sender:
         """What is due outside of places that are closed. An edit leaves a token for what wakes somebody, or waits."""
         held: set[str] = set()
         while not closed | held >= set(self._buckets):
-            delivery = self._outbox.due(self.channel.name, now, HORIZON_MS, closed | held)
+            tried_first = self._new_in_a_row >= _NEW_IN_A_ROW
+            delivery = self._outbox.due(self.channel.name, now, HORIZON_MS, closed | held, tried_first=tried_first)
             if delivery is None or delivery.kind is not MessageKind.EDIT:
+                if delivery is not None and delivery.state is not DeliveryState.UNKNOWN:
+                    self._new_in_a_row = 0 if delivery.attempts else self._new_in_a_row + 1
                 return delivery
             if left_ms := self._edits_left_ms(now):
                 # Edits go last: nothing else is due.

@@ -64,12 +64,14 @@ _DUE = (
         ~_BLOCKED,
         DELIVERIES.c.destination.not_in(sa.bindparam("but", expanding=True)),
     )
-    # What failed often waits behind what was not tried yet: a bad destination must not starve a good one.
+    # What failed often waits behind what was not tried yet: a bad destination must not starve a good one. Nor must what
+    # is new for ever keep back what failed once: now and then that goes first.
     .order_by(
         DELIVERIES.c.state != DeliveryState.UNKNOWN,
         DELIVERIES.c.kind.not_in(TELLING),
         DELIVERIES.c.kind == MessageKind.ESCALATED,
         DELIVERIES.c.kind == MessageKind.EDIT,
+        sa.and_(sa.bindparam("tried_first", type_=sa.Boolean), DELIVERIES.c.attempts == 0),
         DELIVERIES.c.attempts,
         DELIVERIES.c.planned_ms,
         DELIVERIES.c.sequence,
@@ -129,16 +131,24 @@ class Outbox:
 
     # ---- what is due
 
-    def due(self, channel: str, now_ms: int, horizon_ms: int, but: Collection[str] = ()) -> Delivery | None:
+    def due(
+        self, channel: str, now_ms: int, horizon_ms: int, but: Collection[str] = (), *, tried_first: bool = False
+    ) -> Delivery | None:
         """The next delivery of a channel to work on, outside of the destinations `but`.
 
         What may have been taken is looked up first: until then nothing more of its thread goes. What has to wake
         somebody goes before what tells more of it, of that what nobody knows before what nobody has taken; edits go
-        last; then what was tried less often, then the longest
-        planned. One waits for every earlier open one of its thread; an edit for the first message
-        alone. A time beyond `horizon_ms` from now can only come from a clock that was set back: it counts as due.
+        last; then what was tried less often (`tried_first`: what was tried before what was not), then the longest
+        planned. One waits for every earlier open one of its thread; an edit for the first message alone. A time beyond
+        `horizon_ms` from now can only come from a clock that was set back: it counts as due.
         """
-        binds = {"channel": channel, "now": now_ms, "beyond": now_ms + horizon_ms, "but": list(but)}
+        binds = {
+            "channel": channel,
+            "now": now_ms,
+            "beyond": now_ms + horizon_ms,
+            "but": list(but),
+            "tried_first": tried_first,
+        }
         with self._read() as db:
             row = db.execute(_DUE, binds).first()
         return to_delivery(row) if row else None
