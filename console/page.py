@@ -110,7 +110,8 @@ def _charts(tab: type[Tab], currency: str) -> Iterator[tuple[type[LiveChart], di
 
 def _list(one: RowList) -> dict[str, Any]:
     columns = [
-        {name: value for name, value in vars(column).items() if value and name != "head"} for column in one.columns
+        {name: value for name, value in vars(column).items() if value and (name != "head" or one.stacks)}
+        for column in one.columns
     ]
     return {
         "columns": columns,

@@ -28,6 +28,10 @@ class TabFilter:
     search: str = ""
 
 
+_FIT_ON_A_PHONE = 5
+"""So many columns of a list stand beside each other on 390 px; a long one takes the room of two."""
+
+
 @dataclass(frozen=True)
 class ListColumn:
     """A column of a list: `field` of its rows, under `head`.
@@ -82,6 +86,12 @@ class RowList:
     def needs(self) -> tuple[str, ...]:
         """The tab's answers that it is made of."""
         return (*((self.exports,) if self.exports else ()), *self.also)
+
+    @property
+    def stacks(self) -> bool:
+        """Whether a row is too wide for a phone, and takes several lines there."""
+        long = [column.css == "wide" for column in self.columns if column.css != "spare"]
+        return len(long) + sum(long) > _FIT_ON_A_PHONE or any(long[1:])
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,10 @@ const known = (value) => value !== null && value !== undefined
 function cell(column, row, list) {
   const value = row[column.field]
   const css = [column.css, column.kind === "number" ? "num" : "", column.kind === "time" && known(value) ? "time" : ""]
-  const element = make("td", {class: css.filter(Boolean).join(" ") || null,
+  // A figure or a time says what it is where a row takes several lines, as on a phone: its head stands far away there.
+  const named = column.kind === "number" || column.kind === "time" ? column.head : null
+  const element = make("td", {class: css.filter(Boolean).join(" ") || null, "data-head": named,
+    "data-none": named && !known(value),
     title: column.hover ? fill(column.hover, row) : null})
   if (!known(value)) element.append(say("none"))
   else if (column.kind === "time") element.append(time(value))

@@ -320,6 +320,8 @@ WORDS = """() => [...document.querySelectorAll("main *, header *, #toast *")].fi
       return [parseFloat(getComputedStyle(one).fontSize) * zoom, one.textContent.trim().slice(0, 30)]})"""
 AXES = """[...Bokeh.documents[0]._all_models.values()].filter((one) => one.type.endsWith("Axis"))
     .map((one) => parseFloat(one.major_label_text_font_size))"""
+TOO_WIDE = """[...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth + 1)
+    .map((one) => one.querySelector("[data-list]")?.dataset.list ?? one.className)"""
 
 
 @pytest.mark.parametrize(("width", "height", "smallest"), [(390, 844, 12), (3840, 2160, 24)])
@@ -338,6 +340,7 @@ def test_a_phone_and_a_wall_can_be_read(
         # What charts write is set a moment after they come.
         page.wait_for_function(f"() => {AXES}.every((size) => size >= {smallest})")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
+        assert page.evaluate(TOO_WIDE) == [], f"{tab}: a list whose end has to be swiped to"
     page.close()
 
 
