@@ -9,7 +9,7 @@ import {fillExports} from "./lists.js"
 import {clock} from "./times.js"
 
 // Columns of a chart's source that only place and colour what is drawn, or say what a click on it chooses.
-const DRAWN = /^(middle|closes|alpha|color|bottom|top|end|index|whole|words|left|right|choice|.*_color|.*_alpha)$/
+const DRAWN = /^(middle|closes|alpha|color|bottom|top|end|index|whole|words|left|right|x0|x1|choice|.*_color|.*_alpha)$/
 const TIMES = new Set(["minute", "start"])
 // HoloViews gives its columns in any order: of what a row is first, what it is made of last.
 const ORDER = ["name", "minute", "start", "", "made_of"]

@@ -276,6 +276,8 @@ def test_what_the_bars_of_a_chart_choose_is_chosen_by_the_keyboard_too(page: Pag
     expect(page).to_have_url(re.compile("service=mill.*brush=|brush=.*service=mill"))
     expect(page.locator('[data-list="error_rows"] tr')).to_contain_text(["It stands still"])
     page.get_by_role("button", name="Errors over time by severity as a table").click()
+    # The shade over what was brushed is no row of its figures.
+    expect(page.locator("#twin th")).to_have_text(["start", "part", "n"])
     page.locator("#twin tbody tr").last.get_by_role("button").click()
     # The same time once more lets it go.
     expect(page).not_to_have_url(re.compile("brush="))

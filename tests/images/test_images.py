@@ -238,14 +238,16 @@ def test_a_killed_notifier_loses_nothing_and_sends_nothing_twice(compose: Compos
         known = number(dremio, count)
         # It would tell the next one before this test could see it.
         compose.send("notifier", signal.SIGSTOP)
-        compose("start", "producers")  # their incident comes 120 s later
+        # Of another service, and at once: that of the shoppers comes 120 s after their start.
+        outage = ("shoppers", "--flat", "--sink", "kafka", "--rate", "40", "--incident", "search@2s")
+        compose("run", "-d", "--no-deps", "--name", "outage", "producers", *outage)
         eventually(lambda: number(dremio, count) > known, 240, "the next FATAL")
         compose.break_next("slack", "accept_and_hang")
         compose.break_next("smtp", "hang")
         compose.send("notifier", signal.SIGKILL)
         eventually(lambda: compose.get("SANDBOX_PORT", "/faults") == (200, []), 180, "a message and an email in hand")
         compose.send("notifier", signal.SIGKILL)
-        compose("stop", "-t", "20", "producers")
+        compose.engine.docker("rm", "-f", "outage")
         eventually(lambda: is_told(compose, dremio, token), 240, "each FATAL told")
     messages = compose.get("SANDBOX_PORT", "/messages")[1]
     found = compose.get("NOTIFIER_PORT", "/api/deliveries?limit=1000", Authorization=f"Bearer {token}")[1]
