@@ -28,8 +28,8 @@ class TabFilter:
     search: str = ""
 
 
-_FIT_ON_A_PHONE = 5
-"""So many columns of a list stand beside each other on 390 px; a long one takes the room of two."""
+_FIT_ON_A_PHONE = 4
+"""So many columns of a list stand beside each other on 390 px, where only the first of them is long."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class RowList:
     def stacks(self) -> bool:
         """Whether a row is too wide for a phone, and takes several lines there."""
         long = [column.css == "wide" for column in self.columns if column.css != "spare"]
-        return len(long) + sum(long) > _FIT_ON_A_PHONE or any(long[1:])
+        return len(long) > _FIT_ON_A_PHONE or any(long[1:])
 
 
 @dataclass(frozen=True)
