@@ -55,7 +55,7 @@ PARTITIONS = RowList(
     "partitions",
     "How far ingest has read",
     (
-        ListColumn("Topic", "topic", css="wide"),
+        ListColumn("Topic", "topic"),
         ListColumn("Partition", "partition", "number"),
         ListColumn("Next offset", "offset", "number"),
         ListColumn("Behind", "behind", "number"),
