@@ -11,9 +11,10 @@ import {clock} from "./times.js"
 // Columns of a chart's source that only place and colour what is drawn, or say what a click on it chooses.
 const DRAWN = /^(middle|closes|alpha|color|bottom|top|end|index|whole|words|left|right|x0|x1|choice|.*_color|.*_alpha)$/
 const TIMES = new Set(["minute", "start"])
-// HoloViews gives its columns in any order: of what a row is first, what it is made of last.
-const ORDER = ["name", "minute", "start", "", "made_of"]
-const place = (name) => ORDER.indexOf(ORDER.includes(name) ? name : "")
+// HoloViews gives its columns in any order: what a row is comes first, then words, figures, and what it is made of.
+const ORDER = ["name", "minute", "start", "words", "figures", "then", "made_of"]
+const isWord = (column) => Array.from(column).some((value) => typeof value === "string")
+const place = (name, column) => ORDER.indexOf(ORDER.includes(name) ? name : isWord(column) ? "words" : "figures")
 // Columns that are there for some charts only.
 const SPARE = new Set(["then", "made_of"])
 
@@ -35,7 +36,7 @@ function rows(chart, source, filter) {
   const {data} = source
   const known = (name) => Array.from(data[name]).some((value) => value !== "" && !Number.isNaN(value))
   const names = Object.keys(data).filter((name) => !DRAWN.test(name) && (!SPARE.has(name) || known(name)))
-    .sort((one, other) => place(one) - place(other))
+    .sort((one, other) => place(one, data[one]) - place(other, data[other]) || one.localeCompare(other))
   const length = names.length ? data[names[0]].length : 0
   const cell = (name, at) => {
     const value = data[name][at]
