@@ -36,7 +36,7 @@ function rows(chart, source, filter) {
   const {data} = source
   const known = (name) => Array.from(data[name]).some((value) => value !== "" && !Number.isNaN(value))
   const names = Object.keys(data).filter((name) => !DRAWN.test(name) && (!SPARE.has(name) || known(name)))
-    .sort((one, other) => place(one, data[one]) - place(other, data[other]) || one.localeCompare(other))
+    .sort((one, other) => place(one, data[one]) - place(other, data[other]))
   const length = names.length ? data[names[0]].length : 0
   const cell = (name, at) => {
     const value = data[name][at]
