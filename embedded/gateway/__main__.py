@@ -20,7 +20,7 @@ from embedded.gateway.sessions import Sessions
 from embedded.gateway.settings import check_door, tls_pair, users_of
 from embedded.gateway.statements import Statements
 from lakehouse.logs import log_to_stderr
-from lakehouse.memory import few_arenas
+from lakehouse.memory import few_arenas, large_ones_apart
 from lakehouse.settings.data_dir import open_data_dir
 from lakehouse.settings.ports import claim_port
 from lakehouse.stop import Stop
@@ -59,6 +59,7 @@ def serve(start: Start) -> None:
         readable, remote = data_dir / "warehouse", None
     hide_tracebacks()
     few_arenas()
+    large_ones_apart()
     engine = Engine(
         readable=readable,
         spill=data_dir / "run" / f"gateway-spill-{port}",
